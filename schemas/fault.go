@@ -1,0 +1,58 @@
+package schemas
+
+import (
+	"fmt"
+)
+
+// Reason is a stable word for why something cannot be done, however often it is tried. It is the last
+// token of a dead letter's subject.
+type Reason string
+
+// Reasons.
+const (
+	// ReasonBadMessage: the message does not decode, or breaks the rules of its type.
+	ReasonBadMessage Reason = "bad_message"
+	// ReasonUnknownKey: no keyring of the worker has the key.
+	ReasonUnknownKey Reason = "unknown_key"
+	// ReasonKeyMismatch: the worker's key of that id has another fingerprint.
+	ReasonKeyMismatch Reason = "key_mismatch"
+	// ReasonUnknownModel: the worker does not have the model.
+	ReasonUnknownModel Reason = "unknown_model"
+	// ReasonBadImage: the image cannot be decoded, or is of a kind or size that is not served.
+	ReasonBadImage Reason = "bad_image"
+	// ReasonTooLarge: the image is over the limits on bytes or pixels.
+	ReasonTooLarge Reason = "too_large"
+	// ReasonMissingBlob: the image is not in the blob store (any more).
+	ReasonMissingBlob Reason = "missing_blob"
+	// ReasonForbidden: the image is outside the folders that the worker's operator allows.
+	ReasonForbidden Reason = "forbidden"
+	// ReasonRetriesExhausted: every permitted try ended without a result.
+	ReasonRetriesExhausted Reason = "retries_exhausted"
+	// ReasonBadOutput: the network's output is not an image (NaN).
+	ReasonBadOutput Reason = "bad_output"
+)
+
+// Fault is an error that trying again does not mend. A transient error is any other error.
+type Fault struct {
+	Reason Reason
+	Err    error
+}
+
+// Error is the reason and the cause.
+func (f *Fault) Error() string { return fmt.Sprintf("%s: %v", f.Reason, f.Err) }
+
+// Unwrap returns the cause.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Permanent marks err as a Fault with a reason. It returns nil when err is nil.
+func Permanent(reason Reason, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Fault{Reason: reason, Err: err}
+}
+
+// FailureOf is what an outcome records of a fault.
+func FailureOf(f *Fault) *Failure {
+	return &Failure{Reason: string(f.Reason), Detail: f.Err.Error()}
+}

@@ -1,0 +1,134 @@
+package schemas
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"regexp"
+)
+
+// idHash hashes fields so that no two different lists of fields have the same encoding: every field is
+// preceded by its length.
+type idHash struct {
+	buf []byte
+}
+
+func newIDHash(domain string) *idHash {
+	h := &idHash{buf: make([]byte, 0, 256)}
+	h.text(domain)
+	return h
+}
+
+func (h *idHash) text(s string) {
+	h.number(uint64(len(s)))
+	h.buf = append(h.buf, s...)
+}
+
+func (h *idHash) number(n uint64) { h.buf = binary.LittleEndian.AppendUint64(h.buf, n) }
+
+func (h *idHash) geometry(g *Geometry) {
+	h.number(uint64(g.GetWidth()))
+	h.number(uint64(g.GetHeight()))
+	h.number(uint64(g.GetResize()))
+}
+
+// sum is 128 bits of SHA-256: enough that no two pieces of work meet, and short in Redis.
+func (h *idHash) sum() string {
+	s := sha256.Sum256(h.buf)
+	return hex.EncodeToString(s[:16])
+}
+
+// WorkID names what an operation makes of one item: a hash of the operation, the model, the key's
+// fingerprint, the digests of the images that go in, the geometry and the noise. Equal ids mean equal
+// outputs, so an output found under the id need not be made again. References that the item carries for
+// scoring have no part in it.
+func WorkID(op Operation, model string, key *KeyRef, g *Geometry, noiseSigma float64, item *Item) string {
+	h := newIDHash("stegomq.work.v1")
+	h.number(uint64(op))
+	h.text(model)
+	h.text(key.GetFingerprint())
+	h.geometry(g)
+	h.number(math.Float64bits(noiseSigma))
+	switch op {
+	case Operation_OPERATION_EMBED:
+		h.text(item.GetCover().GetDigest())
+		h.text(item.GetSecret().GetDigest())
+	case Operation_OPERATION_RECOVER:
+		h.text(item.GetStego().GetDigest())
+	case Operation_OPERATION_PURIFY:
+		h.text(item.GetImage().GetDigest())
+	}
+	return h.sum()
+}
+
+// ItemWorkID is the work id of one item of a job.
+func ItemWorkID(j *Job, item *Item) string {
+	return WorkID(j.GetOperation(), j.GetModel(), j.GetKey(), j.GetGeometry(), j.GetNoiseSigma(), item)
+}
+
+// JobID names a job: a hash of its run and the item ids and work ids of its items.
+func JobID(j *Job) string {
+	h := newIDHash("stegomq.job.v1")
+	h.text(j.GetRun())
+	for _, item := range j.GetItems() {
+		h.text(item.GetId())
+		h.text(ItemWorkID(j, item))
+	}
+	return h.sum()
+}
+
+// MetricsID names the comparison of two images under a version of the metrics. The reference is
+// brought to the geometry first; the test image is an output, which already has it.
+func MetricsID(version, reference, test string, g *Geometry) string {
+	h := newIDHash("stegomq.metrics.v1")
+	h.text(version)
+	h.text(reference)
+	h.text(test)
+	h.geometry(g)
+	return h.sum()
+}
+
+// RunID derives the id of a run from all that its scores depend on, so that the same command finds the
+// same run again. The spec's own id has no part in it.
+func RunID(s *RunSpec) string {
+	h := newIDHash("stegomq.run.v1")
+	h.text(s.GetModel())
+	for _, keys := range [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()} {
+		h.number(uint64(len(keys)))
+		for _, k := range keys {
+			h.text(k.GetId())
+			h.text(k.GetFingerprint())
+		}
+	}
+	h.geometry(s.GetGeometry())
+	h.number(math.Float64bits(s.GetNoiseSigma()))
+	h.number(uint64(len(s.GetPairs())))
+	for _, p := range s.GetPairs() {
+		h.text(p.GetItem())
+		h.text(p.GetCover().GetDigest())
+		h.text(p.GetSecret().GetDigest())
+	}
+	return "run-" + h.sum()[:16]
+}
+
+var (
+	digestForm      = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	fingerprintForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	nameForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
+	keyIDForm       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	randomKeyForm   = regexp.MustCompile(`^random-[0-9]{1,20}-[0-9]{1,20}$`)
+)
+
+// ValidDigest says whether s is a lowercase hexadecimal SHA-256.
+func ValidDigest(s string) bool { return digestForm.MatchString(s) }
+
+// ValidRunID says whether s can name a run: 1 to 63 letters, digits, '_' and '-', the first a letter or
+// a digit. A run id is a token of a subject.
+func ValidRunID(s string) bool { return nameForm.MatchString(s) }
+
+// ValidKeyID says whether s can name a key pair: as a run id, in lower case.
+func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
+
+// IsRandomKeyID says whether s names an unregistered key, which is public by construction.
+func IsRandomKeyID(s string) bool { return randomKeyForm.MatchString(s) }

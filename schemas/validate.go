@@ -1,0 +1,260 @@
+package schemas
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"path"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrInvalid is the class of every broken rule.
+var ErrInvalid = errors.New("invalid message")
+
+// MaxSide bounds the width and the height of a geometry, in pixels.
+const MaxSide = 8192
+
+// MaxItemID bounds the bytes of an item's id.
+const MaxItemID = 200
+
+// rules collects what is broken, each with the path of the field.
+type rules struct{ broken []error }
+
+func (r *rules) check(ok bool, format string, args ...any) {
+	if !ok {
+		r.broken = append(r.broken, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+	}
+}
+
+func (r *rules) err() error { return errors.Join(r.broken...) }
+
+func (r *rules) imageRef(field string, ref *ImageRef, inline *int) {
+	if ref == nil {
+		r.check(false, "%s is missing", field)
+		return
+	}
+	r.check(ValidDigest(ref.GetDigest()), "%s.digest must be 64 lowercase hexadecimal digits", field)
+	r.check((ref.GetUri() == "") != (len(ref.GetInline()) == 0), "%s needs either a uri or inline bytes", field)
+	if uri := ref.GetUri(); uri != "" {
+		r.imageURI(field, uri, ref.GetDigest())
+	}
+	*inline += len(ref.GetInline())
+}
+
+func (r *rules) imageURI(field, uri, digest string) {
+	if d, ok := ParseBlobURI(uri); ok {
+		r.check(d == digest, "%s.uri names another digest than %s.digest", field, field)
+		return
+	}
+	u, err := url.Parse(uri)
+	ok := err == nil && u.Scheme == "file" && u.Host == "" && path.IsAbs(u.Path) && path.Clean(u.Path) == u.Path
+	r.check(ok, "%s.uri must be blob://<sha256> or file:///absolute/path, got %q", field, uri)
+}
+
+func (r *rules) key(field string, k *KeyRef) {
+	r.check(ValidKeyID(k.GetId()), "%s.id must be 1 to 63 lowercase letters, digits, '_' and '-', got %q", field, k.GetId())
+	r.check(fingerprintForm.MatchString(k.GetFingerprint()), "%s.fingerprint must be 32 lowercase hexadecimal digits", field)
+}
+
+func (r *rules) geometry(field string, g *Geometry) {
+	w, h := g.GetWidth(), g.GetHeight()
+	r.check((w == 0) == (h == 0), "%s needs both sides or none, got %dx%d", field, w, h)
+	r.check(w <= MaxSide && h <= MaxSide, "%s must be at most %dx%d, got %dx%d", field, MaxSide, MaxSide, w, h)
+	_, known := ResizePolicy_name[int32(g.GetResize())]
+	r.check(known && g.GetResize() != ResizePolicy_RESIZE_POLICY_UNSPECIFIED, "%s.resize must be squash or crop", field)
+}
+
+func (r *rules) sigma(s float64) {
+	r.check(s >= 0 && s <= 255 && !math.IsNaN(s), "noise_sigma must lie in 0..255, got %v", s)
+}
+
+// Validate reports every broken rule of the job at once, or nil.
+func (x *Job) Validate() error {
+	var r rules
+	r.check(ValidRunID(x.GetRun()), "run must be 1 to 63 letters, digits, '_' and '-', got %q", x.GetRun())
+	r.check(ValidDigest(x.GetModel()), "model must be a manifest digest: 64 lowercase hexadecimal digits")
+	r.geometry("geometry", x.GetGeometry())
+	r.check(x.GetAttempt() >= 0, "attempt must not be negative, got %d", x.GetAttempt())
+	r.sigma(x.GetNoiseSigma())
+	r.operation(x)
+	r.items(x)
+	r.check(x.GetId() == JobID(x), "id must be the hash of the job's content")
+	return r.err()
+}
+
+func (r *rules) operation(x *Job) {
+	op := x.GetOperation()
+	switch op {
+	case Operation_OPERATION_EMBED, Operation_OPERATION_RECOVER:
+		r.key("key", x.GetKey())
+		r.check(x.GetNoiseSigma() == 0, "noise_sigma belongs to purify")
+	case Operation_OPERATION_PURIFY:
+		r.check(x.GetKey() == nil, "purify takes no key")
+	default:
+		r.check(false, "operation %d is unknown", op)
+	}
+	r.check(op == Operation_OPERATION_EMBED || len(x.GetDecodeKeys()) == 0, "decode_keys belong to embed")
+	r.check(op == Operation_OPERATION_RECOVER || x.GetEmbedKey() == nil, "embed_key belongs to recover")
+	r.check(op != Operation_OPERATION_EMBED || !IsRandomKeyID(x.GetKey().GetId()), "embed with a random key would hide nothing: random keys are public")
+	for i, k := range x.GetDecodeKeys() {
+		r.key(fmt.Sprintf("decode_keys[%d]", i), k)
+	}
+	if x.GetEmbedKey() != nil {
+		r.key("embed_key", x.GetEmbedKey())
+	}
+}
+
+func (r *rules) items(x *Job) {
+	n := len(x.GetItems())
+	r.check(n >= 1 && n <= MaxItems, "a job has 1 to %d items, got %d", MaxItems, n)
+	seen := make(map[string]bool, n)
+	inline := 0
+	for i, item := range x.GetItems() {
+		field := fmt.Sprintf("items[%d]", i)
+		id := item.GetId()
+		r.check(len(id) >= 1 && len(id) <= MaxItemID, "%s.id must have 1 to %d bytes", field, MaxItemID)
+		r.check(!seen[id], "%s.id %q is there twice", field, id)
+		seen[id] = true
+		switch x.GetOperation() {
+		case Operation_OPERATION_EMBED:
+			r.imageRef(field+".cover", item.GetCover(), &inline)
+			r.imageRef(field+".secret", item.GetSecret(), &inline)
+		case Operation_OPERATION_RECOVER:
+			r.imageRef(field+".stego", item.GetStego(), &inline)
+			if x.GetScore() {
+				r.imageRef(field+".cover", item.GetCover(), &inline)
+				r.imageRef(field+".secret", item.GetSecret(), &inline)
+			}
+		case Operation_OPERATION_PURIFY:
+			r.imageRef(field+".image", item.GetImage(), &inline)
+		}
+	}
+	r.check(inline <= MaxInline, "a job carries at most %d inline bytes, got %d: put the images into the blob store", MaxInline, inline)
+	r.check(inline == 0 || !x.GetScore(), "a job that is scored refers to its images by uri: a result holds no inline bytes")
+}
+
+// Validate reports every broken rule of the result at once, or nil.
+func (x *Result) Validate() error {
+	var r rules
+	job := x.GetJob()
+	r.check(job.GetId() != "" && ValidRunID(job.GetRun()), "job must have an id and a run")
+	_, known := operationTokens[job.GetOperation()]
+	r.check(known, "job.operation %d is unknown", job.GetOperation())
+	r.check(len(x.GetOutcomes()) == len(job.GetItems()), "a result has one outcome per item: %d items, %d outcomes", len(job.GetItems()), len(x.GetOutcomes()))
+	for i, o := range x.GetOutcomes() {
+		field := fmt.Sprintf("outcomes[%d]", i)
+		if i < len(job.GetItems()) {
+			r.check(o.GetItem() == job.GetItems()[i].GetId(), "%s.item must be %q, got %q", field, job.GetItems()[i].GetId(), o.GetItem())
+		}
+		r.check((o.GetOutput() == nil) != (o.GetFailure() == nil), "%s needs either an output or a failure", field)
+		if out := o.GetOutput(); out != nil {
+			r.check(ValidDigest(out.GetImage()), "%s.output.image must be a digest", field)
+			r.check(out.GetNoisy() == "" || ValidDigest(out.GetNoisy()), "%s.output.noisy must be a digest", field)
+		}
+		if f := o.GetFailure(); f != nil {
+			r.check(f.GetReason() != "", "%s.failure.reason is missing", field)
+		}
+	}
+	return r.err()
+}
+
+// Validate reports every broken rule of the dead letter at once, or nil.
+func (x *DeadLetter) Validate() error {
+	var r rules
+	r.check(nameForm.MatchString(x.GetReason()), "reason must be one word, got %q", x.GetReason())
+	r.check(x.GetSubject() != "", "subject is missing")
+	r.check(x.GetDiedAt() > 0, "died_at is missing")
+	return r.err()
+}
+
+// Validate reports every broken rule of the run specification at once, or nil.
+func (x *RunSpec) Validate() error {
+	var r rules
+	r.check(ValidRunID(x.GetId()), "id must be 1 to 63 letters, digits, '_' and '-', got %q", x.GetId())
+	r.check(ValidDigest(x.GetModel()), "model must be a manifest digest: 64 lowercase hexadecimal digits")
+	r.check(len(x.GetKeys()) > 0, "a run needs at least one key")
+	seen := make(map[string]bool)
+	for i, k := range append(append([]*KeyRef{}, x.GetKeys()...), x.GetRandomKeys()...) {
+		r.key(fmt.Sprintf("keys[%d]", i), k)
+		r.check(!seen[k.GetId()], "key %q is there twice", k.GetId())
+		seen[k.GetId()] = true
+	}
+	r.geometry("geometry", x.GetGeometry())
+	r.check(x.GetGeometry().GetWidth() > 0, "a run needs a geometry: images of different sizes cannot be compared")
+	r.sigma(x.GetNoiseSigma())
+	items := make(map[string]bool, len(x.GetPairs()))
+	inline := 0
+	for i, p := range x.GetPairs() {
+		field := fmt.Sprintf("pairs[%d]", i)
+		r.check(len(p.GetItem()) >= 1 && len(p.GetItem()) <= MaxItemID, "%s.item must have 1 to %d bytes", field, MaxItemID)
+		r.check(!items[p.GetItem()], "%s.item %q is there twice", field, p.GetItem())
+		items[p.GetItem()] = true
+		r.imageRef(field+".cover", p.GetCover(), &inline)
+		r.imageRef(field+".secret", p.GetSecret(), &inline)
+	}
+	return r.err()
+}
+
+// Validate reports every broken rule of the score at once, or nil.
+func (x *Score) Validate() error {
+	var r rules
+	r.check(len(x.GetItem()) >= 1 && len(x.GetItem()) <= MaxItemID, "item must have 1 to %d bytes", MaxItemID)
+	_, known := roleTokens[x.GetRole()]
+	r.check(known, "role %d is unknown", x.GetRole())
+	r.check((x.GetMetrics() == nil) != (x.GetFailure() == nil), "a score has either metrics or a failure")
+	for name, v := range map[string]float64{
+		"psnr": x.GetMetrics().GetPsnr(), "ssim": x.GetMetrics().GetSsim(),
+		"mae": x.GetMetrics().GetMae(), "rmse": x.GetMetrics().GetRmse(),
+	} {
+		r.check(!math.IsNaN(v) && !math.IsInf(v, 0), "metrics.%s must be finite", name)
+	}
+	return r.err()
+}
+
+// message is a generated message with rules.
+type message interface {
+	proto.Message
+	Validate() error
+}
+
+// decode reads data into m, strictly: fields that this version does not know are an error, because a
+// worker that ignores one does other work than was asked for.
+func decode[M message](data []byte, m M) (M, error) {
+	var none M
+	name := m.ProtoReflect().Descriptor().Name()
+	if err := proto.Unmarshal(data, m); err != nil {
+		return none, fmt.Errorf("decode %s: %w: %w", name, ErrInvalid, err)
+	}
+	if unknown := m.ProtoReflect().GetUnknown(); len(unknown) > 0 {
+		return none, fmt.Errorf("decode %s: %w: %d bytes of unknown fields (was it sent by a newer version?)", name, ErrInvalid, len(unknown))
+	}
+	if err := m.Validate(); err != nil {
+		return none, fmt.Errorf("decode %s: %w", name, err)
+	}
+	return m, nil
+}
+
+// DecodeJob reads a valid job.
+func DecodeJob(data []byte) (*Job, error) { return decode(data, &Job{}) }
+
+// DecodeResult reads a valid result.
+func DecodeResult(data []byte) (*Result, error) { return decode(data, &Result{}) }
+
+// DecodeDeadLetter reads a valid dead letter.
+func DecodeDeadLetter(data []byte) (*DeadLetter, error) { return decode(data, &DeadLetter{}) }
+
+// DecodeRunSpec reads a valid run specification.
+func DecodeRunSpec(data []byte) (*RunSpec, error) { return decode(data, &RunSpec{}) }
+
+// DecodeScore reads a valid score.
+func DecodeScore(data []byte) (*Score, error) { return decode(data, &Score{}) }
+
+// Encode writes a message in a deterministic form after checking its rules.
+func Encode(m message) ([]byte, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
+}
