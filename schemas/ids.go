@@ -94,6 +94,7 @@ func MetricsID(version, reference, test string, g *Geometry) string {
 func RunID(s *RunSpec) string {
 	h := newIDHash("stegomq.run.v1")
 	h.text(s.GetModel())
+	h.text(s.GetMetricsVersion())
 	for _, keys := range [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()} {
 		h.number(uint64(len(keys)))
 		for _, k := range keys {

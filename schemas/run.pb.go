@@ -409,9 +409,11 @@ type RunSpec struct {
 	Images  uint32      `protobuf:"varint,11,opt,name=images,proto3" json:"images,omitempty"`
 	Bad     []*BadImage `protobuf:"bytes,12,rep,name=bad,proto3" json:"bad,omitempty"`
 	// A second folder that the covers came from, when given.
-	Covers        string `protobuf:"bytes,13,opt,name=covers,proto3" json:"covers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Covers string `protobuf:"bytes,13,opt,name=covers,proto3" json:"covers,omitempty"`
+	// Version of the metrics that the scores are measured with.
+	MetricsVersion string `protobuf:"bytes,14,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
@@ -535,6 +537,13 @@ func (x *RunSpec) GetCovers() string {
 	return ""
 }
 
+func (x *RunSpec) GetMetricsVersion() string {
+	if x != nil {
+		return x.MetricsVersion
+	}
+	return ""
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -562,7 +571,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06secret\x18\x03 \x01(\v2\x14.stegomq.v1.ImageRefR\x06secret\"6\n" +
 	"\bBadImage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xbd\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xe6\x03\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -580,7 +589,8 @@ const file_run_proto_rawDesc = "" +
 	" \x01(\tR\adataset\x12\x16\n" +
 	"\x06images\x18\v \x01(\rR\x06images\x12&\n" +
 	"\x03bad\x18\f \x03(\v2\x14.stegomq.v1.BadImageR\x03bad\x12\x16\n" +
-	"\x06covers\x18\r \x01(\tR\x06covers*\x82\x02\n" +
+	"\x06covers\x18\r \x01(\tR\x06covers\x12'\n" +
+	"\x0fmetrics_version\x18\x0e \x01(\tR\x0emetricsVersion*\x82\x02\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +

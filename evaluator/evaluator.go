@@ -1,0 +1,222 @@
+// Package evaluator owns the numbers: it compares the images of results with their references, stores
+// every score once, and makes tables, files and reports of a run's scores.
+//
+// Invariants: a score that is there is never changed, so a result that comes twice does no harm; a pair of
+// images that was compared under the same version of the metrics is not compared again; a report reads
+// stored scores alone.
+package evaluator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"log/slog"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"stegomq/internal/quality"
+	"stegomq/schemas"
+)
+
+// Results gives results to a handler, at most slots at once, until ctx ends. A nil error settles the
+// result, a *schemas.Fault makes a dead letter of it, any other error brings it back later.
+type Results interface {
+	Consume(ctx context.Context, slots int, handle func(ctx context.Context, r *schemas.Result) error) error
+}
+
+// DeadLetters gives dead letters to a handler in the same way.
+type DeadLetters interface {
+	Consume(ctx context.Context, slots int, handle func(ctx context.Context, d *schemas.DeadLetter) error) error
+}
+
+// Images gives the image of a reference at a geometry; the image is shared and read-only.
+type Images interface {
+	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
+}
+
+// Scores stores the scores of a run, each once. A failure gives way to a score.
+type Scores interface {
+	PutScores(ctx context.Context, run string, scores []*schemas.Score) (added int, err error)
+	PutFailures(ctx context.Context, run string, scores []*schemas.Score) error
+}
+
+// Memo remembers the metrics of image pairs; nil stands for a pair that is not known.
+type Memo interface {
+	Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error)
+	RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error
+}
+
+// Observer counts what the evaluator does.
+type Observer interface {
+	ScoresWritten(n int)
+	DeadLetterSeen(reason string)
+}
+
+// Config of an evaluator; zero values take the defaults.
+type Config struct {
+	// Slots is the number of results scored at once. Default: one per processor core.
+	Slots    int
+	Logger   *slog.Logger
+	Observer Observer
+}
+
+// Parts are what an evaluator works with.
+type Parts struct {
+	Results     Results
+	DeadLetters DeadLetters
+	Images      Images
+	Scores      Scores
+	Memo        Memo
+}
+
+// Evaluator is the role.
+type Evaluator struct {
+	cfg Config
+	Parts
+}
+
+// New makes an evaluator.
+func New(cfg Config, parts Parts) *Evaluator {
+	if cfg.Slots <= 0 {
+		cfg.Slots = runtime.NumCPU()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = silent{}
+	}
+	return &Evaluator{cfg: cfg, Parts: parts}
+}
+
+// Run scores results and records what dead letters cost until ctx ends.
+func (e *Evaluator) Run(ctx context.Context) error {
+	e.cfg.Logger.Info("evaluator started", "slots", e.cfg.Slots)
+	defer e.cfg.Logger.Info("evaluator stopped")
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.Results.Consume(ctx, e.cfg.Slots, e.score) })
+	g.Go(func() error { return e.DeadLetters.Consume(ctx, 1, e.mourn) })
+	return g.Wait()
+}
+
+// mourn records the scores that a dead job will never have, so that its run can end.
+func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
+	e.cfg.Observer.DeadLetterSeen(d.GetReason())
+	job, err := schemas.DecodeJob(d.GetMessage())
+	if err != nil {
+		// Not a job, or not one that a run can be told of: a person has to look at it.
+		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
+		return nil
+	}
+	e.cfg.Logger.Warn("job died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "detail", d.GetDetail())
+	if !job.GetScore() {
+		return nil
+	}
+	var lost []*schemas.Score
+	for _, item := range job.GetItems() {
+		lost = append(lost, schemas.Lost(job, item, &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()})...)
+	}
+	return e.Scores.PutFailures(ctx, job.GetRun(), lost)
+}
+
+// score settles one result.
+func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
+	job := r.GetJob()
+	if !job.GetScore() {
+		return nil
+	}
+	var scores, failures []*schemas.Score
+	for i, o := range r.GetOutcomes() {
+		item := job.GetItems()[i]
+		if f := o.GetFailure(); f != nil {
+			failures = append(failures, schemas.Lost(job, item, f)...)
+			continue
+		}
+		done, failed, err := e.compare(ctx, job, item, o.GetOutput())
+		if err != nil {
+			return fmt.Errorf("score item %s of job %s: %w", item.GetId(), job.GetId(), err)
+		}
+		scores, failures = append(scores, done...), append(failures, failed...)
+	}
+	if len(scores) > 0 {
+		added, err := e.Scores.PutScores(ctx, job.GetRun(), scores)
+		if err != nil {
+			return fmt.Errorf("store scores: %w", err)
+		}
+		e.cfg.Observer.ScoresWritten(added)
+	}
+	if len(failures) > 0 {
+		if err := e.Scores.PutFailures(ctx, job.GetRun(), failures); err != nil {
+			return fmt.Errorf("store failures: %w", err)
+		}
+	}
+	return nil
+}
+
+// compare gives the scores of one item: those remembered, and those measured now.
+func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, out *schemas.Output) (done, failed []*schemas.Score, err error) {
+	scores := schemas.Comparisons(job, item, out)
+	ids := make([]string, len(scores))
+	for i, s := range scores {
+		ids[i] = schemas.MetricsID(quality.Version, s.GetReference(), s.GetTest(), job.GetGeometry())
+	}
+	known, err := e.Memo.Metrics(ctx, ids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look up metrics: %w", err)
+	}
+	fresh := make(map[string]*schemas.Metrics)
+	for i, s := range scores {
+		s.Metrics = known[i]
+		if s.Metrics == nil {
+			s.Metrics, err = e.measure(ctx, job, item, s)
+			var fault *schemas.Fault
+			if errors.As(err, &fault) {
+				s.Failure = &schemas.Failure{Reason: string(fault.Reason), Detail: err.Error()}
+				failed = append(failed, s)
+				continue
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			fresh[ids[i]] = s.Metrics
+		}
+		done = append(done, s)
+	}
+	if err := e.Memo.RememberMetrics(ctx, fresh); err != nil {
+		return nil, nil, fmt.Errorf("remember metrics: %w", err)
+	}
+	return done, failed, nil
+}
+
+func (e *Evaluator) measure(ctx context.Context, job *schemas.Job, item *schemas.Item, s *schemas.Score) (*schemas.Metrics, error) {
+	reference, err := e.Images.Image(ctx, refOf(item, s.GetReference()), job.GetGeometry())
+	if err != nil {
+		return nil, err
+	}
+	test, err := e.Images.Image(ctx, refOf(item, s.GetTest()), job.GetGeometry())
+	if err != nil {
+		return nil, err
+	}
+	q, err := quality.Compare(reference, test)
+	if err != nil {
+		return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+	}
+	return &schemas.Metrics{Psnr: q.PSNR, Ssim: q.SSIM, Mae: q.MAE, Rmse: q.RMSE}, nil
+}
+
+// refOf finds the reference of a digest: one of the item's own images, or an output in the blob store.
+func refOf(item *schemas.Item, digest string) *schemas.ImageRef {
+	for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetImage()} {
+		if ref.GetDigest() == digest {
+			return ref
+		}
+	}
+	return schemas.BlobRef(digest, "")
+}
+
+type silent struct{}
+
+func (silent) ScoresWritten(int)     {}
+func (silent) DeadLetterSeen(string) {}

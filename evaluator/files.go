@@ -1,0 +1,157 @@
+package evaluator
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
+
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// Blobs reads the blob store.
+type Blobs interface {
+	Get(ctx context.Context, digest string) ([]byte, error)
+}
+
+// WriteFiles writes summary.json, items.csv and report.md into dir, each whole or not at all. The file
+// columns of items.csv name images relative to dir; SaveImages writes them.
+func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the output folder: %w", err)
+	}
+	writers := []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{"summary.json", func(w io.Writer) error {
+			enc := json.NewEncoder(w)
+			enc.SetIndent("", "  ")
+			return enc.Encode(sum)
+		}},
+		{"items.csv", func(w io.Writer) error { return writeItems(w, scores) }},
+		{"report.md", sum.WriteMarkdown},
+	}
+	for _, f := range writers {
+		var buf bytes.Buffer
+		if err := f.write(&buf); err != nil {
+			return fmt.Errorf("write %s: %w", f.name, err)
+		}
+		if err := writeFile(filepath.Join(dir, f.name), buf.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}
+
+// writeItems writes one row per comparison. Numbers are written so that reading gives the same float64.
+func writeItems(w io.Writer, scores []*schemas.Score) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(itemsHead); err != nil {
+		return err
+	}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	for _, s := range scores {
+		reference, test := imageFiles(s)
+		m := s.GetMetrics()
+		err := out.Write([]string{
+			s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference, test,
+			number(m.GetPsnr()), number(m.GetSsim()), number(m.GetMae()), number(m.GetRmse()),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// imageFiles names the two images of a score below the output folder.
+func imageFiles(s *schemas.Score) (reference, test string) {
+	file := func(kind string, keys ...string) string {
+		name := s.GetItem()
+		for _, k := range keys {
+			name += "." + k
+		}
+		return "images/" + kind + "/" + name + ".png"
+	}
+	recovered := file("recovered", s.GetEmbedKey(), s.GetDecodeKey())
+	switch s.GetRole() {
+	case schemas.Role_ROLE_IMPERCEPTIBILITY:
+		return file("cover"), file("stego", s.GetEmbedKey())
+	case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM:
+		return file("secret"), recovered
+	case schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER:
+		return file("cover"), recovered
+	case schemas.Role_ROLE_BASELINE:
+		return file("secret"), file("cover")
+	case schemas.Role_ROLE_PURIFICATION:
+		return file("cover"), file("purified")
+	case schemas.Role_ROLE_NOISE:
+		return file("cover"), file("noisy")
+	}
+	return "", ""
+}
+
+// SaveImages writes every image that items.csv names, as the network and the metrics saw it: sources at the
+// run's geometry, outputs byte for byte as they are stored.
+func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores []*schemas.Score, images Images, blobs Blobs) error {
+	sources := make(map[string]*schemas.ImageRef)
+	for _, p := range spec.GetPairs() {
+		for _, ref := range []*schemas.ImageRef{p.GetCover(), p.GetSecret()} {
+			sources[ref.GetDigest()] = ref
+		}
+	}
+	wanted := make(map[string]string) // file to digest
+	for _, s := range scores {
+		reference, test := imageFiles(s)
+		wanted[reference], wanted[test] = s.GetReference(), s.GetTest()
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for name, digest := range wanted {
+		g.Go(func() error {
+			data, err := fileBytes(ctx, digest, sources[digest], spec.GetGeometry(), images, blobs)
+			if err != nil {
+				return fmt.Errorf("save %s: %w", name, err)
+			}
+			path := filepath.Join(dir, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return fmt.Errorf("save %s: %w", name, err)
+			}
+			return writeFile(path, data)
+		})
+	}
+	return g.Wait()
+}
+
+func fileBytes(ctx context.Context, digest string, source *schemas.ImageRef, geometry *schemas.Geometry, images Images, blobs Blobs) ([]byte, error) {
+	if source == nil {
+		return blobs.Get(ctx, digest)
+	}
+	img, err := images.Image(ctx, source, geometry)
+	if err != nil {
+		return nil, err
+	}
+	return pixel.EncodePNG(img)
+}
+
+// writeFile replaces a file whole: readers see the old one or the new one.
+func writeFile(path string, data []byte) error {
+	if err := renameio.WriteFile(path, data, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package gpuworker
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+
+	"google.golang.org/protobuf/proto"
+
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// batch is a job on its way: one outcome per item, nil while it is open.
+type batch struct {
+	job      *schemas.Job
+	workIDs  []string
+	outcomes []*schemas.Outcome
+}
+
+// begin fills in what was made before and is still in the blob store.
+func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
+	b := &batch{job: job, outcomes: make([]*schemas.Outcome, len(job.GetItems()))}
+	for _, item := range job.GetItems() {
+		b.workIDs = append(b.workIDs, schemas.ItemWorkID(job, item))
+	}
+	known, err := w.Memo.Outputs(ctx, b.workIDs)
+	if err != nil {
+		return nil, fmt.Errorf("look up earlier outputs: %w", err)
+	}
+	for i, out := range known {
+		if out == nil {
+			continue
+		}
+		stored, err := w.stored(ctx, out)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			b.outcomes[i] = &schemas.Outcome{Item: job.GetItems()[i].GetId(), Output: out, Cached: true}
+		}
+	}
+	return b, nil
+}
+
+func (w *Worker) stored(ctx context.Context, out *schemas.Output) (bool, error) {
+	digests := []string{out.GetImage()}
+	if out.GetNoisy() != "" {
+		digests = append(digests, out.GetNoisy())
+	}
+	has, err := w.Blobs.Has(ctx, digests...)
+	if err != nil {
+		return false, fmt.Errorf("look for earlier outputs in the blob store: %w", err)
+	}
+	for _, ok := range has {
+		if !ok {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// settle ends an item, or passes on an error that may pass.
+func (b *batch) settle(i int, out *schemas.Output, err error) error {
+	o := &schemas.Outcome{Item: b.job.GetItems()[i].GetId(), Output: out}
+	if err != nil {
+		var fault *schemas.Fault
+		if !errors.As(err, &fault) {
+			return err
+		}
+		o.Output, o.Failure = nil, &schemas.Failure{Reason: string(fault.Reason), Detail: err.Error()}
+	}
+	b.outcomes[i] = o
+	return nil
+}
+
+// input is an item whose images are at hand.
+type input struct {
+	index  int
+	images []*image.NRGBA
+	noisy  *image.NRGBA
+}
+
+// compute makes what is missing, in runs of one size within the bound on pixels.
+func (w *Worker) compute(ctx context.Context, b *batch) error {
+	var pending []input
+	for i, item := range b.job.GetItems() {
+		if b.outcomes[i] != nil {
+			continue
+		}
+		in, err := w.load(ctx, b.job, item)
+		if err != nil {
+			if err := b.settle(i, nil, err); err != nil {
+				return err
+			}
+			continue
+		}
+		in.index = i
+		if len(pending) > 0 && !w.fits(pending, in) {
+			if err := w.infer(ctx, b, pending); err != nil {
+				return err
+			}
+			pending = pending[:0]
+		}
+		pending = append(pending, in)
+	}
+	return w.infer(ctx, b, pending)
+}
+
+// fits says whether in may join the pending items: the same size, and still within the bound.
+func (w *Worker) fits(pending []input, in input) bool {
+	size := in.images[0].Rect.Size()
+	return pending[0].images[0].Rect.Size() == size && (len(pending)+1)*size.X*size.Y <= w.cfg.BatchPixels
+}
+
+// load gets the images that the network takes for an item, in its order of inputs.
+func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item) (input, error) {
+	var in input
+	switch job.GetOperation() {
+	case schemas.Operation_OPERATION_EMBED:
+		cover, err := w.Images.Image(ctx, item.GetCover(), job.GetGeometry())
+		if err != nil {
+			return in, fmt.Errorf("cover: %w", err)
+		}
+		// In the cover's own size the secret follows the cover.
+		g := proto.CloneOf(job.GetGeometry())
+		g.Width, g.Height = uint32(cover.Rect.Dx()), uint32(cover.Rect.Dy())
+		secret, err := w.Images.Image(ctx, item.GetSecret(), g)
+		if err != nil {
+			return in, fmt.Errorf("secret: %w", err)
+		}
+		in.images = []*image.NRGBA{cover, secret}
+	case schemas.Operation_OPERATION_RECOVER:
+		stego, err := w.Images.Image(ctx, item.GetStego(), job.GetGeometry())
+		if err != nil {
+			return in, fmt.Errorf("stego: %w", err)
+		}
+		in.images = []*image.NRGBA{stego}
+	case schemas.Operation_OPERATION_PURIFY:
+		img, err := w.Images.Image(ctx, item.GetImage(), job.GetGeometry())
+		if err != nil {
+			return in, err
+		}
+		if job.GetNoiseSigma() > 0 {
+			if img, err = pixel.AddNoise(img, job.GetNoiseSigma(), noiseSeed(item.GetImage().GetDigest())); err != nil {
+				return in, schemas.Permanent(schemas.ReasonBadMessage, err)
+			}
+			in.noisy = img
+		}
+		in.images = []*image.NRGBA{img}
+	}
+	if size := in.images[0].Rect.Size(); size.X*size.Y > w.cfg.MaxPixels {
+		return in, schemas.Permanent(schemas.ReasonTooLarge, fmt.Errorf(
+			"%dx%d is over this worker's bound of %d pixels for the network: ask for a smaller size (--size)", size.X, size.Y, w.cfg.MaxPixels))
+	}
+	return in, nil
+}
+
+// noiseSeed makes the noise depend on the image alone, so that doing the work again gives the same bytes.
+func noiseSeed(digest string) uint64 {
+	raw, err := hex.DecodeString(digest)
+	if err != nil || len(raw) < 8 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(raw)
+}
+
+// infer runs the network on items of one size and stores what comes out.
+func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
+	if len(items) == 0 {
+		return nil
+	}
+	tensors := make([]pixel.Tensor, len(items[0].images))
+	for k := range tensors {
+		images := make([]*image.NRGBA, len(items))
+		for n, in := range items {
+			images[n] = in.images[k]
+		}
+		t, err := pixel.FromImages(images)
+		if err != nil {
+			return fmt.Errorf("make a batch: %w", err)
+		}
+		tensors[k] = t
+	}
+	out, err := w.Engine.Run(ctx, b.job.GetModel(), b.job.GetOperation(), b.job.GetKey(), tensors...)
+	if err != nil {
+		return fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err)
+	}
+	made := make(map[string]*schemas.Output, len(items))
+	for n, in := range items {
+		output, err := w.store(ctx, out, n, in.noisy)
+		if err := b.settle(in.index, output, err); err != nil {
+			return err
+		}
+		if err == nil {
+			made[b.workIDs[in.index]] = output
+		}
+	}
+	if err := w.Memo.RememberOutputs(ctx, made); err != nil {
+		return fmt.Errorf("remember outputs: %w", err)
+	}
+	return nil
+}
+
+// store quantises output n to 8 bits and puts it, and the noisy image if there is one, into the blob store.
+func (w *Worker) store(ctx context.Context, t pixel.Tensor, n int, noisy *image.NRGBA) (*schemas.Output, error) {
+	img, err := pixel.ToImage(t, n)
+	if err != nil {
+		return nil, schemas.Permanent(schemas.ReasonBadOutput, err)
+	}
+	out := &schemas.Output{}
+	if out.Image, err = w.put(ctx, img); err != nil {
+		return nil, err
+	}
+	if noisy != nil {
+		if out.Noisy, err = w.put(ctx, noisy); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (w *Worker) put(ctx context.Context, img *image.NRGBA) (string, error) {
+	data, err := pixel.EncodePNG(img)
+	if err != nil {
+		return "", fmt.Errorf("encode an output: %w", err)
+	}
+	digest, err := w.Blobs.Put(ctx, data)
+	if err != nil {
+		return "", fmt.Errorf("store an output: %w", err)
+	}
+	return digest, nil
+}
+
+// result answers the job. Inline bytes stay behind: a result is small.
+func (b *batch) result(worker string) *schemas.Result {
+	job := proto.CloneOf(b.job)
+	for _, item := range job.GetItems() {
+		for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
+			if ref != nil {
+				ref.Inline = nil
+			}
+		}
+	}
+	return &schemas.Result{Job: job, Outcomes: b.outcomes, Worker: worker}
+}

@@ -1,0 +1,186 @@
+// Package gpuworker owns the way of a job to its result: it finds out what was made before, brings the
+// images to the network in batches of one key and one size, stores what comes out as 8-bit PNG files,
+// publishes the result and then the jobs that follow from it.
+//
+// Invariants: a job is only done when its result is stored and its follow-up jobs are published, so a
+// worker that dies at any point loses nothing; doing a job twice gives the same bytes, so a job that is
+// delivered twice does no harm; an image that cannot be used fails its item, never the worker.
+package gpuworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// Jobs gives jobs to a handler, at most slots at once, until ctx ends. A nil error from the handler
+// settles the job, a *schemas.Fault makes a dead letter of it, any other error brings it back later.
+type Jobs interface {
+	Consume(ctx context.Context, slots int, handle func(ctx context.Context, job *schemas.Job) error) error
+}
+
+// Publisher sends results and follow-up jobs. Both return once the message is stored.
+type Publisher interface {
+	PublishResult(ctx context.Context, r *schemas.Result) error
+	PublishJob(ctx context.Context, j *schemas.Job) error
+}
+
+// Blobs is the blob store.
+type Blobs interface {
+	Put(ctx context.Context, data []byte) (digest string, err error)
+	Has(ctx context.Context, digests ...string) ([]bool, error)
+}
+
+// Images gives the image of a reference at a geometry; the image is shared and read-only.
+type Images interface {
+	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
+}
+
+// Memo remembers the outputs of work ids; nil stands for one that is not known.
+type Memo interface {
+	Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error)
+	RememberOutputs(ctx context.Context, outputs map[string]*schemas.Output) error
+}
+
+// Engine runs the network of a model with a key (nil for purify) on batches of one size, shape
+// [N,3,H,W]: cover and secret for embed, stego for recover, the noisy image for purify. An unknown
+// model or key is a *schemas.Fault.
+type Engine interface {
+	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error)
+}
+
+// Observer counts what the worker does.
+type Observer interface {
+	JobStarted()
+	JobDone(operation, outcome string, items int, took time.Duration)
+}
+
+// Config of a worker; zero values take the defaults.
+type Config struct {
+	// Name tells workers apart in results and logs.
+	Name string
+	// Slots is the number of jobs worked on at once. Default: one per processor core, because a
+	// session runs one thread (two sessions of one thread beat one of two).
+	Slots int
+	// BatchPixels bounds the pixels of one run of the network (batch x height x width); a larger image
+	// runs alone. Default 512 Ki: on a CPU larger batches gain nothing and cost memory.
+	BatchPixels int
+	// MaxPixels bounds one image as the network sees it; a larger one fails its item. Default 8 Mi: the
+	// network's activations take about 130 bytes a pixel and layer.
+	MaxPixels int
+	Logger    *slog.Logger
+	Observer  Observer
+}
+
+// Parts are what a worker works with.
+type Parts struct {
+	Jobs      Jobs
+	Publisher Publisher
+	Blobs     Blobs
+	Images    Images
+	Memo      Memo
+	Engine    Engine
+}
+
+// Worker is the role.
+type Worker struct {
+	cfg Config
+	Parts
+}
+
+// New makes a worker.
+func New(cfg Config, parts Parts) *Worker {
+	if cfg.Slots <= 0 {
+		cfg.Slots = runtime.NumCPU()
+	}
+	if cfg.BatchPixels <= 0 {
+		cfg.BatchPixels = 512 << 10
+	}
+	if cfg.MaxPixels <= 0 {
+		cfg.MaxPixels = 8 << 20
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = silent{}
+	}
+	return &Worker{cfg: cfg, Parts: parts}
+}
+
+// Run works until ctx ends. Jobs in hand are finished within the grace that Jobs gives them.
+func (w *Worker) Run(ctx context.Context) error {
+	w.cfg.Logger.Info("worker started", "worker", w.cfg.Name, "slots", w.cfg.Slots)
+	err := w.Jobs.Consume(ctx, w.cfg.Slots, w.handle)
+	w.cfg.Logger.Info("worker stopped", "worker", w.cfg.Name)
+	return err
+}
+
+// handle does one job.
+func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
+	start := time.Now()
+	w.cfg.Observer.JobStarted()
+	err := w.do(ctx, job)
+	outcome := "done"
+	var fault *schemas.Fault
+	switch {
+	case errors.As(err, &fault):
+		outcome = "dead"
+	case err != nil:
+		outcome = "retried"
+	}
+	took := time.Since(start)
+	w.cfg.Observer.JobDone(job.GetOperation().Token(), outcome, len(job.GetItems()), took)
+	w.cfg.Logger.Debug("job", "id", job.GetId(), "run", job.GetRun(), "operation", job.GetOperation().Token(),
+		"key", job.GetKey().GetId(), "items", len(job.GetItems()), "outcome", outcome, "took", took, "error", err)
+	return err
+}
+
+func (w *Worker) do(ctx context.Context, job *schemas.Job) error {
+	b, err := w.begin(ctx, job)
+	if err != nil {
+		return err
+	}
+	if err := w.compute(ctx, b); err != nil {
+		return err
+	}
+	if err := w.Publisher.PublishResult(ctx, b.result(w.cfg.Name)); err != nil {
+		return fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
+	}
+	return w.followUp(ctx, b)
+}
+
+// followUp publishes a recover job for each decode key of an embed job.
+func (w *Worker) followUp(ctx context.Context, b *batch) error {
+	if len(b.job.GetDecodeKeys()) == 0 {
+		return nil
+	}
+	stego := make(map[string]string, len(b.outcomes))
+	for _, o := range b.outcomes {
+		if o.GetOutput() != nil {
+			stego[o.GetItem()] = o.GetOutput().GetImage()
+		}
+	}
+	for _, key := range b.job.GetDecodeKeys() {
+		next := schemas.RecoverJob(b.job, key, stego)
+		if next == nil {
+			return nil
+		}
+		if err := w.Publisher.PublishJob(ctx, next); err != nil {
+			return fmt.Errorf("publish the recover job with key %s after job %s: %w", key.GetId(), b.job.GetId(), err)
+		}
+	}
+	return nil
+}
+
+type silent struct{}
+
+func (silent) JobStarted()                                {}
+func (silent) JobDone(string, string, int, time.Duration) {}

@@ -1,0 +1,251 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+
+	"stegomq/schemas"
+)
+
+// Memo is what was made and measured before; nil stands for what is not known.
+type Memo interface {
+	Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error)
+	Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error)
+}
+
+// Stored says which digests the blob store holds.
+type Stored func(ctx context.Context, digests ...string) ([]bool, error)
+
+// Plan is what a run still needs.
+type Plan struct {
+	Spec    *schemas.RunSpec
+	Attempt int64
+	// Found are the scores that the cache gives, and with them the digests of their images.
+	Found []*schemas.Score
+	// Missing counts the comparisons that are still to be made; Total counts all.
+	Missing, Total int
+
+	// What to embed for each key, and what to purify.
+	embed  []keyed
+	purify []*schemas.Pair
+}
+
+type keyed struct {
+	key   *schemas.KeyRef
+	pairs []*schemas.Pair
+}
+
+// planner follows every comparison of a run through the memo: from an embed job to the stego image, from
+// there to the recovered image, from the pair of digests to the metrics. A link that is missing makes the
+// comparison, and what comes after it, work to do.
+type planner struct {
+	spec   *schemas.RunSpec
+	memo   Memo
+	stored Stored
+
+	scores map[string]*schemas.Score // by score key
+	order  []string                  // score keys in the order in which they were first met
+}
+
+// MakePlan finds out what of a run the memo already has. With a stored function, an output only counts when
+// the blob store still holds it, as saving the images needs.
+func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Memo, stored Stored) (*Plan, error) {
+	p := &planner{spec: spec, memo: memo, stored: stored, scores: make(map[string]*schemas.Score)}
+	plan := &Plan{Spec: spec, Attempt: attempt}
+	owners := make([]map[string][]string, len(spec.GetKeys())) // per key: item to the keys of its scores
+	for i, key := range spec.GetKeys() {
+		var err error
+		if owners[i], err = p.embedding(ctx, schemas.EmbedJob(spec, attempt, key, spec.GetPairs())); err != nil {
+			return nil, err
+		}
+	}
+	purify := schemas.PurifyJob(spec, attempt, spec.GetPairs())
+	outputs, err := p.outputs(ctx, purify)
+	if err != nil {
+		return nil, err
+	}
+	purified := p.note(purify, outputs)
+	if err := p.measure(ctx); err != nil {
+		return nil, err
+	}
+
+	covered := make(map[string]bool) // scores that some job will make: the baseline belongs to every key
+	open := func(keys []string) bool {
+		missing := false
+		for _, k := range keys {
+			if p.scores[k].GetMetrics() == nil && !covered[k] {
+				covered[k], missing = true, true
+			}
+		}
+		return missing
+	}
+	for i, key := range spec.GetKeys() {
+		k := keyed{key: key}
+		for _, pair := range spec.GetPairs() {
+			if open(owners[i][pair.GetItem()]) {
+				k.pairs = append(k.pairs, pair)
+			}
+		}
+		plan.embed = append(plan.embed, k)
+	}
+	for _, pair := range spec.GetPairs() {
+		if open(purified[pair.GetItem()]) {
+			plan.purify = append(plan.purify, pair)
+		}
+	}
+	for _, k := range p.order {
+		if s := p.scores[k]; s.GetMetrics() != nil {
+			plan.Found = append(plan.Found, s)
+		}
+	}
+	plan.Total = len(p.order)
+	plan.Missing = plan.Total - len(plan.Found)
+	return plan, nil
+}
+
+// embedding follows the embed job of one key with all its recover jobs. It gives the keys of the scores that
+// depend on each item.
+func (p *planner) embedding(ctx context.Context, job *schemas.Job) (map[string][]string, error) {
+	outputs, err := p.outputs(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	owned := p.note(job, outputs)
+	stego := make(map[string]string, len(outputs))
+	for i, item := range job.GetItems() {
+		stego[item.GetId()] = outputs[i].GetImage()
+	}
+	for _, key := range job.GetDecodeKeys() {
+		next := schemas.RecoverJob(job, key, stego)
+		outputs, err := p.outputs(ctx, next)
+		if err != nil {
+			return nil, err
+		}
+		for item, keys := range p.note(next, outputs) {
+			owned[item] = append(owned[item], keys...)
+		}
+	}
+	return owned, nil
+}
+
+// outputs looks up what a job would make; an item whose own input is not known has none.
+func (p *planner) outputs(ctx context.Context, job *schemas.Job) ([]*schemas.Output, error) {
+	if job == nil {
+		return nil, nil
+	}
+	ids := make([]string, len(job.GetItems()))
+	for i, item := range job.GetItems() {
+		ids[i] = schemas.ItemWorkID(job, item)
+	}
+	outputs, err := p.memo.Outputs(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up earlier outputs: %w", err)
+	}
+	for i, item := range job.GetItems() {
+		if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && item.GetStego().GetDigest() == "" {
+			outputs[i] = nil
+		}
+	}
+	return outputs, p.dropLost(ctx, outputs)
+}
+
+// dropLost forgets outputs that the blob store no longer holds.
+func (p *planner) dropLost(ctx context.Context, outputs []*schemas.Output) error {
+	if p.stored == nil {
+		return nil
+	}
+	for i, out := range outputs {
+		if out == nil {
+			continue
+		}
+		digests := []string{out.GetImage()}
+		if out.GetNoisy() != "" {
+			digests = append(digests, out.GetNoisy())
+		}
+		has, err := p.stored(ctx, digests...)
+		if err != nil {
+			return fmt.Errorf("look for earlier outputs in the blob store: %w", err)
+		}
+		for _, ok := range has {
+			if !ok {
+				outputs[i] = nil
+			}
+		}
+	}
+	return nil
+}
+
+// note adds the comparisons of a job. It gives the score keys of each item.
+func (p *planner) note(job *schemas.Job, outputs []*schemas.Output) map[string][]string {
+	owned := make(map[string][]string)
+	for i, item := range job.GetItems() {
+		for _, s := range schemas.Comparisons(job, item, outputs[i]) {
+			k := schemas.ScoreKey(s)
+			if _, there := p.scores[k]; !there {
+				p.scores[k] = s
+				p.order = append(p.order, k)
+			}
+			owned[item.GetId()] = append(owned[item.GetId()], k)
+		}
+	}
+	return owned
+}
+
+// measure looks up the metrics of every comparison whose two images are known.
+func (p *planner) measure(ctx context.Context) error {
+	var known []*schemas.Score
+	var ids []string
+	for _, k := range p.order {
+		if s := p.scores[k]; s.GetTest() != "" {
+			known = append(known, s)
+			ids = append(ids, schemas.MetricsID(p.spec.GetMetricsVersion(), s.GetReference(), s.GetTest(), p.spec.GetGeometry()))
+		}
+	}
+	metrics, err := p.memo.Metrics(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("look up metrics: %w", err)
+	}
+	for i, m := range metrics {
+		known[i].Metrics = m
+	}
+	return nil
+}
+
+// batch is a job with the pairs that it needs in the blob store and the comparisons that come of it.
+type batch struct {
+	job    *schemas.Job
+	pairs  []*schemas.Pair
+	scores int64
+}
+
+// batches cuts the open work into jobs, pairs outermost, so that the images of a pair are used by all keys
+// while they are still decoded.
+func (p *Plan) batches(size int) []batch {
+	var all []batch
+	add := func(job *schemas.Job, pairs []*schemas.Pair) {
+		b := batch{job: job, pairs: pairs}
+		for _, item := range job.GetItems() {
+			b.scores += int64(len(schemas.Lost(job, item, nil)))
+		}
+		all = append(all, b)
+	}
+	rest := append([]keyed(nil), p.embed...)
+	purify := p.purify
+	for more := true; more; {
+		more = false
+		for i := range rest {
+			n := min(size, len(rest[i].pairs))
+			if n > 0 {
+				more = true
+				add(schemas.EmbedJob(p.Spec, p.Attempt, rest[i].key, rest[i].pairs[:n]), rest[i].pairs[:n])
+				rest[i].pairs = rest[i].pairs[n:]
+			}
+		}
+		if n := min(size, len(purify)); n > 0 {
+			more = true
+			add(schemas.PurifyJob(p.Spec, p.Attempt, purify[:n]), purify[:n])
+			purify = purify[n:]
+		}
+	}
+	return all
+}

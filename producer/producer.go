@@ -1,0 +1,153 @@
+// Package producer owns the way of images into the pipeline: it reads data sets and streams of requests,
+// makes pairs, finds out what was done before, and publishes jobs for the rest no faster than they are done.
+//
+// Invariants: an image is checked before a job names it, so that a bad file is named to the user and costs
+// the workers nothing; a plan depends on the images, the model, the keys and the geometry alone, so that the
+// same command finds the same run again.
+package producer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"stegomq/schemas"
+)
+
+// Publisher sends jobs; it returns once the job is stored.
+type Publisher interface {
+	PublishJob(ctx context.Context, j *schemas.Job) error
+}
+
+// BlobWriter stores images.
+type BlobWriter interface {
+	Put(ctx context.Context, data []byte) (digest string, err error)
+}
+
+// Progress tells how many scores and failures a run has.
+type Progress interface {
+	Progress(ctx context.Context, run string) (scores, failures int64, err error)
+}
+
+// Config of a producer; zero values take the defaults.
+type Config struct {
+	// Batch is the number of items of a job, 1 to 64. Default 8: on a CPU larger ones gain nothing, and
+	// smaller ones keep all workers busy to the end.
+	Batch int
+	// Window bounds the comparisons that are under way, so that the jobs of a large data set and those
+	// that follow from them never fill the stream. Default 20,000.
+	Window int64
+	// Poll is how often the window looks at the progress. Default 100 ms.
+	Poll   time.Duration
+	Logger *slog.Logger
+}
+
+// Parts are what a producer works with.
+type Parts struct {
+	Publisher Publisher
+	Blobs     BlobWriter
+	Progress  Progress
+}
+
+// Producer is the role.
+type Producer struct {
+	cfg Config
+	Parts
+}
+
+// New makes a producer.
+func New(cfg Config, parts Parts) *Producer {
+	if cfg.Batch <= 0 || cfg.Batch > schemas.MaxItems {
+		cfg.Batch = 8
+	}
+	if cfg.Window <= 0 {
+		cfg.Window = 20000
+	}
+	if cfg.Poll <= 0 {
+		cfg.Poll = 100 * time.Millisecond
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Producer{cfg: cfg, Parts: parts}
+}
+
+// Run publishes the jobs of a plan and returns when the last one is stored, or when ctx ends. It may be
+// run again: what was published twice is done once.
+func (p *Producer) Run(ctx context.Context, plan *Plan, paths map[string]string) error {
+	already, failed, err := p.Progress.Progress(ctx, plan.Spec.GetId())
+	if err != nil {
+		return err
+	}
+	published := already + failed
+	for _, b := range plan.batches(p.cfg.Batch) {
+		if err := p.waitForRoom(ctx, plan.Spec.GetId(), published); err != nil {
+			return err
+		}
+		if err := p.upload(ctx, b.pairs, paths); err != nil {
+			return err
+		}
+		if err := p.Publisher.PublishJob(ctx, b.job); err != nil {
+			return fmt.Errorf("publish a job: %w", err)
+		}
+		published += b.scores
+	}
+	p.cfg.Logger.Debug("all jobs are published", "run", plan.Spec.GetId())
+	return nil
+}
+
+// waitForRoom blocks while more comparisons than the window are published and not done.
+func (p *Producer) waitForRoom(ctx context.Context, run string, published int64) error {
+	tick := time.NewTicker(p.cfg.Poll)
+	defer tick.Stop()
+	for {
+		scores, failures, err := p.Progress.Progress(ctx, run)
+		if err != nil {
+			return err
+		}
+		if published-scores-failures < p.cfg.Window {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// upload puts the images of pairs into the blob store, which takes each once.
+func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, paths map[string]string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for _, pair := range pairs {
+		for _, ref := range []*schemas.ImageRef{pair.GetCover(), pair.GetSecret()} {
+			g.Go(func() error {
+				data, err := os.ReadFile(paths[ref.GetDigest()])
+				if err != nil {
+					return fmt.Errorf("read %s again: %w", ref.GetName(), err)
+				}
+				if digestOf(data) != ref.GetDigest() {
+					return fmt.Errorf("%s has changed since it was first read: start again", ref.GetName())
+				}
+				if _, err := p.Blobs.Put(ctx, data); err != nil {
+					return fmt.Errorf("store %s: %w", ref.GetName(), err)
+				}
+				return nil
+			})
+		}
+	}
+	return g.Wait()
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,374 @@
+package producer
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// Request is one line of a stream: a job of one item. Embed takes key, cover and secret; recover takes key
+// and stego; purify takes image. Paths are of files on this machine; Out is written whole or not at all.
+type Request struct {
+	// ID comes back with the reply. The line's number when empty.
+	ID     string `json:"id"`
+	Key    string `json:"key,omitempty"`
+	Cover  string `json:"cover,omitempty"`
+	Secret string `json:"secret,omitempty"`
+	Stego  string `json:"stego,omitempty"`
+	Image  string `json:"image,omitempty"`
+	Out    string `json:"out"`
+}
+
+// Reply is one line per request, in order of completion.
+type Reply struct {
+	ID     string `json:"id"`
+	OK     bool   `json:"ok"`
+	Out    string `json:"out,omitempty"`
+	Digest string `json:"digest,omitempty"`
+	// Reason is a stable word (schemas.Reason) when OK is false, Error a line for people.
+	Reason string `json:"reason,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Results gives the results of one run, and the dead letters of its jobs, from the moment ready is called
+// until ctx ends.
+type Results interface {
+	SubscribeResults(ctx context.Context, run string, ready func(), result func(*schemas.Result), dead func(*schemas.Job, *schemas.DeadLetter)) error
+}
+
+// Blobs is the blob store.
+type Blobs interface {
+	BlobWriter
+	Get(ctx context.Context, digest string) ([]byte, error)
+}
+
+// StreamConfig says what the requests of a stream have in common.
+type StreamConfig struct {
+	Operation schemas.Operation
+	// Model is the digest of its manifest.
+	Model    string
+	Geometry *schemas.Geometry
+	// Run names the stream in subjects; it must be new.
+	Run string
+	// InFlight bounds the requests under way. Default 64.
+	InFlight int
+	Limits   pixel.Limits
+	// Patience is how long nothing may come back before a word is logged. Default 30 s.
+	Patience time.Duration
+	Logger   *slog.Logger
+}
+
+// StreamParts are what a stream works with.
+type StreamParts struct {
+	Publisher Publisher
+	Blobs     Blobs
+	Results   Results
+	// Key finds a key pair that may be used with the model; an error is told to the requester.
+	Key func(id string) (*schemas.KeyRef, error)
+}
+
+// Stream turns requests into jobs of one item and results into files and replies.
+type Stream struct {
+	cfg StreamConfig
+	StreamParts
+
+	mu      sync.Mutex
+	waiting map[string]Request // by request id
+	moved   time.Time          // when a reply was last written
+	replies *json.Encoder
+	failed  int
+	err     error
+
+	slots chan struct{} // one element per request under way
+}
+
+// NewStream makes a stream whose replies go to out.
+func NewStream(cfg StreamConfig, parts StreamParts, out io.Writer) *Stream {
+	if cfg.InFlight <= 0 {
+		cfg.InFlight = 64
+	}
+	if cfg.Patience <= 0 {
+		cfg.Patience = 30 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Stream{
+		cfg: cfg, StreamParts: parts, waiting: make(map[string]Request), moved: time.Now(),
+		replies: json.NewEncoder(out), slots: make(chan struct{}, cfg.InFlight),
+	}
+}
+
+// Run reads JSON lines until the end of in, and returns when every request has its reply. It gives the
+// number of requests that failed. When ctx ends, requests under way are left to the pipeline.
+func (s *Stream) Run(ctx context.Context, in io.Reader) (failed int, err error) {
+	return s.serve(ctx, func(ctx context.Context) error { return s.readAll(ctx, in) })
+}
+
+// One serves a single request.
+func (s *Stream) One(ctx context.Context, r Request) (failed int, err error) {
+	return s.serve(ctx, func(ctx context.Context) error { return s.accept(ctx, r) })
+}
+
+func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := make(chan struct{})
+	subscribed := make(chan error, 1)
+	go func() {
+		subscribed <- s.Results.SubscribeResults(ctx, s.cfg.Run, sync.OnceFunc(func() { close(ready) }),
+			func(r *schemas.Result) { s.finish(ctx, r) },
+			func(j *schemas.Job, d *schemas.DeadLetter) { s.bury(j, d) })
+	}()
+	select {
+	case <-ready:
+	case err := <-subscribed:
+		return 0, fmt.Errorf("subscribe to results: %w", err)
+	}
+	go s.watch(ctx)
+	err := feed(ctx)
+	// Every slot that can be taken again is a request that has its reply.
+	for range cap(s.slots) {
+		if err != nil {
+			break
+		}
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case serr := <-subscribed:
+			err = fmt.Errorf("results stopped coming: %w", serr)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		err = s.err
+	}
+	return s.failed, err
+}
+
+func (s *Stream) readAll(ctx context.Context, in io.Reader) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" {
+			continue
+		}
+		var r Request
+		dec := json.NewDecoder(strings.NewReader(line))
+		dec.DisallowUnknownFields()
+		err := dec.Decode(&r)
+		if r.ID == "" {
+			r.ID = fmt.Sprint(n)
+		}
+		if err != nil {
+			s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: fmt.Sprintf("line %d is not a request: %v", n, err)})
+			continue
+		}
+		if err := s.accept(ctx, r); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read requests: %w", err)
+	}
+	return nil
+}
+
+// accept publishes a request's job. What is wrong with the request goes into its reply; an error is the
+// pipeline's.
+func (s *Stream) accept(ctx context.Context, r Request) error {
+	job, err := s.job(ctx, r)
+	if err != nil {
+		var fault *schemas.Fault
+		if errors.As(err, &fault) {
+			s.reply(Reply{ID: r.ID, Reason: string(fault.Reason), Error: fault.Err.Error()})
+			return nil
+		}
+		return err
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	_, twice := s.waiting[r.ID]
+	if !twice {
+		s.waiting[r.ID] = r
+	}
+	s.mu.Unlock()
+	if twice {
+		<-s.slots
+		s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: "a request with this id is still under way"})
+		return nil
+	}
+	if err := s.Publisher.PublishJob(ctx, job); err != nil {
+		return fmt.Errorf("publish request %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// job makes the job of a request. What the requester can mend is a *schemas.Fault.
+func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
+	bad := func(format string, args ...any) error {
+		return schemas.Permanent(schemas.ReasonBadMessage, fmt.Errorf(format, args...))
+	}
+	if r.Out == "" {
+		return nil, bad("out is missing: name the file to write")
+	}
+	item := &schemas.Item{Id: r.ID}
+	wants := map[schemas.Operation][]struct {
+		name, path string
+		ref        **schemas.ImageRef
+	}{
+		schemas.Operation_OPERATION_EMBED:   {{"cover", r.Cover, &item.Cover}, {"secret", r.Secret, &item.Secret}},
+		schemas.Operation_OPERATION_RECOVER: {{"stego", r.Stego, &item.Stego}},
+		schemas.Operation_OPERATION_PURIFY:  {{"image", r.Image, &item.Image}},
+	}[s.cfg.Operation]
+	files := make([][]byte, len(wants))
+	total := 0
+	for i, want := range wants {
+		if want.path == "" {
+			return nil, bad("%s is missing: name the image file", want.name)
+		}
+		data, err := readBounded(want.path, s.cfg.Limits.MaxBytes)
+		if err == nil {
+			_, err = pixel.Header(data, s.cfg.Limits)
+		}
+		if err != nil {
+			return nil, schemas.Permanent(schemas.ReasonBadImage, fmt.Errorf("%s %s: %s", want.name, want.path, reasonOf(err)))
+		}
+		files[i] = data
+		total += len(data)
+	}
+	for i, want := range wants {
+		ref, err := s.ref(ctx, files[i], filepath.Base(want.path), total <= schemas.MaxInline)
+		if err != nil {
+			return nil, err
+		}
+		*want.ref = ref
+	}
+	job := &schemas.Job{
+		Run: s.cfg.Run, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
+	}
+	if s.cfg.Operation != schemas.Operation_OPERATION_PURIFY {
+		key, err := s.Key(r.Key)
+		if err != nil {
+			return nil, schemas.Permanent(schemas.ReasonUnknownKey, err)
+		}
+		job.Key = key
+	}
+	job.Id = schemas.JobID(job)
+	if err := job.Validate(); err != nil {
+		return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
+	}
+	return job, nil
+}
+
+// ref carries small images in the job itself and puts large ones into the blob store.
+func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool) (*schemas.ImageRef, error) {
+	if inline {
+		return &schemas.ImageRef{Digest: digestOf(data), Inline: data, Name: name}, nil
+	}
+	digest, err := s.Blobs.Put(ctx, data)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", name, err)
+	}
+	return schemas.BlobRef(digest, name), nil
+}
+
+// finish writes the outputs of a result. A result that was answered before is passed over.
+func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
+	for _, o := range r.GetOutcomes() {
+		request, ok := s.take(o.GetItem())
+		if !ok {
+			continue
+		}
+		reply := Reply{ID: request.ID, Out: request.Out, Digest: o.GetOutput().GetImage()}
+		if f := o.GetFailure(); f != nil {
+			reply = Reply{ID: request.ID, Reason: f.GetReason(), Error: f.GetDetail()}
+		} else if err := s.write(ctx, request.Out, reply.Digest); err != nil {
+			reply.Reason, reply.Error = "output", err.Error()
+		} else {
+			reply.OK = true
+		}
+		s.reply(reply)
+		<-s.slots
+	}
+}
+
+// bury answers the requests of a job that died.
+func (s *Stream) bury(j *schemas.Job, d *schemas.DeadLetter) {
+	for _, item := range j.GetItems() {
+		if request, ok := s.take(item.GetId()); ok {
+			s.reply(Reply{ID: request.ID, Reason: d.GetReason(), Error: d.GetDetail()})
+			<-s.slots
+		}
+	}
+}
+
+func (s *Stream) take(id string) (Request, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.waiting[id]
+	delete(s.waiting, id)
+	return r, ok
+}
+
+func (s *Stream) write(ctx context.Context, path, digest string) error {
+	data, err := s.Blobs.Get(ctx, digest)
+	if err != nil {
+		return fmt.Errorf("fetch the output: %w", err)
+	}
+	if err := renameio.WriteFile(path, data, 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func (s *Stream) reply(r Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moved = time.Now()
+	if !r.OK {
+		s.failed++
+	}
+	if err := s.replies.Encode(r); err != nil && s.err == nil {
+		s.err = fmt.Errorf("write a reply: %w", err)
+	}
+}
+
+// watch says so when nothing comes back: most likely no worker is there.
+func (s *Stream) watch(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.Patience)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.mu.Lock()
+			silent, waiting := time.Since(s.moved), len(s.waiting)
+			s.mu.Unlock()
+			if waiting > 0 && silent >= s.cfg.Patience {
+				s.cfg.Logger.Warn("no result has come for a while: is a gpuworker running?", "waiting", waiting, "for", silent.Round(time.Second))
+			}
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package schemas
+
+import "google.golang.org/protobuf/proto"
+
+// EmbedJob hides the secret of every pair in its cover with a key, and asks for a recover job with each
+// key of the run. It is scored.
+func EmbedJob(spec *RunSpec, attempt int64, key *KeyRef, pairs []*Pair) *Job {
+	j := &Job{
+		Run: spec.GetId(), Operation: Operation_OPERATION_EMBED, Model: spec.GetModel(), Key: key,
+		Geometry: spec.GetGeometry(), Score: true, Attempt: attempt,
+	}
+	j.DecodeKeys = append(append(j.DecodeKeys, spec.GetKeys()...), spec.GetRandomKeys()...)
+	for _, p := range pairs {
+		j.Items = append(j.Items, &Item{Id: p.GetItem(), Cover: p.GetCover(), Secret: p.GetSecret()})
+	}
+	j.Id = JobID(j)
+	return j
+}
+
+// PurifyJob adds the run's noise to the cover of every pair and takes it off again. It is scored.
+func PurifyJob(spec *RunSpec, attempt int64, pairs []*Pair) *Job {
+	j := &Job{
+		Run: spec.GetId(), Operation: Operation_OPERATION_PURIFY, Model: spec.GetModel(),
+		Geometry: spec.GetGeometry(), NoiseSigma: spec.GetNoiseSigma(), Score: true, Attempt: attempt,
+	}
+	for _, p := range pairs {
+		j.Items = append(j.Items, &Item{Id: p.GetItem(), Image: p.GetCover()})
+	}
+	j.Id = JobID(j)
+	return j
+}
+
+// RecoverJob follows an embed job: it decodes the stego images that came of its items with one of its
+// decode keys. stego maps item ids to digests; items without one are left out. It returns nil when no
+// item is left.
+func RecoverJob(embed *Job, key *KeyRef, stego map[string]string) *Job {
+	j := &Job{
+		Run: embed.GetRun(), Operation: Operation_OPERATION_RECOVER, Model: embed.GetModel(), Key: key,
+		EmbedKey: embed.GetKey(), Geometry: embed.GetGeometry(), Score: embed.GetScore(), Attempt: embed.GetAttempt(),
+	}
+	for _, item := range embed.GetItems() {
+		digest, ok := stego[item.GetId()]
+		if !ok {
+			continue
+		}
+		next := &Item{Id: item.GetId(), Stego: BlobRef(digest, "")}
+		if embed.GetScore() {
+			next.Cover, next.Secret = item.GetCover(), item.GetSecret()
+		}
+		j.Items = append(j.Items, next)
+	}
+	if len(j.Items) == 0 {
+		return nil
+	}
+	j.Id = JobID(j)
+	return j
+}
+
+// Comparisons lists the scores, still without metrics, that the output of one item of a job gives.
+// Without an output the test digests that depend on it stay empty.
+func Comparisons(j *Job, item *Item, out *Output) []*Score {
+	score := func(role Role, reference *ImageRef, test string) *Score {
+		return &Score{Item: item.GetId(), Role: role, Reference: reference.GetDigest(), Test: test}
+	}
+	switch j.GetOperation() {
+	case Operation_OPERATION_EMBED:
+		s := score(Role_ROLE_IMPERCEPTIBILITY, item.GetCover(), out.GetImage())
+		s.EmbedKey = j.GetKey().GetId()
+		return []*Score{s, score(Role_ROLE_BASELINE, item.GetSecret(), item.GetCover().GetDigest())}
+	case Operation_OPERATION_RECOVER:
+		var scores []*Score
+		switch {
+		case j.GetKey().GetId() == j.GetEmbedKey().GetId():
+			scores = []*Score{score(Role_ROLE_RECOVERABILITY, item.GetSecret(), out.GetImage())}
+		case IsRandomKeyID(j.GetKey().GetId()):
+			scores = []*Score{
+				score(Role_ROLE_LEAKAGE_RANDOM, item.GetSecret(), out.GetImage()),
+				score(Role_ROLE_LEAKAGE_RANDOM_COVER, item.GetCover(), out.GetImage()),
+			}
+		default:
+			scores = []*Score{
+				score(Role_ROLE_LEAKAGE_MISMATCHED, item.GetSecret(), out.GetImage()),
+				score(Role_ROLE_LEAKAGE_MISMATCHED_COVER, item.GetCover(), out.GetImage()),
+			}
+		}
+		for _, s := range scores {
+			s.EmbedKey, s.DecodeKey = j.GetEmbedKey().GetId(), j.GetKey().GetId()
+		}
+		return scores
+	case Operation_OPERATION_PURIFY:
+		scores := []*Score{score(Role_ROLE_PURIFICATION, item.GetImage(), out.GetImage())}
+		if j.GetNoiseSigma() > 0 {
+			scores = append(scores, score(Role_ROLE_NOISE, item.GetImage(), out.GetNoisy()))
+		}
+		return scores
+	}
+	return nil
+}
+
+// Lost lists the scores that will never come when one item of a job fails: its own, and for an embed
+// job those of the recover jobs that would have followed.
+func Lost(j *Job, item *Item, why *Failure) []*Score {
+	scores := Comparisons(j, item, nil)
+	if j.GetOperation() == Operation_OPERATION_EMBED {
+		one := proto.CloneOf(j)
+		one.Items = []*Item{item}
+		for _, key := range j.GetDecodeKeys() {
+			next := RecoverJob(one, key, map[string]string{item.GetId(): ""})
+			scores = append(scores, Comparisons(next, next.GetItems()[0], nil)...)
+		}
+	}
+	for _, s := range scores {
+		s.Failure = why
+	}
+	return scores
+}
