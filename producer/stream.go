@@ -43,10 +43,10 @@ type Reply struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// Results gives the results of one run, and the dead letters of its jobs, from the moment ready is called
-// until ctx ends.
+// Results gives the results of one run, and the dead letters of its jobs, from the first one on until ctx
+// ends or a callback returns an error.
 type Results interface {
-	SubscribeResults(ctx context.Context, run string, ready func(), result func(*schemas.Result), dead func(*schemas.Job, *schemas.DeadLetter)) error
+	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error, onDead func(*schemas.DeadLetter) error) error
 }
 
 // Blobs is the blob store.
@@ -126,18 +126,11 @@ func (s *Stream) One(ctx context.Context, r Request) (failed int, err error) {
 func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ready := make(chan struct{})
 	subscribed := make(chan error, 1)
 	go func() {
-		subscribed <- s.Results.SubscribeResults(ctx, s.cfg.Run, sync.OnceFunc(func() { close(ready) }),
-			func(r *schemas.Result) { s.finish(ctx, r) },
-			func(j *schemas.Job, d *schemas.DeadLetter) { s.bury(j, d) })
+		subscribed <- s.Results.SubscribeResults(ctx, s.cfg.Run,
+			func(r *schemas.Result) error { s.finish(ctx, r); return nil }, s.bury)
 	}()
-	select {
-	case <-ready:
-	case err := <-subscribed:
-		return 0, fmt.Errorf("subscribe to results: %w", err)
-	}
 	go s.watch(ctx)
 	err := feed(ctx)
 	// Every slot that can be taken again is a request that has its reply.
@@ -314,13 +307,18 @@ func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
 }
 
 // bury answers the requests of a job that died.
-func (s *Stream) bury(j *schemas.Job, d *schemas.DeadLetter) {
-	for _, item := range j.GetItems() {
+func (s *Stream) bury(d *schemas.DeadLetter) error {
+	job, err := schemas.DecodeJob(d.GetMessage())
+	if err != nil {
+		return nil // not a job: nobody waits for it here
+	}
+	for _, item := range job.GetItems() {
 		if request, ok := s.take(item.GetId()); ok {
 			s.reply(Reply{ID: request.ID, Reason: d.GetReason(), Error: d.GetDetail()})
 			<-s.slots
 		}
 	}
+	return nil
 }
 
 func (s *Stream) take(id string) (Request, bool) {

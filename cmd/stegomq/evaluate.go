@@ -1,0 +1,347 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"stegomq/evaluator"
+	"stegomq/internal/cache"
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/quality"
+	"stegomq/producer"
+	"stegomq/schemas"
+)
+
+// runFlags describe an evaluation.
+type runFlags struct {
+	data, covers, model, keys, resize, run string
+	size, limit, batch                     int
+	randomKeys                             int
+	randomSeed                             uint64
+	noise                                  float64
+	saveImages                             bool
+}
+
+func (r *runFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&r.data, "data", "", "folder of images; consecutive ones make a pair, the first the cover (required)")
+	f.StringVar(&r.covers, "covers", "", "folder of covers; the images of --data are then the secrets")
+	f.StringVar(&r.model, "model", defaultModel, "model name or directory")
+	f.StringVar(&r.keys, "keys", "2", "number of the model's demo keys, or a keyring file")
+	f.IntVar(&r.size, "size", 256, "width and height that every image is brought to, pixels")
+	f.StringVar(&r.resize, "resize", "squash", "squash or crop")
+	f.IntVar(&r.limit, "limit", 0, "largest number of pairs (0: all)")
+	f.IntVar(&r.randomKeys, "random-keys", 1, "number of unregistered keys that try to decode")
+	f.Uint64Var(&r.randomSeed, "random-seed", 1, "seed of the unregistered keys")
+	f.Float64Var(&r.noise, "noise", 20, "standard deviation of the noise for purification, 0..255")
+	f.StringVar(&r.run, "run", "", "name of the run (default: derived from its content, so that the same command resumes it)")
+	f.IntVar(&r.batch, "batch", 8, "image pairs in one job, 1 to 64")
+}
+
+func (a *app) evaluateCommand() *cobra.Command {
+	var flags runFlags
+	var out string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "evaluate --data DIR",
+		Short: "Embed, recover and purify the images of a folder with several keys, and score the outcome",
+		Long: `Every pair of images is embedded with every key, decoded with every key and with random ones, and purified.
+The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
+Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons failed; they are named.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.evaluate(cmd.Context(), flags, out, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	flags.register(f)
+	f.StringVar(&out, "out", "", "folder for the files (default out/RUN)")
+	f.BoolVar(&flags.saveImages, "save-images", false, "write the images that items.csv names")
+	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
+	a.serviceFlags(f)
+	a.modelFlags(f)
+	a.engineFlags(f)
+	a.imageFlags(f)
+	must(cmd.MarkFlagRequired("data"))
+	return cmd
+}
+
+// must is for what only a mistake in this program can break.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// evaluation is a run with what is needed to work on it.
+type evaluation struct {
+	model   *model.Model
+	spec    *schemas.RunSpec
+	dataset *producer.Dataset
+	plan    *producer.Plan
+}
+
+func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON bool, stdout, stderr io.Writer) (err error) {
+	start := time.Now()
+	m, keys, err := a.runKeys(flags)
+	if err != nil {
+		return err
+	}
+	s, err := a.open(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if flags.saveImages {
+		if err := s.openBus(ctx, ""); err != nil {
+			return err
+		}
+	}
+	ev, err := a.prepareRun(ctx, s, m, keys, flags)
+	if err != nil {
+		return err
+	}
+	for _, bad := range ev.dataset.Bad {
+		_, _ = fmt.Fprintf(stderr, "%s: %s\n", bad.GetName(), bad.GetReason())
+	}
+	if ev.plan.Missing > 0 {
+		if err := a.work(ctx, s, ev, flags, stderr); err != nil {
+			return err
+		}
+	}
+	if err := s.cache.FinishRun(ctx, ev.spec.GetId()); err != nil {
+		return err
+	}
+	if out == "" {
+		out = filepath.Join("out", ev.spec.GetId())
+	}
+	scores, failures, err := s.cache.Scores(ctx, ev.spec.GetId())
+	if err != nil {
+		return err
+	}
+	if flags.saveImages {
+		if err := evaluator.SaveImages(ctx, out, ev.spec, scores, s.source, s.blobs); err != nil {
+			return err
+		}
+	}
+	sum := evaluator.Summarise(ev.spec, scores, failures, evaluator.Invocation{
+		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: time.Since(start),
+	})
+	if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+		return err
+	}
+	if err := printSummary(stdout, sum, asJSON); err != nil {
+		return err
+	}
+	if !asJSON {
+		_, _ = fmt.Fprintf(stdout, "\nsummary.json, items.csv and report.md are in %s\n", out)
+	}
+	if n := len(ev.dataset.Bad) + len(failures); n > 0 {
+		return fmt.Errorf("%w: %d files could not be used, %d comparisons could not be made; both are named above and in report.md",
+			errSomeFailed, len(ev.dataset.Bad), len(failures))
+	}
+	return nil
+}
+
+func printSummary(w io.Writer, sum *evaluator.Summary, asJSON bool) error {
+	if !asJSON {
+		return sum.WriteText(w)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(sum)
+}
+
+// runKeys loads the model and finds the keys of a run, before anything is opened or written.
+func (a *app) runKeys(flags runFlags) (*model.Model, []keyring.Pair, error) {
+	m, err := a.loadModel(flags.model)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := strconv.Atoi(flags.keys)
+	if err != nil {
+		ring, err := keyring.Open(flags.keys, a.protection())
+		if err != nil {
+			return nil, nil, fmt.Errorf("--keys: %w", err)
+		}
+		a.keyrings = append(a.keyringFiles(), flags.keys)
+		pairs := ring.List()
+		if len(pairs) == 0 {
+			return nil, nil, fmt.Errorf("--keys: %s holds no keys", flags.keys)
+		}
+		for _, p := range pairs {
+			if !trainedWith(m, p) {
+				a.log.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
+			}
+		}
+		return m, pairs, nil
+	}
+	if m.Keyring() == "" {
+		return nil, nil, fmt.Errorf("--keys %d: model %s has no demo keyring; give a keyring file", n, m.Name)
+	}
+	ring, err := keyring.Open(m.Keyring(), a.protection())
+	if err != nil {
+		return nil, nil, err
+	}
+	if n < 1 || n > len(m.Keys()) {
+		return nil, nil, fmt.Errorf("--keys %d: model %s was trained with %d keys; give 1 to %d, or a keyring file", n, m.Name, len(m.Keys()), len(m.Keys()))
+	}
+	var pairs []keyring.Pair
+	for _, k := range m.Keys()[:n] {
+		p, err := ring.Resolve(k.ID, k.Fingerprint)
+		if err != nil {
+			return nil, nil, fmt.Errorf("demo keyring of model %s: %w", m.Name, err)
+		}
+		pairs = append(pairs, p)
+	}
+	return m, pairs, nil
+}
+
+// prepareRun reads the data set, begins the run and plans what it still needs.
+func (a *app) prepareRun(ctx context.Context, s *services, m *model.Model, keys []keyring.Pair, flags runFlags) (*evaluation, error) {
+	spec, dataset, err := a.runSpec(ctx, s.cache, m, keys, flags)
+	if err != nil {
+		return nil, err
+	}
+	attempt, err := s.cache.StartRun(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	var stored producer.Stored
+	if flags.saveImages {
+		stored = s.blobs.Has
+	}
+	plan, err := producer.MakePlan(ctx, spec, attempt, s.cache, stored)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.cache.PutScores(ctx, spec.GetId(), plan.Found); err != nil {
+		return nil, err
+	}
+	return &evaluation{model: m, spec: spec, dataset: dataset, plan: plan}, nil
+}
+
+func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, keys []keyring.Pair, flags runFlags) (*schemas.RunSpec, *producer.Dataset, error) {
+	geometry, err := geometryOf(flags.size, flags.resize)
+	if err != nil {
+		return nil, nil, err
+	}
+	if flags.size < max(m.Manifest.MinSide, a.minSide) {
+		return nil, nil, fmt.Errorf("--size %d: the model %s needs at least %d", flags.size, m.Name, max(m.Manifest.MinSide, a.minSide))
+	}
+	if flags.randomKeys < 0 || flags.batch < 1 || flags.batch > schemas.MaxItems || flags.limit < 0 {
+		return nil, nil, fmt.Errorf("--random-keys and --limit must not be negative, --batch must lie in 1..%d", schemas.MaxItems)
+	}
+	dataset, err := producer.ReadDataset(ctx, producer.DatasetOptions{
+		Data: flags.data, Covers: flags.covers, Limit: flags.limit, Limits: a.limits(),
+	}, memo)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec := &schemas.RunSpec{
+		Model: m.Digest, ModelName: m.Name, ModelTrained: m.Trained(), Geometry: geometry, NoiseSigma: flags.noise,
+		Pairs: dataset.Pairs, Dataset: flags.data, Covers: flags.covers, Images: uint32(dataset.Images), Bad: dataset.Bad,
+		MetricsVersion: quality.Version,
+	}
+	for _, p := range keys {
+		spec.Keys = append(spec.Keys, keyRef(p))
+	}
+	for n := range uint64(flags.randomKeys) {
+		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, n)))
+	}
+	spec.Id = flags.run
+	if spec.GetId() == "" {
+		spec.Id = schemas.RunID(spec)
+	}
+	if len(dataset.Pairs) == 0 {
+		for _, bad := range dataset.Bad {
+			a.log.Error("file cannot be used", "file", bad.GetName(), "reason", bad.GetReason())
+		}
+		return nil, nil, fmt.Errorf("%w: %s has %d usable images, a pair needs two", producer.ErrDataset, flags.data, dataset.Images)
+	}
+	return spec, dataset, spec.Validate()
+}
+
+func geometryOf(size int, resize string) (*schemas.Geometry, error) {
+	g := &schemas.Geometry{Width: uint32(max(size, 0)), Height: uint32(max(size, 0))}
+	switch resize {
+	case "squash":
+		g.Resize = schemas.ResizePolicy_RESIZE_POLICY_SQUASH
+	case "crop":
+		g.Resize = schemas.ResizePolicy_RESIZE_POLICY_CROP
+	default:
+		return nil, fmt.Errorf("--resize %s: choose squash or crop", resize)
+	}
+	if size < 0 || size > schemas.MaxSide {
+		return nil, fmt.Errorf("--size %d: choose 0 to %d", size, schemas.MaxSide)
+	}
+	return g, nil
+}
+
+// work publishes what the plan needs and waits for the scores. Without external servers the roles run in
+// this process.
+func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFlags, stderr io.Writer) (err error) {
+	// A missing library shows before anything is queued.
+	var eng *engine
+	if a.natsURL == "" {
+		ring, err := a.openKeys([]*model.Model{ev.model})
+		if err != nil {
+			return err
+		}
+		if eng, err = a.newEngine([]*model.Model{ev.model}, ring); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, eng.ort.Close()) }()
+	}
+	if err := s.openBus(ctx, ""); err != nil {
+		return err
+	}
+	r := startRoles(ctx)
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if eng != nil {
+		w, err := s.worker(eng, nil)
+		if err != nil {
+			return err
+		}
+		r.start(w.Run)
+		r.start(s.evaluator(nil).Run)
+	}
+	p := producer.New(producer.Config{Batch: flags.batch, Logger: a.log}, producer.Parts{Publisher: s.bus, Blobs: s.blobs, Progress: s.cache})
+	r.start(func(ctx context.Context) error { return p.Run(ctx, ev.plan, ev.dataset.Paths) })
+	return a.await(r.ctx, ctx, s, ev, stderr)
+}
+
+// await returns when every comparison of the run has a score or a failure.
+func (a *app) await(roles, ctx context.Context, s *services, ev *evaluation, stderr io.Writer) error {
+	show := newProgress(stderr, ev.plan.Total, len(ev.plan.Found))
+	defer show.close()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		scores, failures, err := s.cache.Progress(ctx, ev.spec.GetId())
+		if err != nil {
+			return err
+		}
+		show.set(int(scores), int(failures))
+		if int(scores+failures) >= ev.plan.Total {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-roles.Done():
+			// A role failed; its error is the group's.
+			return nil
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"stegomq/internal/keyring"
+)
+
+func (a *app) keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "Make, list and import key pairs"}
+	f := cmd.PersistentFlags()
+	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring file (default "+defaultKeyring()+")")
+	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
+
+	var passphrase bool
+	create := &cobra.Command{
+		Use: "new ID", Short: "Make a key pair and store it in the keyring", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.newKey(cmd, args[0], passphrase) },
+	}
+	create.Flags().BoolVar(&passphrase, "passphrase", false, "derive the pair from a passphrase (Argon2id) read from standard input: the same on every machine")
+	show := &cobra.Command{
+		Use: "show ID", Short: "Show a key pair's fingerprint and date, never the key", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ring, err := a.openKeys(nil)
+			if err != nil {
+				return err
+			}
+			pair, err := ring.Get(args[0])
+			if err != nil {
+				return err
+			}
+			return printPairs(cmd, []keyring.Pair{pair})
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the key pairs of the keyring", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ring, err := a.openKeys(nil)
+			if err != nil {
+				return err
+			}
+			return printPairs(cmd, ring.List())
+		},
+	}
+	load := &cobra.Command{
+		Use: "import FILE", Short: "Add the key pairs of another keyring file", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			other, err := keyring.Open(args[0], a.protection())
+			if err != nil {
+				return err
+			}
+			return a.change(cmd, func(ring *keyring.Keyring) (string, error) {
+				return fmt.Sprintf("%d key pairs of %s", other.Len(), args[0]), ring.Merge(other)
+			})
+		},
+	}
+	cmd.AddCommand(create, list, show, load)
+	return cmd
+}
+
+// change updates the one keyring that is named, or the default one.
+func (a *app) change(cmd *cobra.Command, change func(*keyring.Keyring) (string, error)) error {
+	path := defaultKeyring()
+	switch {
+	case len(a.keyrings) == 1:
+		path = a.keyrings[0]
+	case len(a.keyrings) > 1:
+		return errors.New("name one --keyring to change")
+	case path == "":
+		return errors.New("there is no home folder: name a file with --keyring")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the keyring's folder: %w", err)
+	}
+	var what string
+	err := keyring.Update(path, a.protection(), func(ring *keyring.Keyring) (err error) {
+		what, err = change(ring)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: stored in %s\n", what, path)
+	return err
+}
+
+func (a *app) newKey(cmd *cobra.Command, id string, fromPassphrase bool) error {
+	now := time.Now().UTC().Truncate(time.Second)
+	var pair keyring.Pair
+	var err error
+	if fromPassphrase {
+		var secret []byte
+		if secret, err = readPassphrase(cmd); err == nil {
+			pair, err = keyring.Derive(id, secret, now)
+		}
+	} else {
+		pair, err = keyring.Generate(id, now)
+	}
+	if err != nil {
+		return err
+	}
+	return a.change(cmd, func(ring *keyring.Keyring) (string, error) {
+		if old, err := ring.Get(id); err == nil && old.Fingerprint() != pair.Fingerprint() {
+			return "", fmt.Errorf("the keyring already has a key %s (fingerprint %s): choose another id", id, old.Fingerprint())
+		}
+		return fmt.Sprintf("%s, fingerprint %s", id, pair.Fingerprint()), ring.Add(pair)
+	})
+}
+
+// readPassphrase asks on a terminal, twice, and reads one line elsewhere.
+func readPassphrase(cmd *cobra.Command) ([]byte, error) {
+	f, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		if err != nil && line == "" {
+			return nil, fmt.Errorf("read the passphrase: %w", err)
+		}
+		return []byte(strings.TrimRight(line, "\r\n")), nil
+	}
+	ask := func(prompt string) ([]byte, error) {
+		_, _ = fmt.Fprint(cmd.ErrOrStderr(), prompt)
+		secret, err := term.ReadPassword(int(f.Fd()))
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
+		return secret, err
+	}
+	first, err := ask("passphrase: ")
+	if err != nil {
+		return nil, err
+	}
+	second, err := ask("again: ")
+	if err != nil {
+		return nil, err
+	}
+	if string(first) != string(second) {
+		return nil, errors.New("the two passphrases differ")
+	}
+	return first, nil
+}
+
+func printPairs(cmd *cobra.Command, pairs []keyring.Pair) error {
+	w := newTable(cmd, "key", "fingerprint", "created")
+	for _, p := range pairs {
+		created := "-"
+		if !p.Created.IsZero() {
+			created = p.Created.Format(time.RFC3339)
+		}
+		w.AppendRow(table.Row{p.ID, p.Fingerprint(), created})
+	}
+	w.Render()
+	return nil
+}

@@ -1,0 +1,108 @@
+// Command stegomq is the one binary of stegomq. Each subcommand is a role of the pipeline or an act of its
+// user. The package wires the parts together and owns flags, exit codes and what a person sees; the work is
+// done in the packages that it hands to each other.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/cache"
+)
+
+// Exit codes. They are part of the interface.
+const (
+	exitDone        = 0
+	exitSomeFailed  = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitInterrupted = 130
+)
+
+// version is set by the build.
+var version = "development"
+
+// errSomeFailed ends a command that did what it could. What failed was named before.
+var errSomeFailed = errors.New("some items failed")
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is main without the process.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal is a soft stop; with the handler gone, a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	code := exitCode(err)
+	switch code {
+	case exitDone:
+	case exitInterrupted:
+		_, _ = fmt.Fprintln(errOut, "stegomq: interrupted; the same command resumes")
+	default:
+		_, _ = fmt.Fprintf(errOut, "stegomq: %v\n", err)
+	}
+	return code
+}
+
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errSomeFailed):
+		return exitSomeFailed
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, bus.ErrUnreachable), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream), errors.Is(err, cache.ErrUnreachable):
+		return exitUnreachable
+	}
+	return exitUsage
+}
+
+func newRoot() *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:   "stegomq",
+		Short: "Multi-user image steganography over a message queue",
+		Long: `stegomq hides images in images for many users (PUSNet-MK): one network, whose weights are patched by
+each user's key, served over NATS JetStream, scored into Redis.
+
+Without --nats and --redis every command runs alone, on servers embedded in the process.
+Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) and in a YAML file (--config).`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+	}
+	a.globalFlags(root)
+	root.AddCommand(
+		a.evaluateCommand(), a.embedCommand(), a.recoverCommand(), a.purifyCommand(),
+		a.upCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
+		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.deadCommand(), a.tailCommand(),
+		a.doctorCommand(), versionCommand(),
+	)
+	root.Version = version
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "stegomq", version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"stegomq/evaluator"
+)
+
+func (a *app) reportCommand() *cobra.Command {
+	var out string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "report [RUN]",
+		Short: "Make the tables and files of a run from its stored scores; without a name, list the runs",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx := cmd.Context()
+			s, err := a.open(ctx, "")
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.Close()) }()
+			if len(args) == 0 {
+				return listRuns(cmd, s)
+			}
+			run, err := s.cache.Run(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			scores, failures, err := s.cache.Scores(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			inv := evaluator.Invocation{Hits: len(scores)}
+			if !run.Finished.IsZero() {
+				inv.Elapsed = run.Finished.Sub(run.Started)
+			}
+			sum := evaluator.Summarise(run.Spec, scores, failures, inv)
+			if out != "" {
+				if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+					return err
+				}
+			}
+			if err := printSummary(cmd.OutOrStdout(), sum, asJSON); err != nil {
+				return err
+			}
+			if len(failures) > 0 {
+				return fmt.Errorf("%w: %d comparisons", errSomeFailed, len(failures))
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&out, "out", "", "folder for summary.json, items.csv and report.md")
+	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
+	a.serviceFlags(f)
+	return cmd
+}
+
+func listRuns(cmd *cobra.Command, s *services) error {
+	runs, err := s.cache.Runs(cmd.Context())
+	if err != nil {
+		return err
+	}
+	w := newTable(cmd, "run", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed")
+	for _, r := range runs {
+		scores, failures, err := s.cache.Progress(cmd.Context(), r.Spec.GetId())
+		if err != nil {
+			return err
+		}
+		finished := "-"
+		if !r.Finished.IsZero() {
+			finished = r.Finished.Format(time.DateTime)
+		}
+		w.AppendRow(table.Row{r.Spec.GetId(), r.Started.Format(time.DateTime), finished, r.Spec.GetModelName(),
+			r.Spec.GetDataset(), len(r.Spec.GetPairs()), len(r.Spec.GetKeys()), scores, failures})
+	}
+	w.Render()
+	return nil
+}

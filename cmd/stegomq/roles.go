@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"stegomq/internal/telemetry"
+	"stegomq/producer"
+)
+
+var errNeedServers = errors.New("this role works with others: name the servers with --nats and --redis (stegomq up starts both)")
+
+func (a *app) upCommand() *cobra.Command {
+	var natsListen, redisListen string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run every role in one process, on embedded servers that other commands can use",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.natsURL != "" {
+				return errors.New("up starts its own servers; with --nats and --redis run gpuworker and evaluator")
+			}
+			return a.serve(cmd, natsListen, redisListen, true, true)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&natsListen, "nats-listen", "127.0.0.1:4222", "loopback address of the embedded NATS server")
+	f.StringVar(&redisListen, "redis-listen", "127.0.0.1:6379", "loopback address of the embedded Redis")
+	a.serviceFlags(f)
+	a.modelFlags(f)
+	a.engineFlags(f)
+	a.imageFlags(f)
+	a.metricsFlag(f)
+	return cmd
+}
+
+func (a *app) gpuworkerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "gpuworker --nats URL --redis URL",
+		Short: "Run one worker: jobs to images",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.natsURL == "" {
+				return errNeedServers
+			}
+			return a.serve(cmd, "", "", true, false)
+		},
+	}
+	f := cmd.Flags()
+	a.serviceFlags(f)
+	a.modelFlags(f)
+	a.engineFlags(f)
+	a.imageFlags(f)
+	a.metricsFlag(f)
+	return cmd
+}
+
+func (a *app) evaluatorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "evaluator --nats URL --redis URL",
+		Short: "Run one evaluator: images to scores",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.natsURL == "" {
+				return errNeedServers
+			}
+			return a.serve(cmd, "", "", false, true)
+		},
+	}
+	f := cmd.Flags()
+	a.serviceFlags(f)
+	a.imageFlags(f)
+	a.metricsFlag(f)
+	f.IntVar(&a.slots, "slots", 0, "results scored at once (0: one per core)")
+	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	return cmd
+}
+
+// serve runs the worker, the evaluator or both until the context ends.
+func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, evaluate bool) (err error) {
+	ctx := cmd.Context()
+	var eng *engine
+	if work {
+		models, err := a.loadModels()
+		if err != nil {
+			return err
+		}
+		ring, err := a.openKeys(models)
+		if err != nil {
+			return err
+		}
+		if eng, err = a.newEngine(models, ring); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, eng.ort.Close()) }()
+	}
+	s, err := a.open(ctx, redisListen)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.openBus(ctx, natsListen); err != nil {
+		return err
+	}
+	metrics := a.metrics(s, eng)
+	r := startRoles(ctx)
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if a.metricsAddr != "" {
+		server, err := telemetry.NewServer(a.metricsAddr, metrics, map[string]telemetry.Check{
+			"nats":  func(ctx context.Context) error { _, err := s.bus.Status(ctx); return err },
+			"redis": func(ctx context.Context) error { _, err := s.cache.Status(ctx); return err },
+		}, a.log)
+		if err != nil {
+			return err
+		}
+		r.start(server.Run)
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "metrics at http://%s/metrics\n", server.Addr())
+	}
+	if work {
+		w, err := s.worker(eng, metrics)
+		if err != nil {
+			return err
+		}
+		r.start(w.Run)
+	}
+	if evaluate {
+		r.start(s.evaluator(metrics).Run)
+	}
+	if s.server != nil {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ready: --nats %s --redis %s\n", s.server.URL(), s.cache.URL())
+	} else {
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "ready")
+	}
+	return r.wait()
+}
+
+func (a *app) metrics(s *services, eng *engine) *telemetry.Metrics {
+	m := telemetry.NewMetrics()
+	if eng != nil {
+		m.WatchWeights(func() telemetry.WeightsStats {
+			st := eng.ort.Stats()
+			return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
+		})
+	}
+	stats := s.cache.Stats
+	m.WatchMemos("outputs", func() (hits, misses int64) { st := stats(); return st.Outputs.Hits, st.Outputs.Misses })
+	m.WatchMemos("metrics", func() (hits, misses int64) { st := stats(); return st.Metrics.Hits, st.Metrics.Misses })
+	return m
+}
+
+func (a *app) producerCommand() *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "producer --data DIR --nats URL --redis URL",
+		Short: "Publish the jobs of an evaluation and leave the rest to the workers; prints the run's name",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.natsURL == "" {
+				return errNeedServers
+			}
+			return a.produce(cmd, flags)
+		},
+	}
+	f := cmd.Flags()
+	flags.register(f)
+	a.serviceFlags(f)
+	a.modelFlags(f)
+	a.imageFlags(f)
+	must(cmd.MarkFlagRequired("data"))
+	return cmd
+}
+
+func (a *app) produce(cmd *cobra.Command, flags runFlags) (err error) {
+	ctx := cmd.Context()
+	m, keys, err := a.runKeys(flags)
+	if err != nil {
+		return err
+	}
+	s, err := a.open(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.openBus(ctx, ""); err != nil {
+		return err
+	}
+	ev, err := a.prepareRun(ctx, s, m, keys, flags)
+	if err != nil {
+		return err
+	}
+	p := producer.New(producer.Config{Batch: flags.batch, Logger: a.log}, producer.Parts{Publisher: s.bus, Blobs: s.blobs, Progress: s.cache})
+	if err := p.Run(ctx, ev.plan, ev.dataset.Paths); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(cmd.OutOrStdout(), ev.spec.GetId()); err != nil {
+		return err
+	}
+	if len(ev.dataset.Bad) > 0 {
+		for _, bad := range ev.dataset.Bad {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", bad.GetName(), bad.GetReason())
+		}
+		return fmt.Errorf("%w: %d files could not be used", errSomeFailed, len(ev.dataset.Bad))
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/producer"
+	"stegomq/schemas"
+)
+
+// operationFlags are the flags of embed, recover and purify.
+type operationFlags struct {
+	request producer.Request
+	model   string
+	size    int
+	resize  string
+	stream  bool
+}
+
+func (a *app) embedCommand() *cobra.Command {
+	var fl operationFlags
+	cmd := a.operationCommand(&fl, schemas.Operation_OPERATION_EMBED, cobra.Command{
+		Use:   "embed --key ID --cover FILE --secret FILE -o STEGO.png",
+		Short: "Hide a secret image in a cover image with a key",
+		Args:  cobra.NoArgs,
+	})
+	cmd.Flags().StringVar(&fl.request.Key, "key", "", "key id")
+	cmd.Flags().StringVar(&fl.request.Cover, "cover", "", "image that carries")
+	cmd.Flags().StringVar(&fl.request.Secret, "secret", "", "image to hide; it is brought to the cover's size")
+	return cmd
+}
+
+func (a *app) recoverCommand() *cobra.Command {
+	var fl operationFlags
+	cmd := a.operationCommand(&fl, schemas.Operation_OPERATION_RECOVER, cobra.Command{
+		Use:   "recover --key ID --stego FILE -o SECRET.png",
+		Short: "Recover the secret image from a stego image with a key",
+		Args:  cobra.NoArgs,
+	})
+	cmd.Flags().StringVar(&fl.request.Key, "key", "", "key id")
+	cmd.Flags().StringVar(&fl.request.Stego, "stego", "", "image that holds a secret, in a lossless format")
+	return cmd
+}
+
+func (a *app) purifyCommand() *cobra.Command {
+	var fl operationFlags
+	return a.operationCommand(&fl, schemas.Operation_OPERATION_PURIFY, cobra.Command{
+		Use:   "purify FILE -o FILE.png",
+		Short: "Take noise off an image",
+		Args: func(_ *cobra.Command, args []string) error {
+			if fl.stream && len(args) > 0 || !fl.stream && len(args) != 1 {
+				return errors.New("name one image file, or use --stream")
+			}
+			if len(args) == 1 {
+				fl.request.Image = args[0]
+			}
+			return nil
+		},
+	})
+}
+
+func (a *app) operationCommand(fl *operationFlags, op schemas.Operation, cmd cobra.Command) *cobra.Command {
+	cmd.Long = cmd.Short + `.
+
+With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
+completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
+{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed.`
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.operate(cmd.Context(), op, *fl, cmd.InOrStdin(), cmd.OutOrStdout())
+	}
+	f := cmd.Flags()
+	f.StringVarP(&fl.request.Out, "output", "o", "", "PNG file to write")
+	f.StringVar(&fl.model, "model", defaultModel, "model name or directory")
+	f.IntVar(&fl.size, "size", 0, "bring images to this width and height (0: their own; for embed the cover's)")
+	f.StringVar(&fl.resize, "resize", "squash", "squash or crop")
+	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
+	a.serviceFlags(f)
+	a.modelFlags(f)
+	a.engineFlags(f)
+	a.imageFlags(f)
+	return &cmd
+}
+
+func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFlags, in io.Reader, out io.Writer) (err error) {
+	geometry, err := geometryOf(fl.size, fl.resize)
+	if err != nil {
+		return err
+	}
+	m, err := a.loadModel(fl.model)
+	if err != nil {
+		return err
+	}
+	ring, err := a.openKeys([]*model.Model{m})
+	if err != nil {
+		return err
+	}
+	keyOf := func(id string) (*schemas.KeyRef, error) { return usableKey(m, ring, id) }
+	if !fl.stream && op != schemas.Operation_OPERATION_PURIFY {
+		// Before anything is opened or written.
+		if _, err := keyOf(fl.request.Key); err != nil {
+			return err
+		}
+	}
+	// Without external servers the worker runs in this process; a missing library shows first.
+	var eng *engine
+	if a.natsURL == "" {
+		if eng, err = a.newEngine([]*model.Model{m}, ring); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, eng.ort.Close()) }()
+	}
+	s, err := a.open(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.openBus(ctx, ""); err != nil {
+		return err
+	}
+	r := startRoles(ctx)
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if eng != nil {
+		w, err := s.worker(eng, nil)
+		if err != nil {
+			return err
+		}
+		r.start(w.Run)
+	}
+	replies := out
+	var single bytes.Buffer
+	if !fl.stream {
+		replies = &single
+	}
+	stream := producer.NewStream(producer.StreamConfig{
+		Operation: op, Model: m.Digest, Geometry: geometry, Run: "stream-" + randomToken() + randomToken(),
+		Limits: a.limits(), Logger: a.log,
+	}, producer.StreamParts{Publisher: s.bus, Blobs: s.blobs, Results: s.bus, Key: keyOf}, replies)
+	if fl.stream {
+		failed, err := stream.Run(r.ctx, in)
+		if err == nil && failed > 0 {
+			err = fmt.Errorf("%w: %d requests; their replies say why", errSomeFailed, failed)
+		}
+		return err
+	}
+	fl.request.ID = op.Token()
+	if _, err := stream.One(r.ctx, fl.request); err != nil {
+		return err
+	}
+	var reply producer.Reply
+	if err := json.Unmarshal(single.Bytes(), &reply); err != nil {
+		return fmt.Errorf("read the reply: %w", err)
+	}
+	switch {
+	case reply.OK:
+		return nil
+	case reply.Reason == string(schemas.ReasonBadMessage):
+		return errors.New(reply.Error)
+	}
+	return fmt.Errorf("%w: %s: %s", errSomeFailed, reply.Reason, reply.Error)
+}
+
+// usableKey finds a key that the model can work with.
+func usableKey(m *model.Model, ring *keyring.Keyring, id string) (*schemas.KeyRef, error) {
+	if id == "" {
+		return nil, errors.New("no key is named: give --key ID (stegomq keys list shows yours)")
+	}
+	pair, err := ring.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, random := keyring.ParseRandomID(id); !random && m.Trained() && !trainedWith(m, pair) {
+		return nil, fmt.Errorf("model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s",
+			m.Name, id, trainedKeys(m))
+	}
+	return keyRef(pair), nil
+}
+
+func trainedKeys(m *model.Model) string {
+	names := ""
+	for i, k := range m.Keys() {
+		if i > 0 {
+			names += ", "
+		}
+		names += k.ID
+	}
+	return names
+}
