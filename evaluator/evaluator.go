@@ -39,7 +39,7 @@ type Images interface {
 // Scores stores the scores of a run, each once. A failure gives way to a score.
 type Scores interface {
 	PutScores(ctx context.Context, run string, scores []*schemas.Score) (added int, err error)
-	PutFailures(ctx context.Context, run string, scores []*schemas.Score) error
+	PutFailures(ctx context.Context, run string, scores []*schemas.Score) (added int, err error)
 }
 
 // Memo remembers the metrics of image pairs; nil stands for a pair that is not known.
@@ -51,7 +51,7 @@ type Memo interface {
 // Observer counts what the evaluator does.
 type Observer interface {
 	ScoresWritten(n int)
-	DeadLetterSeen(reason string)
+	DeadLetter(reason string)
 }
 
 // Config of an evaluator; zero values take the defaults.
@@ -103,7 +103,7 @@ func (e *Evaluator) Run(ctx context.Context) error {
 
 // mourn records the scores that a dead job will never have, so that its run can end.
 func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
-	e.cfg.Observer.DeadLetterSeen(d.GetReason())
+	e.cfg.Observer.DeadLetter(d.GetReason())
 	job, err := schemas.DecodeJob(d.GetMessage())
 	if err != nil {
 		// Not a job, or not one that a run can be told of: a person has to look at it.
@@ -118,7 +118,8 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	for _, item := range job.GetItems() {
 		lost = append(lost, schemas.Lost(job, item, &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()})...)
 	}
-	return e.Scores.PutFailures(ctx, job.GetRun(), lost)
+	_, err = e.Scores.PutFailures(ctx, job.GetRun(), lost)
+	return err
 }
 
 // score settles one result.
@@ -148,7 +149,7 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 		e.cfg.Observer.ScoresWritten(added)
 	}
 	if len(failures) > 0 {
-		if err := e.Scores.PutFailures(ctx, job.GetRun(), failures); err != nil {
+		if _, err := e.Scores.PutFailures(ctx, job.GetRun(), failures); err != nil {
 			return fmt.Errorf("store failures: %w", err)
 		}
 	}
@@ -218,5 +219,5 @@ func refOf(item *schemas.Item, digest string) *schemas.ImageRef {
 
 type silent struct{}
 
-func (silent) ScoresWritten(int)     {}
-func (silent) DeadLetterSeen(string) {}
+func (silent) ScoresWritten(int) {}
+func (silent) DeadLetter(string) {}

@@ -58,7 +58,7 @@ type Engine interface {
 
 // Observer counts what the worker does.
 type Observer interface {
-	JobStarted()
+	JobStarted(operation string)
 	JobDone(operation, outcome string, items int, took time.Duration)
 }
 
@@ -125,8 +125,8 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // handle does one job.
 func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
-	start := time.Now()
-	w.cfg.Observer.JobStarted()
+	start, operation := time.Now(), job.GetOperation().Token()
+	w.cfg.Observer.JobStarted(operation)
 	err := w.do(ctx, job)
 	outcome := "done"
 	var fault *schemas.Fault
@@ -137,8 +137,8 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 		outcome = "retried"
 	}
 	took := time.Since(start)
-	w.cfg.Observer.JobDone(job.GetOperation().Token(), outcome, len(job.GetItems()), took)
-	w.cfg.Logger.Debug("job", "id", job.GetId(), "run", job.GetRun(), "operation", job.GetOperation().Token(),
+	w.cfg.Observer.JobDone(operation, outcome, len(job.GetItems()), took)
+	w.cfg.Logger.Debug("job", "id", job.GetId(), "run", job.GetRun(), "operation", operation,
 		"key", job.GetKey().GetId(), "items", len(job.GetItems()), "outcome", outcome, "took", took, "error", err)
 	return err
 }
@@ -182,5 +182,5 @@ func (w *Worker) followUp(ctx context.Context, b *batch) error {
 
 type silent struct{}
 
-func (silent) JobStarted()                                {}
+func (silent) JobStarted(string)                          {}
 func (silent) JobDone(string, string, int, time.Duration) {}

@@ -89,12 +89,13 @@ func MetricsID(version, reference, test string, g *Geometry) string {
 	return h.sum()
 }
 
-// RunID derives the id of a run from all that its scores depend on, so that the same command finds the
-// same run again. The spec's own id has no part in it.
+// RunID derives the id of a run from all of its specification but the id, so that the same command finds
+// the same run again.
 func RunID(s *RunSpec) string {
 	h := newIDHash("stegomq.run.v1")
-	h.text(s.GetModel())
-	h.text(s.GetMetricsVersion())
+	for _, t := range []string{s.GetModel(), s.GetModelName(), s.GetDataset(), s.GetCovers(), s.GetMetricsVersion()} {
+		h.text(t)
+	}
 	for _, keys := range [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()} {
 		h.number(uint64(len(keys)))
 		for _, k := range keys {
@@ -104,11 +105,18 @@ func RunID(s *RunSpec) string {
 	}
 	h.geometry(s.GetGeometry())
 	h.number(math.Float64bits(s.GetNoiseSigma()))
+	h.number(uint64(s.GetImages()))
 	h.number(uint64(len(s.GetPairs())))
 	for _, p := range s.GetPairs() {
 		h.text(p.GetItem())
-		h.text(p.GetCover().GetDigest())
-		h.text(p.GetSecret().GetDigest())
+		for _, ref := range []*ImageRef{p.GetCover(), p.GetSecret()} {
+			h.text(ref.GetDigest())
+			h.text(ref.GetName())
+		}
+	}
+	for _, bad := range s.GetBad() {
+		h.text(bad.GetName())
+		h.text(bad.GetReason())
 	}
 	return "run-" + h.sum()[:16]
 }

@@ -1,0 +1,279 @@
+package stegomq_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "stegomq"
+
+// house says which packages of this module a package may import. A package that is not here, and an import
+// that is not here, is a decision: make it in this table.
+var house = map[string][]string{
+	"schemas":          {},
+	"internal/weights": {},
+	"internal/quality": {},
+	"internal/pixel":   {},
+
+	"internal/keyring":    {},
+	"internal/telemetry":  {},
+	"internal/model":      {"internal/weights"},
+	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
+	"internal/ort/onnxpb": {},
+	"internal/bus":        {"schemas"},
+	"internal/cache":      {"schemas"},
+	"internal/source":     {"internal/pixel", "schemas"},
+
+	"producer":  {"internal/pixel", "schemas"},
+	"gpuworker": {"internal/pixel", "schemas"},
+	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
+
+	"cmd/stegomq": {
+		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/keyring",
+		"internal/model", "internal/ort", "internal/pixel", "internal/quality", "internal/source",
+		"internal/telemetry", "internal/weights",
+	},
+}
+
+// pure packages are the contracts and the mathematics: the standard library, and what is named here.
+var pure = map[string][]string{
+	"schemas":          {"google.golang.org/protobuf"},
+	"internal/weights": {},
+	"internal/quality": {},
+}
+
+// owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
+var owners = map[string]string{
+	"C":                                 "internal/ort",
+	"github.com/yalue/onnxruntime_go":   "internal/ort",
+	"github.com/nats-io/nats.go":        "internal/bus",
+	"github.com/nats-io/nats-server":    "internal/bus",
+	"github.com/redis/go-redis":         "internal/cache",
+	"github.com/alicebob/miniredis":     "internal/cache",
+	"github.com/disintegration/imaging": "internal/pixel",
+}
+
+// adapters are handed to the roles by cmd: no role reaches one, by whatever way.
+var (
+	roles    = []string{"producer", "gpuworker", "evaluator"}
+	adapters = []string{"internal/bus", "internal/cache", "internal/ort"}
+)
+
+// endToEnd are the folders whose tests see everything.
+var endToEnd = []string{"cmd", "e2e"}
+
+// unit is what one package imports, by the files that every build would see and by its tests: paths inside
+// the module without its name, others whole.
+type unit struct{ code, tests []string }
+
+// violations names every broken rule of a graph of packages.
+func violations(graph map[string]unit) []string {
+	var broken []string
+	fail := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
+	for _, name := range slices.Sorted(maps.Keys(graph)) {
+		u := graph[name]
+		all := append(slices.Clone(u.code), u.tests...)
+		top, _, _ := strings.Cut(name, "/")
+
+		allowed, known := house[name]
+		if !known && len(u.code) > 0 {
+			fail("%s is not in the table of packages", name)
+		}
+		for _, imp := range u.code {
+			if _, ours := graph[imp]; ours && known && !slices.Contains(allowed, imp) {
+				fail("%s imports %s", name, imp)
+			}
+		}
+		for _, imp := range all {
+			if imp != name && under(imp, "cmd") {
+				fail("%s imports %s", name, imp)
+			}
+		}
+		if libraries, isPure := pure[name]; isPure {
+			for _, imp := range u.code {
+				if !standard(imp) && !slices.ContainsFunc(libraries, func(l string) bool { return under(imp, l) }) {
+					fail("%s imports %s: it may only use the standard library and %q", name, imp, libraries)
+				}
+			}
+		}
+		for library, owner := range owners {
+			seen := u.code
+			if !slices.Contains(endToEnd, top) {
+				seen = all
+			}
+			for _, imp := range seen {
+				if under(imp, library) && name != owner {
+					fail("%s imports %s: only %s may", name, imp, owner)
+				}
+			}
+		}
+		switch base := path.Base(name); base {
+		case "util", "utils", "common", "helper", "helpers", "misc", "shared":
+			fail("%s: a package is named after what it holds, not %q", name, base)
+		}
+	}
+	for _, role := range roles {
+		reached := reach(graph, role)
+		for _, other := range append(slices.Clone(roles), adapters...) {
+			if other != role && reached[other] {
+				fail("%s reaches %s", role, other)
+			}
+		}
+	}
+	for name := range graph {
+		for reached := range reach(graph, name) {
+			if under(name, "internal") && slices.Contains(roles, reached) {
+				fail("%s reaches the role %s", name, reached)
+			}
+		}
+	}
+	slices.Sort(broken)
+	return broken
+}
+
+// reach is every package of the module that the code of one imports, directly or not.
+func reach(graph map[string]unit, from string) map[string]bool {
+	reached := make(map[string]bool)
+	todo := []string{from}
+	for len(todo) > 0 {
+		next := todo[0]
+		todo = todo[1:]
+		for _, imp := range graph[next].code {
+			if _, ours := graph[imp]; ours && !reached[imp] {
+				reached[imp] = true
+				todo = append(todo, imp)
+			}
+		}
+	}
+	return reached
+}
+
+// under says whether an import path is a package or lies below it; a major version (/v2) is below.
+func under(imp, prefix string) bool { return imp == prefix || strings.HasPrefix(imp, prefix+"/") }
+
+// standard says whether a path is of the standard library. cgo's "C" is, so that owners alone deals with it;
+// paths of the module never come here with their module name, and have to be in house.
+func standard(imp string) bool {
+	first, _, _ := strings.Cut(imp, "/")
+	_, ours := house[imp]
+	return !ours && !strings.Contains(first, ".")
+}
+
+// readGraph parses the imports of every Go file of the module, whatever its build constraints.
+func readGraph(t *testing.T) map[string]unit {
+	t.Helper()
+	graph := make(map[string]unit)
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			if _, err := os.Stat(filepath.Join(file, "go.mod")); file != "." && err == nil {
+				return fs.SkipDir // another module
+			}
+			if n := d.Name(); file != "." && (n == "testdata" || n[0] == '.' || n[0] == '_') {
+				return fs.SkipDir
+			}
+			return nil
+		case filepath.Ext(file) != ".go":
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		name := filepath.ToSlash(filepath.Dir(file))
+		u := graph[name]
+		for _, spec := range parsed.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+			imp = strings.TrimPrefix(imp, module+"/")
+			if strings.HasSuffix(file, "_test.go") {
+				u.tests = append(u.tests, imp)
+			} else {
+				u.code = append(u.code, imp)
+			}
+		}
+		graph[name] = u
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return graph
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	graph := readGraph(t)
+	for _, v := range violations(graph) {
+		t.Error(v)
+	}
+	for name := range house {
+		if _, exists := graph[name]; !exists {
+			t.Errorf("%s is in the table of packages and does not exist", name)
+		}
+	}
+	// A rule about a library that nobody imports would pass for ever.
+	for library, owner := range owners {
+		if library != "C" && !slices.ContainsFunc(graph[owner].code, func(imp string) bool { return under(imp, library) }) {
+			t.Errorf("%s does not import %s: the rule about it is stale", owner, library)
+		}
+	}
+}
+
+// TestImportRulesBite breaks each rule in turn and expects to be told.
+func TestImportRulesBite(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ pkg, imp, want string }{
+		{"producer", "internal/bus", "producer imports internal/bus"},
+		{"producer", "gpuworker", "producer reaches gpuworker"},
+		{"internal/source", "internal/cache", "evaluator reaches internal/cache"},
+		{"internal/pixel", "internal/ort", "gpuworker reaches internal/ort"},
+		{"internal/bus", "producer", "internal/bus reaches the role producer"},
+		{"schemas", "github.com/nats-io/nats.go", "schemas imports github.com/nats-io/nats.go: it may only use"},
+		{"internal/quality", "gonum.org/v1/gonum/stat", "internal/quality imports gonum.org/v1/gonum/stat"},
+		{"internal/weights", "schemas", "internal/weights imports schemas"},
+		{"cmd/stegomq", "github.com/redis/go-redis/v9", "only internal/cache may"},
+		{"internal/bus", "github.com/yalue/onnxruntime_go", "only internal/ort may"},
+		{"internal/pixel", "C", "only internal/ort may"},
+		{"evaluator", "cmd/stegomq", "evaluator imports cmd/stegomq"},
+		{"internal/helpers", "fmt", "named after what it holds"},
+		{"internal/new", "fmt", "internal/new is not in the table"},
+	} {
+		t.Run(c.pkg+" "+c.imp, func(t *testing.T) {
+			t.Parallel()
+			graph := map[string]unit{
+				"producer": {}, "gpuworker": {code: []string{"internal/pixel"}}, "evaluator": {code: []string{"internal/source"}},
+				"schemas": {}, "cmd/stegomq": {}, "internal/bus": {}, "internal/cache": {}, "internal/ort": {},
+				"internal/pixel": {}, "internal/source": {}, "internal/quality": {}, "internal/weights": {},
+			}
+			u := graph[c.pkg]
+			u.code = append(u.code, c.imp)
+			graph[c.pkg] = u
+			got := violations(graph)
+			if !slices.ContainsFunc(got, func(v string) bool { return strings.Contains(v, c.want) }) {
+				t.Errorf("violations are %q, none says %q", got, c.want)
+			}
+		})
+	}
+	t.Run("tests too", func(t *testing.T) {
+		t.Parallel()
+		got := violations(map[string]unit{"producer": {tests: []string{"github.com/nats-io/nats.go/jetstream"}}})
+		if len(got) != 1 {
+			t.Errorf("violations are %q, want one", got)
+		}
+	})
+}

@@ -1,0 +1,192 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Directory is a blob store in a directory: one file per blob, named by its digest, in folders named by
+// the digest's first two digits. The file's modification time is the time of the upload. Several
+// processes may use one directory. An S3 gateway or a network file system can stand behind it.
+type Directory struct {
+	root     string
+	lifetime time.Duration
+}
+
+var _ BlobStore = (*Directory)(nil)
+
+// partial begins the names of files that are being written.
+const partial = ".partial-"
+
+// partialLifetime is the age at which a partial file is a leftover of a crash.
+const partialLifetime = time.Hour
+
+// OpenDirectory opens a blob store in dir, which it creates. Blobs live for lifetime (0: for ever); call
+// Run or Sweep to have expired ones removed.
+func OpenDirectory(dir string, lifetime time.Duration) (*Directory, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open blob directory: %w", err)
+	}
+	f, err := os.CreateTemp(dir, partial)
+	if err != nil {
+		return nil, fmt.Errorf("open blob directory: %w", err)
+	}
+	return &Directory{root: dir, lifetime: lifetime}, errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func (d *Directory) path(digest string) string { return filepath.Join(d.root, digest[:2], digest) }
+
+// Put implements BlobStore. A file appears under its name only when it is whole.
+func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
+	if err := errors.Join(ctx.Err(), checkBlob(data)); err != nil {
+		return "", err
+	}
+	digest := digestOf(data)
+	path := d.path(digest)
+	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(data)) {
+		if fresh(info.ModTime(), d.lifetime) {
+			return digest, nil
+		}
+		// The sweep may remove the file between the two calls: then it is written anew.
+		if now := time.Now(); os.Chtimes(path, now, now) == nil {
+			return digest, nil
+		}
+	}
+	if err := d.write(path, data); err != nil {
+		return "", fmt.Errorf("put blob %s: %w", digest, err)
+	}
+	return digest, nil
+}
+
+func (d *Directory) write(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, partial)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// Get implements BlobStore.
+func (d *Directory) Get(ctx context.Context, digest string) ([]byte, error) {
+	if err := errors.Join(ctx.Err(), checkDigest(digest)); err != nil {
+		return nil, fmt.Errorf("get blob: %w", err)
+	}
+	path := d.path(digest)
+	info, err := os.Stat(path)
+	if err == nil && d.expired(info) {
+		err = fs.ErrNotExist
+	}
+	if err == nil && info.Size() > MaxBlob {
+		err = ErrBlobCorrupt
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err == nil && digestOf(data) != digest {
+		err = ErrBlobCorrupt
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = ErrBlobMissing
+	case errors.Is(err, ErrBlobCorrupt):
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get blob %s: %w", digest, err)
+	}
+	return data, nil
+}
+
+// Has implements BlobStore.
+func (d *Directory) Has(ctx context.Context, digests ...string) ([]bool, error) {
+	has := make([]bool, len(digests))
+	for i, digest := range digests {
+		if err := errors.Join(ctx.Err(), checkDigest(digest)); err != nil {
+			return nil, fmt.Errorf("look for blob: %w", err)
+		}
+		info, err := os.Stat(d.path(digest))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("look for blob %s: %w", digest, err)
+		}
+		has[i] = err == nil && fresh(info.ModTime(), d.lifetime)
+	}
+	return has, nil
+}
+
+func (d *Directory) expired(info fs.FileInfo) bool {
+	return d.lifetime > 0 && time.Since(info.ModTime()) >= d.lifetime
+}
+
+// Sweep removes expired blobs and the leftovers of crashes, and returns how many files it removed.
+func (d *Directory) Sweep(ctx context.Context) (removed int, err error) {
+	err = filepath.WalkDir(d.root, func(path string, e fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || e.IsDir() {
+			return ignoreMissing(err)
+		}
+		info, err := e.Info()
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		stale := d.expired(info)
+		if strings.HasPrefix(e.Name(), partial) {
+			stale = time.Since(info.ModTime()) >= partialLifetime
+		}
+		if !stale {
+			return nil
+		}
+		if err := os.Remove(path); err != nil {
+			return ignoreMissing(err)
+		}
+		removed++
+		return nil
+	})
+	if err != nil {
+		return removed, fmt.Errorf("sweep blob directory: %w", err)
+	}
+	return removed, nil
+}
+
+// ignoreMissing: another process may sweep at the same time.
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Run sweeps now and then until ctx ends: every twentieth of a lifetime, at least once an hour.
+func (d *Directory) Run(ctx context.Context) error {
+	every := time.Hour
+	if d.lifetime > 0 {
+		every = max(min(every, d.lifetime/20), time.Second)
+	}
+	for {
+		if _, err := d.Sweep(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if !pause(ctx, every) {
+			return nil
+		}
+	}
+}

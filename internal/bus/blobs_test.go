@@ -1,0 +1,328 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// blobBackend is a store and what the contract's tests do behind its back.
+type blobBackend struct {
+	store BlobStore
+	// corrupt changes the stored bytes of a blob, age moves it into the second half of its lifetime.
+	corrupt func(digest string)
+	age     func(digest string)
+}
+
+const blobLifetime = time.Hour
+
+var blobBackends = map[string]func(t *testing.T) blobBackend{
+	"stream": func(t *testing.T) blobBackend {
+		cfg := quick(startServer(t, ""))
+		cfg.BlobLifetime = blobLifetime
+		b := open(t, cfg)
+		return blobBackend{
+			store: b.Blobs(),
+			corrupt: func(digest string) {
+				if _, err := b.js.Publish(testContext(t), chunkSubject(digest, 0), []byte("something else")); err != nil {
+					t.Fatal(err)
+				}
+			},
+			// The server's clock cannot be set; the store's idea of a lifetime can.
+			age: func(string) { b.blobs.lifetime = time.Nanosecond },
+		}
+	},
+	"directory": func(t *testing.T) blobBackend {
+		d, err := OpenDirectory(t.TempDir(), blobLifetime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return blobBackend{
+			store: d,
+			corrupt: func(digest string) {
+				if err := os.WriteFile(d.path(digest), []byte("something else"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			},
+			age: func(digest string) {
+				at := time.Now().Add(-blobLifetime / 2)
+				if err := os.Chtimes(d.path(digest), at, at); err != nil {
+					t.Fatal(err)
+				}
+			},
+		}
+	},
+}
+
+func eachBackend(t *testing.T, test func(t *testing.T, b blobBackend)) {
+	for name, make := range blobBackends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, make(t))
+		})
+	}
+}
+
+// noise is n bytes that do not compress.
+func noise(seed uint64, n int) []byte {
+	data := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+	_, _ = rng.Read(data)
+	return data
+}
+
+func mustPut(t testing.TB, s BlobStore, data []byte) string {
+	t.Helper()
+	digest, err := s.Put(testContext(t), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+func has(t testing.TB, s BlobStore, digests ...string) []bool {
+	t.Helper()
+	got, err := s.Has(testContext(t), digests...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestBlobsRoundTrip(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, b blobBackend) {
+		for i, size := range []int{0, 1, 400 << 10, chunkSize - 1, chunkSize, chunkSize + 1, 9*chunkSize + 5} {
+			data := noise(uint64(i), size)
+			digest := mustPut(t, b.store, data)
+			if digest != digestOf(data) {
+				t.Errorf("%d bytes: digest %s", size, digest)
+			}
+			if again := mustPut(t, b.store, data); again != digest {
+				t.Errorf("%d bytes: the second Put returned %s", size, again)
+			}
+			got, err := b.store.Get(testContext(t), digest)
+			if err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes: got %d back, %v", size, len(got), err)
+			}
+		}
+	})
+}
+
+func TestBlobsMissingAndMalformed(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, b blobBackend) {
+		there := mustPut(t, b.store, []byte("there"))
+		gone := digestOf([]byte("not there"))
+		if _, err := b.store.Get(testContext(t), gone); !errors.Is(err, ErrBlobMissing) {
+			t.Errorf("Get of a missing blob: %v", err)
+		}
+		if got := has(t, b.store, gone, there, gone); !slices.Equal(got, []bool{false, true, false}) {
+			t.Errorf("Has: %v", got)
+		}
+		if got := has(t, b.store); len(got) != 0 {
+			t.Errorf("Has of nothing: %v", got)
+		}
+		for _, bad := range []string{"", "../../etc/passwd", "abc", there[:63] + "G", there + "0", "*", ">"} {
+			if _, err := b.store.Get(testContext(t), bad); !errors.Is(err, ErrBadDigest) {
+				t.Errorf("Get(%q): %v", bad, err)
+			}
+			if _, err := b.store.Has(testContext(t), there, bad); !errors.Is(err, ErrBadDigest) {
+				t.Errorf("Has(%q): %v", bad, err)
+			}
+		}
+	})
+}
+
+func TestCorruptBlobIsFoundAndMended(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, b blobBackend) {
+		data := noise(1, 100)
+		digest := mustPut(t, b.store, data)
+		b.corrupt(digest)
+		if _, err := b.store.Get(testContext(t), digest); !errors.Is(err, ErrBlobCorrupt) {
+			t.Fatalf("Get of a corrupt blob: %v", err)
+		}
+		if _, err := b.store.Get(testContext(t), digest); !errors.Is(err, ErrBlobMissing) {
+			t.Errorf("a corrupt blob was not removed: %v", err)
+		}
+		mustPut(t, b.store, data)
+		if got, err := b.store.Get(testContext(t), digest); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("after Put: %v", err)
+		}
+	})
+}
+
+func TestOldBlobIsUploadedAgain(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, b blobBackend) {
+		data := noise(2, 1000)
+		digest := mustPut(t, b.store, data)
+		if !has(t, b.store, digest)[0] {
+			t.Error("a fresh blob is not there")
+		}
+		b.age(digest)
+		if has(t, b.store, digest)[0] {
+			t.Error("Has promises a blob in the second half of its life")
+		}
+		if _, err := b.store.Get(testContext(t), digest); err != nil {
+			t.Errorf("Get of an old blob: %v", err)
+		}
+	})
+	t.Run("directory again", func(t *testing.T) {
+		t.Parallel()
+		b := blobBackends["directory"](t)
+		digest := mustPut(t, b.store, []byte("data"))
+		b.age(digest)
+		mustPut(t, b.store, []byte("data"))
+		if !has(t, b.store, digest)[0] {
+			t.Error("Put did not start a new lifetime")
+		}
+	})
+	t.Run("stream again", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, quick(startServer(t, "")))
+		digest := mustPut(t, b.Blobs(), []byte("data"))
+		count := func() (messages, last uint64) {
+			info, err := b.blobs.stream.Info(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.State.Msgs, info.State.LastSeq
+		}
+		messages, last := count()
+		mustPut(t, b.Blobs(), []byte("data"))
+		if m, l := count(); m != messages || l != last {
+			t.Error("a fresh blob was uploaded again")
+		}
+		b.blobs.lifetime = time.Nanosecond
+		mustPut(t, b.Blobs(), []byte("data"))
+		b.blobs.lifetime = blobLifetime
+		if m, l := count(); m != messages || l <= last {
+			t.Errorf("after uploading again: %d messages up to %d, want %d up to more than %d", m, l, messages, last)
+		}
+		if _, err := b.Blobs().Get(testContext(t), digest); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Uploading again while others read must not disturb them.
+func TestBlobsTogether(t *testing.T) {
+	t.Parallel()
+	eachBackend(t, func(t *testing.T, b blobBackend) {
+		data := noise(3, 3*chunkSize)
+		digest := mustPut(t, b.store, data)
+		b.age(digest)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 5 {
+					if _, err := b.store.Put(testContext(t), data); err != nil {
+						t.Errorf("Put: %v", err)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 5 {
+					if got, err := b.store.Get(testContext(t), digest); err != nil || !bytes.Equal(got, data) {
+						t.Errorf("Get: %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestBlobLimits(t *testing.T) {
+	t.Parallel()
+	if err := checkBlob(make([]byte, MaxBlob+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("error %v, want ErrTooLarge", err)
+	}
+	cfg := quick(startServer(t, ""))
+	cfg.MaxBlobBytes = 100 << 10
+	b := open(t, cfg)
+	small := mustPut(t, b.Blobs(), noise(4, 50<<10))
+	data := noise(5, 90<<10)
+	if _, err := b.Blobs().Put(testContext(t), data); !errors.Is(err, ErrFull) {
+		t.Errorf("Put into a full store: %v, want ErrFull", err)
+	}
+	if got := has(t, b.Blobs(), digestOf(data), small); !slices.Equal(got, []bool{false, true}) {
+		t.Errorf("after a failed Put: %v", got)
+	}
+}
+
+func TestDirectorySweep(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	d, err := OpenDirectory(root, blobLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	age := func(path string, by time.Duration) {
+		at := time.Now().Add(-by)
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, young := mustPut(t, d, []byte("old")), mustPut(t, d, []byte("young"))
+	age(d.path(old), blobLifetime)
+	leftover := filepath.Join(root, old[:2], partial+"x")
+	if err := os.WriteFile(leftover, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	age(leftover, 2*partialLifetime)
+	writing := filepath.Join(root, old[:2], partial+"y")
+	if err := os.WriteFile(writing, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Get(testContext(t), old); !errors.Is(err, ErrBlobMissing) {
+		t.Errorf("Get of an expired blob: %v", err)
+	}
+	if n, err := d.Sweep(testContext(t)); err != nil || n != 2 {
+		t.Errorf("swept %d files, %v, want 2", n, err)
+	}
+	if _, err := os.Stat(writing); err != nil {
+		t.Errorf("a file that is being written was swept: %v", err)
+	}
+	if got := has(t, d, old, young); !slices.Equal(got, []bool{false, true}) {
+		t.Errorf("Has after the sweep: %v", got)
+	}
+	c := background(t, d.Run)
+	if err := c.stop(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	for _, path := range []string{filepath.Dir(d.path(young)), d.path(young)} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v: images are private", path, info.Mode(), err)
+		}
+	}
+}
+
+func TestOpenDirectoryErrors(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenDirectory(file, 0); err == nil {
+		t.Error("a file was opened as a directory")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	d, err := OpenDirectory(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Put(ctx, []byte("x")); !errors.Is(err, context.Canceled) {
+		t.Errorf("Put after cancellation: %v", err)
+	}
+}

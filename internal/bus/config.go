@@ -1,0 +1,102 @@
+package bus
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config says how to open a Bus. The zero value of a field means its default; a default that is a
+// property of a stream or consumer (marked "stored") is only used to create it: what an operator or
+// another process has set before is kept. A field that is set changes what is stored.
+type Config struct {
+	// URL of a NATS server (nats://host:4222, several with commas). Ignored when Server is set.
+	URL string
+	// Server is an embedded server to use in process, without a socket.
+	Server *Server
+	// Name of the connection in the server's monitoring.
+	Name string
+	// CredentialsFile is a NATS .creds file; CAFile a PEM file of certificate authorities.
+	CredentialsFile, CAFile string
+	// Logger; slog.Default() when nil.
+	Logger *slog.Logger
+	// ConnectTimeout bounds Open's first connection. Default 3 s. After that the bus reconnects forever.
+	ConnectTimeout time.Duration
+
+	// AckWait (stored, default 30 s) is how long the server waits for a sign of life before it gives a
+	// message to somebody else. A worker sends one every AckWait/3.
+	AckWait time.Duration
+	// MaxDeliver (stored, default 5) is how often a job or result is tried.
+	MaxDeliver int
+	// MaxHandle bounds one run of a handler. Default 10 min.
+	MaxHandle time.Duration
+	// RetryDelays are the delays before the second, third... try; the last one repeats.
+	// Default 1 s, 5 s, 30 s, 2 min.
+	RetryDelays []time.Duration
+	// Grace is how long a soft stop waits for handlers. Default 20 s.
+	Grace time.Duration
+	// HardWait is how long a hard stop waits for cancelled handlers to return. Default 10 s.
+	HardWait time.Duration
+
+	// SweepEvery is the longest that an idle worker does not look for work. Default 1 s.
+	SweepEvery time.Duration
+	// HelpFrom is the backlog of another worker's partition from which an idle worker helps at once.
+	// Default 2.
+	HelpFrom int
+	// BeatEvery is the interval of heartbeats, default 3 s; WorkerLifetime (stored, default 10 s) is
+	// how long a worker counts as live after one.
+	BeatEvery, WorkerLifetime time.Duration
+
+	// Stored bounds of the streams in bytes: JOBS (default 1 GiB), RESULTS (1 GiB), DEAD (256 MiB).
+	// The blob store is bounded by MaxBlobBytes; default none but the server's.
+	MaxJobBytes, MaxResultBytes, MaxDeadBytes, MaxBlobBytes int64
+	// Stored lifetimes: results 72 h, dead letters 30 days, blobs 7 days.
+	ResultLifetime, DeadLifetime, BlobLifetime time.Duration
+	// Replicas of every stream when it is created. Default 1.
+	Replicas int
+}
+
+func or[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+// withDefaults fills in what is not stored on the server. Stored fields stay zero when they were not
+// given, so that streams.go can tell.
+func (c Config) withDefaults() Config {
+	c.Name = or(c.Name, "stegomq")
+	c.Logger = or(c.Logger, slog.Default())
+	c.ConnectTimeout = or(c.ConnectTimeout, 3*time.Second)
+	c.MaxHandle = or(c.MaxHandle, 10*time.Minute)
+	if len(c.RetryDelays) == 0 {
+		c.RetryDelays = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute}
+	}
+	c.Grace = or(c.Grace, 20*time.Second)
+	c.HardWait = or(c.HardWait, 10*time.Second)
+	c.SweepEvery = or(c.SweepEvery, time.Second)
+	c.HelpFrom = or(c.HelpFrom, 2)
+	c.BeatEvery = or(c.BeatEvery, 3*time.Second)
+	c.Replicas = or(c.Replicas, 1)
+	return c
+}
+
+// Defaults of stored settings.
+const (
+	defaultAckWait        = 30 * time.Second
+	defaultMaxDeliver     = 5
+	defaultWorkerLifetime = 10 * time.Second
+	defaultMaxJobBytes    = 1 << 30
+	defaultMaxResultBytes = 1 << 30
+	defaultMaxDeadBytes   = 256 << 20
+	defaultResultLifetime = 72 * time.Hour
+	defaultDeadLifetime   = 30 * 24 * time.Hour
+	defaultBlobLifetime   = 7 * 24 * time.Hour
+)
+
+// retryDelay is the delay after the given delivery (1 is the first) failed.
+func (c *Config) retryDelay(delivery uint64) time.Duration {
+	i := min(max(int(delivery), 1), len(c.RetryDelays)) - 1
+	return c.RetryDelays[i]
+}

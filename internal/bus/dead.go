@@ -1,0 +1,129 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stegomq/schemas"
+)
+
+// DeadEntry is a dead letter and its number in the stream, by which it is retried or dropped.
+type DeadEntry struct {
+	Seq    uint64
+	Letter *schemas.DeadLetter
+}
+
+// ListDead returns the dead letters, oldest first: all of them, or those with a reason, and at most limit
+// of them (0: no limit).
+func (b *Bus) ListDead(ctx context.Context, reason schemas.Reason, limit int) ([]DeadEntry, error) {
+	filter := schemas.DeadFilter()
+	if reason != "" {
+		if strings.ContainsAny(string(reason), ".*> \t\r\n") {
+			return nil, fmt.Errorf("list dead letters: %w: reason %q is not one word", ErrBadFilter, reason)
+		}
+		filter = schemas.DeadSubject(reason)
+	}
+	var list []DeadEntry
+	err := b.scan(ctx, b.dead, filter, func(seq uint64, data []byte) bool {
+		letter, err := schemas.DecodeDeadLetter(data)
+		if err != nil {
+			b.log.Warn("a dead letter that does not decode", "seq", seq, "err", err)
+			return true
+		}
+		list = append(list, DeadEntry{Seq: seq, Letter: letter})
+		return limit <= 0 || len(list) < limit
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	return list, nil
+}
+
+// scan calls f for what a stream holds under filter now, until f returns false.
+func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, f func(seq uint64, data []byte) bool) error {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
+	if err != nil {
+		return err
+	}
+	pending := c.CachedInfo().NumPending
+	if pending == 0 {
+		return nil
+	}
+	// Bounded by bytes: letters may hold large messages.
+	it, err := c.Messages(jetstream.PullMaxMessages(64))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for ; pending > 0; pending-- {
+		m, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if !f(meta.Sequence.Stream, m.Data()) || meta.NumPending == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// GetDead returns one dead letter, or ErrNoDeadLetter.
+func (b *Bus) GetDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, error) {
+	m, err := b.dead.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
+	}
+	letter, err := schemas.DecodeDeadLetter(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
+	}
+	return letter, nil
+}
+
+// RetryDead publishes the message of a dead letter to its subject again, as a new message, and deletes
+// the letter. It waits for room as PublishJob does. It returns ErrNoDeadLetter when the letter is gone.
+func (b *Bus) RetryDead(ctx context.Context, seq uint64) error {
+	letter, err := b.GetDead(ctx, seq)
+	if err != nil {
+		return err
+	}
+	subject := letter.GetSubject()
+	if !strings.HasPrefix(subject, "job.") && !strings.HasPrefix(subject, "result.") {
+		return fmt.Errorf("retry dead letter %d: %w: it came from %q", seq, ErrBadFilter, subject)
+	}
+	// The id differs from the message's first one, which the server may still remember, but is the same
+	// for two retries of one letter.
+	again := outgoing{subject: subject, id: fmt.Sprintf("retry-%d", seq), data: letter.GetMessage()}
+	if err := b.publish(ctx, again); err != nil {
+		return fmt.Errorf("retry dead letter %d: %w", seq, err)
+	}
+	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
+		b.wake(schemas.JobPartition(job))
+	}
+	return b.DropDead(ctx, seq)
+}
+
+// DropDead deletes a dead letter, or returns ErrNoDeadLetter.
+func (b *Bus) DropDead(ctx context.Context, seq uint64) error {
+	err := b.dead.DeleteMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return fmt.Errorf("delete dead letter %d: %w", seq, err)
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+// Package cache owns what stegomq keeps in Redis: the scores of evaluation runs, and memos of work that
+// need not be done twice. It is the only importer of go-redis and miniredis, and every Redis key, script
+// and encoding is here.
+//
+// The server is an external Redis (Open) or one that runs in this process and keeps its keys in a
+// directory (OpenEmbedded). Both behave alike; one suite of tests runs over both.
+//
+// Invariants:
+//   - A score, once stored, is never overwritten: storing it again changes nothing.
+//   - A run id names one specification for ever: another specification under it is refused.
+//   - A memo may be lost at any time and a memo that does not decode is a miss; scores and runs do not
+//     expire.
+//   - No user's key is ever stored, only key ids and fingerprints.
+//   - No pipeline is longer than a few hundred bytes. Long lists go into one command or script: an
+//     embedded server answers through unbuffered pipes, where a long pipeline would block both ends.
+package cache
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+var (
+	// ErrBadURL: the address of the Redis server is not a URL of a known kind.
+	ErrBadURL = errors.New("not a Redis URL")
+	// ErrUnreachable: no Redis server answers at the address, or it refuses the client.
+	ErrUnreachable = errors.New("Redis does not answer")
+	// ErrLocked: another process has the state directory.
+	ErrLocked = errors.New("the state directory is in use")
+	// ErrNotLoopback: an embedded server was asked to listen where other machines reach it.
+	ErrNotLoopback = errors.New("an embedded Redis listens on loopback only")
+	// ErrUnknownRun: no run of that id was started.
+	ErrUnknownRun = errors.New("unknown run")
+	// ErrRunDiffers: a run of that id was started with another specification.
+	ErrRunDiffers = errors.New("the run exists with another specification")
+)
+
+// DefaultLifetime is how long memos are kept when Options do not say.
+const DefaultLifetime = 30 * 24 * time.Hour
+
+// openTimeout bounds how long Open waits for a server's first answer, and commandTimeout how long a command
+// waits for one later: reading the scores of a large run from a busy machine takes seconds.
+const (
+	openTimeout    = 2500 * time.Millisecond
+	commandTimeout = 30 * time.Second
+)
+
+// Options adjust a Cache. The zero value is good.
+type Options struct {
+	// Lifetime of memos, counted from when they were stored; DefaultLifetime when 0.
+	Lifetime time.Duration
+	// Logger takes warnings; slog.Default() when nil.
+	Logger *slog.Logger
+	// Listen is a loopback address (127.0.0.1:0 picks a port) on which OpenEmbedded serves other
+	// processes; empty: none. Open ignores it.
+	Listen string
+}
+
+func (o Options) withDefaults() Options {
+	if o.Lifetime <= 0 {
+		o.Lifetime = DefaultLifetime
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// Cache is safe for concurrent use.
+type Cache struct {
+	rdb      *redis.Client
+	url      string
+	lifetime time.Duration
+	embedded *embedded // nil for an external server
+	now      func() time.Time
+
+	outputs, metrics, images counter
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Open connects to an external Redis: redis://[[user]:password@]host:port[/db], rediss:// for TLS, or
+// unix://[[user]:password@]/path/to/socket[?db=n]. It returns ErrBadURL, or within 3 s ErrUnreachable; no
+// error holds the password.
+func Open(ctx context.Context, url string, opts Options) (*Cache, error) {
+	o, err := redis.ParseURL(url)
+	if err != nil { // the cause may quote the password
+		return nil, fmt.Errorf("%w: want redis://[user:password@]host:port[/db], rediss://... for TLS, or unix:///path/to/socket", ErrBadURL)
+	}
+	opts = opts.withDefaults()
+	if o.DialTimeout <= 0 || o.DialTimeout > openTimeout {
+		o.DialTimeout = openTimeout
+	}
+	c := newCache(o, opts)
+	c.url = publicURL(o)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := c.rdb.Ping(ctx).Err(); err != nil {
+		_ = c.rdb.Close()
+		return nil, unreachable(ctx, c.url, err)
+	}
+	return c, nil
+}
+
+func newCache(o *redis.Options, opts Options) *Cache {
+	quiet.Do(func() { redis.SetLogger(debugLog{}) })
+	o.ContextTimeoutEnabled = true
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, commandTimeout) // a URL may set its own
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, commandTimeout)
+	o.DisableIdentity = true
+	o.DialerRetries = 1 // MaxRetries tries again, and counts
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return &Cache{rdb: redis.NewClient(o), lifetime: opts.Lifetime, now: time.Now}
+}
+
+// URL is where other processes reach the same server, without the password; empty when they cannot.
+func (c *Cache) URL() string { return c.url }
+
+// Close ends the connections. An embedded server stores what it holds, stops and gives its directory
+// free. Calling it again does nothing and returns the same.
+func (c *Cache) Close() error {
+	c.closing.Do(func() {
+		c.closeErr = c.rdb.Close()
+		if c.embedded != nil {
+			c.closeErr = errors.Join(c.closeErr, c.embedded.close())
+		}
+	})
+	return c.closeErr
+}
+
+// publicURL is the server's address without user and password.
+func publicURL(o *redis.Options) string {
+	if o.Network == "unix" {
+		if o.DB != 0 {
+			return fmt.Sprintf("unix://%s?db=%d", o.Addr, o.DB)
+		}
+		return "unix://" + o.Addr
+	}
+	scheme := "redis"
+	if o.TLSConfig != nil {
+		scheme = "rediss"
+	}
+	return fmt.Sprintf("%s://%s/%d", scheme, o.Addr, o.DB)
+}
+
+// unreachable makes one line of why the first command failed, with what to do.
+func unreachable(ctx context.Context, url string, err error) error {
+	advice := "start the server, or check --redis"
+	var dns *net.DNSError
+	var cert *tls.CertificateVerificationError
+	text := err.Error()
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("connect to Redis at %s: %w", url, ctx.Err())
+	case strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "WRONGPASS"):
+		advice = "the server wants another user or password: check the ones in --redis"
+	case errors.As(err, &dns):
+		advice = "check the host name in --redis"
+	case errors.As(err, &cert):
+		advice = "the server's certificate is not trusted here"
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %s gave no answer within %v; %s", ErrUnreachable, url, openTimeout, advice)
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	return fmt.Errorf("%w: %s: %s; %s", ErrUnreachable, url, text, advice)
+}
+
+// quiet takes go-redis' own log, which goes to standard error by default, out of people's way.
+var quiet sync.Once
+
+type debugLog struct{}
+
+func (debugLog) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "from", "go-redis")
+}

@@ -1,0 +1,32 @@
+package cache
+
+// Names of every key. The version is part of a name where the value's encoding could change, so that an
+// older value is not found rather than misread. The keys of one run share a hash tag, {run}, which a
+// Redis cluster would keep on one node.
+const (
+	prefix  = "stegomq:"
+	runsKey = prefix + "runs:v1" // sorted set: run ids by the start of their latest attempt, Unix ms
+)
+
+// outputKey holds the Output of a piece of work (schemas.WorkID).
+func outputKey(workID string) string { return prefix + "output:v1:" + workID }
+
+// metricsKey holds the Metrics of a comparison (schemas.MetricsID).
+func metricsKey(id string) string { return prefix + "metrics:v1:" + id }
+
+// imageKey holds the ImageInfo of a file, by the digest of its bytes.
+func imageKey(digest string) string { return prefix + "image:v1:" + digest }
+
+func runKey(run, part string) string { return prefix + "run:v1:{" + run + "}:" + part }
+
+// specKey holds a run's RunSpec.
+func specKey(run string) string { return runKey(run, "spec") }
+
+// stateKey is a hash: attempt, started, finished.
+func stateKey(run string) string { return runKey(run, "state") }
+
+// scoresKey is a hash from schemas.ScoreKey to Score: the comparisons that were made.
+func scoresKey(run string) string { return runKey(run, "scores") }
+
+// failuresKey is a hash as scoresKey: the comparisons that could not be made.
+func failuresKey(run string) string { return runKey(run, "failures") }

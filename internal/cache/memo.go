@@ -1,0 +1,156 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/proto"
+
+	"stegomq/schemas"
+)
+
+// chunk bounds the rows of one script call, so that no call holds the server for long.
+const chunk = 500
+
+// remember stores each value with one lifetime. KEYS: the keys; ARGV: the lifetime in ms, the values.
+var remember = redis.NewScript(`
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
+end
+return #KEYS`)
+
+// Memo counts what this process looked for among memos of one kind.
+type Memo struct{ Hits, Misses int64 }
+
+// Stats counts the memos looked for since the Cache was opened.
+type Stats struct{ Outputs, Metrics, Images Memo }
+
+type counter struct{ hits, misses atomic.Int64 }
+
+func (c *counter) memo() Memo { return Memo{Hits: c.hits.Load(), Misses: c.misses.Load()} }
+
+// Stats returns the counts of this process.
+func (c *Cache) Stats() Stats {
+	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Images: c.images.memo()}
+}
+
+// Outputs returns what the work of each id (schemas.WorkID) made before, in the order of the ids; nil
+// where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
+func (c *Cache) Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error) {
+	return recall(ctx, c, "outputs", &c.outputs, workIDs, outputKey, func(data []byte) (*schemas.Output, error) {
+		m := new(schemas.Output)
+		return m, proto.Unmarshal(data, m)
+	})
+}
+
+// RememberOutputs stores what work made, by work id.
+func (c *Cache) RememberOutputs(ctx context.Context, outputs map[string]*schemas.Output) error {
+	return memorize(ctx, c, "outputs", outputs, outputKey, marshal)
+}
+
+// Metrics returns the metrics that each id (schemas.MetricsID) was measured to have, in the order of the
+// ids; nil where nothing is remembered. It takes one round trip.
+func (c *Cache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error) {
+	return recall(ctx, c, "metrics", &c.metrics, ids, metricsKey, func(data []byte) (*schemas.Metrics, error) {
+		m := new(schemas.Metrics)
+		return m, proto.Unmarshal(data, m)
+	})
+}
+
+// RememberMetrics stores measured metrics, by id.
+func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
+	return memorize(ctx, c, "metrics", metrics, metricsKey, marshal)
+}
+
+// Images returns what inspection of each file found before, in the order of the digests; nil where
+// nothing is remembered. It takes one round trip. The limits of a verdict are part of it: a caller with
+// other limits looks again.
+func (c *Cache) Images(ctx context.Context, digests []string) ([]*ImageInfo, error) {
+	return recall(ctx, c, "images", &c.images, digests, imageKey, decodeImageInfo)
+}
+
+// RememberImages stores what inspection of files found, by the digest of their bytes.
+func (c *Cache) RememberImages(ctx context.Context, images map[string]*ImageInfo) error {
+	return memorize(ctx, c, "images", images, imageKey, func(i *ImageInfo) ([]byte, error) {
+		if i == nil {
+			return nil, errNil
+		}
+		return i.encode(), nil
+	})
+}
+
+var errNil = fmt.Errorf("the value is nil")
+
+func marshal[M interface {
+	comparable
+	proto.Message
+}](m M) ([]byte, error) {
+	var none M
+	if m == none {
+		return nil, errNil
+	}
+	return proto.Marshal(m)
+}
+
+// recall reads memos of one kind. One that does not decode is as good as none: it is made again.
+func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, ids []string, key func(string) string, decode func([]byte) (*V, error)) ([]*V, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = key(id)
+	}
+	found, err := c.rdb.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read remembered %s: %w", kind, err)
+	}
+	values := make([]*V, len(ids))
+	hits := 0
+	for i, f := range found {
+		text, ok := f.(string)
+		if !ok {
+			continue
+		}
+		if v, err := decode([]byte(text)); err == nil {
+			values[i] = v
+			hits++
+		}
+	}
+	count.hits.Add(int64(hits))
+	count.misses.Add(int64(len(ids) - hits))
+	return values, nil
+}
+
+// memorize stores memos of one kind, all with the cache's lifetime.
+func memorize[V any](ctx context.Context, c *Cache, kind string, values map[string]V, key func(string) string, encode func(V) ([]byte, error)) error {
+	lifetime := strconv.FormatInt(max(c.lifetime.Milliseconds(), 1), 10)
+	keys := make([]string, 0, min(len(values), chunk))
+	args := append(make([]any, 0, cap(keys)+1), lifetime)
+	flush := func() error {
+		if len(keys) == 0 {
+			return nil
+		}
+		if err := remember.Run(ctx, c.rdb, keys, args...).Err(); err != nil {
+			return fmt.Errorf("remember %s: %w", kind, err)
+		}
+		keys, args = keys[:0], args[:1]
+		return nil
+	}
+	for id, v := range values {
+		data, err := encode(v)
+		if err != nil {
+			return fmt.Errorf("remember %s %s: %w", kind, id, err)
+		}
+		keys, args = append(keys, key(id)), append(args, data)
+		if len(keys) == chunk {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}

@@ -1,0 +1,133 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"stegomq/schemas"
+)
+
+// putScores stores scores that are not there, and takes what failed before out of the failures.
+// KEYS: scores, failures; ARGV: field, score, field, score, ... Returns how many were new.
+var putScores = redis.NewScript(`
+local added = 0
+for i = 1, #ARGV, 2 do
+  added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1])
+  redis.call('HDEL', KEYS[2], ARGV[i])
+end
+return added`)
+
+// putFailures stores failures of comparisons that have no score. KEYS and ARGV as for putScores.
+var putFailures = redis.NewScript(`
+local added = 0
+for i = 1, #ARGV, 2 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
+    added = added + redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
+end
+return added`)
+
+// PutScores stores scores with metrics and returns how many were new. A score that is there already, by
+// schemas.ScoreKey, is left as it is; a failure under the same key is removed. An invalid row, or one
+// without metrics, is schemas.ErrInvalid, and then nothing is stored.
+func (c *Cache) PutScores(ctx context.Context, run string, rows []*schemas.Score) (added int, err error) {
+	for _, row := range rows {
+		if row.GetMetrics() == nil {
+			return 0, fmt.Errorf("store scores of run %s: %s: %w: no metrics", run, schemas.ScoreKey(row), schemas.ErrInvalid)
+		}
+	}
+	return c.put(ctx, "scores", putScores, run, rows)
+}
+
+// PutFailures stores scores with a failure and returns how many were new. One whose comparison has
+// metrics already is dropped; one that failed before is replaced. An invalid row, or one without a
+// failure, is schemas.ErrInvalid, and then nothing is stored.
+func (c *Cache) PutFailures(ctx context.Context, run string, rows []*schemas.Score) (added int, err error) {
+	for _, row := range rows {
+		if row.GetFailure() == nil {
+			return 0, fmt.Errorf("store failures of run %s: %s: %w: no failure", run, schemas.ScoreKey(row), schemas.ErrInvalid)
+		}
+	}
+	return c.put(ctx, "failures", putFailures, run, rows)
+}
+
+func (c *Cache) put(ctx context.Context, what string, script *redis.Script, run string, rows []*schemas.Score) (added int, err error) {
+	args := make([]any, 0, 2*len(rows))
+	for _, row := range rows {
+		data, err := schemas.Encode(row)
+		if err != nil {
+			return 0, fmt.Errorf("store %s of run %s: %s: %w", what, run, schemas.ScoreKey(row), err)
+		}
+		args = append(args, schemas.ScoreKey(row), data)
+	}
+	keys := []string{scoresKey(run), failuresKey(run)}
+	for part := range slices.Chunk(args, 2*chunk) {
+		n, err := script.Run(ctx, c.rdb, keys, part...).Int()
+		if err != nil {
+			return added, fmt.Errorf("store %s of run %s: %w", what, run, err)
+		}
+		added += n
+	}
+	return added, nil
+}
+
+// Progress counts the comparisons of a run that were made, and those that could not be made; 0 and 0 for
+// a run that is not there.
+func (c *Cache) Progress(ctx context.Context, run string) (scores, failures int64, err error) {
+	var s, f *redis.IntCmd
+	_, err = c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		s, f = p.HLen(ctx, scoresKey(run)), p.HLen(ctx, failuresKey(run))
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("count scores of run %s: %w", run, err)
+	}
+	return s.Val(), f.Val(), nil
+}
+
+// Scores returns the comparisons of a run that were made, and those that could not be made. Both are
+// sorted by item, role, embed key and decode key.
+func (c *Cache) Scores(ctx context.Context, run string) (scores, failures []*schemas.Score, err error) {
+	var s, f *redis.StringSliceCmd
+	_, err = c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		s, f = p.HVals(ctx, scoresKey(run)), p.HVals(ctx, failuresKey(run))
+		return nil
+	})
+	if err == nil {
+		scores, err = decodeScores(s.Val())
+	}
+	if err == nil {
+		failures, err = decodeScores(f.Val())
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read scores of run %s: %w", run, err)
+	}
+	return scores, failures, nil
+}
+
+func decodeScores(values []string) ([]*schemas.Score, error) {
+	scores := make([]*schemas.Score, len(values))
+	var broken []error
+	for i, v := range values {
+		var err error
+		if scores[i], err = schemas.DecodeScore([]byte(v)); err != nil {
+			broken = append(broken, err)
+		}
+	}
+	if len(broken) > 0 {
+		return nil, fmt.Errorf("%d of %d do not decode, the first: %w", len(broken), len(values), broken[0])
+	}
+	slices.SortFunc(scores, func(a, b *schemas.Score) int {
+		return cmp.Or(
+			cmp.Compare(a.GetItem(), b.GetItem()),
+			cmp.Compare(a.GetRole(), b.GetRole()),
+			cmp.Compare(a.GetEmbedKey(), b.GetEmbedKey()),
+			cmp.Compare(a.GetDecodeKey(), b.GetDecodeKey()),
+		)
+	})
+	return scores, nil
+}

@@ -1,0 +1,72 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// Status describes the server, for `stegomq doctor`.
+type Status struct {
+	// Server is redis, valkey, ... or miniredis, and Version its version; empty when it does not say.
+	Server, Version string
+	// Address as Cache.URL.
+	Address string
+	// Embedded says that the server runs in this process.
+	Embedded bool
+	// Memory in bytes that the server uses. miniredis does not know; when it runs in this process, this is
+	// the size of the last snapshot.
+	Memory int64
+	// Keys of the database, also those of other users of it.
+	Keys int64
+}
+
+// Status asks the server how it is.
+func (c *Cache) Status(ctx context.Context) (Status, error) {
+	s := Status{Address: c.url, Embedded: c.embedded != nil}
+	text, err := c.rdb.Info(ctx).Result()
+	if err == nil {
+		s.Keys, err = c.rdb.DBSize(ctx).Result()
+	}
+	if err != nil {
+		return Status{}, fmt.Errorf("ask Redis for its status: %w", err)
+	}
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	s.Server, s.Version = info["server_name"], info["redis_version"]
+	switch {
+	case s.Server != "": // valkey and others, which also give the version of Redis that they follow
+		if v := info[s.Server+"_version"]; v != "" {
+			s.Version = v
+		}
+	case s.Version != "":
+		s.Server = "redis"
+	default: // only miniredis says neither
+		s.Server, s.Version = "miniredis", miniredisVersion()
+	}
+	s.Memory, _ = strconv.ParseInt(info["used_memory"], 10, 64)
+	if c.embedded != nil {
+		s.Memory = c.embedded.size.Load()
+	}
+	return s, nil
+}
+
+// miniredisVersion is of the miniredis in this binary; another process' may differ.
+func miniredisVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/alicebob/miniredis/v2" {
+			return strings.TrimPrefix(m.Version, "v")
+		}
+	}
+	return ""
+}

@@ -1,0 +1,274 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// FileVersion is the version of the file that this package reads and writes.
+const FileVersion = 1
+
+// maxFile bounds what Open reads: about 80,000 pairs.
+const maxFile = 16 << 20
+
+// file is the JSON of a keyring. The keys are strings here and nowhere else.
+type file struct {
+	Version int       `json:"version"`
+	Public  bool      `json:"public"`
+	Note    string    `json:"note"`
+	Keys    []fileKey `json:"keys"`
+}
+
+type fileKey struct {
+	ID      string    `json:"id"`
+	Embed   string    `json:"embed"`
+	Recover string    `json:"recover"`
+	Created time.Time `json:"created"`
+}
+
+// Open reads a keyring file. The errors are those of the file system, ErrPermissions, ErrLocked and
+// ErrFormat; each says what to do.
+func Open(path string, unlock Protection) (*Keyring, error) {
+	data, mode, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open keyring: %w", err)
+	}
+	if encrypted(data) {
+		if data, err = unlock.decrypt(data); err != nil {
+			return nil, fmt.Errorf("open keyring %s: %w", path, err)
+		}
+	}
+	k, err := parse(data, path)
+	if err != nil {
+		return nil, fmt.Errorf("open keyring %s: %w", path, err)
+	}
+	if !k.public {
+		if err := private(path, mode); err != nil {
+			return nil, fmt.Errorf("open keyring: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// OpenAll reads several keyring files and merges them into one private keyring. The order does not
+// matter: ids in conflict are an error.
+func OpenAll(unlock Protection, paths ...string) (*Keyring, error) {
+	all := New()
+	for _, path := range paths {
+		k, err := Open(path, unlock)
+		if err != nil {
+			return nil, err
+		}
+		if err := all.Merge(k); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Save writes the keyring to a file, which is replaced whole or not at all: mode 0600, or 0644 if the
+// keyring is public. A zero Protection writes plain JSON, but never over an encrypted file (ErrLocked).
+func (k *Keyring) Save(path string, lock Protection) error {
+	data, err := k.marshal()
+	if err == nil && !lock.IsZero() {
+		data, err = lock.encrypt(data)
+	} else if err == nil {
+		err = refuseDowngrade(path)
+	}
+	if err != nil {
+		return fmt.Errorf("save keyring %s: %w", path, err)
+	}
+	mode := os.FileMode(0o600)
+	if k.public {
+		mode = 0o644
+	}
+	if err := replace(path, data, mode); err != nil {
+		return fmt.Errorf("save keyring: %w", err)
+	}
+	return nil
+}
+
+// Update opens the keyring in a file, or a new private one if there is no file, changes it and saves it.
+// A lock beside the file makes updates of several processes follow one another, so that none is lost.
+// If change fails, its error is returned and the file stays as it is.
+func Update(path string, protection Protection, change func(*Keyring) error) error {
+	unlock, err := lockFile(path + ".lock")
+	if err != nil {
+		return fmt.Errorf("update keyring: %w", err)
+	}
+	defer unlock()
+	k, err := Open(path, protection)
+	if errors.Is(err, fs.ErrNotExist) {
+		k, err = New(), nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := change(k); err != nil {
+		return err
+	}
+	return k.Save(path, protection)
+}
+
+// parse reads the JSON strictly: unknown fields, anything after the object, and an id that stands twice
+// are errors. No error repeats an embed or recover key.
+func parse(data []byte, source string) (*Keyring, error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var f file
+	if err := decoder.Decode(&f); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			// Its text repeats the value, which may be a key.
+			return nil, fmt.Errorf("%w: the value of %q before byte %d has the wrong type", ErrFormat, wrong.Field, wrong.Offset)
+		}
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%w: there is more after the keyring", ErrFormat)
+	}
+	if f.Version != FileVersion {
+		return nil, fmt.Errorf("%w: version %d, this stegomq reads version %d", ErrFormat, f.Version, FileVersion)
+	}
+	k := New()
+	k.public, k.note = f.Public, f.Note
+	var broken []error
+	for i, fk := range f.Keys {
+		e, err := fk.entry(source)
+		if err == nil {
+			if _, ok := k.pairs[fk.ID]; ok {
+				err = fmt.Errorf("id: %q stands twice", fk.ID)
+			}
+		}
+		if err != nil {
+			broken = append(broken, fmt.Errorf("keys[%d].%w", i, err))
+			continue
+		}
+		k.pairs[fk.ID] = e
+	}
+	if len(broken) > 0 {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, errors.Join(broken...))
+	}
+	return k, nil
+}
+
+func (fk fileKey) entry(source string) (entry, error) {
+	if err := checkID(fk.ID); err != nil {
+		// Not the id itself: it may be a key in the wrong place.
+		return entry{}, fmt.Errorf("id: %w", ErrInvalidID)
+	}
+	embed, err := ParseKey(fk.Embed)
+	if err != nil {
+		return entry{}, fmt.Errorf("embed: %w", err)
+	}
+	recover, err := ParseKey(fk.Recover)
+	if err != nil {
+		return entry{}, fmt.Errorf("recover: %w", err)
+	}
+	p := Pair{ID: fk.ID, Embed: embed, Recover: recover, Created: fk.Created.UTC()}
+	return entry{pair: p, fingerprint: p.Fingerprint(), source: source}, nil
+}
+
+// marshal is the inverse of parse: sorted by id, indented, for people and for diffs of public ones.
+func (k *Keyring) marshal() ([]byte, error) {
+	f := file{Version: FileVersion, Public: k.public, Note: k.note, Keys: []fileKey{}}
+	for _, e := range k.entries() {
+		f.Keys = append(f.Keys, fileKey{
+			ID:      e.pair.ID,
+			Embed:   fmt.Sprintf("%x", e.pair.Embed.Expose()),
+			Recover: fmt.Sprintf("%x", e.pair.Recover.Expose()),
+			Created: e.pair.Created,
+		})
+	}
+	data, err := json.MarshalIndent(f, "", "  ")
+	return append(data, '\n'), err
+}
+
+// readFile reads a bounded file and its mode, which belong together because both come from one handle.
+func readFile(path string) ([]byte, fs.FileMode, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(data) > maxFile {
+		return nil, 0, fmt.Errorf("%s: %w: more than %d bytes", path, ErrFormat, maxFile)
+	}
+	return data, info.Mode(), nil
+}
+
+// private refuses a mode that lets anybody but the owner in.
+func private(path string, mode fs.FileMode) error {
+	if mode.Perm()&0o077 == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s has mode %04o; run: chmod 600 %[2]s", ErrPermissions, path, mode.Perm())
+}
+
+// refuseDowngrade keeps a forgotten passphrase option from writing keys in the clear.
+func refuseDowngrade(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, 64))
+	if err != nil {
+		return err
+	}
+	if encrypted(head) {
+		return fmt.Errorf("%w, and would be replaced by plain text; give its passphrase or identity file, or another file name", ErrLocked)
+	}
+	return nil
+}
+
+// replace writes a file beside the old one, makes it durable and puts it in the old one's place.
+func replace(path string, data []byte, mode fs.FileMode) (err error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // replace the file, not the link to it
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".keyring-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if err = f.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}

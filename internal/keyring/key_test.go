@@ -1,0 +1,274 @@
+package keyring_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"stegomq/internal/keyring"
+)
+
+var created = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+
+func generate(t testing.TB, id string) keyring.Pair {
+	t.Helper()
+	p, err := keyring.Generate(id, created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// The trainer's vectors bind fingerprints and random pairs.
+func TestGoldenVectors(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("..", "..", "schemas", "testdata", "derivation.json"))
+	if err != nil {
+		t.Fatalf("golden vectors: %v", err)
+	}
+	var golden struct {
+		Fingerprint []struct{ Embed, Recover, Fingerprint string }
+		Random      []struct {
+			Seed, N        uint64
+			Embed, Recover string
+		}
+	}
+	if err := json.Unmarshal(data, &golden); err != nil {
+		t.Fatalf("golden vectors: %v", err)
+	}
+	if len(golden.Fingerprint) == 0 || len(golden.Random) == 0 {
+		t.Fatal("golden vectors: no fingerprints or no random pairs")
+	}
+	for i, v := range golden.Fingerprint {
+		embed, err1 := keyring.ParseKey(v.Embed)
+		recover, err2 := keyring.ParseKey(v.Recover)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if got := (keyring.Pair{Embed: embed, Recover: recover}).Fingerprint(); got != v.Fingerprint {
+			t.Errorf("fingerprint %d: %s, want %s", i, got, v.Fingerprint)
+		}
+	}
+	for _, v := range golden.Random {
+		p := keyring.Random(v.Seed, v.N)
+		if got := hex.EncodeToString(p.Embed.Expose()); got != v.Embed {
+			t.Errorf("%s: embed %s, want %s", p.ID, got, v.Embed)
+		}
+		if got := hex.EncodeToString(p.Recover.Expose()); got != v.Recover {
+			t.Errorf("%s: recover %s, want %s", p.ID, got, v.Recover)
+		}
+	}
+}
+
+// holder has keys where fmt cannot call their methods.
+type holder struct {
+	pair keyring.Pair
+	key  keyring.Key
+}
+
+// shows reports in which of its usual spellings a key stands in text.
+func shows(text string, k keyring.Key) string {
+	b := k.Expose()
+	lower := strings.ToLower(text)
+	for name, spelling := range map[string]string{
+		"hex":      hex.EncodeToString(b[:8]),
+		"decimals": strings.Trim(fmt.Sprint(b[:8]), "[]"),
+		"literals": strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b[:8]), "[]byte{"), "}")),
+		"base64":   strings.ToLower(strings.Trim(string(must(json.Marshal(b[:6]))), `"`)),
+		"raw":      strings.ToLower(string(b[:8])),
+		"quoted":   strings.ToLower(strings.Trim(fmt.Sprintf("%q", b[:8]), `"`)),
+	} {
+		if strings.Contains(lower, spelling) {
+			return name
+		}
+	}
+	return ""
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestKeysRedactThemselves(t *testing.T) {
+	t.Parallel()
+	p := generate(t, "alice")
+	values := map[string]any{
+		"key": p.Embed, "pointer": &p.Embed, "pair": p, "pair pointer": &p,
+		"slice": []keyring.Key{p.Embed}, "map": map[string]keyring.Pair{"a": p},
+		"unexported field": holder{p, p.Embed}, "pointer to unexported field": &holder{p, p.Embed},
+	}
+	for name, v := range values {
+		outputs := map[string]string{}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%b", "%o", "%c", "%U", "%p", "%t", "%20v", "%e"} {
+			outputs[verb] = fmt.Sprintf(verb, v)
+		}
+		outputs["print"] = fmt.Sprint(v)
+		outputs["json"] = string(must(json.Marshal(v)))
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("text", "value", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("json", "value", v)
+		outputs["slog"] = log.String()
+		outputs["error"] = fmt.Errorf("oops: %v", v).Error()
+		for how, text := range outputs {
+			for _, k := range []keyring.Key{p.Embed, p.Recover} {
+				if as := shows(text, k); as != "" {
+					t.Errorf("%s by %s shows the key in %s", name, how, as)
+				}
+			}
+		}
+	}
+	// The check itself must be able to find a key.
+	for _, format := range []string{"%x", "%X", "%v", "%#v", "%s", "%q"} {
+		if shows(fmt.Sprintf(format, p.Embed.Expose()), p.Embed) == "" {
+			t.Errorf("a key written by %s goes unnoticed", format)
+		}
+	}
+}
+
+func TestRedactionSaysSo(t *testing.T) {
+	t.Parallel()
+	p := generate(t, "alice")
+	for _, got := range []string{
+		p.Embed.String(), fmt.Sprintf("%x", p.Embed), fmt.Sprintf("%#v", p.Embed), fmt.Sprint(keyring.Key{}),
+		strings.Trim(string(must(json.Marshal(p.Embed))), `"`),
+	} {
+		if got != "[redacted]" {
+			t.Errorf("got %q, want [redacted]", got)
+		}
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("", "key", p)
+	for _, want := range []string{"key.id=alice", "key.fingerprint=" + p.Fingerprint()} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log %q does not hold %q", log.String(), want)
+		}
+	}
+}
+
+func TestExposeGivesACopy(t *testing.T) {
+	t.Parallel()
+	b := bytes.Repeat([]byte{7}, keyring.KeySize)
+	k := must(keyring.NewKey(b))
+	b[0] = 0
+	k.Expose()[1] = 0
+	if !bytes.Equal(k.Expose(), bytes.Repeat([]byte{7}, keyring.KeySize)) {
+		t.Error("a key changed through a slice that was given in or out")
+	}
+}
+
+func TestKeyEqual(t *testing.T) {
+	t.Parallel()
+	a, b := generate(t, "a"), generate(t, "b")
+	again := must(keyring.NewKey(a.Embed.Expose()))
+	if !a.Embed.Equal(again) {
+		t.Error("a key is not equal to its copy")
+	}
+	if a.Embed.Equal(b.Embed) || a.Embed.Equal(a.Recover) {
+		t.Error("two generated keys are equal")
+	}
+	if (keyring.Key{}).Equal(keyring.Key{}) || !(keyring.Key{}).IsZero() || (keyring.Key{}).Expose() != nil {
+		t.Error("an unset key is equal to something, or is not zero")
+	}
+	if (keyring.Pair{ID: "a", Embed: a.Embed}).Fingerprint() != "" {
+		t.Error("half a pair has a fingerprint")
+	}
+}
+
+func TestParseKey(t *testing.T) {
+	t.Parallel()
+	good := strings.Repeat("0aF", 21) + "0"
+	if _, err := keyring.ParseKey(good); err != nil {
+		t.Errorf("%q: %v", good, err)
+	}
+	for _, bad := range []string{"", "00", good[1:], good + "0", good + "00", "x" + good[1:], " " + good[1:], "0x" + good[2:]} {
+		_, err := keyring.ParseKey(bad)
+		if err == nil {
+			t.Errorf("%q is taken for a key", bad)
+		} else if len(bad) > 20 && strings.Contains(err.Error(), bad[2:10]) {
+			t.Errorf("the error repeats the key: %v", err)
+		}
+	}
+	for _, n := range []int{0, 31, 33} {
+		if _, err := keyring.NewKey(make([]byte, n)); err == nil {
+			t.Errorf("%d bytes are taken for a key", n)
+		}
+	}
+}
+
+func TestIDs(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]bool{
+		"a": true, "0": true, "alice": true, "alice_2-x": true, "demo-1": true, "random": true, "randomly": true,
+		strings.Repeat("a", 63): true, strings.Repeat("a", 64): false,
+		"": false, "-a": false, "_a": false, "Alice": false, "a.b": false, "a b": false, "a\n": false, "é": false,
+		"a*": false, "a>": false, "../a": false,
+		"random-": false, "random-1-2": false, "random-x": false,
+	} {
+		_, err := keyring.Generate(id, created)
+		if (err == nil) != want || err != nil && !errors.Is(err, keyring.ErrInvalidID) {
+			t.Errorf("%q: %v, want valid: %v", id, err, want)
+		}
+	}
+}
+
+func TestRandomIDsRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		seed, n := rapid.Uint64().Draw(t, "seed"), rapid.Uint64().Draw(t, "n")
+		gotSeed, gotN, ok := keyring.ParseRandomID(keyring.RandomID(seed, n))
+		if !ok || gotSeed != seed || gotN != n {
+			t.Fatalf("got %d, %d, %v", gotSeed, gotN, ok)
+		}
+		if !keyring.ValidID(keyring.RandomID(seed, n)) {
+			t.Fatal("a random id is not an id")
+		}
+	})
+	for _, bad := range []string{
+		"", "random", "random-", "random-1", "random-1-", "random--1", "random-01-1", "random-1-01", "random-+1-1",
+		"random-1-2-3", "random-1-2 ", "random-18446744073709551616-0", "Random-1-2", "random-a-1",
+	} {
+		if _, _, ok := keyring.ParseRandomID(bad); ok {
+			t.Errorf("%q is taken for a random id", bad)
+		}
+	}
+}
+
+func TestDerive(t *testing.T) {
+	t.Parallel()
+	passphrase := []byte("correct horse battery staple")
+	derive := func(id string, passphrase []byte) keyring.Pair {
+		return must(keyring.Derive(id, passphrase, created))
+	}
+	a := derive("alice", passphrase)
+	// As computed from the same parameters by OpenSSL's Argon2id (Python's cryptography 48).
+	if got, want := a.Fingerprint(), "427a7bdd16626705b372099e598c71c2"; got != want {
+		t.Errorf("fingerprint %s, want %s: users could not make their keys again", got, want)
+	}
+	if derive("bob", passphrase).Embed.Equal(a.Embed) {
+		t.Error("the id does not change the keys")
+	}
+	if derive("alice", append(passphrase, ' ')).Embed.Equal(a.Embed) {
+		t.Error("the passphrase does not change the keys")
+	}
+	if a.Embed.Equal(a.Recover) {
+		t.Error("both keys are the same")
+	}
+	for id, passphrase := range map[string]string{"alice": "too short", "Alice": "long enough words", "random-1-1": "long enough words"} {
+		if _, err := keyring.Derive(id, []byte(passphrase), created); err == nil {
+			t.Errorf("%q with %q is taken", id, passphrase)
+		}
+	}
+}

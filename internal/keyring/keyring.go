@@ -1,0 +1,212 @@
+// Package keyring owns the keys of users: it makes, stores, names and fingerprints them, and is the only
+// place that sees key bytes, which leave it through Key.Expose alone.
+//
+// Invariants:
+//   - One id names one pair. Two keyrings that disagree about an id cannot be merged.
+//   - Neither errors, logs, fmt nor JSON show a key: a Key is redacted everywhere, and only the file
+//     written by Save holds key bytes.
+//   - A private file is readable by its owner alone: Save writes it so and Open refuses any other. A
+//     public keyring, such as the demo keyring of a model, says so and is exempt.
+//   - A file is replaced whole or not at all.
+//
+// The file is JSON, or that JSON encrypted with age (https://age-encryption.org/v1):
+//
+//	{"version":1,"public":false,"note":"...",
+//	 "keys":[{"id":"alice","embed":"<64 hex>","recover":"<64 hex>","created":"2026-11-23T00:00:00Z"}]}
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+var (
+	// ErrUnknownKey: the keyring has no pair of that id.
+	ErrUnknownKey = errors.New("unknown key")
+	// ErrKeyMismatch: the id is known, but its pair has another fingerprint than the one asked for.
+	ErrKeyMismatch = errors.New("key has another fingerprint")
+	// ErrConflict: two different pairs claim one id.
+	ErrConflict = errors.New("two different keys have the same id")
+	// ErrInvalidID: the id cannot name a stored pair.
+	ErrInvalidID = errors.New("not a key id")
+	// ErrPermissions: a private file can be read by others.
+	ErrPermissions = errors.New("file of keys can be read by others")
+	// ErrLocked: the file is encrypted and what was given does not open it.
+	ErrLocked = errors.New("keyring is encrypted")
+	// ErrFormat: the file is not a keyring that this version understands.
+	ErrFormat = errors.New("not a valid keyring")
+	// ErrPublic: private keys must not get into a keyring that anybody may read.
+	ErrPublic = errors.New("keyring is public")
+)
+
+// Keyring is a set of pairs by id. It is safe for concurrent use.
+type Keyring struct {
+	public bool
+	note   string
+
+	mu    sync.RWMutex
+	pairs map[string]entry
+}
+
+// entry is a pair with what would be computed or asked again and again.
+type entry struct {
+	pair        Pair
+	fingerprint string
+	source      string // the file it was read from, or "" for a new one
+}
+
+// New returns an empty private keyring.
+func New() *Keyring { return &Keyring{pairs: map[string]entry{}} }
+
+// NewPublic returns an empty keyring that anybody may read. The note says why.
+func NewPublic(note string) *Keyring {
+	return &Keyring{public: true, note: note, pairs: map[string]entry{}}
+}
+
+// Public reports whether the keyring says that anybody may read it.
+func (k *Keyring) Public() bool { return k.public }
+
+// Note is the keyring's free text.
+func (k *Keyring) Note() string { return k.note }
+
+// Len is the number of pairs.
+func (k *Keyring) Len() int {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return len(k.pairs)
+}
+
+// Add stores a pair. The same pair again changes nothing; another pair of a known id is ErrConflict.
+func (k *Keyring) Add(p Pair) error {
+	if err := p.check(); err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
+	e := entry{pair: p, fingerprint: p.Fingerprint()}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.conflict(e); err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
+	if _, ok := k.pairs[p.ID]; !ok {
+		k.pairs[p.ID] = e
+	}
+	return nil
+}
+
+// Remove deletes a pair, or says ErrUnknownKey.
+func (k *Keyring) Remove(id string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.pairs[id]; !ok {
+		return fmt.Errorf("remove key: %w: %q", ErrUnknownKey, id)
+	}
+	delete(k.pairs, id)
+	return nil
+}
+
+// Get returns the pair of an id. Those of random keys are derived.
+func (k *Keyring) Get(id string) (Pair, error) {
+	if seed, n, ok := ParseRandomID(id); ok {
+		return Random(seed, n), nil
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	e, ok := k.pairs[id]
+	if !ok {
+		return Pair{}, k.unknown(id)
+	}
+	return e.pair, nil
+}
+
+// Resolve returns the pair of an id if it has the fingerprint, ErrUnknownKey or ErrKeyMismatch otherwise.
+// It is how a worker turns the names in a job into keys.
+func (k *Keyring) Resolve(id, fingerprint string) (Pair, error) {
+	pair, err := k.Get(id)
+	if err != nil {
+		return Pair{}, err
+	}
+	if got := pair.Fingerprint(); got != fingerprint {
+		return Pair{}, fmt.Errorf("%w: %q is %s here, the sender has %q; both sides need the same keyring", ErrKeyMismatch, id, got, fingerprint)
+	}
+	return pair, nil
+}
+
+// List returns the stored pairs by id.
+func (k *Keyring) List() []Pair {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	pairs := make([]Pair, 0, len(k.pairs))
+	for _, id := range slices.Sorted(maps.Keys(k.pairs)) {
+		pairs = append(pairs, k.pairs[id].pair)
+	}
+	return pairs
+}
+
+// Merge adds the pairs of other keyrings, all or none. The same pair in several is fine; an id with
+// different pairs is ErrConflict, which names both files, one line for each id. A public keyring does
+// not take in a private one (ErrPublic).
+func (k *Keyring) Merge(others ...*Keyring) error {
+	// Read the others before taking our lock: two keyrings may be merged into one another at a time.
+	var added []entry
+	for _, other := range others {
+		if k.public && !other.public {
+			return fmt.Errorf("merge keyrings: %w: private keys would become readable to all", ErrPublic)
+		}
+		added = append(added, other.entries()...)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	merged := Keyring{pairs: maps.Clone(k.pairs)}
+	var broken []error
+	for _, e := range added {
+		if err := merged.conflict(e); err != nil {
+			broken = append(broken, err)
+		} else if _, ok := merged.pairs[e.pair.ID]; !ok {
+			merged.pairs[e.pair.ID] = e
+		}
+	}
+	if len(broken) > 0 {
+		return fmt.Errorf("merge keyrings: %w", errors.Join(broken...))
+	}
+	k.pairs = merged.pairs
+	return nil
+}
+
+// entries returns all entries by id.
+func (k *Keyring) entries() []entry {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	all := make([]entry, 0, len(k.pairs))
+	for _, id := range slices.Sorted(maps.Keys(k.pairs)) {
+		all = append(all, k.pairs[id])
+	}
+	return all
+}
+
+// conflict reports whether another pair has the id already. The caller holds the lock.
+func (k *Keyring) conflict(e entry) error {
+	old, ok := k.pairs[e.pair.ID]
+	if !ok || old.fingerprint == e.fingerprint {
+		return nil
+	}
+	return fmt.Errorf("%w: %q is %s in %s and %s in %s; rename or remove one",
+		ErrConflict, e.pair.ID, old.fingerprint, old.where(), e.fingerprint, e.where())
+}
+
+func (e entry) where() string {
+	if e.source == "" {
+		return "memory"
+	}
+	return e.source
+}
+
+// unknown is the error for an id that is not there. The caller holds the lock.
+func (k *Keyring) unknown(id string) error {
+	if isRandomID(id) {
+		return fmt.Errorf("%w: %q; a random key is written %sSEED-N", ErrUnknownKey, id, randomPrefix)
+	}
+	return fmt.Errorf("%w: %q is not among the %d keys of this keyring", ErrUnknownKey, id, len(k.pairs))
+}

@@ -1,0 +1,138 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"stegomq/internal/weights"
+)
+
+// What is read at most, in bytes. weights.bin is as long as the layers say.
+const (
+	maxManifest = 4 << 20
+	maxGraph    = 256 << 20
+	maxKeyring  = 16 << 20
+)
+
+// Load reads and verifies the model in a directory: strict manifest, every file against its digest.
+// The errors are ErrNotFound (no manifest.json), ErrFormat and ErrDigest.
+//
+// The mask is not drawn yet; Model.Mask does that when it is first asked.
+func Load(dir string) (*Model, error) {
+	manifest, digest, err := ReadManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{
+		Name: manifest.Name, Dir: dir, Digest: digest, Manifest: manifest, Layers: manifest.Layers,
+		graphs: make(map[Operation][]byte, 3),
+	}
+	packed, err := m.read(fileWeights, 4*int64(manifest.Weights()), true)
+	if err != nil {
+		return nil, err
+	}
+	if m.Weights, err = unpack(packed); err != nil {
+		return nil, fmt.Errorf("model %s: %w: weights.bin: %w", dir, ErrFormat, err)
+	}
+	m.Mask = weights.NewMask(m.Layers, manifest.Seed(), manifest.Alpha)
+	for _, op := range Operations() {
+		if m.graphs[op], err = m.read(graphFile(op), maxGraph, false); err != nil {
+			return nil, err
+		}
+	}
+	if m.Keyring() != "" {
+		if _, err := m.read(fileKeyring, maxKeyring, false); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// ReadManifest reads the manifest alone: enough to list models, but the files beside it were not looked
+// at. It returns the model's digest too.
+func ReadManifest(dir string) (Manifest, string, error) {
+	data, err := readFile(filepath.Join(dir, fileManifest), maxManifest, false)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Manifest{}, "", fmt.Errorf("%w: %s holds no %s", ErrNotFound, dir, fileManifest)
+	case isFileSystem(err):
+		return Manifest{}, "", fmt.Errorf("model %s: %w", dir, err)
+	case err != nil:
+		return Manifest{}, "", fmt.Errorf("model %s: %w: %s %w", dir, ErrFormat, fileManifest, err)
+	}
+	m, err := parseManifest(data)
+	if err != nil {
+		return Manifest{}, "", fmt.Errorf("model %s: %w", dir, err)
+	}
+	sum := sha256.Sum256(data)
+	return m, hex.EncodeToString(sum[:]), nil
+}
+
+// read returns a file that has the digest in the manifest and at most size bytes, or exactly that many.
+func (m *Model) read(name string, size int64, exact bool) ([]byte, error) {
+	data, err := readFile(filepath.Join(m.Dir, name), size, exact)
+	if err == nil {
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != m.Manifest.Files[name] {
+			err = errors.New("its content is not what the manifest names")
+		}
+	}
+	if isFileSystem(err) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("model %s: %w", m.Dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w: %s: %w; fetch the model again, or export it again", m.Dir, ErrDigest, name, err)
+	}
+	return data, nil
+}
+
+// isFileSystem tells what the system says about a file from what we say about its size and kind.
+func isFileSystem(err error) bool {
+	_, ok := errors.AsType[*fs.PathError](err)
+	return ok
+}
+
+// readFile reads a regular file of at most (or exactly) so many bytes, and never allocates more.
+func readFile(path string, size int64, exact bool) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is not a regular file") // opening a pipe would wait for ever
+	case exact && info.Size() != size:
+		return nil, fmt.Errorf("has %d bytes, want %d", info.Size(), size)
+	case info.Size() > size:
+		return nil, fmt.Errorf("has %d bytes, more than the %d allowed", info.Size(), size)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("read %d bytes: %w", len(data), err)
+	}
+	return data, nil
+}
+
+// unpack reads little-endian float32, which must be finite.
+func unpack(packed []byte) ([]float32, error) {
+	w := make([]float32, len(packed)/4)
+	for i := range w {
+		b := binary.LittleEndian.Uint32(packed[4*i:])
+		if b&0x7f800000 == 0x7f800000 {
+			return nil, fmt.Errorf("weight %d is %v", i, math.Float32frombits(b))
+		}
+		w[i] = math.Float32frombits(b)
+	}
+	return w, nil
+}

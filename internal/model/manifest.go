@@ -1,0 +1,239 @@
+package model
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"stegomq/internal/weights"
+)
+
+// Format is the version of the manifest that this package reads.
+const Format = 1
+
+// Keying says how a key changes the network. KeyingWeights: it fills the weights outside the mask.
+const KeyingWeights = "weights"
+
+// The files of a model. Only the keyring may be absent; README.md, the model card, is for people and not
+// part of the model.
+const (
+	fileManifest = "manifest.json"
+	fileWeights  = "weights.bin"
+	fileKeyring  = "keyring.json"
+)
+
+// maxWeights bounds what a manifest can make us allocate: 2^26 weights are 256 MiB.
+const maxWeights = 1 << 26
+
+// Manifest is manifest.json.
+type Manifest struct {
+	Format     int               `json:"format"`
+	Name       string            `json:"name"`
+	Backbone   string            `json:"backbone"` // the network's family, "invertible" or "pusnet"; the graphs say the rest
+	Config     map[string]any    `json:"config"`   // its sizes, for people and for the trainer
+	Keying     string            `json:"keying"`
+	Parameters int               `json:"parameters"` // weights, biases and norms together
+	Factor     int               `json:"factor"`     // the graphs pad height and width to a multiple of it
+	MinSide    int               `json:"min_side"`   // the least height and width, in pixels
+	Alpha      float64           `json:"alpha"`      // share of the weights that are shared, in [0, 1)
+	MaskSeed   string            `json:"mask_seed"`  // 32 bytes in lowercase hex
+	Derivation int               `json:"derivation"` // weights.Version
+	Trained    bool              `json:"trained"`
+	Training   *Training         `json:"training,omitempty"` // nil if untrained
+	Quality    []Quality         `json:"quality"`            // as measured by the trainer
+	Keys       []Key             `json:"keys"`
+	Layers     []weights.Layer   `json:"layers"` // in the order of weights.bin
+	Files      map[string]string `json:"files"`  // name to SHA-256 in lowercase hex
+}
+
+// Training says where the weights come from.
+type Training struct {
+	Images   int     `json:"images"`  // different images seen
+	Steps    int     `json:"steps"`   // optimiser steps
+	Seconds  float64 `json:"seconds"` // wall time
+	Hardware string  `json:"hardware"`
+	Recipe   string  `json:"recipe"`
+	Revision string  `json:"revision"` // of the source, from git
+}
+
+// Quality is one measurement; the PSNR values are means over the pairs in dB, 8-bit images.
+type Quality struct {
+	Dataset        string  `json:"dataset"`
+	Date           string  `json:"date"`   // YYYY-MM-DD
+	Width          int     `json:"width"`  // pixels
+	Height         int     `json:"height"` // pixels
+	Pairs          int     `json:"pairs"`
+	StegoPSNR      float64 `json:"stego_psnr"`      // stego against cover
+	RecoveredPSNR  float64 `json:"recovered_psnr"`  // recovered with the matched key against secret
+	MismatchedPSNR float64 `json:"mismatched_psnr"` // with another registered key
+	RandomPSNR     float64 `json:"random_psnr"`     // with an unregistered key
+	PurifiedPSNR   float64 `json:"purified_psnr"`   // purified against clean
+}
+
+// Key names a public demo key of the model.
+type Key struct {
+	ID          string `json:"id"`
+	Fingerprint string `json:"fingerprint"` // keyring.Pair.Fingerprint
+}
+
+// graphFile is the file of an operation's graph.
+func graphFile(op Operation) string { return string(op) + ".onnx" }
+
+// Seed is the mask seed in bytes. Validate has checked that it is hex.
+func (m *Manifest) Seed() []byte {
+	seed, _ := hex.DecodeString(m.MaskSeed)
+	return seed
+}
+
+// Weights is how many there are in all layers.
+func (m *Manifest) Weights() int {
+	total := 0
+	for _, l := range m.Layers {
+		total += l.Len()
+	}
+	return total
+}
+
+// parseManifest decodes strictly and validates.
+func parseManifest(data []byte) (Manifest, error) {
+	var m Manifest
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&m); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return Manifest{}, fmt.Errorf("%w: there is more after the manifest", ErrFormat)
+	}
+	if m.Format != Format {
+		// Another format breaks most rules below, and one line says why.
+		return Manifest{}, fmt.Errorf("%w: format %d, this stegomq reads format %d", ErrFormat, m.Format, Format)
+	}
+	if err := m.Validate(); err != nil {
+		return Manifest{}, err
+	}
+	return m, nil
+}
+
+var (
+	modelName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	layerName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,127}$`)
+	keyID     = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	hex16     = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	hex32     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// Validate reports every rule that the manifest breaks, joined, under ErrFormat.
+func (m *Manifest) Validate() error {
+	var broken []error
+	rule := func(ok bool, format string, args ...any) {
+		if !ok {
+			broken = append(broken, fmt.Errorf(format, args...))
+		}
+	}
+	rule(m.Format == Format, "format: %d, want %d", m.Format, Format)
+	rule(modelName.MatchString(m.Name), "name: %q does not match %s", m.Name, modelName)
+	rule(modelName.MatchString(m.Backbone), "backbone: %q does not match %s", m.Backbone, modelName)
+	rule(m.Keying == KeyingWeights, "keying: %q, want %q", m.Keying, KeyingWeights)
+	rule(m.Derivation == weights.Version, "derivation: %d, want %d", m.Derivation, weights.Version)
+	rule(1 <= m.Factor && m.Factor <= 1024, "factor: %d is not in 1..1024", m.Factor)
+	rule(1 <= m.MinSide && m.MinSide <= 1<<16, "min_side: %d is not in 1..65536", m.MinSide)
+	rule(0 <= m.Alpha && m.Alpha < 1, "alpha: %v is not in [0, 1): at 1 no weight would depend on a key", m.Alpha)
+	rule(hex32.MatchString(m.MaskSeed), "mask_seed: want 64 lowercase hex digits")
+	rule(m.Trained == (m.Training != nil), "training: must be there if, and only if, trained is true")
+	if t := m.Training; t != nil {
+		rule(t.Images >= 0 && t.Steps >= 0 && t.Seconds >= 0, "training: a count is negative")
+	}
+	for i, q := range m.Quality {
+		_, err := time.Parse(time.DateOnly, q.Date)
+		rule(err == nil, "quality[%d].date: %q is not YYYY-MM-DD", i, q.Date)
+		rule(q.Dataset != "", "quality[%d].dataset: is empty", i)
+		rule(q.Width > 0 && q.Height > 0 && q.Pairs > 0, "quality[%d]: width, height and pairs must be above 0", i)
+	}
+
+	ids := map[string]bool{}
+	for i, k := range m.Keys {
+		rule(keyID.MatchString(k.ID), "keys[%d].id: %q does not match %s", i, k.ID, keyID)
+		rule(!ids[k.ID], "keys[%d].id: %q again", i, k.ID)
+		rule(hex16.MatchString(k.Fingerprint), "keys[%d].fingerprint: want 32 lowercase hex digits", i)
+		ids[k.ID] = true
+	}
+
+	broken = append(broken, m.brokenLayers()...)
+	broken = append(broken, m.brokenFiles()...)
+	if len(broken) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrFormat, errors.Join(broken...))
+}
+
+// brokenLayers checks the layer table without trusting its numbers: shapes that would overflow stop it.
+func (m *Manifest) brokenLayers() []error {
+	if len(m.Layers) == 0 {
+		return []error{errors.New("layers: there are none")}
+	}
+	var broken []error
+	names := map[string]bool{}
+	for _, op := range Operations() {
+		for _, image := range append(op.Inputs(), op.Output()) {
+			names[image] = true // graph inputs and outputs share one name space with the layers
+		}
+	}
+	total := 0
+	for i, l := range m.Layers {
+		if !layerName.MatchString(l.Name) {
+			broken = append(broken, fmt.Errorf("layers[%d].name: %q does not match %s", i, l.Name, layerName))
+		}
+		if names[l.Name] {
+			broken = append(broken, fmt.Errorf("layers[%d].name: %q is taken", i, l.Name))
+		}
+		names[l.Name] = true
+		if l.Offset != total {
+			broken = append(broken, fmt.Errorf("layers[%d].offset: %d, want %d: layers follow one another", i, l.Offset, total))
+		}
+		size := 1
+		for _, dim := range l.Shape {
+			if dim < 1 || dim > maxWeights/size {
+				return append(broken, fmt.Errorf("layers[%d].shape: %v is not within 1..%d weights", i, l.Shape, maxWeights))
+			}
+			size *= dim
+		}
+		if total += size; total > maxWeights {
+			return append(broken, fmt.Errorf("layers: more than %d weights", maxWeights))
+		}
+	}
+	if m.Parameters < total || m.Parameters > math.MaxInt32 {
+		broken = append(broken, fmt.Errorf("parameters: %d, but the layers alone have %d", m.Parameters, total))
+	}
+	return broken
+}
+
+func (m *Manifest) brokenFiles() []error {
+	var broken []error
+	known := []string{fileWeights, fileKeyring}
+	for _, op := range Operations() {
+		known = append(known, graphFile(op))
+	}
+	for _, name := range known {
+		if _, ok := m.Files[name]; !ok && name != fileKeyring {
+			broken = append(broken, fmt.Errorf("files: %s is missing", name))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
+		if !slices.Contains(known, name) {
+			broken = append(broken, fmt.Errorf("files: %q is not a file of a model; those are %q", name, known))
+		}
+		if !hex32.MatchString(m.Files[name]) {
+			broken = append(broken, fmt.Errorf("files: the digest of %q is not 64 lowercase hex digits", name))
+		}
+	}
+	return broken
+}

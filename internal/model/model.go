@@ -1,0 +1,114 @@
+// Package model reads model directories. It owns their format: what manifest.json says, which files
+// belong to a model, and that the files are those that the manifest names.
+//
+// Invariants:
+//   - A *Model is complete: its manifest passed Validate, every file was read once and has the digest
+//     that the manifest gives, every weight is finite. It does not change, and is safe for concurrent
+//     use.
+//   - Digest, the SHA-256 of manifest.json, names the model and through the digests in the manifest
+//     everything in it. Two models with one digest give the same images.
+//   - No file outside the directory can be named: the names are a fixed set.
+package model
+
+import (
+	"errors"
+	"path/filepath"
+
+	"stegomq/internal/weights"
+)
+
+var (
+	// ErrNotFound: no model has that name, or the directory holds no manifest.json.
+	ErrNotFound = errors.New("model not found")
+	// ErrFormat: the manifest is not one that this version understands, or breaks a rule of the format.
+	ErrFormat = errors.New("not a valid model")
+	// ErrDigest: a file of the model is missing, or is not the one that the manifest names.
+	ErrDigest = errors.New("model is damaged")
+)
+
+// Operation is one of the three things that a model does.
+type Operation string
+
+const (
+	// OpEmbed hides a secret in a cover: (cover, secret) -> stego, with the weights of the embed key.
+	OpEmbed Operation = "embed"
+	// OpRecover finds the secret: stego -> recovered, with the weights of the recover key.
+	OpRecover Operation = "recover"
+	// OpPurify is the innocent task: noisy -> purified, with the trained weights whole, and no key.
+	OpPurify Operation = "purify"
+)
+
+// Operations are all three, in the order in which an image meets them.
+func Operations() []Operation { return []Operation{OpEmbed, OpRecover, OpPurify} }
+
+// Valid reports whether o is one of the three.
+func (o Operation) Valid() bool { return o == OpEmbed || o == OpRecover || o == OpPurify }
+
+// Role is the role of the key that the operation needs; ok is false for purify, which needs none.
+func (o Operation) Role() (role weights.Role, ok bool) {
+	switch o {
+	case OpEmbed:
+		return weights.RoleEmbed, true
+	case OpRecover:
+		return weights.RoleRecover, true
+	}
+	return "", false
+}
+
+// Inputs are the names of the image inputs of the operation's graph, in order. Each is NCHW float32,
+// RGB in [0, 1].
+func (o Operation) Inputs() []string {
+	switch o {
+	case OpEmbed:
+		return []string{"cover", "secret"}
+	case OpRecover:
+		return []string{"stego"}
+	case OpPurify:
+		return []string{"noisy"}
+	}
+	return nil
+}
+
+// Output is the name of the graph's one output, of the shape of the inputs and not clamped.
+func (o Operation) Output() string {
+	switch o {
+	case OpEmbed:
+		return "stego"
+	case OpRecover:
+		return "recovered"
+	case OpPurify:
+		return "purified"
+	}
+	return ""
+}
+
+// Model is a model directory, read and verified. Treat the slices as read-only.
+type Model struct {
+	Name     string // of the manifest, not of the directory
+	Dir      string // where it was read from
+	Digest   string // SHA-256 of manifest.json in lowercase hex
+	Manifest Manifest
+	Weights  []float32       // the whole W, all layers one after another
+	Mask     *weights.Mask   // which of them are shared; drawn at its first use
+	Layers   []weights.Layer // those of the manifest
+
+	graphs map[Operation][]byte
+}
+
+// Graph returns the ONNX graph of an operation, or nil if there is no such operation.
+func (m *Model) Graph(op Operation) []byte { return m.graphs[op] }
+
+// Trained reports whether the weights were trained; those of a fixture or a new model are not, and its
+// images mean nothing.
+func (m *Model) Trained() bool { return m.Manifest.Trained }
+
+// Keys are the public demo keys that the model was trained with.
+func (m *Model) Keys() []Key { return m.Manifest.Keys }
+
+// Keyring is the path of the model's public demo keyring, or "" if it has none.
+func (m *Model) Keyring() string {
+	if _, ok := m.Manifest.Files[fileKeyring]; !ok {
+		return ""
+	}
+	return filepath.Join(m.Dir, fileKeyring)
+}

@@ -1,0 +1,123 @@
+package ort
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	onnx "github.com/yalue/onnxruntime_go"
+
+	"stegomq/internal/pixel"
+	"stegomq/internal/weights"
+)
+
+// tolerance is how far a graph with weights as plain inputs may be from the same
+// graph with constant weights: the largest difference of two values over the
+// largest value, or over 1 where that is less. On CUDA the two may use different
+// convolution algorithms. In the native layout the difference must be 0: the same
+// kernels run on the same numbers.
+func (p *program) tolerance() float64 {
+	switch {
+	case p.layout.native:
+		return 0
+	case p.engine.provider == CUDA:
+		return 1e-3
+	}
+	return 1e-5
+}
+
+// errDiffers: the comparison with constant weights failed.
+var errDiffers = errors.New("weights as inputs do not give what constant weights give")
+
+// check compares the program with a session that has the same weights as
+// constants, on a random image of an odd size with a random key, and returns the
+// difference. One above the tolerance is an error.
+func (p *program) check(g *graph) (difference float64, err error) {
+	var seed [32]byte
+	crand.Read(seed[:])
+	random := rand.NewChaCha8(seed)
+
+	m := p.owner.model
+	w := m.Weights
+	if role, keyed := p.op.Role(); keyed {
+		key := make([]byte, weights.KeySize)
+		random.Read(key)
+		w = make([]float32, len(m.Weights))
+		m.Mask.Apply(w, m.Weights, role, key)
+	}
+	side := m.Manifest.MinSide + m.Manifest.Factor
+	var in []pixel.Tensor
+	for range p.op.Inputs() {
+		in = append(in, noise(rand.New(random), 1, side+1, side+2))
+	}
+
+	want, err := p.constant(g, w, in)
+	if err != nil {
+		return 0, fmt.Errorf("check against constant weights: %w", err)
+	}
+	made, err := p.patch(w)
+	if err != nil {
+		return 0, fmt.Errorf("check against constant weights: %w", err)
+	}
+	defer made.destroy()
+	got, err := p.run(context.Background(), made, in)
+	if err != nil {
+		return 0, fmt.Errorf("check against constant weights: %w", err)
+	}
+	difference = distance(got.Data, want.Data)
+	if !(difference <= p.tolerance()) { // also if it is not a number
+		return difference, fmt.Errorf("%w: they are %g apart, allowed is %g (seed %s)",
+			errDiffers, difference, p.tolerance(), hex.EncodeToString(seed[:]))
+	}
+	return difference, nil
+}
+
+// constant computes a batch with the weights as constants in a session of its own.
+func (p *program) constant(g *graph, w []float32, in []pixel.Tensor) (pixel.Tensor, error) {
+	session, err := p.engine.constantSession(g, w)
+	if err != nil {
+		return pixel.Tensor{}, err
+	}
+	defer session.Destroy()
+	return p.engine.withImages(in, func(images []onnx.Value, out onnx.Value) error {
+		return runSession(context.Background(), session, images, out)
+	})
+}
+
+// constantSession makes the session that the runtime is fastest with: weights as
+// constants, all optimisations. w holds the weights of all layers.
+func (e *Engine) constantSession(g *graph, w []float32) (*onnx.DynamicAdvancedSession, error) {
+	data, err := g.withConstants(func(l weights.Layer) []float32 { return w[l.Offset : l.Offset+l.Len()] })
+	if err != nil {
+		return nil, err
+	}
+	return newSession(data, g.op.Inputs(), []string{g.op.Output()}, e.sessionConfig())
+}
+
+// noise is a batch of random images in [0, 1).
+func noise(r *rand.Rand, n, h, w int) pixel.Tensor {
+	t := pixel.Tensor{N: n, C: channels, H: h, W: w, Data: make([]float32, n*channels*h*w)}
+	for i := range t.Data {
+		t.Data[i] = r.Float32()
+	}
+	return t
+}
+
+// distance is the largest difference between two slices of one length, over the
+// largest value of b or 1. It is not a number if a or b holds one that is not.
+func distance(a, b []float32) float64 {
+	most, scale := 0.0, 1.0
+	for i := range a {
+		d := math.Abs(float64(a[i]) - float64(b[i]))
+		if math.IsNaN(d) {
+			return d
+		}
+		most = max(most, d)
+		scale = max(scale, math.Abs(float64(b[i])))
+	}
+	return most / scale
+}

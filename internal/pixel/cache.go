@@ -1,0 +1,138 @@
+package pixel
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"sync"
+)
+
+// Cache keeps decoded and fitted images, least recently used out first, within a bound of bytes.
+// One evaluation reads a cover once for every key; decoding it once is most of the saving.
+// It is safe for concurrent use.
+//
+// The images are shared: whoever gets one must not write to it.
+type Cache struct {
+	maxBytes int64
+	limits   Limits
+
+	mu      sync.Mutex
+	entries map[cacheKey]*cacheEntry
+	recent  *list.List // of *cacheEntry that are loaded, most recently used first
+	stats   CacheStats
+}
+
+// CacheStats are totals since the cache was made, and what it holds now.
+type CacheStats struct {
+	Hits, Misses, Evictions uint64 // a caller that waits for another's load counts as a hit
+	Bytes                   int64  // of pixels held
+	Images                  int
+}
+
+type cacheKey struct {
+	digest   string
+	geometry Geometry
+}
+
+type cacheEntry struct {
+	key    cacheKey
+	loaded chan struct{} // closed when image or err is set
+	image  *image.NRGBA
+	err    error
+	place  *list.Element // nil until loaded
+}
+
+func (e *cacheEntry) bytes() int64 { return int64(len(e.image.Pix)) }
+
+// NewCache makes a cache of at most maxBytes of pixels (4 bytes a pixel). With maxBytes of 0 or less
+// it keeps nothing, but callers who ask for the same image at the same time still share one load.
+func NewCache(maxBytes int64, limits Limits) *Cache {
+	return &Cache{
+		maxBytes: maxBytes, limits: limits,
+		entries: make(map[cacheKey]*cacheEntry), recent: list.New(),
+	}
+}
+
+// Get returns the image with this digest in this geometry. On a miss it calls load for the file,
+// decodes and fits it; callers that ask meanwhile wait for that one load and share its result, an
+// error included. The digest is trusted: load must return the bytes that it names.
+//
+// Errors are not kept. When the load ended because its own caller was cancelled, a waiter tries
+// again with its own load instead of inheriting that.
+func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*image.NRGBA, error) {
+	key := cacheKey{digest, g}
+	for {
+		c.mu.Lock()
+		e, found := c.entries[key]
+		if !found {
+			e = &cacheEntry{key: key, loaded: make(chan struct{})}
+			c.entries[key] = e
+			c.stats.Misses++
+			c.mu.Unlock()
+			c.fill(e, load)
+			return e.image, e.err
+		}
+		c.stats.Hits++
+		if e.place != nil {
+			c.recent.MoveToFront(e.place)
+		}
+		c.mu.Unlock()
+
+		<-e.loaded
+		if errors.Is(e.err, context.Canceled) || errors.Is(e.err, context.DeadlineExceeded) {
+			continue
+		}
+		return e.image, e.err
+	}
+}
+
+// Stats returns the counters.
+func (c *Cache) Stats() CacheStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
+// fill loads e and settles it. It settles even if load panics, so that waiters are not left behind.
+func (c *Cache) fill(e *cacheEntry, load func() ([]byte, error)) {
+	e.err = errors.New("load panicked")
+	defer func() {
+		c.mu.Lock()
+		c.settle(e)
+		c.mu.Unlock()
+		close(e.loaded)
+	}()
+	e.image, e.err = c.read(e.key.geometry, load)
+}
+
+func (c *Cache) read(g Geometry, load func() ([]byte, error)) (*image.NRGBA, error) {
+	data, err := load()
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	m, _, err := Decode(data, c.limits)
+	if err != nil {
+		return nil, err
+	}
+	return Fit(m, g)
+}
+
+// settle keeps a loaded entry and makes room for it, or forgets one that failed or cannot fit.
+func (c *Cache) settle(e *cacheEntry) {
+	if e.err != nil || e.bytes() > c.maxBytes {
+		delete(c.entries, e.key)
+		return
+	}
+	e.place = c.recent.PushFront(e)
+	c.stats.Bytes += e.bytes()
+	c.stats.Images++
+	for c.stats.Bytes > c.maxBytes {
+		oldest := c.recent.Remove(c.recent.Back()).(*cacheEntry)
+		delete(c.entries, oldest.key)
+		c.stats.Bytes -= oldest.bytes()
+		c.stats.Images--
+		c.stats.Evictions++
+	}
+}

@@ -1,0 +1,139 @@
+package pixel
+
+import (
+	"bytes"
+	"encoding/binary"
+	"image"
+
+	"github.com/disintegration/imaging"
+)
+
+// upright applies an EXIF orientation, 1 to 8.
+func upright(m *image.NRGBA, orientation int) *image.NRGBA {
+	switch orientation { // imaging turns anticlockwise
+	case 2:
+		return imaging.FlipH(m)
+	case 3:
+		return imaging.Rotate180(m)
+	case 4:
+		return imaging.FlipV(m)
+	case 5:
+		return imaging.Transpose(m)
+	case 6:
+		return imaging.Rotate270(m)
+	case 7:
+		return imaging.Transverse(m)
+	case 8:
+		return imaging.Rotate90(m)
+	}
+	return m
+}
+
+// orientation finds the EXIF orientation of a file, 1 to 8. Files that carry none, or carry nonsense,
+// are upright: metadata that cannot be read is no reason to refuse the pixels.
+func orientation(format Format, data []byte) int {
+	switch format {
+	case JPEG:
+		return exif(jpegExif(data))
+	case PNG:
+		return exif(pngExif(data))
+	case WebP:
+		return exif(webpExif(data))
+	case TIFF:
+		return exif(data) // EXIF is a TIFF file without pixels
+	}
+	return 1
+}
+
+// exif reads tag 0x0112 from the first directory of an EXIF block (Exif 2.32, section 4.6.4).
+func exif(block []byte) int {
+	block = bytes.TrimPrefix(block, []byte("Exif\x00\x00"))
+	if len(block) < 8 {
+		return 1
+	}
+	var order binary.ByteOrder
+	switch string(block[:4]) {
+	case "II*\x00":
+		order = binary.LittleEndian
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return 1
+	}
+	at := uint64(order.Uint32(block[4:]))
+	if at+2 > uint64(len(block)) {
+		return 1
+	}
+	count := int(order.Uint16(block[at:]))
+	entries := block[at+2:]
+	const size, tag, short = 12, 0x0112, 3
+	for range count {
+		if len(entries) < size {
+			return 1
+		}
+		if order.Uint16(entries) == tag && order.Uint16(entries[2:]) == short {
+			if v := int(order.Uint16(entries[8:])); v >= 1 && v <= 8 {
+				return v
+			}
+			return 1
+		}
+		entries = entries[size:]
+	}
+	return 1
+}
+
+// jpegExif finds the first APP1 segment that holds EXIF; nil if there is none before the scan.
+func jpegExif(data []byte) []byte {
+	for at := 2; at+4 <= len(data) && data[at] == 0xff; {
+		marker := data[at+1]
+		switch {
+		case marker == 0xff: // fill byte
+			at++
+			continue
+		case marker == 0xda || marker == 0xd9: // start of scan, end of image
+			return nil
+		case marker == 0x01 || marker >= 0xd0 && marker <= 0xd7: // markers without a length
+			at += 2
+			continue
+		}
+		end := at + 2 + int(binary.BigEndian.Uint16(data[at+2:]))
+		if end < at+4 || end > len(data) {
+			return nil
+		}
+		if body := data[at+4 : end]; marker == 0xe1 && bytes.HasPrefix(body, []byte("Exif\x00\x00")) {
+			return body
+		}
+		at = end
+	}
+	return nil
+}
+
+// pngExif finds the eXIf chunk.
+func pngExif(data []byte) []byte {
+	for at := 8; at+12 <= len(data); {
+		n := uint64(binary.BigEndian.Uint32(data[at:]))
+		if n > uint64(len(data)-at-12) {
+			return nil
+		}
+		if string(data[at+4:at+8]) == "eXIf" {
+			return data[at+8 : at+8+int(n)]
+		}
+		at += 12 + int(n)
+	}
+	return nil
+}
+
+// webpExif finds the EXIF chunk of an extended WebP.
+func webpExif(data []byte) []byte {
+	for at := 12; at+8 <= len(data); {
+		n := uint64(binary.LittleEndian.Uint32(data[at+4:]))
+		if n > uint64(len(data)-at-8) {
+			return nil
+		}
+		if string(data[at:at+4]) == "EXIF" {
+			return data[at+8 : at+8+int(n)]
+		}
+		at += 8 + int(n+n&1) // chunks are padded to even length
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package telemetry
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// maxValues bounds the values of one label. What comes after them is counted as "other".
+const (
+	maxValues = 24
+	other     = "other"
+)
+
+// secondsBuckets reach from one small image on a GPU to 64 large ones on a CPU.
+var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+
+// Metrics are the numbers of one process. Every name begins with stegomq_:
+//
+//	jobs_in_flight{operation}              jobs begun and not ended
+//	jobs_total{operation,outcome}          jobs ended
+//	items_total{operation,outcome}         items of those jobs
+//	job_seconds{operation}                 how long jobs took, histogram
+//	scores_written_total                   scores that were new in Redis
+//	dead_letters_total{reason}             messages given up
+//	weights_cache_{hits,misses}_total      keyed weights found ready, and made
+//	weights_cache_bytes                    keyed weights held
+//	memo_{hits,misses}_total{kind}         memos of work found in Redis, and not
+//
+// and those of the Go runtime and the process. Methods are safe for concurrent use, and on a nil
+// *Metrics they do nothing.
+type Metrics struct {
+	registry   *prometheus.Registry
+	inFlight   *prometheus.GaugeVec
+	jobs       *prometheus.CounterVec
+	items      *prometheus.CounterVec
+	seconds    *prometheus.HistogramVec
+	scores     prometheus.Counter
+	dead       *prometheus.CounterVec
+	operations bounded
+	outcomes   bounded
+	reasons    bounded
+}
+
+// NewMetrics returns metrics in a registry of their own.
+func NewMetrics() *Metrics {
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "stegomq", Name: name, Help: help}
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), labels)
+	}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("jobs_in_flight", "Jobs begun and not ended.")), []string{"operation"}),
+		jobs:     counter("jobs_total", "Jobs ended.", "operation", "outcome"),
+		items:    counter("items_total", "Items of the jobs ended.", "operation", "outcome"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "stegomq", Name: "job_seconds", Help: "How long jobs took, in seconds.", Buckets: secondsBuckets,
+		}, []string{"operation"}),
+		scores: prometheus.NewCounter(prometheus.CounterOpts(opts("scores_written_total", "Scores that were new in Redis."))),
+		dead:   counter("dead_letters_total", "Messages given up.", "reason"),
+	}
+	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// JobStarted notes that a job begins. A JobDone with the same operation follows.
+func (m *Metrics) JobStarted(operation string) {
+	if m == nil {
+		return
+	}
+	m.inFlight.WithLabelValues(m.operations.value(operation)).Inc()
+}
+
+// JobDone notes that a job that was started has ended: operation is embed, recover, purify or score; outcome
+// a word such as done, retry, dead; items how many it had; d how long it took.
+func (m *Metrics) JobDone(operation, outcome string, items int, d time.Duration) {
+	if m == nil {
+		return
+	}
+	operation, outcome = m.operations.value(operation), m.outcomes.value(outcome)
+	m.inFlight.WithLabelValues(operation).Dec()
+	m.jobs.WithLabelValues(operation, outcome).Inc()
+	m.items.WithLabelValues(operation, outcome).Add(float64(items))
+	m.seconds.WithLabelValues(operation).Observe(d.Seconds())
+}
+
+// ScoresWritten notes n scores that were new in Redis.
+func (m *Metrics) ScoresWritten(n int) {
+	if m == nil {
+		return
+	}
+	m.scores.Add(float64(n))
+}
+
+// DeadLetter notes a message given up for a reason (schemas.Reason).
+func (m *Metrics) DeadLetter(reason string) {
+	if m == nil {
+		return
+	}
+	m.dead.WithLabelValues(m.reasons.value(reason)).Inc()
+}
+
+// WeightsStats are the counts of a cache of keyed weights: hits and misses only grow.
+type WeightsStats struct{ Hits, Misses, Bytes int64 }
+
+// WatchWeights reads the cache of keyed weights whenever metrics are asked for. read must be safe for
+// concurrent use. A second call panics.
+func (m *Metrics) WatchWeights(read func() WeightsStats) {
+	if m == nil {
+		return
+	}
+	m.watch(prometheus.CounterValue, "weights_cache_hits_total", "Keyed weights found ready.", nil, func() int64 { return read().Hits })
+	m.watch(prometheus.CounterValue, "weights_cache_misses_total", "Keyed weights that had to be made.", nil, func() int64 { return read().Misses })
+	m.watch(prometheus.GaugeValue, "weights_cache_bytes", "Keyed weights held, in bytes.", nil, func() int64 { return read().Bytes })
+}
+
+// WatchMemos reads the counts of memos of one kind (outputs, metrics, images) whenever metrics are asked
+// for. read must be safe for concurrent use. A second call with the same kind panics.
+func (m *Metrics) WatchMemos(kind string, read func() (hits, misses int64)) {
+	if m == nil {
+		return
+	}
+	labels := prometheus.Labels{"kind": kind}
+	m.watch(prometheus.CounterValue, "memo_hits_total", "Memos of work found in Redis.", labels, func() int64 { n, _ := read(); return n })
+	m.watch(prometheus.CounterValue, "memo_misses_total", "Memos of work looked for in Redis and not found.", labels, func() int64 { _, n := read(); return n })
+}
+
+func (m *Metrics) watch(t prometheus.ValueType, name, help string, labels prometheus.Labels, read func() int64) {
+	opts := prometheus.Opts{Namespace: "stegomq", Name: name, Help: help, ConstLabels: labels}
+	value := func() float64 { return float64(read()) }
+	if t == prometheus.CounterValue {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts), value))
+		return
+	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), value))
+}
+
+// Handler serves the metrics in the formats that Prometheus reads.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// bounded passes the first maxValues values of a label and makes "other" of the rest, so that a mistake
+// in a caller cannot fill a time-series database.
+type bounded struct {
+	mu   sync.RWMutex
+	seen map[string]bool
+}
+
+func (b *bounded) value(v string) string {
+	b.mu.RLock()
+	known := b.seen[v]
+	b.mu.RUnlock()
+	if known {
+		return v
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.seen) >= maxValues && !b.seen[v] {
+		return other
+	}
+	if b.seen == nil {
+		b.seen = make(map[string]bool)
+	}
+	b.seen[v] = true
+	return v
+}

@@ -1,0 +1,1 @@
+"""Trains stegomq models and writes the model directories that the Go side runs."""

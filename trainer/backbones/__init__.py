@@ -1,0 +1,29 @@
+"""The backbones: networks written once and interpreted twice, by PyTorch and as ONNX.
+
+A backbone says which convolutions it has and how an image goes through them, in
+terms of the few operations of `Ops`. `network.TorchOps` computes them;
+`onnxgraph.GraphOps` records them. So the trained and the exported network cannot
+drift apart in structure, and a test compares their numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .architecture import Affine, Architecture, Layer, Ops
+from .invertible import Invertible
+from .pusnet import PUSNet
+
+__all__ = ["Affine", "Architecture", "Invertible", "Layer", "Ops", "PUSNet", "create"]
+
+_KINDS: dict[str, type[Architecture]] = {"invertible": Invertible, "pusnet": PUSNet}
+
+
+def create(kind: str, config: dict[str, Any]) -> Architecture:
+    """The backbone of a configuration or a manifest. Unknown settings are errors."""
+    if kind not in _KINDS:
+        raise ValueError(f"unknown backbone {kind!r}; choose one of {', '.join(sorted(_KINDS))}")
+    try:
+        return _KINDS[kind](**config)
+    except TypeError as error:
+        raise ValueError(f"backbone {kind!r}: {error}") from None

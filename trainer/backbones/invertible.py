@@ -1,0 +1,114 @@
+"""The invertible backbone: affine couplings between two Haar-transformed images.
+
+Embedding runs the couplings forwards on cover and secret and keeps the first of
+the two results, the stego image. Recovery runs them backwards from the stego
+image and zeros for the lost half, and keeps the second. The structure is HiNet's
+(Jing et al. 2021) made small: three convolutions a subnet, one Haar level.
+Purification is also the way backwards, but with W whole. A wrong key is trained to
+give back the cover instead of the secret; W whole is trained to give it back clean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .architecture import Affine, Architecture, Image, Layer, Ops, biases
+
+_RGB = 3
+# Pixels are in [0, 1]; around zero, "nothing" is the natural value of the lost half.
+_CENTRE = 0.5
+# A coupling scales by at most exp(+-2).
+_LOG_SCALE = 2.0
+
+
+@dataclass(frozen=True)
+class Invertible(Architecture):
+    haar_levels: int = 1
+    couplings: int = 4
+    width: int = 32
+    depth: int = 3
+    """Convolutions in a subnet."""
+
+    kind: ClassVar[str] = "invertible"
+
+    def __post_init__(self) -> None:
+        if min(self.haar_levels, self.couplings, self.width) < 1 or self.depth < 2:
+            raise ValueError("invertible: haar_levels, couplings and width start at 1, depth at 2")
+
+    @property
+    def factor(self) -> int:
+        return 1 << self.haar_levels
+
+    def layers(self) -> list[Layer]:
+        channels = _RGB * 4**self.haar_levels
+        sizes = [channels] + [self.width] * (self.depth - 1) + [channels]
+        layers = []
+        for coupling in range(self.couplings):
+            for subnet in "fgh":
+                for i in range(self.depth):
+                    # A small last convolution makes every coupling nearly the identity at first.
+                    gain = 0.1 if i == self.depth - 1 else 1.0
+                    name = f"couplings.{coupling}.{subnet}.{i}"
+                    layers.append(Layer(name, (sizes[i + 1], sizes[i], 3, 3), gain))
+        return layers
+
+    def affines(self) -> list[Affine]:
+        return biases(self.layers())
+
+    def embed(self, ops: Ops, cover: Image, secret: Image) -> Image:
+        x, _ = self.forwards(ops, self._transform(ops, cover), self._transform(ops, secret))
+        return self._restore(ops, x, cover)
+
+    def recover(self, ops: Ops, stego: Image) -> Image:
+        x = self._transform(ops, stego)
+        # Zeros are the natural value of the lost half.
+        _, y = self.backwards(ops, x, x * 0.0)
+        return self._restore(ops, y, stego)
+
+    def purify(self, ops: Ops, noisy: Image) -> Image:
+        return self.recover(ops, noisy)
+
+    def forwards(self, ops: Ops, x: Image, y: Image) -> tuple[Image, Image]:
+        for i in range(self.couplings):
+            y = y * ops.exp(self._log_scale(ops, x, i)) + self._subnet(ops, x, f"couplings.{i}.g")
+            x = x + self._subnet(ops, y, f"couplings.{i}.f")
+        return x, y
+
+    def backwards(self, ops: Ops, x: Image, y: Image) -> tuple[Image, Image]:
+        """The inverse of `forwards`."""
+        for i in reversed(range(self.couplings)):
+            x = x - self._subnet(ops, y, f"couplings.{i}.f")
+            shift = self._subnet(ops, x, f"couplings.{i}.g")
+            y = (y - shift) * ops.exp(self._log_scale(ops, x, i) * -1.0)
+        return x, y
+
+    def _log_scale(self, ops: Ops, x: Image, coupling: int) -> Image:
+        return ops.tanh(self._subnet(ops, x, f"couplings.{coupling}.h") * 0.5) * _LOG_SCALE
+
+    def _subnet(self, ops: Ops, x: Image, name: str) -> Image:
+        for i in range(self.depth):
+            x = ops.conv(x if i == 0 else ops.leaky_relu(x), f"{name}.{i}")
+        return x
+
+    def _transform(self, ops: Ops, image: Image) -> Image:
+        x = ops.pad(image, self.factor) - _CENTRE
+        for level in range(self.haar_levels):
+            x = ops.concat(_haar(*ops.phases(x, _RGB * 4**level)))
+        return x
+
+    def _restore(self, ops: Ops, x: Image, like: Image) -> Image:
+        for level in reversed(range(self.haar_levels)):
+            x = ops.interleave(_haar(*ops.split(x, 4, _RGB * 4**level)))
+        return ops.crop(x + _CENTRE, like)
+
+
+def _haar(a: Image, b: Image, c: Image, d: Image) -> tuple[Image, Image, Image, Image]:
+    """The orthonormal Haar transform of four phases to four bands; it is its own inverse."""
+    top, bottom, left, right = a + b, c + d, a - b, c - d
+    return (
+        (top + bottom) * 0.5,
+        (left + right) * 0.5,
+        (top - bottom) * 0.5,
+        (left - right) * 0.5,
+    )

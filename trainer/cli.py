@@ -1,0 +1,183 @@
+"""The command line: train, resume, evaluate, export, keys, vectors."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from . import config, derivation, evaluation, export, facts, photographs, training, vectors
+from .config import Config, ConfigError
+
+log = logging.getLogger("trainer")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        options.run(options)
+    except (ConfigError, OSError, ValueError) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trainer", description="Trains and exports stegomq models.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("train", help="train a model from a configuration")
+    command.add_argument("config", type=Path)
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
+    command.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    _threads(command)
+    command.set_defaults(run=_train)
+
+    command = commands.add_parser("resume", help="go on with a run from its checkpoint")
+    command.add_argument("folder", type=Path)
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
+    _threads(command)
+    command.set_defaults(run=_resume)
+
+    command = commands.add_parser("evaluate", help="measure a checkpoint")
+    command.add_argument("folder", type=Path)
+    _measured(command, required=True)
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("export", help="write a model directory")
+    command.add_argument("source", type=Path, help="folder of a run, or a configuration for untrained weights")
+    command.add_argument("out", type=Path, help="the model directory; replaced as a whole")
+    command.add_argument("--revision", default=None, help="of the source; git is asked by default")
+    _measured(command, required=False)
+    command.set_defaults(run=_export)
+
+    command = commands.add_parser("keys", help="print a keyring of public keys")
+    command.add_argument("--count", type=int, default=4)
+    command.add_argument("--random", type=int, metavar="SEED", help="the unregistered keys of a seed")
+    command.set_defaults(run=_keys)
+
+    command = commands.add_parser("vectors", help="write the golden vectors of the derivation")
+    command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata/derivation.json"))
+    command.set_defaults(run=_vectors)
+    return parser
+
+
+def _threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", type=int, default=2, help="on a busy machine one is faster than two")
+
+
+def _measured(command: argparse.ArgumentParser, required: bool) -> None:
+    command.add_argument(
+        "--data", action="append", default=[], required=required, metavar="NAME=FOLDER",
+        help="photographs to measure on; may be repeated",
+    )  # fmt: skip
+    command.add_argument("--sides", type=int, nargs="+", default=[128], help="image sides in pixels")
+    command.add_argument("--pairs", type=int, default=0, help="at most so many pairs (0: all)")
+
+
+def _train(options: argparse.Namespace) -> None:
+    if (options.out / training.CHECKPOINT).exists():
+        raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
+    _go_on(training.Run(config.load(options.config)), options.data, options.out, options.threads)
+
+
+def _resume(options: argparse.Namespace) -> None:
+    _go_on(training.resume(options.folder), options.data, options.folder, options.threads)
+
+
+def _go_on(run: training.Run, data: Path, folder: Path, threads: int) -> None:
+    images = photographs.Photographs(data, run.config.training.crop)
+    log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
+    torch.set_num_threads(threads)
+    run.hardware = f"{threads} {'thread' if threads == 1 else 'threads'} of one {_processor()} CPU"
+    run.train(images, folder)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    run = training.resume(options.folder)
+    for measurement in _measurements(run, options):
+        quality = measurement.quality
+        print(f"{measurement.dataset} {measurement.width}x{measurement.height} {quality.line()}")
+
+
+def _measurements(run: training.Run, options: argparse.Namespace) -> list[facts.Measurement]:
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    network = run.averaged()
+    measurements = []
+    for entry in options.data:
+        name, _, folder = entry.partition("=")
+        if not folder:
+            raise ValueError(f"--data {entry}: write NAME=FOLDER")
+        for side in options.sides:
+            covers, secrets = photographs.pairs(Path(folder), side, side, options.pairs)
+            quality = evaluation.measure(network, run.keys, covers, secrets)
+            measurements.append(facts.Measurement(name, date, side, side, quality))
+    return measurements
+
+
+def _export(options: argparse.Namespace) -> None:
+    if options.source.is_dir():
+        run = training.resume(options.source)
+        summary = facts.Summary(
+            images=run.images,
+            steps=run.step,
+            seconds=round(run.seconds),
+            hardware=run.hardware,
+            recipe=_recipe(run.config),
+            revision=options.revision or _revision(),
+        )
+        quality = _measurements(run, options)
+    else:
+        run, summary, quality = training.Run(config.load(options.source)), None, []
+        if options.data:
+            raise ValueError("an untrained model has no quality: leave --data out")
+    model = facts.Facts(run.config.model.name, run.keys, training=summary, quality=quality)
+    digest = export.write(run.averaged(), model, options.out)
+    print(f"{options.out}: model {model.name}, digest {digest}")
+
+
+def _keys(options: argparse.Namespace) -> None:
+    if options.random is None:
+        keys = [derivation.demo_pair(i) for i in range(1, options.count + 1)]
+    else:
+        keys = [derivation.random_pair(options.random, n) for n in range(options.count)]
+    sys.stdout.write(export.as_json(export.keyring(keys, facts.DEMO_KEYS_CREATED)).decode())
+
+
+def _vectors(options: argparse.Namespace) -> None:
+    options.out.write_text(json.dumps(vectors.golden(), indent=1) + "\n", encoding="utf-8")
+
+
+def _recipe(run: Config) -> str:
+    t, w = run.training, run.losses
+    return (
+        f"PUSNet-MK losses (embed {w.embed:g}, recover {w.recover:g}, purify {w.purify:g}, "
+        f"isolate {w.isolate:g}; {w.unregistered:.0%} of the isolation losses with unregistered keys), "
+        f"one matched and one wrong key a step of {run.model.keys}, straight-through 8-bit stego; "
+        f"Adam at {t.rate:g}, cosine to {t.final_rate:g}, batch {t.batch}, crops of {t.crop} pixels, "
+        f"averaged parameters ({t.average:g})"
+    )
+
+
+def _processor() -> str:
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
+        name = models[0] if models else name
+    return name
+
+
+def _revision() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else "unknown"

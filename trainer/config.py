@@ -1,0 +1,120 @@
+"""The training configuration: a TOML file, checked strictly before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .backbones import Architecture, create
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message says where."""
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    backbone: str
+    keys: int
+    alpha: float = 0.9
+    seed: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1:
+            raise ConfigError("model.alpha must be in (0, 1]")
+        if self.keys < 2:
+            raise ConfigError("model.keys must be at least 2: isolation needs a wrong key")
+
+    @property
+    def mask_seed(self) -> bytes:
+        """Public; made from the name so that two models have different masks."""
+        return hashlib.sha256(b"stegomq.mask\x00" + self.name.encode()).digest()
+
+    def architecture(self) -> Architecture:
+        return create(self.backbone, self.config)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The weights of Eq. 7, and what the isolation term is trained on."""
+
+    embed: float = 1.0
+    recover: float = 0.75
+    purify: float = 0.25
+    isolate: float = 0.5
+    unregistered: float = 0.3
+    """Share of isolation losses with a fresh random key instead of a registered wrong one."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The budget ends at `steps` or `seconds`, whichever comes first; the schedule follows it."""
+
+    steps: int
+    seconds: float
+    batch: int = 8
+    crop: int = 48
+    rate: float = 1e-3
+    final_rate: float = 1e-5
+    warmup: int = 100
+    clip: float = 1.0
+    """Largest norm of the gradient, relative to its running mean."""
+    average: float = 0.999
+    """Decay of the averaged parameters, which are what is evaluated and exported."""
+    checkpoint_seconds: float = 120.0
+    log_steps: int = 100
+
+
+@dataclass(frozen=True)
+class Config:
+    model: Model
+    training: Training
+    losses: Losses
+    text: str
+    """The file as it was read; checkpoints carry it."""
+
+
+def load(path: Path) -> Config:
+    return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse(text: str, source: str) -> Config:
+    try:
+        tables = tomllib.loads(text)
+        config = Config(
+            model=_table(tables, "model", Model),
+            training=_table(tables, "training", Training),
+            losses=_table(tables, "losses", Losses),
+            text=text,
+        )
+        config.model.architecture()
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+    unknown = set(tables) - {"model", "training", "losses"}
+    if unknown:
+        raise ConfigError(f"{source}: unknown table {', '.join(sorted(unknown))}")
+    return config
+
+
+def _table(tables: dict[str, Any], name: str, kind: type[T]) -> T:
+    values = tables.get(name, {})
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = set(values) - set(fields)
+    if unknown:
+        raise ConfigError(f"{name}: unknown setting {', '.join(sorted(unknown))}")
+    missing = [
+        f.name
+        for f in fields.values()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
+    ]
+    if missing:
+        raise ConfigError(f"{name}: missing {', '.join(missing)}")
+    return kind(**values)

@@ -1,0 +1,103 @@
+"""Keys to weights: the same bits here and in Go's `weights` package.
+
+Everything is a SHAKE-256 stream over length-prefixed fields, so that no two
+uses share a stream. The golden vectors in schemas/testdata bind both sides.
+This module needs NumPy alone, and knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1
+KEY_BYTES = 32
+
+# Roles of a stream.
+EMBED = "embed"
+RECOVER = "recover"
+MASK = "mask"
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A user's two 256-bit keys. The bytes stay out of repr, and so out of logs."""
+
+    id: str
+    embed: bytes
+    recover: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.embed) != KEY_BYTES or len(self.recover) != KEY_BYTES:
+            raise ValueError(f"key pair {self.id!r}: both keys must be {KEY_BYTES} bytes")
+
+    def __repr__(self) -> str:
+        return f"KeyPair(id={self.id!r}, fingerprint={self.fingerprint!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the pair in public: 32 hex digits, from which no key can be found."""
+        return fingerprint(self.embed, self.recover)
+
+
+def _prefixed(field: bytes) -> bytes:
+    return struct.pack("<I", len(field)) + field
+
+
+def stream(role: str, layer: str, shape: Sequence[int], key: bytes) -> NDArray[np.uint32]:
+    """The uint32 stream of a layer: one per element, in row-major OIHW order."""
+    seed = (
+        _prefixed(b"stegomq.fill")
+        + struct.pack("<I", VERSION)
+        + _prefixed(role.encode())
+        + _prefixed(layer.encode())
+        + struct.pack(f"<{1 + len(shape)}I", len(shape), *shape)
+        + _prefixed(key)
+    )
+    return np.frombuffer(hashlib.shake_256(seed).digest(4 * prod(shape)), dtype="<u4").reshape(shape)
+
+
+def _uniform(bits: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """The upper 24 bits as a number in [0, 1); exact."""
+    return (bits >> 8).astype(np.float64) * 2.0**-24
+
+
+def fill(role: str, layer: str, shape: Sequence[int], key: bytes) -> NDArray[np.float32]:
+    """Glorot-uniform values (Glorot and Bengio 2010) for an OIHW conv weight.
+
+    Computed in float64 and rounded once.
+    """
+    out_channels, in_channels, height, width = shape
+    limit = np.sqrt(6.0 / ((in_channels + out_channels) * height * width))
+    values = (2.0 * _uniform(stream(role, layer, shape, key)) - 1.0) * limit
+    return values.astype(np.float32)
+
+
+def mask(layer: str, shape: Sequence[int], seed: bytes, alpha: float) -> NDArray[np.bool_]:
+    """True where a weight is shared and trained, False where a key fills it."""
+    return _uniform(stream(MASK, layer, shape, seed)) < alpha
+
+
+def fingerprint(embed: bytes, recover: bytes) -> str:
+    return hashlib.sha256(b"stegomq.fingerprint.v1\x00" + embed + recover).digest()[:16].hex()
+
+
+def _pair(id: str, seed: bytes) -> KeyPair:
+    keys = hashlib.shake_256(seed).digest(2 * KEY_BYTES)
+    return KeyPair(id, keys[:KEY_BYTES], keys[KEY_BYTES:])
+
+
+def demo_pair(index: int) -> KeyPair:
+    """Registered demo key `demo-<index>`, counted from 1. Public by construction."""
+    return _pair(f"demo-{index}", _prefixed(b"stegomq.demo") + struct.pack("<IQ", VERSION, index))
+
+
+def random_pair(seed: int, n: int) -> KeyPair:
+    """Unregistered key n of a seed. Public by construction; it serves measurements."""
+    return _pair(f"random-{seed}-{n}", _prefixed(b"stegomq.random") + struct.pack("<IQQ", VERSION, seed, n))

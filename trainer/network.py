@@ -1,0 +1,149 @@
+"""A backbone with its parameters, in PyTorch: keyed weights inside the autograd graph.
+
+All convolution weights are one vector W, in the order of the layer table, and all
+biases and normalisations another. A pass runs W*M + fill*(1-M): each pass has its own
+fill, so each is differentiated with its own, and W gets a gradient only where M is 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import derivation
+from .backbones import Architecture
+
+LEAKY_SLOPE = 0.01
+NORM_EPSILON = 1e-5
+
+
+class TorchOps:
+    """Computes a backbone (see `backbones.Ops`) with the given vectors."""
+
+    def __init__(self, architecture: Architecture, weight: Tensor, affine: Tensor) -> None:
+        layers, affines = architecture.layers(), architecture.affines()
+        parts = torch.split(weight, [layer.size for layer in layers])
+        self._weights = {layer.name: part.view(layer.shape) for layer, part in zip(layers, parts)}
+        self._affines = dict(zip((a.name for a in affines), torch.split(affine, [a.size for a in affines])))
+
+    def conv(self, x: Tensor, layer: str) -> Tensor:
+        weight, bias = self._weights[layer], self._affines[f"{layer}.bias"]
+        padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+        return F.conv2d(x, weight, bias, padding=padding)
+
+    def group_norm(self, x: Tensor, name: str, group: int) -> Tensor:
+        scale, shift = self._affines[f"{name}.scale"], self._affines[f"{name}.shift"]
+        return F.group_norm(x, x.shape[1] // group, scale, shift, NORM_EPSILON)
+
+    def leaky_relu(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, LEAKY_SLOPE)
+
+    def tanh(self, x: Tensor) -> Tensor:
+        return torch.tanh(x)
+
+    def exp(self, x: Tensor) -> Tensor:
+        return torch.exp(x)
+
+    def concat(self, xs: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(xs), 1)
+
+    def split(self, x: Tensor, parts: int, channels: int) -> Sequence[Tensor]:
+        return torch.split(x, [channels] * parts, 1)
+
+    def phases(self, x: Tensor, channels: int) -> Sequence[Tensor]:
+        return x[..., 0::2, 0::2], x[..., 0::2, 1::2], x[..., 1::2, 0::2], x[..., 1::2, 1::2]
+
+    def interleave(self, phases: Sequence[Tensor]) -> Tensor:
+        # pixel_shuffle takes the phases of one channel side by side.
+        n, channels, height, width = phases[0].shape
+        return F.pixel_shuffle(torch.stack(list(phases), 2).reshape(n, 4 * channels, height, width), 2)
+
+    def pad(self, x: Tensor, factor: int) -> Tensor:
+        bottom, right = -x.shape[2] % factor, -x.shape[3] % factor
+        return F.pad(x, (0, right, 0, bottom), mode="reflect") if bottom or right else x
+
+    def crop(self, x: Tensor, like: Tensor) -> Tensor:
+        return x[..., : like.shape[2], : like.shape[3]]
+
+
+class Network(nn.Module):
+    """A backbone, its mask and its parameters.
+
+    Images are NCHW RGB in [0, 1]; outputs are not clamped. A fill is the flat vector
+    that `fill` makes from a key.
+    """
+
+    mask: Tensor
+
+    def __init__(self, architecture: Architecture, alpha: float, mask_seed: bytes, seed: int = 0) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.alpha = alpha
+        self.mask_seed = mask_seed
+        layers = architecture.layers()
+        mask = [derivation.mask(layer.name, layer.shape, mask_seed, alpha) for layer in layers]
+        self.register_buffer("mask", torch.from_numpy(_flat(mask)))
+        # The derivation serves as the generator, so that initial weights are the same everywhere.
+        key = hashlib.sha256(b"stegomq.init\x00" + str(seed).encode()).digest()
+        initial = [derivation.fill("init", layer.name, layer.shape, key) * np.float32(layer.gain) for layer in layers]
+        self.weight = nn.Parameter(torch.from_numpy(_flat(initial)))
+        affine = [np.full(a.size, a.initial, np.float32) for a in architecture.affines()]
+        self.affine = nn.Parameter(torch.from_numpy(_flat(affine)))
+
+    @property
+    def parameter_count(self) -> int:
+        return self.weight.numel() + self.affine.numel()
+
+    def fill(self, role: str, key: bytes) -> Tensor:
+        layers = self.architecture.layers()
+        values = [derivation.fill(role, layer.name, layer.shape, key) for layer in layers]
+        return torch.from_numpy(_flat(values)).to(self.weight)
+
+    def random_fill(self, generator: torch.Generator) -> Tensor:
+        """The fill of a key that nobody has, from the same distribution but cheaper."""
+        uniform = torch.rand(self.weight.numel(), generator=generator, dtype=torch.float32)
+        return ((2 * uniform - 1) * self._limits()).to(self.weight)
+
+    def embed(self, fill: Tensor, cover: Tensor, secret: Tensor) -> Tensor:
+        return self.architecture.embed(self._ops(self.keyed(fill)), cover, secret)
+
+    def recover(self, fill: Tensor, stego: Tensor) -> Tensor:
+        return self.architecture.recover(self._ops(self.keyed(fill)), stego)
+
+    def purify(self, noisy: Tensor) -> Tensor:
+        return self.architecture.purify(self._ops(self.whole()), noisy)
+
+    def keyed(self, fill: Tensor) -> Tensor:
+        """W*M + fill*(1-M) (the paper's Eq. 2)."""
+        return torch.where(self.mask, self.weight, fill)
+
+    def whole(self) -> Tensor:
+        """W for purification (Eq. 1): the complement of the mask takes part but is frozen."""
+        return torch.where(self.mask, self.weight, self.weight.detach())
+
+    def _ops(self, weight: Tensor) -> TorchOps:
+        return TorchOps(self.architecture, weight, self.affine)
+
+    def _limits(self) -> Tensor:
+        if not hasattr(self, "_limit_cache"):
+            limits = []
+            for layer in self.architecture.layers():
+                out_channels, in_channels, height, width = layer.shape
+                limit = (6.0 / ((in_channels + out_channels) * height * width)) ** 0.5
+                limits.append(np.full(layer.size, limit, np.float32))
+            self._limit_cache = torch.from_numpy(_flat(limits))
+        return self._limit_cache
+
+
+def _flat(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([part.reshape(-1) for part in parts])
+
+
+def eight_bit(x: Tensor) -> Tensor:
+    """What a PNG keeps of an image; its gradient is that of the identity (straight-through)."""
+    return x + (torch.round(x.clamp(0, 1) * 255) / 255 - x).detach()

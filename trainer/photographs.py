@@ -1,0 +1,66 @@
+"""Photographs in memory: decoded once, cropped at random, paired for evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def files(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"no photographs (JPEG or PNG) in {folder}")
+    return found
+
+
+class Photographs:
+    """Training images as uint8, at their own size and at half of it.
+
+    The half size brings the finer texture that images have where they were shrunk more.
+    """
+
+    def __init__(self, folder: Path, crop: int) -> None:
+        self._crop = crop
+        self._images: list[np.ndarray] = []
+        paths = files(folder)
+        self.count = len(paths)
+        for path in paths:
+            with Image.open(path) as image:
+                rgb = image.convert("RGB")
+            half = rgb.resize((max(1, rgb.width // 2), max(1, rgb.height // 2)), Image.Resampling.BICUBIC)
+            self._images += [np.asarray(x) for x in (rgb, half) if min(x.size) >= crop]
+        if not self._images:
+            raise ValueError(f"{folder}: every photograph is smaller than the crop of {crop} pixels")
+
+    def sample(self, count: int, random: np.random.Generator) -> Tensor:
+        """Random crops, flipped at random: NCHW in [0, 1]."""
+        crops = np.empty((count, self._crop, self._crop, 3), np.uint8)
+        for crop in crops:
+            image = self._images[random.integers(len(self._images))]
+            top, left = (random.integers(side - self._crop + 1) for side in image.shape[:2])
+            part = image[top : top + self._crop, left : left + self._crop]
+            crop[:] = part[:, ::-1] if random.integers(2) else part
+        return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def pairs(folder: Path, width: int, height: int, limit: int = 0) -> tuple[Tensor, Tensor]:
+    """Covers and secrets: consecutive files in sorted order, the first of two is the cover.
+
+    Every photograph is resized to width x height regardless of its shape.
+    """
+    paths = files(folder)
+    if limit:
+        paths = paths[: 2 * limit]
+    images = []
+    for path in paths[: len(paths) // 2 * 2]:
+        with Image.open(path) as image:
+            resized = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        images.append(np.asarray(resized))
+    tensor = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().float() / 255
+    return tensor[0::2], tensor[1::2]

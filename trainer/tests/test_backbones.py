@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.backbones import Invertible, PUSNet, create
+from trainer.network import Network, TorchOps
+
+from .conftest import MASK_SEED, shaken
+
+
+def test_pusnet_is_the_paper_s_to_the_parameter() -> None:
+    architecture = PUSNet()
+    layers, affines = architecture.layers(), architecture.affines()
+    assert len(layers) == 20
+    assert all(layer.shape[2:] == (3, 3) for layer in layers)
+    assert sum(layer.size for layer in layers) == 4_869_504
+    assert sum(a.name.endswith(".scale") for a in affines) == 18
+    assert sum(layer.size for layer in layers) + sum(a.size for a in affines) == 4_879_107
+
+
+def test_invertible_default_size() -> None:
+    architecture = create("invertible", {})
+    assert architecture.config() == {"haar_levels": 1, "couplings": 4, "width": 32, "depth": 3}
+    assert sum(layer.size for layer in architecture.layers()) == 193_536
+    assert Network(architecture, 0.9, MASK_SEED).parameter_count == 194_448
+
+
+@pytest.mark.parametrize("kind", ["invertible", "pusnet"])
+def test_names_are_unique(kind: str) -> None:
+    architecture = create(kind, {})
+    names = [layer.name for layer in architecture.layers()] + [a.name for a in architecture.affines()]
+    assert len(set(names)) == len(names)
+
+
+def test_unknown_settings_are_errors() -> None:
+    with pytest.raises(ValueError, match="widht"):
+        create("invertible", {"widht": 3})
+    with pytest.raises(ValueError, match="choose one of invertible, pusnet"):
+        create("hinet", {})
+    with pytest.raises(ValueError, match="start at 1"):
+        create("invertible", {"couplings": 0})
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_couplings_invert_with_the_same_weights(levels: int) -> None:
+    architecture = Invertible(haar_levels=levels, couplings=3, width=16)
+    network = shaken(Network(architecture, 0.9, MASK_SEED)).double()
+    with torch.no_grad():
+        network.weight.mul_(3)  # far from the identity
+    ops = TorchOps(architecture, network.weight, network.affine)
+    x, y = (torch.randn(2, 3 * 4**levels, 8, 12, dtype=torch.float64) for _ in range(2))
+    with torch.no_grad():
+        stego, lost = architecture.forwards(ops, x, y)
+        again = architecture.backwards(ops, stego, lost)
+    assert (stego - x).abs().mean() > 0.01
+    torch.testing.assert_close(again, (x, y), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "height", "width"), [("invertible", 33, 47), ("invertible", 16, 18), ("pusnet", 17, 16)]
+)
+def test_outputs_are_as_large_as_inputs(kind: str, height: int, width: int) -> None:
+    network = Network(create(kind, {}), 0.9, MASK_SEED)
+    fill = network.fill("embed", bytes(32))
+    image = torch.rand(2, 3, height, width)
+    with torch.no_grad():
+        outputs = (network.embed(fill, image, image), network.recover(fill, image), network.purify(image))
+    assert all(output.shape == image.shape for output in outputs)
+
+
+def test_pusnet_recovery_feeds_one_trunk_to_both_middle_convolutions() -> None:
+    """So embedding an image in itself is the same computation."""
+    network = shaken(Network(create("pusnet", {}), 0.9, MASK_SEED))
+    fill, image = network.fill("recover", bytes(32)), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        recovered = network.recover(fill, image)
+        torch.testing.assert_close(network.embed(fill, image, image), recovered)
+        whole = network.recover(network.weight.detach(), image)
+        torch.testing.assert_close(network.purify(image), image - whole)
+    assert not torch.allclose(recovered, network.embed(fill, image, image.flip(3)))

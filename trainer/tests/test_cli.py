@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.cli import main
+
+CONFIG = """
+[model]
+name = "smoke"
+backbone = "invertible"
+keys = 2
+config = { couplings = 2, width = 8 }
+
+[training]
+steps = 3
+seconds = 600
+batch = 2
+crop = 32
+log_steps = 1
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "smoke.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def command(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_train_evaluate_export(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    assert command("train", recipe, "--data", photographs, "--out", run) == 0
+    assert command("resume", run, "--data", photographs) == 0, "a finished run has nothing left to do"
+    assert command("evaluate", run, "--data", f"made={photographs}", "--sides", 32) == 0
+    assert "made 32x32 stego" in capsys.readouterr().out
+
+    measured = ("--data", f"made={photographs}", "--sides", 32, 48, "--pairs", 2, "--revision", "abc")
+    assert command("export", run, model, *measured) == 0
+    files = contents(model)
+    manifest = json.loads(files["manifest.json"])
+    assert hashlib.sha256(files["manifest.json"]).hexdigest() in capsys.readouterr().out
+    assert manifest["trained"] is True
+    assert manifest["training"]["steps"] == 3
+    assert manifest["training"]["images"] == 6
+    assert manifest["training"]["revision"] == "abc"
+    assert [(q["dataset"], q["width"], q["pairs"]) for q in manifest["quality"]] == [("made", 32, 2), ("made", 48, 2)]
+    card = files["README.md"].decode()
+    assert "3 steps" in card
+    assert "## Limits" in card
+
+
+def test_untrained_export_keeps_the_contract(recipe: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert command("export", recipe, first) == 0
+    assert command("export", recipe, second) == 0
+    files = contents(first)
+    assert files == contents(second), "the same bytes every time"
+
+    manifest = json.loads(files["manifest.json"])
+    assert set(files) == {*manifest["files"], "manifest.json", "README.md"}
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256(files[name]).hexdigest() == digest
+    assert manifest["trained"] is False
+    assert "training" not in manifest
+    assert manifest["quality"] == []
+    assert (manifest["factor"], manifest["min_side"], manifest["derivation"]) == (2, 16, 1)
+
+    offset = 0
+    for layer in manifest["layers"]:
+        assert layer["offset"] == offset
+        offset += int(np.prod(layer["shape"]))
+    assert len(files["weights.bin"]) == 4 * offset
+
+    keyring = json.loads(files["keyring.json"])
+    assert keyring["public"] is True
+    assert "public" in keyring["note"]
+    assert [key["id"] for key in keyring["keys"]] == [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2"]
+
+
+def test_export_replaces_the_whole_directory(recipe: Path, tmp_path: Path) -> None:
+    model = tmp_path / "models" / "smoke"
+    model.mkdir(parents=True)
+    (model / "stale.onnx").write_bytes(b"old")
+    assert command("export", recipe, model) == 0
+    assert not (model / "stale.onnx").exists()
+    assert [path.name for path in model.parent.iterdir()] == ["smoke"], "nothing is left beside it"
+
+
+def test_train_does_not_overwrite_a_run(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint.npz").write_bytes(b"precious")
+    assert command("train", recipe, "--data", photographs, "--out", tmp_path) == 1
+    assert "resume it" in capsys.readouterr().err
+
+
+def test_keys_prints_public_keyrings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("keys", "--count", 3) == 0
+    demo = json.loads(capsys.readouterr().out)
+    assert [key["id"] for key in demo["keys"]] == ["demo-1", "demo-2", "demo-3"]
+    assert demo["public"] is True
+
+
+def test_vectors_writes_the_committed_file(tmp_path: Path) -> None:
+    from .test_derivation import GOLDEN
+
+    assert command("vectors", tmp_path / "d.json") == 0
+    assert json.loads((tmp_path / "d.json").read_text(encoding="utf-8")) == GOLDEN
+
+
+def test_errors_say_what_to_do(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe.write_text(CONFIG.replace("crop", "corp"), encoding="utf-8")
+    assert command("export", recipe, tmp_path / "model") == 1
+    assert "unknown setting corp" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainer import config, training
+from trainer.photographs import Photographs
+
+TEXT = """
+[model]
+name = "test"
+backbone = "invertible"
+keys = 3
+config = { couplings = 2, width = 8 }
+
+[training]
+steps = {steps}
+seconds = 600
+batch = 2
+crop = 32
+rate = 2e-3
+warmup = 5
+"""
+
+
+def run(steps: int) -> training.Run:
+    return training.Run(config.parse(TEXT.replace("{steps}", str(steps)), "test"))
+
+
+@pytest.fixture
+def images(photographs: Path) -> Photographs:
+    return Photographs(photographs, 32)
+
+
+def test_only_shared_weights_move(images: Photographs, tmp_path: Path) -> None:
+    trained = run(8)
+    mask = trained.network.mask
+    before = trained.network.weight.detach().clone()
+    biases = trained.network.affine.detach().clone()
+    trained.train(images, tmp_path)
+    after = trained.network.weight.detach()
+    assert trained.step == 8
+    assert torch.equal(after[~mask], before[~mask])
+    assert (after[mask] != before[mask]).float().mean() > 0.99
+    assert (trained.network.affine != biases).float().mean() > 0.99
+    assert torch.equal(trained.averaged().weight[~mask], before[~mask])
+
+
+def test_loss_falls(images: Photographs, tmp_path: Path) -> None:
+    trained = run(60)
+    first, last = (torch.tensor(0.0) for _ in range(2))
+    cover, secret = images.sample(16, np.random.default_rng(1)).chunk(2)
+    fills = training.Fills(*trained._fills[0], trained._fills[1][1])
+    noise = 0.08 * torch.randn_like(cover)
+    with torch.no_grad():
+        first = training.terms(trained.network, fills, cover, secret, noise).total(trained.config.losses)
+    trained.train(images, tmp_path)
+    with torch.no_grad():
+        last = training.terms(trained.network, fills, cover, secret, noise).total(trained.config.losses)
+    assert last < 0.9 * first
+
+
+def test_resumed_run_equals_an_uninterrupted_one(images: Photographs, tmp_path: Path) -> None:
+    whole = run(10)
+    for _ in range(10):
+        assert whole._advance(images) is not None
+    part = run(10)
+    for _ in range(6):
+        assert part._advance(images) is not None
+    part.save(tmp_path)
+    again = training.resume(tmp_path)
+    assert again.step == 6
+    for _ in range(4):
+        assert again._advance(images) is not None
+    torch.testing.assert_close(again.network.weight, whole.network.weight, rtol=0, atol=0)
+    torch.testing.assert_close(again.averaged().affine, whole.averaged().affine, rtol=0, atol=0)
+
+
+def test_save_leaves_no_partial_file(images: Photographs, tmp_path: Path) -> None:
+    run(1).save(tmp_path)
+    run(1).save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [training.CHECKPOINT]
+
+
+def test_explosion_goes_back_and_slows_down(
+    images: Photographs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = run(6)
+    sound = trained.network.weight.detach().clone()
+    trained._loss_mean = 1e-9  # so the first loss looks like an explosion
+    state = trained.state()
+    state.numbers["loss_mean"] = float("inf")
+    assert trained._advance(images) is None
+    assert torch.equal(trained.network.weight, sound)
+    trained._go_back(state)
+    assert trained._brake == 0.5
+    assert trained.step == 1, "the images that failed are not drawn again"
+    assert "exploded" in caplog.text
+    assert trained._advance(images) is not None
+
+
+def test_loss_that_is_not_a_number_changes_nothing(images: Photographs) -> None:
+    trained = run(6)
+    with torch.no_grad():
+        trained.network.affine[0] = float("nan")
+    before = trained.network.weight.detach().clone()
+    assert trained._advance(images) is None
+    assert trained.step == 0
+    assert torch.equal(trained.network.weight, before)
+
+
+def test_wrong_fill_is_never_the_right_one() -> None:
+    trained = run(6)
+    generator, random = torch.Generator().manual_seed(1), np.random.default_rng(1)
+    registered = [recover for _, recover in trained._fills]
+    unregistered = 0
+    for _ in range(200):
+        fills = trained._draw(random, generator)
+        assert any(fills.embed is embed and fills.recover is recover for embed, recover in trained._fills)
+        assert not torch.equal(fills.wrong, fills.recover)
+        unregistered += all(fills.wrong is not recover for recover in registered)
+    assert 30 <= unregistered <= 90
+
+
+def test_budget_ends_a_run_by_steps_or_seconds() -> None:
+    trained = run(10)
+    trained.step = 5
+    assert trained.progress == 0.5
+    trained.seconds = 450.0
+    assert trained.progress == 0.75
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("steps = 5", "stpes = 5"), "unknown setting stpes"),
+        (("steps = 5\n", ""), "missing steps"),
+        (("[model]", "[modle]"), "missing name"),
+        (("keys = 3", "keys = 1"), "at least 2"),
+        (("keys = 3", "keys = 3\nalpha = 1.5"), "alpha"),
+        (('"invertible"', '"hinet"'), "unknown backbone"),
+        (("width = 8", "widht = 8"), "widht"),
+        (("[training]", "[extra]\n[training]"), "unknown table extra"),
+        (("steps = 5", "steps ="), "Invalid value"),
+    ],
+)
+def test_configuration_is_strict(change: tuple[str, str], message: str) -> None:
+    with pytest.raises(config.ConfigError, match=message):
+        config.parse(TEXT.replace("{steps}", "5").replace(*change), "test")

@@ -1,0 +1,283 @@
+"""The training loop: Eq. 1 to 7 of the paper, one matched and one wrong key a step.
+
+Only W*M and the shared biases and normalisations move. Every step draws from a generator
+seeded by its number, so that a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from . import config as configuration
+from . import derivation
+from .config import Config
+from .evaluation import NOISE_SIGMA
+from .network import Network, eight_bit
+from .optimiser import Adam
+from .photographs import Photographs
+
+log = logging.getLogger("trainer")
+
+CHECKPOINT = "checkpoint.npz"
+_VERSION = 1
+# A loss this many times its running mean counts as an explosion.
+_EXPLOSION = 8.0
+# Snapshots to go back to are taken this often, in steps, while the loss is sound.
+_SNAPSHOT_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Mean squared errors of one step."""
+
+    embed: Tensor
+    recover: Tensor
+    purify: Tensor
+    isolate: Tensor
+
+    def total(self, weights: configuration.Losses) -> Tensor:
+        """Eq. 7, divided by the sum of its weights so that rates carry over."""
+        total = (
+            weights.embed * self.embed
+            + weights.recover * self.recover
+            + weights.purify * self.purify
+            + weights.isolate * self.isolate
+        )
+        return total / (weights.embed + weights.recover + weights.purify + weights.isolate)
+
+
+@dataclass(frozen=True)
+class Fills:
+    """What one step runs: embed and recover of one user, and the recover fill of another."""
+
+    embed: Tensor
+    recover: Tensor
+    wrong: Tensor
+
+
+def terms(network: Network, fills: Fills, cover: Tensor, secret: Tensor, noise: Tensor) -> Terms:
+    stego = eight_bit(network.embed(fills.embed, cover, secret))
+    return Terms(
+        embed=_mse(stego, cover),
+        recover=_mse(network.recover(fills.recover, stego), secret),
+        purify=_mse(network.purify(eight_bit(cover + noise)), cover),
+        isolate=_mse(network.recover(fills.wrong, stego), cover),
+    )
+
+
+class Run:
+    """A training run with its state: parameters, optimiser, averages and the clock."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        model = config.model
+        self.network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed)
+        self.keys = [derivation.demo_pair(i) for i in range(1, model.keys + 1)]
+        self._fills = [
+            (self.network.fill(derivation.EMBED, key.embed), self.network.fill(derivation.RECOVER, key.recover))
+            for key in self.keys
+        ]
+        self._optimiser = Adam(self.network)
+        self._average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.step = 0
+        self.seconds = 0.0
+        self.images = 0
+        self.hardware = ""
+        self._brake = 1.0
+        self._loss_mean = math.inf
+        self._gradient_mean = math.inf
+
+    def averaged(self) -> Network:
+        """The network to evaluate and to export."""
+        model = self.config.model
+        network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(self._average[name])
+        return network
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used."""
+        training = self.config.training
+        return max(self.step / training.steps, self.seconds / training.seconds)
+
+    def train(self, photographs: Photographs, folder: Path) -> None:
+        """Trains until the budget is used, keeping a checkpoint in the folder."""
+        training = self.config.training
+        self.images = photographs.count
+        began = time.monotonic() - self.seconds
+        saved = self.seconds
+        snapshot = self.state()
+        while self.progress < 1:
+            self.seconds = time.monotonic() - began
+            parts = self._advance(photographs)
+            if parts is None:
+                self._go_back(snapshot)
+                continue
+            if self.step % _SNAPSHOT_STEPS == 0:
+                snapshot = self.state()
+            if self.step % training.log_steps == 0:
+                self._report(parts)
+            if self.seconds - saved >= training.checkpoint_seconds:
+                saved = self.seconds
+                self.save(folder)
+        self.save(folder)
+
+    def _advance(self, photographs: Photographs) -> Terms | None:
+        """One step; None, with nothing changed, where the loss is not sound."""
+        training = self.config.training
+        random = np.random.default_rng((self.config.model.seed, self.step))
+        images = photographs.sample(2 * training.batch, random)
+        cover, secret = images.chunk(2)
+        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+        noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator)
+
+        parts = terms(self.network, self._draw(random, generator), cover, secret, noise)
+        loss = parts.total(self.config.losses)
+        value = loss.item()
+        if not value < _EXPLOSION * self._loss_mean:  # also where it is not a number
+            return None
+        self.network.zero_grad()
+        loss.backward()
+        norm = self._clip()
+        if not math.isfinite(norm):
+            return None
+        self._loss_mean = _running(self._loss_mean, value)
+        self._optimiser.step(self._rate())
+        self.step += 1
+        decay = min(training.average, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                self._average[name].lerp_(parameter, 1 - decay)
+        return parts
+
+    def _draw(self, random: np.random.Generator, generator: torch.Generator) -> Fills:
+        right = int(random.integers(len(self._fills)))
+        if random.random() < self.config.losses.unregistered:
+            wrong = self.network.random_fill(generator)
+        else:
+            other = (right + int(random.integers(1, len(self._fills)))) % len(self._fills)
+            wrong = self._fills[other][1]
+        return Fills(self._fills[right][0], self._fills[right][1], wrong)
+
+    def _clip(self) -> float:
+        """Bounds the gradient by a multiple of its usual norm; returns the norm it had."""
+        limit = self.config.training.clip * self._gradient_mean
+        norm = float(clip_grad_norm_(self.network.parameters(), limit if math.isfinite(limit) else 1.0))
+        if math.isfinite(norm):
+            self._gradient_mean = _running(self._gradient_mean, min(norm, 4 * self._gradient_mean))
+        return norm
+
+    def _rate(self) -> float:
+        training = self.config.training
+        cosine = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
+        rate = training.final_rate + (training.rate - training.final_rate) * cosine
+        return self._brake * rate * min(1.0, (self.step + 1) / training.warmup)
+
+    def _go_back(self, snapshot: State) -> None:
+        seconds, at = self.seconds, self.step
+        brake = 0.5 * self._brake
+        self.restore(snapshot)
+        # The clock runs on, and a slower run draws other images than the one that failed.
+        self.seconds, self._brake = seconds, brake
+        self.step = max(self.step, at) + 1
+        log.warning("the loss exploded at step %d: back to the last sound state at %g of the rate", at, brake)
+
+    def _report(self, parts: Terms) -> None:
+        decibels = {name: -10 * math.log10(max(value.item(), 1e-10)) for name, value in vars(parts).items()}
+        log.info(
+            "step %d, %.0f s, rate %.2e, loss %.5f, dB: %s",
+            self.step,
+            self.seconds,
+            self._rate(),
+            self._loss_mean,
+            " ".join(f"{name} {value:.1f}" for name, value in decibels.items()),
+        )
+
+    def state(self) -> State:
+        """Everything that a resumed run needs, detached from this one."""
+        numbers: dict[str, Any] = {
+            "version": _VERSION,
+            "config": self.config.text,
+            "step": self.step,
+            "seconds": self.seconds,
+            "images": self.images,
+            "hardware": self.hardware,
+            "brake": self._brake,
+            "loss_mean": self._loss_mean,
+            "gradient_mean": self._gradient_mean,
+            "updates": self._optimiser.updates,
+        }
+        return State(numbers, {name: tensor.detach().clone() for name, tensor in self._tensors().items()})
+
+    def restore(self, state: State) -> None:
+        numbers = state.numbers
+        if numbers.get("version") != _VERSION:
+            raise ValueError(f"checkpoint version {numbers.get('version')}, expected {_VERSION}")
+        self.step, self.seconds, self._brake = numbers["step"], numbers["seconds"], numbers["brake"]
+        self.images, self.hardware = numbers["images"], numbers["hardware"]
+        self._loss_mean, self._gradient_mean = numbers["loss_mean"], numbers["gradient_mean"]
+        self._optimiser.updates = numbers["updates"]
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(state.tensors[name])
+
+    def save(self, folder: Path) -> None:
+        """Atomic: a reader, or a resumed run, sees the old checkpoint or the new one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self.state()
+        partial = folder / f".{CHECKPOINT}.partial"
+        with partial.open("wb") as file:
+            arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in state.tensors.items()}
+            np.savez(file, numbers=np.array(json.dumps(state.numbers)), **arrays)
+        os.replace(partial, folder / CHECKPOINT)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The vectors of a run, by their names in a checkpoint."""
+        groups: dict[str, dict[str, Tensor]] = {
+            "parameter": dict(self.network.named_parameters()),
+            "average": self._average,
+            "first": self._optimiser.first,
+            "second": self._optimiser.second,
+        }
+        return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class State:
+    """A checkpoint in memory."""
+
+    numbers: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def resume(folder: Path) -> Run:
+    """The run whose checkpoint is in the folder. Checkpoints hold arrays and JSON: no code runs."""
+    path = folder / CHECKPOINT
+    with np.load(path, allow_pickle=False) as arrays:
+        numbers = json.loads(str(arrays["numbers"]))
+        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "numbers"}
+    run = Run(configuration.parse(numbers["config"], str(path)))
+    run.restore(State(numbers, tensors))
+    return run
+
+
+def _mse(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().mean()
+
+
+def _running(mean: float, value: float) -> float:
+    return value if math.isinf(mean) else 0.98 * mean + 0.02 * value

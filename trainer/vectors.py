@@ -1,0 +1,83 @@
+"""Golden vectors of the derivation, read by the tests of both languages."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from . import derivation
+
+_ZERO = bytes(derivation.KEY_BYTES)
+_ONES = b"\xff" * derivation.KEY_BYTES
+_DEMO_1 = derivation.demo_pair(1)
+_DEMO_2 = derivation.demo_pair(2)
+
+# Shapes below, at and beyond one SHAKE-256 block (34 words), 1x1 and 3x3 and lopsided ones.
+_FILLS = (
+    (derivation.EMBED, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_1.embed),
+    (derivation.RECOVER, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_1.recover),
+    (derivation.RECOVER, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_1.embed),
+    (derivation.EMBED, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_2.embed),
+    (derivation.EMBED, "couplings.0.f.0", (3, 4, 3, 3), _DEMO_1.embed),
+    (derivation.EMBED, "couplings.3.h.2", (12, 32, 3, 3), _DEMO_2.embed),
+    (derivation.RECOVER, "couplings.3.h.2", (12, 32, 3, 3), _DEMO_2.recover),
+    (derivation.EMBED, "stem.0", (64, 3, 3, 3), _ZERO),
+    (derivation.RECOVER, "head.2", (3, 64, 3, 3), _ONES),
+    (derivation.EMBED, "mix", (16, 48, 1, 1), _ZERO),
+    (derivation.RECOVER, "mix", (2, 17, 1, 1), _ONES),
+    (derivation.EMBED, "one", (1, 1, 1, 1), _ZERO),
+    (derivation.EMBED, "wide", (2, 1, 1, 7), _ONES),
+    (derivation.RECOVER, "tall", (2, 1, 5, 1), _ONES),
+)
+_MASKS = tuple(
+    (seed, layer, shape, alpha)
+    for seed in (_ZERO, _DEMO_1.embed)
+    for layer, shape in (("couplings.0.f.0", (32, 12, 3, 3)), ("mix", (16, 48, 1, 1)), ("one", (1, 1, 1, 1)))
+    for alpha in (0.5, 0.7, 0.9)
+) + tuple((_ONES, "edge", (5, 7, 3, 3), alpha) for alpha in (0.0, 2.0**-24, 1.0))
+_RANDOM = ((0, 0), (0, 1), (1, 0), (7, 41), (2**53 + 1, 2**32), (2**64 - 1, 2**64 - 1))
+
+
+def golden() -> dict[str, Any]:
+    """The content of schemas/testdata/derivation.json."""
+    fills, masks = [], []
+    for role, layer, shape, key in _FILLS:
+        values = derivation.fill(role, layer, shape, key).astype("<f4")
+        fills.append(
+            {
+                "role": role,
+                "layer": layer,
+                "shape": list(shape),
+                "key": key.hex(),
+                "first_bits": [f"{bits:08x}" for bits in values.reshape(-1)[:16].view("<u4")],
+                "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
+            }
+        )
+    for seed, layer, shape, alpha in _MASKS:
+        kept = derivation.mask(layer, shape, seed, alpha)
+        masks.append(
+            {
+                "seed": seed.hex(),
+                "layer": layer,
+                "shape": list(shape),
+                "alpha": alpha,
+                "kept": int(kept.sum()),
+                "sha256": hashlib.sha256(kept.astype(np.uint8).tobytes()).hexdigest(),
+            }
+        )
+    pairs = [derivation.demo_pair(i) for i in range(1, 5)]
+    pairs.append(derivation.KeyPair("edges", _ZERO, _ONES))
+    return {
+        "version": derivation.VERSION,
+        "fill": fills,
+        "mask": masks,
+        "fingerprint": [
+            {"embed": p.embed.hex(), "recover": p.recover.hex(), "fingerprint": p.fingerprint} for p in pairs
+        ],
+        "random": [
+            {"seed": s, "n": n, "embed": p.embed.hex(), "recover": p.recover.hex()}
+            for s, n, p in ((s, n, derivation.random_pair(s, n)) for s, n in _RANDOM)
+        ],
+    }
