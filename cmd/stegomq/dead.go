@@ -18,7 +18,7 @@ import (
 
 func (a *app) deadCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "dead", Short: "List, show, retry and drop dead letters"}
-	a.serviceFlags(cmd.PersistentFlags())
+	a.busFlags(cmd.PersistentFlags())
 	var reason string
 	var limit int
 	list := &cobra.Command{
@@ -148,6 +148,6 @@ dead., such as job.embed.> or result.*.RUN.`,
 			return err
 		},
 	}
-	a.serviceFlags(cmd.Flags())
+	a.busFlags(cmd.Flags())
 	return cmd
 }

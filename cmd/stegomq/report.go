@@ -58,7 +58,7 @@ func (a *app) reportCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "folder for summary.json, items.csv and report.md")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
-	a.serviceFlags(f)
+	a.cacheFlags(f)
 	return cmd
 }
 

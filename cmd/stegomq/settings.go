@@ -48,13 +48,28 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVar(&a.logFormat, "log-format", "auto", "auto, text or json")
 }
 
+// serviceFlags are for what needs the whole pipeline; busFlags and cacheFlags for what needs one of its servers.
 func (a *app) serviceFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.state, "state", defaultState(), "folder of the embedded servers' data")
-	f.StringVar(&a.natsURL, "nats", "", "NATS server with JetStream, nats://host:4222; embedded when empty")
-	f.StringVar(&a.natsCreds, "nats-creds", "", "NATS credentials file")
-	f.StringVar(&a.redisURL, "redis", "", "Redis server, redis://host:6379; embedded when empty")
+	a.busFlags(f)
+	f.StringVar(&a.redisURL, "redis", "", redisUsage)
 	f.StringVar(&a.blobDir, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
 }
+
+func (a *app) busFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.state, "state", defaultState(), stateUsage)
+	f.StringVar(&a.natsURL, "nats", "", "NATS server with JetStream, nats://host:4222; embedded when empty")
+	f.StringVar(&a.natsCreds, "nats-creds", "", "NATS credentials file")
+}
+
+func (a *app) cacheFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.state, "state", defaultState(), stateUsage)
+	f.StringVar(&a.redisURL, "redis", "", redisUsage)
+}
+
+const (
+	stateUsage = "folder of the embedded servers' data"
+	redisUsage = "Redis server, redis://host:6379; embedded when empty"
+)
 
 func (a *app) imageFlags(f *pflag.FlagSet) {
 	f.Int64Var(&a.maxBytesMiB, "max-bytes", pixel.DefaultMaxBytes>>20, "largest image file, MiB")
@@ -118,7 +133,8 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.state == "" && cmd.Flags().Lookup("state") != nil {
 		return errors.New("there is no home folder to keep data in: name one with --state")
 	}
-	if (a.natsURL == "") != (a.redisURL == "") {
+	both := cmd.Flags().Lookup("nats") != nil && cmd.Flags().Lookup("redis") != nil
+	if both && (a.natsURL == "") != (a.redisURL == "") {
 		return errors.New("--nats and --redis go together: give both servers, or neither to use embedded ones")
 	}
 	a.log, err = telemetry.NewLogger(cmd.ErrOrStderr(), a.logLevel, a.logFormat)
