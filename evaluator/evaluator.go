@@ -101,25 +101,44 @@ func (e *Evaluator) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// mourn records the scores that a dead job will never have, so that its run can end.
+// mourn records the scores that a dead job or result will never have, so that its run can end.
 func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	e.cfg.Observer.DeadLetter(d.GetReason())
-	job, err := schemas.DecodeJob(d.GetMessage())
-	if err != nil {
-		// Not a job, or not one that a run can be told of: a person has to look at it.
+	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
+	job, lost := mourned(d.GetMessage(), why)
+	if job == nil {
+		// Neither a job nor a result, so no run can be told: a person has to look at it.
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
 		return nil
 	}
-	e.cfg.Logger.Warn("job died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "detail", d.GetDetail())
+	e.cfg.Logger.Warn("work died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "detail", d.GetDetail())
 	if !job.GetScore() {
 		return nil
 	}
-	var lost []*schemas.Score
-	for _, item := range job.GetItems() {
-		lost = append(lost, schemas.Lost(job, item, &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()})...)
-	}
-	_, err = e.Scores.PutFailures(ctx, job.GetRun(), lost)
+	_, err := e.Scores.PutFailures(ctx, job.GetRun(), lost)
 	return err
+}
+
+// mourned reads a dead message and lists the scores that are lost with it: of a job those of everything
+// that would have followed, of a result those of its own outputs, because the jobs after it are under way.
+func mourned(message []byte, why *schemas.Failure) (job *schemas.Job, lost []*schemas.Score) {
+	if job, err := schemas.DecodeJob(message); err == nil {
+		for _, item := range job.GetItems() {
+			lost = append(lost, schemas.Lost(job, item, why)...)
+		}
+		return job, lost
+	}
+	result, err := schemas.DecodeResult(message)
+	if err != nil {
+		return nil, nil
+	}
+	for i, o := range result.GetOutcomes() {
+		for _, s := range schemas.Comparisons(result.GetJob(), result.GetJob().GetItems()[i], o.GetOutput()) {
+			s.Failure = why
+			lost = append(lost, s)
+		}
+	}
+	return result.GetJob(), lost
 }
 
 // score settles one result.
