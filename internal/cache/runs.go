@@ -34,8 +34,8 @@ const (
 	finishedField = "finished" // Unix ms
 )
 
-// startRun stores a run's specification unless there is another, and begins an attempt.
-// KEYS: spec, state; ARGV: the specification, now. Returns the attempt, or 0 and the other one.
+// startRun stores a run's specification unless there is another, and begins an attempt: what failed before
+// is tried again. KEYS: spec, state, failures; ARGV: the specification, now. Returns the attempt, or 0 and the other one.
 var startRun = redis.NewScript(`
 local old = redis.call('GET', KEYS[1])
 if old and old ~= ARGV[1] then
@@ -47,6 +47,7 @@ end
 local attempt = redis.call('HINCRBY', KEYS[2], 'attempt', 1)
 redis.call('HSET', KEYS[2], 'started', ARGV[2])
 redis.call('HDEL', KEYS[2], 'finished')
+redis.call('DEL', KEYS[3])
 return {attempt}`)
 
 // finishRun marks a run as finished. KEYS: spec, state; ARGV: now. Returns 0 when there is no such run.
@@ -58,8 +59,8 @@ redis.call('HSET', KEYS[2], 'finished', ARGV[1])
 return 1`)
 
 // StartRun begins an attempt of the run that spec describes and returns its number, from 1. The first
-// attempt stores the specification; a later one resumes the run, and ErrRunDiffers says when the run was
-// started with another specification. An invalid specification is schemas.ErrInvalid.
+// attempt stores the specification; a later one resumes the run and forgets its failures, and ErrRunDiffers
+// says when the run was started with another specification. An invalid specification is schemas.ErrInvalid.
 func (c *Cache) StartRun(ctx context.Context, spec *schemas.RunSpec) (attempt int64, err error) {
 	encoded, err := schemas.Encode(spec)
 	if err != nil {
@@ -67,7 +68,7 @@ func (c *Cache) StartRun(ctx context.Context, spec *schemas.RunSpec) (attempt in
 	}
 	id, now := spec.GetId(), c.now().UnixMilli()
 	start := func(encoded []byte) (int64, string, error) {
-		reply, err := startRun.Run(ctx, c.rdb, []string{specKey(id), stateKey(id)}, encoded, now).Slice()
+		reply, err := startRun.Run(ctx, c.rdb, []string{specKey(id), stateKey(id), failuresKey(id)}, encoded, now).Slice()
 		if err != nil {
 			return 0, "", fmt.Errorf("start run %s: %w", id, err)
 		}

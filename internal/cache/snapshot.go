@@ -11,7 +11,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +25,7 @@ import (
 //	        or member texts each followed by its score as u64le float bits (sorted set)
 //	text: uvarint length | bytes
 //
-// The version is part of the magic.
+// The version is part of the magic. Values of hashes are never empty, see captureHash.
 const (
 	snapshotName  = "cache.snapshot"
 	snapshotMagic = "stegomq.cache.1\n"
@@ -254,17 +253,15 @@ func capture(db *miniredis.RedisDB, key string, now time.Time) (e entry, ok bool
 	return e, e.kind != 0 && err == nil && len(e.values) > 0
 }
 
+// captureHash reads the fields one by one, as miniredis offers no better; so one may be deleted between
+// the list of fields and its value, and then reads as empty. No value that stegomq stores is empty.
 func captureHash(db *miniredis.RedisDB, key string) ([]string, error) {
 	fields, err := db.HKeys(key)
 	values := make([]string, 0, 2*len(fields))
 	for _, f := range fields {
-		v := db.HGet(key, f)
-		if v == "" { // empty, or deleted just now: HGet does not tell
-			if now, _ := db.HKeys(key); !slices.Contains(now, f) {
-				continue
-			}
+		if v := db.HGet(key, f); v != "" {
+			values = append(values, f, v)
 		}
-		values = append(values, f, v)
 	}
 	return values, err
 }

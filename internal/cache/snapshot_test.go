@@ -34,7 +34,7 @@ func storedEntries() *rapid.Generator[[]entry] {
 			e.values = append(e.values, v)
 			switch e.kind {
 			case hashKind:
-				e.values = append(e.values, texts.Draw(t, "value"))
+				e.values = append(e.values, "v"+texts.Draw(t, "value")) // never empty
 			case zsetKind:
 				e.scores = append(e.scores, rapid.Float64().Draw(t, "score"))
 			}
@@ -135,7 +135,7 @@ func TestSnapshotDamage(t *testing.T) {
 // A hash is read field by field, while others delete fields: none may come out with a value it never had.
 func TestSnapshotUnderDeletes(t *testing.T) {
 	t.Parallel()
-	const fields, rounds = 50, 2000
+	const fields, wanted = 50, 5_000
 	m := miniredis.NewMiniRedis()
 	db := m.DB(0)
 	db.HSet("h", "stays", "v")
@@ -156,7 +156,13 @@ func TestSnapshotUnderDeletes(t *testing.T) {
 			}
 		}
 	}()
-	for range rounds {
+	// A capture that found some of the fields shows that the other goroutine was in the middle of them.
+	deadline := time.Now().Add(20 * time.Second)
+	for partly := 0; partly < wanted; {
+		if time.Now().After(deadline) {
+			t.Error("the two hardly interleave")
+			break
+		}
 		e, ok := capture(db, "h", testTime)
 		if !ok {
 			t.Error("the hash was left out")
@@ -165,6 +171,9 @@ func TestSnapshotUnderDeletes(t *testing.T) {
 			if e.values[i] != "v" {
 				t.Errorf("field %s = %q", e.values[i-1], e.values[i])
 			}
+		}
+		if found := len(e.values)/2 - 1; found > 0 && found < fields {
+			partly++
 		}
 	}
 	close(stop)
