@@ -85,7 +85,7 @@ type Cache struct {
 	embedded *embedded // nil for an external server
 	now      func() time.Time
 
-	outputs, metrics, images counter
+	outputs, metrics, inspections counter
 
 	closing  sync.Once
 	closeErr error

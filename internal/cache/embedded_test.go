@@ -26,7 +26,7 @@ func fill(t *testing.T, c *Cache) {
 	if err := errors.Join(errRun, errScores, errFailures,
 		c.RememberOutputs(ctx, map[string]*schemas.Output{"w": {Image: digest("e")}}),
 		c.RememberMetrics(ctx, map[string]*schemas.Metrics{"m": {Psnr: 30}}),
-		c.RememberImages(ctx, map[string]*ImageInfo{"d": {Format: "png", Width: 3, Height: 4}}),
+		c.RememberInspected(ctx, []string{"d"}, "limits"),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +52,12 @@ func expectFilled(t *testing.T, c *Cache) {
 	}
 	o, errO := c.Outputs(ctx, []string{"w"})
 	m, errM := c.Metrics(ctx, []string{"m"})
-	i, errI := c.Images(ctx, []string{"d"})
+	good, errI := c.Inspected(ctx, []string{"d"}, "limits")
 	if err := errors.Join(errO, errM, errI); err != nil {
 		t.Fatal(err)
 	}
-	if o[0].GetImage() != digest("e") || m[0].GetPsnr() != 30 || i[0] == nil || i[0].Height != 4 {
-		t.Errorf("memos = %v, %v, %v", o, m, i)
+	if o[0].GetImage() != digest("e") || m[0].GetPsnr() != 30 || !good[0] {
+		t.Errorf("memos = %v, %v, %v", o, m, good)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestEmbeddedKeepsWithoutClose(t *testing.T) {
 	copied := t.TempDir() // the files as a crash would leave them
 	eventually(t, "a snapshot of everything", func() bool {
 		data, err := os.ReadFile(filepath.Join(dir, snapshotName))
-		if err != nil || !bytes.Contains(data, []byte(imageKey("d"))) {
+		if err != nil || !bytes.Contains(data, []byte(inspectedKey("limits")("d"))) {
 			return false
 		}
 		return os.WriteFile(filepath.Join(copied, snapshotName), data, 0o600) == nil

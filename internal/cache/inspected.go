@@ -5,7 +5,7 @@ import "context"
 // Inspected says which files were inspected and found good under the limits, by the digest of their bytes.
 // Bad files are not remembered: a better reader may take them.
 func (c *Cache) Inspected(ctx context.Context, digests []string, limits string) ([]bool, error) {
-	marks, err := recall(ctx, c, "inspections", &c.images, digests, inspectedKey(limits), func([]byte) (*struct{}, error) {
+	marks, err := recall(ctx, c, "inspections", &c.inspections, digests, inspectedKey(limits), func([]byte) (*struct{}, error) {
 		return &struct{}{}, nil
 	})
 	good := make([]bool, len(digests))
@@ -22,9 +22,4 @@ func (c *Cache) RememberInspected(ctx context.Context, digests []string, limits 
 		marks[d] = struct{}{}
 	}
 	return memorize(ctx, c, "inspections", marks, inspectedKey(limits), func(struct{}) ([]byte, error) { return []byte{'1'}, nil })
-}
-
-// inspectedKey marks a file that was found good, by the limits and the digest of its bytes.
-func inspectedKey(limits string) func(digest string) string {
-	return func(digest string) string { return prefix + "inspected:v1:" + limits + ":" + digest }
 }

@@ -14,8 +14,10 @@ func outputKey(workID string) string { return prefix + "output:v1:" + workID }
 // metricsKey holds the Metrics of a comparison (schemas.MetricsID).
 func metricsKey(id string) string { return prefix + "metrics:v1:" + id }
 
-// imageKey holds the ImageInfo of a file, by the digest of its bytes.
-func imageKey(digest string) string { return prefix + "image:v1:" + digest }
+// inspectedKey marks a file that was found good, by the limits and the digest of its bytes.
+func inspectedKey(limits string) func(digest string) string {
+	return func(digest string) string { return prefix + "inspected:v1:" + limits + ":" + digest }
+}
 
 func runKey(run, part string) string { return prefix + "run:v1:{" + run + "}:" + part }
 

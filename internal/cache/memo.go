@@ -26,7 +26,7 @@ return #KEYS`)
 type Memo struct{ Hits, Misses int64 }
 
 // Stats counts the memos looked for since the Cache was opened.
-type Stats struct{ Outputs, Metrics, Images Memo }
+type Stats struct{ Outputs, Metrics, Inspections Memo }
 
 type counter struct{ hits, misses atomic.Int64 }
 
@@ -34,7 +34,7 @@ func (c *counter) memo() Memo { return Memo{Hits: c.hits.Load(), Misses: c.misse
 
 // Stats returns the counts of this process.
 func (c *Cache) Stats() Stats {
-	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Images: c.images.memo()}
+	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Inspections: c.inspections.memo()}
 }
 
 // Outputs returns what the work of each id (schemas.WorkID) made before, in the order of the ids; nil
@@ -63,23 +63,6 @@ func (c *Cache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, 
 // RememberMetrics stores measured metrics, by id.
 func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
 	return memorize(ctx, c, "metrics", metrics, metricsKey, marshal)
-}
-
-// Images returns what inspection of each file found before, in the order of the digests; nil where
-// nothing is remembered. It takes one round trip. The limits of a verdict are part of it: a caller with
-// other limits looks again.
-func (c *Cache) Images(ctx context.Context, digests []string) ([]*ImageInfo, error) {
-	return recall(ctx, c, "images", &c.images, digests, imageKey, decodeImageInfo)
-}
-
-// RememberImages stores what inspection of files found, by the digest of their bytes.
-func (c *Cache) RememberImages(ctx context.Context, images map[string]*ImageInfo) error {
-	return memorize(ctx, c, "images", images, imageKey, func(i *ImageInfo) ([]byte, error) {
-		if i == nil {
-			return nil, errNil
-		}
-		return i.encode(), nil
-	})
 }
 
 var errNil = fmt.Errorf("the value is nil")

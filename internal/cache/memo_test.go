@@ -1,18 +1,15 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"pgregory.net/rapid"
 
 	"stegomq/schemas"
 )
@@ -22,11 +19,7 @@ func TestMemos(t *testing.T) {
 		ctx := t.Context()
 		outputs := map[string]*schemas.Output{"work-1": {Image: strings.Repeat("a", 64)}, "work-2": {Image: "b", Noisy: "c"}, "empty": {}}
 		metrics := map[string]*schemas.Metrics{"m-1": {Psnr: 38.25, Ssim: 0.5, Mae: 1.0 / 3, Rmse: 0.25}}
-		images := map[string]*ImageInfo{
-			"d-1": {Format: "png", Width: 481, Height: 321, Limits: Limits{Bytes: 1 << 30, Pixels: 1 << 40}},
-			"d-2": {Reason: schemas.ReasonTooLarge, Detail: "9000x9000 is over 64 megapixels"},
-		}
-		for _, err := range []error{s.RememberOutputs(ctx, outputs), s.RememberMetrics(ctx, metrics), s.RememberImages(ctx, images)} {
+		for _, err := range []error{s.RememberOutputs(ctx, outputs), s.RememberMetrics(ctx, metrics), s.RememberInspected(ctx, []string{"d-1", "d-2"}, "limits")} {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,14 +42,14 @@ func TestMemos(t *testing.T) {
 		if !proto.Equal(m[0], metrics["m-1"]) || m[1] != nil {
 			t.Errorf("metrics = %v", m)
 		}
-		i, err := other.Images(ctx, []string{"d-2", "d-1"})
+		good, err := other.Inspected(ctx, []string{"d-2", "d-1"}, "limits")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if *i[0] != *images["d-2"] || *i[1] != *images["d-1"] {
-			t.Errorf("images = %+v, %+v", i[0], i[1])
+		if !good[0] || !good[1] {
+			t.Errorf("inspected = %v", good)
 		}
-		if got, want := other.Stats(), (Stats{Outputs: Memo{4, 1}, Metrics: Memo{1, 1}, Images: Memo{2, 0}}); got != want {
+		if got, want := other.Stats(), (Stats{Outputs: Memo{4, 1}, Metrics: Memo{1, 1}, Inspections: Memo{2, 0}}); got != want {
 			t.Errorf("stats = %+v, want %+v", got, want)
 		}
 		if got := s.Stats(); got != (Stats{}) {
@@ -131,10 +124,10 @@ func TestMemosReplaceAndExpire(t *testing.T) {
 		if ttl := s.rdb.PTTL(ctx, outputKey("w")).Val(); ttl <= 59*time.Minute || ttl > time.Hour {
 			t.Errorf("lifetime = %v, want an hour", ttl)
 		}
-		if err := s.RememberImages(ctx, map[string]*ImageInfo{"d": {}}); err != nil {
+		if err := s.RememberInspected(ctx, []string{"d"}, "limits"); err != nil {
 			t.Fatal(err)
 		}
-		if ttl := s.rdb.PTTL(ctx, imageKey("d")).Val(); ttl <= DefaultLifetime-time.Minute || ttl > DefaultLifetime {
+		if ttl := s.rdb.PTTL(ctx, inspectedKey("limits")("d")).Val(); ttl <= DefaultLifetime-time.Minute || ttl > DefaultLifetime {
 			t.Errorf("lifetime = %v, want %v", ttl, DefaultLifetime)
 		}
 	})
@@ -143,21 +136,20 @@ func TestMemosReplaceAndExpire(t *testing.T) {
 func TestUnreadableMemoIsAMiss(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()
-		for _, key := range []string{outputKey("x"), metricsKey("x"), imageKey("x")} {
+		for _, key := range []string{outputKey("x"), metricsKey("x")} {
 			if err := s.rdb.Set(ctx, key, "\xff\xff", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		o, err1 := s.Outputs(ctx, []string{"x"})
 		m, err2 := s.Metrics(ctx, []string{"x"})
-		i, err3 := s.Images(ctx, []string{"x"})
-		if err := errors.Join(err1, err2, err3); err != nil {
+		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		if o[0] != nil || m[0] != nil || i[0] != nil {
-			t.Errorf("found %v, %v, %v", o[0], m[0], i[0])
+		if o[0] != nil || m[0] != nil {
+			t.Errorf("found %v, %v", o[0], m[0])
 		}
-		if got, miss := s.Stats(), (Memo{0, 1}); got != (Stats{miss, miss, miss}) {
+		if got, miss := s.Stats(), (Memo{0, 1}); got != (Stats{Outputs: miss, Metrics: miss}) {
 			t.Errorf("stats = %+v", got)
 		}
 	})
@@ -169,7 +161,6 @@ func TestNilIsNotRemembered(t *testing.T) {
 		for _, err := range []error{
 			s.RememberOutputs(ctx, map[string]*schemas.Output{"the-id": nil}),
 			s.RememberMetrics(ctx, map[string]*schemas.Metrics{"the-id": nil}),
-			s.RememberImages(ctx, map[string]*ImageInfo{"the-id": nil}),
 		} {
 			if err == nil || !strings.Contains(err.Error(), "the-id") {
 				t.Errorf("a nil value: %v", err)
@@ -188,58 +179,6 @@ func TestCancelled(t *testing.T) {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("with a cancelled context: %v", err)
 			}
-		}
-	})
-}
-
-func imageInfos() *rapid.Generator[ImageInfo] {
-	return rapid.Custom(func(t *rapid.T) ImageInfo {
-		size := rapid.Int64Min(0)
-		return ImageInfo{
-			Format: rapid.String().Draw(t, "format"),
-			Width:  rapid.IntMin(0).Draw(t, "width"), Height: rapid.IntMin(0).Draw(t, "height"),
-			Reason: schemas.Reason(rapid.String().Draw(t, "reason")), Detail: rapid.String().Draw(t, "detail"),
-			Limits: Limits{Bytes: size.Draw(t, "bytes"), Pixels: size.Draw(t, "pixels")},
-		}
-	})
-}
-
-func TestImageInfoRoundTrip(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		want := imageInfos().Draw(t, "info")
-		got, err := decodeImageInfo(want.encode())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(*got, want) {
-			t.Fatalf("%+v came back as %+v", want, *got)
-		}
-		encoded := want.encode()
-		cut := rapid.IntRange(0, len(encoded)-1).Draw(t, "cut")
-		if _, err := decodeImageInfo(encoded[:cut]); err == nil {
-			t.Fatalf("%d of %d bytes decoded", cut, len(encoded))
-		}
-		if _, err := decodeImageInfo(append(encoded, 0)); err == nil {
-			t.Fatal("a byte too many decoded")
-		}
-	})
-}
-
-// What decodes must encode to something that decodes to the same; nothing may panic.
-func FuzzImageInfo(f *testing.F) {
-	f.Add([]byte{})
-	f.Add((&ImageInfo{Format: "png", Width: 481, Height: 321}).encode())
-	f.Add((&ImageInfo{Reason: schemas.ReasonBadImage, Detail: "not an image", Limits: Limits{1 << 20, 1 << 30}}).encode())
-	f.Add(bytes.Repeat([]byte{0xff}, 12))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		i, err := decodeImageInfo(data)
-		if err != nil {
-			return
-		}
-		again, err := decodeImageInfo(i.encode())
-		if err != nil || *again != *i {
-			t.Errorf("%+v came back as %+v, %v", i, again, err)
 		}
 	})
 }

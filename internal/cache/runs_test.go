@@ -73,6 +73,19 @@ func TestRunLife(t *testing.T) {
 	})
 }
 
+// A comparison that failed may do better in the next attempt; one that was made stays.
+func TestResumeForgetsFailures(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		fill(t, s.Cache)
+		if _, err := s.StartRun(t.Context(), testSpec("run-1")); err != nil {
+			t.Fatal(err)
+		}
+		if scores, failures, err := s.Progress(t.Context(), "run-1"); scores != 1 || failures != 0 || err != nil {
+			t.Errorf("after the second start: %d scores, %d failures, %v", scores, failures, err)
+		}
+	})
+}
+
 func TestRunDiffers(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()
