@@ -62,10 +62,10 @@ var blobBackends = map[string]func(t *testing.T) blobBackend{
 }
 
 func eachBackend(t *testing.T, test func(t *testing.T, b blobBackend)) {
-	for name, make := range blobBackends {
+	for name, start := range blobBackends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, make(t))
+			test(t, start(t))
 		})
 	}
 }

@@ -169,6 +169,17 @@ func (b *Bus) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { release(); cancel() }
 }
 
+// ended says why a context from bound(ctx) has ended, or returns err when it has not.
+func (b *Bus) ended(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case b.ctx.Err() != nil:
+		return ErrClosed
+	}
+	return err
+}
+
 // Close ends what is still running, lets buffered messages out and waits until the connection is
 // closed. The order and its reasons are in the package's comment.
 func (b *Bus) Close() error {

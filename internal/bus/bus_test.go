@@ -165,6 +165,20 @@ func TestStreamConflict(t *testing.T) {
 	}
 }
 
+func TestOpenWithoutStorage(t *testing.T) {
+	t.Parallel()
+	s, err := StartServer(ServerConfig{StoreDir: t.TempDir(), MaxStore: 1 << 20, Logger: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	cfg := quick(s)
+	cfg.Logger = testLog(t)
+	if _, err := Open(testContext(t), cfg); !errors.Is(err, ErrNoStorage) {
+		t.Errorf("error %v, want ErrNoStorage", err)
+	}
+}
+
 func TestCloseEndsWhatRuns(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "")

@@ -43,6 +43,10 @@ func (b *Bus) ListDead(ctx context.Context, reason schemas.Reason, limit int) ([
 	return list, nil
 }
 
+// pullBytes bounds what is under way to an ordered consumer. Unbounded prefetch of large messages has the
+// server cut the connection as too slow.
+const pullBytes = 16 << 20
+
 // scan calls f for what a stream holds under filter now, until f returns false.
 func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, f func(seq uint64, data []byte) bool) error {
 	ctx, cancel := b.bound(ctx)
@@ -55,8 +59,7 @@ func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, 
 	if pending == 0 {
 		return nil
 	}
-	// Bounded by bytes: letters may hold large messages.
-	it, err := c.Messages(jetstream.PullMaxMessages(64))
+	it, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(64, pullBytes))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package bus
 
-import "errors"
+import (
+	"errors"
+	"io/fs"
+)
 
 // Errors classify what callers may want to tell apart. They come wrapped with what was being done.
 var (
@@ -12,6 +15,8 @@ var (
 	ErrNoJetStream = errors.New("the NATS server has no JetStream: start it with -js, or with a jetstream block in its configuration")
 	// ErrStreamConflict: a stream of that name exists with settings that stegomq cannot work with.
 	ErrStreamConflict = errors.New("a stream exists with other settings")
+	// ErrNoStorage: the server or account has less storage than the streams reserve.
+	ErrNoStorage = errors.New("the server has not the storage that the streams reserve: raise its max_file_store, or lower the bounds of the streams")
 	// ErrTooLarge: a message or blob is over a limit, which the error names.
 	ErrTooLarge = errors.New("too large")
 	// ErrFull: a store that only empties by age has no room.
@@ -21,14 +26,15 @@ var (
 	// ErrBadWorker: a worker id that cannot name a heartbeat.
 	ErrBadWorker = errors.New("a worker id has 1 to 128 letters, digits, '_' and '-'")
 	// ErrBadFilter: a subject filter outside of what is carried.
-	ErrBadFilter = errors.New("a filter selects subjects under job., result. or dead.")
+	ErrBadFilter = errors.New("a filter selects subjects that begin with job, result or dead")
 	// ErrStuck: handlers did not return although their context was cancelled.
 	ErrStuck = errors.New("handlers did not return after a hard stop")
 	// ErrNoDeadLetter: there is no dead letter of that number.
 	ErrNoDeadLetter = errors.New("no such dead letter")
 
-	// ErrBlobMissing: the store has no blob of that digest (any more).
-	ErrBlobMissing = errors.New("blob is not in the store")
+	// ErrBlobMissing: the store has no blob of that digest (any more). It is an fs.ErrNotExist, by which
+	// readers of blobs know it without this package.
+	ErrBlobMissing error = missingBlob{}
 	// ErrBlobCorrupt: the bytes in the store are not those of the digest. They have been removed, so
 	// that the next Put mends it.
 	ErrBlobCorrupt = errors.New("blob is corrupt")
@@ -54,3 +60,9 @@ var (
 	// ErrHandlerTimeout: the handler ran longer than Config.MaxHandle.
 	ErrHandlerTimeout = errors.New("the handler ran too long")
 )
+
+type missingBlob struct{}
+
+func (missingBlob) Error() string { return "blob is not in the store" }
+
+func (missingBlob) Is(target error) bool { return target == fs.ErrNotExist }

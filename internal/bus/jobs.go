@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +75,7 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 	for range slots {
 		d.free <- struct{}{}
 	}
-	wakes, err := b.nc.Subscribe("wake.*", d.woke)
+	waker, err := b.nc.Subscribe(wakeFilter, d.woke)
 	if err != nil {
 		pull.close()
 		return fmt.Errorf("consume jobs: %w", err)
@@ -84,7 +86,7 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 
 	d.run(ctx)
 
-	_ = wakes.Unsubscribe()
+	_ = waker.Unsubscribe()
 	pull.close()
 	side.Wait()
 	return settler.finish()
@@ -105,17 +107,36 @@ type dispatcher struct {
 
 	late    partitionSet // to be asked by the sweep
 	backlog partitionSet // had more pending when a job came from them
+	recheck partitionSet // asked because of a wake; to be asked again at recheckAt
 	helping bool         // wakes of others' partitions are to be followed now
 	cursor  int
+
+	recheckAt, helpAt time.Time // zero: not due
 }
 
 // helpAfter is how long a worker leaves a wake of another's partition to the owner. It also bounds how
 // often idle workers ask for others' partitions: wakes within it are followed together.
 const helpAfter = 20 * time.Millisecond
 
+// recheckAfter is when a partition that was asked because of a wake is asked again. The server confirms
+// a job to its publisher before it tells the consumer, so a pull that follows the wake at once may
+// find nothing (4 of 1000 did), and the job would wait for the sweep.
+const recheckAfter = 20 * time.Millisecond
+
+// wakeFilter selects every wake; wakes are their partitions.
+const wakeFilter = "wake.*"
+
+var wakes = func() map[string]int {
+	m := make(map[string]int, schemas.Partitions)
+	for p := range schemas.Partitions {
+		m[schemas.WakeSubject(p)] = p
+	}
+	return m
+}()
+
 func (d *dispatcher) woke(m *nats.Msg) {
-	var p int
-	if _, err := fmt.Sscanf(m.Subject, "wake.%d", &p); err != nil || p < 0 || p >= schemas.Partitions {
+	p, ok := wakes[m.Subject]
+	if !ok {
 		return
 	}
 	word := d.help
@@ -142,6 +163,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		if n == 0 {
 			return
 		}
+		d.due()
 		got, err := d.next(ctx, n)
 		for range n - len(got) {
 			d.free <- struct{}{}
@@ -182,17 +204,38 @@ func (d *dispatcher) take(ctx context.Context) int {
 	return 0
 }
 
+// due follows the clock: partitions to be asked again, and others' wakes that the owners left.
+func (d *dispatcher) due() {
+	now := time.Now()
+	if !d.recheckAt.IsZero() && !now.Before(d.recheckAt) {
+		d.late |= d.recheck & d.members.owned.Load()
+		d.recheck, d.recheckAt = 0, time.Time{}
+	}
+	if !d.helpAt.IsZero() && !now.Before(d.helpAt) {
+		d.helping, d.helpAt = true, time.Time{}
+	}
+}
+
 // idle waits for word of work.
 func (d *dispatcher) idle(ctx context.Context, sweep <-chan time.Time) {
-	var helpTime <-chan time.Time
-	if d.woken.Load()&^d.members.owned.Load() != 0 {
-		helpTime = time.After(helpAfter)
+	if d.helpAt.IsZero() && d.woken.Load()&^d.members.owned.Load() != 0 {
+		d.helpAt = time.Now().Add(helpAfter)
 	}
 	for {
+		next := d.recheckAt
+		if next.IsZero() || !d.helpAt.IsZero() && d.helpAt.Before(next) {
+			next = d.helpAt
+		}
+		var clock <-chan time.Time
+		if !next.IsZero() {
+			clock = time.After(time.Until(next))
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.call:
+			return
+		case <-clock:
 			return
 		case <-sweep:
 			d.sweep(ctx)
@@ -200,30 +243,53 @@ func (d *dispatcher) idle(ctx context.Context, sweep <-chan time.Time) {
 				return
 			}
 		case <-d.help:
-			if helpTime == nil {
-				helpTime = time.After(helpAfter)
+			if d.helpAt.IsZero() {
+				d.helpAt = time.Now().Add(helpAfter)
 			}
-		case <-helpTime:
-			d.helping = true
-			return
 		}
 	}
 }
 
-// sweep marks every partition to be asked, unless the stream is empty.
+// fewSubjects is how many subjects of waiting jobs a sweep asks the server to name.
+const fewSubjects = 256
+
+// sweep marks the partitions that hold jobs, or with very many keys in the queue all of them.
 func (d *dispatcher) sweep(ctx context.Context) {
+	d.late = allPartitions
 	err := d.bus.request(ctx, func(ctx context.Context) error {
-		info, err := d.bus.js.Stream(ctx, schemas.StreamJobs)
-		if err == nil && info.CachedInfo().State.Msgs == 0 {
-			d.late = 0
-			return nil
+		stream, err := d.bus.js.Stream(ctx, schemas.StreamJobs)
+		if err != nil || stream.CachedInfo().State.NumSubjects > fewSubjects {
+			return err
 		}
-		d.late = allPartitions
-		return err
+		var held partitionSet
+		if stream.CachedInfo().State.Msgs > 0 {
+			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(schemas.JobsFilter()))
+			if err != nil {
+				return err
+			}
+			for subject := range info.State.Subjects {
+				held |= partitionOf(subject)
+			}
+		}
+		d.late = held
+		return nil
 	})
 	if err != nil && ctx.Err() == nil {
 		d.bus.log.Debug("state of the queue", "err", err)
 	}
+}
+
+// partitionOf is the set of the one partition of a job's subject, job.<operation>.<pp>.<key id>.
+func partitionOf(subject string) partitionSet {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) < 3 {
+		return 0
+	}
+	p, err := strconv.ParseUint(tokens[2], 10, 8)
+	if err != nil || p >= schemas.Partitions {
+		return 0
+	}
+	return 1 << p
 }
 
 // next pulls for n free slots from the partitions worth asking until one has something: own ones first,
@@ -248,6 +314,10 @@ func (d *dispatcher) next(ctx context.Context, n int) ([]*nats.Msg, error) {
 			return nil, nil
 		}
 		p := d.turn(set)
+		if woken&own&(1<<p) != 0 {
+			d.recheck |= 1 << p
+			d.recheckAt = time.Now().Add(recheckAfter)
+		}
 		// Cleared before the pull: a wake that comes during it must not get lost.
 		d.woken.And(^partitionSet(1 << p))
 		d.late &^= 1 << p
@@ -321,7 +391,7 @@ func (b *Bus) adoptWorkers(ctx context.Context, s *settler) error {
 	group.SetLimit(8)
 	for info := range list.Info() {
 		cfg := info.Config
-		if want, changed := b.explicit(cfg); changed {
+		if want, changed := b.explicit(cfg, true); changed {
 			cfg = want
 			group.Go(func() error {
 				_, err := b.js.UpdateConsumer(gctx, schemas.StreamJobs, want)
@@ -333,12 +403,13 @@ func (b *Bus) adoptWorkers(ctx context.Context, s *settler) error {
 	return errors.Join(list.Err(), group.Wait())
 }
 
-// explicit applies the settings that were given to a stored configuration.
-func (b *Bus) explicit(cfg jetstream.ConsumerConfig) (_ jetstream.ConsumerConfig, changed bool) {
+// explicit applies the settings that were given to a stored configuration. Deliveries are limited or not
+// by the kind of consumer.
+func (b *Bus) explicit(cfg jetstream.ConsumerConfig, limited bool) (_ jetstream.ConsumerConfig, changed bool) {
 	if want := b.cfg.AckWait; want != 0 && cfg.AckWait != want {
 		cfg.AckWait, changed = want, true
 	}
-	if want := b.cfg.MaxDeliver; want != 0 && cfg.MaxDeliver != want {
+	if want := b.cfg.MaxDeliver; limited && want != 0 && cfg.MaxDeliver != want {
 		cfg.MaxDeliver, changed = want, true
 	}
 	return cfg, changed

@@ -35,8 +35,7 @@ func TestJobsAreSettledOnce(t *testing.T) {
 		}
 		return nil
 	}
-	consumeJobs(t, b, "one", 3, h)
-	consumeJobs(t, b, "two", 3, h)
+	one, two := consumeJobs(t, b, "one", 3, h), consumeJobs(t, b, "two", 3, h)
 	for i := range n {
 		publishJobs(t, b, testJob("run", fmt.Sprintf("key-%d", i%23), i))
 	}
@@ -45,6 +44,11 @@ func TestJobsAreSettledOnce(t *testing.T) {
 	for id, times := range seen {
 		if times != 1 {
 			t.Errorf("job %s ran %d times", id, times)
+		}
+	}
+	for _, c := range []*consumer{one, two} {
+		if err := c.stop(); err != nil {
+			t.Error(err)
 		}
 	}
 	if s := b.Stats(); s.Acked != n || s.Delivered != n || s.Published != n {
@@ -111,6 +115,43 @@ func TestIdleWorkerCreatesNoConsumers(t *testing.T) {
 	}
 	publishJobs(t, b, testJob("run", "alice", 1))
 	receive(t, got, "the job")
+	var names []string
+	list := b.jobs.ConsumerNames(testContext(t))
+	for name := range list.Name() {
+		names = append(names, name)
+	}
+	if err := list.Err(); err != nil || len(names) != 1 {
+		t.Errorf("one job made the consumers %v, %v", names, err)
+	}
+}
+
+func TestSweepMarksWhatHoldsJobs(t *testing.T) {
+	t.Parallel()
+	b := open(t, quick(startServer(t, "")))
+	d := &dispatcher{bus: b}
+	if d.sweep(testContext(t)); d.late != 0 {
+		t.Errorf("an empty queue marks %064b", d.late)
+	}
+	alice, bob := testJob("run", "alice", 1), testJob("run", "bob", 2)
+	publishJobs(t, b, alice, bob)
+	want := partitionSet(1<<schemas.JobPartition(alice) | 1<<schemas.JobPartition(bob))
+	if d.sweep(testContext(t)); d.late != want {
+		t.Errorf("two jobs mark %064b, want %064b", d.late, want)
+	}
+	for i := range fewSubjects {
+		publishJobs(t, b, testJob("run", fmt.Sprintf("key-%d", i), i))
+	}
+	if d.sweep(testContext(t)); d.late != allPartitions {
+		t.Errorf("very many keys mark %064b", d.late)
+	}
+	for subject, want := range map[string]partitionSet{
+		"job.embed.07.alice": 1 << 7, "job.purify.63.none": 1 << 63,
+		"job.embed.64.alice": 0, "job.embed.x.alice": 0, "job.embed": 0, "job.embed.-1.a": 0,
+	} {
+		if got := partitionOf(subject); got != want {
+			t.Errorf("partitionOf(%q) = %b", subject, got)
+		}
+	}
 }
 
 func TestFaultBecomesDeadLetter(t *testing.T) {
@@ -590,6 +631,17 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error { got <- j.GetId(); return nil })
 	publishJobs(t, b, testJob("run", "alice", 1))
 	receive(t, got, "the first job")
+	results := make(chan string, 4)
+	background(t, func(ctx context.Context) error {
+		return b.SubscribeResults(ctx, "run", func(r *schemas.Result) error {
+			results <- r.GetJob().GetId()
+			return nil
+		}, nil)
+	})
+	if err := b.PublishResult(testContext(t), testResult(testJob("run", "alice", 1))); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, results, "the first result")
 
 	server.Shutdown()
 	published := make(chan error, 1)
@@ -603,6 +655,12 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	}
 	if id := receive(t, got, "the second job"); id != second.GetId() {
 		t.Errorf("job %s, want %s", id, second.GetId())
+	}
+	if err := b.PublishResult(testContext(t), testResult(second)); err != nil {
+		t.Fatal(err)
+	}
+	if id := receive(t, results, "the second result"); id != second.GetId() {
+		t.Errorf("result of job %s, want %s: streaming did not go on where it was", id, second.GetId())
 	}
 	if b.Stats().Reconnects == 0 {
 		t.Error("no reconnection was counted")
@@ -640,4 +698,20 @@ func TestDirtyPullerHandsMessagesBack(t *testing.T) {
 		t.Fatalf("got %v, %v: an abandoned pull kept the job", got, err)
 	}
 	pull.close()
+}
+
+// A worker that crashed leaves its heartbeat, which ends by itself.
+func TestPartitionsOfACrashedWorkerChangeHands(t *testing.T) {
+	t.Parallel()
+	cfg := quick(startServer(t, ""))
+	cfg.WorkerLifetime = 300 * time.Millisecond
+	b := open(t, cfg)
+	if _, err := b.workers.Put(testContext(t), "ghost", []byte(`{"id":"ghost"}`)); err != nil {
+		t.Fatal(err)
+	}
+	m := newMembers(b, Worker{ID: "one"})
+	background(t, func(ctx context.Context) error { m.run(ctx); return nil })
+	want := owned("one", []string{"one", "ghost"})
+	eventually(t, "the ghost to be seen", func() bool { return m.owned.Load() == want })
+	eventually(t, "the ghost to be forgotten", func() bool { return m.owned.Load() == allPartitions })
 }

@@ -126,11 +126,7 @@ func (b *Bus) ensureConsumer(ctx context.Context, q queue, s *settler) error {
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			c, err = b.js.CreateOrUpdateConsumer(ctx, q.stream, q.config(b))
 		} else if err == nil {
-			want, changed := b.explicit(c.CachedInfo().Config)
-			if q.maxDeliver == 0 {
-				want.MaxDeliver = -1
-			}
-			if changed {
+			if want, changed := b.explicit(c.CachedInfo().Config, q.maxDeliver > 0); changed {
 				c, err = b.js.UpdateConsumer(ctx, q.stream, want)
 			}
 		}

@@ -202,6 +202,9 @@ func (b *Bus) ensureStream(ctx context.Context, name string, spec streamSpec) (j
 			return nil, err
 		}
 		err = spec.create(ctx)
+		if isFull(err) {
+			return nil, fmt.Errorf("%w: %w", ErrNoStorage, err)
+		}
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrBucketExists) {
 			return nil, err
 		}

@@ -39,7 +39,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string,
 		return func() error { return onResult(result) }
 	}, calls)
 	if err != nil {
-		return fmt.Errorf("subscribe to the results of run %s: %w", run, err)
+		return b.ended(ctx, fmt.Errorf("subscribe to the results of run %s: %w", run, err))
 	}
 	defer results()
 	letters, err := b.follow(inner, b.dead, schemas.DeadFilter(), func(data []byte) func() error {
@@ -50,7 +50,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string,
 		return func() error { return onDead(letter) }
 	}, calls)
 	if err != nil {
-		return fmt.Errorf("subscribe to the dead letters of run %s: %w", run, err)
+		return b.ended(ctx, fmt.Errorf("subscribe to the dead letters of run %s: %w", run, err))
 	}
 	defer letters()
 	for {
@@ -60,10 +60,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string,
 				return err
 			}
 		case <-inner.Done():
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return ErrClosed
+			return b.ended(ctx, nil)
 		}
 	}
 }
@@ -88,7 +85,7 @@ func (b *Bus) follow(ctx context.Context, stream jetstream.Stream, filter string
 			case <-ctx.Done():
 			}
 		}
-	}, jetstream.PullMaxMessages(64), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	}, jetstream.PullMaxMessagesWithBytesLimit(64, pullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		if ctx.Err() == nil && !errors.Is(err, jetstream.ErrOrderedConsumerReset) {
 			b.log.Debug("following a stream", "filter", filter, "err", err)
 		}

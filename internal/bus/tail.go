@@ -48,10 +48,7 @@ func (b *Bus) Tail(ctx context.Context, filter string, fn func(subject string, m
 	for {
 		select {
 		case <-inner.Done():
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return ErrClosed
+			return b.ended(ctx, nil)
 		case m := <-messages:
 			root, _, _ := strings.Cut(m.Subject, ".")
 			message, err := decoders[root](m.Data)

@@ -35,6 +35,11 @@ func enter(path string) (version string, err error) {
 	if err != nil {
 		return "", err
 	}
+	// The library starts its telemetry with the environment, before a call could switch it off: it leaves
+	// files in the home folder and looks for a server. The variable keeps it from starting.
+	if err := os.Setenv("ORT_DISABLE_TELEMETRY", "1"); err != nil {
+		return "", fmt.Errorf("switch off the telemetry of %s: %w", path, err)
+	}
 	onnx.SetSharedLibraryPath(path)
 	// Whatever fails comes back as an error with the same words; the runtime's
 	// own lines on stderr would only repeat them.
