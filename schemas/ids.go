@@ -67,10 +67,23 @@ func ItemWorkID(j *Job, item *Item) string {
 	return WorkID(j.GetOperation(), j.GetModel(), j.GetKey(), j.GetGeometry(), j.GetNoiseSigma(), item)
 }
 
-// JobID names a job: a hash of its run and the item ids and work ids of its items.
+// JobID names a job: a hash of its run, the ids of the keys that it names, whether it is scored, and the item
+// ids and work ids of its items. The keys have a part because equal work may belong to different scores: two
+// embed keys can make the same stego image, and two ids can name one key pair.
 func JobID(j *Job) string {
 	h := newIDHash("stegomq.job.v1")
 	h.text(j.GetRun())
+	h.text(j.GetKey().GetId())
+	h.text(j.GetEmbedKey().GetId())
+	h.number(uint64(len(j.GetDecodeKeys())))
+	for _, key := range j.GetDecodeKeys() {
+		h.text(key.GetId())
+	}
+	if j.GetScore() {
+		h.number(1)
+	} else {
+		h.number(0)
+	}
 	for _, item := range j.GetItems() {
 		h.text(item.GetId())
 		h.text(ItemWorkID(j, item))

@@ -232,8 +232,8 @@ type Job struct {
 	NoiseSigma float64 `protobuf:"fixed64,10,opt,name=noise_sigma,json=noiseSigma,proto3" json:"noise_sigma,omitempty"`
 	// Whether evaluators score the result.
 	Score bool `protobuf:"varint,11,opt,name=score,proto3" json:"score,omitempty"`
-	// Counts the invocations of the run; part of the Nats-Msg-Id, so that a resumed run is not
-	// taken for a duplicate of itself.
+	// Tells the invocations of a run apart (Unix time in milliseconds); part of the Nats-Msg-Id, so that
+	// a resumed run is not taken for a duplicate of itself.
 	Attempt       int64 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

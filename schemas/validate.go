@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // ErrInvalid is the class of every broken rule.
@@ -194,6 +195,7 @@ func (x *RunSpec) Validate() error {
 		r.imageRef(field+".cover", p.GetCover(), &inline)
 		r.imageRef(field+".secret", p.GetSecret(), &inline)
 	}
+	r.check(inline == 0, "a run refers to its images by uri: they are scored, and a result holds no inline bytes")
 	return r.err()
 }
 
@@ -227,13 +229,31 @@ func decode[M message](data []byte, m M) (M, error) {
 	if err := proto.Unmarshal(data, m); err != nil {
 		return none, fmt.Errorf("decode %s: %w: %w", name, ErrInvalid, err)
 	}
-	if unknown := m.ProtoReflect().GetUnknown(); len(unknown) > 0 {
-		return none, fmt.Errorf("decode %s: %w: %d bytes of unknown fields (was it sent by a newer version?)", name, ErrInvalid, len(unknown))
+	if n := unknownBytes(m.ProtoReflect()); n > 0 {
+		return none, fmt.Errorf("decode %s: %w: %d bytes of unknown fields (was it sent by a newer version?)", name, ErrInvalid, n)
 	}
 	if err := m.Validate(); err != nil {
 		return none, fmt.Errorf("decode %s: %w", name, err)
 	}
 	return m, nil
+}
+
+// unknownBytes counts the bytes of unknown fields in a message and in the messages inside it.
+func unknownBytes(m protoreflect.Message) int {
+	n := len(m.GetUnknown())
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil: // a number, a text or bytes
+		case f.IsList():
+			for i := range v.List().Len() {
+				n += unknownBytes(v.List().Get(i).Message())
+			}
+		default: // there are no maps in these messages
+			n += unknownBytes(v.Message())
+		}
+		return true
+	})
+	return n
 }
 
 // DecodeJob reads a valid job.

@@ -1,0 +1,209 @@
+package schemas
+
+import (
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+)
+
+func expectScores(t *testing.T, got []*Score, want ...*Score) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d scores, want %d: %v", len(got), len(want), got)
+	}
+	for i := range want {
+		sameMessage(t, "score", got[i], want[i])
+	}
+}
+
+func TestJobsOfAnEvaluationAreValid(t *testing.T) {
+	t.Parallel()
+	for name, j := range map[string]*Job{"embed": testEmbed(), "recover": testRecover(), "purify": testPurify()} {
+		if err := j.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !j.GetScore() || j.GetRun() != "run-1" || j.GetAttempt() != 3 || j.GetModel() != sha("model") || !proto.Equal(j.GetGeometry(), testSpec().GetGeometry()) {
+			t.Errorf("%s: %v", name, j)
+		}
+	}
+	var decode []string
+	for _, k := range testEmbed().GetDecodeKeys() {
+		decode = append(decode, k.GetId())
+	}
+	if want := []string{"alice", "bob", "random-1-0"}; !slices.Equal(decode, want) {
+		t.Errorf("decode keys %v, want %v", decode, want)
+	}
+	if j := testPurify(); j.GetNoiseSigma() != 20 || j.GetItems()[1].GetImage().GetDigest() != sha("cover 2") {
+		t.Errorf("purify takes the covers with the run's noise: %v", j)
+	}
+	// The specification is not the job's: a job that grows must leave the next one alone.
+	s := testSpec()
+	EmbedJob(s, 1, s.GetKeys()[0], s.GetPairs()).DecodeKeys[0] = testKey("eve")
+	if s.GetKeys()[0].GetId() != "alice" {
+		t.Error("a change of a job's decode keys changed the run")
+	}
+}
+
+func TestRecoverJob(t *testing.T) {
+	t.Parallel()
+	embed := testEmbed()
+	both := map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")}
+	t.Run("of all items", func(t *testing.T) {
+		t.Parallel()
+		j := RecoverJob(embed, testKey("random-1-0"), both)
+		if err := j.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if j.GetKey().GetId() != "random-1-0" || j.GetEmbedKey().GetId() != "alice" || len(j.GetItems()) != 2 {
+			t.Errorf("%v", j)
+		}
+		for i, item := range j.GetItems() {
+			from := embed.GetItems()[i]
+			sameMessage(t, "item", item, &Item{
+				Id: from.GetId(), Cover: from.GetCover(), Secret: from.GetSecret(), Stego: BlobRef(both[from.GetId()], ""),
+			})
+		}
+	})
+	t.Run("without the items that failed", func(t *testing.T) {
+		t.Parallel()
+		j := RecoverJob(embed, testKey("bob"), map[string]string{"item-2": sha("stego 2"), "stranger": sha("x")})
+		if len(j.GetItems()) != 1 || j.GetItems()[0].GetId() != "item-2" || j.Validate() != nil {
+			t.Errorf("%v: %v", j, j.Validate())
+		}
+	})
+	t.Run("of nothing", func(t *testing.T) {
+		t.Parallel()
+		if j := RecoverJob(embed, testKey("bob"), nil); j != nil {
+			t.Errorf("%v, want none", j)
+		}
+	})
+	t.Run("not scored", func(t *testing.T) {
+		t.Parallel()
+		plain := proto.CloneOf(embed)
+		plain.Score = false
+		j := RecoverJob(plain, testKey("bob"), both)
+		if item := j.GetItems()[0]; j.GetScore() || item.GetCover() != nil || item.GetSecret() != nil || j.Validate() != nil {
+			t.Errorf("%v: %v", j, j.Validate())
+		}
+	})
+	t.Run("one for each embed key", func(t *testing.T) {
+		t.Parallel()
+		// The stego images are the same: each job must be stored all the same.
+		other := proto.CloneOf(embed)
+		other.Key = testKey("bob")
+		a, b := RecoverJob(embed, testKey("bob"), both), RecoverJob(other, testKey("bob"), both)
+		if MsgID(a) == MsgID(b) {
+			t.Error("the queue would take one for a duplicate of the other")
+		}
+	})
+}
+
+func TestComparisons(t *testing.T) {
+	t.Parallel()
+	cover, secret, stego, out, noisy := sha("cover 1"), sha("secret 1"), sha("stego 1"), sha("out"), sha("noisy")
+	decode := func(key string) *Job {
+		return RecoverJob(testEmbed(), testKey(key), map[string]string{"item-1": stego})
+	}
+	silent := testPurify()
+	silent.NoiseSigma = 0
+	row := func(role Role, reference, test, embed, decode string) *Score {
+		return &Score{Item: "item-1", Role: role, Reference: reference, Test: test, EmbedKey: embed, DecodeKey: decode}
+	}
+	for name, c := range map[string]struct {
+		job  *Job
+		out  *Output
+		want []*Score
+	}{
+		"embed": {testEmbed(), &Output{Image: out}, []*Score{
+			row(Role_ROLE_IMPERCEPTIBILITY, cover, out, "alice", ""),
+			row(Role_ROLE_BASELINE, secret, cover, "", ""),
+		}},
+		"embed without an output": {testEmbed(), nil, []*Score{
+			row(Role_ROLE_IMPERCEPTIBILITY, cover, "", "alice", ""),
+			row(Role_ROLE_BASELINE, secret, cover, "", ""),
+		}},
+		"matched key": {decode("alice"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_RECOVERABILITY, secret, out, "alice", "alice"),
+		}},
+		"mismatched key": {decode("bob"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "bob"),
+			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "bob"),
+		}},
+		"random key": {decode("random-1-0"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_RANDOM, secret, out, "alice", "random-1-0"),
+			row(Role_ROLE_LEAKAGE_RANDOM_COVER, cover, out, "alice", "random-1-0"),
+		}},
+		"purify with noise": {testPurify(), &Output{Image: out, Noisy: noisy}, []*Score{
+			row(Role_ROLE_PURIFICATION, cover, out, "", ""),
+			row(Role_ROLE_NOISE, cover, noisy, "", ""),
+		}},
+		"purify without noise": {silent, &Output{Image: out}, []*Score{row(Role_ROLE_PURIFICATION, cover, out, "", "")}},
+		"unknown operation":    {&Job{Items: []*Item{{Id: "item-1"}}}, &Output{Image: out}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			expectScores(t, Comparisons(c.job, c.job.GetItems()[0], c.out), c.want...)
+		})
+	}
+}
+
+func TestLost(t *testing.T) {
+	t.Parallel()
+	why := &Failure{Reason: "unknown_key", Detail: "no key"}
+	keys := func(scores []*Score) []string {
+		var all []string
+		for _, s := range scores {
+			if !proto.Equal(s.GetFailure(), why) || s.GetMetrics() != nil {
+				t.Errorf("%v does not say why it is lost", s)
+			}
+			if err := s.Validate(); err != nil {
+				t.Errorf("%v: %v", s, err)
+			}
+			all = append(all, ScoreKey(s))
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		job  *Job
+		want []string
+	}{
+		"embed, and what would have followed": {testEmbed(), []string{
+			"item-2|imperceptibility|alice|", "item-2|baseline_cover_secret||",
+			"item-2|recoverability|alice|alice",
+			"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob",
+			"item-2|leakage_random|alice|random-1-0", "item-2|leakage_random_cover|alice|random-1-0",
+		}},
+		"recover": {testRecover(), []string{"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob"}},
+		"purify":  {testPurify(), []string{"item-2|purification||", "item-2|noise||"}},
+	} {
+		before := proto.CloneOf(c.job)
+		if got := keys(Lost(c.job, c.job.GetItems()[1], why)); !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n got %q\nwant %q", name, got, c.want)
+		}
+		sameMessage(t, name+": the job", c.job, before)
+	}
+}
+
+// TestLostIsWhatWouldHaveCome follows an embed job to its end and compares with what Lost says of it.
+func TestLostIsWhatWouldHaveCome(t *testing.T) {
+	t.Parallel()
+	j := testEmbed()
+	item := j.GetItems()[0]
+	var made, lost []string
+	for _, s := range Comparisons(j, item, &Output{Image: sha("stego 1")}) {
+		made = append(made, ScoreKey(s))
+	}
+	for _, key := range j.GetDecodeKeys() {
+		next := RecoverJob(j, key, map[string]string{item.GetId(): sha("stego 1")})
+		for _, s := range Comparisons(next, next.GetItems()[0], &Output{Image: sha("out")}) {
+			made = append(made, ScoreKey(s))
+		}
+	}
+	for _, s := range Lost(j, item, &Failure{Reason: "x"}) {
+		lost = append(lost, ScoreKey(s))
+	}
+	if !slices.Equal(made, lost) {
+		t.Errorf("made %q\nlost %q", made, lost)
+	}
+}

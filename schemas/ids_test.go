@@ -1,0 +1,210 @@
+package schemas
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// TestIDsArePinned holds ids to values that another implementation computed from the description of the
+// hashes. Memos, scores and messages are found by them: a change makes all earlier work unknown.
+func TestIDsArePinned(t *testing.T) {
+	t.Parallel()
+	embed, rec, purify := testEmbed(), testRecover(), testPurify()
+	for _, c := range []struct{ what, got, want string }{
+		{"work of embed", ItemWorkID(embed, embed.GetItems()[0]), "e5dfb9c13cf33ad7b2585c5925a35f2e"},
+		{"work of recover", ItemWorkID(rec, rec.GetItems()[0]), "d7c54f24bf8fa73b3c4f2cd7e1b7996e"},
+		{"work of purify", ItemWorkID(purify, purify.GetItems()[0]), "c4ad2eaab0f4534a1c6f92a12913f4fb"},
+		{"embed job", JobID(embed), "260342a6bb2d585e4100637af030ccff"},
+		{"recover job", JobID(rec), "212b5955c4b8131d7905cf5730b636f4"},
+		{"purify job", JobID(purify), "780f9b0be7b80e8666aeadfb3a82173b"},
+		{"metrics", MetricsID("1", sha("secret 1"), sha("recovered 1"), testSpec().GetGeometry()), "642f62b4b7010061a4d332d4ec205a13"},
+		{"run", RunID(testSpec()), "run-60ba56c594f74f4b"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s is %s, want %s", c.what, c.got, c.want)
+		}
+	}
+	if id := RunID(testSpec()); !ValidRunID(id) {
+		t.Errorf("%q cannot name a run", id)
+	}
+}
+
+// dependence is one change to a message, and whether an id must follow it.
+type dependence[M any] struct {
+	field  string
+	change func(M)
+	counts bool
+}
+
+func checkDependence[M proto.Message](t *testing.T, base func() M, id func(M) string, list []dependence[M]) {
+	t.Helper()
+	seen := map[string]string{id(base()): "nothing"}
+	for _, d := range list {
+		m := base()
+		d.change(m)
+		got := id(m)
+		if same := got == id(base()); same == d.counts {
+			t.Errorf("%s changed: the id is the same: %v", d.field, same)
+		}
+		if other, twice := seen[got]; d.counts && twice {
+			t.Errorf("a change of %s gives the same id as one of %s", d.field, other)
+		}
+		seen[got] = d.field
+	}
+}
+
+func TestWhatWorkIDsDependOn(t *testing.T) {
+	t.Parallel()
+	first := func(j *Job) string { return ItemWorkID(j, j.GetItems()[0]) }
+	t.Run("embed", func(t *testing.T) {
+		t.Parallel()
+		checkDependence(t, testEmbed, first, []dependence[*Job]{
+			{"operation", func(j *Job) { j.Operation = Operation_OPERATION_PURIFY }, true},
+			{"model", func(j *Job) { j.Model = sha("other") }, true},
+			{"fingerprint", func(j *Job) { j.Key = &KeyRef{Id: "alice", Fingerprint: sha("x")[:32]} }, true},
+			{"width", func(j *Job) { j.Geometry.Width = 127 }, true},
+			{"height", func(j *Job) { j.Geometry.Height = 127 }, true},
+			{"resize", func(j *Job) { j.Geometry.Resize = ResizePolicy_RESIZE_POLICY_CROP }, true},
+			{"noise", func(j *Job) { j.NoiseSigma = 1 }, true},
+			{"cover", func(j *Job) { j.Items[0].Cover.Digest = sha("x") }, true},
+			{"secret", func(j *Job) { j.Items[0].Secret.Digest = sha("x") }, true},
+			{"cover and secret", func(j *Job) { i := j.Items[0]; i.Cover, i.Secret = i.Secret, i.Cover }, true},
+
+			{"key id", func(j *Job) { j.Key = &KeyRef{Id: "other", Fingerprint: j.GetKey().GetFingerprint()} }, false},
+			{"run", func(j *Job) { j.Run = "other" }, false},
+			{"attempt", func(j *Job) { j.Attempt = 9 }, false},
+			{"score", func(j *Job) { j.Score = false }, false},
+			{"decode keys", func(j *Job) { j.DecodeKeys = nil }, false},
+			{"item id", func(j *Job) { j.Items[0].Id = "other" }, false},
+			{"name", func(j *Job) { j.Items[0].Cover.Name = "other" }, false},
+			{"where the bytes are", func(j *Job) { j.Items[0].Cover.Uri = "file:///a.png" }, false},
+			{"other images", func(j *Job) { j.Items[0].Stego, j.Items[0].Image = BlobRef(sha("x"), ""), BlobRef(sha("y"), "") }, false},
+			{"other items", func(j *Job) { j.Items = j.Items[:1] }, false},
+		})
+	})
+	t.Run("recover", func(t *testing.T) {
+		t.Parallel()
+		checkDependence(t, testRecover, first, []dependence[*Job]{
+			{"stego", func(j *Job) { j.Items[0].Stego.Digest = sha("x") }, true},
+			{"fingerprint", func(j *Job) { j.Key.Fingerprint = sha("x")[:32] }, true},
+			{"references of the score", func(j *Job) { j.Items[0].Cover, j.Items[0].Secret = nil, nil }, false},
+			{"embed key", func(j *Job) { j.EmbedKey = testKey("other") }, false},
+		})
+	})
+	t.Run("purify", func(t *testing.T) {
+		t.Parallel()
+		checkDependence(t, testPurify, first, []dependence[*Job]{
+			{"image", func(j *Job) { j.Items[0].Image.Digest = sha("x") }, true},
+			{"noise", func(j *Job) { j.NoiseSigma = 21 }, true},
+			{"no noise", func(j *Job) { j.NoiseSigma = 0 }, true},
+		})
+	})
+}
+
+func TestWhatJobIDsDependOn(t *testing.T) {
+	t.Parallel()
+	checkDependence(t, testEmbed, JobID, []dependence[*Job]{
+		{"run", func(j *Job) { j.Run = "other" }, true},
+		{"item id", func(j *Job) { j.Items[0].Id = "other" }, true},
+		{"item left out", func(j *Job) { j.Items = j.Items[:1] }, true},
+		{"order of items", func(j *Job) { j.Items[0], j.Items[1] = j.Items[1], j.Items[0] }, true},
+		{"model", func(j *Job) { j.Model = sha("other") }, true},
+		{"key id", func(j *Job) { j.Key = &KeyRef{Id: "alias", Fingerprint: j.GetKey().GetFingerprint()} }, true},
+		{"fingerprint", func(j *Job) { j.Key = &KeyRef{Id: "alice", Fingerprint: sha("x")[:32]} }, true},
+		{"decode key left out", func(j *Job) { j.DecodeKeys = j.DecodeKeys[:1] }, true},
+		{"score", func(j *Job) { j.Score = false }, true},
+
+		{"id", func(j *Job) { j.Id = "other" }, false},
+		{"attempt", func(j *Job) { j.Attempt = 9 }, false},
+		{"name", func(j *Job) { j.Items[0].Cover.Name = "other" }, false},
+	})
+	// Two keys that make the same stego image: what one of them recovers is a score of its own.
+	checkDependence(t, testRecover, JobID, []dependence[*Job]{
+		{"embed key", func(j *Job) { j.EmbedKey = testKey("other") }, true},
+		{"no embed key", func(j *Job) { j.EmbedKey = nil }, true},
+		{"stego", func(j *Job) { j.Items[0].Stego.Digest = sha("x") }, true},
+	})
+}
+
+func TestWhatMetricsIDsDependOn(t *testing.T) {
+	t.Parallel()
+	type args struct {
+		version, reference, test string
+		g                        *Geometry
+	}
+	base := args{"1", sha("a"), sha("b"), &Geometry{Width: 8, Height: 9, Resize: 1}}
+	id := func(a args) string { return MetricsID(a.version, a.reference, a.test, a.g) }
+	if id(base) != id(base) {
+		t.Error("the id is not the same twice")
+	}
+	seen := map[string]int{id(base): -1}
+	for i, a := range []args{
+		{"2", base.reference, base.test, base.g},
+		{"1", base.test, base.reference, base.g},
+		{"1", base.reference, base.reference, base.g},
+		{"1", base.test, base.test, base.g},
+		{"1", base.reference, base.test, &Geometry{Width: 9, Height: 8, Resize: 1}},
+		{"1", base.reference, base.test, &Geometry{Width: 8, Height: 9, Resize: 2}},
+		{"1", base.reference, base.test, nil},
+		{"1" + base.reference[:1], base.reference[1:], base.test, base.g}, // fields do not run together
+	} {
+		if other, twice := seen[id(a)]; twice {
+			t.Errorf("case %d has the id of case %d", i, other)
+		}
+		seen[id(a)] = i
+	}
+}
+
+func TestWhatRunIDsDependOn(t *testing.T) {
+	t.Parallel()
+	checkDependence(t, testSpec, RunID, []dependence[*RunSpec]{
+		{"model", func(s *RunSpec) { s.Model = sha("x") }, true},
+		{"model name", func(s *RunSpec) { s.ModelName = "other" }, true},
+		{"keys", func(s *RunSpec) { s.Keys = s.Keys[:1] }, true},
+		{"order of keys", func(s *RunSpec) { s.Keys[0], s.Keys[1] = s.Keys[1], s.Keys[0] }, true},
+		{"key that is random", func(s *RunSpec) { s.Keys, s.RandomKeys = append(s.Keys, s.RandomKeys...), nil }, true},
+		{"fingerprint", func(s *RunSpec) { s.RandomKeys[0].Fingerprint = sha("x")[:32] }, true},
+		{"geometry", func(s *RunSpec) { s.Geometry.Height = 128 }, true},
+		{"noise", func(s *RunSpec) { s.NoiseSigma = 10 }, true},
+		{"pairs", func(s *RunSpec) { s.Pairs = s.Pairs[:1] }, true},
+		{"cover", func(s *RunSpec) { s.Pairs[0].Cover.Digest = sha("x") }, true},
+		{"name of a secret", func(s *RunSpec) { s.Pairs[0].Secret.Name = "x" }, true},
+		{"item", func(s *RunSpec) { s.Pairs[0].Item = "x" }, true},
+		{"dataset", func(s *RunSpec) { s.Dataset = "x" }, true},
+		{"covers", func(s *RunSpec) { s.Covers = "x" }, true},
+		{"images", func(s *RunSpec) { s.Images = 6 }, true},
+		{"bad image", func(s *RunSpec) { s.Bad = nil }, true},
+		{"reason", func(s *RunSpec) { s.Bad[0].Reason = "x" }, true},
+		{"metrics version", func(s *RunSpec) { s.MetricsVersion = "2" }, true},
+		{"id", func(s *RunSpec) { s.Id = "other" }, false},
+	})
+}
+
+func TestForms(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		is        func(string) bool
+		good, bad []string
+	}{
+		"digest": {ValidDigest, []string{sha("x")}, []string{"", "abc", strings.ToUpper(sha("x")), sha("x") + "0", sha("x") + "\n"}},
+		"run id": {ValidRunID, []string{"a", "0", "A-b_c", repeat(63)}, []string{"", "-a", "_a", "a.b", "a b", "a*", "a>", repeat(64), "é", "a\n"}},
+		"key id": {ValidKeyID, []string{"a", "0", "a-b_c", "random-1-2", repeat(63)}, []string{"", "-a", "A", "a.b", "a>", repeat(64), "a\n"}},
+		"random key id": {
+			IsRandomKeyID, []string{"random-0-0", "random-18446744073709551615-1"},
+			[]string{"", "random", "random-1", "random-a-b", "random-1-2-3", "xrandom-1-2", "random--1-2", "random-1-2\n"},
+		},
+	} {
+		for _, s := range c.good {
+			if !c.is(s) {
+				t.Errorf("%q is no %s", s, name)
+			}
+		}
+		for _, s := range c.bad {
+			if c.is(s) {
+				t.Errorf("%q is a %s", s, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package schemas
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+)
+
+func sha(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func testKey(id string) *KeyRef { return &KeyRef{Id: id, Fingerprint: sha(id)[:32]} }
+
+// testPairs are n pairs of images that no file has.
+func testPairs(n int) []*Pair {
+	var pairs []*Pair
+	for i := 1; i <= n; i++ {
+		ref := func(what string) *ImageRef {
+			return BlobRef(sha(fmt.Sprintf("%s %d", what, i)), fmt.Sprintf("%s-%d.png", what, i))
+		}
+		pairs = append(pairs, &Pair{Item: fmt.Sprintf("item-%d", i), Cover: ref("cover"), Secret: ref("secret")})
+	}
+	return pairs
+}
+
+func testSpec() *RunSpec {
+	return &RunSpec{
+		Id: "run-1", Model: sha("model"), ModelName: "tiny", ModelTrained: true,
+		Keys: []*KeyRef{testKey("alice"), testKey("bob")}, RandomKeys: []*KeyRef{testKey("random-1-0")},
+		Geometry:   &Geometry{Width: 128, Height: 96, Resize: ResizePolicy_RESIZE_POLICY_SQUASH},
+		NoiseSigma: 20, Pairs: testPairs(2), Dataset: "photos", Covers: "covers", Images: 5,
+		Bad: []*BadImage{{Name: "broken.png", Reason: "truncated image"}}, MetricsVersion: "1",
+	}
+}
+
+// The jobs of an evaluation: an embed job, a recover job that follows from it, a purify job.
+func testEmbed() *Job { s := testSpec(); return EmbedJob(s, 3, s.GetKeys()[0], s.GetPairs()) }
+func testRecover() *Job {
+	return RecoverJob(testEmbed(), testKey("bob"), map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")})
+}
+func testPurify() *Job { s := testSpec(); return PurifyJob(s, 3, s.GetPairs()) }
+
+// testInline is a streaming job: its images are inside it, and nobody scores it.
+func testInline() *Job {
+	j := &Job{
+		Run: "stream-1", Operation: Operation_OPERATION_EMBED, Model: sha("model"), Key: testKey("alice"),
+		Geometry: &Geometry{Resize: ResizePolicy_RESIZE_POLICY_CROP},
+		Items: []*Item{{
+			Id:     "1",
+			Cover:  &ImageRef{Digest: sha("a cover"), Inline: []byte("a cover"), Name: "c.png"},
+			Secret: &ImageRef{Digest: sha("a secret"), Inline: []byte("a secret"), Name: "s.png"},
+		}},
+	}
+	j.Id = JobID(j)
+	return j
+}
+
+func testResult() *Result {
+	return &Result{Job: testPurify(), Worker: "host-1", Outcomes: []*Outcome{
+		{Item: "item-1", Output: &Output{Image: sha("purified 1"), Noisy: sha("noisy 1")}, Cached: true},
+		{Item: "item-2", Failure: &Failure{Reason: "bad_image", Detail: "image cover-2.png: truncated image"}},
+	}}
+}
+
+func testLetter() *DeadLetter {
+	return &DeadLetter{
+		Reason: "unknown_key", Detail: "no such key", Stream: StreamJobs, Subject: "job.embed.39.alice",
+		Deliveries: 1, DiedAt: 1763856000000, Message: []byte{1, 2, 3},
+	}
+}
+
+func testScore() *Score {
+	return &Score{
+		Item: "item-1", Role: Role_ROLE_LEAKAGE_MISMATCHED, EmbedKey: "alice", DecodeKey: "bob",
+		Reference: sha("secret 1"), Test: sha("recovered 1"),
+		Metrics: &Metrics{Psnr: 9.25, Ssim: -0.125, Mae: 0.5, Rmse: 0.625},
+	}
+}
+
+func testFailedScore() *Score {
+	s := testScore()
+	s.Metrics, s.Failure = nil, &Failure{Reason: "missing_blob", Detail: "gone"}
+	return s
+}
+
+// kind is a type of message with its decoder.
+type kind struct {
+	name   string
+	sample func() message
+	random *rapid.Generator[message]
+	decode func([]byte) (message, error)
+}
+
+func decoder[M message](f func([]byte) (M, error)) func([]byte) (message, error) {
+	return func(data []byte) (message, error) {
+		m, err := f(data)
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
+	}
+}
+
+func kinds() []kind {
+	return []kind{
+		{"job-embed", func() message { return testEmbed() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-recover", func() message { return testRecover() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-purify", func() message { return testPurify() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-inline", func() message { return testInline() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"result", func() message { return testResult() }, anyMessage(anyResult), decoder(DecodeResult)},
+		{"dead-letter", func() message { return testLetter() }, anyMessage(anyLetter), decoder(DecodeDeadLetter)},
+		{"run-spec", func() message { return testSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
+		{"score", func() message { return testScore() }, anyMessage(anyScore), decoder(DecodeScore)},
+		{"score-failed", func() message { return testFailedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
+	}
+}
+
+func anyMessage[M message](draw func(*rapid.T) M) *rapid.Generator[message] {
+	return rapid.Custom(func(t *rapid.T) message { return draw(t) })
+}
+
+func anyHex(t *rapid.T, label string, bytes int) string {
+	return hex.EncodeToString(rapid.SliceOfN(rapid.Byte(), bytes, bytes).Draw(t, label))
+}
+
+func anyKey(t *rapid.T, label string, random bool) *KeyRef {
+	form := rapid.StringMatching(`[a-q][a-z0-9_-]{0,62}`)
+	if random {
+		form = rapid.StringMatching(`random-[0-9]{1,20}-[0-9]{1,20}`)
+	}
+	return &KeyRef{Id: form.Draw(t, label), Fingerprint: anyHex(t, label+" fingerprint", 16)}
+}
+
+// anyRef is a reference to a blob or a file, or with room for inline bytes perhaps an image in itself.
+func anyRef(t *rapid.T, label string, room int) *ImageRef {
+	ref := &ImageRef{Digest: anyHex(t, label, 32), Name: rapid.StringN(0, 20, -1).Draw(t, label+" name")}
+	forms := []string{"blob", "file"}
+	if room > 0 {
+		forms = append(forms, "inline")
+	}
+	switch rapid.SampledFrom(forms).Draw(t, label+" form") {
+	case "blob":
+		ref.Uri = BlobURI(ref.GetDigest())
+	case "file":
+		ref.Uri = "file:///" + rapid.StringMatching(`[a-z0-9]{1,8}(/[a-z0-9]{1,8}){0,3}`).Draw(t, label+" path")
+	default:
+		ref.Inline = rapid.SliceOfN(rapid.Byte(), 1, room).Draw(t, label+" bytes")
+	}
+	return ref
+}
+
+func anyGeometry(t *rapid.T, native bool) *Geometry {
+	g := &Geometry{Resize: rapid.SampledFrom([]ResizePolicy{ResizePolicy_RESIZE_POLICY_SQUASH, ResizePolicy_RESIZE_POLICY_CROP}).Draw(t, "resize")}
+	if !native || rapid.Bool().Draw(t, "sized") {
+		g.Width, g.Height = rapid.Uint32Range(1, MaxSide).Draw(t, "width"), rapid.Uint32Range(1, MaxSide).Draw(t, "height")
+	}
+	return g
+}
+
+// anyJob draws a valid job.
+func anyJob(t *rapid.T) *Job {
+	j := &Job{
+		Run:       rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9_-]{0,62}`).Draw(t, "run"),
+		Operation: Operation(rapid.Int32Range(1, 3).Draw(t, "operation")),
+		Model:     anyHex(t, "model", 32), Geometry: anyGeometry(t, true),
+		Score:   rapid.Bool().Draw(t, "score"),
+		Attempt: rapid.Int64Min(0).Draw(t, "attempt"),
+	}
+	switch j.GetOperation() {
+	case Operation_OPERATION_EMBED:
+		j.Key = anyKey(t, "key", false)
+		for range rapid.IntRange(0, 3).Draw(t, "decode keys") {
+			j.DecodeKeys = append(j.DecodeKeys, anyKey(t, "decode key", rapid.Bool().Draw(t, "unregistered")))
+		}
+	case Operation_OPERATION_RECOVER:
+		j.Key = anyKey(t, "key", rapid.Bool().Draw(t, "unregistered"))
+		if rapid.Bool().Draw(t, "embed key is known") {
+			j.EmbedKey = anyKey(t, "embed key", false)
+		}
+	case Operation_OPERATION_PURIFY:
+		j.NoiseSigma = rapid.Float64Range(0, 255).Draw(t, "sigma")
+	}
+	room := 100
+	if j.GetScore() {
+		room = 0
+	}
+	for _, id := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 1, 5, rapid.ID).Draw(t, "items") {
+		item := &Item{Id: id}
+		switch j.GetOperation() {
+		case Operation_OPERATION_EMBED:
+			item.Cover, item.Secret = anyRef(t, "cover", room), anyRef(t, "secret", room)
+		case Operation_OPERATION_RECOVER:
+			item.Stego = anyRef(t, "stego", room)
+			if j.GetScore() {
+				item.Cover, item.Secret = anyRef(t, "cover", room), anyRef(t, "secret", room)
+			}
+		case Operation_OPERATION_PURIFY:
+			item.Image = anyRef(t, "image", room)
+		}
+		j.Items = append(j.Items, item)
+	}
+	j.Id = JobID(j)
+	return j
+}
+
+func anyResult(t *rapid.T) *Result {
+	r := &Result{Job: anyJob(t), Worker: rapid.String().Draw(t, "worker")}
+	for _, item := range r.GetJob().GetItems() {
+		o := &Outcome{Item: item.GetId(), Cached: rapid.Bool().Draw(t, "cached")}
+		if rapid.Bool().Draw(t, "failed") {
+			o.Failure = &Failure{Reason: rapid.StringN(1, 10, -1).Draw(t, "reason"), Detail: rapid.String().Draw(t, "detail")}
+		} else {
+			o.Output = &Output{Image: anyHex(t, "image", 32)}
+			if rapid.Bool().Draw(t, "noisy") {
+				o.Output.Noisy = anyHex(t, "noisy", 32)
+			}
+		}
+		r.Outcomes = append(r.Outcomes, o)
+	}
+	return r
+}
+
+func anyLetter(t *rapid.T) *DeadLetter {
+	return &DeadLetter{
+		Reason: rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9_-]{0,62}`).Draw(t, "reason"), Detail: rapid.String().Draw(t, "detail"),
+		Stream: rapid.String().Draw(t, "stream"), Subject: rapid.StringN(1, 50, -1).Draw(t, "subject"),
+		Deliveries: rapid.Uint64().Draw(t, "deliveries"), DiedAt: rapid.Int64Min(1).Draw(t, "died at"),
+		Message: rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "message"),
+	}
+}
+
+func anySpec(t *rapid.T) *RunSpec {
+	s := &RunSpec{
+		Id:    rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9_-]{0,62}`).Draw(t, "id"),
+		Model: anyHex(t, "model", 32), ModelName: rapid.String().Draw(t, "name"), ModelTrained: rapid.Bool().Draw(t, "trained"),
+		Geometry: anyGeometry(t, false), NoiseSigma: rapid.Float64Range(0, 255).Draw(t, "sigma"),
+		Dataset: rapid.String().Draw(t, "dataset"), Images: rapid.Uint32().Draw(t, "images"), MetricsVersion: "1",
+	}
+	for i := range rapid.IntRange(1, 4).Draw(t, "keys") {
+		s.Keys = append(s.Keys, testKey(fmt.Sprintf("key-%d", i)))
+	}
+	for i := range rapid.IntRange(0, 3).Draw(t, "random keys") {
+		s.RandomKeys = append(s.RandomKeys, testKey(fmt.Sprintf("random-1-%d", i)))
+	}
+	for _, item := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 0, 4, rapid.ID).Draw(t, "items") {
+		s.Pairs = append(s.Pairs, &Pair{Item: item, Cover: anyRef(t, "cover", 0), Secret: anyRef(t, "secret", 0)})
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "bad") {
+		s.Bad = append(s.Bad, &BadImage{Name: rapid.String().Draw(t, "bad name"), Reason: rapid.String().Draw(t, "bad reason")})
+	}
+	return s
+}
+
+func anyScore(t *rapid.T) *Score {
+	s := &Score{
+		Item: rapid.StringN(1, 40, MaxItemID).Draw(t, "item"), Role: Role(rapid.Int32Range(1, 9).Draw(t, "role")),
+		EmbedKey: rapid.String().Draw(t, "embed key"), DecodeKey: rapid.String().Draw(t, "decode key"),
+		Reference: anyHex(t, "reference", 32), Test: anyHex(t, "test", 32),
+	}
+	if rapid.Bool().Draw(t, "failed") {
+		s.Failure = &Failure{Reason: "bad_image", Detail: rapid.String().Draw(t, "detail")}
+		return s
+	}
+	number := rapid.Float64Range(-1e300, 1e300)
+	s.Metrics = &Metrics{
+		Psnr: number.Draw(t, "psnr"), Ssim: number.Draw(t, "ssim"), Mae: number.Draw(t, "mae"), Rmse: number.Draw(t, "rmse"),
+	}
+	return s
+}
+
+// sameMessage says whether two messages are equal.
+func sameMessage(t testing.TB, what string, got, want proto.Message) {
+	t.Helper()
+	if !proto.Equal(got, want) {
+		t.Errorf("%s:\n got %v\nwant %v", what, got, want)
+	}
+}
