@@ -101,7 +101,9 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if flags.saveImages {
+	// A server that is not there shows before the run is written down. The embedded one is only started
+	// when it is needed.
+	if flags.saveImages || a.natsURL != "" {
 		if err := s.openBus(ctx, ""); err != nil {
 			return err
 		}
@@ -167,6 +169,9 @@ func (a *app) runKeys(flags runFlags) (*model.Model, []keyring.Pair, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := a.checkRun(flags, m); err != nil {
+		return nil, nil, err
+	}
 	n, err := strconv.Atoi(flags.keys)
 	if err != nil {
 		ring, err := keyring.Open(flags.keys, a.protection())
@@ -206,16 +211,38 @@ func (a *app) runKeys(flags runFlags) (*model.Model, []keyring.Pair, error) {
 	return m, pairs, nil
 }
 
+// checkRun finds what is wrong with the flags of a run and with its folders, as far as names tell.
+func (a *app) checkRun(flags runFlags, m *model.Model) error {
+	if _, err := geometryOf(flags.size, flags.resize); err != nil {
+		return err
+	}
+	if least := max(m.Manifest.MinSide, a.minSide); flags.size < least {
+		return fmt.Errorf("--size %d: the model %s needs at least %d", flags.size, m.Name, least)
+	}
+	if flags.randomKeys < 0 || flags.batch < 1 || flags.batch > schemas.MaxItems || flags.limit < 0 {
+		return fmt.Errorf("--random-keys and --limit must not be negative, --batch must lie in 1..%d", schemas.MaxItems)
+	}
+	if !(flags.noise >= 0 && flags.noise <= 255) { // nor NaN
+		return fmt.Errorf("--noise %v: choose 0 to 255", flags.noise)
+	}
+	if flags.run != "" && !schemas.ValidRunID(flags.run) {
+		return fmt.Errorf("--run %q: a name has 1 to 63 letters, digits, '_' and '-', and begins with a letter or a digit", flags.run)
+	}
+	return producer.DatasetOptions{Data: flags.data, Covers: flags.covers}.Check()
+}
+
 // prepareRun reads the data set, begins the run and plans what it still needs.
 func (a *app) prepareRun(ctx context.Context, s *services, m *model.Model, keys []keyring.Pair, flags runFlags) (*evaluation, error) {
 	spec, dataset, err := a.runSpec(ctx, s.cache, m, keys, flags)
 	if err != nil {
 		return nil, err
 	}
-	attempt, err := s.cache.StartRun(ctx, spec)
-	if err != nil {
+	if _, err := s.cache.StartRun(ctx, spec); err != nil {
 		return nil, err
 	}
+	// The count of attempts may be lost with the embedded Redis's last seconds, while the message queue still
+	// remembers the jobs and results of an attempt by it. The time is never given twice.
+	attempt := time.Now().UnixMilli()
 	var stored producer.Stored
 	if flags.saveImages {
 		stored = s.blobs.Has
@@ -234,12 +261,6 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, ke
 	geometry, err := geometryOf(flags.size, flags.resize)
 	if err != nil {
 		return nil, nil, err
-	}
-	if flags.size < max(m.Manifest.MinSide, a.minSide) {
-		return nil, nil, fmt.Errorf("--size %d: the model %s needs at least %d", flags.size, m.Name, max(m.Manifest.MinSide, a.minSide))
-	}
-	if flags.randomKeys < 0 || flags.batch < 1 || flags.batch > schemas.MaxItems || flags.limit < 0 {
-		return nil, nil, fmt.Errorf("--random-keys and --limit must not be negative, --batch must lie in 1..%d", schemas.MaxItems)
 	}
 	dataset, err := producer.ReadDataset(ctx, producer.DatasetOptions{
 		Data: flags.data, Covers: flags.covers, Limit: flags.limit, Limits: a.limits(),
@@ -339,8 +360,8 @@ func (a *app) await(roles, ctx context.Context, s *services, ev *evaluation, std
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-roles.Done():
-			// A role failed; its error is the group's.
-			return nil
+			// Interrupted, or a role failed, whose error is the group's.
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}

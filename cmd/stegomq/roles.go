@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stegomq/internal/bus"
 	"stegomq/internal/telemetry"
 	"stegomq/producer"
 )
@@ -118,6 +119,9 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		}
 		r.start(server.Run)
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "metrics at http://%s/metrics\n", server.Addr())
+	}
+	if folder, ok := s.blobs.(*bus.Directory); ok {
+		r.start(folder.Run)
 	}
 	if work {
 		w, err := s.worker(eng, metrics)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -64,7 +66,7 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 		return nil
 	}
 	a := s.app
-	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", Logger: a.log}
+	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", AckWait: a.ackWait, BlobLifetime: a.blobLifetime, Logger: a.log}
 	if a.natsURL == "" {
 		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.state, "nats"), Listen: natsListen, Logger: a.log})
 		if err != nil {
@@ -90,8 +92,11 @@ func (s *services) openBlobs() (blobStore, error) {
 	if s.app.blobDir == "" {
 		return s.bus.Blobs(), nil
 	}
-	return bus.OpenDirectory(s.app.blobDir, 0)
+	return bus.OpenDirectory(s.app.blobDir, cmp.Or(s.app.blobLifetime, defaultBlobLifetime))
 }
+
+// defaultBlobLifetime is that of a folder; the object store has its own.
+const defaultBlobLifetime = 7 * 24 * time.Hour
 
 // Close ends what was opened, last first: the roles' connection before the server that it needs, Redis
 // at the very end because everything else may still write to it.

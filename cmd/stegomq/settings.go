@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ type app struct {
 	config, logLevel, logFormat string
 
 	state, natsURL, natsCreds, redisURL, blobDir string
+	ackWait, blobLifetime                        time.Duration
 
 	models, keyrings               []string
 	keyringIdentity                string
@@ -53,6 +55,8 @@ func (a *app) serviceFlags(f *pflag.FlagSet) {
 	a.busFlags(f)
 	f.StringVar(&a.redisURL, "redis", "", redisUsage)
 	f.StringVar(&a.blobDir, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
+	f.DurationVar(&a.blobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
+	f.DurationVar(&a.ackWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
 }
 
 func (a *app) busFlags(f *pflag.FlagSet) {

@@ -89,9 +89,33 @@ completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"steg
 	return &cmd
 }
 
+// complete says which flag a single request lacks.
+func (fl *operationFlags) complete(op schemas.Operation) error {
+	if fl.stream {
+		return nil
+	}
+	r := fl.request
+	needs := [][2]string{{"--output", r.Out}}
+	switch op {
+	case schemas.Operation_OPERATION_EMBED:
+		needs = append(needs, [2]string{"--cover", r.Cover}, [2]string{"--secret", r.Secret})
+	case schemas.Operation_OPERATION_RECOVER:
+		needs = append(needs, [2]string{"--stego", r.Stego})
+	}
+	for _, need := range needs {
+		if flag, value := need[0], need[1]; value == "" {
+			return fmt.Errorf("%s is missing: name a file, or use --stream", flag)
+		}
+	}
+	return nil
+}
+
 func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFlags, in io.Reader, out io.Writer) (err error) {
 	geometry, err := geometryOf(fl.size, fl.resize)
 	if err != nil {
+		return err
+	}
+	if err := fl.complete(op); err != nil {
 		return err
 	}
 	m, err := a.loadModel(fl.model)
@@ -174,7 +198,7 @@ func usableKey(m *model.Model, ring *keyring.Keyring, id string) (*schemas.KeyRe
 	}
 	pair, err := ring.Get(id)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; the keys of model %s are %s", err, m.Name, trainedKeys(m))
 	}
 	if _, _, random := keyring.ParseRandomID(id); !random && m.Trained() && !trainedWith(m, pair) {
 		return nil, fmt.Errorf("model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s",
