@@ -38,6 +38,25 @@ type DatasetOptions struct {
 	Limits pixel.Limits
 }
 
+// Check says what ReadDataset would refuse before it reads a file: a folder that is not there, or that has
+// too few images by their names. The error wraps ErrDataset.
+func (o DatasetOptions) Check() error {
+	folders, least := []string{o.Data}, 2
+	if o.Covers != "" {
+		folders, least = append(folders, o.Covers), 1
+	}
+	for _, dir := range folders {
+		names, err := list(dir)
+		if err != nil {
+			return err
+		}
+		if len(names) < least {
+			return fmt.Errorf("%w: %s holds a single image file, a pair needs two (or give the covers in a folder of their own, --covers)", ErrDataset, dir)
+		}
+	}
+	return nil
+}
+
 // Dataset is what was found.
 type Dataset struct {
 	Pairs []*schemas.Pair
@@ -110,9 +129,6 @@ func (d *Dataset) folder(ctx context.Context, dir string, limit int, limits pixe
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%w: %s holds no image files (JPEG, PNG, WebP, TIFF or BMP)", ErrDataset, dir)
-	}
 	const chunk = 128
 	var images []*schemas.ImageRef
 	for start := 0; start < len(names); start += chunk {
@@ -136,7 +152,7 @@ func (d *Dataset) folder(ctx context.Context, dir string, limit int, limits pixe
 	return images, nil
 }
 
-// list names the image files below dir, relative to it, sorted.
+// list names the image files below dir, relative to it, sorted. It is an error when there are none.
 func list(dir string) ([]string, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -174,6 +190,9 @@ func list(dir string) ([]string, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: list %s: %w", ErrDataset, dir, err)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w: %s holds no image files (JPEG, PNG, WebP, TIFF or BMP)", ErrDataset, dir)
 	}
 	return names, nil
 }

@@ -155,32 +155,56 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 }
 
 func (s *Stream) readAll(ctx context.Context, in io.Reader) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" {
-			continue
+	lines := make(chan string)
+	ended := make(chan error, 1)
+	// Nothing interrupts a read of standard input, so it has a goroutine of its own, which an interrupted
+	// stream leaves behind until its input ends.
+	go func() {
+		scanner := bufio.NewScanner(in)
+		scanner.Buffer(make([]byte, 0, 64<<10), 1<<20)
+		for scanner.Scan() {
+			select {
+			case lines <- scanner.Text():
+			case <-ctx.Done():
+				return
+			}
 		}
-		var r Request
-		dec := json.NewDecoder(strings.NewReader(line))
-		dec.DisallowUnknownFields()
-		err := dec.Decode(&r)
-		if r.ID == "" {
-			r.ID = fmt.Sprint(n)
-		}
-		if err != nil {
-			s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: fmt.Sprintf("line %d is not a request: %v", n, err)})
-			continue
-		}
-		if err := s.accept(ctx, r); err != nil {
-			return err
+		ended <- scanner.Err()
+	}()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			if err != nil {
+				return fmt.Errorf("read requests: %w", err)
+			}
+			return nil
+		case line := <-lines:
+			if err := s.line(ctx, n, strings.TrimSpace(line)); err != nil {
+				return err
+			}
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read requests: %w", err)
+}
+
+// line serves line n. An empty one is none.
+func (s *Stream) line(ctx context.Context, n int, line string) error {
+	if line == "" {
+		return nil
 	}
-	return nil
+	var r Request
+	dec := json.NewDecoder(strings.NewReader(line))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&r)
+	if r.ID == "" {
+		r.ID = fmt.Sprint(n)
+	}
+	if err != nil {
+		s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: fmt.Sprintf("line %d is not a request: %v", n, err)})
+		return nil
+	}
+	return s.accept(ctx, r)
 }
 
 // accept publishes a request's job. What is wrong with the request goes into its reply; an error is the

@@ -29,10 +29,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	a.serviceFlags(f)
-	a.modelFlags(f)
-	a.engineFlags(f)
-	a.imageFlags(f)
+	a.workerFlags(f)
 	return cmd
 }
 

@@ -67,10 +67,7 @@ Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons
 	f.StringVar(&out, "out", "", "folder for the files (default out/RUN)")
 	f.BoolVar(&flags.saveImages, "save-images", false, "write the images that items.csv names")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
-	a.serviceFlags(f)
-	a.modelFlags(f)
-	a.engineFlags(f)
-	a.imageFlags(f)
+	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
 	return cmd
 }
@@ -329,12 +326,10 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 	r := startRoles(ctx)
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if eng != nil {
-		w, err := s.worker(eng, nil)
-		if err != nil {
+		if err := s.startWorker(r, eng, nil); err != nil {
 			return err
 		}
-		r.start(w.Run)
-		r.start(s.evaluator(nil).Run)
+		s.startEvaluator(r, nil)
 	}
 	p := producer.New(producer.Config{Batch: flags.batch, Logger: a.log}, producer.Parts{Publisher: s.bus, Blobs: s.blobs, Progress: s.cache})
 	r.start(func(ctx context.Context) error { return p.Run(ctx, ev.plan, ev.dataset.Paths) })

@@ -30,10 +30,7 @@ func (a *app) upCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&natsListen, "nats-listen", "127.0.0.1:4222", "loopback address of the embedded NATS server")
 	f.StringVar(&redisListen, "redis-listen", "127.0.0.1:6379", "loopback address of the embedded Redis")
-	a.serviceFlags(f)
-	a.modelFlags(f)
-	a.engineFlags(f)
-	a.imageFlags(f)
+	a.workerFlags(f)
 	a.metricsFlag(f)
 	return cmd
 }
@@ -50,12 +47,8 @@ func (a *app) gpuworkerCommand() *cobra.Command {
 			return a.serve(cmd, "", "", true, false)
 		},
 	}
-	f := cmd.Flags()
-	a.serviceFlags(f)
-	a.modelFlags(f)
-	a.engineFlags(f)
-	a.imageFlags(f)
-	a.metricsFlag(f)
+	a.workerFlags(cmd.Flags())
+	a.metricsFlag(cmd.Flags())
 	return cmd
 }
 
@@ -124,14 +117,12 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		r.start(folder.Run)
 	}
 	if work {
-		w, err := s.worker(eng, metrics)
-		if err != nil {
+		if err := s.startWorker(r, eng, metrics); err != nil {
 			return err
 		}
-		r.start(w.Run)
 	}
 	if evaluate {
-		r.start(s.evaluator(metrics).Run)
+		s.startEvaluator(r, metrics)
 	}
 	if s.server != nil {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ready: --nats %s --redis %s\n", s.server.URL(), s.cache.URL())

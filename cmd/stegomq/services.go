@@ -140,27 +140,29 @@ func (r *roles) wait() error {
 	return nil
 }
 
-// worker makes the worker of this process.
-func (s *services) worker(eng *engine, metrics *telemetry.Metrics) (*gpuworker.Worker, error) {
+// startWorker starts the worker of this process.
+func (s *services) startWorker(r *roles, eng *engine, metrics *telemetry.Metrics) error {
 	name := workerName()
 	jobs, err := s.bus.JobSource(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cfg := gpuworker.Config{
 		Name: name, Slots: s.app.slots, BatchPixels: s.app.batchPixels, MaxPixels: s.app.maxNetwork,
 		Logger: s.app.log, Observer: metrics,
 	}
-	return gpuworker.New(cfg, gpuworker.Parts{
+	r.start(gpuworker.New(cfg, gpuworker.Parts{
 		Jobs: jobs, Publisher: s.bus, Blobs: s.blobs, Images: s.source, Memo: s.cache, Engine: eng,
-	}), nil
+	}).Run)
+	return nil
 }
 
-// evaluator makes the evaluator of this process.
-func (s *services) evaluator(metrics *telemetry.Metrics) *evaluator.Evaluator {
-	return evaluator.New(evaluator.Config{Slots: s.app.slots, Logger: s.app.log, Observer: metrics}, evaluator.Parts{
+// startEvaluator starts the evaluator of this process.
+func (s *services) startEvaluator(r *roles, metrics *telemetry.Metrics) {
+	cfg := evaluator.Config{Slots: s.app.slots, Logger: s.app.log, Observer: metrics}
+	r.start(evaluator.New(cfg, evaluator.Parts{
 		Results: s.bus.ResultSource(), DeadLetters: s.bus.DeadSource(), Images: s.source, Scores: s.cache, Memo: s.cache,
-	})
+	}).Run)
 }
 
 // workerName is the host's name and a random end: several workers run on one host.

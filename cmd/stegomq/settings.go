@@ -97,6 +97,14 @@ func (a *app) engineFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
 }
 
+// workerFlags are for every command that may run a worker.
+func (a *app) workerFlags(f *pflag.FlagSet) {
+	a.serviceFlags(f)
+	a.modelFlags(f)
+	a.engineFlags(f)
+	a.imageFlags(f)
+}
+
 func (a *app) metricsFlag(f *pflag.FlagSet) {
 	f.StringVar(&a.metricsAddr, "metrics", "", "serve /metrics, /healthz and /readyz at host:port")
 }

@@ -82,10 +82,7 @@ completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"steg
 	f.IntVar(&fl.size, "size", 0, "bring images to this width and height (0: their own; for embed the cover's)")
 	f.StringVar(&fl.resize, "resize", "squash", "squash or crop")
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
-	a.serviceFlags(f)
-	a.modelFlags(f)
-	a.engineFlags(f)
-	a.imageFlags(f)
+	a.workerFlags(f)
 	return &cmd
 }
 
@@ -152,11 +149,9 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	r := startRoles(ctx)
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if eng != nil {
-		w, err := s.worker(eng, nil)
-		if err != nil {
+		if err := s.startWorker(r, eng, nil); err != nil {
 			return err
 		}
-		r.start(w.Run)
 	}
 	replies := out
 	var single bytes.Buffer
