@@ -51,7 +51,7 @@ type Memo interface {
 
 // Engine runs the network of a model with a key (nil for purify) on batches of one size, shape
 // [N,3,H,W]: cover and secret for embed, stego for recover, the noisy image for purify. An unknown
-// model or key is a *schemas.Fault.
+// model or key is a *schemas.Fault, which ends the job; one with ReasonBadImage ends these items alone.
 type Engine interface {
 	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error)
 }
@@ -127,6 +127,7 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 	start, operation := time.Now(), job.GetOperation().Token()
 	w.cfg.Observer.JobStarted(operation)
+	w.cfg.Logger.Debug("job in hand", "id", job.GetId(), "run", job.GetRun(), "operation", operation)
 	err := w.do(ctx, job)
 	outcome := "done"
 	var fault *schemas.Fault
@@ -138,7 +139,7 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 	}
 	took := time.Since(start)
 	w.cfg.Observer.JobDone(operation, outcome, len(job.GetItems()), took)
-	w.cfg.Logger.Debug("job", "id", job.GetId(), "run", job.GetRun(), "operation", operation,
+	w.cfg.Logger.Debug("job settled", "id", job.GetId(), "run", job.GetRun(), "operation", operation,
 		"key", job.GetKey().GetId(), "items", len(job.GetItems()), "outcome", outcome, "took", took, "error", err)
 	return err
 }

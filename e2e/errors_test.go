@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Each of these ends with one line that names the thing and says what to do, and writes nothing.
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	damaged := filepath.Join(t.TempDir(), "damaged")
+	must(t, os.CopyFS(damaged, os.DirFS(filepath.Join(tinyModels(), "tiny"))))
+	weights := read(t, filepath.Join(damaged, "weights.bin"))
+	weights[len(weights)/2] ^= 1
+	must(t, os.WriteFile(filepath.Join(damaged, "weights.bin"), weights, 0o644))
+	redisURL := startRedis(t)
+
+	const (
+		usage       = 2
+		unreachable = 3
+	)
+	evaluate := func(args ...string) []string {
+		return append([]string{"evaluate", "--data", "photos", "--size", "32"}, args...)
+	}
+	embed := func(args ...string) []string {
+		return append([]string{"embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png"}, args...)
+	}
+	cases := map[string]struct {
+		args []string
+		code int
+		says []string
+	}{
+		"unknown key":             {embed("--key", "nobody"), usage, []string{"nobody", "demo-1"}},
+		"no key":                  {embed("--key", ""), usage, []string{"--key"}},
+		"random key not there":    {embed("--key", "random-x"), usage, []string{"random-x"}},
+		"unknown model":           {evaluate("--model", "colossal"), usage, []string{"colossal", "tiny"}},
+		"unknown model directory": {embed("--model", "./colossal"), usage, []string{"colossal"}},
+		"changed weights":         {evaluate("--model", damaged), usage, []string{"weights.bin"}},
+		"changed weights, embed":  {embed("--model", damaged), usage, []string{"weights.bin"}},
+		"no Redis":                {evaluate("--nats", closedPort("nats"), "--redis", closedPort("redis")), unreachable, []string{"Redis", "127.0.0.1:1", "--redis"}},
+		"no NATS":                 {evaluate("--nats", closedPort("nats"), "--redis", redisURL), unreachable, []string{"NATS", "127.0.0.1:1"}},
+		"no NATS, embed":          {embed("--nats", closedPort("nats"), "--redis", redisURL), unreachable, []string{"NATS", "127.0.0.1:1"}},
+		"no NATS, gpuworker":      {[]string{"gpuworker", "--nats", closedPort("nats"), "--redis", redisURL}, unreachable, []string{"NATS"}},
+		"no NATS, evaluator":      {[]string{"evaluator", "--nats", closedPort("nats"), "--redis", redisURL}, unreachable, []string{"NATS"}},
+		"no NATS, producer":       {[]string{"producer", "--data", "photos", "--nats", closedPort("nats"), "--redis", redisURL}, unreachable, []string{"NATS"}},
+		"no Redis, report":        {[]string{"report", "--redis", closedPort("redis")}, unreachable, []string{"Redis"}},
+		"not a Redis URL":         {evaluate("--nats", closedPort("nats"), "--redis", "somewhere"), usage, []string{"redis://"}},
+		"NATS alone":              {evaluate("--nats", closedPort("nats")), usage, []string{"--nats", "--redis"}},
+		"Redis alone":             {evaluate("--redis", redisURL), usage, []string{"--nats", "--redis"}},
+		"worker without servers":  {[]string{"gpuworker"}, usage, []string{"--nats", "--redis"}},
+		"size 0":                  {evaluate("--size", "0"), usage, []string{"--size 0", "16"}},
+		"negative size":           {evaluate("--size", "-5"), usage, []string{"--size -5"}},
+		"monstrous size":          {evaluate("--size", "10000000"), usage, []string{"--size 10000000"}},
+		"size is no number":       {evaluate("--size", "big"), usage, []string{"--size", "big"}},
+		"monstrous size, embed":   {embed("--size", "10000000"), usage, []string{"--size 10000000"}},
+		"unknown resize":          {evaluate("--resize", "stretch"), usage, []string{"stretch", "squash", "crop"}},
+		"too many keys":           {evaluate("--keys", "3"), usage, []string{"--keys 3", "tiny", "2 keys"}},
+		"no keys":                 {evaluate("--keys", "0"), usage, []string{"--keys 0"}},
+		"keys file not there":     {evaluate("--keys", "nokeys.json"), usage, []string{"nokeys.json"}},
+		"batch too large":         {evaluate("--batch", "65"), usage, []string{"--batch", "64"}},
+		"bad run name":            {evaluate("--run", "a run"), usage, []string{"--run", "a run"}},
+		"negative noise":          {evaluate("--noise", "-1"), usage, []string{"--noise"}},
+		"no folder":               {[]string{"evaluate", "--data", "nowhere"}, usage, []string{"nowhere"}},
+		"covers are not there":    {evaluate("--covers", "nowhere"), usage, []string{"nowhere"}},
+		"data is a file":          {[]string{"evaluate", "--data", "photos/00.jpg"}, usage, []string{"photos/00.jpg", "folder"}},
+		"one image":               {[]string{"evaluate", "--data", "lonely"}, usage, []string{"lonely", "two"}},
+		"no image":                {[]string{"evaluate", "--data", "empty"}, usage, []string{"empty", "JPEG"}},
+		"no data":                 {[]string{"evaluate"}, usage, []string{"data"}},
+		"unknown flag":            {evaluate("--colour", "red"), usage, []string{"--colour"}},
+		"unknown command":         {[]string{"evalute"}, usage, []string{"evalute"}},
+		"unknown provider":        {embed("--provider", "abacus"), usage, []string{"abacus", "cuda"}},
+		"library not there":       {embed("--ort-lib", "nowhere.so"), usage, []string{"nowhere.so", "make ort"}},
+		"unknown log level":       {evaluate("--log-level", "loud"), usage, []string{"loud", "debug"}},
+		"no secret":               {embed("--secret", ""), usage, []string{"--secret"}},
+		"no stego":                {[]string{"recover", "--key", "demo-1", "-o", "out.png"}, usage, []string{"--stego"}},
+		"no output":               {embed("-o", ""), usage, []string{"--output"}},
+		"purify without a file":   {[]string{"purify", "-o", "out.png"}, usage, []string{"file"}},
+	}
+	one := func(t *testing.T, name string) {
+		c := cases[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t)
+			h.photographs("photos", 2, 40, 40)
+			h.photographs("lonely", 1, 40, 40)
+			h.mkdir("empty")
+			h.write("notes.txt", []byte("no image"))
+			before := h.tree()
+			r := h.run(c.args...)
+			r.want(t, c.code, c.args...)
+			h.wantUnchanged(before, strings.Join(c.args, " "))
+			if r.stdout != "" {
+				t.Errorf("on standard output: %s", r.stdout)
+			}
+			var lines []string
+			for line := range strings.Lines(r.stderr) {
+				if !strings.Contains(line, "not trained") { // every command that uses such a model says so
+					lines = append(lines, line)
+				}
+			}
+			if len(lines) != 1 && name != "unknown command" || // which is followed by suggestions
+				len(lines) == 0 || !strings.HasPrefix(lines[0], "stegomq: ") {
+				t.Errorf("%d lines on standard error, want one:\n%s", len(lines), r.stderr)
+			}
+			for _, word := range c.says {
+				if !strings.Contains(r.stderr, word) {
+					t.Errorf("the error does not say %q:\n%s", word, r.stderr)
+				}
+			}
+		})
+	}
+	t.Run("group", func(t *testing.T) { // ends when all of them have
+		for name := range cases {
+			one(t, name)
+		}
+	})
+	if n, err := redisClient(t, redisURL).DBSize(t.Context()).Result(); err != nil || n != 0 {
+		t.Errorf("Redis has %d keys, %v", n, err)
+	}
+}

@@ -1,0 +1,313 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"image"
+	"image/png"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"stegomq/evaluator"
+	"stegomq/internal/quality"
+)
+
+// strictSummary decodes a summary in which no field is unknown and none is missing.
+func strictSummary(t *testing.T, data []byte) *evaluator.Summary {
+	t.Helper()
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var sum evaluator.Summary
+	if err := dec.Decode(&sum); err != nil {
+		t.Fatalf("summary: %v\n%s", err, data)
+	}
+	var raw map[string]any
+	must(t, json.Unmarshal(data, &raw))
+	for _, field := range []string{
+		"run", "model", "dataset", "geometry", "keys", "imperceptibility", "recoverability", "leakage_mismatched",
+		"leakage_random", "leakage_mismatched_cover", "leakage_random_cover", "baseline_cover_secret", "purification",
+		"confusion", "cache", "elapsed_seconds", "items_per_second", "failed_items",
+	} {
+		if raw[field] == nil {
+			t.Errorf("the summary has no %s", field)
+		}
+	}
+	return &sum
+}
+
+func (h *home) summary(out string) *evaluator.Summary {
+	h.t.Helper()
+	return strictSummary(h.t, read(h.t, h.path(out, "summary.json")))
+}
+
+// item is a row of items.csv.
+type item struct {
+	item, role, embedKey, decodeKey, reference, test string
+	scores                                           quality.Scores
+}
+
+// items reads items.csv, in which no comparison may stand twice.
+func (h *home) items(out string) []item {
+	h.t.Helper()
+	rows, err := csv.NewReader(bytes.NewReader(read(h.t, h.path(out, "items.csv")))).ReadAll()
+	must(h.t, err)
+	head := []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}
+	if len(rows) == 0 || !slices.Equal(rows[0], head) {
+		h.t.Fatalf("the head of items.csv is %v", rows)
+	}
+	seen := make(map[string]bool)
+	var items []item
+	for _, row := range rows[1:] {
+		if name := strings.Join(row[:4], "|"); seen[name] {
+			h.t.Errorf("%s stands twice in items.csv", name)
+		} else {
+			seen[name] = true
+		}
+		var v [4]float64
+		for i := range v {
+			v[i], err = strconv.ParseFloat(row[6+i], 64)
+			must(h.t, err)
+		}
+		items = append(items, item{row[0], row[1], row[2], row[3], row[4], row[5], quality.Scores{PSNR: v[0], SSIM: v[1], MAE: v[2], RMSE: v[3]}})
+	}
+	return items
+}
+
+// wantCounts checks that a run of pairs, keys and random keys has every comparison.
+func wantCounts(t *testing.T, sum *evaluator.Summary, items []item, pairs, keys, random int) {
+	t.Helper()
+	want := map[string]int{
+		"imperceptibility": pairs * keys, "recoverability": pairs * keys,
+		"leakage_mismatched": pairs * keys * (keys - 1), "leakage_mismatched_cover": pairs * keys * (keys - 1),
+		"leakage_random": pairs * keys * random, "leakage_random_cover": pairs * keys * random,
+		"baseline_cover_secret": pairs, "purification": pairs, "noise": pairs,
+	}
+	maps.DeleteFunc(want, func(_ string, n int) bool { return n == 0 })
+	got := make(map[string]int)
+	for _, i := range items {
+		got[i.role]++
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("items.csv has the comparisons %v, want %v", got, want)
+	}
+	n := map[string]int{
+		"imperceptibility": sum.Imperceptibility.N, "recoverability": sum.Recoverability.N,
+		"leakage_mismatched": sum.LeakageMismatched.N, "leakage_mismatched_cover": sum.LeakageMismatchedCover.N,
+		"leakage_random": sum.LeakageRandom.N, "leakage_random_cover": sum.LeakageRandomCover.N,
+		"baseline_cover_secret": sum.BaselineCoverSecret.N, "purification": sum.Purification.N, "noise": sum.Noise.N,
+	}
+	maps.DeleteFunc(n, func(_ string, n int) bool { return n == 0 })
+	if !maps.Equal(n, want) {
+		t.Errorf("the summary has the comparisons %v, want %v", n, want)
+	}
+	if sum.Dataset.Pairs != pairs || len(sum.Keys) != keys || len(sum.RandomKeys) != random || len(sum.FailedItems) != 0 {
+		t.Errorf("%d pairs, %d keys, %d random keys, %d failed items", sum.Dataset.Pairs, len(sum.Keys), len(sum.RandomKeys), len(sum.FailedItems))
+	}
+	if total := sum.Cache.Hits + sum.Cache.Misses; total != len(items) {
+		t.Errorf("the cache counts %d comparisons, items.csv %d", total, len(items))
+	}
+	for _, matrix := range [][][]*float64{sum.Confusion.PSNR, sum.Confusion.SSIM} {
+		if len(matrix) != keys {
+			t.Fatalf("the confusion matrix has %d rows", len(matrix))
+		}
+		for i, row := range matrix {
+			if len(row) != keys || slices.Contains(row, nil) {
+				t.Errorf("row %d of the confusion matrix is %v", i, row)
+			}
+		}
+	}
+}
+
+func TestEvaluate(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 7, 60, 40) // three pairs, and one that is left over
+	command := []string{"evaluate", "--data", "photos", "--model", filepath.Join(shippedModels(), "invertible-small"),
+		"--keys", "3", "--random-keys", "2", "--size", "32", "--batch", "2", "--log-level", "info"}
+
+	first := h.ok(append(command, "--out", "one")...)
+	for _, name := range []string{"summary.json", "items.csv", "report.md"} {
+		if len(read(t, h.path("one", name))) == 0 {
+			t.Errorf("%s is empty", name)
+		}
+	}
+	sum, items := h.summary("one"), h.items("one")
+	wantCounts(t, sum, items, 3, 3, 2)
+	if sum.Dataset.Images != 7 || len(sum.Dataset.Failed) != 0 || sum.Geometry != (evaluator.Geometry{Width: 32, Height: 32, Resize: "squash"}) {
+		t.Errorf("data set %+v, geometry %+v", sum.Dataset, sum.Geometry)
+	}
+	if sum.Cache.Hits != 0 || sum.ElapsedSeconds <= 0 || sum.ItemsPerSecond <= 0 {
+		t.Errorf("the first time: cache %+v, %v s, %v a second", sum.Cache, sum.ElapsedSeconds, sum.ItemsPerSecond)
+	}
+	for _, what := range []string{"Imperceptibility", "Recoverability", "Cross decoding", "Purification", "demo-3", sum.Run} {
+		if !strings.Contains(first.stdout, what) || !bytes.Contains(read(t, h.path("one", "report.md")), []byte(what)) {
+			t.Errorf("%q is not both printed and in report.md", what)
+		}
+	}
+	wantMeans(t, sum, items)
+
+	second := h.ok(append(command, "--out", "two", "--json")...)
+	wantCached(t, h, second, "one", "two", sum.Run)
+	if printed := strictSummary(t, []byte(second.stdout)); !reflect.DeepEqual(printed, h.summary("two")) {
+		t.Errorf("--json printed another summary than it wrote:\n%s", second.stdout)
+	}
+	third := h.ok(append(command, "--run", "another", "--out", "three")...)
+	wantCached(t, h, third, "one", "three", "another")
+	// The runtime's telemetry, among others, must not leave files behind.
+	for _, file := range h.tree() {
+		rest := strings.TrimPrefix(file, h.dir)
+		if !slices.ContainsFunc([]string{" ", "/photos", "/state/stegomq", "/state ", "/one", "/two", "/three", "/tmp "}, func(p string) bool { return strings.HasPrefix(rest, p) }) {
+			t.Errorf("%s has no business there", rest)
+		}
+	}
+	if !strings.Contains(first.stderr, "worker started") {
+		t.Errorf("the first time no worker was started, so that its absence later says nothing:\n%s", first.stderr)
+	}
+}
+
+// wantCached checks that a run took all scores of an earlier one from the cache.
+func wantCached(t *testing.T, h *home, r result, before, after, run string) {
+	t.Helper()
+	sum := h.summary(after)
+	if sum.Cache.Misses != 0 || sum.Cache.Hits != len(h.items(before)) || sum.Run != run {
+		t.Errorf("run %s, cache %+v, want run %s and %d hits", sum.Run, sum.Cache, run, len(h.items(before)))
+	}
+	if !bytes.Equal(read(t, h.path(before, "items.csv")), read(t, h.path(after, "items.csv"))) {
+		t.Errorf("items.csv of %s differs from that of %s", after, before)
+	}
+	if strings.Contains(r.stderr, "worker started") {
+		t.Errorf("a worker was started for nothing:\n%s", r.stderr)
+	}
+}
+
+// wantMeans computes means and deviations of a group from items.csv anew.
+func wantMeans(t *testing.T, sum *evaluator.Summary, items []item) {
+	t.Helper()
+	for role, group := range map[string]evaluator.Group{"recoverability": sum.Recoverability, "leakage_random": sum.LeakageRandom} {
+		var n, mean, square float64
+		for _, i := range items {
+			if i.role == role {
+				n, mean, square = n+1, mean+i.scores.PSNR, square+i.scores.PSNR*i.scores.PSNR
+			}
+		}
+		mean /= n
+		std := math.Sqrt((square - n*mean*mean) / (n - 1))
+		if math.Abs(group.PSNR.Mean-mean) > 1e-9 || math.Abs(group.PSNR.Std-std) > 1e-6 {
+			t.Errorf("PSNR of %s = %+v, want %v and %v", role, group.PSNR, mean, std)
+		}
+	}
+	for i, embed := range sum.Keys {
+		for j, decode := range sum.Keys {
+			var n, ssim float64
+			for _, it := range items {
+				if it.embedKey == embed && it.decodeKey == decode && (it.role == "recoverability" || it.role == "leakage_mismatched") {
+					n, ssim = n+1, ssim+it.scores.SSIM
+				}
+			}
+			if math.Abs(*sum.Confusion.SSIM[i][j]-ssim/n) > 1e-9 {
+				t.Errorf("SSIM of %s decoded with %s = %v, want %v", embed, decode, *sum.Confusion.SSIM[i][j], ssim/n)
+			}
+		}
+	}
+}
+
+// photographs are a folder of real ones: that of STEGOMQ_EVAL_DATA, or the samples.
+func photographs(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("STEGOMQ_EVAL_DATA"); dir != "" {
+		return dir
+	}
+	dir := filepath.Join(repository, ".cache", "photos")
+	if _, err := os.Stat(dir); err != nil {
+		t.Fatalf("these tests need the sample photographs: run `make photos` (%v)", err)
+	}
+	return dir
+}
+
+// The same command again is served from the cache, and much faster. Not in parallel: it looks at the time.
+func TestEvaluateFromCache(t *testing.T) {
+	h := newHome(t)
+	command := []string{"evaluate", "--data", photographs(t), "--model", filepath.Join(shippedModels(), "invertible-small"),
+		"--keys", "2", "--size", "128", "--limit", "16", "--log-level", "info"}
+	h.ok(append(command, "--out", "first")...)
+	first, items := h.summary("first"), h.items("first")
+	wantCounts(t, first, items, min(16, first.Dataset.Images/2), 2, 1)
+	wantCached(t, h, h.ok(append(command, "--out", "again")...), "first", "again", first.Run)
+	t.Logf("%d comparisons in %.2f s, then in %.3f s", len(items), first.ElapsedSeconds, h.summary("again").ElapsedSeconds)
+}
+
+// Sample photographs: what the program is for, with the model that ships.
+func TestEvaluateCoversAndSavedImages(t *testing.T) {
+	t.Parallel()
+	photos := photographs(t)
+	h := newHome(t)
+	h.photographs("covers", 2, 70, 90)
+	h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-small"),
+		"--keys", "2", "--size", "48", "--resize", "crop", "--save-images", "--out", "out")
+	sum, items := h.summary("out"), h.items("out")
+	wantCounts(t, sum, items, 2, 2, 1)
+	if sum.Geometry.Resize != "crop" || sum.Dataset.Covers != "covers" {
+		t.Errorf("geometry %+v, data set %+v", sum.Geometry, sum.Dataset)
+	}
+	wantImages(t, h, "out", items)
+
+	// With the images of another run at hand, saving them takes no work.
+	again := h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-small"),
+		"--keys", "2", "--size", "48", "--resize", "crop", "--save-images", "--out", "again", "--log-level", "info")
+	wantCached(t, h, again, "out", "again", sum.Run)
+	wantImages(t, h, "again", items)
+}
+
+// wantImages recomputes every score from the saved files.
+func wantImages(t *testing.T, h *home, out string, items []item) {
+	t.Helper()
+	load := func(name string) *image.NRGBA {
+		img, err := png.Decode(bytes.NewReader(read(t, h.path(out, name))))
+		must(t, err)
+		return toNRGBA(img)
+	}
+	if len(items) == 0 {
+		t.Fatal("no items")
+	}
+	for _, i := range items {
+		reference, test := load(i.reference), load(i.test)
+		got := measure(reference, test)
+		similar, err := quality.Compare(reference, test)
+		must(t, err)
+		got.SSIM = similar.SSIM
+		for name, pair := range map[string][2]float64{
+			"PSNR": {got.PSNR, i.scores.PSNR}, "SSIM": {got.SSIM, i.scores.SSIM}, "MAE": {got.MAE, i.scores.MAE}, "RMSE": {got.RMSE, i.scores.RMSE},
+		} {
+			if math.Abs(pair[0]-pair[1]) > 1e-6 || math.IsNaN(pair[0]) {
+				t.Fatalf("%s of %s against %s is %v, items.csv says %v", name, i.test, i.reference, pair[0], pair[1])
+			}
+		}
+	}
+}
+
+// measure is PSNR, MAE and RMSE as their definitions say, in another way than package quality.
+func measure(a, b *image.NRGBA) quality.Scores {
+	var absolute, squared, n float64
+	for y := range a.Rect.Dy() {
+		for x := range a.Rect.Dx() {
+			p, q := a.NRGBAAt(x, y), b.NRGBAAt(x, y)
+			for _, d := range []float64{float64(p.R) - float64(q.R), float64(p.G) - float64(q.G), float64(p.B) - float64(q.B)} {
+				absolute, squared, n = absolute+math.Abs(d/255), squared+(d/255)*(d/255), n+1
+			}
+		}
+	}
+	rmse := math.Sqrt(squared / n)
+	psnr := 100.0
+	if rmse > 0 {
+		psnr = min(psnr, -20*math.Log10(rmse))
+	}
+	return quality.Scores{PSNR: psnr, MAE: absolute / n, RMSE: rmse}
+}

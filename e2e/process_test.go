@@ -1,0 +1,162 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// process is a program that runs beside the test. It is killed when the test ends.
+type process struct {
+	t      *testing.T
+	name   string
+	cmd    *exec.Cmd
+	log    *transcript // standard output and standard error
+	finish func() error
+}
+
+// start runs the program in the background.
+func (h *home) start(args ...string) *process {
+	h.t.Helper()
+	return startProcess(h.t, args[0], h.command(h.t.Context(), args...))
+}
+
+func startProcess(t *testing.T, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	log := &transcript{changed: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = log, log
+	must(t, cmd.Start())
+	p := &process{t: t, name: name, cmd: cmd, log: log, finish: sync.OnceValue(cmd.Wait)}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = p.finish()
+		if t.Failed() {
+			t.Logf("%s:\n%s", name, log)
+		}
+	})
+	return p
+}
+
+// signal sends a signal.
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	must(p.t, p.cmd.Process.Signal(s))
+}
+
+// end waits until the process has ended and gives its exit code, -1 after a signal.
+func (p *process) end() int {
+	p.t.Helper()
+	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	err := p.finish()
+	if !timer.Stop() {
+		p.t.Fatalf("%s did not end within %v: %v\n%s", p.name, patience, err, p.log)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// await waits for output that matches pattern and gives its submatches.
+func (p *process) await(pattern string) []string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	found, err := p.log.await(ctx, regexp.MustCompile(pattern))
+	if err != nil {
+		p.t.Fatalf("%s never said %q: %v\n%s", p.name, pattern, err, p.log)
+	}
+	return found
+}
+
+// transcript collects output and tells who waits for it.
+type transcript struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	changed chan struct{} // closed at every write
+}
+
+func (l *transcript) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return l.text.Write(b)
+}
+
+func (l *transcript) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *transcript) await(ctx context.Context, pattern *regexp.Regexp) ([]string, error) {
+	for {
+		l.mu.Lock()
+		text, changed := l.text.String(), l.changed
+		l.mu.Unlock()
+		if found := pattern.FindStringSubmatch(text); found != nil {
+			return found, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// startNATS runs a nats-server with JetStream on a free loopback port and gives its URL.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	bin, err := natsServer()
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), bin, "-js", "-sd", t.TempDir(), "-a", "127.0.0.1", "-p", "-1")
+	p := startProcess(t, "nats-server", cmd)
+	addr := p.await(`Listening for client connections on (\S+)`)[1]
+	p.await(`Server is ready`)
+	return "nats://" + addr
+}
+
+// startRedis runs a redis-server on a Unix socket and gives its URL.
+func startRedis(t *testing.T) string {
+	t.Helper()
+	_, url := redisIn(t, socketDir(t))
+	return url
+}
+
+// socketDir is a folder with a short path, as sockets need it.
+func socketDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "redis")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// redisIn runs an empty redis-server with its socket in a folder.
+func redisIn(t *testing.T, dir string) (p *process, url string) {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatalf("these tests need a redis-server: run `make redis` (%v)", err)
+	}
+	socket := filepath.Join(dir, "sock")
+	p = startProcess(t, "redis-server", exec.CommandContext(t.Context(), bin,
+		"--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no"))
+	p.await(`eady to accept connections`)
+	return p, "unix://" + socket
+}
+
+// servers starts both and gives the flags that name them.
+func servers(t *testing.T) []string {
+	t.Helper()
+	return []string{"--nats", startNATS(t), "--redis", startRedis(t)}
+}
+
+// closedPort is an address of this machine where nobody listens.
+func closedPort(scheme string) string { return fmt.Sprintf("%s://127.0.0.1:1", scheme) }
