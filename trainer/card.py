@@ -9,6 +9,8 @@ _LIMITS = """\
 - Keys that are not in the table were never trained on. They do not embed or recover properly:
   another user needs a model that was trained with that user's key pair.
 - The demo keys are public. They protect nothing.
+- The figures are means. Covers with large black or white areas come out worst, and not equally
+  with every key.
 - It was trained through 8-bit rounding and through nothing else. JPEG, resizing and other
   processing of a stego image destroy the secret.
 - Nothing is said here about steganalysis: a hidden image may well be detectable."""

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path)
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     _threads(command)
+    command.add_argument("--seconds", type=float, help="a new budget, counted from the start of the run")
     command.set_defaults(run=_resume)
 
     command = commands.add_parser("evaluate", help="measure a checkpoint")
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("source", type=Path, help="folder of a run, or a configuration for untrained weights")
     command.add_argument("out", type=Path, help="the model directory; replaced as a whole")
     command.add_argument("--revision", default=None, help="of the source; git is asked by default")
+    command.add_argument("--note", default="", help="what the configuration does not say about the training")
     _measured(command, required=False)
     command.set_defaults(run=_export)
 
@@ -91,7 +93,10 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    _go_on(training.resume(options.folder), options.data, options.folder, options.threads)
+    run = training.resume(options.folder)
+    if options.seconds:
+        run.budget = options.seconds
+    _go_on(run, options.data, options.folder, options.threads)
 
 
 def _go_on(run: training.Run, data: Path, folder: Path, threads: int) -> None:
@@ -129,10 +134,10 @@ def _export(options: argparse.Namespace) -> None:
         run = training.resume(options.source)
         summary = facts.Summary(
             images=run.images,
-            steps=run.step,
+            steps=run.updates,
             seconds=round(run.seconds),
             hardware=run.hardware,
-            recipe=_recipe(run.config),
+            recipe=". ".join(filter(None, (_recipe(run.config), options.note))),
             revision=options.revision or _revision(),
         )
         quality = _measurements(run, options)

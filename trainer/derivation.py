@@ -8,10 +8,10 @@ This module needs NumPy alone, and knows nothing of networks.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def stream(role: str, layer: str, shape: Sequence[int], key: bytes) -> NDArray[n
         + struct.pack(f"<{1 + len(shape)}I", len(shape), *shape)
         + _prefixed(key)
     )
-    return np.frombuffer(hashlib.shake_256(seed).digest(4 * prod(shape)), dtype="<u4").reshape(shape)
+    return np.frombuffer(hashlib.shake_256(seed).digest(4 * math.prod(shape)), dtype="<u4").reshape(shape)
 
 
 def _uniform(bits: NDArray[np.uint32]) -> NDArray[np.float64]:
@@ -73,10 +73,14 @@ def fill(role: str, layer: str, shape: Sequence[int], key: bytes) -> NDArray[np.
 
     Computed in float64 and rounded once.
     """
-    out_channels, in_channels, height, width = shape
-    limit = np.sqrt(6.0 / ((in_channels + out_channels) * height * width))
-    values = (2.0 * _uniform(stream(role, layer, shape, key)) - 1.0) * limit
+    values = (2.0 * _uniform(stream(role, layer, shape, key)) - 1.0) * limit(shape)
     return values.astype(np.float32)
+
+
+def limit(shape: Sequence[int]) -> float:
+    """The largest size of a Glorot-uniform value: sqrt(6 / (fan_in + fan_out))."""
+    out_channels, in_channels, height, width = shape
+    return math.sqrt(6.0 / ((in_channels + out_channels) * height * width))
 
 
 def mask(layer: str, shape: Sequence[int], seed: bytes, alpha: float) -> NDArray[np.bool_]:

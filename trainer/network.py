@@ -79,6 +79,7 @@ class Network(nn.Module):
     """
 
     mask: Tensor
+    _limits: Tensor
 
     def __init__(self, architecture: Architecture, alpha: float, mask_seed: bytes, seed: int = 0) -> None:
         super().__init__()
@@ -88,6 +89,8 @@ class Network(nn.Module):
         layers = architecture.layers()
         mask = [derivation.mask(layer.name, layer.shape, mask_seed, alpha) for layer in layers]
         self.register_buffer("mask", torch.from_numpy(_flat(mask)))
+        limits = [np.full(layer.size, derivation.limit(layer.shape), np.float32) for layer in layers]
+        self.register_buffer("_limits", torch.from_numpy(_flat(limits)), persistent=False)
         # The derivation serves as the generator, so that initial weights are the same everywhere.
         key = hashlib.sha256(b"stegomq.init\x00" + str(seed).encode()).digest()
         initial = [derivation.fill("init", layer.name, layer.shape, key) * np.float32(layer.gain) for layer in layers]
@@ -107,7 +110,7 @@ class Network(nn.Module):
     def random_fill(self, generator: torch.Generator) -> Tensor:
         """The fill of a key that nobody has, from the same distribution but cheaper."""
         uniform = torch.rand(self.weight.numel(), generator=generator, dtype=torch.float32)
-        return ((2 * uniform - 1) * self._limits()).to(self.weight)
+        return ((2 * uniform - 1) * self._limits).to(self.weight)
 
     def embed(self, fill: Tensor, cover: Tensor, secret: Tensor) -> Tensor:
         return self.architecture.embed(self._ops(self.keyed(fill)), cover, secret)
@@ -128,16 +131,6 @@ class Network(nn.Module):
 
     def _ops(self, weight: Tensor) -> TorchOps:
         return TorchOps(self.architecture, weight, self.affine)
-
-    def _limits(self) -> Tensor:
-        if not hasattr(self, "_limit_cache"):
-            limits = []
-            for layer in self.architecture.layers():
-                out_channels, in_channels, height, width = layer.shape
-                limit = (6.0 / ((in_channels + out_channels) * height * width)) ** 0.5
-                limits.append(np.full(layer.size, limit, np.float32))
-            self._limit_cache = torch.from_numpy(_flat(limits))
-        return self._limit_cache
 
 
 def _flat(parts: Sequence[np.ndarray]) -> np.ndarray:

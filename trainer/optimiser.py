@@ -9,7 +9,7 @@ import torch
 
 from .network import Network
 
-_BETAS = (0.9, 0.99)
+_BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import huber_loss
 from torch.nn.utils import clip_grad_norm_
 
 from . import config as configuration
@@ -32,15 +33,21 @@ log = logging.getLogger("trainer")
 
 CHECKPOINT = "checkpoint.npz"
 _VERSION = 1
-# A loss this many times its running mean counts as an explosion.
-_EXPLOSION = 8.0
+# A running mean of the loss this many times its lowest counts as an explosion. A single bad
+# batch, such as an odd random key makes, does not: the gradient is clipped.
+_EXPLOSION = 3.0
+# What one batch can count for in the running mean, as a multiple of it.
+_OUTLIER = 10.0
+# After an explosion the rate is halved; it takes about a thousand steps to double again.
+_LOOSEN = 1.0007
 # Snapshots to go back to are taken this often, in steps, while the loss is sound.
 _SNAPSHOT_STEPS = 200
+_SOUND = 1.5
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Mean squared errors of one step."""
+    """Mean errors of one step, see `_error`."""
 
     embed: Tensor
     recover: Tensor
@@ -70,10 +77,10 @@ class Fills:
 def terms(network: Network, fills: Fills, cover: Tensor, secret: Tensor, noise: Tensor) -> Terms:
     stego = eight_bit(network.embed(fills.embed, cover, secret))
     return Terms(
-        embed=_mse(stego, cover),
-        recover=_mse(network.recover(fills.recover, stego), secret),
-        purify=_mse(network.purify(eight_bit(cover + noise)), cover),
-        isolate=_mse(network.recover(fills.wrong, stego), cover),
+        embed=_error(stego, cover),
+        recover=_error(network.recover(fills.recover, stego), secret),
+        purify=_error(network.purify(eight_bit(cover + noise)), cover),
+        isolate=_error(network.recover(fills.wrong, stego), cover),
     )
 
 
@@ -93,10 +100,12 @@ class Run:
         self._average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         self.step = 0
         self.seconds = 0.0
+        self.budget = config.training.seconds
         self.images = 0
         self.hardware = ""
         self._brake = 1.0
         self._loss_mean = math.inf
+        self._loss_best = math.inf
         self._gradient_mean = math.inf
 
     def averaged(self) -> Network:
@@ -109,10 +118,14 @@ class Run:
         return network
 
     @property
+    def updates(self) -> int:
+        """Steps that counted: those that an explosion undid are not among them."""
+        return self._optimiser.updates
+
+    @property
     def progress(self) -> float:
         """Share of the budget that is used."""
-        training = self.config.training
-        return max(self.step / training.steps, self.seconds / training.seconds)
+        return max(self.step / self.config.training.steps, self.seconds / self.budget)
 
     def train(self, photographs: Photographs, folder: Path) -> None:
         """Trains until the budget is used, keeping a checkpoint in the folder."""
@@ -124,10 +137,10 @@ class Run:
         while self.progress < 1:
             self.seconds = time.monotonic() - began
             parts = self._advance(photographs)
-            if parts is None:
+            if parts is None or self._loss_mean > _EXPLOSION * self._loss_best:
                 self._go_back(snapshot)
                 continue
-            if self.step % _SNAPSHOT_STEPS == 0:
+            if self.step % _SNAPSHOT_STEPS == 0 and self._loss_mean < _SOUND * self._loss_best:
                 snapshot = self.state()
             if self.step % training.log_steps == 0:
                 self._report(parts)
@@ -137,7 +150,7 @@ class Run:
         self.save(folder)
 
     def _advance(self, photographs: Photographs) -> Terms | None:
-        """One step; None, with nothing changed, where the loss is not sound."""
+        """One step; None, with nothing changed, where the loss or the gradient is not finite."""
         training = self.config.training
         random = np.random.default_rng((self.config.model.seed, self.step))
         images = photographs.sample(2 * training.batch, random)
@@ -148,15 +161,17 @@ class Run:
         parts = terms(self.network, self._draw(random, generator), cover, secret, noise)
         loss = parts.total(self.config.losses)
         value = loss.item()
-        if not value < _EXPLOSION * self._loss_mean:  # also where it is not a number
+        if not math.isfinite(value):
             return None
         self.network.zero_grad()
         loss.backward()
         norm = self._clip()
         if not math.isfinite(norm):
             return None
-        self._loss_mean = _running(self._loss_mean, value)
+        self._loss_mean = _running(self._loss_mean, min(value, _OUTLIER * self._loss_mean))
+        self._loss_best = min(self._loss_best, self._loss_mean)
         self._optimiser.step(self._rate())
+        self._brake = min(1.0, self._brake * _LOOSEN)
         self.step += 1
         decay = min(training.average, self.step / (self.step + 10))
         with torch.no_grad():
@@ -214,10 +229,12 @@ class Run:
             "config": self.config.text,
             "step": self.step,
             "seconds": self.seconds,
+            "budget": self.budget,
             "images": self.images,
             "hardware": self.hardware,
             "brake": self._brake,
             "loss_mean": self._loss_mean,
+            "loss_best": self._loss_best,
             "gradient_mean": self._gradient_mean,
             "updates": self._optimiser.updates,
         }
@@ -227,9 +244,11 @@ class Run:
         numbers = state.numbers
         if numbers.get("version") != _VERSION:
             raise ValueError(f"checkpoint version {numbers.get('version')}, expected {_VERSION}")
-        self.step, self.seconds, self._brake = numbers["step"], numbers["seconds"], numbers["brake"]
+        self.step, self._brake = numbers["step"], numbers["brake"]
+        self.seconds, self.budget = numbers["seconds"], numbers["budget"]
         self.images, self.hardware = numbers["images"], numbers["hardware"]
-        self._loss_mean, self._gradient_mean = numbers["loss_mean"], numbers["gradient_mean"]
+        self._loss_mean, self._loss_best = numbers["loss_mean"], numbers["loss_best"]
+        self._gradient_mean = numbers["gradient_mean"]
         self._optimiser.updates = numbers["updates"]
         with torch.no_grad():
             for name, tensor in self._tensors().items():
@@ -275,8 +294,12 @@ def resume(folder: Path) -> Run:
     return run
 
 
-def _mse(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).square().mean()
+def _error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared error, but linear beyond half of the range of a pixel.
+
+    The couplings can blow up on one image; its gradient must not drown the others'.
+    """
+    return 2 * huber_loss(a, b, delta=0.5)
 
 
 def _running(mean: float, value: float) -> float:

@@ -18,8 +18,6 @@ from .architecture import Affine, Architecture, Image, Layer, Ops, biases
 _RGB = 3
 # Pixels are in [0, 1]; around zero, "nothing" is the natural value of the lost half.
 _CENTRE = 0.5
-# A coupling scales by at most exp(+-2).
-_LOG_SCALE = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Invertible(Architecture):
     width: int = 32
     depth: int = 3
     """Convolutions in a subnet."""
+    log_scale: float = 2.0
+    """A coupling scales by at most exp(log_scale) either way; more learns faster and explodes sooner."""
 
     kind: ClassVar[str] = "invertible"
 
@@ -84,7 +84,7 @@ class Invertible(Architecture):
         return x, y
 
     def _log_scale(self, ops: Ops, x: Image, coupling: int) -> Image:
-        return ops.tanh(self._subnet(ops, x, f"couplings.{coupling}.h") * 0.5) * _LOG_SCALE
+        return ops.tanh(self._subnet(ops, x, f"couplings.{coupling}.h") * 0.5) * self.log_scale
 
     def _subnet(self, ops: Ops, x: Image, name: str) -> Image:
         for i in range(self.depth):

@@ -16,6 +16,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MASK_SEED = bytes(range(32))
 
 
+# The networks are small, and threads that wait for each other are slow on a busy machine.
+torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(7)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer import training
 from trainer.cli import main
 
 CONFIG = """
@@ -44,12 +45,26 @@ def test_train_evaluate_export(
     recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, model = tmp_path / "run", tmp_path / "model"
-    assert command("train", recipe, "--data", photographs, "--out", run) == 0
-    assert command("resume", run, "--data", photographs) == 0, "a finished run has nothing left to do"
+    assert command("train", recipe, "--data", photographs, "--out", run, "--threads", 1) == 0
+    assert command("resume", run, "--data", photographs, "--threads", 1) == 0, "a finished run has nothing left to do"
+    assert command("resume", run, "--data", photographs, "--threads", 1, "--seconds", 900) == 0
+    assert training.resume(run).budget == 900
     assert command("evaluate", run, "--data", f"made={photographs}", "--sides", 32) == 0
     assert "made 32x32 stego" in capsys.readouterr().out
 
-    measured = ("--data", f"made={photographs}", "--sides", 32, 48, "--pairs", 2, "--revision", "abc")
+    measured = (
+        "--data",
+        f"made={photographs}",
+        "--sides",
+        32,
+        48,
+        "--pairs",
+        2,
+        "--revision",
+        "abc",
+        "--note",
+        "By hand.",
+    )
     assert command("export", run, model, *measured) == 0
     files = contents(model)
     manifest = json.loads(files["manifest.json"])
@@ -58,6 +73,7 @@ def test_train_evaluate_export(
     assert manifest["training"]["steps"] == 3
     assert manifest["training"]["images"] == 6
     assert manifest["training"]["revision"] == "abc"
+    assert manifest["training"]["recipe"].endswith(". By hand.")
     assert [(q["dataset"], q["width"], q["pairs"]) for q in manifest["quality"]] == [("made", 32, 2), ("made", 48, 2)]
     card = files["README.md"].decode()
     assert "3 steps" in card

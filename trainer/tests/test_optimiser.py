@@ -10,7 +10,7 @@ def test_adam_agrees_with_pytorch_s(small: Network) -> None:
     names = [name for name, _ in small.named_parameters()]
     twins = {name: p.detach().clone().requires_grad_() for name, p in small.named_parameters()}
     ours = Adam(small)
-    theirs = torch.optim.Adam(twins.values(), betas=(0.9, 0.99))
+    theirs = torch.optim.Adam(twins.values(), betas=(0.9, 0.999))
     for step in range(5):
         for name, parameter in small.named_parameters():
             parameter.grad = torch.randn_like(parameter) * 10.0**-step

@@ -90,16 +90,25 @@ def test_explosion_goes_back_and_slows_down(
 ) -> None:
     trained = run(6)
     sound = trained.network.weight.detach().clone()
-    trained._loss_mean = 1e-9  # so the first loss looks like an explosion
-    state = trained.state()
-    state.numbers["loss_mean"] = float("inf")
-    assert trained._advance(images) is None
-    assert torch.equal(trained.network.weight, sound)
-    trained._go_back(state)
-    assert trained._brake == 0.5
-    assert trained.step == 1, "the images that failed are not drawn again"
+    trained._loss_best = 1e-9  # so that the first loss looks like an explosion
+    trained.train(images, tmp_path)
     assert "exploded" in caplog.text
+    assert trained._brake == pytest.approx(0.5**3, rel=0.01)
+    assert torch.equal(trained.network.weight, sound)
+    assert trained.step == 6, "images that failed are not drawn again"
+
+
+def test_brake_loosens(images: Photographs) -> None:
+    trained = run(6)
+    trained._brake = 0.5
+    slow = trained._rate()
     assert trained._advance(images) is not None
+    assert 0.5 < trained._brake < 0.51
+    trained._brake = 1.0
+    assert trained._advance(images) is not None
+    assert trained._brake == 1.0
+    trained.step = 0
+    assert trained._rate() == pytest.approx(2 * slow)
 
 
 def test_loss_that_is_not_a_number_changes_nothing(images: Photographs) -> None:
@@ -110,6 +119,15 @@ def test_loss_that_is_not_a_number_changes_nothing(images: Photographs) -> None:
     assert trained._advance(images) is None
     assert trained.step == 0
     assert torch.equal(trained.network.weight, before)
+
+
+def test_error_is_squared_and_then_linear() -> None:
+    far = torch.tensor([100.0], requires_grad=True)
+    near = torch.tensor([0.2])
+    assert training._error(near, torch.zeros(1)).item() == pytest.approx(0.04)
+    training._error(far, torch.zeros(1)).backward()
+    assert far.grad is not None
+    assert far.grad.item() == pytest.approx(1.0), "not 200"
 
 
 def test_wrong_fill_is_never_the_right_one() -> None:
