@@ -1,0 +1,161 @@
+# stegomq: `make help` says what there is. Everything that is made lies in .bin, .cache, .venv and out;
+# nothing is made twice. The machine needs Go, gcc, Python 3.11 and npm; apt-get brings the rest on Debian.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # apt-get, npm and go all hold locks; the tools use every core by themselves
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+VENV := .venv/bin/python
+
+# The Python that trains: a path or a name. The default is made by `make trainer-env` on Debian's PyTorch;
+# name your own to use another PyTorch (it needs what trainer/requirements.txt says).
+PYTHON ?= $(VENV)
+# Which packages `test-go`, `race` and `bench` look at, and how long each fuzz target runs.
+PKG ?= ./...
+BENCH ?= .
+COUNT ?= 1
+FUZZTIME ?= 10s
+RACETIME ?= 20m
+
+# Where each .proto folder is; the Go code lies beside it.
+PROTO := schemas internal/ort/onnxpb
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nVariables: PYTHON=%s PKG=%s BENCH=%s COUNT=%s FUZZTIME=%s\n' '$(PYTHON)' '$(PKG)' '$(BENCH)' '$(COUNT)' '$(FUZZTIME)'
+
+##@ Use
+.PHONY: build demo up
+build: ## the program, .bin/stegomq
+	@mkdir -p .bin
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o .bin/stegomq ./cmd/stegomq
+
+demo: build ort photos ## evaluate four keys on nine photographs, into out/demo
+	@code=0; .bin/stegomq evaluate --data .cache/photos --keys 4 --size 256 \
+	  --out out/demo --save-images --state out/demo-state || code=$$?; \
+	if [[ $$code -le 1 ]]; then \
+	  printf '\nThe report is out/demo/report.md, the numbers are out/demo/summary.json and items.csv,\n'; \
+	  printf 'and the images lie beside them. The same command again takes everything from the cache.\n'; \
+	fi; exit $$code
+
+up: build ort ## every role in one process, on embedded servers that other commands can use
+	.bin/stegomq up
+
+##@ Check
+.PHONY: test test-go test-trainer race lint bench fuzz
+test: generated vet test-go test-trainer ## everything that must pass: stale generated code, go vet, Go and trainer tests
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+test-go: build ort photos redis nats-server ## the Go tests (PKG=./internal/bus/)
+	go test $(PKG)
+
+test-trainer: trainer-env ## the trainer's tests
+	$(PYTHON) -m pytest -c trainer/pyproject.toml trainer/tests
+
+race: build ort photos redis nats-server ## the Go tests under the race detector
+	go test -race -timeout $(RACETIME) $(PKG)
+
+lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint, ruff; buf breaking since the last release
+	.bin/golangci-lint run
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  if [[ -n $$unformatted ]]; then printf 'gofmt -w would change:\n%s\n' "$$unformatted" >&2; exit 1; fi
+	.bin/buf lint schemas
+	@if release=$$(git describe --tags --abbrev=0 2>/dev/null); then set -x; \
+	  .bin/buf breaking schemas --against ".git#tag=$$release,subdir=schemas"; fi
+	$(PYTHON) -m ruff check trainer
+	$(PYTHON) -m ruff format --check trainer
+	$(PYTHON) -m ruff check --config trainer/pyproject.toml ops
+
+bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for benchstat)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
+
+fuzz: ort ## every fuzz target for FUZZTIME
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
+	    echo "fuzz $$target of $$(dirname "$$file") for $(FUZZTIME)"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	  done; \
+	done
+
+##@ Make
+.PHONY: generate generated
+generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files
+	@for dir in $(PROTO); do \
+	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o $$dir; done
+
+generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; changes nothing
+	@made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
+	for dir in $(PROTO); do \
+	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o "$$made/$$dir"; \
+	  for file in "$$made/$$dir"/*.pb.go; do \
+	    cmp "$$file" "$$dir/$$(basename "$$file")" >&2 || { echo "generated code is stale: run make generate" >&2; exit 1; }; \
+	  done; \
+	done; echo "generated code is up to date"
+
+##@ Set up
+.PHONY: setup ort photos redis nats-server tools trainer-env
+setup: build ort photos redis nats-server tools trainer-env ## all that follows
+
+ort: ## the ONNX Runtime library, into .cache/onnxruntime
+	@python3 ops/assets/fetch.py onnxruntime
+
+photos: ## the sample photographs (public domain), into .cache/photos
+	@python3 ops/assets/fetch.py photos
+
+nats-server: .bin/nats-server ## the NATS server of go.mod's version, .bin/nats-server
+
+tools: .bin/buf .bin/golangci-lint .bin/protoc-gen-go ## buf, golangci-lint and protoc-gen-go, into .bin
+
+# $(call apt,packages): install Debian packages, or say what to do where there is no apt-get.
+define apt
+command -v apt-get >/dev/null || { echo "install $(1) by your system's own means: there is no apt-get here" >&2; exit 1; }; \
+$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(1)
+endef
+
+redis: ## redis-server, by apt-get where it is missing
+	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
+
+ifeq ($(PYTHON),$(VENV))
+trainer-env: .venv/ready ## PyTorch and what else the trainer needs, in .venv (PYTHON=... uses your own)
+else
+trainer-env:
+	@$(PYTHON) -c 'import sys, torch, onnx; print("trainer: Python", sys.version.split()[0], "PyTorch", torch.__version__)'
+endif
+
+# The venv sees Debian's packages: its PyTorch is 200 MB, the usual wheel is gigabytes.
+.venv/ready: trainer/requirements.txt
+	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }
+	/usr/bin/python3 -m venv --system-site-packages .venv
+	$(VENV) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# The tools have their own go.mod, so that their many modules stay out of the program's. What generates code or
+# serves is built at the version of go.mod, so that it is the version that the program links.
+.bin/buf .bin/golangci-lint: ops/tools/go.mod ops/tools/go.sum
+	cd ops/tools && go build -trimpath -ldflags '-s -w' -o ../../.bin/ $$(go list tool | grep '/$(@F)$$')
+	@touch $@
+
+.bin/protoc-gen-go: go.mod
+	go build -trimpath -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+	@touch $@
+
+.bin/nats-server: go.mod
+	go build -trimpath -o $@ github.com/nats-io/nats-server/v2
+	@touch $@
+
+.PHONY: clean distclean
+clean: ## remove .bin and out
+	rm -rf .bin out
+
+distclean: clean ## and .cache and .venv
+	rm -rf .cache .venv

@@ -1,0 +1,268 @@
+// Package ops_test keeps the files of deployment true: they parse, the servers that they configure take them, and
+// the flags and metrics that they name exist.
+package ops_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"stegomq/internal/telemetry"
+)
+
+// program is the path of a program that make builds.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", ".bin", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: run the tests by make test, or make build nats-server first", err)
+	}
+	return path
+}
+
+// files are the files below ops, but for the tools' module and what .gitignore names, with their texts.
+func files(t *testing.T) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path == "tools" || path == "keys" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if path == "ops_test.go" || path == "compose.env" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		found[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 10 {
+		t.Fatalf("only %d files of deployment found", len(found))
+	}
+	return found
+}
+
+func TestYAMLAndJSONParse(t *testing.T) {
+	t.Parallel()
+	for name, text := range files(t) {
+		switch filepath.Ext(name) {
+		case ".json":
+			var v any
+			if err := json.Unmarshal([]byte(text), &v); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		case ".yaml":
+			for i, doc := range documents(t, name, text) {
+				if filepath.Dir(name) == "." {
+					continue // compose.yaml has no kind
+				}
+				if doc["apiVersion"] == nil || doc["kind"] == nil {
+					t.Errorf("%s: document %d has no apiVersion or kind", name, i+1)
+				}
+			}
+		}
+	}
+}
+
+func documents(t *testing.T, name, text string) []map[string]any {
+	t.Helper()
+	var docs []map[string]any
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		var doc map[string]any
+		err := decoder.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		docs = append(docs, doc)
+	}
+}
+
+// TestFlagsExist looks for every variable STEGOMQ_X and every --flag after a role's name in the help of the roles.
+func TestFlagsExist(t *testing.T) {
+	t.Parallel()
+	flags := make(map[string]string)
+	for _, role := range []string{"gpuworker", "evaluator"} {
+		help, err := exec.Command(program(t, "stegomq"), role, "--help").CombinedOutput()
+		if err != nil {
+			t.Fatalf("stegomq %s --help: %v\n%s", role, err, help)
+		}
+		flags[role] = string(help)
+	}
+	// Variables without a flag: the passphrase must not be an argument, and the last is nats.conf's own.
+	others := []string{"STEGOMQ_KEYRING_PASSPHRASE", "STEGOMQ_NATS_PASSWORD"}
+	variable := regexp.MustCompile(`\bSTEGOMQ_[A-Z_]+\b`)
+	command := regexp.MustCompile(`(?m)\bstegomq (gpuworker|evaluator) (.*)$`)
+	flag := regexp.MustCompile(`--[a-z-]+`)
+	checked := 0
+	for name, text := range files(t) {
+		for _, v := range variable.FindAllString(text, -1) {
+			f := "--" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(v, "STEGOMQ_"), "_", "-")) + " "
+			if !slices.Contains(others, v) && !strings.Contains(flags["gpuworker"]+flags["evaluator"], f) {
+				t.Errorf("%s names %s, and no role has the flag %s", name, v, f)
+			}
+			checked++
+		}
+		for _, c := range command.FindAllStringSubmatch(text, -1) {
+			for _, f := range flag.FindAllString(c[2], -1) {
+				if !strings.Contains(flags[c[1]], f+" ") {
+					t.Errorf("%s gives %s the flag %s, which it does not have", name, c[1], f)
+				}
+				checked++
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d flags and variables found", checked)
+	}
+}
+
+func TestDashboardShowsMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	m := telemetry.NewMetrics()
+	m.JobStarted("embed")
+	m.JobDone("embed", "done", 1, time.Second)
+	m.ScoresWritten(1)
+	m.DeadLetter("bad_image")
+	m.WatchWeights(func() telemetry.WeightsStats { return telemetry.WeightsStats{} })
+	m.WatchMemos("outputs", func() (hits, misses int64) { return 0, 0 })
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	exported := make(map[string]bool)
+	for line := range strings.Lines(w.Body.String()) {
+		if end := strings.IndexAny(line, "{ "); end > 0 && line[0] != '#' {
+			exported[line[:end]] = true
+		}
+	}
+
+	text, err := os.ReadFile("grafana/stegomq.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`\bstegomq_[a-z_]+`).FindAllString(string(text), -1)
+	for _, name := range shown {
+		if !exported[name] {
+			t.Errorf("the dashboard shows %s, which is no metric", name)
+		}
+	}
+	for name := range exported {
+		if strings.HasPrefix(name, "stegomq_") && !strings.HasSuffix(name, "_sum") && !strings.HasSuffix(name, "_count") && !slices.Contains(shown, name) {
+			t.Errorf("the dashboard does not show %s", name)
+		}
+	}
+}
+
+func TestNATSTakesItsConfiguration(t *testing.T) {
+	t.Parallel()
+	check := func(env ...string) (string, error) {
+		cmd := exec.Command(program(t, "nats-server"), "-t", "-c", "nats/nats.conf")
+		cmd.Env = append(os.Environ(), env...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check("STEGOMQ_NATS_PASSWORD=secret"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := check(); err == nil {
+		t.Errorf("the server takes the configuration without a password:\n%s", out)
+	}
+}
+
+// TestRedisTakesItsConfiguration starts the server on a socket and asks for the policies that scores rely on.
+func TestRedisTakesItsConfiguration(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "redis") // t.TempDir's paths can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "redis.sock")
+	cmd := exec.Command("redis-server", "redis/redis.conf", "--port", "0", "--unixsocket", socket, "--dir", dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: make redis installs it", err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+
+	var log bytes.Buffer
+	ready := make(chan bool, 1)
+	go func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			fmt.Fprintln(&log, lines.Text())
+			if strings.Contains(lines.Text(), "ready to accept connections") || strings.Contains(lines.Text(), "The server is now ready") {
+				ready <- true
+				_, _ = io.Copy(io.Discard, out)
+				return
+			}
+		}
+		ready <- false
+	}()
+	select {
+	case ok := <-ready:
+		if !ok {
+			t.Fatalf("redis-server ended:\n%s", log.String())
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("redis-server is not ready after 20 s")
+	}
+
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(conn)
+	for setting, want := range map[string]string{
+		"maxmemory": "2147483648", "maxmemory-policy": "volatile-lru", "appendonly": "yes", "protected-mode": "yes",
+	} {
+		if _, err := fmt.Fprintf(conn, "CONFIG GET %s\r\n", setting); err != nil {
+			t.Fatal(err)
+		}
+		var got string // the answer is *2, $n, the setting, $n, its value
+		for range 5 {
+			if got, err = answers.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got = strings.TrimSpace(got); got != want {
+			t.Errorf("%s is %q, want %q", setting, got, want)
+		}
+	}
+}
