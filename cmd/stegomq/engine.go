@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
@@ -96,9 +97,9 @@ func (a *app) keyringFiles() []string {
 	return nil
 }
 
-// openKeys merges the user's keyrings with the models' public ones and further files.
-func (a *app) openKeys(models []*model.Model, more ...string) (*keyring.Keyring, error) {
-	files := append(a.keyringFiles(), more...)
+// openKeys merges the user's keyrings with the models' public ones.
+func (a *app) openKeys(models []*model.Model) (*keyring.Keyring, error) {
+	files := slices.Clone(a.keyringFiles())
 	for _, m := range models {
 		if path := m.Keyring(); path != "" {
 			files = append(files, path)

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -12,7 +11,7 @@ import (
 )
 
 func quietBus(b *testing.B) *Bus {
-	quiet := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
+	quiet := slog.New(slog.DiscardHandler)
 	s, err := StartServer(ServerConfig{StoreDir: b.TempDir(), Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
@@ -125,7 +124,7 @@ func BenchmarkBlobs(b *testing.B) {
 
 // BenchmarkStart is what a command that starts its own server pays: the server, the streams, and the end.
 func BenchmarkStart(b *testing.B) {
-	quiet := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
+	quiet := slog.New(slog.DiscardHandler)
 	for range b.N {
 		s, err := StartServer(ServerConfig{StoreDir: b.TempDir(), Logger: quiet})
 		if err != nil {

@@ -135,7 +135,7 @@ func background(t testing.TB, run func(context.Context) error) *consumer {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &consumer{t: t, cancel: cancel, done: make(chan error, 1)}
 	go func() { c.done <- run(ctx) }()
-	t.Cleanup(func() { cancel(); c.wait() })
+	t.Cleanup(func() { cancel(); _ = c.wait() })
 	return c
 }
 

@@ -21,5 +21,5 @@ func (c *Cache) RememberInspected(ctx context.Context, digests []string, limits 
 	for _, d := range digests {
 		marks[d] = struct{}{}
 	}
-	return memorize(ctx, c, "inspections", marks, inspectedKey(limits), func(struct{}) ([]byte, error) { return []byte{'1'}, nil })
+	return keep(ctx, c, "inspections", marks, inspectedKey(limits), func(struct{}) ([]byte, error) { return []byte{'1'}, nil })
 }

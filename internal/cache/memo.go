@@ -48,7 +48,7 @@ func (c *Cache) Outputs(ctx context.Context, workIDs []string) ([]*schemas.Outpu
 
 // RememberOutputs stores what work made, by work id.
 func (c *Cache) RememberOutputs(ctx context.Context, outputs map[string]*schemas.Output) error {
-	return memorize(ctx, c, "outputs", outputs, outputKey, marshal)
+	return keep(ctx, c, "outputs", outputs, outputKey, marshal)
 }
 
 // Metrics returns the metrics that each id (schemas.MetricsID) was measured to have, in the order of the
@@ -62,7 +62,7 @@ func (c *Cache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, 
 
 // RememberMetrics stores measured metrics, by id.
 func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
-	return memorize(ctx, c, "metrics", metrics, metricsKey, marshal)
+	return keep(ctx, c, "metrics", metrics, metricsKey, marshal)
 }
 
 var errNil = fmt.Errorf("the value is nil")
@@ -108,8 +108,8 @@ func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, i
 	return values, nil
 }
 
-// memorize stores memos of one kind, all with the cache's lifetime.
-func memorize[V any](ctx context.Context, c *Cache, kind string, values map[string]V, key func(string) string, encode func(V) ([]byte, error)) error {
+// keep stores memos of one kind, all with the cache's lifetime.
+func keep[V any](ctx context.Context, c *Cache, kind string, values map[string]V, key func(string) string, encode func(V) ([]byte, error)) error {
 	lifetime := strconv.FormatInt(max(c.lifetime.Milliseconds(), 1), 10)
 	keys := make([]string, 0, min(len(values), chunk))
 	args := append(make([]any, 0, cap(keys)+1), lifetime)

@@ -195,7 +195,7 @@ func (c *Cache) runIDs(ctx context.Context, n int64) ([]string, error) {
 	if n > 0 {
 		stop = n - 1
 	}
-	ids, err := c.rdb.ZRevRange(ctx, runsKey, 0, stop).Result()
+	ids, err := c.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{Key: runsKey, Start: 0, Stop: stop, Rev: true}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}

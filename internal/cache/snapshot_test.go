@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -126,7 +127,7 @@ func TestSnapshotDamage(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := readSnapshot(dir, miniredis.NewMiniRedis().DB(0), testTime); err != errSnapshot {
+		if err := readSnapshot(dir, miniredis.NewMiniRedis().DB(0), testTime); !errors.Is(err, errSnapshot) {
 			t.Fatalf("a damaged snapshot reads: %v", err)
 		}
 	})

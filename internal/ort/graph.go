@@ -112,16 +112,6 @@ func (g *graph) weightCount() int {
 	return total
 }
 
-// inputNames are the graph's inputs in the order in which a session gets them:
-// the images, then the layers.
-func (g *graph) inputNames() []string {
-	names := g.op.Inputs()
-	for _, l := range g.layers {
-		names = append(names, l.Name)
-	}
-	return names
-}
-
 // withConstants returns the graph as a file with its weights as initializers
 // instead of inputs; value returns those of a layer.
 func (g *graph) withConstants(value func(weights.Layer) []float32) ([]byte, error) {

@@ -74,7 +74,7 @@ func (m *loadedModel) openProgram(op model.Operation) (*program, error) {
 		if p, err = m.openChecked(g, plain(g)); err != nil {
 			return nil, fmt.Errorf("open the graph %s of model %s: %w: %w", op, m.model.Name, ErrGraph, err)
 		}
-		if slower != errNoLayout {
+		if !errors.Is(slower, errNoLayout) {
 			log.Warn("the weights are not in the runtime's own layout, which is slower", "reason", slower)
 		}
 	}

@@ -60,5 +60,5 @@ func isTerminal(w io.Writer) bool {
 }
 
 func terminalHandler(w io.Writer, level slog.Level, plain bool) slog.Handler {
-	return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: plain})
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: plain})
 }
