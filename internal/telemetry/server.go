@@ -73,7 +73,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil { // someone reads slowly, or not at all
 		err = s.http.Close()
 	}
-	_ = <-served // what Serve says of its end is no news
+	<-served //nolint:errcheck // what Serve says of its end is no news
 	if err != nil {
 		return fmt.Errorf("stop serving metrics: %w", err)
 	}
