@@ -101,44 +101,52 @@ func (e *Evaluator) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// mourn records the scores that a dead job or result will never have, so that its run can end.
+// mourn records the scores that a dead message will never give, so that its run can end.
 func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	e.cfg.Observer.DeadLetter(d.GetReason())
-	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
-	job, lost := mourned(d.GetMessage(), why)
-	if job == nil {
-		// Neither a job nor a result, so no run can be told: a person has to look at it.
+	job, lost, err := bereaved(d)
+	if err != nil {
+		// Not a message that a run can be told of: a person has to look at it.
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
-		return nil
+		return nil //nolint:nilerr // said above; to fail would bring the letter back for ever
 	}
-	e.cfg.Logger.Warn("work died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "detail", d.GetDetail())
+	e.cfg.Logger.Warn("job died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "stream", d.GetStream(), "detail", d.GetDetail())
 	if !job.GetScore() {
 		return nil
 	}
-	_, err := e.Scores.PutFailures(ctx, job.GetRun(), lost)
+	_, err = e.Scores.PutFailures(ctx, job.GetRun(), lost)
 	return err
 }
 
-// mourned reads a dead message and lists the scores that are lost with it: of a job those of everything
-// that would have followed, of a result those of its own outputs, because the jobs after it are under way.
-func mourned(message []byte, why *schemas.Failure) (job *schemas.Job, lost []*schemas.Score) {
-	if job, err := schemas.DecodeJob(message); err == nil {
+// bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics.
+func bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
+	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
+	if d.GetStream() != schemas.StreamResults {
+		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {
+			return nil, nil, err
+		}
 		for _, item := range job.GetItems() {
 			lost = append(lost, schemas.Lost(job, item, why)...)
 		}
-		return job, lost
+		return job, lost, nil
 	}
-	result, err := schemas.DecodeResult(message)
+	r, err := schemas.DecodeResult(d.GetMessage())
 	if err != nil {
-		return nil, nil
+		return nil, nil, err
 	}
-	for i, o := range result.GetOutcomes() {
-		for _, s := range schemas.Comparisons(result.GetJob(), result.GetJob().GetItems()[i], o.GetOutput()) {
+	job = r.GetJob()
+	for i, o := range r.GetOutcomes() {
+		if f := o.GetFailure(); f != nil {
+			lost = append(lost, schemas.Lost(job, job.GetItems()[i], f)...)
+			continue
+		}
+		// The jobs that follow from an output were published: their scores still come.
+		for _, s := range schemas.Comparisons(job, job.GetItems()[i], o.GetOutput()) {
 			s.Failure = why
 			lost = append(lost, s)
 		}
 	}
-	return result.GetJob(), lost
+	return job, lost, nil
 }
 
 // score settles one result.

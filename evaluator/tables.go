@@ -137,8 +137,8 @@ func (s *Summary) WriteMarkdown(w io.Writer) error {
 	for _, b := range s.blocks() {
 		fmt.Fprintf(&out, "\n## %s\n\n%s\n", b.title, b.writer().RenderMarkdown())
 	}
-	writeFailed(&out, "\n## Files that could not be used\n", "- `%s`: %s\n", s.Dataset.Failed)
-	writeFailed(&out, "\n## Comparisons that failed\n", "- `%s`: %s\n", s.FailedItems)
+	writeFailed(&out, "## Files that could not be used\n", "- `%s`: %s\n", s.Dataset.Failed)
+	writeFailed(&out, "## Comparisons that failed\n", "- `%s`: %s\n", s.FailedItems)
 	_, err := io.WriteString(w, out.String())
 	return err
 }

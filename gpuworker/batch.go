@@ -187,7 +187,7 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 	}
 	out, err := w.Engine.Run(ctx, b.job.GetModel(), b.job.GetOperation(), b.job.GetKey(), tensors...)
 	if err != nil {
-		return fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err)
+		return b.refuse(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
 	}
 	made := make(map[string]*schemas.Output, len(items))
 	for n, in := range items {
@@ -201,6 +201,21 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 	}
 	if err := w.Memo.RememberOutputs(ctx, made); err != nil {
 		return fmt.Errorf("remember outputs: %w", err)
+	}
+	return nil
+}
+
+// refuse ends items whose images the network does not take. What is wrong with the key or the model would end
+// every item of the job: the job itself dies of it.
+func (b *batch) refuse(items []input, err error) error {
+	var fault *schemas.Fault
+	if !errors.As(err, &fault) || fault.Reason != schemas.ReasonBadImage {
+		return err
+	}
+	for _, in := range items {
+		if err := b.settle(in.index, nil, err); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -131,15 +131,17 @@ func (d *Dataset) folder(ctx context.Context, dir string, limit int, limits pixe
 	}
 	const chunk = 128
 	var images []*schemas.ImageRef
-	for start := 0; start < len(names); start += chunk {
-		files, err := check(ctx, dir, names[start:min(start+chunk, len(names))], limits, memo)
+	for len(names) > 0 && (limit <= 0 || len(images) < limit) {
+		n := min(chunk, len(names))
+		if limit > 0 {
+			n = min(n, limit-len(images))
+		}
+		files, err := check(ctx, dir, names[:n], limits, memo)
 		if err != nil {
 			return nil, err
 		}
+		names = names[n:]
 		for _, f := range files {
-			if limit > 0 && len(images) == limit {
-				return images, nil
-			}
 			if f.reason != "" {
 				d.Bad = append(d.Bad, &schemas.BadImage{Name: f.ref.GetName(), Reason: f.reason})
 				continue

@@ -27,12 +27,18 @@ type Plan struct {
 
 	// What to embed for each key, and what to purify.
 	embed  []keyed
-	purify []*schemas.Pair
+	purify []todo
 }
 
 type keyed struct {
-	key   *schemas.KeyRef
-	pairs []*schemas.Pair
+	key  *schemas.KeyRef
+	todo []todo
+}
+
+// todo is a pair with work left, and the number of comparisons that come of it and of no work before it.
+type todo struct {
+	pair   *schemas.Pair
+	scores int64
 }
 
 // planner follows every comparison of a run through the memo: from an embed job to the stego image, from
@@ -70,29 +76,25 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 	}
 
 	covered := make(map[string]bool) // scores that some job will make: the baseline belongs to every key
-	open := func(keys []string) bool {
-		missing := false
-		for _, k := range keys {
-			if p.scores[k].GetMetrics() == nil && !covered[k] {
-				covered[k], missing = true, true
+	open := func(owned map[string][]string) (list []todo) {
+		for _, pair := range spec.GetPairs() {
+			t := todo{pair: pair}
+			for _, k := range owned[pair.GetItem()] {
+				if p.scores[k].GetMetrics() == nil && !covered[k] {
+					covered[k] = true
+					t.scores++
+				}
+			}
+			if t.scores > 0 {
+				list = append(list, t)
 			}
 		}
-		return missing
+		return list
 	}
 	for i, key := range spec.GetKeys() {
-		k := keyed{key: key}
-		for _, pair := range spec.GetPairs() {
-			if open(owners[i][pair.GetItem()]) {
-				k.pairs = append(k.pairs, pair)
-			}
-		}
-		plan.embed = append(plan.embed, k)
+		plan.embed = append(plan.embed, keyed{key, open(owners[i])})
 	}
-	for _, pair := range spec.GetPairs() {
-		if open(purified[pair.GetItem()]) {
-			plan.purify = append(plan.purify, pair)
-		}
-	}
+	plan.purify = open(purified)
 	for _, k := range p.order {
 		if s := p.scores[k]; s.GetMetrics() != nil {
 			plan.Found = append(plan.Found, s)
@@ -211,7 +213,7 @@ func (p *planner) measure(ctx context.Context) error {
 	return nil
 }
 
-// batch is a job with the pairs that it needs in the blob store and the comparisons that come of it.
+// batch is a job with the pairs that it needs in the blob store, and the number of comparisons that come of it.
 type batch struct {
 	job    *schemas.Job
 	pairs  []*schemas.Pair
@@ -222,30 +224,32 @@ type batch struct {
 // while they are still decoded.
 func (p *Plan) batches(size int) []batch {
 	var all []batch
-	add := func(job *schemas.Job, pairs []*schemas.Pair) {
-		b := batch{job: job, pairs: pairs}
-		for _, item := range job.GetItems() {
-			b.scores += int64(len(schemas.Lost(job, item, nil)))
+	// cut takes a batch off the front of a list; job makes the job of its pairs.
+	cut := func(list []todo, job func([]*schemas.Pair) *schemas.Job) []todo {
+		n := min(size, len(list))
+		if n == 0 {
+			return nil
 		}
+		var b batch
+		for _, t := range list[:n] {
+			b.pairs = append(b.pairs, t.pair)
+			b.scores += t.scores
+		}
+		b.job = job(b.pairs)
 		all = append(all, b)
+		return list[n:]
 	}
-	rest := append([]keyed(nil), p.embed...)
-	purify := p.purify
-	for more := true; more; {
-		more = false
+	embed := func(key *schemas.KeyRef) func([]*schemas.Pair) *schemas.Job {
+		return func(pairs []*schemas.Pair) *schemas.Job { return schemas.EmbedJob(p.Spec, p.Attempt, key, pairs) }
+	}
+	purify := func(pairs []*schemas.Pair) *schemas.Job { return schemas.PurifyJob(p.Spec, p.Attempt, pairs) }
+	rest, clean := append([]keyed(nil), p.embed...), p.purify
+	for before := -1; before < len(all); {
+		before = len(all)
 		for i := range rest {
-			n := min(size, len(rest[i].pairs))
-			if n > 0 {
-				more = true
-				add(schemas.EmbedJob(p.Spec, p.Attempt, rest[i].key, rest[i].pairs[:n]), rest[i].pairs[:n])
-				rest[i].pairs = rest[i].pairs[n:]
-			}
+			rest[i].todo = cut(rest[i].todo, embed(rest[i].key))
 		}
-		if n := min(size, len(purify)); n > 0 {
-			more = true
-			add(schemas.PurifyJob(p.Spec, p.Attempt, purify[:n]), purify[:n])
-			purify = purify[n:]
-		}
+		clean = cut(clean, purify)
 	}
 	return all
 }

@@ -79,14 +79,11 @@ func New(cfg Config, parts Parts) *Producer {
 	return &Producer{cfg: cfg, Parts: parts}
 }
 
-// Run publishes the jobs of a plan and returns when the last one is stored, or when ctx ends. It may be
-// run again: what was published twice is done once.
+// Run publishes the jobs of a plan and returns when the last one is stored, or when ctx ends. What the plan
+// found must be among the run's scores, from which the window is counted. It may be run again: what was
+// published twice is done once.
 func (p *Producer) Run(ctx context.Context, plan *Plan, paths map[string]string) error {
-	already, failed, err := p.Progress.Progress(ctx, plan.Spec.GetId())
-	if err != nil {
-		return err
-	}
-	published := already + failed
+	published := int64(plan.Total - plan.Missing) // comparisons that are done or that a published job makes
 	for _, b := range plan.batches(p.cfg.Batch) {
 		if err := p.waitForRoom(ctx, plan.Spec.GetId(), published); err != nil {
 			return err

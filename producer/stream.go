@@ -85,14 +85,22 @@ type Stream struct {
 	cfg StreamConfig
 	StreamParts
 
-	mu      sync.Mutex
-	waiting map[string]Request // by request id
-	moved   time.Time          // when a reply was last written
-	replies *json.Encoder
-	failed  int
-	err     error
+	mu       sync.Mutex
+	accepted int64
+	waiting  map[string]waiter // by request id
+	moved    time.Time         // when a reply was last written
+	replies  *json.Encoder
+	failed   int
+	err      error
 
 	slots chan struct{} // one element per request under way
+}
+
+// waiter is a request under way. Its number is the attempt of its job: an id may be used again once it has its
+// reply, and then the queue must not take the job for a duplicate, nor the stream a late result for its own.
+type waiter struct {
+	Request
+	number int64
 }
 
 // NewStream makes a stream whose replies go to out.
@@ -107,7 +115,7 @@ func NewStream(cfg StreamConfig, parts StreamParts, out io.Writer) *Stream {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Stream{
-		cfg: cfg, StreamParts: parts, waiting: make(map[string]Request), moved: time.Now(),
+		cfg: cfg, StreamParts: parts, waiting: make(map[string]waiter), moved: time.Now(),
 		replies: json.NewEncoder(out), slots: make(chan struct{}, cfg.InFlight),
 	}
 }
@@ -124,14 +132,14 @@ func (s *Stream) One(ctx context.Context, r Request) (failed int, err error) {
 }
 
 func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (int, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	subscribed := make(chan error, 1)
-	go func() {
-		subscribed <- s.Results.SubscribeResults(ctx, s.cfg.Run,
+	ctx, cancel := context.WithCancelCause(ctx)
+	var background sync.WaitGroup
+	background.Go(func() {
+		err := s.Results.SubscribeResults(ctx, s.cfg.Run,
 			func(r *schemas.Result) error { s.finish(ctx, r); return nil }, s.bury)
-	}()
-	go s.watch(ctx)
+		cancel(fmt.Errorf("results stopped coming: %w", err))
+	})
+	background.Go(func() { s.watch(ctx) })
 	err := feed(ctx)
 	// Every slot that can be taken again is a request that has its reply.
 	for range cap(s.slots) {
@@ -142,10 +150,14 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 		case s.slots <- struct{}{}:
 		case <-ctx.Done():
 			err = ctx.Err()
-		case serr := <-subscribed:
-			err = fmt.Errorf("results stopped coming: %w", serr)
 		}
 	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	// Nothing is written to replies any more when this returns.
+	cancel(nil)
+	background.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
@@ -197,6 +209,9 @@ func (s *Stream) line(ctx context.Context, n int, line string) error {
 	dec := json.NewDecoder(strings.NewReader(line))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(&r)
+	if _, more := dec.Token(); err == nil && !errors.Is(more, io.EOF) {
+		err = errors.New("more follows after it")
+	}
 	if r.ID == "" {
 		r.ID = fmt.Sprint(n)
 	}
@@ -227,7 +242,9 @@ func (s *Stream) accept(ctx context.Context, r Request) error {
 	s.mu.Lock()
 	_, twice := s.waiting[r.ID]
 	if !twice {
-		s.waiting[r.ID] = r
+		s.accepted++
+		job.Attempt = s.accepted
+		s.waiting[r.ID] = waiter{r, s.accepted}
 	}
 	s.mu.Unlock()
 	if twice {
@@ -269,7 +286,11 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 			_, err = pixel.Header(data, s.cfg.Limits)
 		}
 		if err != nil {
-			return nil, schemas.Permanent(schemas.ReasonBadImage, fmt.Errorf("%s %s: %s", want.name, want.path, reasonOf(err)))
+			reason := schemas.ReasonBadImage
+			if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) {
+				reason = schemas.ReasonTooLarge
+			}
+			return nil, schemas.Permanent(reason, fmt.Errorf("%s %s: %s", want.name, want.path, reasonOf(err)))
 		}
 		files[i] = data
 		total += len(data)
@@ -313,7 +334,7 @@ func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool)
 // finish writes the outputs of a result. A result that was answered before is passed over.
 func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
 	for _, o := range r.GetOutcomes() {
-		request, ok := s.take(o.GetItem())
+		request, ok := s.take(r.GetJob(), o.GetItem())
 		if !ok {
 			continue
 		}
@@ -334,10 +355,10 @@ func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
 func (s *Stream) bury(d *schemas.DeadLetter) error {
 	job, err := schemas.DecodeJob(d.GetMessage())
 	if err != nil {
-		return nil // not a job: nobody waits for it here
+		return nil //nolint:nilerr // not a job: nobody waits for it here
 	}
 	for _, item := range job.GetItems() {
-		if request, ok := s.take(item.GetId()); ok {
+		if request, ok := s.take(job, item.GetId()); ok {
 			s.reply(Reply{ID: request.ID, Reason: d.GetReason(), Error: d.GetDetail()})
 			<-s.slots
 		}
@@ -345,12 +366,16 @@ func (s *Stream) bury(d *schemas.DeadLetter) error {
 	return nil
 }
 
-func (s *Stream) take(id string) (Request, bool) {
+// take gives the request of an item of a job, if it still waits for that job.
+func (s *Stream) take(job *schemas.Job, id string) (Request, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok := s.waiting[id]
+	w, ok := s.waiting[id]
+	if !ok || w.number != job.GetAttempt() {
+		return Request{}, false
+	}
 	delete(s.waiting, id)
-	return r, ok
+	return w.Request, true
 }
 
 func (s *Stream) write(ctx context.Context, path, digest string) error {

@@ -126,30 +126,38 @@ func (s *Source) file(name string) ([]byte, error) {
 			continue
 		}
 		data, err := readUnder(root, rel, s.limits.MaxBytes)
-		if err != nil {
-			return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+		if err != nil && !errors.Is(err, pixel.ErrTooManyBytes) {
+			err = schemas.Permanent(schemas.ReasonBadImage, err)
 		}
-		return data, nil
+		return data, err
 	}
 	return nil, schemas.Permanent(schemas.ReasonForbidden, fmt.Errorf("%s is under no folder that this worker may read (--allow DIR adds one)", name))
 }
 
 func readUnder(root, rel string, limit int64) ([]byte, error) {
+	if limit <= 0 {
+		limit = pixel.DefaultMaxBytes
+	}
 	dir, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }()
+	info, err := dir.Stat(rel)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // to open a pipe would wait for its other end
+		return nil, fmt.Errorf("%s is not a regular file", rel)
+	case info.Size() > limit:
+		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", pixel.ErrTooManyBytes, info.Size(), limit)
+	}
 	f, err := dir.Open(rel)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	if limit <= 0 {
-		limit = pixel.DefaultMaxBytes
-	}
-	// One byte over the limit is enough for the decoder to refuse it by name.
-	return io.ReadAll(io.LimitReader(f, limit+1))
+	return io.ReadAll(io.LimitReader(f, limit)) // a file that grows meanwhile does not have its digest any more
 }
 
 // classify marks what the decoder refuses as permanent.

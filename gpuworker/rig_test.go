@@ -1,0 +1,354 @@
+package gpuworker_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"stegomq/gpuworker"
+	"stegomq/internal/bus"
+	"stegomq/internal/cache"
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/ort"
+	"stegomq/internal/pixel"
+	"stegomq/internal/source"
+	"stegomq/internal/weights"
+	"stegomq/schemas"
+)
+
+// patience bounds every wait of a test.
+const patience = 60 * time.Second
+
+// tiny is the model of all tests, on one engine.
+var tiny struct {
+	*model.Model
+	keys   *keyring.Keyring
+	engine *ort.Engine
+}
+
+// suite closes the engine before goroutines are counted.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	code := s.M.Run()
+	if err := tiny.engine.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func TestMain(m *testing.M) {
+	if err := loadTiny(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(suite{m})
+}
+
+func loadTiny() (err error) {
+	if tiny.Model, err = model.Load(filepath.FromSlash("../internal/ort/testdata/tiny")); err != nil {
+		return err
+	}
+	if tiny.keys, err = keyring.Open(tiny.Keyring(), keyring.Protection{}); err != nil {
+		return err
+	}
+	if tiny.engine, err = ort.New(ort.Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		return err
+	}
+	return tiny.engine.Add(tiny.Model)
+}
+
+// network runs the tiny model as the program's engine does.
+type network struct{}
+
+func (network) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
+	var key *ort.Key
+	if ref != nil {
+		pair, err := tiny.keys.Resolve(ref.GetId(), ref.GetFingerprint())
+		switch {
+		case errors.Is(err, keyring.ErrKeyMismatch):
+			return pixel.Tensor{}, schemas.Permanent(schemas.ReasonKeyMismatch, err)
+		case err != nil:
+			return pixel.Tensor{}, schemas.Permanent(schemas.ReasonUnknownKey, err)
+		}
+		key = &ort.Key{Fingerprint: ref.GetFingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
+		if op == schemas.Operation_OPERATION_RECOVER {
+			key.Role, key.Bytes = weights.RoleRecover, pair.Recover.Expose
+		}
+	}
+	out, err := tiny.engine.Run(ctx, digest, model.Operation(op.Token()), key, in...)
+	switch {
+	case errors.Is(err, ort.ErrUnknownModel):
+		return out, schemas.Permanent(schemas.ReasonUnknownModel, err)
+	case errors.Is(err, ort.ErrInput):
+		return out, schemas.Permanent(schemas.ReasonBadImage, err)
+	}
+	return out, err
+}
+
+// call is one run of the network.
+type call struct {
+	op      schemas.Operation
+	n, h, w int
+}
+
+// watchedEngine notes every run, and does what a test wants before and after it.
+type watchedEngine struct {
+	gpuworker.Engine
+	before func(context.Context) error
+	after  func(*pixel.Tensor)
+
+	mu    sync.Mutex
+	calls []call
+}
+
+func (e *watchedEngine) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
+	e.mu.Lock()
+	e.calls = append(e.calls, call{op, in[0].N, in[0].H, in[0].W})
+	e.mu.Unlock()
+	if e.before != nil {
+		if err := e.before(ctx); err != nil {
+			return pixel.Tensor{}, err
+		}
+	}
+	out, err := e.Engine.Run(ctx, digest, op, key, in...)
+	if err == nil && e.after != nil {
+		e.after(&out)
+	}
+	return out, err
+}
+
+// runs are the runs so far, and those of one operation counted.
+func (e *watchedEngine) runs() []call {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]call(nil), e.calls...)
+}
+
+// rig is a pipeline without evaluators: servers, stores and the parts of a worker.
+type rig struct {
+	t      testing.TB
+	bus    *bus.Bus
+	cache  *cache.Cache
+	blobs  bus.BlobStore
+	engine *watchedEngine
+	parts  gpuworker.Parts
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newRig starts a pipeline on servers of its own.
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	b, err := bus.Open(testContext(t), bus.Config{
+		Server: server, Logger: log, RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: 20,
+		SweepEvery: 25 * time.Millisecond, Grace: patience,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := cache.OpenEmbedded(testContext(t), t.TempDir(), cache.Options{Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{t: t, bus: b, cache: c, engine: &watchedEngine{Engine: network{}}}
+	jobs, err := b.JobSource("worker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.parts = gpuworker.Parts{Jobs: jobs, Publisher: b, Memo: c, Engine: r.engine}
+	r.useBlobs(b.Blobs())
+	return r
+}
+
+// useBlobs has the worker work with a blob store.
+func (r *rig) useBlobs(blobs bus.BlobStore) {
+	r.t.Helper()
+	r.blobs, r.parts.Blobs = blobs, blobs
+	images, err := source.New(blobs, source.Config{Limits: pixel.Limits{MinSide: 4}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.parts.Images = images
+}
+
+// work runs a worker until the test ends, or until stop, which gives what Run returned.
+func (r *rig) work(cfg gpuworker.Config) (stop func() error) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	cfg.Name = "worker"
+	w := gpuworker.New(cfg, r.parts)
+	go func() { done <- w.Run(ctx) }()
+	var once sync.Once
+	var err error
+	stop = func() error {
+		once.Do(func() { cancel(); err = <-done })
+		return err
+	}
+	r.t.Cleanup(func() {
+		if err := stop(); err != nil {
+			r.t.Errorf("the worker ended with %v", err)
+		}
+	})
+	return stop
+}
+
+func (r *rig) publish(jobs ...*schemas.Job) {
+	r.t.Helper()
+	for _, j := range jobs {
+		if err := r.bus.PublishJob(testContext(r.t), j); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// await gives the first n results and dead letters of a run together, in their order each.
+func (r *rig) await(run string, n int) (results []*schemas.Result, dead []*schemas.DeadLetter) {
+	r.t.Helper()
+	enough := errors.New("enough")
+	count := func() error {
+		if len(results)+len(dead) == n {
+			return enough
+		}
+		return nil
+	}
+	err := r.bus.SubscribeResults(testContext(r.t), run,
+		func(res *schemas.Result) error { results = append(results, res); return count() },
+		func(d *schemas.DeadLetter) error { dead = append(dead, d); return count() })
+	if !errors.Is(err, enough) {
+		r.t.Fatalf("%d results and %d dead letters of %d came: %v", len(results), len(dead), n, err)
+	}
+	return results, dead
+}
+
+// result awaits one result and no dead letter.
+func (r *rig) result(run string) *schemas.Result {
+	r.t.Helper()
+	results, dead := r.await(run, 1)
+	if len(results) != 1 {
+		r.t.Fatalf("a dead letter came: %v", dead[0])
+	}
+	return results[0]
+}
+
+func (r *rig) put(data []byte) *schemas.ImageRef {
+	r.t.Helper()
+	digest, err := r.blobs.Put(testContext(r.t), data)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return schemas.BlobRef(digest, "")
+}
+
+func (r *rig) get(digest string) []byte {
+	r.t.Helper()
+	data, err := r.blobs.Get(testContext(r.t), digest)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return data
+}
+
+func sha(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// picture is a PNG file: a gradient with some noise, another one for each seed.
+func picture(t testing.TB, seed uint64, w, h int) []byte {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 7))
+	img := image.NewNRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			p := img.Pix[img.PixOffset(x, y):]
+			p[0], p[1], p[2], p[3] = byte(40+x*160/w), byte(40+y*160/h), byte(80+rnd.IntN(80)), 255
+		}
+	}
+	data, err := pixel.EncodePNG(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// keyRef names a key of the tiny model's keyring, or a random one.
+func keyRef(t testing.TB, id string) *schemas.KeyRef {
+	t.Helper()
+	pair, err := tiny.keys.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &schemas.KeyRef{Id: id, Fingerprint: pair.Fingerprint()}
+}
+
+var (
+	own    = &schemas.Geometry{Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH}
+	square = &schemas.Geometry{Width: 32, Height: 32, Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH}
+)
+
+// seal gives a job its id.
+func seal(j *schemas.Job) *schemas.Job {
+	j.Id = schemas.JobID(j)
+	return j
+}
+
+// embedJob embeds pairs of pictures with demo-1; sizes are those of the covers, secrets are 40x28.
+func (r *rig) embedJob(g *schemas.Geometry, sizes ...image.Point) *schemas.Job {
+	r.t.Helper()
+	j := &schemas.Job{
+		Run: "run", Operation: schemas.Operation_OPERATION_EMBED, Model: tiny.Digest, Key: keyRef(r.t, "demo-1"), Geometry: g,
+	}
+	for i, size := range sizes {
+		j.Items = append(j.Items, &schemas.Item{
+			Id:     fmt.Sprintf("item-%d", i),
+			Cover:  r.put(picture(r.t, uint64(2*i), size.X, size.Y)),
+			Secret: r.put(picture(r.t, uint64(2*i+1), 40, 28)),
+		})
+	}
+	return seal(j)
+}
+
+// squares are n sizes of 32x32.
+func squares(n int) []image.Point {
+	sizes := make([]image.Point, n)
+	for i := range sizes {
+		sizes[i] = image.Pt(32, 32)
+	}
+	return sizes
+}

@@ -1,0 +1,430 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"image"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/pixel"
+	"stegomq/internal/source"
+	"stegomq/schemas"
+)
+
+func sha(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// picture is a PNG file of noise.
+func picture(t testing.TB, seed uint64, w, h int) ([]byte, *image.NRGBA) {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	img := image.NewNRGBA(image.Rect(0, 0, w, h))
+	for i := range img.Pix {
+		img.Pix[i] = byte(rnd.Uint32())
+		if i%4 == 3 {
+			img.Pix[i] = 255
+		}
+	}
+	data, err := pixel.EncodePNG(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data, img
+}
+
+// countingBlobs counts the reads of a blob store.
+type countingBlobs struct {
+	bus.BlobStore
+	gets atomic.Int64
+}
+
+func (b *countingBlobs) Get(ctx context.Context, digest string) ([]byte, error) {
+	b.gets.Add(1)
+	return b.BlobStore.Get(ctx, digest)
+}
+
+func store(t testing.TB) *countingBlobs {
+	t.Helper()
+	d, err := bus.OpenDirectory(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &countingBlobs{BlobStore: d}
+}
+
+func put(t testing.TB, b bus.BlobStore, data []byte) *schemas.ImageRef {
+	t.Helper()
+	digest, err := b.Put(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schemas.BlobRef(digest, "picture.png")
+}
+
+func open(t testing.TB, b source.Blobs, cfg source.Config) *source.Source {
+	t.Helper()
+	s, err := source.New(b, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func write(t testing.TB, data []byte, elem ...string) string {
+	t.Helper()
+	name := filepath.Join(elem...)
+	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func fileRef(path string, data []byte) *schemas.ImageRef {
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
+	return &schemas.ImageRef{Digest: sha(data), Uri: u.String(), Name: "a file"}
+}
+
+// own is the geometry that keeps an image's size.
+var own = &schemas.Geometry{Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH}
+
+func expectPixels(t *testing.T, s *source.Source, ref *schemas.ImageRef, want *image.NRGBA) {
+	t.Helper()
+	got, err := s.Image(t.Context(), ref, own)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if got.Rect != want.Rect || !bytes.Equal(got.Pix, want.Pix) {
+		t.Errorf("an image of %v came out with other pixels", got.Rect)
+	}
+}
+
+// expectFault wants a fault with a reason, whose text holds all of says.
+func expectFault(t *testing.T, s *source.Source, ref *schemas.ImageRef, reason schemas.Reason, says ...string) {
+	t.Helper()
+	img, err := s.Image(t.Context(), ref, own)
+	var fault *schemas.Fault
+	if !errors.As(err, &fault) || fault.Reason != reason || img != nil {
+		t.Errorf("%v, want a fault with the reason %s", err, reason)
+		return
+	}
+	for _, w := range says {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
+	}
+}
+
+func TestKindsOfReference(t *testing.T) {
+	t.Parallel()
+	b := store(t)
+	root := t.TempDir()
+	data, want := picture(t, 1, 24, 17)
+	path := write(t, data, root, "sub folder", "ä%41.png")
+	s := open(t, b, source.Config{Roots: []string{root}})
+	expectPixels(t, s, &schemas.ImageRef{Digest: sha(data), Inline: data}, want)
+	for name, ref := range map[string]*schemas.ImageRef{"blob": put(t, b, data), "file": fileRef(path, data)} {
+		// A fresh source: the first one has the image by now.
+		s := open(t, b, source.Config{Roots: []string{filepath.Join(root, "other", ".."), root}})
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			expectPixels(t, s, ref, want)
+		})
+	}
+	expectFault(t, s, &schemas.ImageRef{Digest: sha([]byte("x")), Uri: "http://example.org/a.png"}, schemas.ReasonBadMessage, "http://example.org")
+	expectFault(t, s, &schemas.ImageRef{Digest: sha([]byte("x"))}, schemas.ReasonBadMessage)
+}
+
+func TestDigestIsChecked(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	data, _ := picture(t, 1, 24, 24)
+	other, _ := picture(t, 2, 24, 24)
+	path := write(t, other, root, "a.png")
+	s := open(t, store(t), source.Config{Roots: []string{root}})
+	for name, ref := range map[string]*schemas.ImageRef{
+		"inline": {Digest: sha(data), Inline: other},
+		"file":   fileRef(path, data),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			expectFault(t, s, ref, schemas.ReasonBadImage, "the file has changed")
+		})
+	}
+}
+
+// lyingBlobs returns other bytes than were asked for.
+type lyingBlobs struct{ data []byte }
+
+func (b lyingBlobs) Get(context.Context, string) ([]byte, error) { return b.data, nil }
+
+func TestDigestOfABlobIsChecked(t *testing.T) {
+	t.Parallel()
+	data, _ := picture(t, 1, 24, 24)
+	s := open(t, lyingBlobs{data}, source.Config{})
+	expectFault(t, s, schemas.BlobRef(sha([]byte("x")), ""), schemas.ReasonBadImage, "the file has changed")
+}
+
+// TestMissingBlob holds every blob store to what package source goes by.
+func TestMissingBlob(t *testing.T) {
+	t.Parallel()
+	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	b, err := bus.Open(t.Context(), bus.Config{Server: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	for name, blobs := range map[string]source.Blobs{"message queue": b.Blobs(), "folder": store(t)} {
+		ref := schemas.BlobRef(sha([]byte("nothing")), "gone.png")
+		expectFault(t, open(t, blobs, source.Config{}), ref, schemas.ReasonMissingBlob, "gone.png", "send the job again")
+		if t.Failed() {
+			t.Errorf("that was the %s", name)
+		}
+	}
+}
+
+func TestWhatMayPassIsNoFault(t *testing.T) {
+	t.Parallel()
+	b := store(t)
+	data, want := picture(t, 1, 24, 24)
+	ref := put(t, b, data)
+	s := open(t, b, source.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Image(ctx, ref, own)
+	var fault *schemas.Fault
+	if !errors.Is(err, context.Canceled) || errors.As(err, &fault) {
+		t.Errorf("%v, want the context's error and no fault", err)
+	}
+	expectPixels(t, s, ref, want) // and nothing is remembered of it
+}
+
+func TestFoldersThatAreNotAllowed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	root := filepath.Join(dir, "allowed")
+	data, want := picture(t, 1, 24, 24)
+	inside := write(t, data, root, "in.png")
+	for name, path := range map[string]string{
+		"outside":        write(t, data, dir, "out.png"),
+		"sibling":        write(t, data, dir, "allowed-not", "a.png"),
+		"dots in a name": write(t, data, dir, "..allowed", "a.png"),
+		"climbing":       root + "/../out.png",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, store(t), source.Config{Roots: []string{root}})
+			expectFault(t, s, fileRef(path, data), schemas.ReasonForbidden, "--allow")
+		})
+	}
+	t.Run("no folder at all", func(t *testing.T) {
+		t.Parallel()
+		expectFault(t, open(t, store(t), source.Config{}), fileRef(inside, data), schemas.ReasonForbidden, "in.png", "--allow")
+	})
+	t.Run("link inside", func(t *testing.T) {
+		t.Parallel()
+		link := filepath.Join(root, "inner.png")
+		if err := os.Symlink("in.png", link); err != nil {
+			t.Fatal(err)
+		}
+		expectPixels(t, open(t, store(t), source.Config{Roots: []string{root}}), fileRef(link, data), want)
+	})
+	for name, target := range map[string]string{"link out": filepath.Join(dir, "out.png"), "relative link out": "../out.png"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			link := filepath.Join(root, strings.ReplaceAll(name, " ", "-")+".png")
+			if err := os.Symlink(target, link); err != nil {
+				t.Fatal(err)
+			}
+			expectFault(t, open(t, store(t), source.Config{Roots: []string{root}}), fileRef(link, data), schemas.ReasonBadImage, "escapes")
+		})
+	}
+	t.Run("link to a folder out", func(t *testing.T) {
+		t.Parallel()
+		link := filepath.Join(root, "folder")
+		if err := os.Symlink(dir, link); err != nil {
+			t.Fatal(err)
+		}
+		expectFault(t, open(t, store(t), source.Config{Roots: []string{root}}), fileRef(filepath.Join(link, "out.png"), data), schemas.ReasonBadImage, "escapes")
+	})
+}
+
+func TestFilesThatAreNoFiles(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(root, "pipe.png"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "folder.png"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, store(t), source.Config{Roots: []string{root}})
+	for name, says := range map[string]string{
+		"pipe.png": "not a regular file", "folder.png": "not a regular file", "missing.png": "no such file",
+	} {
+		expectFault(t, s, fileRef(filepath.Join(root, name), nil), schemas.ReasonBadImage, says)
+	}
+}
+
+func TestBadImages(t *testing.T) {
+	t.Parallel()
+	good, _ := picture(t, 1, 40, 40)
+	small, _ := picture(t, 2, 8, 40)
+	torn := bytes.Clone(good)
+	torn[len(torn)/2] ^= 0xff
+	limits := pixel.Limits{MaxBytes: int64(len(good)), MaxPixels: 40 * 40}
+	long, _ := picture(t, 3, 41, 40)
+	flat, err := pixel.EncodePNG(image.NewNRGBA(image.Rect(0, 0, 50, 50))) // compresses to few bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		data   []byte
+		reason schemas.Reason
+	}{
+		"at both limits":  {good, ""},
+		"too many bytes":  {append(bytes.Clone(good), 0), schemas.ReasonTooLarge},
+		"bytes, by far":   {long, schemas.ReasonTooLarge},
+		"too many pixels": {flat, schemas.ReasonTooLarge},
+		"truncated":       {good[:len(good)-20], schemas.ReasonBadImage},
+		"damaged":         {torn, schemas.ReasonBadImage},
+		"text":            {[]byte("not an image, whatever it is called"), schemas.ReasonBadImage},
+		"too small":       {small, schemas.ReasonBadImage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			b := store(t)
+			for _, ref := range []*schemas.ImageRef{
+				put(t, b, c.data), {Digest: sha(c.data), Inline: c.data, Name: "inline"},
+				fileRef(write(t, c.data, root, "a.png"), c.data),
+			} {
+				s := open(t, b, source.Config{Limits: limits, Roots: []string{root}})
+				if c.reason != "" {
+					expectFault(t, s, ref, c.reason, ref.GetName())
+				} else if _, err := s.Image(t.Context(), ref, own); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestGeometry(t *testing.T) {
+	t.Parallel()
+	data, _ := picture(t, 1, 60, 30)
+	s := open(t, store(t), source.Config{})
+	ref := &schemas.ImageRef{Digest: sha(data), Inline: data}
+	var seen [][]byte
+	for _, policy := range []schemas.ResizePolicy{schemas.ResizePolicy_RESIZE_POLICY_SQUASH, schemas.ResizePolicy_RESIZE_POLICY_CROP} {
+		g := &schemas.Geometry{Width: 20, Height: 24, Resize: policy}
+		img, err := s.Image(t.Context(), ref, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if img.Rect != image.Rect(0, 0, 20, 24) {
+			t.Errorf("%v: the image is %v", policy, img.Rect)
+		}
+		seen = append(seen, img.Pix)
+		full, _, err := pixel.Decode(data, pixel.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := pixel.Fit(full, source.PixelGeometry(g))
+		if err != nil || !bytes.Equal(img.Pix, want.Pix) {
+			t.Errorf("%v: other pixels than those of package pixel (%v)", policy, err)
+		}
+	}
+	if bytes.Equal(seen[0], seen[1]) {
+		t.Error("squash and crop gave the same pixels")
+	}
+	for g, want := range map[*schemas.Geometry]pixel.Geometry{
+		nil:                    {},
+		own:                    {},
+		{Width: 3, Height: 4}:  {Width: 3, Height: 4},
+		{Width: 3, Resize: 2}:  {Width: 3, Policy: pixel.Crop},
+		{Height: 3, Resize: 1}: {Height: 3, Policy: pixel.Squash},
+	} {
+		if got := source.PixelGeometry(g); got != want {
+			t.Errorf("%v became %v, want %v", g, got, want)
+		}
+	}
+}
+
+func TestImagesAreShared(t *testing.T) {
+	t.Parallel()
+	b := store(t)
+	data, _ := picture(t, 1, 64, 64)
+	ref := put(t, b, data)
+	s := open(t, b, source.Config{})
+	images := make([]*image.NRGBA, 8)
+	var wg sync.WaitGroup
+	for i := range images {
+		wg.Go(func() {
+			img, err := s.Image(t.Context(), ref, own)
+			if err != nil {
+				t.Error(err)
+			}
+			images[i] = img
+		})
+	}
+	wg.Wait()
+	for _, img := range images {
+		if img != images[0] {
+			t.Error("two callers got images of their own")
+		}
+	}
+	if n := b.gets.Load(); n != 1 {
+		t.Errorf("the blob was read %d times, want once", n)
+	}
+	if _, err := s.Image(t.Context(), ref, &schemas.Geometry{Width: 32, Height: 32, Resize: 1}); err != nil {
+		t.Error(err)
+	}
+	if n := b.gets.Load(); n != 2 {
+		t.Errorf("with a second geometry the blob was read %d times, want twice", n)
+	}
+	// A cache with room for one image holds one.
+	tight := open(t, b, source.Config{CacheBytes: 64 * 64 * 4})
+	second, _ := picture(t, 2, 64, 64)
+	before := b.gets.Load()
+	for _, r := range []*schemas.ImageRef{ref, ref, put(t, b, second), ref} {
+		if _, err := tight.Image(t.Context(), r, own); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := b.gets.Load() - before; n != 3 {
+		t.Errorf("%d reads, want 3: two images, one of them twice", n)
+	}
+}
+
+func TestRootsMustBeFolders(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := write(t, nil, dir, "file")
+	for _, root := range []string{file, filepath.Join(dir, "missing")} {
+		if _, err := source.New(store(t), source.Config{Roots: []string{dir, root}}); err == nil || !strings.Contains(err.Error(), root) {
+			t.Errorf("%s: %v, want an error that names it", root, err)
+		}
+	}
+}

@@ -1,0 +1,458 @@
+package producer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/cache"
+	"stegomq/producer"
+	"stegomq/schemas"
+)
+
+// evaluation is a run over a folder of pictures, with a memo.
+type evaluation struct {
+	t     *testing.T
+	cache *cache.Cache
+	spec  *schemas.RunSpec
+	paths map[string]string
+}
+
+// newEvaluation pairs pictures, for some keys and a random one.
+func newEvaluation(t *testing.T, pairs int, keys ...string) *evaluation {
+	t.Helper()
+	var files []string
+	for i := range pairs {
+		files = append(files, fmt.Sprintf("%d-cover.png", i), fmt.Sprintf("%d-secret.png", i))
+	}
+	c := openCache(t)
+	d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: pictures(t, files...)}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := func(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]} }
+	e := &evaluation{t: t, cache: c, paths: d.Paths, spec: &schemas.RunSpec{
+		Id: "run", Model: sha([]byte("model")), RandomKeys: []*schemas.KeyRef{fake("random-1-0")}, NoiseSigma: 20,
+		Geometry:       &schemas.Geometry{Width: 16, Height: 16, Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
+		MetricsVersion: "1", Pairs: d.Pairs, Dataset: "photos",
+	}}
+	for _, k := range keys {
+		e.spec.Keys = append(e.spec.Keys, fake(k))
+	}
+	if err := e.spec.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// made is the digest of what a job makes of an item.
+func made(what string, j *schemas.Job, item *schemas.Item) string {
+	return sha([]byte(strings.Join([]string{what, j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId(), item.GetId()}, " ")))
+}
+
+// remember fills the memo as if all work had been done, but for outputs and metrics that are forgotten. An
+// output is named as "<operation> <embed key> <key> <number of the pair>", metrics by their score.
+func (e *evaluation) remember(forgotten ...string) {
+	e.t.Helper()
+	outputs, metrics := make(map[string]*schemas.Output), make(map[string]*schemas.Metrics)
+	note := func(j *schemas.Job) {
+		for _, item := range j.GetItems() {
+			number := item.GetId()[4:5]
+			out := &schemas.Output{Image: made("image", j, item)}
+			if j.GetNoiseSigma() > 0 {
+				out.Noisy = made("noisy", j, item)
+			}
+			if name := strings.Join([]string{j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId(), number}, " "); !slices.Contains(forgotten, name) {
+				outputs[schemas.ItemWorkID(j, item)] = out
+			}
+			for _, s := range schemas.Comparisons(j, item, out) {
+				s.Item = number
+				if !slices.Contains(forgotten, schemas.ScoreKey(s)) {
+					id := schemas.MetricsID("1", s.GetReference(), s.GetTest(), e.spec.GetGeometry())
+					metrics[id] = &schemas.Metrics{Psnr: 20, Ssim: 0.5, Mae: 0.25, Rmse: 0.125}
+				}
+			}
+		}
+	}
+	for _, k := range e.spec.GetKeys() {
+		embed := schemas.EmbedJob(e.spec, 1, k, e.spec.GetPairs())
+		note(embed)
+		stego := make(map[string]string)
+		for _, item := range embed.GetItems() {
+			stego[item.GetId()] = made("image", embed, item)
+		}
+		for _, d := range embed.GetDecodeKeys() {
+			note(schemas.RecoverJob(embed, d, stego))
+		}
+	}
+	note(schemas.PurifyJob(e.spec, 1, e.spec.GetPairs()))
+	if err := errors.Join(e.cache.RememberOutputs(testContext(e.t), outputs), e.cache.RememberMetrics(testContext(e.t), metrics)); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *evaluation) plan(stored producer.Stored) *producer.Plan {
+	e.t.Helper()
+	p, err := producer.MakePlan(testContext(e.t), e.spec, 5, e.cache, stored)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return p
+}
+
+// queue publishes to the real queue and writes down what.
+type queue struct {
+	*bus.Bus
+	before func(*schemas.Job) error
+
+	mu   sync.Mutex
+	jobs []*schemas.Job
+}
+
+func (q *queue) PublishJob(ctx context.Context, j *schemas.Job) error {
+	if q.before != nil {
+		if err := q.before(j); err != nil {
+			return err
+		}
+	}
+	if err := q.Bus.PublishJob(ctx, j); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, j)
+	return nil
+}
+
+// published are the jobs so far as "<operation> <key>: <numbers of the pairs>".
+func (q *queue) published() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var all []string
+	for _, j := range q.jobs {
+		var numbers []string
+		for _, item := range j.GetItems() {
+			numbers = append(numbers, item.GetId()[4:5])
+		}
+		all = append(all, strings.TrimSpace(j.GetOperation().Token()+" "+j.GetKey().GetId())+": "+strings.Join(numbers, ","))
+	}
+	return all
+}
+
+// publish runs a producer on a plan and gives the jobs.
+func (e *evaluation) publish(p *producer.Plan, batch int) *queue {
+	e.t.Helper()
+	if _, err := e.cache.PutScores(testContext(e.t), "run", p.Found); err != nil {
+		e.t.Fatal(err)
+	}
+	q := &queue{Bus: openBus(e.t)}
+	prod := producer.New(producer.Config{Batch: batch}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+	if err := prod.Run(testContext(e.t), p, e.paths); err != nil {
+		e.t.Fatal(err)
+	}
+	for _, j := range q.jobs {
+		if err := j.Validate(); err != nil || j.GetAttempt() != 5 || !j.GetScore() {
+			e.t.Errorf("%v: %v", j, err)
+		}
+		for _, item := range j.GetItems() {
+			for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetImage()} {
+				if ref == nil {
+					continue
+				}
+				if has, err := q.Blobs().Has(testContext(e.t), ref.GetDigest()); err != nil || !has[0] {
+					e.t.Errorf("%s of job %s is not in the blob store (%v)", ref.GetName(), j.GetId(), err)
+				}
+			}
+		}
+	}
+	return q
+}
+
+// Three pairs and two keys: each key has an imperceptibility, a matched, two mismatched and two random
+// comparisons of each pair; to that come a baseline and two of purification.
+const threeByTwo = 3 * (2*6 + 1 + 2)
+
+func TestPlanOfANewRun(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice", "bob")
+	p := e.plan(nil)
+	if p.Total != threeByTwo || p.Missing != threeByTwo || len(p.Found) != 0 || p.Spec != e.spec || p.Attempt != 5 {
+		t.Errorf("%d missing of %d, %d found; want %d missing of as many", p.Missing, p.Total, len(p.Found), threeByTwo)
+	}
+	for batch, want := range map[int][]string{
+		2: {"embed alice: 1,2", "embed bob: 1,2", "purify: 1,2", "embed alice: 3", "embed bob: 3", "purify: 3"},
+		0: {"embed alice: 1,2,3", "embed bob: 1,2,3", "purify: 1,2,3"}, // the default
+	} {
+		if got := e.publish(p, batch).published(); !slices.Equal(got, want) {
+			t.Errorf("batch %d: jobs %q, want %q", batch, got, want)
+		}
+	}
+}
+
+func TestPlanOfADoneRun(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice", "bob")
+	e.remember()
+	p := e.plan(nil)
+	if p.Total != threeByTwo || p.Missing != 0 || len(p.Found) != threeByTwo {
+		t.Errorf("%d missing of %d, %d found; want all %d found", p.Missing, p.Total, len(p.Found), threeByTwo)
+	}
+	seen := make(map[string]bool)
+	for _, s := range p.Found {
+		seen[schemas.ScoreKey(s)] = true
+		if err := s.Validate(); err != nil || s.GetMetrics().GetPsnr() != 20 || !schemas.ValidDigest(s.GetReference()) || !schemas.ValidDigest(s.GetTest()) {
+			t.Errorf("%v: %v", s, err)
+		}
+	}
+	if len(seen) != threeByTwo {
+		t.Errorf("%d different scores, want %d", len(seen), threeByTwo)
+	}
+	if got := e.publish(p, 2).published(); len(got) > 0 {
+		t.Errorf("jobs %q, want none", got)
+	}
+}
+
+func TestPlanOfAnUnfinishedRun(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		forgotten []string
+		missing   int
+		want      []string
+	}{
+		"one comparison":               {[]string{"2|leakage_mismatched_cover|alice|bob"}, 1, []string{"embed alice: 2"}},
+		"a stego image":                {[]string{"embed  bob 3"}, 6, []string{"embed bob: 3"}},
+		"a recovered image":            {[]string{"recover bob random-1-0 1"}, 2, []string{"embed bob: 1"}},
+		"a baseline, of the first key": {[]string{"3|baseline_cover_secret||"}, 1, []string{"embed alice: 3"}},
+		"baselines and the rest of another key": {
+			[]string{"1|baseline_cover_secret||", "1|recoverability|bob|bob"}, 2,
+			[]string{"embed alice: 1", "embed bob: 1"},
+		},
+		"a purified image":           {[]string{"purify   2"}, 2, []string{"purify: 2"}},
+		"the comparison with noise":  {[]string{"1|noise||"}, 1, []string{"purify: 1"}},
+		"something of everybody":     {[]string{"embed  alice 1", "1|imperceptibility|bob|", "purify   1", "purify   3"}, 11, []string{"embed alice: 1", "embed bob: 1", "purify: 1,3"}},
+		"every stego of one key":     {[]string{"embed  alice 1", "embed  alice 2", "embed  alice 3"}, 18, []string{"embed alice: 1,2", "embed alice: 3"}},
+		"an output with its metrics": {[]string{"embed  alice 2", "2|imperceptibility|alice|"}, 6, []string{"embed alice: 2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEvaluation(t, 3, "alice", "bob")
+			e.remember(c.forgotten...)
+			p := e.plan(nil)
+			if p.Total != threeByTwo || p.Missing != c.missing || len(p.Found) != threeByTwo-c.missing {
+				t.Errorf("%d missing of %d, %d found; want %d missing", p.Missing, p.Total, len(p.Found), c.missing)
+			}
+			if got := e.publish(p, 2).published(); !slices.Equal(got, c.want) {
+				t.Errorf("jobs %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestPlanThatNeedsTheImages counts an output only when the blob store has it.
+func TestPlanThatNeedsTheImages(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice", "bob")
+	e.remember()
+	embed := schemas.EmbedJob(e.spec, 1, e.spec.GetKeys()[1], e.spec.GetPairs())
+	purify := schemas.PurifyJob(e.spec, 1, e.spec.GetPairs())
+	gone := []string{made("image", embed, embed.GetItems()[0]), made("noisy", purify, purify.GetItems()[2])}
+	p := e.plan(func(_ context.Context, digests ...string) ([]bool, error) {
+		var has []bool
+		for _, d := range digests {
+			has = append(has, !slices.Contains(gone, d))
+		}
+		return has, nil
+	})
+	// All that comes of bob's first stego image, and the purification of the third cover.
+	if p.Missing != 6+2 {
+		t.Errorf("%d missing, want 8", p.Missing)
+	}
+	if got, want := e.publish(p, 8).published(), []string{"embed bob: 1", "purify: 3"}; !slices.Equal(got, want) {
+		t.Errorf("jobs %q, want %q", got, want)
+	}
+	// Nothing is in the real blob store: only the baselines, which need no output, are left.
+	if p := e.plan(openBus(t).Blobs().Has); p.Missing != threeByTwo-3 {
+		t.Errorf("%d missing, want all but the 3 baselines", p.Missing)
+	}
+	_, err := producer.MakePlan(testContext(t), e.spec, 1, e.cache, func(context.Context, ...string) ([]bool, error) { return nil, errBroken })
+	if !errors.Is(err, errBroken) {
+		t.Errorf("%v, want the blob store's error", err)
+	}
+}
+
+// brokenMemo fails at one of its functions.
+type brokenMemo struct {
+	*cache.Cache
+	metrics bool
+}
+
+func (b brokenMemo) Outputs(ctx context.Context, ids []string) ([]*schemas.Output, error) {
+	if !b.metrics {
+		return nil, errBroken
+	}
+	return b.Cache.Outputs(ctx, ids)
+}
+
+func (b brokenMemo) Metrics(context.Context, []string) ([]*schemas.Metrics, error) {
+	return nil, errBroken
+}
+
+func TestPlanWithoutAMemo(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 1, "alice")
+	for _, metrics := range []bool{false, true} {
+		if _, err := producer.MakePlan(testContext(t), e.spec, 1, brokenMemo{e.cache, metrics}, nil); !errors.Is(err, errBroken) {
+			t.Errorf("%v, want the memo's error", err)
+		}
+	}
+}
+
+// TestWindow has room for one comparison: a job may only go out when all before it are done. Each job is done
+// by giving all its comparisons a failure.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 4, "alice", "bob", "carol")
+	e.remember("embed  bob 1", "1|baseline_cover_secret||", "purify   2", "2|recoverability|carol|carol",
+		"embed  alice 3", "3|baseline_cover_secret||", "3|imperceptibility|bob|", "4|baseline_cover_secret||")
+	p := e.plan(nil)
+	ctx := testContext(t)
+	if _, err := e.cache.PutScores(ctx, "run", p.Found); err != nil {
+		t.Fatal(err)
+	}
+	q := &queue{Bus: openBus(t)}
+	var busy atomic.Bool // a job is under way
+	out := make(chan *schemas.Job, 100)
+	q.before = func(j *schemas.Job) error {
+		if !busy.CompareAndSwap(false, true) {
+			return errors.New("a job went out while another was under way")
+		}
+		out <- j
+		return nil
+	}
+	ended := make(chan error, 1)
+	go func() {
+		prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+		ended <- prod.Run(ctx, p, e.paths)
+	}()
+	for running := true; running; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			running = false
+		case j := <-out:
+			var lost []*schemas.Score
+			for _, item := range j.GetItems() {
+				lost = append(lost, schemas.Lost(j, item, &schemas.Failure{Reason: "bad_output"})...)
+			}
+			busy.Store(false)
+			if _, err := e.cache.PutFailures(ctx, "run", lost); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := []string{"embed alice: 1", "embed bob: 1", "embed carol: 2", "purify: 2", "embed alice: 3", "embed bob: 3", "embed alice: 4"}
+	got := q.published()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("jobs %q, want %q", got, want)
+	}
+}
+
+// stuck is a run whose progress never moves; told hears of every look at it.
+type stuck struct{ told chan struct{} }
+
+func (s stuck) Progress(context.Context, string) (int64, int64, error) {
+	select {
+	case s.told <- struct{}{}:
+	default:
+	}
+	return 0, 0, nil
+}
+
+func TestWaitingForRoomEnds(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice")
+	ctx, cancel := context.WithCancel(testContext(t))
+	q := &queue{Bus: openBus(t)}
+	s := stuck{make(chan struct{})}
+	ended := make(chan error, 1)
+	prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: s})
+	p := e.plan(nil)
+	go func() { ended <- prod.Run(ctx, p, e.paths) }()
+	for range 10 {
+		<-s.told
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the context's error", err)
+	}
+	if got := q.published(); len(got) != 1 {
+		t.Errorf("jobs %q, want the first alone", got)
+	}
+}
+
+func TestRunThatCannotGoOn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		harm func(t *testing.T, e *evaluation, q *queue)
+		says string
+	}{
+		"file is gone": {func(t *testing.T, e *evaluation, _ *queue) {
+			if err := os.Remove(e.paths[e.spec.GetPairs()[0].GetSecret().GetDigest()]); err != nil {
+				t.Fatal(err)
+			}
+		}, "read 0-secret.png again"},
+		"file has changed": {func(t *testing.T, e *evaluation, _ *queue) {
+			write(t, []byte("other"), e.paths[e.spec.GetPairs()[0].GetCover().GetDigest()])
+		}, "0-cover.png has changed"},
+		"queue is broken": {func(_ *testing.T, _ *evaluation, q *queue) {
+			q.before = func(*schemas.Job) error { return errBroken }
+		}, "publish a job: broken on purpose"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEvaluation(t, 1, "alice")
+			q := &queue{Bus: openBus(t)}
+			p := e.plan(nil)
+			c.harm(t, e, q)
+			prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+			err := prod.Run(testContext(t), p, e.paths)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want an error that says %q", err, c.says)
+			}
+			if got := q.published(); len(got) != 0 {
+				t.Errorf("jobs %q, want none", got)
+			}
+		})
+	}
+}
+
+// TestRunAgain publishes a plan twice: what was published twice is stored once.
+func TestRunAgain(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 2, "alice")
+	p := e.plan(nil)
+	q := &queue{Bus: openBus(t)}
+	prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+	for range 2 {
+		if err := prod.Run(testContext(t), p, e.paths); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := q.Stats(); st.Duplicates != 2 || len(q.jobs) != 4 || !proto.Equal(q.jobs[0], q.jobs[2]) {
+		t.Errorf("%d duplicates of %d jobs, want 2 of 4", st.Duplicates, len(q.jobs))
+	}
+}
