@@ -33,15 +33,16 @@ var house = map[string][]string{
 	"internal/bus":        {"schemas"},
 	"internal/cache":      {"schemas"},
 	"internal/source":     {"internal/pixel", "schemas"},
+	"internal/engine":     {"internal/keyring", "internal/model", "internal/ort", "internal/pixel", "internal/weights", "schemas"},
 
 	"producer":  {"internal/pixel", "schemas"},
 	"gpuworker": {"internal/pixel", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/keyring",
+		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/model", "internal/ort", "internal/pixel", "internal/quality", "internal/source",
-		"internal/telemetry", "internal/weights",
+		"internal/telemetry",
 	},
 }
 

@@ -36,10 +36,11 @@ type Images interface {
 	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
 }
 
-// Scores stores the scores of a run, each once. A failure gives way to a score.
+// Scores stores the scores of a run, each once. A failure gives way to a score, and one of an earlier attempt
+// of the run to the attempt under way.
 type Scores interface {
 	PutScores(ctx context.Context, run string, scores []*schemas.Score) (added int, err error)
-	PutFailures(ctx context.Context, run string, scores []*schemas.Score) (added int, err error)
+	PutFailures(ctx context.Context, run string, attempt int64, scores []*schemas.Score) (added int, err error)
 }
 
 // Memo remembers the metrics of image pairs; nil stands for a pair that is not known.
@@ -114,7 +115,7 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	if !job.GetScore() {
 		return nil
 	}
-	_, err = e.Scores.PutFailures(ctx, job.GetRun(), lost)
+	_, err = e.Scores.PutFailures(ctx, job.GetRun(), job.GetAttempt(), lost)
 	return err
 }
 
@@ -176,7 +177,7 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 		e.cfg.Observer.ScoresWritten(added)
 	}
 	if len(failures) > 0 {
-		if _, err := e.Scores.PutFailures(ctx, job.GetRun(), failures); err != nil {
+		if _, err := e.Scores.PutFailures(ctx, job.GetRun(), job.GetAttempt(), failures); err != nil {
 			return fmt.Errorf("store failures: %w", err)
 		}
 	}

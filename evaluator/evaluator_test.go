@@ -120,11 +120,11 @@ func (w *watched) PutScores(ctx context.Context, run string, rows []*schemas.Sco
 	return n, err
 }
 
-func (w *watched) PutFailures(ctx context.Context, run string, rows []*schemas.Score) (int, error) {
+func (w *watched) PutFailures(ctx context.Context, run string, attempt int64, rows []*schemas.Score) (int, error) {
 	if err := w.check("failures"); err != nil {
 		return 0, err
 	}
-	n, err := w.Cache.PutFailures(ctx, run, rows)
+	n, err := w.Cache.PutFailures(ctx, run, attempt, rows)
 	if err == nil {
 		w.put <- -1
 	}

@@ -20,12 +20,12 @@ import (
 	"stegomq/gpuworker"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
+	"stegomq/internal/engine"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
-	"stegomq/internal/weights"
 	"stegomq/schemas"
 )
 
@@ -72,33 +72,8 @@ func loadTiny() (err error) {
 	return tiny.engine.Add(tiny.Model)
 }
 
-// network runs the tiny model as the program's engine does.
-type network struct{}
-
-func (network) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
-	var key *ort.Key
-	if ref != nil {
-		pair, err := tiny.keys.Resolve(ref.GetId(), ref.GetFingerprint())
-		switch {
-		case errors.Is(err, keyring.ErrKeyMismatch):
-			return pixel.Tensor{}, schemas.Permanent(schemas.ReasonKeyMismatch, err)
-		case err != nil:
-			return pixel.Tensor{}, schemas.Permanent(schemas.ReasonUnknownKey, err)
-		}
-		key = &ort.Key{Fingerprint: ref.GetFingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
-		if op == schemas.Operation_OPERATION_RECOVER {
-			key.Role, key.Bytes = weights.RoleRecover, pair.Recover.Expose
-		}
-	}
-	out, err := tiny.engine.Run(ctx, digest, model.Operation(op.Token()), key, in...)
-	switch {
-	case errors.Is(err, ort.ErrUnknownModel):
-		return out, schemas.Permanent(schemas.ReasonUnknownModel, err)
-	case errors.Is(err, ort.ErrInput):
-		return out, schemas.Permanent(schemas.ReasonBadImage, err)
-	}
-	return out, err
-}
+// network runs the tiny model with its demo keys.
+func network() *engine.Engine { return engine.New(tiny.engine, tiny.keys) }
 
 // call is one run of the network.
 type call struct {
@@ -185,7 +160,7 @@ func newRig(t testing.TB) *rig {
 			t.Error(err)
 		}
 	})
-	r := &rig{t: t, bus: b, cache: c, engine: &watchedEngine{Engine: network{}}}
+	r := &rig{t: t, bus: b, cache: c, engine: &watchedEngine{Engine: network()}}
 	jobs, err := b.JobSource("worker")
 	if err != nil {
 		t.Fatal(err)

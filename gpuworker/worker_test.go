@@ -80,7 +80,7 @@ func (r *rig) directly(op schemas.Operation, key *schemas.KeyRef, g *schemas.Geo
 		}
 		in = append(in, tensor)
 	}
-	out, err := network{}.Run(testContext(r.t), tiny.Digest, op, key, in...)
+	out, err := network().Run(testContext(r.t), tiny.Digest, op, key, in...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -156,22 +156,22 @@ func (p *planner) dropLost(ctx context.Context, outputs []*schemas.Output) error
 	if p.stored == nil {
 		return nil
 	}
+	var digests []string
+	var owner []int // of each digest, the output
 	for i, out := range outputs {
-		if out == nil {
-			continue
-		}
-		digests := []string{out.GetImage()}
-		if out.GetNoisy() != "" {
-			digests = append(digests, out.GetNoisy())
-		}
-		has, err := p.stored(ctx, digests...)
-		if err != nil {
-			return fmt.Errorf("look for earlier outputs in the blob store: %w", err)
-		}
-		for _, ok := range has {
-			if !ok {
-				outputs[i] = nil
+		for _, digest := range []string{out.GetImage(), out.GetNoisy()} {
+			if digest != "" {
+				digests, owner = append(digests, digest), append(owner, i)
 			}
+		}
+	}
+	has, err := p.stored(ctx, digests...)
+	if err != nil {
+		return fmt.Errorf("look for earlier outputs in the blob store: %w", err)
+	}
+	for n, ok := range has {
+		if !ok {
+			outputs[owner[n]] = nil
 		}
 	}
 	return nil

@@ -357,7 +357,7 @@ func TestWindow(t *testing.T) {
 				lost = append(lost, schemas.Lost(j, item, &schemas.Failure{Reason: "bad_output"})...)
 			}
 			busy.Store(false)
-			if _, err := e.cache.PutFailures(ctx, "run", lost); err != nil {
+			if _, err := e.cache.PutFailures(ctx, "run", 0, lost); err != nil {
 				t.Fatal(err)
 			}
 		}

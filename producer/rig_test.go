@@ -19,13 +19,12 @@ import (
 	"stegomq/gpuworker"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
+	"stegomq/internal/engine"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
-	"stegomq/internal/weights"
-	"stegomq/schemas"
 )
 
 // patience bounds every wait of a test.
@@ -71,23 +70,8 @@ func loadTiny() (err error) {
 	return tiny.engine.Add(tiny.Model)
 }
 
-// network runs the tiny model as the program's engine does.
-type network struct{}
-
-func (network) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
-	var key *ort.Key
-	if ref != nil {
-		pair, err := tiny.keys.Resolve(ref.GetId(), ref.GetFingerprint())
-		if err != nil {
-			return pixel.Tensor{}, schemas.Permanent(schemas.ReasonUnknownKey, err)
-		}
-		key = &ort.Key{Fingerprint: ref.GetFingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
-		if op == schemas.Operation_OPERATION_RECOVER {
-			key.Role, key.Bytes = weights.RoleRecover, pair.Recover.Expose
-		}
-	}
-	return tiny.engine.Run(ctx, digest, model.Operation(op.Token()), key, in...)
-}
+// network runs the tiny model with its demo keys.
+func network() *engine.Engine { return engine.New(tiny.engine, tiny.keys) }
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -143,7 +127,7 @@ func work(t testing.TB, b *bus.Bus, memo gpuworker.Memo) {
 		t.Fatal(err)
 	}
 	w := gpuworker.New(gpuworker.Config{Name: "worker"}, gpuworker.Parts{
-		Jobs: jobs, Publisher: b, Blobs: b.Blobs(), Images: images, Memo: memo, Engine: network{},
+		Jobs: jobs, Publisher: b, Blobs: b.Blobs(), Images: images, Memo: memo, Engine: network(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

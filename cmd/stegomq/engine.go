@@ -1,30 +1,28 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"stegomq/internal/engine"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
-	"stegomq/internal/pixel"
-	"stegomq/internal/weights"
 	"stegomq/schemas"
 )
 
-// engine joins the ONNX engine, which knows models, to the keyrings, which know keys.
-type engine struct {
-	ort  *ort.Engine
-	keys *keyring.Keyring
+// localEngine is the engine of a worker in this process.
+type localEngine struct {
+	*engine.Engine
+	runtime *ort.Engine
 }
 
 // newEngine loads models into a new engine. The keys are those of the user and the models' public ones.
-func (a *app) newEngine(models []*model.Model, keys *keyring.Keyring) (*engine, error) {
-	e, err := ort.New(ort.Config{
+func (a *app) newEngine(models []*model.Model, keys *keyring.Keyring) (*localEngine, error) {
+	runtime, err := ort.New(ort.Config{
 		Library: a.ortLib, Provider: ort.Provider(a.provider), Workers: a.slots,
 		CacheBytes: a.weightsCacheMiB << 20, Logger: a.log,
 	})
@@ -32,51 +30,11 @@ func (a *app) newEngine(models []*model.Model, keys *keyring.Keyring) (*engine, 
 		return nil, err
 	}
 	for _, m := range models {
-		if err := e.Add(m); err != nil {
-			return nil, errors.Join(err, e.Close())
+		if err := runtime.Add(m); err != nil {
+			return nil, errors.Join(err, runtime.Close())
 		}
 	}
-	return &engine{ort: e, keys: keys}, nil
-}
-
-var operations = map[schemas.Operation]model.Operation{
-	schemas.Operation_OPERATION_EMBED:   model.OpEmbed,
-	schemas.Operation_OPERATION_RECOVER: model.OpRecover,
-	schemas.Operation_OPERATION_PURIFY:  model.OpPurify,
-}
-
-// Run resolves the key and runs the network. What another try would not mend is a *schemas.Fault.
-func (e *engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
-	key, err := e.key(op, ref)
-	if err != nil {
-		return pixel.Tensor{}, err
-	}
-	out, err := e.ort.Run(ctx, digest, operations[op], key, in...)
-	switch {
-	case errors.Is(err, ort.ErrUnknownModel):
-		return out, schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
-	case errors.Is(err, ort.ErrInput):
-		return out, schemas.Permanent(schemas.ReasonBadImage, err)
-	}
-	return out, err
-}
-
-func (e *engine) key(op schemas.Operation, ref *schemas.KeyRef) (*ort.Key, error) {
-	if ref == nil {
-		return nil, nil
-	}
-	pair, err := e.keys.Resolve(ref.GetId(), ref.GetFingerprint())
-	switch {
-	case errors.Is(err, keyring.ErrKeyMismatch):
-		return nil, schemas.Permanent(schemas.ReasonKeyMismatch, err)
-	case err != nil:
-		return nil, schemas.Permanent(schemas.ReasonUnknownKey, err)
-	}
-	key := &ort.Key{Fingerprint: ref.GetFingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
-	if op == schemas.Operation_OPERATION_RECOVER {
-		key.Role, key.Bytes = weights.RoleRecover, pair.Recover.Expose
-	}
-	return key, nil
+	return &localEngine{engine.New(runtime, keys), runtime}, nil
 }
 
 // protection opens encrypted keyrings.

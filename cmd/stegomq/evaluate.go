@@ -309,7 +309,7 @@ func geometryOf(size int, resize string) (*schemas.Geometry, error) {
 // this process.
 func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFlags, stderr io.Writer) (err error) {
 	// A missing library shows before anything is queued.
-	var eng *engine
+	var eng *localEngine
 	if a.natsURL == "" {
 		ring, err := a.openKeys([]*model.Model{ev.model})
 		if err != nil {
@@ -318,7 +318,7 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 		if eng, err = a.newEngine([]*model.Model{ev.model}, ring); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, eng.ort.Close()) }()
+		defer func() { err = errors.Join(err, eng.runtime.Close()) }()
 	}
 	if err := s.openBus(ctx, ""); err != nil {
 		return err

@@ -76,7 +76,7 @@ func (a *app) evaluatorCommand() *cobra.Command {
 // serve runs the worker, the evaluator or both until the context ends.
 func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, evaluate bool) (err error) {
 	ctx := cmd.Context()
-	var eng *engine
+	var eng *localEngine
 	if work {
 		models, err := a.loadModels()
 		if err != nil {
@@ -89,7 +89,7 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		if eng, err = a.newEngine(models, ring); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, eng.ort.Close()) }()
+		defer func() { err = errors.Join(err, eng.runtime.Close()) }()
 	}
 	s, err := a.open(ctx, redisListen)
 	if err != nil {
@@ -132,11 +132,11 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 	return r.wait()
 }
 
-func (a *app) metrics(s *services, eng *engine) *telemetry.Metrics {
+func (a *app) metrics(s *services, eng *localEngine) *telemetry.Metrics {
 	m := telemetry.NewMetrics()
 	if eng != nil {
 		m.WatchWeights(func() telemetry.WeightsStats {
-			st := eng.ort.Stats()
+			st := eng.runtime.Stats()
 			return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
 		})
 	}

@@ -141,7 +141,7 @@ func (r *roles) wait() error {
 }
 
 // startWorker starts the worker of this process.
-func (s *services) startWorker(r *roles, eng *engine, metrics *telemetry.Metrics) error {
+func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Metrics) error {
 	name := workerName()
 	jobs, err := s.bus.JobSource(name)
 	if err != nil {

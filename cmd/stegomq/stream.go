@@ -131,12 +131,12 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 		}
 	}
 	// Without external servers the worker runs in this process; a missing library shows first.
-	var eng *engine
+	var eng *localEngine
 	if a.natsURL == "" {
 		if eng, err = a.newEngine([]*model.Model{m}, ring); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, eng.ort.Close()) }()
+		defer func() { err = errors.Join(err, eng.runtime.Close()) }()
 	}
 	s, err := a.open(ctx, "")
 	if err != nil {

@@ -22,7 +22,7 @@ func fill(t *testing.T, c *Cache) {
 	ctx := t.Context()
 	_, errRun := c.StartRun(ctx, testSpec("run-1"))
 	_, errScores := c.PutScores(ctx, "run-1", []*schemas.Score{measured("i1", 1)})
-	_, errFailures := c.PutFailures(ctx, "run-1", []*schemas.Score{failed("i2", "gone")})
+	_, errFailures := c.PutFailures(ctx, "run-1", 0, []*schemas.Score{failed("i2", "gone")})
 	if err := errors.Join(errRun, errScores, errFailures,
 		c.RememberOutputs(ctx, map[string]*schemas.Output{"w": {Image: digest("e")}}),
 		c.RememberMetrics(ctx, map[string]*schemas.Metrics{"m": {Psnr: 30}}),

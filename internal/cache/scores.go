@@ -21,10 +21,16 @@ for i = 1, #ARGV, 2 do
 end
 return added`)
 
-// putFailures stores failures of comparisons that have no score. KEYS and ARGV as for putScores.
+// putFailures stores failures of comparisons that have no score, unless the run was started again after
+// the attempt that they are of. KEYS: scores, failures, state; ARGV: the attempt, then as for putScores.
 var putFailures = redis.NewScript(`
+local attempt = tonumber(ARGV[1])
+local started = tonumber(redis.call('HGET', KEYS[3], 'started') or '0')
+if attempt > 0 and attempt < started then
+  return 0
+end
 local added = 0
-for i = 1, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
     added = added + redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   end
@@ -40,22 +46,25 @@ func (c *Cache) PutScores(ctx context.Context, run string, rows []*schemas.Score
 			return 0, fmt.Errorf("store scores of run %s: %s: %w: no metrics", run, schemas.ScoreKey(row), schemas.ErrInvalid)
 		}
 	}
-	return c.put(ctx, "scores", putScores, run, rows)
+	return c.put(ctx, "scores", putScores, []string{scoresKey(run), failuresKey(run)}, nil, run, rows)
 }
 
 // PutFailures stores scores with a failure and returns how many were new. One whose comparison has
-// metrics already is dropped; one that failed before is replaced. An invalid row, or one without a
-// failure, is schemas.ErrInvalid, and then nothing is stored.
-func (c *Cache) PutFailures(ctx context.Context, run string, rows []*schemas.Score) (added int, err error) {
+// metrics already is dropped; one that failed before is replaced. Failures of an attempt (schemas.Job.attempt;
+// 0 is not known) from before the run was last started are dropped too: the comparisons are being made again.
+// An invalid row, or one without a failure, is schemas.ErrInvalid, and then nothing is stored.
+func (c *Cache) PutFailures(ctx context.Context, run string, attempt int64, rows []*schemas.Score) (added int, err error) {
 	for _, row := range rows {
 		if row.GetFailure() == nil {
 			return 0, fmt.Errorf("store failures of run %s: %s: %w: no failure", run, schemas.ScoreKey(row), schemas.ErrInvalid)
 		}
 	}
-	return c.put(ctx, "failures", putFailures, run, rows)
+	keys := []string{scoresKey(run), failuresKey(run), stateKey(run)}
+	return c.put(ctx, "failures", putFailures, keys, []any{attempt}, run, rows)
 }
 
-func (c *Cache) put(ctx context.Context, what string, script *redis.Script, run string, rows []*schemas.Score) (added int, err error) {
+// put calls a script with head and then field and score of each row, a bounded number of rows at a time.
+func (c *Cache) put(ctx context.Context, what string, script *redis.Script, keys []string, head []any, run string, rows []*schemas.Score) (added int, err error) {
 	args := make([]any, 0, 2*len(rows))
 	for _, row := range rows {
 		data, err := schemas.Encode(row)
@@ -64,9 +73,8 @@ func (c *Cache) put(ctx context.Context, what string, script *redis.Script, run 
 		}
 		args = append(args, schemas.ScoreKey(row), data)
 	}
-	keys := []string{scoresKey(run), failuresKey(run)}
 	for part := range slices.Chunk(args, 2*chunk) {
-		n, err := script.Run(ctx, c.rdb, keys, part...).Int()
+		n, err := script.Run(ctx, c.rdb, keys, slices.Concat(head, part)...).Int()
 		if err != nil {
 			return added, fmt.Errorf("store %s of run %s: %w", what, run, err)
 		}

@@ -75,7 +75,7 @@ func TestFailures(t *testing.T) {
 		ctx := t.Context()
 		fail := func(want int, rows ...*schemas.Score) {
 			t.Helper()
-			if n, err := s.PutFailures(ctx, "r", rows); n != want || err != nil {
+			if n, err := s.PutFailures(ctx, "r", 0, rows); n != want || err != nil {
 				t.Errorf("stored %d failures, %v; want %d", n, err, want)
 			}
 		}
@@ -106,7 +106,7 @@ func TestInvalidScores(t *testing.T) {
 				t.Errorf("%s as a score: %v", name, err)
 			}
 		}
-		if _, err := s.PutFailures(ctx, "r", []*schemas.Score{failed("good", ""), measured("i", 1)}); !errors.Is(err, schemas.ErrInvalid) {
+		if _, err := s.PutFailures(ctx, "r", 0, []*schemas.Score{failed("good", ""), measured("i", 1)}); !errors.Is(err, schemas.ErrInvalid) {
 			t.Errorf("a score as a failure: %v", err)
 		}
 		expectProgress(t, s.Cache, "r", 0, 0)
@@ -186,7 +186,7 @@ func TestConcurrentScores(t *testing.T) {
 						return
 					}
 					added[w] += n
-					if _, err := c.PutFailures(t.Context(), "r", []*schemas.Score{failed(item, "late")}); err != nil {
+					if _, err := c.PutFailures(t.Context(), "r", 0, []*schemas.Score{failed(item, "late")}); err != nil {
 						t.Error(err)
 						return
 					}
@@ -244,7 +244,7 @@ func TestScoresAgainstModel(t *testing.T) {
 						}
 						failures[row.Item] = row
 					}
-					if n, err := s.PutFailures(t.Context(), run, []*schemas.Score{row}); n != want || err != nil {
+					if n, err := s.PutFailures(t.Context(), run, 0, []*schemas.Score{row}); n != want || err != nil {
 						rt.Fatalf("stored %d, %v; want %d", n, err, want)
 					}
 				},
