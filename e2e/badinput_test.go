@@ -98,7 +98,7 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("report.md does not name %s", name)
 			}
 		}
-		if !strings.Contains(lastLine(r.stderr), "10 files could not be used") {
+		if !strings.Contains(lastLine(r.stderr), "files that could not be used: 10") {
 			t.Errorf("the last line is %q", lastLine(r.stderr))
 		}
 		t.Logf("the program took %d MiB", r.maxRSS>>20)

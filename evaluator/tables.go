@@ -87,8 +87,8 @@ func (s *Summary) matrix(title string, cells [][]*float64, format string) block 
 func (s *Summary) facts() []string {
 	lines := []string{
 		fmt.Sprintf("run %s, model %s (%.12s)", s.Run, s.Model.Name, s.Model.Digest),
-		fmt.Sprintf("%d pairs of %d images from %s, at %dx%d (%s), %d keys, %d random keys",
-			s.Dataset.Pairs, s.Dataset.Images, s.Dataset.from(), s.Geometry.Width, s.Geometry.Height, s.Geometry.Resize, len(s.Keys), len(s.RandomKeys)),
+		fmt.Sprintf("%s: %d images, %d pairs, at %dx%d (%s); keys: %d, random keys: %d",
+			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.Width, s.Geometry.Height, s.Geometry.Resize, len(s.Keys), len(s.RandomKeys)),
 		fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second",
 			s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond),
 	}
@@ -96,10 +96,10 @@ func (s *Summary) facts() []string {
 		lines = append(lines, "The model is NOT TRAINED (its weights are seed-initialised): the figures say nothing about the method.")
 	}
 	if n := len(s.Dataset.Failed); n > 0 {
-		lines = append(lines, fmt.Sprintf("%d files of the data set could not be used, see the end", n))
+		lines = append(lines, fmt.Sprintf("files that could not be used: %d (named at the end)", n))
 	}
 	if n := len(s.FailedItems); n > 0 {
-		lines = append(lines, fmt.Sprintf("%d comparisons FAILED, see the end", n))
+		lines = append(lines, fmt.Sprintf("comparisons that FAILED: %d (named at the end)", n))
 	}
 	return lines
 }

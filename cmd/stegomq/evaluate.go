@@ -145,7 +145,7 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 		_, _ = fmt.Fprintf(stdout, "\nsummary.json, items.csv and report.md are in %s\n", out)
 	}
 	if n := len(ev.dataset.Bad) + len(failures); n > 0 {
-		return fmt.Errorf("%w: %d files could not be used, %d comparisons could not be made; both are named above and in report.md",
+		return fmt.Errorf("%w: files that could not be used: %d, comparisons that could not be made: %d; report.md names them",
 			errSomeFailed, len(ev.dataset.Bad), len(failures))
 	}
 	return nil

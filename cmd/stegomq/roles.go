@@ -197,7 +197,7 @@ func (a *app) produce(cmd *cobra.Command, flags runFlags) (err error) {
 		for _, bad := range ev.dataset.Bad {
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", bad.GetName(), bad.GetReason())
 		}
-		return fmt.Errorf("%w: %d files could not be used", errSomeFailed, len(ev.dataset.Bad))
+		return fmt.Errorf("%w: files that could not be used: %d", errSomeFailed, len(ev.dataset.Bad))
 	}
 	return nil
 }
