@@ -76,7 +76,9 @@ type holder struct {
 	key  keyring.Key
 }
 
-// shows reports in which of its usual spellings a key stands in text.
+// shows reports in which of its usual spellings a key stands in text. Digits may be of either case. Raw and
+// quoted bytes are looked for whole and as they are: cut or lower-cased, a key that holds a letter of several
+// bytes is spelt otherwise.
 func shows(text string, k keyring.Key) string {
 	b := k.Expose()
 	lower := strings.ToLower(text)
@@ -85,10 +87,13 @@ func shows(text string, k keyring.Key) string {
 		"decimals": strings.Trim(fmt.Sprint(b[:8]), "[]"),
 		"literals": strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", b[:8]), "[]byte{"), "}")),
 		"base64":   strings.ToLower(strings.Trim(string(must(json.Marshal(b[:6]))), `"`)),
-		"raw":      strings.ToLower(string(b[:8])),
-		"quoted":   strings.ToLower(strings.Trim(fmt.Sprintf("%q", b[:8]), `"`)),
 	} {
 		if strings.Contains(lower, spelling) {
+			return name
+		}
+	}
+	for name, spelling := range map[string]string{"raw": string(b), "quoted": strings.Trim(fmt.Sprintf("%q", b), `"`)} {
+		if strings.Contains(text, spelling) {
 			return name
 		}
 	}
