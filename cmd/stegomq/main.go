@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -69,10 +68,6 @@ func exitCode(err error) int {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.Is(err, bus.ErrUnreachable), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream), errors.Is(err, cache.ErrUnreachable):
-		return exitUnreachable
-	}
-	// A server that goes away in the middle.
-	if lost := (*net.OpError)(nil); errors.As(err, &lost) && lost.Op != "listen" {
 		return exitUnreachable
 	}
 	return exitUsage

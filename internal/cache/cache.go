@@ -111,6 +111,7 @@ func Open(ctx context.Context, url string, opts Options) (*Cache, error) {
 		_ = c.rdb.Close()
 		return nil, unreachable(ctx, c.url, err)
 	}
+	c.rdb.AddHook(lostHook{})
 	return c, nil
 }
 

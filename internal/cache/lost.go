@@ -1,0 +1,47 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// lostHook marks the errors of a connection that ended, after the client's own tries, as ErrUnreachable: a
+// server that goes away in the middle is as much not there as one that never came.
+type lostHook struct{}
+
+func (lostHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (lostHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if lost(err) {
+			err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+func (lostHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if lost(err) {
+			err = fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		return err
+	}
+}
+
+// lost says whether err is of the connection. A context that ended is the caller's doing.
+func lost(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+}
