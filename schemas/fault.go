@@ -51,8 +51,3 @@ func Permanent(reason Reason, err error) error {
 	}
 	return &Fault{Reason: reason, Err: err}
 }
-
-// FailureOf is what an outcome records of a fault.
-func FailureOf(f *Fault) *Failure {
-	return &Failure{Reason: string(f.Reason), Detail: f.Err.Error()}
-}

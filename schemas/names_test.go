@@ -132,7 +132,6 @@ func TestFaults(t *testing.T) {
 	if want := "missing_blob: file does not exist"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
-	sameMessage(t, "failure", FailureOf(f), &Failure{Reason: "missing_blob", Detail: "file does not exist"})
 	for _, r := range []Reason{
 		ReasonBadMessage, ReasonUnknownKey, ReasonKeyMismatch, ReasonUnknownModel, ReasonBadImage, ReasonTooLarge,
 		ReasonMissingBlob, ReasonForbidden, ReasonRetriesExhausted, ReasonBadOutput,
