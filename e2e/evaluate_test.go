@@ -232,7 +232,7 @@ func photographs(t *testing.T) string {
 	return dir
 }
 
-// The same command again is served from the cache, and much faster. Not in parallel: it looks at the time.
+// The same command again is served from the cache. Not in parallel: it logs how long both took.
 func TestEvaluateFromCache(t *testing.T) {
 	h := newHome(t)
 	command := []string{"evaluate", "--data", photographs(t), "--model", filepath.Join(shippedModels(), "invertible-small"),

@@ -87,6 +87,13 @@ type evaluation struct {
 	plan    *producer.Plan
 }
 
+// nameBad tells which files could not be used, and why.
+func (ev *evaluation) nameBad(w io.Writer) {
+	for _, bad := range ev.dataset.Bad {
+		_, _ = fmt.Fprintf(w, "%s: %s\n", bad.GetName(), bad.GetReason())
+	}
+}
+
 func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON bool, stdout, stderr io.Writer) (err error) {
 	start := time.Now()
 	m, keys, err := a.runKeys(flags)
@@ -109,9 +116,7 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 	if err != nil {
 		return err
 	}
-	for _, bad := range ev.dataset.Bad {
-		_, _ = fmt.Fprintf(stderr, "%s: %s\n", bad.GetName(), bad.GetReason())
-	}
+	ev.nameBad(stderr)
 	if ev.plan.Missing > 0 {
 		if err := a.work(ctx, s, ev, flags, stderr); err != nil {
 			return err

@@ -194,9 +194,7 @@ func (a *app) produce(cmd *cobra.Command, flags runFlags) (err error) {
 		return err
 	}
 	if len(ev.dataset.Bad) > 0 {
-		for _, bad := range ev.dataset.Bad {
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", bad.GetName(), bad.GetReason())
-		}
+		ev.nameBad(cmd.ErrOrStderr())
 		return fmt.Errorf("%w: files that could not be used: %d", errSomeFailed, len(ev.dataset.Bad))
 	}
 	return nil
