@@ -1,9 +1,10 @@
 """The paper's backbone, to the layer: 20 convolutions, 18 group normalisations.
 
-Stem 3-64-128-256; three pre-activation residual blocks 256-128-256, the third of
-which normalises and activates before the addition; two parallel convolutions
-256-128, one for the secret and one for the cover, concatenated; one plain and two
-residual blocks; head 256-128-64-3, linear. 4,879,107 parameters.
+Stem 3-64-128-256; three residual blocks 256-128-256, the third of which normalises and
+activates before the addition; two parallel convolutions 256-128, one for the secret and
+one for the cover, concatenated; one plain and two residual blocks; head 256-128-64-3,
+linear. All but the stem's first convolution and the two parallel ones normalise and
+activate what goes into them. 4,879,107 parameters.
 
 Embedding runs the trunk (stem and first blocks) on both images. Recovery feeds one
 trunk to both middle convolutions. Purification takes the prediction off its input.
@@ -30,14 +31,16 @@ class PUSNet(Architecture):
         sizes += [("middle.secret", _WIDE, _NARROW), ("middle.cover", _WIDE, _NARROW)]
         sizes += [conv for i in range(3) for conv in _block(f"second.{i}")]
         sizes += [("head.0", _WIDE, _NARROW), ("head.1", _NARROW, 64), ("head.2", 64, 3)]
-        return [Layer(name, (outputs, inputs, 3, 3)) for name, inputs, outputs in sizes]
+        ends = ("stem.0", "head.2")
+        return [Layer(name, (outputs, inputs, 3, 3), exact=name in ends) for name, inputs, outputs in sizes]
 
     def affines(self) -> list[Affine]:
-        norms = [("stem.0.norm", 64), ("stem.1.norm", _NARROW), ("stem.2.norm", _WIDE)]
+        norms = [("stem.1.norm", 64), ("stem.2.norm", _NARROW)]
         for blocks in ("first", "second"):
             for i in range(3):
                 norms += [(f"{blocks}.{i}.0.norm", _WIDE), (f"{blocks}.{i}.1.norm", _NARROW)]
-        norms += [("first.2.norm", _WIDE), ("head.0.norm", _NARROW), ("head.1.norm", 64)]
+        norms += [("first.2.norm", _WIDE)]
+        norms += [("head.0.norm", _WIDE), ("head.1.norm", _NARROW), ("head.2.norm", 64)]
         affines = biases(self.layers())
         for name, size in norms:
             affines += [Affine(f"{name}.scale", size, 1.0), Affine(f"{name}.shift", size)]
@@ -54,8 +57,9 @@ class PUSNet(Architecture):
         return noisy - self.recover(ops, noisy)
 
     def _trunk(self, ops: Ops, x: Image) -> Image:
-        for i in range(3):
-            x = self._activate(ops, ops.conv(x, f"stem.{i}"), f"stem.{i}.norm")
+        x = ops.conv(x, "stem.0")
+        for i in (1, 2):
+            x = self._layer(ops, x, f"stem.{i}")
         x = x + self._residual(ops, x, "first.0")
         x = x + self._residual(ops, x, "first.1")
         return x + self._activate(ops, self._residual(ops, x, "first.2"), "first.2.norm")
@@ -65,14 +69,17 @@ class PUSNet(Architecture):
         x = self._residual(ops, x, "second.0")
         x = x + self._residual(ops, x, "second.1")
         x = x + self._residual(ops, x, "second.2")
-        for i in range(2):
-            x = self._activate(ops, ops.conv(x, f"head.{i}"), f"head.{i}.norm")
-        return ops.conv(x, "head.2")
+        for i in range(3):
+            x = self._layer(ops, x, f"head.{i}")
+        return x
 
     def _residual(self, ops: Ops, x: Image, block: str) -> Image:
         for i in range(2):
-            x = ops.conv(self._activate(ops, x, f"{block}.{i}.norm"), f"{block}.{i}")
+            x = self._layer(ops, x, f"{block}.{i}")
         return x
+
+    def _layer(self, ops: Ops, x: Image, name: str) -> Image:
+        return ops.conv(self._activate(ops, x, f"{name}.norm"), name)
 
     def _activate(self, ops: Ops, x: Image, norm: str) -> Image:
         return ops.leaky_relu(ops.group_norm(x, norm, _GROUP))
