@@ -6,15 +6,13 @@ import argparse
 import datetime
 import json
 import logging
-import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from . import config, derivation, evaluation, export, facts, photographs, training, vectors
+from . import config, derivation, evaluation, export, facts, journal, photographs, training, vectors
 from .config import Config, ConfigError
 
 log = logging.getLogger("trainer")
@@ -46,11 +44,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path)
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     _threads(command)
+    _keyring(command)
     command.add_argument("--seconds", type=float, help="a new budget, counted from the start of the run")
     command.set_defaults(run=_resume)
 
+    command = commands.add_parser("enroll", help="add key pairs to a trained network by a short fine-tune")
+    command.add_argument("source", type=Path, help="folder of the run that trained it")
+    command.add_argument("--out", type=Path, required=True, help="folder of the new run")
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
+    command.add_argument("--seconds", type=float, default=600, help="budget of the fine-tune")
+    command.add_argument("--rate", type=float, help="learning rate (default: a fifth of the run's)")
+    _keyring(command)
+    _threads(command)
+    command.set_defaults(run=_enroll)
+
     command = commands.add_parser("evaluate", help="measure a checkpoint")
     command.add_argument("folder", type=Path)
+    _keyring(command)
     _measured(command, required=True)
     command.set_defaults(run=_evaluate)
 
@@ -59,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", type=Path, help="the model directory; replaced as a whole")
     command.add_argument("--revision", default=None, help="of the source; git is asked by default")
     command.add_argument("--note", default="", help="what the configuration does not say about the training")
+    command.add_argument("--name", help="of the model (default: the configuration's)")
+    _keyring(command)
     _measured(command, required=False)
     command.set_defaults(run=_export)
 
@@ -75,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, default=2, help="on a busy machine one is faster than two")
+    command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+
+
+def _keyring(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--keyring", type=Path, help="the key pairs that `enroll` adds or added: an unencrypted file")
 
 
 def _measured(command: argparse.ArgumentParser, required: bool) -> None:
@@ -89,26 +106,45 @@ def _measured(command: argparse.ArgumentParser, required: bool) -> None:
 def _train(options: argparse.Namespace) -> None:
     if (options.out / training.CHECKPOINT).exists():
         raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
-    _go_on(training.Run(config.load(options.config)), options.data, options.out, options.threads)
+    _go_on(training.Run(config.load(options.config), options.device), options.out, options)
 
 
 def _resume(options: argparse.Namespace) -> None:
-    run = training.resume(options.folder)
+    run = training.resume(options.folder, options.device, _enrolled(options))
     if options.seconds:
         run.budget = options.seconds
-    _go_on(run, options.data, options.folder, options.threads)
+    _go_on(run, options.folder, options)
 
 
-def _go_on(run: training.Run, data: Path, folder: Path, threads: int) -> None:
-    images = photographs.Photographs(data, run.config.training.crop)
+def _enroll(options: argparse.Namespace) -> None:
+    if (options.out / training.CHECKPOINT).exists():
+        raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
+    if not options.keyring:
+        raise ValueError("enroll needs --keyring: a file with the key pairs to add, such as `keys` prints")
+    trained = training.resume(options.source, options.device)
+    run = trained.enroll(_enrolled(options), options.seconds, options.rate)
+    _go_on(run, options.out, options)
+
+
+def _enrolled(options: argparse.Namespace) -> list[derivation.KeyPair]:
+    return export.read_keyring(options.keyring)[0] if options.keyring else []
+
+
+def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None:
+    settings = run.config.training
+    images = photographs.Photographs(options.data, settings.largest_crop, settings.held_out)
     log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
-    torch.set_num_threads(threads)
-    run.hardware = f"{threads} {'thread' if threads == 1 else 'threads'} of one {_processor()} CPU"
+    torch.set_num_threads(options.threads)
+    if run.device.type == "cuda":
+        run.hardware = f"one {torch.cuda.get_device_name(run.device)}"
+    else:
+        threads = f"{options.threads} {'thread' if options.threads == 1 else 'threads'}"
+        run.hardware = f"{threads} of one {journal.processor()} CPU"
     run.train(images, folder)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    run = training.resume(options.folder)
+    run = training.resume(options.folder, enrolled=_enrolled(options))
     for measurement in _measurements(run, options):
         quality = measurement.quality
         print(f"{measurement.dataset} {measurement.width}x{measurement.height} {quality.line()}")
@@ -131,21 +167,23 @@ def _measurements(run: training.Run, options: argparse.Namespace) -> list[facts.
 
 def _export(options: argparse.Namespace) -> None:
     if options.source.is_dir():
-        run = training.resume(options.source)
+        run = training.resume(options.source, enrolled=_enrolled(options))
         summary = facts.Summary(
             images=run.images,
-            steps=run.updates,
-            seconds=round(run.seconds),
+            steps=run.before.updates + run.updates,
+            seconds=round(run.before.seconds + run.seconds),
             hardware=run.hardware,
             recipe=". ".join(filter(None, (_recipe(run.config), options.note))),
-            revision=options.revision or _revision(),
+            revision=options.revision or journal.revision(),
         )
         quality = _measurements(run, options)
     else:
         run, summary, quality = training.Run(config.load(options.source)), None, []
         if options.data:
             raise ValueError("an untrained model has no quality: leave --data out")
-    model = facts.Facts(run.config.model.name, run.keys, training=summary, quality=quality)
+    name = options.name or run.config.model.name
+    public = not options.keyring or export.read_keyring(options.keyring)[1]
+    model = facts.Facts(name, run.keys, private=() if public else run.enrolled, training=summary, quality=quality)
     digest = export.write(run.averaged(), model, options.out)
     print(f"{options.out}: model {model.name}, digest {digest}")
 
@@ -164,25 +202,11 @@ def _vectors(options: argparse.Namespace) -> None:
 
 def _recipe(run: Config) -> str:
     t, w = run.training, run.losses
+    late = f" (the last {1 - t.late:.0%} of the time {t.late_batch} of {t.late_crop})" if t.late < 1 else ""
     return (
         f"PUSNet-MK losses (embed {w.embed:g}, recover {w.recover:g}, purify {w.purify:g}, "
         f"isolate {w.isolate:g}; {w.unregistered:.0%} of the isolation losses with unregistered keys), "
         f"one matched and one wrong key a step of {run.model.keys}, straight-through 8-bit stego; "
-        f"Adam at {t.rate:g}, cosine to {t.final_rate:g}, batch {t.batch}, crops of {t.crop} pixels, "
-        f"averaged parameters ({t.average:g})"
+        f"{t.optimiser.capitalize()} at {t.rate:g}, cosine to {t.final_rate:g}, batch {t.batch}, "
+        f"crops of {t.crop} pixels{late}, averaged parameters ({t.average:g})"
     )
-
-
-def _processor() -> str:
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")]
-        name = models[0] if models else name
-    return name
-
-
-def _revision() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else "unknown"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .backbones import Architecture, create
+from .optimiser import OPTIMISERS
 
 T = TypeVar("T")
 
@@ -52,6 +53,15 @@ class Losses:
     isolate: float = 0.5
     unregistered: float = 0.3
     """Share of isolation losses with a fresh random key instead of a registered wrong one."""
+    isolate_from: float = 0.0
+    isolate_full: float = 0.0
+    """Curriculum: the isolation weight rises from 0 to its value between these shares of the budget."""
+
+    def ramp(self, progress: float) -> float:
+        """The share of the isolation weight that counts."""
+        if progress >= self.isolate_full:
+            return 1.0
+        return max(0.0, (progress - self.isolate_from) / (self.isolate_full - self.isolate_from))
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,11 @@ class Training:
     seconds: float
     batch: int = 8
     crop: int = 48
+    late: float = 1.0
+    """From this share of the budget on, `late_batch` and `late_crop` hold: larger crops have fewer borders."""
+    late_batch: int = 2
+    late_crop: int = 96
+    optimiser: str = "adam"
     rate: float = 1e-3
     final_rate: float = 1e-5
     warmup: int = 100
@@ -69,8 +84,31 @@ class Training:
     """Largest norm of the gradient, relative to its running mean."""
     average: float = 0.999
     """Decay of the averaged parameters, which are what is evaluated and exported."""
+    bfloat16: bool = False
+    """Convolutions in bfloat16, but for those that the backbone calls exact."""
+    channels_last: bool = False
+    compile: bool = False
+    """torch.compile: pays on a GPU; on a CPU it was slower."""
     checkpoint_seconds: float = 120.0
     log_steps: int = 100
+    validate_seconds: float = 300.0
+    """How often the averaged network is measured on the photographs held out, and drawn."""
+    held_out: int = 16
+    """So many photographs, the last by name, are not trained on."""
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise ConfigError(f"training.optimiser: unknown {self.optimiser}, choose one of {', '.join(OPTIMISERS)}")
+        if self.held_out % 2:
+            raise ConfigError("training.held_out must be even: two photographs make a pair")
+
+    def shape(self, progress: float) -> tuple[int, int]:
+        """Batch and crop at a share of the budget."""
+        return (self.batch, self.crop) if progress < self.late else (self.late_batch, self.late_crop)
+
+    @property
+    def largest_crop(self) -> int:
+        return max(self.crop, self.late_crop if self.late < 1 else 0)
 
 
 @dataclass(frozen=True)

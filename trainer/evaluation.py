@@ -75,7 +75,7 @@ def measure(network: Network, keys: list[KeyPair], covers: Tensor, secrets: Tens
             sums.add(name, psnr(leaked, secret))
             sums.add(f"{name}_cover", psnr(leaked, cover))
 
-        noisy = _saved(cover + NOISE_SIGMA * torch.randn(cover.shape, generator=noise))
+        noisy = _saved(cover + NOISE_SIGMA * torch.randn(cover.shape, generator=noise).to(cover))
         sums.add("noisy", psnr(noisy, cover))
         sums.add("purified", psnr(_saved(network.purify(noisy)), cover))
     count = len(covers)

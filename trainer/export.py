@@ -35,7 +35,7 @@ def write(network: Network, facts: Facts, folder: Path) -> str:
         "embed.onnx": onnxgraph.embed_graph(network),
         "recover.onnx": onnxgraph.recover_graph(network),
         "purify.onnx": onnxgraph.purify_graph(network),
-        "keyring.json": as_json(keyring(facts.keys, facts.created)),
+        "keyring.json": as_json(keyring([key for key in facts.keys if key not in facts.private], facts.created)),
     }
     manifest = as_json(_manifest(network, facts, files))
     readme = card.render(network, facts).encode("utf-8")
@@ -98,6 +98,16 @@ def keyring(keys: Sequence[KeyPair], created: str) -> dict[str, Any]:
             {"id": key.id, "embed": key.embed.hex(), "recover": key.recover.hex(), "created": created} for key in keys
         ],
     }
+
+
+def read_keyring(path: Path) -> tuple[list[KeyPair], bool]:
+    """The key pairs of an unencrypted keyring file, and whether it says that they are public."""
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+        pairs = [KeyPair(key["id"], bytes.fromhex(key["embed"]), bytes.fromhex(key["recover"])) for key in file["keys"]]
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not an unencrypted keyring: {error}") from None
+    return pairs, file.get("public") is True
 
 
 def as_json(value: Any) -> bytes:

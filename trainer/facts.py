@@ -40,6 +40,8 @@ class Facts:
 
     name: str
     keys: Sequence[KeyPair]
+    private: Sequence[KeyPair] = ()
+    """Those of `keys` whose bytes do not ship; the others make the demo keyring."""
     created: str = DEMO_KEYS_CREATED
     """Of the demo keys: RFC 3339, UTC."""
     training: Summary | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,23 +23,42 @@ LEAKY_SLOPE = 0.01
 NORM_EPSILON = 1e-5
 
 
+@dataclass(frozen=True)
+class Arithmetic:
+    """How training computes: which convolutions are in bfloat16 (all but the exact ones), and the layout of images."""
+
+    bfloat16: bool = False
+    channels_last: bool = False
+
+    @property
+    def memory(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
 class TorchOps:
     """Computes a backbone (see `backbones.Ops`) with the given vectors."""
 
-    def __init__(self, architecture: Architecture, weight: Tensor, affine: Tensor) -> None:
+    def __init__(
+        self, architecture: Architecture, weight: Tensor, affine: Tensor, arithmetic: Arithmetic | None = None
+    ) -> None:
+        arithmetic = arithmetic or Arithmetic()
         layers, affines = architecture.layers(), architecture.affines()
-        parts = torch.split(weight, [layer.size for layer in layers])
-        self._weights = {layer.name: part.view(layer.shape) for layer, part in zip(layers, parts)}
+        self._weights = {}
+        for layer, part in zip(layers, torch.split(weight, [layer.size for layer in layers])):
+            part = part.view(layer.shape)
+            if arithmetic.bfloat16 and not layer.exact:
+                part = part.bfloat16()
+            self._weights[layer.name] = part.contiguous(memory_format=arithmetic.memory)
         self._affines = dict(zip((a.name for a in affines), torch.split(affine, [a.size for a in affines])))
 
     def conv(self, x: Tensor, layer: str) -> Tensor:
         weight, bias = self._weights[layer], self._affines[f"{layer}.bias"]
         padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-        return F.conv2d(x, weight, bias, padding=padding)
+        return F.conv2d(x.to(weight.dtype), weight, bias.to(weight.dtype), padding=padding)
 
     def group_norm(self, x: Tensor, name: str, group: int) -> Tensor:
         scale, shift = self._affines[f"{name}.scale"], self._affines[f"{name}.shift"]
-        return F.group_norm(x, x.shape[1] // group, scale, shift, NORM_EPSILON)
+        return F.group_norm(x.to(scale.dtype), x.shape[1] // group, scale, shift, NORM_EPSILON)
 
     def leaky_relu(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, LEAKY_SLOPE)
@@ -85,6 +105,7 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.alpha = alpha
+        self.arithmetic = Arithmetic()
         self.mask_seed = mask_seed
         layers = architecture.layers()
         mask = [derivation.mask(layer.name, layer.shape, mask_seed, alpha) for layer in layers]
@@ -109,17 +130,19 @@ class Network(nn.Module):
 
     def random_fill(self, generator: torch.Generator) -> Tensor:
         """The fill of a key that nobody has, from the same distribution but cheaper."""
-        uniform = torch.rand(self.weight.numel(), generator=generator, dtype=torch.float32)
+        uniform = torch.rand(self.weight.numel(), generator=generator, dtype=torch.float32, device=generator.device).to(
+            self._limits.device
+        )
         return ((2 * uniform - 1) * self._limits).to(self.weight)
 
     def embed(self, fill: Tensor, cover: Tensor, secret: Tensor) -> Tensor:
-        return self.architecture.embed(self._ops(self.keyed(fill)), cover, secret)
+        return self.architecture.embed(self._ops(self.keyed(fill)), self._image(cover), self._image(secret))
 
     def recover(self, fill: Tensor, stego: Tensor) -> Tensor:
-        return self.architecture.recover(self._ops(self.keyed(fill)), stego)
+        return self.architecture.recover(self._ops(self.keyed(fill)), self._image(stego))
 
     def purify(self, noisy: Tensor) -> Tensor:
-        return self.architecture.purify(self._ops(self.whole()), noisy)
+        return self.architecture.purify(self._ops(self.whole()), self._image(noisy))
 
     def keyed(self, fill: Tensor) -> Tensor:
         """W*M + fill*(1-M) (the paper's Eq. 2)."""
@@ -130,7 +153,10 @@ class Network(nn.Module):
         return torch.where(self.mask, self.weight, self.weight.detach())
 
     def _ops(self, weight: Tensor) -> TorchOps:
-        return TorchOps(self.architecture, weight, self.affine)
+        return TorchOps(self.architecture, weight, self.affine, self.arithmetic)
+
+    def _image(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=self.arithmetic.memory)
 
 
 def _flat(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,16 @@ class Photographs:
     """Training images as uint8, at their own size and at half of it.
 
     The half size brings the finer texture that images have where they were shrunk more.
+    Images smaller than the crop, the largest that will be sampled, are left out. The last `held_out` of the files are left alone; `validation` has them.
     """
 
-    def __init__(self, folder: Path, crop: int) -> None:
-        self._crop = crop
+    def __init__(self, folder: Path, crop: int, held_out: int = 0) -> None:
         self._images: list[np.ndarray] = []
         paths = files(folder)
+        if len(paths) <= held_out:
+            raise ValueError(f"{folder}: {held_out} of {len(paths)} photographs are held out, which leaves none")
+        self._held_out = paths[len(paths) - held_out :]
+        paths = paths[: len(paths) - held_out]
         self.count = len(paths)
         for path in paths:
             with Image.open(path) as image:
@@ -38,15 +43,19 @@ class Photographs:
         if not self._images:
             raise ValueError(f"{folder}: every photograph is smaller than the crop of {crop} pixels")
 
-    def sample(self, count: int, random: np.random.Generator) -> Tensor:
-        """Random crops, flipped at random: NCHW in [0, 1]."""
-        crops = np.empty((count, self._crop, self._crop, 3), np.uint8)
+    def sample(self, count: int, size: int, random: np.random.Generator) -> Tensor:
+        """Random crops of size x size pixels, flipped at random: NCHW in [0, 1]."""
+        crops = np.empty((count, size, size, 3), np.uint8)
         for crop in crops:
             image = self._images[random.integers(len(self._images))]
-            top, left = (random.integers(side - self._crop + 1) for side in image.shape[:2])
-            part = image[top : top + self._crop, left : left + self._crop]
+            top, left = (random.integers(side - size + 1) for side in image.shape[:2])
+            part = image[top : top + size, left : left + size]
             crop[:] = part[:, ::-1] if random.integers(2) else part
         return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().float() / 255
+
+    def validation(self, side: int) -> tuple[Tensor, Tensor]:
+        """Pairs of the photographs held out, see `pairs`."""
+        return paired(self._held_out, side, side)
 
 
 def pairs(folder: Path, width: int, height: int, limit: int = 0) -> tuple[Tensor, Tensor]:
@@ -55,8 +64,11 @@ def pairs(folder: Path, width: int, height: int, limit: int = 0) -> tuple[Tensor
     Every photograph is resized to width x height regardless of its shape.
     """
     paths = files(folder)
-    if limit:
-        paths = paths[: 2 * limit]
+    return paired(paths[: 2 * limit] if limit else paths, width, height)
+
+
+def paired(paths: Sequence[Path], width: int, height: int) -> tuple[Tensor, Tensor]:
+    """The same of the files given."""
     images = []
     for path in paths[: len(paths) // 2 * 2]:
         with Image.open(path) as image:

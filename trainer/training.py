@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,18 @@ from torch.nn.functional import huber_loss
 from torch.nn.utils import clip_grad_norm_
 
 from . import config as configuration
-from . import derivation
+from . import derivation, evaluation, grids, journal
 from .config import Config
+from .derivation import KeyPair
 from .evaluation import NOISE_SIGMA
-from .network import Network, eight_bit
-from .optimiser import Adam
+from .network import Arithmetic, Network, eight_bit
+from .optimiser import OPTIMISERS
 from .photographs import Photographs
 
 log = logging.getLogger("trainer")
 
 CHECKPOINT = "checkpoint.npz"
-_VERSION = 1
+_VERSION = 2
 # A running mean of the loss this many times its lowest counts as an explosion. A single bad
 # batch, such as an odd random key makes, does not: the gradient is clipped.
 _EXPLOSION = 3.0
@@ -43,6 +45,11 @@ _LOOSEN = 1.0007
 # Snapshots to go back to are taken this often, in steps, while the loss is sound.
 _SNAPSHOT_STEPS = 200
 _SOUND = 1.5
+# Validation: pixels of a side, and how many pairs are drawn.
+_VALIDATION_SIDE = 128
+_DRAWN = 4
+# The rate at which key pairs are enrolled, relative to the run's.
+_ENROLL_RATE = 0.2
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,13 @@ class Terms:
     purify: Tensor
     isolate: Tensor
 
-    def total(self, weights: configuration.Losses) -> Tensor:
+    def total(self, weights: configuration.Losses, progress: float = 1.0) -> Tensor:
         """Eq. 7, divided by the sum of its weights so that rates carry over."""
         total = (
             weights.embed * self.embed
             + weights.recover * self.recover
             + weights.purify * self.purify
-            + weights.isolate * self.isolate
+            + weights.isolate * weights.ramp(progress) * self.isolate
         )
         return total / (weights.embed + weights.recover + weights.purify + weights.isolate)
 
@@ -84,23 +91,38 @@ def terms(network: Network, fills: Fills, cover: Tensor, secret: Tensor, noise: 
     )
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a network had been through before a run."""
+
+    updates: int = 0
+    seconds: float = 0.0
+
+
 class Run:
     """A training run with its state: parameters, optimiser, averages and the clock."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) -> None:
         self.config = config
-        model = config.model
-        self.network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed)
-        self.keys = [derivation.demo_pair(i) for i in range(1, model.keys + 1)]
+        model, training = config.model, config.training
+        self.device = torch.device(device)
+        self.network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed).to(self.device)
+        self.network.arithmetic = Arithmetic(training.bfloat16, training.channels_last)
+        self._terms = torch.compile(terms) if training.compile else terms
+        self.enrolled = list(enrolled)
+        """Key pairs added to those that the model was first trained with."""
+        self.keys = [derivation.demo_pair(i) for i in range(1, model.keys + 1)] + self.enrolled
         self._fills = [
             (self.network.fill(derivation.EMBED, key.embed), self.network.fill(derivation.RECOVER, key.recover))
             for key in self.keys
         ]
-        self._optimiser = Adam(self.network)
+        self._optimiser = OPTIMISERS[training.optimiser](self.network)
         self._average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         self.step = 0
         self.seconds = 0.0
         self.budget = config.training.seconds
+        self.rate_scale = 1.0
+        self.before = Work()
         self.images = 0
         self.hardware = ""
         self._brake = 1.0
@@ -108,10 +130,30 @@ class Run:
         self._loss_best = math.inf
         self._gradient_mean = math.inf
 
+    def enroll(self, pairs: Sequence[KeyPair], seconds: float, rate: float | None = None) -> Run:
+        """A new run that adds key pairs to this one's averaged network.
+
+        Half of its steps train the pairs that were added, half all of them, so that the old ones keep what they have.
+        """
+        taken = {key.id for key in self.keys} & {key.id for key in pairs}
+        if not pairs:
+            raise ValueError("enroll: there are no key pairs to add")
+        if taken:
+            raise ValueError(f"enroll: {', '.join(sorted(taken))} is trained already")
+        run = Run(self.config, str(self.device), [*self.enrolled, *pairs])
+        with torch.no_grad():
+            for name, parameter in run.network.named_parameters():
+                parameter.copy_(self._average[name])
+                run._average[name].copy_(self._average[name])
+        run.budget = seconds
+        run.rate_scale = _ENROLL_RATE if rate is None else rate / self.config.training.rate
+        run.before = Work(self.before.updates + self.updates, self.before.seconds + self.seconds)
+        return run
+
     def averaged(self) -> Network:
         """The network to evaluate and to export."""
         model = self.config.model
-        network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed)
+        network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed).to(self.device)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(self._average[name])
@@ -132,8 +174,10 @@ class Run:
         training = self.config.training
         self.images = photographs.count
         began = time.monotonic() - self.seconds
-        saved = self.seconds
+        saved = validated = self.seconds
         snapshot = self.state()
+        records = journal.Journal(folder)
+        records.begin(self.config.text, self.config.model.seed, self.hardware, self.step)
         while self.progress < 1:
             self.seconds = time.monotonic() - began
             parts = self._advance(photographs)
@@ -143,23 +187,28 @@ class Run:
             if self.step % _SNAPSHOT_STEPS == 0 and self._loss_mean < _SOUND * self._loss_best:
                 snapshot = self.state()
             if self.step % training.log_steps == 0:
-                self._report(parts)
+                self._report(parts, records)
+            if self.seconds - validated >= training.validate_seconds:
+                validated = self.seconds
+                self._validate(photographs, records)
             if self.seconds - saved >= training.checkpoint_seconds:
                 saved = self.seconds
                 self.save(folder)
         self.save(folder)
+        self._validate(photographs, records)
 
     def _advance(self, photographs: Photographs) -> Terms | None:
         """One step; None, with nothing changed, where the loss or the gradient is not finite."""
         training = self.config.training
         random = np.random.default_rng((self.config.model.seed, self.step))
-        images = photographs.sample(2 * training.batch, random)
+        batch, crop = training.shape(self.progress)
+        images = photographs.sample(2 * batch, crop, random).to(self.device)
         cover, secret = images.chunk(2)
-        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator)
+        generator = torch.Generator(self.device).manual_seed(int(random.integers(2**62)))
+        noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator, device=self.device)
 
-        parts = terms(self.network, self._draw(random, generator), cover, secret, noise)
-        loss = parts.total(self.config.losses)
+        parts = self._terms(self.network, self._draw(random, generator), cover, secret, noise)
+        loss = parts.total(self.config.losses, self.progress)
         value = loss.item()
         if not math.isfinite(value):
             return None
@@ -180,13 +229,19 @@ class Run:
         return parts
 
     def _draw(self, random: np.random.Generator, generator: torch.Generator) -> Fills:
-        right = int(random.integers(len(self._fills)))
+        right = self._user(random)
         if random.random() < self.config.losses.unregistered:
             wrong = self.network.random_fill(generator)
         else:
             other = (right + int(random.integers(1, len(self._fills)))) % len(self._fills)
             wrong = self._fills[other][1]
         return Fills(self._fills[right][0], self._fills[right][1], wrong)
+
+    def _user(self, random: np.random.Generator) -> int:
+        """Whose key pair a step trains: any, but half of the time an enrolled one where there are some."""
+        if self.enrolled and random.random() < 0.5:
+            return int(random.integers(self.config.model.keys, len(self._fills)))
+        return int(random.integers(len(self._fills)))
 
     def _clip(self) -> float:
         """Bounds the gradient by a multiple of its usual norm; returns the norm it had."""
@@ -200,7 +255,7 @@ class Run:
         training = self.config.training
         cosine = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
         rate = training.final_rate + (training.rate - training.final_rate) * cosine
-        return self._brake * rate * min(1.0, (self.step + 1) / training.warmup)
+        return self._brake * self.rate_scale * rate * min(1.0, (self.step + 1) / training.warmup)
 
     def _go_back(self, snapshot: State) -> None:
         seconds, at = self.seconds, self.step
@@ -211,8 +266,10 @@ class Run:
         self.step = max(self.step, at) + 1
         log.warning("the loss exploded at step %d: back to the last sound state at %g of the rate", at, brake)
 
-    def _report(self, parts: Terms) -> None:
+    def _report(self, parts: Terms, records: journal.Journal) -> None:
         decibels = {name: -10 * math.log10(max(value.item(), 1e-10)) for name, value in vars(parts).items()}
+        numbers = {"step": self.step, "seconds": self.seconds, "rate": self._rate(), "loss": self._loss_mean}
+        records.row(journal.METRICS, numbers | decibels)
         log.info(
             "step %d, %.0f s, rate %.2e, loss %.5f, dB: %s",
             self.step,
@@ -221,6 +278,17 @@ class Run:
             self._loss_mean,
             " ".join(f"{name} {value:.1f}" for name, value in decibels.items()),
         )
+
+    def _validate(self, photographs: Photographs, records: journal.Journal) -> None:
+        """Measures and draws the averaged network on the photographs held out, if there are any."""
+        if not self.config.training.held_out:
+            return
+        covers, secrets = (x.to(self.device) for x in photographs.validation(_VALIDATION_SIDE))
+        network = self.averaged()
+        quality = evaluation.measure(network, self.keys, covers, secrets)
+        log.info("step %d, held out: %s", self.step, quality.line())
+        records.row(journal.VALIDATION, {"step": self.step, "seconds": self.seconds} | vars(quality))
+        records.grid(self.step, grids.grid(network, self.keys, covers[:_DRAWN], secrets[:_DRAWN]))
 
     def state(self) -> State:
         """Everything that a resumed run needs, detached from this one."""
@@ -237,6 +305,9 @@ class Run:
             "loss_best": self._loss_best,
             "gradient_mean": self._gradient_mean,
             "updates": self._optimiser.updates,
+            "rate_scale": self.rate_scale,
+            "before": [self.before.updates, self.before.seconds],
+            "enrolled": [key.fingerprint for key in self.enrolled],
         }
         return State(numbers, {name: tensor.detach().clone() for name, tensor in self._tensors().items()})
 
@@ -246,6 +317,7 @@ class Run:
             raise ValueError(f"checkpoint version {numbers.get('version')}, expected {_VERSION}")
         self.step, self._brake = numbers["step"], numbers["brake"]
         self.seconds, self.budget = numbers["seconds"], numbers["budget"]
+        self.rate_scale, self.before = numbers["rate_scale"], Work(*numbers["before"])
         self.images, self.hardware = numbers["images"], numbers["hardware"]
         self._loss_mean, self._loss_best = numbers["loss_mean"], numbers["loss_best"]
         self._gradient_mean = numbers["gradient_mean"]
@@ -260,7 +332,7 @@ class Run:
         state = self.state()
         partial = folder / f".{CHECKPOINT}.partial"
         with partial.open("wb") as file:
-            arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in state.tensors.items()}
+            arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
             np.savez(file, numbers=np.array(json.dumps(state.numbers)), **arrays)
         os.replace(partial, folder / CHECKPOINT)
 
@@ -283,13 +355,18 @@ class State:
     tensors: dict[str, Tensor]
 
 
-def resume(folder: Path) -> Run:
-    """The run whose checkpoint is in the folder. Checkpoints hold arrays and JSON: no code runs."""
+def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) -> Run:
+    """The run whose checkpoint is in the folder. Checkpoints hold arrays and JSON: no code runs.
+
+    They do not hold keys: `enrolled` are the key pairs that `enroll` added, in their order.
+    """
     path = folder / CHECKPOINT
     with np.load(path, allow_pickle=False) as arrays:
         numbers = json.loads(str(arrays["numbers"]))
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "numbers"}
-    run = Run(configuration.parse(numbers["config"], str(path)))
+    if numbers.get("enrolled", []) != [key.fingerprint for key in enrolled]:
+        raise ValueError(f"{path}: trained with enrolled keys {numbers['enrolled']}: give their keyring with --keyring")
+    run = Run(configuration.parse(numbers["config"], str(path)), device, enrolled)
     run.restore(State(numbers, tensors))
     return run
 

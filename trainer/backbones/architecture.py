@@ -20,6 +20,8 @@ class Layer:
     shape: tuple[int, int, int, int]
     gain: float = 1.0
     """Scale of the trained part at initialisation. Fills are never scaled."""
+    exact: bool = False
+    """Stays in float32 where training computes the rest in bfloat16."""
 
     @property
     def size(self) -> int:

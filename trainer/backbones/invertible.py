@@ -3,7 +3,8 @@
 Embedding runs the couplings forwards on cover and secret and keeps the first of
 the two results, the stego image. Recovery runs them backwards from the stego
 image and zeros for the lost half, and keeps the second. The structure is HiNet's
-(Jing et al. 2021) made small: three convolutions a subnet, one Haar level.
+(Jing et al. 2021) made small: three convolutions a subnet, one Haar level, and one
+subnet for both the shift and the scale of a coupling.
 Purification is also the way backwards, but with W whole. A wrong key is trained to
 give back the cover instead of the secret; W whole is trained to give it back clean.
 """
@@ -23,11 +24,11 @@ _CENTRE = 0.5
 @dataclass(frozen=True)
 class Invertible(Architecture):
     haar_levels: int = 1
-    couplings: int = 4
+    couplings: int = 8
     width: int = 32
     depth: int = 3
     """Convolutions in a subnet."""
-    log_scale: float = 2.0
+    log_scale: float = 0.5
     """A coupling scales by at most exp(log_scale) either way; more learns faster and explodes sooner."""
 
     kind: ClassVar[str] = "invertible"
@@ -41,17 +42,21 @@ class Invertible(Architecture):
         return 1 << self.haar_levels
 
     def layers(self) -> list[Layer]:
-        channels = _RGB * 4**self.haar_levels
-        sizes = [channels] + [self.width] * (self.depth - 1) + [channels]
         layers = []
         for coupling in range(self.couplings):
-            for subnet in "fgh":
+            for subnet, outputs in (("f", self._channels), ("g", 2 * self._channels)):
+                sizes = [self._channels] + [self.width] * (self.depth - 1) + [outputs]
                 for i in range(self.depth):
+                    first, last = i == 0, i == self.depth - 1
                     # A small last convolution makes every coupling nearly the identity at first.
-                    gain = 0.1 if i == self.depth - 1 else 1.0
+                    gain = 0.1 if last else 1.0
                     name = f"couplings.{coupling}.{subnet}.{i}"
-                    layers.append(Layer(name, (sizes[i + 1], sizes[i], 3, 3), gain))
+                    layers.append(Layer(name, (sizes[i + 1], sizes[i], 3, 3), gain, exact=first or last))
         return layers
+
+    @property
+    def _channels(self) -> int:
+        return _RGB * 4**self.haar_levels
 
     def affines(self) -> list[Affine]:
         return biases(self.layers())
@@ -71,7 +76,8 @@ class Invertible(Architecture):
 
     def forwards(self, ops: Ops, x: Image, y: Image) -> tuple[Image, Image]:
         for i in range(self.couplings):
-            y = y * ops.exp(self._log_scale(ops, x, i)) + self._subnet(ops, x, f"couplings.{i}.g")
+            shift, scale = self._affine(ops, x, i)
+            y = y * ops.exp(scale) + shift
             x = x + self._subnet(ops, y, f"couplings.{i}.f")
         return x, y
 
@@ -79,12 +85,14 @@ class Invertible(Architecture):
         """The inverse of `forwards`."""
         for i in reversed(range(self.couplings)):
             x = x - self._subnet(ops, y, f"couplings.{i}.f")
-            shift = self._subnet(ops, x, f"couplings.{i}.g")
-            y = (y - shift) * ops.exp(self._log_scale(ops, x, i) * -1.0)
+            shift, scale = self._affine(ops, x, i)
+            y = (y - shift) * ops.exp(scale * -1.0)
         return x, y
 
-    def _log_scale(self, ops: Ops, x: Image, coupling: int) -> Image:
-        return ops.tanh(self._subnet(ops, x, f"couplings.{coupling}.h") * 0.5) * self.log_scale
+    def _affine(self, ops: Ops, x: Image, coupling: int) -> tuple[Image, Image]:
+        """The shift of a coupling and the logarithm of its scale."""
+        shift, scale = ops.split(self._subnet(ops, x, f"couplings.{coupling}.g"), 2, self._channels)
+        return shift, ops.tanh(scale * 0.5) * self.log_scale
 
     def _subnet(self, ops: Ops, x: Image, name: str) -> Image:
         for i in range(self.depth):

@@ -21,9 +21,9 @@ def test_pusnet_is_the_paper_s_to_the_parameter() -> None:
 
 def test_invertible_default_size() -> None:
     architecture = create("invertible", {})
-    assert architecture.config() == {"haar_levels": 1, "couplings": 4, "width": 32, "depth": 3, "log_scale": 2.0}
-    assert sum(layer.size for layer in architecture.layers()) == 193_536
-    assert Network(architecture, 0.9, MASK_SEED).parameter_count == 194_448
+    assert architecture.config() == {"haar_levels": 1, "couplings": 8, "width": 32, "depth": 3, "log_scale": 0.5}
+    assert sum(layer.size for layer in architecture.layers()) == 285_696
+    assert Network(architecture, 0.9, MASK_SEED).parameter_count == 287_008
 
 
 @pytest.mark.parametrize("kind", ["invertible", "pusnet"])

@@ -23,6 +23,7 @@ seconds = 600
 batch = 2
 crop = 32
 log_steps = 1
+held_out = 2
 """
 
 
@@ -71,7 +72,7 @@ def test_train_evaluate_export(
     assert hashlib.sha256(files["manifest.json"]).hexdigest() in capsys.readouterr().out
     assert manifest["trained"] is True
     assert manifest["training"]["steps"] == 3
-    assert manifest["training"]["images"] == 6
+    assert manifest["training"]["images"] == 4, "two are held out"
     assert manifest["training"]["revision"] == "abc"
     assert manifest["training"]["recipe"].endswith(". By hand.")
     assert [(q["dataset"], q["width"], q["pairs"]) for q in manifest["quality"]] == [("made", 32, 2), ("made", 48, 2)]
@@ -144,3 +145,28 @@ def test_errors_say_what_to_do(recipe: Path, tmp_path: Path, capsys: pytest.Capt
     assert command("export", recipe, tmp_path / "model") == 1
     assert "unknown setting corp" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_enroll_adds_users(recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, more, model = tmp_path / "run", tmp_path / "more", tmp_path / "model"
+    assert command("train", recipe, "--data", photographs, "--out", run, "--threads", 1) == 0
+    assert command("keys", "--random", 5, "--count", 1) == 0
+    keyring = json.loads(capsys.readouterr().out)
+    keyring["keys"][0]["id"] = "alice"
+    private = tmp_path / "alice.json"
+    private.write_text(json.dumps(keyring | {"public": False}), encoding="utf-8")
+
+    enroll = ("enroll", run, "--data", photographs, "--out", more, "--threads", 1)
+    assert command(*enroll) == 1
+    assert "--keyring" in capsys.readouterr().err
+    assert command(*enroll, "--keyring", private) == 0
+    assert command(*enroll, "--keyring", private) == 1, "a run is never overwritten"
+    assert command("export", more, model) == 1
+    assert "--keyring" in capsys.readouterr().err
+    assert command("export", more, model, "--keyring", private, "--name", "more") == 0
+    manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["name"] == "more"
+    assert manifest["training"]["steps"] == 6
+    assert [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2", "alice"]
+    shipped = json.loads((model / "keyring.json").read_text(encoding="utf-8"))
+    assert [key["id"] for key in shipped["keys"]] == ["demo-1", "demo-2"], "private keys do not ship"

@@ -53,9 +53,21 @@ def test_empty_folder_is_an_error(tmp_path: Path) -> None:
 def test_crops_come_from_the_photographs_and_their_halves(photographs: Path) -> None:
     images = loading.Photographs(photographs, 32)
     assert images.count == 6
-    sample = images.sample(5, np.random.default_rng(2))
+    sample = images.sample(5, 32, np.random.default_rng(2))
     assert sample.shape == (5, 3, 32, 32)
     assert 0 <= sample.min() < sample.max() <= 1
-    assert torch.equal(sample, images.sample(5, np.random.default_rng(2)))
+    assert torch.equal(sample, images.sample(5, 32, np.random.default_rng(2)))
+    assert images.sample(2, 16, np.random.default_rng(2)).shape == (2, 3, 16, 16)
     with pytest.raises(ValueError, match="smaller than the crop"):
         loading.Photographs(photographs, 500)
+
+
+def test_photographs_held_out_are_not_trained_on(photographs: Path) -> None:
+    images = loading.Photographs(photographs, 32, held_out=2)
+    assert images.count == 4
+    cover, secret = images.validation(24)
+    everything = loading.pairs(photographs, 24, 24)
+    assert torch.equal(cover, everything[0][2:])
+    assert torch.equal(secret, everything[1][2:])
+    with pytest.raises(ValueError, match="leaves none"):
+        loading.Photographs(photographs, 32, held_out=6)

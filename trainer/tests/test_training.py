@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from trainer import config, training
+from trainer import config, derivation, grids, training
+from trainer.network import Arithmetic
 from trainer.photographs import Photographs
 
 TEXT = """
@@ -23,6 +27,7 @@ batch = 2
 crop = 32
 rate = 2e-3
 warmup = 5
+held_out = 2
 """
 
 
@@ -32,7 +37,7 @@ def run(steps: int) -> training.Run:
 
 @pytest.fixture
 def images(photographs: Path) -> Photographs:
-    return Photographs(photographs, 32)
+    return Photographs(photographs, 32, held_out=2)
 
 
 def test_only_shared_weights_move(images: Photographs, tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_only_shared_weights_move(images: Photographs, tmp_path: Path) -> None:
 def test_loss_falls(images: Photographs, tmp_path: Path) -> None:
     trained = run(60)
     first, last = (torch.tensor(0.0) for _ in range(2))
-    cover, secret = images.sample(16, np.random.default_rng(1)).chunk(2)
+    cover, secret = images.sample(16, 32, np.random.default_rng(1)).chunk(2)
     fills = training.Fills(*trained._fills[0], trained._fills[1][1])
     noise = 0.08 * torch.randn_like(cover)
     with torch.no_grad():
@@ -83,6 +88,100 @@ def test_save_leaves_no_partial_file(images: Photographs, tmp_path: Path) -> Non
     run(1).save(tmp_path)
     run(1).save(tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [training.CHECKPOINT]
+
+
+def test_run_leaves_its_configuration_metrics_and_grids(images: Photographs, tmp_path: Path) -> None:
+    text = TEXT.replace("{steps}", "4") + "log_steps = 2\nvalidate_seconds = 0\n"
+    trained = training.Run(config.parse(text, "test"))
+    trained.train(images, tmp_path)
+    assert (tmp_path / "config.toml").read_text(encoding="utf-8") == text
+    origin = json.loads((tmp_path / "run.jsonl").read_text(encoding="utf-8"))
+    assert origin["seed"] == 0
+    assert origin["step"] == 0
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as file:
+        metrics = list(csv.DictReader(file))
+    assert [row["step"] for row in metrics] == ["2", "4"]
+    assert {"loss", "embed", "recover", "purify", "isolate", "rate"} <= set(metrics[0])
+    with (tmp_path / "validation.csv").open(encoding="utf-8") as file:
+        validation = list(csv.DictReader(file))
+    assert [row["step"] for row in validation] == ["1", "2", "3", "4", "4"]
+    assert 5 < float(validation[0]["stego"]) < 60
+    with Image.open(tmp_path / "grid-0000004.png") as grid:
+        assert grid.size == (8 * 128 + 7 * 4, 128)  # one pair is held out
+
+
+def test_grid_shows_what_its_columns_say(images: Photographs) -> None:
+    network = run(1).network
+    keys = run(1).keys
+    covers, secrets = images.validation(32)
+    sheet = np.asarray(grids.grid(network, keys, covers, secrets)).astype(np.float32) / 255
+    columns = {name: sheet[:, x * 36 : x * 36 + 32] for x, name in enumerate(grids.COLUMNS)}
+    np.testing.assert_allclose(columns["cover"], covers[0].permute(1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(columns["secret"], secrets[0].permute(1, 2, 0), atol=1e-6)
+    residual = np.clip(10 * (columns["stego"] - columns["cover"]) + 0.5, 0, 1)
+    np.testing.assert_allclose(columns["residual x10"], residual, atol=0.5 / 255 + 1e-6)
+    assert np.abs(columns["recovered"] - columns["mismatched"]).max() > 0
+    assert np.abs(columns["mismatched"] - columns["random"]).max() > 0
+
+
+def test_late_crops_and_the_isolation_ramp_follow_the_budget() -> None:
+    text = TEXT.replace("{steps}", "10") + "late = 0.5\nlate_crop = 64\nlate_batch = 1\n"
+    settings = config.parse(text + "[losses]\nisolate_from = 0.2\nisolate_full = 0.6\n", "test")
+    assert [settings.training.shape(p) for p in (0, 0.49, 0.5, 1)] == [(2, 32), (2, 32), (1, 64), (1, 64)]
+    assert settings.training.largest_crop == 64
+    assert [settings.losses.ramp(p) for p in (0, 0.2, 0.4, 0.6, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
+    terms = training.Terms(*(torch.tensor(1.0) for _ in range(4)))
+    whole = terms.total(settings.losses)
+    assert whole.item() == pytest.approx(1.0)
+    assert (whole - terms.total(settings.losses, 0.4)).item() == pytest.approx(0.25 / 2.5)
+
+
+@pytest.mark.parametrize("settings", ["bfloat16 = true", "channels_last = true", 'optimiser = "muon"'])
+def test_ways_to_compute_train_and_resume(settings: str, images: Photographs, tmp_path: Path) -> None:
+    text = TEXT.replace("{steps}", "4") + settings + "\n"
+    whole, part = (training.Run(config.parse(text, "test")) for _ in range(2))
+    for _ in range(4):
+        assert whole._advance(images) is not None
+    for _ in range(2):
+        assert part._advance(images) is not None
+    part.save(tmp_path)
+    again = training.resume(tmp_path)
+    for _ in range(2):
+        assert again._advance(images) is not None
+    torch.testing.assert_close(again.network.weight, whole.network.weight, rtol=0, atol=0)
+    assert not torch.equal(whole.network.weight, training.Run(config.parse(text, "test")).network.weight)
+
+
+def test_bfloat16_is_near_and_spares_exact_layers(images: Photographs) -> None:
+    network = run(1).network
+    fill = network.fill("embed", bytes(32))
+    covers, secrets = images.validation(32)
+    exact = network.embed(fill, covers, secrets)
+    network.arithmetic = Arithmetic(bfloat16=True)
+    near = network.embed(fill, covers, secrets)
+    assert near.dtype == torch.float32
+    assert 0 < (near - exact).abs().max() < 0.05
+
+
+def test_enrolled_keys_learn_and_old_ones_keep_what_they_have(images: Photographs, tmp_path: Path) -> None:
+    trained = run(30)
+    trained.train(images, tmp_path / "old")
+    added = [derivation.demo_pair(9)]
+    run_of = trained.enroll(added, seconds=500)
+    assert [key.id for key in run_of.keys] == ["demo-1", "demo-2", "demo-3", "demo-9"]
+    assert run_of.before.updates == 30
+    assert torch.equal(run_of.network.weight, trained.averaged().weight)
+    assert run_of._rate() < trained.config.training.rate
+    users = [run_of._user(np.random.default_rng(i)) for i in range(200)]
+    assert 100 < users.count(3) < 150, "half of the steps and a quarter of the rest"
+    run_of.train(images, tmp_path / "new")
+    with pytest.raises(ValueError, match="--keyring"):
+        training.resume(tmp_path / "new")
+    again = training.resume(tmp_path / "new", enrolled=added)
+    assert torch.equal(again.network.weight, run_of.network.weight)
+    assert again.before == run_of.before
+    with pytest.raises(ValueError, match="demo-2 is trained already"):
+        trained.enroll([derivation.demo_pair(2)], seconds=1)
 
 
 def test_explosion_goes_back_and_slows_down(
