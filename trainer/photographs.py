@@ -24,7 +24,8 @@ class Photographs:
     """Training images as uint8, at their own size and at half of it.
 
     The half size brings the finer texture that images have where they were shrunk more.
-    Images smaller than the crop, the largest that will be sampled, are left out. The last `held_out` of the files are left alone; `validation` has them.
+    Images smaller than the crop, the largest that will be sampled, are left out.
+    The last `held_out` of the files are left alone; `validation` has them.
     """
 
     def __init__(self, folder: Path, crop: int, held_out: int = 0) -> None:
