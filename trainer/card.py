@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
 from .facts import Facts
 from .network import Network
 
@@ -17,7 +21,10 @@ _LIMITS = """\
 
 
 def render(network: Network, facts: Facts) -> str:
-    sections = [f"# {facts.name}", _what(network, facts)]
+    sections = [f"# {facts.name}"]
+    if facts.headline:
+        sections.append(f"**{facts.headline}**")
+    sections.append(_what(network, facts))
     if facts.training is None:
         sections.append("Seed-initialised and **untrained**: it hides nothing. It serves tests and timings.")
     else:
@@ -61,4 +68,69 @@ def _quality(facts: Facts) -> str:
         f"which alone leaves {facts.quality[0].quality.noisy:.2f}.\n\n"
         "| data | size | pairs | stego | recovered | mismatched key | random key | unrelated | purified | date |\n"
         "|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows)
+    )
+
+
+_MEASURED = "## Measured through the queue"
+_ROLES = (
+    ("imperceptibility", "stego against cover"),
+    ("recoverability", "matched key against secret"),
+    ("leakage_mismatched", "mismatched key against secret"),
+    ("leakage_random", "random key against secret"),
+    ("leakage_near", "key one bit off against secret"),
+    ("leakage_mismatched_cover", "mismatched key against cover"),
+    ("leakage_random_cover", "random key against cover"),
+    ("baseline_cover_secret", "baseline: cover against secret"),
+    ("purification", "purified against clean"),
+    ("noise", "noisy against clean"),
+)
+
+
+def with_measurements(card: str, summaries: Sequence[Mapping[str, Any]]) -> str:
+    """The card with a section on what `stegomq evaluate` measured, instead of the one it had."""
+    head, _, rest = card.partition(f"{_MEASURED}\n")
+    after = rest.find("\n## ")
+    tail = rest[after + 1 :] if after >= 0 else ""
+    tables = "\n\n".join(_measured(summary) for summary in summaries)
+    section = (
+        f"{_MEASURED}\n\n"
+        "By `stegomq evaluate`: 8-bit stego images, means over all pairs and keys. The excess of a wrong key is its "
+        "score less the baseline of the same pair; above 0 it would be nearer to the secret than the cover is.\n\n"
+        f"{tables}\n"
+    )
+    if not rest:
+        head, middle, tail = head.partition("## Limits")
+        tail = middle + tail
+    return head + section + (f"\n{tail}" if tail else "")
+
+
+def _measured(summary: Mapping[str, Any]) -> str:
+    side, data = summary["geometry"], summary["dataset"]
+    strangers = [
+        f"{len(summary[name])} {word}"
+        for name, word in (("random_keys", "random"), ("near_keys", "one bit off"))
+        if summary[name]
+    ]
+    title = (
+        f"### {PurePath(data['path']).name}, {side['width']}x{side['height']}: {data['pairs']} pairs, "
+        f"{len(summary['keys'])} keys ({', '.join(strangers)})"
+    )
+    rows = []
+    for role, words in _ROLES:
+        group = summary[role]
+        if not group["n"]:
+            continue
+        psnr, ssim, excess = group["psnr"], group["ssim"], group.get("excess")
+        cells = [words, str(group["n"]), f"{psnr['mean']:.2f}", f"{psnr['max']:.2f}", f"{ssim['mean']:.3f}"]
+        cells += [f"{group['mae']['mean']:.4f}"]
+        if excess:
+            cells += [f"{excess['psnr']['mean']:+.2f} / {excess['psnr']['max']:+.2f}"]
+            cells += [f"{excess['ssim']['mean']:+.3f} / {excess['ssim']['max']:+.3f}"]
+        else:
+            cells += ["", ""]
+        rows.append("| " + " | ".join(cells) + " |")
+    return (
+        f"{title}\n\n"
+        "| | n | PSNR dB | its maximum | SSIM | MAE | excess PSNR, mean / maximum | excess SSIM, mean / maximum |\n"
+        "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows)
     )

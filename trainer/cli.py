@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import logging
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from . import config, derivation, evaluation, export, facts, journal, photographs, training, vectors
+from . import card, config, derivation, evaluation, export, facts, journal, photographs, public, training, vectors
 from .config import Config, ConfigError
 
 log = logging.getLogger("trainer")
@@ -69,10 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", type=Path, help="the model directory; replaced as a whole")
     command.add_argument("--revision", default=None, help="of the source; git is asked by default")
     command.add_argument("--note", default="", help="what the configuration does not say about the training")
+    command.add_argument("--headline", default="", help="what the card says first")
     command.add_argument("--name", help="of the model (default: the configuration's)")
     _keyring(command)
     _measured(command, required=False)
     command.set_defaults(run=_export)
+
+    command = commands.add_parser("card", help="put what `stegomq evaluate` measured into a model's README.md")
+    command.add_argument("model", type=Path, help="the model directory")
+    command.add_argument("summaries", type=Path, nargs="+", metavar="SUMMARY", help="a summary.json")
+    command.set_defaults(run=_card)
 
     command = commands.add_parser("keys", help="print a keyring of public keys")
     command.add_argument("--count", type=int, default=4)
@@ -82,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("vectors", help="write the golden vectors of the derivation")
     command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata/derivation.json"))
     command.set_defaults(run=_vectors)
+    public.add_commands(commands)
     return parser
 
 
@@ -183,9 +191,24 @@ def _export(options: argparse.Namespace) -> None:
             raise ValueError("an untrained model has no quality: leave --data out")
     name = options.name or run.config.model.name
     public = not options.keyring or export.read_keyring(options.keyring)[1]
-    model = facts.Facts(name, run.keys, private=() if public else run.enrolled, training=summary, quality=quality)
+    model = facts.Facts(
+        name, run.keys, headline=options.headline, private=() if public else run.enrolled,
+        training=summary, quality=quality,
+    )  # fmt: skip
     digest = export.write(run.averaged(), model, options.out)
     print(f"{options.out}: model {model.name}, digest {digest}")
+
+
+def _card(options: argparse.Namespace) -> None:
+    path = options.model / "README.md"
+    digest = hashlib.sha256((options.model / "manifest.json").read_bytes()).hexdigest()
+    summaries = []
+    for file in options.summaries:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        if summary["model"]["digest"] != digest:
+            raise ValueError(f"{file} measured another model than {options.model}: evaluate this one")
+        summaries.append(summary)
+    path.write_text(card.with_measurements(path.read_text(encoding="utf-8"), summaries), encoding="utf-8")
 
 
 def _keys(options: argparse.Namespace) -> None:

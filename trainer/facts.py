@@ -40,6 +40,8 @@ class Facts:
 
     name: str
     keys: Sequence[KeyPair]
+    headline: str = ""
+    """What the reader of the card must know first."""
     private: Sequence[KeyPair] = ()
     """Those of `keys` whose bytes do not ship; the others make the demo keyring."""
     created: str = DEMO_KEYS_CREATED

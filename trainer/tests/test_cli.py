@@ -10,6 +10,8 @@ import pytest
 from trainer import training
 from trainer.cli import main
 
+from .conftest import REPOSITORY
+
 CONFIG = """
 [model]
 name = "smoke"
@@ -170,3 +172,26 @@ def test_enroll_adds_users(recipe: Path, photographs: Path, tmp_path: Path, caps
     assert [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2", "alice"]
     shipped = json.loads((model / "keyring.json").read_text(encoding="utf-8"))
     assert [key["id"] for key in shipped["keys"]] == ["demo-1", "demo-2"], "private keys do not ship"
+
+
+def test_card_takes_what_the_queue_measured(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model, measured = tmp_path / "run", tmp_path / "model", tmp_path / "summary.json"
+    assert command("train", recipe, "--data", photographs, "--out", run, "--threads", 1) == 0
+    assert command("export", run, model, "--headline", "A test.") == 0
+    before = (model / "README.md").read_text(encoding="utf-8")
+    assert before.startswith("# smoke\n\n**A test.**\n")
+    summary = json.loads((REPOSITORY / "evaluator/testdata/summary.json").read_text(encoding="utf-8"))
+    measured.write_text(json.dumps(summary), encoding="utf-8")
+    assert command("card", model, measured) == 1
+    assert "measured another model" in capsys.readouterr().err
+
+    summary["model"]["digest"] = hashlib.sha256((model / "manifest.json").read_bytes()).hexdigest()
+    measured.write_text(json.dumps(summary), encoding="utf-8")
+    assert command("card", model, measured) == 0
+    once = (model / "README.md").read_text(encoding="utf-8")
+    assert "| matched key against secret | 3 | 29.00 | 31.00 | 0.453 |" in once
+    assert "## Limits" in once
+    assert command("card", model, measured) == 0
+    assert (model / "README.md").read_text(encoding="utf-8") == once, "the section is replaced"
