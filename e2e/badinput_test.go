@@ -79,7 +79,7 @@ func TestBadFiles(t *testing.T) {
 		r := h.run("evaluate", "--data", "photos", "--keys", "2", "--size", "32", "--out", "out")
 		r.want(t, 1, "evaluate")
 		sum := h.summary("out")
-		wantCounts(t, sum, h.items("out"), 2, 2, 1)
+		wantCounts(t, sum, h.items("out"), 2, 2, 1, 0)
 		reasons := make(map[string]string)
 		for _, f := range sum.Dataset.Failed {
 			reasons[f.Name] = f.Reason

@@ -149,7 +149,7 @@ func TestConfiguration(t *testing.T) {
 	// What is required may come from there as well.
 	h.write("whole.yaml", []byte("data: photos\nsize: 20\nout: from-config\n"))
 	h.ok("evaluate", "--config", "whole.yaml")
-	wantCounts(t, h.summary("from-config"), h.items("from-config"), 1, 2, 1)
+	wantCounts(t, h.summary("from-config"), h.items("from-config"), 1, 2, 1, 0)
 }
 
 // tail shows what passes, and ends without fuss.

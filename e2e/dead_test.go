@@ -123,5 +123,5 @@ func TestEvaluateAgainAfterFailures(t *testing.T) {
 	worker.end()
 	h.start(append([]string{"gpuworker", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
 	h.ok(evaluate...)
-	wantCounts(t, h.summary("out"), h.items("out"), 2, 1, 1)
+	wantCounts(t, h.summary("out"), h.items("out"), 2, 1, 1, 0)
 }

@@ -60,6 +60,8 @@ func TestErrors(t *testing.T) {
 		"no keys":                 {evaluate("--keys", "0"), usage, []string{"--keys 0"}},
 		"keys file not there":     {evaluate("--keys", "nokeys.json"), usage, []string{"nokeys.json"}},
 		"batch too large":         {evaluate("--batch", "65"), usage, []string{"--batch", "64"}},
+		"too many random keys":    {evaluate("--random-keys", "10001"), usage, []string{"--random-keys", "10000"}},
+		"too many near keys":      {evaluate("--near-keys", "257"), usage, []string{"--near-keys", "256"}},
 		"bad run name":            {evaluate("--run", "a run"), usage, []string{"--run", "a run"}},
 		"negative noise":          {evaluate("--noise", "-1"), usage, []string{"--noise"}},
 		"no folder":               {[]string{"evaluate", "--data", "nowhere"}, usage, []string{"nowhere"}},

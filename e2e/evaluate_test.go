@@ -32,8 +32,8 @@ func strictSummary(t *testing.T, data []byte) *evaluator.Summary {
 	var raw map[string]any
 	must(t, json.Unmarshal(data, &raw))
 	for _, field := range []string{
-		"run", "model", "dataset", "geometry", "keys", "imperceptibility", "recoverability", "leakage_mismatched",
-		"leakage_random", "leakage_mismatched_cover", "leakage_random_cover", "baseline_cover_secret", "purification",
+		"run", "model", "dataset", "geometry", "keys", "random_keys", "near_keys", "imperceptibility", "recoverability",
+		"leakage_mismatched", "leakage_random", "leakage_near", "leakage_mismatched_cover", "leakage_random_cover", "leakage_near_cover", "baseline_cover_secret", "purification",
 		"confusion", "cache", "elapsed_seconds", "items_per_second", "failed_items",
 	} {
 		if raw[field] == nil {
@@ -81,13 +81,14 @@ func (h *home) items(out string) []item {
 	return items
 }
 
-// wantCounts checks that a run of pairs, keys and random keys has every comparison.
-func wantCounts(t *testing.T, sum *evaluator.Summary, items []item, pairs, keys, random int) {
+// wantCounts checks that a run of pairs, keys, random keys and keys near each key has every comparison.
+func wantCounts(t *testing.T, sum *evaluator.Summary, items []item, pairs, keys, random, near int) {
 	t.Helper()
 	want := map[string]int{
 		"imperceptibility": pairs * keys, "recoverability": pairs * keys,
 		"leakage_mismatched": pairs * keys * (keys - 1), "leakage_mismatched_cover": pairs * keys * (keys - 1),
 		"leakage_random": pairs * keys * random, "leakage_random_cover": pairs * keys * random,
+		"leakage_near": pairs * keys * near, "leakage_near_cover": pairs * keys * near,
 		"baseline_cover_secret": pairs, "purification": pairs, "noise": pairs,
 	}
 	maps.DeleteFunc(want, func(_ string, n int) bool { return n == 0 })
@@ -102,14 +103,16 @@ func wantCounts(t *testing.T, sum *evaluator.Summary, items []item, pairs, keys,
 		"imperceptibility": sum.Imperceptibility.N, "recoverability": sum.Recoverability.N,
 		"leakage_mismatched": sum.LeakageMismatched.N, "leakage_mismatched_cover": sum.LeakageMismatchedCover.N,
 		"leakage_random": sum.LeakageRandom.N, "leakage_random_cover": sum.LeakageRandomCover.N,
+		"leakage_near": sum.LeakageNear.N, "leakage_near_cover": sum.LeakageNearCover.N,
 		"baseline_cover_secret": sum.BaselineCoverSecret.N, "purification": sum.Purification.N, "noise": sum.Noise.N,
 	}
 	maps.DeleteFunc(n, func(_ string, n int) bool { return n == 0 })
 	if !maps.Equal(n, want) {
 		t.Errorf("the summary has the comparisons %v, want %v", n, want)
 	}
-	if sum.Dataset.Pairs != pairs || len(sum.Keys) != keys || len(sum.RandomKeys) != random || len(sum.FailedItems) != 0 {
-		t.Errorf("%d pairs, %d keys, %d random keys, %d failed items", sum.Dataset.Pairs, len(sum.Keys), len(sum.RandomKeys), len(sum.FailedItems))
+	if sum.Dataset.Pairs != pairs || len(sum.Keys) != keys || len(sum.RandomKeys) != random || len(sum.NearKeys) != keys*near || len(sum.FailedItems) != 0 {
+		t.Errorf("%d pairs, %d keys, %d random keys, %d near keys, %d failed items",
+			sum.Dataset.Pairs, len(sum.Keys), len(sum.RandomKeys), len(sum.NearKeys), len(sum.FailedItems))
 	}
 	if total := sum.Cache.Hits + sum.Cache.Misses; total != len(items) {
 		t.Errorf("the cache counts %d comparisons, items.csv %d", total, len(items))
@@ -140,7 +143,7 @@ func TestEvaluate(t *testing.T) {
 		}
 	}
 	sum, items := h.summary("one"), h.items("one")
-	wantCounts(t, sum, items, 3, 3, 2)
+	wantCounts(t, sum, items, 3, 3, 2, 0)
 	if sum.Dataset.Images != 7 || len(sum.Dataset.Failed) != 0 || sum.Geometry != (evaluator.Geometry{Width: 32, Height: 32, Resize: "squash"}) {
 		t.Errorf("data set %+v, geometry %+v", sum.Dataset, sum.Geometry)
 	}
@@ -239,7 +242,7 @@ func TestEvaluateFromCache(t *testing.T) {
 		"--keys", "2", "--size", "128", "--limit", "16", "--log-level", "info"}
 	h.ok(append(command, "--out", "first")...)
 	first, items := h.summary("first"), h.items("first")
-	wantCounts(t, first, items, min(16, first.Dataset.Images/2), 2, 1)
+	wantCounts(t, first, items, min(16, first.Dataset.Images/2), 2, 1, 0)
 	wantCached(t, h, h.ok(append(command, "--out", "again")...), "first", "again", first.Run)
 	t.Logf("%d comparisons in %.2f s, then in %.3f s", len(items), first.ElapsedSeconds, h.summary("again").ElapsedSeconds)
 }
@@ -253,7 +256,7 @@ func TestEvaluateCoversAndSavedImages(t *testing.T) {
 	h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-small"),
 		"--keys", "2", "--size", "48", "--resize", "crop", "--save-images", "--out", "out")
 	sum, items := h.summary("out"), h.items("out")
-	wantCounts(t, sum, items, 2, 2, 1)
+	wantCounts(t, sum, items, 2, 2, 1, 0)
 	if sum.Geometry.Resize != "crop" || sum.Dataset.Covers != "covers" {
 		t.Errorf("geometry %+v, data set %+v", sum.Geometry, sum.Dataset)
 	}

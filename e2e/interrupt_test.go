@@ -40,7 +40,7 @@ func TestInterrupted(t *testing.T) {
 				t.Errorf("an unfinished run wrote its files: %v", err)
 			}
 			h.ok(append(command, "--out", "resumed")...)
-			wantCounts(t, h.summary("resumed"), h.items("resumed"), 8, 2, 1)
+			wantCounts(t, h.summary("resumed"), h.items("resumed"), 8, 2, 1, 0)
 			h.ok(append(command, "--out", "whole", "--state", h.path("another"))...)
 			if !bytes.Equal(read(t, h.path("resumed", "items.csv")), read(t, h.path("whole", "items.csv"))) {
 				t.Error("the scores of the resumed run are not those of a whole one")

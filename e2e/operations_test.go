@@ -236,7 +236,7 @@ func TestUp(t *testing.T) {
 
 	// A bulk run through the same servers.
 	client.ok(append([]string{"evaluate", "--data", "photos", "--keys", "2", "--size", "32", "--out", "out"}, servers...)...)
-	wantCounts(t, h.summary("out"), h.items("out"), 2, 2, 1)
+	wantCounts(t, h.summary("out"), h.items("out"), 2, 2, 1, 0)
 	client.ok(append([]string{"doctor"}, append(servers, "--ort-lib", ortLibrary)...)...)
 
 	// The state folder has an owner: another process is told so.
@@ -275,7 +275,7 @@ func TestFormats(t *testing.T) {
 		t.Errorf("%d images were used, failed: %v", sum.Dataset.Images, sum.Dataset.Failed)
 	}
 	items := h.items("out")
-	wantCounts(t, sum, items, (len(names)+2)/2, 1, 0)
+	wantCounts(t, sum, items, (len(names)+2)/2, 1, 0, 0)
 	wantImages(t, h, "out", items)
 
 	h.ok("embed", "--key", "demo-2", "--cover", "photos/synthetic-grey.jpg", "--secret", "photos/synthetic-16.png", "-o", "stego.png")

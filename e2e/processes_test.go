@@ -74,7 +74,7 @@ func TestWorkerKilled(t *testing.T) {
 		t.Error("items.csv differs from that of the embedded run")
 	}
 	sum, items := h.summary("separate"), h.items("separate")
-	wantCounts(t, sum, items, 4, 2, 1)
+	wantCounts(t, sum, items, 4, 2, 1, 0)
 	if sum.Cache.Hits != 0 {
 		t.Errorf("cache %+v", sum.Cache)
 	}
@@ -141,5 +141,5 @@ func TestRedisLost(t *testing.T) {
 	if !bytes.Equal(read(t, h.path("embedded", "items.csv")), read(t, h.path("separate", "items.csv"))) {
 		t.Error("items.csv differs from that of the embedded run")
 	}
-	wantCounts(t, h.summary("separate"), h.items("separate"), 4, 2, 1)
+	wantCounts(t, h.summary("separate"), h.items("separate"), 4, 2, 1, 0)
 }

@@ -254,7 +254,8 @@ func (r *rig) answer(j *schemas.Job, seed uint64) *schemas.Result {
 }
 
 func (r *rig) embed() *schemas.Job {
-	return schemas.EmbedJob(r.spec, 1, r.spec.GetKeys()[0], r.spec.GetPairs())
+	key := r.spec.GetKeys()[0]
+	return schemas.EmbedJob(r.spec, 1, key, schemas.DecodeKeys(r.spec, key), r.spec.GetPairs())
 }
 
 // stored gives the scores and failures of the run, by their keys.

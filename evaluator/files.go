@@ -91,9 +91,9 @@ func imageFiles(s *schemas.Score) (reference, test string) {
 	switch s.GetRole() {
 	case schemas.Role_ROLE_IMPERCEPTIBILITY:
 		return file("cover"), file("stego", s.GetEmbedKey())
-	case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM:
+	case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR:
 		return file("secret"), recovered
-	case schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER:
+	case schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, schemas.Role_ROLE_LEAKAGE_NEAR_COVER:
 		return file("cover"), recovered
 	case schemas.Role_ROLE_BASELINE:
 		return file("secret"), file("cover")

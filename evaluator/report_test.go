@@ -41,7 +41,7 @@ func row(item string, role schemas.Role, embed, decode string, v float64) *schem
 func handmade() (*schemas.RunSpec, []*schemas.Score, []*schemas.Score) {
 	spec := &schemas.RunSpec{
 		Id: "run-1", Model: sha("model"), ModelName: "tiny", Keys: []*schemas.KeyRef{key("alice"), key("bob")},
-		RandomKeys: []*schemas.KeyRef{key("random-1-0")}, NoiseSigma: 20, MetricsVersion: "1", Dataset: "photos", Images: 5,
+		RandomKeys: []*schemas.KeyRef{key("random-1-0")}, NearKeys: []*schemas.KeyRef{key("near-0-alice"), key("near-128-alice")}, NoiseSigma: 20, MetricsVersion: "1", Dataset: "photos", Images: 5,
 		Geometry: &schemas.Geometry{Width: 64, Height: 48, Resize: schemas.ResizePolicy_RESIZE_POLICY_CROP},
 		Bad:      []*schemas.BadImage{{Name: "sub/broken.png", Reason: "truncated image"}},
 		Pairs: []*schemas.Pair{
@@ -62,8 +62,12 @@ func handmade() (*schemas.RunSpec, []*schemas.Score, []*schemas.Score) {
 		row(a, schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, "alice", "bob", 12),
 		row(a, schemas.Role_ROLE_LEAKAGE_RANDOM, "alice", "random-1-0", 7),
 		row(a, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, "alice", "random-1-0", 11),
-		row(a, schemas.Role_ROLE_BASELINE, "", "", 9),
-		row(c, schemas.Role_ROLE_BASELINE, "", "", 9),
+		row(a, schemas.Role_ROLE_LEAKAGE_NEAR, "alice", "near-0-alice", 9.5),
+		row(c, schemas.Role_ROLE_LEAKAGE_NEAR, "alice", "near-0-alice", 8),
+		row(a, schemas.Role_ROLE_LEAKAGE_NEAR, "alice", "near-128-alice", 10),
+		row(a, schemas.Role_ROLE_LEAKAGE_NEAR_COVER, "alice", "near-0-alice", 13),
+		row(a, schemas.Role_ROLE_BASELINE, "", "", 9.25),
+		row(c, schemas.Role_ROLE_BASELINE, "", "", 8.75),
 		row(a, schemas.Role_ROLE_NOISE, "", "", 22),
 	}
 	failures := []*schemas.Score{{
@@ -83,7 +87,7 @@ func expectGroup(t *testing.T, name string, g evaluator.Group, n int, mean, std 
 	for metric, m := range map[string]struct {
 		evaluator.Moments
 		scale float64
-	}{"psnr": {g.PSNR, 1}, "ssim": {g.SSIM, 64}, "mae": {g.MAE, 1024}, "rmse": {g.RMSE, 512}} {
+	}{"psnr": {g.PSNR.Moments, 1}, "ssim": {g.SSIM.Moments, 64}, "mae": {g.MAE, 1024}, "rmse": {g.RMSE, 512}} {
 		if !near(m.Mean, mean/m.scale) || !near(m.Std, std/m.scale) {
 			t.Errorf("%s, %s: mean %v, deviation %v; want %v and %v", name, metric, m.Mean, m.Std, mean/m.scale, std/m.scale)
 		}
@@ -100,7 +104,9 @@ func TestSummary(t *testing.T) {
 	expectGroup(t, "mismatched against the cover", sum.LeakageMismatchedCover, 1, 12, 0)
 	expectGroup(t, "random", sum.LeakageRandom, 1, 7, 0)
 	expectGroup(t, "random against the cover", sum.LeakageRandomCover, 1, 11, 0)
-	expectGroup(t, "baseline", sum.BaselineCoverSecret, 2, 9, 0)
+	expectGroup(t, "near", sum.LeakageNear, 3, 27.5/3, math.Sqrt(13./12))
+	expectGroup(t, "near, against the cover", sum.LeakageNearCover, 1, 13, 0)
+	expectGroup(t, "baseline", sum.BaselineCoverSecret, 2, 9, math.Sqrt(0.125))
 	expectGroup(t, "noise", sum.Noise, 1, 22, 0)
 	expectGroup(t, "purification", sum.Purification, 0, 0, 0)
 	for name, c := range map[string]struct {
@@ -129,6 +135,128 @@ func TestSummary(t *testing.T) {
 	if want := []evaluator.Failed{{Name: "sub/broken.png", Reason: "truncated image"}}; !slices.Equal(sum.Dataset.Failed, want) {
 		t.Errorf("failed %v, want %v", sum.Dataset.Failed, want)
 	}
+}
+
+// TestDistributions compares with figures that were worked out by hand.
+func TestDistributions(t *testing.T) {
+	t.Parallel()
+	spec, scores, _ := handmade()
+	sum := evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})
+	for name, c := range map[string]struct {
+		group evaluator.Group
+		want  [5]float64 // of PSNR: least, median, two quantiles, largest
+	}{
+		"imperceptibility": {sum.Imperceptibility, [5]float64{30, 40, 49, 49.8, 50}},
+		"mismatched":       {sum.LeakageMismatched, [5]float64{8, 9, 9.9, 9.98, 10}},
+		"random":           {sum.LeakageRandom, [5]float64{7, 7, 7, 7, 7}},
+		"near":             {sum.LeakageNear, [5]float64{8, 9.5, 9.95, 9.99, 10}},
+		"purification":     {sum.Purification, [5]float64{}},
+	} {
+		for metric, d := range map[string]struct {
+			evaluator.Distribution
+			scale float64
+		}{"psnr": {c.group.PSNR, 1}, "ssim": {c.group.SSIM, 64}} {
+			for i, got := range []float64{d.Min, d.Median, d.P95, d.P99, d.Max} {
+				if !near(got, c.want[i]/d.scale) {
+					t.Errorf("%s, %s: number %d is %v, want %v", name, metric, i, got, c.want[i]/d.scale)
+				}
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		excess                  *evaluator.Excess
+		n                       int
+		mean, std, p99, largest float64
+		worst                   evaluator.Comparison
+	}{
+		"mismatched": {sum.LeakageMismatched.Excess, 2, 0, math.Sqrt(2 * 1.25 * 1.25), 1.225, 1.25, evaluator.Comparison{Item: "00002-c", EmbedKey: "alice", DecodeKey: "bob"}},
+		"random":     {sum.LeakageRandom.Excess, 1, -2.25, 0, -2.25, -2.25, evaluator.Comparison{Item: "00001-a", EmbedKey: "alice", DecodeKey: "random-1-0"}},
+		"near":       {sum.LeakageNear.Excess, 3, 0.25 / 3, math.Sqrt(7. / 12), 0.74, 0.75, evaluator.Comparison{Item: "00001-a", EmbedKey: "alice", DecodeKey: "near-128-alice"}},
+	} {
+		if c.excess.N != c.n {
+			t.Errorf("%s: %d scores, want %d", name, c.excess.N, c.n)
+		}
+		for metric, tail := range map[string]struct {
+			evaluator.Tail
+			scale float64
+		}{"psnr": {c.excess.PSNR, 1}, "ssim": {c.excess.SSIM, 64}} {
+			for i, got := range []float64{tail.Mean, tail.Std, tail.P99, tail.Max} {
+				if want := []float64{c.mean, c.std, c.p99, c.largest}[i] / tail.scale; math.Abs(got-want) > 1e-12 {
+					t.Errorf("excess of %s, %s: number %d is %v, want %v", name, metric, i, got, want)
+				}
+			}
+			if tail.Worst != c.worst {
+				t.Errorf("excess of %s, %s: the worst is %+v, want %+v", name, metric, tail.Worst, c.worst)
+			}
+			in := 0
+			for _, n := range tail.Histogram.Counts {
+				in += n
+			}
+			if in != c.n {
+				t.Errorf("excess of %s, %s: %d of %d scores are in the histogram", name, metric, in, c.n)
+			}
+		}
+	}
+	for name, g := range map[string]evaluator.Group{"recoverability": sum.Recoverability, "against the cover": sum.LeakageNearCover} {
+		if g.Excess != nil {
+			t.Errorf("%s has an excess", name)
+		}
+	}
+}
+
+// TestExcessWithoutABaseline leaves out the item whose cover could not be compared with its secret.
+func TestExcessWithoutABaseline(t *testing.T) {
+	t.Parallel()
+	spec, scores, _ := handmade()
+	without := func(items ...string) *evaluator.Excess {
+		rest := slices.DeleteFunc(slices.Clone(scores), func(s *schemas.Score) bool {
+			return s.GetRole() == schemas.Role_ROLE_BASELINE && slices.Contains(items, s.GetItem())
+		})
+		return evaluator.Summarise(spec, rest, nil, evaluator.Invocation{}).LeakageNear.Excess
+	}
+	if e := without("00002-c"); e.N != 2 || !near(e.PSNR.Mean, 0.5) {
+		t.Errorf("%+v, want 2 scores that are 0.5 dB too much", e)
+	}
+	if e := without("00001-a", "00002-c"); e != nil {
+		t.Errorf("%+v, want none", e)
+	}
+}
+
+// TestHistogram draws many scores and counts them again.
+func TestHistogram(t *testing.T) {
+	t.Parallel()
+	spec, _, _ := handmade()
+	rapid.Check(t, func(t *rapid.T) {
+		values := rapid.SliceOfN(rapid.Float64Range(0, 100), 1, 200).Draw(t, "psnr")
+		scores := []*schemas.Score{row("a", schemas.Role_ROLE_BASELINE, "", "", 20)}
+		for _, v := range values {
+			scores = append(scores, row("a", schemas.Role_ROLE_LEAKAGE_RANDOM, "alice", "random-1-0", v))
+		}
+		sum := evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})
+		h := sum.LeakageRandom.Excess.PSNR.Histogram
+		if len(h.Counts) < 1 || len(h.Counts) > 12 || h.Counts[0] == 0 || h.Counts[len(h.Counts)-1] == 0 || h.Width <= 0 {
+			t.Fatalf("%+v", h)
+		}
+		counts := make([]int, len(h.Counts))
+		for _, v := range values {
+			i := int(math.Floor((v - 20 - h.From) / h.Width))
+			// A value on a bound may fall to either side.
+			counts[min(max(i, 0), len(counts)-1)]++
+		}
+		off := 0
+		for i := range counts {
+			off += max(counts[i]-h.Counts[i], h.Counts[i]-counts[i])
+		}
+		onBound := 0
+		for _, v := range values {
+			if at := (v - 20) / h.Width; math.Abs(at-math.Round(at)) < 1e-9 {
+				onBound++
+			}
+		}
+		if off > 2*onBound {
+			t.Fatalf("counts %v, want %v", h.Counts, counts)
+		}
+	})
 }
 
 func TestSummaryOfNothing(t *testing.T) {
@@ -279,6 +407,7 @@ func TestSavedImages(t *testing.T) {
 	if err := evaluator.SaveImages(testContext(t), dir, r.spec, scores, r.parts.images, r.bus.Blobs()); err != nil {
 		t.Fatal(err)
 	}
+	checkGrid(t, dir, r.spec)
 	table, err := os.ReadFile(filepath.Join(dir, "items.csv"))
 	if err != nil {
 		t.Fatal(err)

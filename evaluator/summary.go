@@ -7,19 +7,15 @@ import (
 	"stegomq/schemas"
 )
 
-// Moments are the mean and the sample standard deviation of a metric.
-type Moments struct {
-	Mean float64 `json:"mean"`
-	Std  float64 `json:"std"`
-}
-
 // Group summarises the scores of one role. PSNR is in dB and at most 100, MAE and RMSE are on [0,1].
 type Group struct {
-	N    int     `json:"n"`
-	PSNR Moments `json:"psnr"`
-	SSIM Moments `json:"ssim"`
-	MAE  Moments `json:"mae"`
-	RMSE Moments `json:"rmse"`
+	N    int          `json:"n"`
+	PSNR Distribution `json:"psnr"`
+	SSIM Distribution `json:"ssim"`
+	MAE  Moments      `json:"mae"`
+	RMSE Moments      `json:"rmse"`
+	// Excess is there for wrong keys against the secret alone.
+	Excess *Excess `json:"excess,omitempty"`
 }
 
 // Confusion holds mean recoverability: row = the key that embedded, column = the key that decoded, in
@@ -78,14 +74,17 @@ type Summary struct {
 	Geometry   Geometry `json:"geometry"`
 	Keys       []string `json:"keys"`
 	RandomKeys []string `json:"random_keys"`
+	NearKeys   []string `json:"near_keys"`
 	NoiseSigma float64  `json:"noise_sigma"`
 
 	Imperceptibility       Group     `json:"imperceptibility"`
 	Recoverability         Group     `json:"recoverability"`
 	LeakageMismatched      Group     `json:"leakage_mismatched"`
 	LeakageRandom          Group     `json:"leakage_random"`
+	LeakageNear            Group     `json:"leakage_near"`
 	LeakageMismatchedCover Group     `json:"leakage_mismatched_cover"`
 	LeakageRandomCover     Group     `json:"leakage_random_cover"`
+	LeakageNearCover       Group     `json:"leakage_near_cover"`
 	BaselineCoverSecret    Group     `json:"baseline_cover_secret"`
 	Purification           Group     `json:"purification"`
 	Noise                  Group     `json:"noise"`
@@ -102,13 +101,24 @@ type Summary struct {
 
 // Summarise makes the summary of a run from its specification and scores.
 func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Invocation) *Summary {
-	groups := make(map[schemas.Role]*tally)
-	cells := make(map[[2]string]*tally)
+	groups := make(tallies[schemas.Role])
+	cells := make(tallies[[2]string])
+	baselines := make(map[string]*schemas.Metrics) // by item
 	for _, s := range scores {
-		add(groups, s.GetRole(), s.GetMetrics())
+		if s.GetRole() == schemas.Role_ROLE_BASELINE {
+			baselines[s.GetItem()] = s.GetMetrics()
+		}
+	}
+	for _, s := range scores {
+		group := groups.of(s.GetRole())
+		group.add(s)
+		switch s.GetRole() {
+		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR:
+			group.excess.add(s, baselines[s.GetItem()])
+		}
 		switch s.GetRole() {
 		case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED:
-			add(cells, [2]string{s.GetEmbedKey(), s.GetDecodeKey()}, s.GetMetrics())
+			cells.of([2]string{s.GetEmbedKey(), s.GetDecodeKey()}).add(s)
 		}
 	}
 	g := spec.GetGeometry()
@@ -122,14 +132,17 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		Geometry:   Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: resizeWord(g.GetResize())},
 		Keys:       keyIDs(spec.GetKeys()),
 		RandomKeys: keyIDs(spec.GetRandomKeys()),
+		NearKeys:   keyIDs(spec.GetNearKeys()),
 		NoiseSigma: spec.GetNoiseSigma(),
 
 		Imperceptibility:       groups[schemas.Role_ROLE_IMPERCEPTIBILITY].group(),
 		Recoverability:         groups[schemas.Role_ROLE_RECOVERABILITY].group(),
 		LeakageMismatched:      groups[schemas.Role_ROLE_LEAKAGE_MISMATCHED].group(),
 		LeakageRandom:          groups[schemas.Role_ROLE_LEAKAGE_RANDOM].group(),
+		LeakageNear:            groups[schemas.Role_ROLE_LEAKAGE_NEAR].group(),
 		LeakageMismatchedCover: groups[schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER].group(),
 		LeakageRandomCover:     groups[schemas.Role_ROLE_LEAKAGE_RANDOM_COVER].group(),
+		LeakageNearCover:       groups[schemas.Role_ROLE_LEAKAGE_NEAR_COVER].group(),
 		BaselineCoverSecret:    groups[schemas.Role_ROLE_BASELINE].group(),
 		Purification:           groups[schemas.Role_ROLE_PURIFICATION].group(),
 		Noise:                  groups[schemas.Role_ROLE_NOISE].group(),
@@ -181,17 +194,27 @@ func keyIDs(keys []*schemas.KeyRef) []string {
 	return ids
 }
 
-// tally collects the four metrics of a group of scores.
-type tally struct{ psnr, ssim, mae, rmse quality.Summary }
+// tally collects the metrics of a group of scores.
+type tally struct {
+	psnr, ssim series
+	mae, rmse  quality.Summary
+	excess     excess // of wrong keys against the secret
+}
 
-func add[K comparable](tallies map[K]*tally, key K, m *schemas.Metrics) {
-	t := tallies[key]
-	if t == nil {
-		t = &tally{}
-		tallies[key] = t
+type tallies[K comparable] map[K]*tally
+
+// of gives the tally of a key, at first an empty one.
+func (t tallies[K]) of(key K) *tally {
+	if t[key] == nil {
+		t[key] = &tally{}
 	}
-	t.psnr.Add(m.GetPsnr())
-	t.ssim.Add(m.GetSsim())
+	return t[key]
+}
+
+func (t *tally) add(s *schemas.Score) {
+	m := s.GetMetrics()
+	t.psnr.add(m.GetPsnr(), s)
+	t.ssim.add(m.GetSsim(), s)
 	t.mae.Add(m.GetMae())
 	t.rmse.Add(m.GetRmse())
 }
@@ -200,7 +223,24 @@ func (t *tally) group() Group {
 	if t == nil {
 		return Group{}
 	}
-	return Group{N: t.psnr.N, PSNR: moments(t.psnr), SSIM: moments(t.ssim), MAE: moments(t.mae), RMSE: moments(t.rmse)}
+	g := Group{
+		N: t.psnr.N, PSNR: t.psnr.distribution(), SSIM: t.ssim.distribution(),
+		MAE: Moments{t.mae.Mean, t.mae.Std()}, RMSE: Moments{t.rmse.Mean, t.rmse.Std()},
+	}
+	if e := t.excess; e.psnr.N > 0 {
+		g.Excess = &Excess{N: e.psnr.N, PSNR: e.psnr.tail(), SSIM: e.ssim.tail()}
+	}
+	return g
 }
 
-func moments(s quality.Summary) Moments { return Moments{Mean: s.Mean, Std: s.Std()} }
+// excess collects what scores have more than the baseline of their item.
+type excess struct{ psnr, ssim series }
+
+// add leaves a score out whose baseline could not be measured.
+func (e *excess) add(s *schemas.Score, baseline *schemas.Metrics) {
+	if baseline == nil {
+		return
+	}
+	e.psnr.add(s.GetMetrics().GetPsnr()-baseline.GetPsnr(), s)
+	e.ssim.add(s.GetMetrics().GetSsim()-baseline.GetSsim(), s)
+}

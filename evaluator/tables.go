@@ -14,6 +14,7 @@ type block struct {
 	title string
 	head  table.Row
 	rows  []table.Row
+	notes []string // lines below the table
 }
 
 func (b block) writer() table.Writer {
@@ -39,29 +40,90 @@ func metricRow(name string, g Group) table.Row {
 		return table.Row{name, "-", "-", "-", "-", 0}
 	}
 	cell := func(format string, m Moments) string { return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) }
-	return table.Row{name, cell("%.2f", g.PSNR), cell("%.3f", g.SSIM), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), g.N}
+	return table.Row{name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), g.N}
 }
 
 // blocks are the tables of a run: the three blocks of the paper's Table 1, then what they are to be read
 // against.
 func (s *Summary) blocks() []block {
 	all := []block{
-		{"Imperceptibility (cover against stego)", metricHead, []table.Row{metricRow("stego", s.Imperceptibility)}},
-		{"Recoverability (secret against recovered, matched key)", metricHead, []table.Row{metricRow("recovered", s.Recoverability)}},
-		{"Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", metricHead, []table.Row{
-			metricRow("mismatched key, against the secret", s.LeakageMismatched),
-			metricRow("random key, against the secret", s.LeakageRandom),
-			metricRow("baseline: cover against secret", s.BaselineCoverSecret),
-			metricRow("mismatched key, against the cover", s.LeakageMismatchedCover),
-			metricRow("random key, against the cover", s.LeakageRandomCover),
-		}},
-		{fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), metricHead, []table.Row{
-			metricRow("noisy", s.Noise), metricRow("purified", s.Purification),
-		}},
+		{title: "Imperceptibility (cover against stego)", head: metricHead, rows: []table.Row{metricRow("stego", s.Imperceptibility)}},
+		{title: "Recoverability (secret against recovered, matched key)", head: metricHead, rows: []table.Row{metricRow("recovered", s.Recoverability)}},
+		s.crossDecoding(),
 	}
+	if b := s.leakage(); len(b.rows) > 0 {
+		all = append(all, b)
+	}
+	all = append(all, block{
+		title: fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), head: metricHead,
+		rows: []table.Row{metricRow("noisy", s.Noise), metricRow("purified", s.Purification)},
+	})
 	return append(all,
 		s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", s.Confusion.PSNR, "%.2f"),
 		s.matrix("Recovered SSIM: row = embedding key, column = decoding key", s.Confusion.SSIM, "%.3f"))
+}
+
+// crossDecoding is what wrong keys show.
+func (s *Summary) crossDecoding() block {
+	b := block{title: "Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", head: metricHead}
+	for _, k := range s.wrongKeys() {
+		b.rows = append(b.rows, metricRow(k.name+", against the secret", k.secret))
+	}
+	b.rows = append(b.rows, metricRow("baseline: cover against secret", s.BaselineCoverSecret))
+	for _, k := range s.wrongKeys() {
+		b.rows = append(b.rows, metricRow(k.name+", against the cover", k.cover))
+	}
+	return b
+}
+
+// wrong is a kind of wrong keys.
+type wrong struct {
+	name          string
+	secret, cover Group
+}
+
+// wrongKeys are the kinds of wrong keys; the near ones only in a run that has some.
+func (s *Summary) wrongKeys() []wrong {
+	kinds := []wrong{
+		{"mismatched key", s.LeakageMismatched, s.LeakageMismatchedCover},
+		{"random key", s.LeakageRandom, s.LeakageRandomCover},
+	}
+	if len(s.NearKeys) > 0 {
+		kinds = append(kinds, wrong{"key one bit off", s.LeakageNear, s.LeakageNearCover})
+	}
+	return kinds
+}
+
+// leakage is what wrong keys show of the secret at most, and beyond the baseline. It has a row for each kind of
+// which there are scores.
+func (s *Summary) leakage() block {
+	b := block{
+		title: "Leakage (against the secret; excess: what the score has more than the baseline of the same pair)",
+		head:  table.Row{"", "PSNR max", "excess mean", "p99", "max", "SSIM max", "excess mean", "p99", "max", "n"},
+	}
+	place := func(c Comparison) string {
+		return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
+	}
+	for _, k := range s.wrongKeys() {
+		e := k.secret.Excess
+		if e == nil {
+			continue
+		}
+		row := table.Row{k.name}
+		for _, m := range []struct {
+			format string
+			max    float64
+			excess Tail
+		}{{"%.2f", k.secret.PSNR.Max, e.PSNR}, {"%.3f", k.secret.SSIM.Max, e.SSIM}} {
+			row = append(row, fmt.Sprintf(m.format, m.max))
+			for _, v := range []float64{m.excess.Mean, m.excess.P99, m.excess.Max} {
+				row = append(row, fmt.Sprintf("%+"+m.format[1:], v))
+			}
+		}
+		b.rows = append(b.rows, append(row, e.N))
+		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, place(e.PSNR.Worst), place(e.SSIM.Worst)))
+	}
+	return b
 }
 
 func (s *Summary) matrix(title string, cells [][]*float64, format string) block {
@@ -87,8 +149,9 @@ func (s *Summary) matrix(title string, cells [][]*float64, format string) block 
 func (s *Summary) facts() []string {
 	lines := []string{
 		fmt.Sprintf("run %s, model %s (%.12s)", s.Run, s.Model.Name, s.Model.Digest),
-		fmt.Sprintf("%s: %d images, %d pairs, at %dx%d (%s); keys: %d, random keys: %d",
-			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.Width, s.Geometry.Height, s.Geometry.Resize, len(s.Keys), len(s.RandomKeys)),
+		fmt.Sprintf("%s: %d images, %d pairs, at %dx%d (%s); keys: %d, random keys: %d, keys one bit off: %d",
+			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.Width, s.Geometry.Height, s.Geometry.Resize,
+			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)),
 		fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second",
 			s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond),
 	}
@@ -119,6 +182,9 @@ func (s *Summary) WriteText(w io.Writer) error {
 	}
 	for _, b := range s.blocks() {
 		fmt.Fprintf(&out, "\n%s\n%s\n", b.title, b.writer().Render())
+		for _, note := range b.notes {
+			fmt.Fprintf(&out, "  %s\n", note)
+		}
 	}
 	writeFailed(&out, "Files that could not be used", "  %s: %s\n", s.Dataset.Failed)
 	writeFailed(&out, "Comparisons that failed", "  %s: %s\n", s.FailedItems)
@@ -136,11 +202,31 @@ func (s *Summary) WriteMarkdown(w io.Writer) error {
 	out.WriteString("\nMeans ± standard deviations over all pairs and keys. PSNR in dB (at most 100), MAE and RMSE on [0,1].\n")
 	for _, b := range s.blocks() {
 		fmt.Fprintf(&out, "\n## %s\n\n%s\n", b.title, b.writer().RenderMarkdown())
+		for i, note := range b.notes {
+			if i == 0 {
+				out.WriteString("\n")
+			}
+			fmt.Fprintf(&out, "- %s\n", note)
+		}
 	}
+	s.writeHistograms(&out)
 	writeFailed(&out, "## Files that could not be used\n", "- `%s`: %s\n", s.Dataset.Failed)
 	writeFailed(&out, "## Comparisons that failed\n", "- `%s`: %s\n", s.FailedItems)
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// writeHistograms draws the excesses of the keys that nobody is given: their number is large, and the largest
+// of them counts as much as their mean.
+func (s *Summary) writeHistograms(out *strings.Builder) {
+	for _, k := range s.wrongKeys()[1:] {
+		e := k.secret.Excess
+		if e == nil || e.N < 2 {
+			continue
+		}
+		fmt.Fprintf(out, "\n## Distribution of the excess: %s\n\nA line for each bin with its lower bound, %d comparisons.\n", k.name, e.N)
+		fmt.Fprintf(out, "\n```\nPSNR in dB\n%sSSIM\n%s```\n", e.PSNR.Histogram.text(), e.SSIM.Histogram.text())
+	}
 }
 
 func writeFailed(out *strings.Builder, title, format string, list []Failed) {

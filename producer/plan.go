@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"stegomq/schemas"
 )
@@ -30,9 +31,12 @@ type Plan struct {
 	purify []todo
 }
 
+// keyed is the work of one embed key for some of its decode keys, at most as many as a job takes.
 type keyed struct {
-	key  *schemas.KeyRef
-	todo []todo
+	key    *schemas.KeyRef
+	decode []*schemas.KeyRef
+	owned  map[string][]string // item to the keys of its scores; nil in a plan that is made
+	todo   []todo
 }
 
 // todo is a pair with work left, and the number of comparisons that come of it and of no work before it.
@@ -58,12 +62,12 @@ type planner struct {
 func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Memo, stored Stored) (*Plan, error) {
 	p := &planner{spec: spec, memo: memo, stored: stored, scores: make(map[string]*schemas.Score)}
 	plan := &Plan{Spec: spec, Attempt: attempt}
-	owners := make([]map[string][]string, len(spec.GetKeys())) // per key: item to the keys of its scores
-	for i, key := range spec.GetKeys() {
-		var err error
-		if owners[i], err = p.embedding(ctx, schemas.EmbedJob(spec, attempt, key, spec.GetPairs())); err != nil {
+	for _, key := range spec.GetKeys() {
+		work, err := p.embedding(ctx, attempt, key)
+		if err != nil {
 			return nil, err
 		}
+		plan.embed = append(plan.embed, work...)
 	}
 	purify := schemas.PurifyJob(spec, attempt, spec.GetPairs())
 	outputs, err := p.outputs(ctx, purify)
@@ -75,7 +79,9 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 		return nil, err
 	}
 
-	covered := make(map[string]bool) // scores that some job will make: the baseline belongs to every key
+	// Scores that some job will make: the baseline belongs to every key, what an embed job measures itself to
+	// every part of its decode keys.
+	covered := make(map[string]bool)
 	open := func(owned map[string][]string) (list []todo) {
 		for _, pair := range spec.GetPairs() {
 			t := todo{pair: pair}
@@ -91,8 +97,9 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 		}
 		return list
 	}
-	for i, key := range spec.GetKeys() {
-		plan.embed = append(plan.embed, keyed{key, open(owners[i])})
+	for i := range plan.embed {
+		k := &plan.embed[i]
+		k.todo, k.owned = open(k.owned), nil // which may be large
 	}
 	plan.purify = open(purified)
 	for _, k := range p.order {
@@ -105,29 +112,38 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 	return plan, nil
 }
 
-// embedding follows the embed job of one key with all its recover jobs. It gives the keys of the scores that
-// depend on each item.
-func (p *planner) embedding(ctx context.Context, job *schemas.Job) (map[string][]string, error) {
+// embedding follows what one key embeds, with all recover jobs that come of it, in parts of as many decode keys
+// as a job takes.
+func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.KeyRef) ([]keyed, error) {
+	job := schemas.EmbedJob(p.spec, attempt, key, nil, p.spec.GetPairs())
 	outputs, err := p.outputs(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	owned := p.note(job, outputs)
+	embedded := p.note(job, outputs)
 	stego := make(map[string]string, len(outputs))
 	for i, item := range job.GetItems() {
 		stego[item.GetId()] = outputs[i].GetImage()
 	}
-	for _, key := range job.GetDecodeKeys() {
-		next := schemas.RecoverJob(job, key, stego)
-		outputs, err := p.outputs(ctx, next)
-		if err != nil {
-			return nil, err
+	var parts []keyed
+	for decode := range slices.Chunk(schemas.DecodeKeys(p.spec, key), schemas.MaxDecodeKeys) {
+		part := keyed{key: key, decode: decode, owned: make(map[string][]string, len(embedded))}
+		for item, scores := range embedded {
+			part.owned[item] = slices.Clone(scores)
 		}
-		for item, keys := range p.note(next, outputs) {
-			owned[item] = append(owned[item], keys...)
+		for _, with := range decode {
+			next := schemas.RecoverJob(job, with, stego)
+			outputs, err := p.outputs(ctx, next)
+			if err != nil {
+				return nil, err
+			}
+			for item, scores := range p.note(next, outputs) {
+				part.owned[item] = append(part.owned[item], scores...)
+			}
 		}
+		parts = append(parts, part)
 	}
-	return owned, nil
+	return parts, nil
 }
 
 // outputs looks up what a job would make; an item whose own input is not known has none.
@@ -239,15 +255,17 @@ func (p *Plan) batches(size int) []batch {
 		all = append(all, b)
 		return list[n:]
 	}
-	embed := func(key *schemas.KeyRef) func([]*schemas.Pair) *schemas.Job {
-		return func(pairs []*schemas.Pair) *schemas.Job { return schemas.EmbedJob(p.Spec, p.Attempt, key, pairs) }
+	embed := func(k keyed) func([]*schemas.Pair) *schemas.Job {
+		return func(pairs []*schemas.Pair) *schemas.Job {
+			return schemas.EmbedJob(p.Spec, p.Attempt, k.key, k.decode, pairs)
+		}
 	}
 	purify := func(pairs []*schemas.Pair) *schemas.Job { return schemas.PurifyJob(p.Spec, p.Attempt, pairs) }
 	rest, clean := append([]keyed(nil), p.embed...), p.purify
 	for before := -1; before < len(all); {
 		before = len(all)
 		for i := range rest {
-			rest[i].todo = cut(rest[i].todo, embed(rest[i].key))
+			rest[i].todo = cut(rest[i].todo, embed(rest[i]))
 		}
 		clean = cut(clean, purify)
 	}

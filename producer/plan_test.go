@@ -85,7 +85,7 @@ func (e *evaluation) remember(forgotten ...string) {
 		}
 	}
 	for _, k := range e.spec.GetKeys() {
-		embed := schemas.EmbedJob(e.spec, 1, k, e.spec.GetPairs())
+		embed := schemas.EmbedJob(e.spec, 1, k, schemas.DecodeKeys(e.spec, k), e.spec.GetPairs())
 		note(embed)
 		stego := make(map[string]string)
 		for _, item := range embed.GetItems() {
@@ -263,7 +263,7 @@ func TestPlanThatNeedsTheImages(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 3, "alice", "bob")
 	e.remember()
-	embed := schemas.EmbedJob(e.spec, 1, e.spec.GetKeys()[1], e.spec.GetPairs())
+	embed := schemas.EmbedJob(e.spec, 1, e.spec.GetKeys()[1], nil, e.spec.GetPairs())
 	purify := schemas.PurifyJob(e.spec, 1, e.spec.GetPairs())
 	gone := []string{made("image", embed, embed.GetItems()[0]), made("noisy", purify, purify.GetItems()[2])}
 	p := e.plan(func(_ context.Context, digests ...string) ([]bool, error) {
@@ -454,5 +454,88 @@ func TestRunAgain(t *testing.T) {
 	}
 	if st := q.Stats(); st.Duplicates != 2 || len(q.jobs) != 4 || !proto.Equal(q.jobs[0], q.jobs[2]) {
 		t.Errorf("%d duplicates of %d jobs, want 2 of 4", st.Duplicates, len(q.jobs))
+	}
+}
+
+// The keys of a run with more wrong keys than a job takes, and what comes of one pair: 300 random keys and two near
+// ones of alice, two comparisons each, beside what there always is.
+const (
+	manyRandom   = 300
+	manyForAlice = 1 + 1 + 2 + 2*manyRandom + 2*2
+	manyForBob   = 1 + 1 + 2 + 2*manyRandom
+	many         = manyForAlice + manyForBob + 1 + 2
+)
+
+// newLargeEvaluation has one pair and the keys alice and bob.
+func newLargeEvaluation(t *testing.T) *evaluation {
+	t.Helper()
+	e := newEvaluation(t, 1, "alice", "bob")
+	e.spec.RandomKeys = nil
+	add := func(list *[]*schemas.KeyRef, id string) {
+		*list = append(*list, &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]})
+	}
+	for n := range manyRandom {
+		add(&e.spec.RandomKeys, fmt.Sprintf("random-1-%d", n))
+	}
+	add(&e.spec.NearKeys, "near-0-alice")
+	add(&e.spec.NearKeys, "near-128-alice")
+	if err := e.spec.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestPlanWithManyDecodeKeys takes several jobs for an image, with every decode key in one of them. Only alice's
+// images are decoded with the keys near hers.
+func TestPlanWithManyDecodeKeys(t *testing.T) {
+	t.Parallel()
+	e := newLargeEvaluation(t)
+	p := e.plan(nil)
+	if p.Total != many || p.Missing != many {
+		t.Errorf("%d missing of %d, want all of %d", p.Missing, p.Total, many)
+	}
+	q := e.publish(p, 8)
+	if want := []string{
+		"embed alice: 1", "embed alice: 1", "embed alice: 1", "embed bob: 1", "embed bob: 1", "embed bob: 1", "purify: 1",
+	}; !slices.Equal(q.published(), want) {
+		t.Errorf("jobs %q, want %q", q.published(), want)
+	}
+	decoded := make(map[string][]string)
+	for _, j := range q.jobs {
+		for _, k := range j.GetDecodeKeys() {
+			decoded[j.GetKey().GetId()] = append(decoded[j.GetKey().GetId()], k.GetId())
+		}
+	}
+	for _, key := range e.spec.GetKeys() {
+		var want []string
+		for _, k := range schemas.DecodeKeys(e.spec, key) {
+			want = append(want, k.GetId())
+		}
+		if !slices.Equal(decoded[key.GetId()], want) {
+			t.Errorf("%s: %d decode keys, want %d, each once", key.GetId(), len(decoded[key.GetId()]), len(want))
+		}
+	}
+	if slices.Contains(decoded["bob"], "near-0-alice") {
+		t.Error("bob's images are decoded with a key near alice's")
+	}
+}
+
+// TestPlanOfAnUnfinishedRunWithManyDecodeKeys asks again for the part of the decode keys in which something lacks.
+func TestPlanOfAnUnfinishedRunWithManyDecodeKeys(t *testing.T) {
+	t.Parallel()
+	e := newLargeEvaluation(t)
+	e.remember("recover alice random-1-200 1", "recover alice near-128-alice 1", "1|leakage_random|bob|random-1-0")
+	p := e.plan(nil)
+	if p.Total != many || p.Missing != 5 || len(p.Found) != many-5 {
+		t.Errorf("%d missing of %d, %d found; want 5 missing of %d", p.Missing, p.Total, len(p.Found), many)
+	}
+	q := e.publish(p, 8)
+	if got, want := q.published(), []string{"embed alice: 1", "embed alice: 1", "embed bob: 1"}; !slices.Equal(got, want) {
+		t.Fatalf("jobs %q, want %q", got, want)
+	}
+	for i, want := range []string{"random-1-200", "near-128-alice", "random-1-0"} {
+		if !slices.ContainsFunc(q.jobs[i].GetDecodeKeys(), func(k *schemas.KeyRef) bool { return k.GetId() == want }) {
+			t.Errorf("job %d does not ask for %s", i, want)
+		}
 	}
 }

@@ -1,15 +1,30 @@
 package schemas
 
-import "google.golang.org/protobuf/proto"
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// DecodeKeys lists the keys of a run that try to decode what key embeds: all registered and random ones, and of
+// the near ones those one bit off key itself.
+func DecodeKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
+	keys := slices.Concat(spec.GetKeys(), spec.GetRandomKeys())
+	for _, near := range spec.GetNearKeys() {
+		if owner, _ := NearKeyOf(near.GetId()); owner == key.GetId() {
+			keys = append(keys, near)
+		}
+	}
+	return keys
+}
 
 // EmbedJob hides the secret of every pair in its cover with a key, and asks for a recover job with each
-// key of the run. It is scored.
-func EmbedJob(spec *RunSpec, attempt int64, key *KeyRef, pairs []*Pair) *Job {
+// of decode, which are DecodeKeys or a part of them: a valid job has at most MaxDecodeKeys. It is scored.
+func EmbedJob(spec *RunSpec, attempt int64, key *KeyRef, decode []*KeyRef, pairs []*Pair) *Job {
 	j := &Job{
 		Run: spec.GetId(), Operation: Operation_OPERATION_EMBED, Model: spec.GetModel(), Key: key,
-		Geometry: spec.GetGeometry(), Score: true, Attempt: attempt,
+		DecodeKeys: slices.Clone(decode), Geometry: spec.GetGeometry(), Score: true, Attempt: attempt,
 	}
-	j.DecodeKeys = append(append(j.DecodeKeys, spec.GetKeys()...), spec.GetRandomKeys()...)
 	for _, p := range pairs {
 		j.Items = append(j.Items, &Item{Id: p.GetItem(), Cover: p.GetCover(), Secret: p.GetSecret()})
 	}
@@ -68,20 +83,10 @@ func Comparisons(j *Job, item *Item, out *Output) []*Score {
 		s.EmbedKey = j.GetKey().GetId()
 		return []*Score{s, score(Role_ROLE_BASELINE, item.GetSecret(), item.GetCover().GetDigest())}
 	case Operation_OPERATION_RECOVER:
-		var scores []*Score
-		switch {
-		case j.GetKey().GetId() == j.GetEmbedKey().GetId():
-			scores = []*Score{score(Role_ROLE_RECOVERABILITY, item.GetSecret(), out.GetImage())}
-		case IsRandomKeyID(j.GetKey().GetId()):
-			scores = []*Score{
-				score(Role_ROLE_LEAKAGE_RANDOM, item.GetSecret(), out.GetImage()),
-				score(Role_ROLE_LEAKAGE_RANDOM_COVER, item.GetCover(), out.GetImage()),
-			}
-		default:
-			scores = []*Score{
-				score(Role_ROLE_LEAKAGE_MISMATCHED, item.GetSecret(), out.GetImage()),
-				score(Role_ROLE_LEAKAGE_MISMATCHED_COVER, item.GetCover(), out.GetImage()),
-			}
+		secret, cover := recoverRoles(j.GetEmbedKey().GetId(), j.GetKey().GetId())
+		scores := []*Score{score(secret, item.GetSecret(), out.GetImage())}
+		if cover != Role_ROLE_UNSPECIFIED {
+			scores = append(scores, score(cover, item.GetCover(), out.GetImage()))
 		}
 		for _, s := range scores {
 			s.EmbedKey, s.DecodeKey = j.GetEmbedKey().GetId(), j.GetKey().GetId()
@@ -95,6 +100,21 @@ func Comparisons(j *Job, item *Item, out *Output) []*Score {
 		return scores
 	}
 	return nil
+}
+
+// recoverRoles says what the image that decode recovers measures against the secret, and against the cover:
+// nothing for the matched key.
+func recoverRoles(embed, decode string) (secret, cover Role) {
+	if embed == decode {
+		return Role_ROLE_RECOVERABILITY, Role_ROLE_UNSPECIFIED
+	}
+	if IsRandomKeyID(decode) {
+		return Role_ROLE_LEAKAGE_RANDOM, Role_ROLE_LEAKAGE_RANDOM_COVER
+	}
+	if owner, near := NearKeyOf(decode); near && owner == embed {
+		return Role_ROLE_LEAKAGE_NEAR, Role_ROLE_LEAKAGE_NEAR_COVER
+	}
+	return Role_ROLE_LEAKAGE_MISMATCHED, Role_ROLE_LEAKAGE_MISMATCHED_COVER
 }
 
 // Lost lists the scores that will never come when one item of a job fails: its own, and for an embed

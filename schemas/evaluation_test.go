@@ -39,9 +39,30 @@ func TestJobsOfAnEvaluationAreValid(t *testing.T) {
 	}
 	// The specification is not the job's: a job that grows must leave the next one alone.
 	s := testSpec()
-	EmbedJob(s, 1, s.GetKeys()[0], s.GetPairs()).DecodeKeys[0] = testKey("eve")
-	if s.GetKeys()[0].GetId() != "alice" {
+	list := DecodeKeys(s, s.GetKeys()[0])
+	EmbedJob(s, 1, s.GetKeys()[0], list, s.GetPairs()).DecodeKeys[0] = testKey("eve")
+	if s.GetKeys()[0].GetId() != "alice" || list[0].GetId() != "alice" {
 		t.Error("a change of a job's decode keys changed the run")
+	}
+}
+
+func TestDecodeKeys(t *testing.T) {
+	t.Parallel()
+	s := nearSpec()
+	for owner, want := range map[string][]string{
+		"alice": {"alice", "bob", "random-1-0", "near-0-alice", "near-128-alice"},
+		"bob":   {"alice", "bob", "random-1-0", "near-0-bob", "near-128-bob"},
+	} {
+		var got []string
+		for _, k := range DecodeKeys(s, testKey(owner)) {
+			got = append(got, k.GetId())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", owner, got, want)
+		}
+		if err := EmbedJob(s, 1, testKey(owner), DecodeKeys(s, testKey(owner)), s.GetPairs()).Validate(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -134,6 +155,14 @@ func TestComparisons(t *testing.T) {
 			row(Role_ROLE_LEAKAGE_RANDOM, secret, out, "alice", "random-1-0"),
 			row(Role_ROLE_LEAKAGE_RANDOM_COVER, cover, out, "alice", "random-1-0"),
 		}},
+		"key one bit off": {decode("near-255-alice"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_NEAR, secret, out, "alice", "near-255-alice"),
+			row(Role_ROLE_LEAKAGE_NEAR_COVER, cover, out, "alice", "near-255-alice"),
+		}},
+		"key one bit off another": {decode("near-255-bob"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "near-255-bob"),
+			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "near-255-bob"),
+		}},
 		"purify with noise": {testPurify(), &Output{Image: out, Noisy: noisy}, []*Score{
 			row(Role_ROLE_PURIFICATION, cover, out, "", ""),
 			row(Role_ROLE_NOISE, cover, noisy, "", ""),
@@ -173,6 +202,11 @@ func TestLost(t *testing.T) {
 			"item-2|recoverability|alice|alice",
 			"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob",
 			"item-2|leakage_random|alice|random-1-0", "item-2|leakage_random_cover|alice|random-1-0",
+		}},
+		"embed, with near keys": {EmbedJob(nearSpec(), 3, testKey("alice"), DecodeKeys(nearSpec(), testKey("alice"))[3:], testPairs(2)), []string{
+			"item-2|imperceptibility|alice|", "item-2|baseline_cover_secret||",
+			"item-2|leakage_near|alice|near-0-alice", "item-2|leakage_near_cover|alice|near-0-alice",
+			"item-2|leakage_near|alice|near-128-alice", "item-2|leakage_near_cover|alice|near-128-alice",
 		}},
 		"recover": {testRecover(), []string{"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob"}},
 		"purify":  {testPurify(), []string{"item-2|purification||", "item-2|noise||"}},

@@ -105,11 +105,16 @@ func MetricsID(version, reference, test string, g *Geometry) string {
 // RunID derives the id of a run from all of its specification but the id, so that the same command finds
 // the same run again.
 func RunID(s *RunSpec) string {
-	h := newIDHash("stegomq.run.v1")
+	domain, lists := "stegomq.run.v1", [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()}
+	if len(s.GetNearKeys()) > 0 {
+		// Runs without near keys keep the ids that they had before there were any.
+		domain, lists = "stegomq.run.v2", append(lists, s.GetNearKeys())
+	}
+	h := newIDHash(domain)
 	for _, t := range []string{s.GetModel(), s.GetModelName(), s.GetDataset(), s.GetCovers(), s.GetMetricsVersion()} {
 		h.text(t)
 	}
-	for _, keys := range [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()} {
+	for _, keys := range lists {
 		h.number(uint64(len(keys)))
 		for _, k := range keys {
 			h.text(k.GetId())
@@ -140,6 +145,7 @@ var (
 	nameForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 	keyIDForm       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	randomKeyForm   = regexp.MustCompile(`^random-[0-9]{1,20}-[0-9]{1,20}$`)
+	nearKeyForm     = regexp.MustCompile(`^near-[0-9]{1,3}-([a-z0-9][a-z0-9_-]*)$`)
 )
 
 // ValidDigest says whether s is a lowercase hexadecimal SHA-256.
@@ -154,3 +160,13 @@ func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
 
 // IsRandomKeyID says whether s names an unregistered key, which is public by construction.
 func IsRandomKeyID(s string) bool { return randomKeyForm.MatchString(s) }
+
+// NearKeyOf says which key id is one bit off, and whether it names such a key. They are never registered: they
+// measure what the nearest wrong key recovers.
+func NearKeyOf(id string) (owner string, ok bool) {
+	m := nearKeyForm.FindStringSubmatch(id)
+	if m == nil || !ValidKeyID(id) {
+		return "", false
+	}
+	return m[1], true
+}

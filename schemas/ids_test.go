@@ -21,6 +21,7 @@ func TestIDsArePinned(t *testing.T) {
 		{"purify job", JobID(purify), "780f9b0be7b80e8666aeadfb3a82173b"},
 		{"metrics", MetricsID("1", sha("secret 1"), sha("recovered 1"), testSpec().GetGeometry()), "642f62b4b7010061a4d332d4ec205a13"},
 		{"run", RunID(testSpec()), "run-60ba56c594f74f4b"},
+		{"run with near keys", RunID(nearSpec()), "run-cdbd2d1d5fcb8ded"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %s, want %s", c.what, c.got, c.want)
@@ -175,6 +176,8 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"bad image", func(s *RunSpec) { s.Bad = nil }, true},
 		{"reason", func(s *RunSpec) { s.Bad[0].Reason = "x" }, true},
 		{"metrics version", func(s *RunSpec) { s.MetricsVersion = "2" }, true},
+		{"near keys", func(s *RunSpec) { s.NearKeys = nearSpec().GetNearKeys() }, true},
+		{"near key that is random", func(s *RunSpec) { s.RandomKeys, s.NearKeys = nil, s.RandomKeys }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})
 }
@@ -191,6 +194,14 @@ func TestForms(t *testing.T) {
 		"random key id": {
 			IsRandomKeyID, []string{"random-0-0", "random-18446744073709551615-1"},
 			[]string{"", "random", "random-1", "random-a-b", "random-1-2-3", "xrandom-1-2", "random--1-2", "random-1-2\n"},
+		},
+		"near key id": {
+			func(s string) bool { owner, ok := NearKeyOf(s); return ok && owner == "a-b" },
+			[]string{"near-0-a-b", "near-255-a-b"}, []string{"", "near-1", "near-1-", "near-x-a-b", "near--a-b", "near-1000-a-b", "near-1-a-b\n", "xnear-1-a-b"},
+		},
+		"long near key id": {
+			func(s string) bool { _, ok := NearKeyOf(s); return ok },
+			[]string{"near-255-" + repeat(54)}, []string{"near-255-" + repeat(55)},
 		},
 	} {
 		for _, s := range c.good {

@@ -76,7 +76,8 @@ func (Operation) EnumDescriptor() ([]byte, []int) {
 // KeyRef names a key pair without holding it.
 type KeyRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id in a keyring, or random-<seed>-<n> for an unregistered key.
+	// The id in a keyring, random-<seed>-<n> for an unregistered key, or near-<bit>-<id> for the key one bit off the
+	// one with that id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Domain-separated hash of the pair, 32 hexadecimal digits. The worker refuses a key whose
 	// fingerprint differs.
@@ -224,7 +225,7 @@ type Job struct {
 	Key      *KeyRef   `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
 	Geometry *Geometry `protobuf:"bytes,6,opt,name=geometry,proto3" json:"geometry,omitempty"`
 	Items    []*Item   `protobuf:"bytes,7,rep,name=items,proto3" json:"items,omitempty"`
-	// Embed: a recover job follows for each of these keys.
+	// Embed: a recover job follows for each of these keys, at most 128.
 	DecodeKeys []*KeyRef `protobuf:"bytes,8,rep,name=decode_keys,json=decodeKeys,proto3" json:"decode_keys,omitempty"`
 	// Recover: the key that the stego images were made with, when known.
 	EmbedKey *KeyRef `protobuf:"bytes,9,opt,name=embed_key,json=embedKey,proto3" json:"embed_key,omitempty"`

@@ -39,8 +39,18 @@ func testSpec() *RunSpec {
 	}
 }
 
+// nearSpec is testSpec with keys one bit off each of its keys.
+func nearSpec() *RunSpec {
+	s := testSpec()
+	s.NearKeys = []*KeyRef{testKey("near-0-alice"), testKey("near-128-alice"), testKey("near-0-bob"), testKey("near-128-bob")}
+	return s
+}
+
 // The jobs of an evaluation: an embed job, a recover job that follows from it, a purify job.
-func testEmbed() *Job { s := testSpec(); return EmbedJob(s, 3, s.GetKeys()[0], s.GetPairs()) }
+func testEmbed() *Job {
+	s := testSpec()
+	return EmbedJob(s, 3, s.GetKeys()[0], DecodeKeys(s, s.GetKeys()[0]), s.GetPairs())
+}
 func testRecover() *Job {
 	return RecoverJob(testEmbed(), testKey("bob"), map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")})
 }
@@ -116,6 +126,7 @@ func kinds() []kind {
 		{"result", func() message { return testResult() }, anyMessage(anyResult), decoder(DecodeResult)},
 		{"dead-letter", func() message { return testLetter() }, anyMessage(anyLetter), decoder(DecodeDeadLetter)},
 		{"run-spec", func() message { return testSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
+		{"run-spec-near", func() message { return nearSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"score", func() message { return testScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-failed", func() message { return testFailedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 	}
@@ -248,6 +259,9 @@ func anySpec(t *rapid.T) *RunSpec {
 	for i := range rapid.IntRange(0, 3).Draw(t, "random keys") {
 		s.RandomKeys = append(s.RandomKeys, testKey(fmt.Sprintf("random-1-%d", i)))
 	}
+	for i := range rapid.IntRange(0, 3).Draw(t, "near keys") {
+		s.NearKeys = append(s.NearKeys, testKey(fmt.Sprintf("near-%d-key-0", i)))
+	}
 	for _, item := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 0, 4, rapid.ID).Draw(t, "items") {
 		s.Pairs = append(s.Pairs, &Pair{Item: item, Cover: anyRef(t, "cover", 0), Secret: anyRef(t, "secret", 0)})
 	}
@@ -259,7 +273,7 @@ func anySpec(t *rapid.T) *RunSpec {
 
 func anyScore(t *rapid.T) *Score {
 	s := &Score{
-		Item: rapid.StringN(1, 40, MaxItemID).Draw(t, "item"), Role: Role(rapid.Int32Range(1, 9).Draw(t, "role")),
+		Item: rapid.StringN(1, 40, MaxItemID).Draw(t, "item"), Role: Role(rapid.Int32Range(1, 11).Draw(t, "role")),
 		EmbedKey: rapid.String().Draw(t, "embed key"), DecodeKey: rapid.String().Draw(t, "decode key"),
 		Reference: anyHex(t, "reference", 32), Test: anyHex(t, "test", 32),
 	}

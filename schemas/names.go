@@ -25,6 +25,11 @@ const Partitions = 64
 // MaxItems bounds the items of one job.
 const MaxItems = 64
 
+// MaxDecodeKeys bounds the decode keys of one job, and so the jobs that follow from it, so that a worker that
+// publishes them is done before long and the queue has room. A run with more keys takes several embed jobs
+// for an image; the embedding itself is remembered.
+const MaxDecodeKeys = 128
+
 // MaxInline bounds the inline bytes of one job, all items together.
 const MaxInline = 512 << 10
 
@@ -55,6 +60,8 @@ var roleTokens = map[Role]string{
 	Role_ROLE_BASELINE:                 "baseline_cover_secret",
 	Role_ROLE_PURIFICATION:             "purification",
 	Role_ROLE_NOISE:                    "noise",
+	Role_ROLE_LEAKAGE_NEAR:             "leakage_near",
+	Role_ROLE_LEAKAGE_NEAR_COVER:       "leakage_near_cover",
 }
 
 // Token is the role's word in tables, files and Redis fields.

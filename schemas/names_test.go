@@ -55,7 +55,7 @@ func TestTokens(t *testing.T) {
 	}
 	roles := []string{
 		"unknown", "imperceptibility", "recoverability", "leakage_mismatched", "leakage_random", "leakage_mismatched_cover",
-		"leakage_random_cover", "baseline_cover_secret", "purification", "noise", "unknown",
+		"leakage_random_cover", "baseline_cover_secret", "purification", "noise", "leakage_near", "leakage_near_cover", "unknown",
 	}
 	for i, want := range roles {
 		if got := Role(i).Token(); got != want {

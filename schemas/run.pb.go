@@ -43,21 +43,26 @@ const (
 	Role_ROLE_PURIFICATION Role = 8
 	// Clean image against the noisy image that was purified.
 	Role_ROLE_NOISE Role = 9
+	// Secret, and cover, against the image recovered with a key one bit off the one that embedded.
+	Role_ROLE_LEAKAGE_NEAR       Role = 10
+	Role_ROLE_LEAKAGE_NEAR_COVER Role = 11
 )
 
 // Enum value maps for Role.
 var (
 	Role_name = map[int32]string{
-		0: "ROLE_UNSPECIFIED",
-		1: "ROLE_IMPERCEPTIBILITY",
-		2: "ROLE_RECOVERABILITY",
-		3: "ROLE_LEAKAGE_MISMATCHED",
-		4: "ROLE_LEAKAGE_RANDOM",
-		5: "ROLE_LEAKAGE_MISMATCHED_COVER",
-		6: "ROLE_LEAKAGE_RANDOM_COVER",
-		7: "ROLE_BASELINE",
-		8: "ROLE_PURIFICATION",
-		9: "ROLE_NOISE",
+		0:  "ROLE_UNSPECIFIED",
+		1:  "ROLE_IMPERCEPTIBILITY",
+		2:  "ROLE_RECOVERABILITY",
+		3:  "ROLE_LEAKAGE_MISMATCHED",
+		4:  "ROLE_LEAKAGE_RANDOM",
+		5:  "ROLE_LEAKAGE_MISMATCHED_COVER",
+		6:  "ROLE_LEAKAGE_RANDOM_COVER",
+		7:  "ROLE_BASELINE",
+		8:  "ROLE_PURIFICATION",
+		9:  "ROLE_NOISE",
+		10: "ROLE_LEAKAGE_NEAR",
+		11: "ROLE_LEAKAGE_NEAR_COVER",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED":              0,
@@ -70,6 +75,8 @@ var (
 		"ROLE_BASELINE":                 7,
 		"ROLE_PURIFICATION":             8,
 		"ROLE_NOISE":                    9,
+		"ROLE_LEAKAGE_NEAR":             10,
+		"ROLE_LEAKAGE_NEAR_COVER":       11,
 	}
 )
 
@@ -412,8 +419,10 @@ type RunSpec struct {
 	Covers string `protobuf:"bytes,13,opt,name=covers,proto3" json:"covers,omitempty"`
 	// Version of the metrics that the scores are measured with.
 	MetricsVersion string `protobuf:"bytes,14,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Keys one bit off one of keys, near-<bit>-<id>. Each decodes what that key embedded, and nothing else.
+	NearKeys      []*KeyRef `protobuf:"bytes,15,rep,name=near_keys,json=nearKeys,proto3" json:"near_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
@@ -544,6 +553,13 @@ func (x *RunSpec) GetMetricsVersion() string {
 	return ""
 }
 
+func (x *RunSpec) GetNearKeys() []*KeyRef {
+	if x != nil {
+		return x.NearKeys
+	}
+	return nil
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -571,7 +587,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06secret\x18\x03 \x01(\v2\x14.stegomq.v1.ImageRefR\x06secret\"6\n" +
 	"\bBadImage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xe6\x03\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x97\x04\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -590,7 +606,8 @@ const file_run_proto_rawDesc = "" +
 	"\x06images\x18\v \x01(\rR\x06images\x12&\n" +
 	"\x03bad\x18\f \x03(\v2\x14.stegomq.v1.BadImageR\x03bad\x12\x16\n" +
 	"\x06covers\x18\r \x01(\tR\x06covers\x12'\n" +
-	"\x0fmetrics_version\x18\x0e \x01(\tR\x0emetricsVersion*\x82\x02\n" +
+	"\x0fmetrics_version\x18\x0e \x01(\tR\x0emetricsVersion\x12/\n" +
+	"\tnear_keys\x18\x0f \x03(\v2\x12.stegomq.v1.KeyRefR\bnearKeys*\xb6\x02\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +
@@ -602,7 +619,10 @@ const file_run_proto_rawDesc = "" +
 	"\rROLE_BASELINE\x10\a\x12\x15\n" +
 	"\x11ROLE_PURIFICATION\x10\b\x12\x0e\n" +
 	"\n" +
-	"ROLE_NOISE\x10\tB\x11Z\x0fstegomq/schemasb\x06proto3"
+	"ROLE_NOISE\x10\t\x12\x15\n" +
+	"\x11ROLE_LEAKAGE_NEAR\x10\n" +
+	"\x12\x1b\n" +
+	"\x17ROLE_LEAKAGE_NEAR_COVER\x10\vB\x11Z\x0fstegomq/schemasb\x06proto3"
 
 var (
 	file_run_proto_rawDescOnce sync.Once
@@ -641,11 +661,12 @@ var file_run_proto_depIdxs = []int32{
 	9,  // 7: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
 	3,  // 8: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
 	4,  // 9: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	8,  // 10: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"path"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -99,6 +100,10 @@ func (r *rules) operation(x *Job) {
 	r.check(op == Operation_OPERATION_EMBED || len(x.GetDecodeKeys()) == 0, "decode_keys belong to embed")
 	r.check(op == Operation_OPERATION_RECOVER || x.GetEmbedKey() == nil, "embed_key belongs to recover")
 	r.check(op != Operation_OPERATION_EMBED || !IsRandomKeyID(x.GetKey().GetId()), "embed with a random key would hide nothing: random keys are public")
+	_, near := NearKeyOf(x.GetKey().GetId())
+	r.check(op != Operation_OPERATION_EMBED || !near, "embed with a near key: they are for decoding, to measure what leaks")
+	n := len(x.GetDecodeKeys())
+	r.check(n <= MaxDecodeKeys, "a job has at most %d decode keys, got %d: spread them over several jobs", MaxDecodeKeys, n)
 	for i, k := range x.GetDecodeKeys() {
 		r.key(fmt.Sprintf("decode_keys[%d]", i), k)
 	}
@@ -177,10 +182,15 @@ func (x *RunSpec) Validate() error {
 	r.check(ValidDigest(x.GetModel()), "model must be a manifest digest: 64 lowercase hexadecimal digits")
 	r.check(len(x.GetKeys()) > 0, "a run needs at least one key")
 	seen := make(map[string]bool)
-	for i, k := range append(append([]*KeyRef{}, x.GetKeys()...), x.GetRandomKeys()...) {
+	for i, k := range slices.Concat(x.GetKeys(), x.GetRandomKeys(), x.GetNearKeys()) {
 		r.key(fmt.Sprintf("keys[%d]", i), k)
 		r.check(!seen[k.GetId()], "key %q is there twice", k.GetId())
 		seen[k.GetId()] = true
+	}
+	for i, k := range x.GetNearKeys() {
+		owner, _ := NearKeyOf(k.GetId())
+		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
+		r.check(registered, "near_keys[%d] must be one bit off a key of the run, got %q", i, k.GetId())
 	}
 	r.geometry("geometry", x.GetGeometry())
 	r.check(x.GetGeometry().GetWidth() > 0, "a run needs a geometry: images of different sizes cannot be compared")

@@ -89,6 +89,10 @@ func jobRules() []rule[*Job] {
 		{"embed with a random key", embed, func(j *Job) { j.Key = testKey("random-1-0") }, "embed with a random key"},
 		{"recover with a random key", rec, func(j *Job) { j.Key = testKey("random-1-0") }, ""},
 		{"purify with a key", purify, func(j *Job) { j.Key = testKey("alice") }, "purify takes no key"},
+		{"embed with a near key", embed, func(j *Job) { j.Key = testKey("near-1-alice") }, "embed with a near key"},
+		{"recover with a near key", rec, func(j *Job) { j.Key = testKey("near-1-alice") }, ""},
+		{"most decode keys", embed, func(j *Job) { j.DecodeKeys = manyKeys(128) }, ""},
+		{"too many decode keys", embed, func(j *Job) { j.DecodeKeys = manyKeys(129) }, "at most 128 decode keys, got 129"},
 		{"bad decode key", embed, func(j *Job) { j.DecodeKeys[1] = testKey("Bob") }, "decode_keys[1].id"},
 		{"no decode keys", embed, func(j *Job) { j.DecodeKeys = nil }, ""},
 		{"decode keys of recover", rec, func(j *Job) { j.DecodeKeys = []*KeyRef{testKey("bob")} }, "decode_keys belong to embed"},
@@ -139,6 +143,13 @@ func jobRules() []rule[*Job] {
 		}, ""},
 		{"inline to score", inline, func(j *Job) { j.Score = true }, "a job that is scored refers to its images by uri"},
 	}
+}
+
+func manyKeys(n int) (keys []*KeyRef) {
+	for i := range n {
+		keys = append(keys, testKey(fmt.Sprintf("random-1-%d", i)))
+	}
+	return keys
 }
 
 func manyItems(n int) []*Item {
@@ -259,6 +270,11 @@ func TestRunSpecRules(t *testing.T) {
 		{"no random keys", testSpec, func(s *RunSpec) { s.RandomKeys = nil }, ""},
 		{"key twice", testSpec, func(s *RunSpec) { s.Keys[1] = testKey("alice") }, `key "alice" is there twice`},
 		{"bad random key", testSpec, func(s *RunSpec) { s.RandomKeys[0] = testKey("X") }, "keys[2].id"},
+		{"near keys", testSpec, func(s *RunSpec) { s.NearKeys = nearSpec().GetNearKeys() }, ""},
+		{"near key twice", nearSpec, func(s *RunSpec) { s.NearKeys[1] = s.NearKeys[0] }, `key "near-0-alice" is there twice`},
+		{"near key of a stranger", nearSpec, func(s *RunSpec) { s.NearKeys[1] = testKey("near-1-eve") }, `near_keys[1] must be one bit off a key of the run, got "near-1-eve"`},
+		{"near key of a random one", nearSpec, func(s *RunSpec) { s.NearKeys[0] = testKey("near-1-random-1-0") }, "near_keys[0] must be"},
+		{"near key that is none", nearSpec, func(s *RunSpec) { s.NearKeys[3] = testKey("carol") }, "near_keys[3] must be"},
 		{"own sizes", testSpec, func(s *RunSpec) { s.Geometry.Width, s.Geometry.Height = 0, 0 }, "a run needs a geometry"},
 		{"too wide", testSpec, func(s *RunSpec) { s.Geometry.Width = 9000 }, "geometry must be at most"},
 		{"bad sigma", testSpec, func(s *RunSpec) { s.NoiseSigma = -1 }, "noise_sigma must lie"},
@@ -284,7 +300,7 @@ func TestScoreRules(t *testing.T) {
 		{"no item", testScore, func(s *Score) { s.Item = "" }, "item must have"},
 		{"long item", testScore, func(s *Score) { s.Item = repeat(201) }, "item must have"},
 		{"no role", testScore, func(s *Score) { s.Role = 0 }, "role 0 is unknown"},
-		{"unknown role", testScore, func(s *Score) { s.Role = 10 }, "role 10 is unknown"},
+		{"unknown role", testScore, func(s *Score) { s.Role = 12 }, "role 12 is unknown"},
 		{"neither", testFailedScore, func(s *Score) { s.Failure = nil }, "either metrics or a failure"},
 		{"both", testScore, func(s *Score) { s.Failure = &Failure{} }, "either metrics or a failure"},
 	}

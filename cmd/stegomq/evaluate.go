@@ -26,7 +26,7 @@ import (
 type runFlags struct {
 	data, covers, model, keys, resize, run string
 	size, limit, batch                     int
-	randomKeys                             int
+	randomKeys, nearKeys                   int
 	randomSeed                             uint64
 	noise                                  float64
 	saveImages                             bool
@@ -41,6 +41,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.resize, "resize", "squash", "squash or crop")
 	f.IntVar(&r.limit, "limit", 0, "largest number of pairs (0: all)")
 	f.IntVar(&r.randomKeys, "random-keys", 1, "number of unregistered keys that try to decode")
+	f.IntVar(&r.nearKeys, "near-keys", 0, fmt.Sprintf("number of keys one bit off each key that try to decode what it embedded, 0 to %d; the bits are spread evenly", keyring.KeyBits))
 	f.Uint64Var(&r.randomSeed, "random-seed", 1, "seed of the unregistered keys")
 	f.Float64Var(&r.noise, "noise", 20, "standard deviation of the noise for purification, 0..255")
 	f.StringVar(&r.run, "run", "", "name of the run (default: derived from its content, so that the same command resumes it)")
@@ -54,7 +55,8 @@ func (a *app) evaluateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evaluate --data DIR",
 		Short: "Embed, recover and purify the images of a folder with several keys, and score the outcome",
-		Long: `Every pair of images is embedded with every key, decoded with every key and with random ones, and purified.
+		Long: `Every pair of images is embedded with every key, decoded with every key, with random ones and with ones that
+are one bit off (--near-keys), and purified.
 The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
 Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons failed; they are named.`,
 		Args: cobra.NoArgs,
@@ -65,7 +67,7 @@ Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons
 	f := cmd.Flags()
 	flags.register(f)
 	f.StringVar(&out, "out", "", "folder for the files (default out/RUN)")
-	f.BoolVar(&flags.saveImages, "save-images", false, "write the images that items.csv names")
+	f.BoolVar(&flags.saveImages, "save-images", false, "write the images that items.csv names, and grid.png with the first pairs")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
@@ -136,6 +138,9 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 		if err := evaluator.SaveImages(ctx, out, ev.spec, scores, s.source, s.blobs); err != nil {
 			return err
 		}
+		if err := evaluator.WriteGrid(out, ev.spec); err != nil {
+			return err
+		}
 	}
 	sum := evaluator.Summarise(ev.spec, scores, failures, evaluator.Invocation{
 		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: time.Since(start),
@@ -174,44 +179,61 @@ func (a *app) runKeys(flags runFlags) (*model.Model, []keyring.Pair, error) {
 	if err := a.checkRun(flags, m); err != nil {
 		return nil, nil, err
 	}
+	pairs, err := a.registeredKeys(flags, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range pairs {
+		if flags.nearKeys > 0 && len(p.ID) > keyring.MaxNearID {
+			return nil, nil, fmt.Errorf("--near-keys: the id %s is too long to name the keys near it: choose one of at most %d bytes", p.ID, keyring.MaxNearID)
+		}
+	}
+	return m, pairs, nil
+}
+
+// registeredKeys are those of the file that --keys names, or as many of the model's demo keys as it says.
+func (a *app) registeredKeys(flags runFlags, m *model.Model) ([]keyring.Pair, error) {
 	n, err := strconv.Atoi(flags.keys)
 	if err != nil {
 		ring, err := keyring.Open(flags.keys, a.protection())
 		if err != nil {
-			return nil, nil, fmt.Errorf("--keys: %w", err)
+			return nil, fmt.Errorf("--keys: %w", err)
 		}
 		a.keyrings = append(a.keyringFiles(), flags.keys)
 		pairs := ring.List()
 		if len(pairs) == 0 {
-			return nil, nil, fmt.Errorf("--keys: %s holds no keys", flags.keys)
+			return nil, fmt.Errorf("--keys: %s holds no keys", flags.keys)
 		}
 		for _, p := range pairs {
 			if !trainedWith(m, p) {
 				a.log.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
 			}
 		}
-		return m, pairs, nil
+		return pairs, nil
 	}
 	if m.Keyring() == "" {
-		return nil, nil, fmt.Errorf("--keys %d: model %s has no demo keyring; give a keyring file", n, m.Name)
+		return nil, fmt.Errorf("--keys %d: model %s has no demo keyring; give a keyring file", n, m.Name)
 	}
 	ring, err := keyring.Open(m.Keyring(), a.protection())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if n < 1 || n > len(m.Keys()) {
-		return nil, nil, fmt.Errorf("--keys %d: model %s was trained with %d keys; give 1 to %d, or a keyring file", n, m.Name, len(m.Keys()), len(m.Keys()))
+		return nil, fmt.Errorf("--keys %d: model %s was trained with %d keys; give 1 to %d, or a keyring file", n, m.Name, len(m.Keys()), len(m.Keys()))
 	}
 	var pairs []keyring.Pair
 	for _, k := range m.Keys()[:n] {
 		p, err := ring.Resolve(k.ID, k.Fingerprint)
 		if err != nil {
-			return nil, nil, fmt.Errorf("demo keyring of model %s: %w", m.Name, err)
+			return nil, fmt.Errorf("demo keyring of model %s: %w", m.Name, err)
 		}
 		pairs = append(pairs, p)
 	}
-	return m, pairs, nil
+	return pairs, nil
 }
+
+// maxRandomKeys bounds the specification of a run, which names every key, to half a megabyte.
+const maxRandomKeys = 10000
 
 // checkRun finds what is wrong with the flags of a run and with its folders, as far as names tell.
 func (a *app) checkRun(flags runFlags, m *model.Model) error {
@@ -221,8 +243,11 @@ func (a *app) checkRun(flags runFlags, m *model.Model) error {
 	if least := max(m.Manifest.MinSide, a.minSide); flags.size < least {
 		return fmt.Errorf("--size %d: the model %s needs at least %d", flags.size, m.Name, least)
 	}
-	if flags.randomKeys < 0 || flags.batch < 1 || flags.batch > schemas.MaxItems || flags.limit < 0 {
-		return fmt.Errorf("--random-keys and --limit must not be negative, --batch must lie in 1..%d", schemas.MaxItems)
+	if flags.batch < 1 || flags.batch > schemas.MaxItems || flags.limit < 0 {
+		return fmt.Errorf("--limit must not be negative, --batch must lie in 1..%d", schemas.MaxItems)
+	}
+	if flags.randomKeys < 0 || flags.randomKeys > maxRandomKeys || flags.nearKeys < 0 || flags.nearKeys > keyring.KeyBits {
+		return fmt.Errorf("--random-keys must lie in 0..%d, --near-keys in 0..%d", maxRandomKeys, keyring.KeyBits)
 	}
 	if !(flags.noise >= 0 && flags.noise <= 255) { // nor NaN
 		return fmt.Errorf("--noise %v: choose 0 to 255", flags.noise)
@@ -280,6 +305,11 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, ke
 	}
 	for n := range uint64(flags.randomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, n)))
+	}
+	for _, p := range keys {
+		for n := range flags.nearKeys {
+			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Near(p, n*keyring.KeyBits/flags.nearKeys)))
+		}
 	}
 	spec.Id = flags.run
 	if spec.GetId() == "" {

@@ -195,7 +195,7 @@ func usableKey(m *model.Model, ring *keyring.Keyring, id string) (*schemas.KeyRe
 	if err != nil {
 		return nil, fmt.Errorf("%w; the keys of model %s are %s", err, m.Name, trainedKeys(m))
 	}
-	if _, _, random := keyring.ParseRandomID(id); !random && m.Trained() && !trainedWith(m, pair) {
+	if !keyring.Derived(id) && m.Trained() && !trainedWith(m, pair) {
 		return nil, fmt.Errorf("model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s",
 			m.Name, id, trainedKeys(m))
 	}

@@ -135,18 +135,25 @@ func (p Pair) check() error {
 	return nil
 }
 
-var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+// maxID is the length of the longest id.
+const maxID = 63
+
+var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 
 // ValidID reports whether id can name a pair: 1 to 63 of a-z, 0-9, '_' and '-', the first a letter or a
-// digit. An id that begins with "random-" names a random pair and cannot be stored.
-func ValidID(id string) bool { return validID.MatchString(id) }
+// digit. An id that begins with "random-" or "near-" names a derived pair and cannot be stored.
+func ValidID(id string) bool { return len(id) <= maxID && validID.MatchString(id) }
+
+// Derived reports whether id is reserved for a pair that is computed and not stored: a random one, or one near
+// a stored one. Such pairs measure leakage; nobody is given one.
+func Derived(id string) bool { return isRandomID(id) || isNearID(id) }
 
 func checkID(id string) error {
 	switch {
 	case !ValidID(id):
 		return fmt.Errorf("%w: %q; use 1 to 63 of a-z, 0-9, _ and -, the first a letter or a digit", ErrInvalidID, id)
-	case isRandomID(id):
-		return fmt.Errorf("%w: %q: ids that begin with %s are random keys, which are not stored", ErrInvalidID, id, randomPrefix)
+	case Derived(id):
+		return fmt.Errorf("%w: %q: ids that begin with %s or %s are derived keys, which are not stored", ErrInvalidID, id, randomPrefix, nearPrefix)
 	}
 	return nil
 }

@@ -221,6 +221,7 @@ func TestIDs(t *testing.T) {
 		"": false, "-a": false, "_a": false, "Alice": false, "a.b": false, "a b": false, "a\n": false, "é": false,
 		"a*": false, "a>": false, "../a": false,
 		"random-": false, "random-1-2": false, "random-x": false,
+		"near": true, "nearly": true, "near-": false, "near-1-alice": false, "near-miss": false,
 	} {
 		_, err := keyring.Generate(id, created)
 		if (err == nil) != want || err != nil && !errors.Is(err, keyring.ErrInvalidID) {

@@ -107,10 +107,17 @@ func (k *Keyring) Remove(id string) error {
 	return nil
 }
 
-// Get returns the pair of an id. Those of random keys are derived.
+// Get returns the pair of an id. Random pairs are derived; so is one near a pair, which the keyring must have.
 func (k *Keyring) Get(id string) (Pair, error) {
 	if seed, n, ok := ParseRandomID(id); ok {
 		return Random(seed, n), nil
+	}
+	if bit, of, ok := ParseNearID(id); ok {
+		pair, err := k.Get(of)
+		if err != nil {
+			return Pair{}, err
+		}
+		return Near(pair, bit), nil
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -205,8 +212,11 @@ func (e entry) where() string {
 
 // unknown is the error for an id that is not there. The caller holds the lock.
 func (k *Keyring) unknown(id string) error {
-	if isRandomID(id) {
+	switch {
+	case isRandomID(id):
 		return fmt.Errorf("%w: %q; a random key is written %sSEED-N", ErrUnknownKey, id, randomPrefix)
+	case isNearID(id):
+		return fmt.Errorf("%w: %q; a key one bit off another is written %sBIT-ID, BIT 0 to %d", ErrUnknownKey, id, nearPrefix, KeyBits-1)
 	}
 	return fmt.Errorf("%w: %q is not among the %d keys of this keyring", ErrUnknownKey, id, len(k.pairs))
 }

@@ -48,6 +48,9 @@ func TestAddGetRemove(t *testing.T) {
 	if err := k.Add(keyring.Random(1, 2)); !errors.Is(err, keyring.ErrInvalidID) {
 		t.Errorf("store a random pair: %v, want ErrInvalidID", err)
 	}
+	if err := k.Add(keyring.Near(generate(t, "carol"), 2)); !errors.Is(err, keyring.ErrInvalidID) {
+		t.Errorf("store a near pair: %v, want ErrInvalidID", err)
+	}
 }
 
 func TestResolve(t *testing.T) {
@@ -57,7 +60,7 @@ func TestResolve(t *testing.T) {
 	if err := k.Add(alice); err != nil {
 		t.Fatal(err)
 	}
-	random := keyring.Random(7, 41)
+	random, near := keyring.Random(7, 41), keyring.Near(alice, 200)
 	for _, c := range []struct {
 		id, fingerprint string
 		want            error
@@ -69,6 +72,13 @@ func TestResolve(t *testing.T) {
 		{"random-7-41", alice.Fingerprint(), keyring.ErrKeyMismatch},
 		{"random-7-041", random.Fingerprint(), keyring.ErrUnknownKey},
 		{"bob", alice.Fingerprint(), keyring.ErrUnknownKey},
+		{"near-200-alice", near.Fingerprint(), nil},
+		{"near-200-alice", alice.Fingerprint(), keyring.ErrKeyMismatch},
+		{"near-201-alice", near.Fingerprint(), keyring.ErrKeyMismatch},
+		{"near-200-bob", near.Fingerprint(), keyring.ErrUnknownKey},
+		{"near-0200-alice", near.Fingerprint(), keyring.ErrUnknownKey},
+		{"near-256-alice", near.Fingerprint(), keyring.ErrUnknownKey},
+		{"near-200-random-7-41", keyring.Near(random, 200).Fingerprint(), keyring.ErrUnknownKey},
 	} {
 		got, err := k.Resolve(c.id, c.fingerprint)
 		if !errors.Is(err, c.want) {

@@ -30,3 +30,18 @@ func (s Summary) Std() float64 {
 	}
 	return math.Sqrt(s.squares / float64(s.N-1))
 }
+
+// Quantile returns the q-quantile, q on [0,1], of values in ascending order, linear between the two nearest
+// (definition 7 of Hyndman and Fan 1996, which NumPy takes too); 0 for none.
+func Quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	at := q * float64(len(sorted)-1)
+	i := int(at)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	part := (at - float64(i)) * (sorted[i+1] - sorted[i]) // a variable, so that every platform rounds it alike
+	return sorted[i] + part
+}

@@ -1,0 +1,133 @@
+package evaluator
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"stegomq/internal/quality"
+	"stegomq/schemas"
+)
+
+// Moments are the mean and the sample standard deviation of a metric.
+type Moments struct {
+	Mean float64 `json:"mean"`
+	Std  float64 `json:"std"`
+}
+
+// Distribution is a metric over a group. Quantiles are linear between the two nearest scores.
+type Distribution struct {
+	Moments
+	Min    float64 `json:"min"`
+	Median float64 `json:"median"`
+	P95    float64 `json:"p95"`
+	P99    float64 `json:"p99"`
+	Max    float64 `json:"max"`
+}
+
+// Excess is what a group of wrong keys shows of the secret beyond what an unrelated image does: each score less
+// the baseline of the same item. At zero or below, the output is no nearer to the secret than the cover is.
+type Excess struct {
+	// N counts the scores whose item has a baseline.
+	N    int  `json:"n"`
+	PSNR Tail `json:"psnr"`
+	SSIM Tail `json:"ssim"`
+}
+
+// Tail is the upper end of an excess, in the metric's unit.
+type Tail struct {
+	Moments
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+	// Worst is the comparison that has Max, the first in the order of items.csv.
+	Worst     Comparison `json:"worst"`
+	Histogram Histogram  `json:"histogram"`
+}
+
+// Comparison names the item and the keys of a score.
+type Comparison struct {
+	Item      string `json:"item"`
+	EmbedKey  string `json:"embed_key"`
+	DecodeKey string `json:"decode_key"`
+}
+
+// Histogram counts values in bins of one width: Counts[i] are from From + i Width up to the next.
+type Histogram struct {
+	From   float64 `json:"from"`
+	Width  float64 `json:"width"`
+	Counts []int   `json:"counts"`
+}
+
+// series collects a metric. It keeps the values, 8 bytes each, as quantiles need them.
+type series struct {
+	quality.Summary
+	values []float64
+	worst  *schemas.Score
+}
+
+func (s *series) add(v float64, of *schemas.Score) {
+	if s.N == 0 || v > s.Max {
+		s.worst = of
+	}
+	s.Add(v)
+	s.values = append(s.values, v)
+}
+
+func (s *series) moments() Moments { return Moments{Mean: s.Mean, Std: s.Std()} }
+
+func (s *series) distribution() Distribution {
+	slices.Sort(s.values)
+	return Distribution{
+		Moments: s.moments(), Min: s.Min, Max: s.Max, Median: quality.Quantile(s.values, 0.5),
+		P95: quality.Quantile(s.values, 0.95), P99: quality.Quantile(s.values, 0.99),
+	}
+}
+
+func (s *series) tail() Tail {
+	slices.Sort(s.values)
+	return Tail{
+		Moments: s.moments(), P99: quality.Quantile(s.values, 0.99), Max: s.Max, Histogram: histogram(s.values),
+		Worst: Comparison{Item: s.worst.GetItem(), EmbedKey: s.worst.GetEmbedKey(), DecodeKey: s.worst.GetDecodeKey()},
+	}
+}
+
+// maxBins bounds the bins of a histogram.
+const maxBins = 12
+
+// histogram counts values, in ascending order, in bins whose bounds are multiples of 1, 2 or 5 times a power of
+// ten.
+func histogram(sorted []float64) Histogram {
+	h := Histogram{Counts: []int{}}
+	if len(sorted) == 0 {
+		return h
+	}
+	low, high := sorted[0], sorted[len(sorted)-1]
+	const least = 1e-3 // smaller differences tell nothing, and equal values have none
+	scale := math.Pow10(int(math.Floor(math.Log10(max(high-low, least) / maxBins))))
+	bin := func(v float64) int { return int(math.Floor(v / h.Width)) }
+	for _, step := range []float64{1, 2, 5, 10, 20} {
+		h.Width = step * scale
+		if bin(high)-bin(low) < maxBins {
+			break
+		}
+	}
+	first := bin(low)
+	h.From, h.Counts = float64(first)*h.Width, make([]int, bin(high)-first+1)
+	for _, v := range sorted {
+		h.Counts[bin(v)-first]++
+	}
+	return h
+}
+
+// text draws a bar for each bin.
+func (h Histogram) text() string {
+	const longest = 40
+	decimals := max(0, -int(math.Floor(math.Log10(h.Width))))
+	var out strings.Builder
+	for i, n := range h.Counts {
+		bar := strings.Repeat("#", (n*longest+slices.Max(h.Counts)-1)/slices.Max(h.Counts))
+		fmt.Fprintf(&out, "%+9.*f |%-*s %d\n", decimals, h.From+float64(i)*h.Width, longest, bar, n)
+	}
+	return out.String()
+}
