@@ -48,7 +48,8 @@ def _what(network: Network, facts: Facts) -> str:
     keys = "\n".join(f"| {key.id} | `{key.fingerprint}` |" for key in facts.keys)
     return (
         f"Hides one RGB image in another of the same size, per user key. Backbone `{architecture.kind}`"
-        f"{f' ({config})' if config else ''}, {network.parameter_count} parameters; "
+        f"{f' ({config})' if config else ''}, {network.parameter_count} parameters, "
+        f"{network.gmac('embed', 256):.1f} / {network.gmac('recover', 256):.1f} GMAC to embed / recover at 256x256; "
         f"a share of {network.alpha:g} of the convolution weights is trained, keys fill the rest.\n\n"
         f"| key | fingerprint |\n|---|---|\n{keys}"
     )

@@ -91,6 +91,17 @@ class TorchOps:
         return x[..., : like.shape[2], : like.shape[3]]
 
 
+class _Counting(TorchOps):
+    """Counts the multiplications of convolutions while it computes."""
+
+    macs = 0
+
+    def conv(self, x: Tensor, layer: str) -> Tensor:
+        y = super().conv(x, layer)
+        self.macs += y[:, 0].numel() * self._weights[layer].numel()
+        return y
+
+
 class Network(nn.Module):
     """A backbone, its mask and its parameters.
 
@@ -143,6 +154,15 @@ class Network(nn.Module):
 
     def purify(self, noisy: Tensor) -> Tensor:
         return self.architecture.purify(self._ops(self.whole()), self._image(noisy))
+
+    @torch.no_grad()
+    def gmac(self, operation: str, side: int) -> float:
+        """Billions of multiply-accumulates of one square image in "embed", "recover" or "purify"."""
+        ops = _Counting(self.architecture, self.weight, self.affine)
+        small = 32  # the count grows with the pixels
+        images = [self.weight.new_zeros(1, 3, small, small)] * (2 if operation == "embed" else 1)
+        getattr(self.architecture, operation)(ops, *images)
+        return ops.macs * (side / small) ** 2 / 1e9
 
     def keyed(self, fill: Tensor) -> Tensor:
         """W*M + fill*(1-M) (the paper's Eq. 2)."""

@@ -42,6 +42,12 @@ def test_unknown_settings_are_errors() -> None:
         create("invertible", {"couplings": 0})
 
 
+def test_multiplications_are_those_of_the_literature() -> None:
+    pusnet = Network(create("pusnet", {}), 0.9, MASK_SEED)
+    assert pusnet.gmac("embed", 256) == pytest.approx(459, abs=0.5)
+    assert pusnet.gmac("recover", 256) == pytest.approx(319, abs=0.5)
+
+
 @pytest.mark.parametrize("levels", [1, 2])
 def test_couplings_invert_with_the_same_weights(levels: int) -> None:
     architecture = Invertible(haar_levels=levels, couplings=3, width=16)
