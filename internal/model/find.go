@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Find returns the directory of a model. A plain name ("invertible-small") is a directory of that name
+// Find returns the directory of a model. A plain name ("invertible-mk") is a directory of that name
 // in the first of the roots that has it; anything with a path separator, and "." and "..", is the
 // directory itself. ErrNotFound lists the roots and the names that exist.
 func Find(nameOrDir string, roots ...string) (string, error) {

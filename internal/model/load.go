@@ -25,7 +25,8 @@ const (
 // Load reads and verifies the model in a directory: strict manifest, every file against its digest.
 // The errors are ErrNotFound (no manifest.json), ErrFormat and ErrDigest.
 //
-// The mask is not drawn yet; Model.Mask does that when it is first asked.
+// A mask that has a seed is not drawn yet, unless there are stored fills; Model.Mask does that when it is
+// first asked.
 func Load(dir string) (*Model, error) {
 	manifest, digest, err := ReadManifest(dir)
 	if err != nil {
@@ -40,9 +41,14 @@ func Load(dir string) (*Model, error) {
 		return nil, err
 	}
 	if m.Weights, err = unpack(packed); err != nil {
-		return nil, fmt.Errorf("model %s: %w: weights.bin: %w", dir, ErrFormat, err)
+		return nil, fmt.Errorf("model %s: %w: %s: %w", dir, ErrFormat, fileWeights, err)
 	}
-	m.Mask = weights.NewMask(m.Layers, manifest.Seed(), manifest.Alpha)
+	if err := m.readMask(); err != nil {
+		return nil, err
+	}
+	if err := m.readFills(); err != nil {
+		return nil, err
+	}
 	for _, op := range Operations() {
 		if m.graphs[op], err = m.read(graphFile(op), maxGraph, false); err != nil {
 			return nil, err
@@ -54,6 +60,53 @@ func Load(dir string) (*Model, error) {
 		}
 	}
 	return m, nil
+}
+
+// maxShare is how far the share of a stored mask may be from the manifest's alpha, which is a round number.
+const maxShare = 0.01
+
+// readMask makes the mask of the manifest's seed, or reads the stored one.
+func (m *Model) readMask() error {
+	if m.Manifest.MaskSeed != "" {
+		m.Mask = weights.NewMask(m.Layers, m.Manifest.Seed(), m.Manifest.Alpha)
+		return nil
+	}
+	bits, err := m.read(fileMask, (int64(m.Manifest.Weights())+7)/8, true)
+	if err != nil {
+		return err
+	}
+	if m.Mask, err = weights.StoredMask(m.Layers, bits); err != nil {
+		return fmt.Errorf("model %s: %w: %s: %w", m.Dir, ErrFormat, fileMask, err)
+	}
+	share := float64(m.Mask.Kept()) / float64(m.Mask.Len())
+	if math.Abs(share-m.Manifest.Alpha) > maxShare || m.Mask.Kept() == m.Mask.Len() {
+		return fmt.Errorf("model %s: %w: %s shares %.4f of the weights, alpha is %v", m.Dir, ErrFormat, fileMask, share, m.Manifest.Alpha)
+	}
+	return nil
+}
+
+// readFills reads the stored fills, each of which has as many values as there are keyed weights.
+func (m *Model) readFills() error {
+	if len(m.Manifest.Fills) == 0 {
+		return nil
+	}
+	keyed := m.Mask.Len() - m.Mask.Kept()
+	if keyed > maxWeights/len(m.Manifest.Fills) {
+		return fmt.Errorf("model %s: %w: fills: more than %d values", m.Dir, ErrFormat, maxWeights)
+	}
+	packed, err := m.read(fileFills, 4*int64(keyed)*int64(len(m.Manifest.Fills)), true)
+	if err != nil {
+		return err
+	}
+	values, err := unpack(packed)
+	if err != nil {
+		return fmt.Errorf("model %s: %w: %s: %w", m.Dir, ErrFormat, fileFills, err)
+	}
+	m.fills = make(map[Fill][]float32, len(m.Manifest.Fills))
+	for i, f := range m.Manifest.Fills {
+		m.fills[f] = values[i*keyed : (i+1)*keyed]
+	}
+	return nil
 }
 
 // ReadManifest reads the manifest alone: enough to list models, but the files beside it were not looked
@@ -122,6 +175,15 @@ func readFile(path string, size int64, exact bool) ([]byte, error) {
 		return nil, fmt.Errorf("read %d bytes: %w", len(data), err)
 	}
 	return data, nil
+}
+
+// pack writes little-endian float32.
+func pack(values []float32) []byte {
+	packed := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		packed = binary.LittleEndian.AppendUint32(packed, math.Float32bits(v))
+	}
+	return packed
 }
 
 // unpack reads little-endian float32, which must be finite.

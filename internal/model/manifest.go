@@ -22,12 +22,16 @@ const Format = 1
 // Keying says how a key changes the network. KeyingWeights: it fills the weights outside the mask.
 const KeyingWeights = "weights"
 
-// The files of a model. Only the keyring may be absent; README.md, the model card, is for people and not
+// The files of a model. The keyring may be absent. The mask is there where it cannot be drawn from a seed,
+// and the fills where some cannot be derived from a key. README.md, the model card, is for people and not
 // part of the model.
 const (
 	fileManifest = "manifest.json"
 	fileWeights  = "weights.bin"
+	fileMask     = "mask.bin"
+	fileFills    = "fills.bin"
 	fileKeyring  = "keyring.json"
+	fileCard     = "README.md"
 )
 
 // maxWeights bounds what a manifest can make us allocate: 2^26 weights are 256 MiB.
@@ -40,18 +44,19 @@ type Manifest struct {
 	Backbone   string            `json:"backbone"` // the network's family, "invertible" or "pusnet"; the graphs say the rest
 	Config     map[string]any    `json:"config"`   // its sizes, for people and for the trainer
 	Keying     string            `json:"keying"`
-	Parameters int               `json:"parameters"` // weights, biases and norms together
-	Factor     int               `json:"factor"`     // the graphs pad height and width to a multiple of it
-	MinSide    int               `json:"min_side"`   // the least height and width, in pixels
-	Alpha      float64           `json:"alpha"`      // share of the weights that are shared, in [0, 1)
-	MaskSeed   string            `json:"mask_seed"`  // 32 bytes in lowercase hex
-	Derivation int               `json:"derivation"` // weights.Version
+	Parameters int               `json:"parameters"`          // weights, biases and norms together
+	Factor     int               `json:"factor"`              // the graphs pad height and width to a multiple of it
+	MinSide    int               `json:"min_side"`            // the least height and width, in pixels
+	Alpha      float64           `json:"alpha"`               // share of the weights that are shared, in [0, 1)
+	MaskSeed   string            `json:"mask_seed,omitempty"` // 32 bytes in lowercase hex; "" where mask.bin is the mask
+	Derivation int               `json:"derivation"`          // weights.Version
 	Trained    bool              `json:"trained"`
 	Training   *Training         `json:"training,omitempty"` // nil if untrained
 	Quality    []Quality         `json:"quality"`            // as measured by the trainer
 	Keys       []Key             `json:"keys"`
-	Layers     []weights.Layer   `json:"layers"` // in the order of weights.bin
-	Files      map[string]string `json:"files"`  // name to SHA-256 in lowercase hex
+	Fills      []Fill            `json:"fills,omitempty"` // in the order of fills.bin; all others are derived
+	Layers     []weights.Layer   `json:"layers"`          // in the order of weights.bin
+	Files      map[string]string `json:"files"`           // name to SHA-256 in lowercase hex
 }
 
 // Training says where the weights come from.
@@ -84,10 +89,16 @@ type Key struct {
 	Fingerprint string `json:"fingerprint"` // keyring.Pair.Fingerprint
 }
 
+// Fill says that the fill of a key pair for a role is stored, and not derived from the key's bytes.
+type Fill struct {
+	Fingerprint string       `json:"fingerprint"`
+	Role        weights.Role `json:"role"`
+}
+
 // graphFile is the file of an operation's graph.
 func graphFile(op Operation) string { return string(op) + ".onnx" }
 
-// Seed is the mask seed in bytes. Validate has checked that it is hex.
+// Seed is the mask seed in bytes, none where the mask is stored. Validate has checked that it is hex.
 func (m *Manifest) Seed() []byte {
 	seed, _ := hex.DecodeString(m.MaskSeed)
 	return seed
@@ -147,7 +158,11 @@ func (m *Manifest) Validate() error {
 	rule(1 <= m.Factor && m.Factor <= 1024, "factor: %d is not in 1..1024", m.Factor)
 	rule(1 <= m.MinSide && m.MinSide <= 1<<16, "min_side: %d is not in 1..65536", m.MinSide)
 	rule(0 <= m.Alpha && m.Alpha < 1, "alpha: %v is not in [0, 1): at 1 no weight would depend on a key", m.Alpha)
-	rule(hex32.MatchString(m.MaskSeed), "mask_seed: want 64 lowercase hex digits")
+	if _, stored := m.Files[fileMask]; stored {
+		rule(m.MaskSeed == "", "mask_seed: must not be there beside %s", fileMask)
+	} else {
+		rule(hex32.MatchString(m.MaskSeed), "mask_seed: want 64 lowercase hex digits, or the file %s", fileMask)
+	}
 	rule(m.Trained == (m.Training != nil), "training: must be there if, and only if, trained is true")
 	if t := m.Training; t != nil {
 		rule(t.Images >= 0 && t.Steps >= 0 && t.Seconds >= 0, "training: a count is negative")
@@ -159,13 +174,22 @@ func (m *Manifest) Validate() error {
 		rule(q.Width > 0 && q.Height > 0 && q.Pairs > 0, "quality[%d]: width, height and pairs must be above 0", i)
 	}
 
-	ids := map[string]bool{}
+	ids, fingerprints := map[string]bool{}, map[string]bool{}
 	for i, k := range m.Keys {
 		rule(keyID.MatchString(k.ID), "keys[%d].id: %q does not match %s", i, k.ID, keyID)
 		rule(!ids[k.ID], "keys[%d].id: %q again", i, k.ID)
 		rule(hex16.MatchString(k.Fingerprint), "keys[%d].fingerprint: want 32 lowercase hex digits", i)
-		ids[k.ID] = true
+		ids[k.ID], fingerprints[k.Fingerprint] = true, true
 	}
+	stored := map[Fill]bool{}
+	for i, f := range m.Fills {
+		rule(f.Role == weights.RoleEmbed || f.Role == weights.RoleRecover, "fills[%d].role: %q is neither %q nor %q", i, f.Role, weights.RoleEmbed, weights.RoleRecover)
+		rule(fingerprints[f.Fingerprint], "fills[%d].fingerprint: %q is not among the keys", i, f.Fingerprint)
+		rule(!stored[f], "fills[%d]: the %s fill of %s again", i, f.Role, f.Fingerprint)
+		stored[f] = true
+	}
+	_, ok := m.Files[fileFills]
+	rule(ok == (len(m.Fills) > 0), "files: %s must be there if, and only if, fills is", fileFills)
 
 	broken = append(broken, m.brokenLayers()...)
 	broken = append(broken, m.brokenFiles()...)
@@ -218,15 +242,16 @@ func (m *Manifest) brokenLayers() []error {
 
 func (m *Manifest) brokenFiles() []error {
 	var broken []error
-	known := []string{fileWeights, fileKeyring}
+	needed := []string{fileWeights}
 	for _, op := range Operations() {
-		known = append(known, graphFile(op))
+		needed = append(needed, graphFile(op))
 	}
-	for _, name := range known {
-		if _, ok := m.Files[name]; !ok && name != fileKeyring {
+	for _, name := range needed {
+		if _, ok := m.Files[name]; !ok {
 			broken = append(broken, fmt.Errorf("files: %s is missing", name))
 		}
 	}
+	known := append(needed, fileMask, fileFills, fileKeyring)
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		if !slices.Contains(known, name) {
 			broken = append(broken, fmt.Errorf("files: %q is not a file of a model; those are %q", name, known))

@@ -1,5 +1,5 @@
-// Package model reads model directories. It owns their format: what manifest.json says, which files
-// belong to a model, and that the files are those that the manifest names.
+// Package model reads and writes model directories. It owns their format: what manifest.json says, which
+// files belong to a model, and that the files are those that the manifest names.
 //
 // Invariants:
 //   - A *Model is complete: its manifest passed Validate, every file was read once and has the digest
@@ -7,6 +7,9 @@
 //     use.
 //   - Digest, the SHA-256 of manifest.json, names the model and through the digests in the manifest
 //     everything in it. Two models with one digest give the same images.
+//   - The weights of a key are those of Apply: a fill that the model stores goes before the one that would
+//     be derived from the key.
+//   - Write leaves a directory that Load takes, or none.
 //   - No file outside the directory can be named: the names are a fixed set.
 package model
 
@@ -93,6 +96,18 @@ type Model struct {
 	Layers   []weights.Layer // those of the manifest
 
 	graphs map[Operation][]byte
+	fills  map[Fill][]float32 // the stored ones, each the keyed weights in order
+}
+
+// Apply writes the weights of a key to dst, which holds as many elements as Weights: W where the mask
+// shares, elsewhere the fill for the role that the model stores for the pair of this fingerprint or, where
+// it stores none, the one derived from the key. Only the latter looks at key.
+func (m *Model) Apply(dst []float32, fingerprint string, role weights.Role, key []byte) {
+	if values, stored := m.fills[Fill{fingerprint, role}]; stored {
+		m.Mask.Put(dst, m.Weights, values)
+		return
+	}
+	m.Mask.Apply(dst, m.Weights, role, key)
 }
 
 // Graph returns the ONNX graph of an operation, or nil if there is no such operation.

@@ -171,7 +171,7 @@ func TestShippedModels(t *testing.T) {
 			}
 		})
 	}
-	for _, want := range []string{"invertible-small", "tiny"} {
+	for _, want := range []string{"invertible-mk", "tiny"} {
 		if !names[want] {
 			t.Errorf("%s is missing: %v", want, names)
 		}
@@ -451,7 +451,7 @@ func TestOperations(t *testing.T) {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	for _, name := range []string{"invertible-small"} {
+	for _, name := range []string{"invertible-mk"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				if _, err := model.Load(filepath.Join(shipped, name)); err != nil {

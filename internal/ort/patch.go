@@ -30,7 +30,7 @@ func (p *program) load(key *Key) (*patch, error) {
 		clear(*keyed) // they are as good as the key
 		p.owner.scratch.Put(keyed)
 	}()
-	m.Mask.Apply(*keyed, m.Weights, key.Role, bytes)
+	m.Apply(*keyed, key.Fingerprint, key.Role, bytes)
 	return p.patch(*keyed)
 }
 

@@ -9,17 +9,16 @@ import (
 )
 
 // Mask says of every weight of a model whether it is shared (trained, the same for everybody) or keyed
-// (filled from the key). It is public: the seed stands in the manifest. A Mask is safe for concurrent
-// use.
+// (filled for the key). It is public: its seed, or the mask itself, is part of the model. A Mask is safe
+// for concurrent use.
 type Mask struct {
 	layers []Layer
-	seed   []byte
-	alpha  float64
 	len    int
 
-	// The bits are drawn at the first use, because that takes as long as making the weights of a key,
-	// and a command that is answered from the cache needs neither.
-	draw  sync.Once
+	// The bits are made at the first use, because drawing them takes as long as making the weights of a
+	// key, and a command that is answered from the cache needs neither.
+	once  sync.Once
+	draw  func()
 	keyed [][]uint64 // per layer, bit i%64 of word i/64 is 1 where weight i is keyed
 	kept  int
 }
@@ -29,7 +28,51 @@ type Mask struct {
 // another without a gap from offset 0, which model.Manifest.Validate reports as an error; NewMask
 // panics.
 func NewMask(layers []Layer, seed []byte, alpha float64) *Mask {
-	m := &Mask{layers: slices.Clone(layers), seed: slices.Clone(seed), alpha: alpha}
+	m := newMask(layers)
+	seed = slices.Clone(seed)
+	m.draw = func() {
+		var s stream
+		for i, l := range m.layers {
+			s.start(l, roleMask, seed)
+			for at := 0; at < l.Len(); at += chunk {
+				words := s.draw(min(chunk, l.Len()-at))
+				for j := 0; 4*j < len(words); j++ {
+					u := float64(binary.LittleEndian.Uint32(words[4*j:])>>8) * 0x1p-24
+					if u >= alpha {
+						m.setKeyed(i, at+j)
+					}
+				}
+			}
+		}
+	}
+	return m
+}
+
+// StoredMask is a mask that cannot be drawn, as it is stored: bit i%8 of byte i/8 is 1 where weight i,
+// counted over all layers, is shared. Bits beyond the last weight must be 0. The layers are as in NewMask.
+func StoredMask(layers []Layer, shared []byte) (*Mask, error) {
+	m := newMask(layers)
+	if want := (m.len + 7) / 8; len(shared) != want {
+		return nil, fmt.Errorf("the mask has %d bytes, want %d for %d weights", len(shared), want, m.len)
+	}
+	if rest := m.len % 8; rest != 0 && shared[len(shared)-1]>>rest != 0 {
+		return nil, fmt.Errorf("the mask has bits beyond its %d weights", m.len)
+	}
+	shared = slices.Clone(shared)
+	m.draw = func() {
+		for i, l := range m.layers {
+			for j := range l.Len() {
+				if at := l.Offset + j; shared[at/8]>>(at%8)&1 == 0 {
+					m.setKeyed(i, j)
+				}
+			}
+		}
+	}
+	return m, nil
+}
+
+func newMask(layers []Layer) *Mask {
+	m := &Mask{layers: slices.Clone(layers)}
 	for _, l := range layers {
 		if l.Offset != m.len {
 			panic(fmt.Sprintf("weights: layer %s begins at %d, not %d", l.Name, l.Offset, m.len))
@@ -39,29 +82,24 @@ func NewMask(layers []Layer, seed []byte, alpha float64) *Mask {
 	return m
 }
 
-// bits draws the mask if nobody has yet.
+// bits makes the bits if nobody has yet.
 func (m *Mask) bits() [][]uint64 {
-	m.draw.Do(func() {
-		var s stream
-		m.keyed = make([][]uint64, len(m.layers))
+	m.once.Do(func() {
 		m.kept = m.len
+		m.keyed = make([][]uint64, len(m.layers))
 		for i, l := range m.layers {
-			keyed := make([]uint64, (l.Len()+63)/64)
-			s.start(l, roleMask, m.seed)
-			for at := 0; at < l.Len(); at += chunk {
-				words := s.draw(min(chunk, l.Len()-at))
-				for j := 0; 4*j < len(words); j++ {
-					u := float64(binary.LittleEndian.Uint32(words[4*j:])>>8) * 0x1p-24
-					if u >= m.alpha {
-						keyed[(at+j)/64] |= 1 << ((at + j) % 64)
-						m.kept--
-					}
-				}
-			}
-			m.keyed[i] = keyed
+			m.keyed[i] = make([]uint64, (l.Len()+63)/64)
 		}
+		m.draw()
+		m.draw = nil
 	})
 	return m.keyed
+}
+
+// setKeyed is for draw.
+func (m *Mask) setKeyed(layer, i int) {
+	m.keyed[layer][i/64] |= 1 << (i % 64)
+	m.kept--
 }
 
 // Len is the number of weights that the mask covers.
@@ -117,5 +155,42 @@ func patch(dst []float32, keyed []uint64, bound float64, s *stream) {
 			}
 		}
 		dst, keyed = dst[n:], keyed[(n+63)/64:]
+	}
+}
+
+// Select returns the keyed ones of the weights w, in order: what Put needs to put them back. It panics if
+// w has not Len() elements.
+func (m *Mask) Select(w []float32) []float32 {
+	values := make([]float32, 0, m.len-m.Kept())
+	m.eachKeyed(len(w), func(i int) { values = append(values, w[i]) })
+	return values
+}
+
+// Put writes the weights of a stored fill to dst: base where the mask shares, the values elsewhere, in
+// order. dst and base are as in Apply, and there are Len() - Kept() values; Put panics otherwise.
+func (m *Mask) Put(dst, base, values []float32) {
+	if len(base) != m.len || len(values) != m.len-m.Kept() {
+		panic(fmt.Sprintf("weights: put %d values into %d weights: the mask has %d, of which %d are keyed",
+			len(values), len(base), m.len, m.len-m.kept))
+	}
+	copy(dst, base)
+	next := 0
+	m.eachKeyed(len(dst), func(i int) {
+		dst[i] = values[next]
+		next++
+	})
+}
+
+// eachKeyed visits the keyed weights of n in order.
+func (m *Mask) eachKeyed(n int, visit func(i int)) {
+	if n != m.len {
+		panic(fmt.Sprintf("weights: a mask of %d weights for %d", m.len, n))
+	}
+	for i, words := range m.bits() {
+		for w, set := range words {
+			for ; set != 0; set &= set - 1 {
+				visit(m.layers[i].Offset + 64*w + bits.TrailingZeros64(set))
+			}
+		}
 	}
 }

@@ -1,0 +1,47 @@
+package ort
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"stegomq/internal/model"
+	"stegomq/internal/weights"
+)
+
+// A pair whose fill the model stores runs with it, and not with the one that its key would give.
+func TestStoredFill(t *testing.T) {
+	t.Parallel()
+	e := start(t, Config{})
+	plain := tiny(t)
+	add(t, e, plain)
+	key, other := testKey(model.OpRecover, 1), testKey(model.OpRecover, 2)
+
+	manifest := plain.Manifest
+	manifest.Keys = []model.Key{{ID: "stored-1", Fingerprint: key.Fingerprint}}
+	manifest.Fills = []model.Fill{{Fingerprint: key.Fingerprint, Role: weights.RoleRecover}}
+	w := make([]float32, len(plain.Weights))
+	plain.Mask.Apply(w, plain.Weights, weights.RoleRecover, other.Bytes())
+	contents := model.Contents{Weights: plain.Weights, Fills: [][]float32{plain.Mask.Select(w)}, Graphs: map[model.Operation][]byte{}}
+	for _, op := range model.Operations() {
+		contents.Graphs[op] = plain.Graph(op)
+	}
+	stored, err := model.Write(filepath.Join(t.TempDir(), "stored"), manifest, contents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, e, stored)
+
+	in := images(t, model.OpRecover, 1, 18, 17)
+	got := mustRun(t, e, stored, model.OpRecover, key, in)
+	if !slices.Equal(got.Data, mustRun(t, e, plain, model.OpRecover, other, in).Data) {
+		t.Error("the output is not that of the stored fill")
+	}
+	if slices.Equal(got.Data, mustRun(t, e, plain, model.OpRecover, key, in).Data) {
+		t.Error("the output is that of the derived fill")
+	}
+	wrong := testKey(model.OpRecover, 3)
+	if !slices.Equal(mustRun(t, e, stored, model.OpRecover, wrong, in).Data, mustRun(t, e, plain, model.OpRecover, wrong, in).Data) {
+		t.Error("a key without a stored fill does not give the derived one")
+	}
+}
