@@ -24,12 +24,14 @@ var house = map[string][]string{
 	"internal/weights": {},
 	"internal/quality": {},
 	"internal/pixel":   {},
+	"internal/pytorch": {},
 
 	"internal/keyring":    {},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},
+	"internal/pusnet":     {"internal/keyring", "internal/model", "internal/ort/onnxpb", "internal/pytorch", "internal/weights"},
 	"internal/bus":        {"schemas"},
 	"internal/cache":      {"schemas"},
 	"internal/source":     {"internal/pixel", "schemas"},
@@ -41,7 +43,7 @@ var house = map[string][]string{
 
 	"cmd/stegomq": {
 		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
-		"internal/model", "internal/ort", "internal/pixel", "internal/quality", "internal/source",
+		"internal/model", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/source",
 		"internal/telemetry",
 	},
 }
@@ -51,6 +53,7 @@ var pure = map[string][]string{
 	"schemas":          {"google.golang.org/protobuf"},
 	"internal/weights": {},
 	"internal/quality": {},
+	"internal/pytorch": {},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.

@@ -5,8 +5,8 @@
 // get it. No test sleeps: it waits for a line, a file or the end of a process, always with a deadline. Every
 // process that a test starts has ended when the test has.
 //
-// STEGOMQ_ORT_LIB and STEGOMQ_NATS_SERVER name the library and a nats-server elsewhere; STEGOMQ_EVAL_DATA names
-// a folder of photographs to be used instead of the samples.
+// STEGOMQ_ORT_LIB, STEGOMQ_NATS_SERVER and STEGOMQ_PYTHON name the library, a nats-server and the trainer's Python
+// elsewhere; STEGOMQ_EVAL_DATA names a folder of photographs to be used instead of the samples.
 package e2e
 
 import (

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) modelsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "models", Short: "List and verify model directories"}
+	cmd := &cobra.Command{Use: "models", Short: "List, verify and import model directories"}
 	cmd.PersistentFlags().StringSliceVar(&a.models, "models", defaultModels(), "folders that hold model directories")
 	list := &cobra.Command{
 		Use: "list", Short: "List the models", Args: cobra.NoArgs,
@@ -56,7 +56,7 @@ func (a *app) modelsCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.AddCommand(list, verify)
+	cmd.AddCommand(list, verify, a.modelsImportCommand())
 	return cmd
 }
 
