@@ -56,14 +56,14 @@ test: generated vet test-go test-trainer ## everything that must pass: stale gen
 vet:
 	go vet ./...
 
-test-go: build ort photos redis nats-server ## the Go tests (PKG=./internal/bus/)
-	go test $(PKG)
+test-go: build ort photos redis nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
+	STEGOMQ_PYTHON='$(PYTHON)' go test $(PKG)
 
 test-trainer: trainer-env ## the trainer's tests
 	$(PYTHON) -m pytest -c trainer/pyproject.toml trainer/tests
 
-race: build ort photos redis nats-server ## the Go tests under the race detector
-	go test -race -timeout $(RACETIME) $(PKG)
+race: build ort photos redis nats-server trainer-env ## the Go tests under the race detector
+	STEGOMQ_PYTHON='$(PYTHON)' go test -race -timeout $(RACETIME) $(PKG)
 
 lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint, ruff; buf breaking since the last release
 	.bin/golangci-lint run
@@ -88,6 +88,28 @@ fuzz: ort ## every fuzz target for FUZZTIME
 	done
 
 ##@ Make
+# What the cards of the models that ship say: evaluate's word on the data sets in DATA, then on many wrong keys.
+DATA ?= ../shared/data/eval
+EVALUATE := .bin/stegomq evaluate --state out/measure/state --random-keys 4
+
+.PHONY: measure grid
+measure: build ort trainer-env ## the figures in the models' cards, measured on DATA/bsds and DATA/imagenet (an hour)
+	@for data in bsds imagenet; do \
+	  for size in 256 512; do \
+	    $(EVALUATE) --model invertible-mk --keys 4 --near-keys 4 --data $(DATA)/$$data --size $$size --out out/measure/invertible-mk/$$data-$$size; \
+	  done; \
+	  $(EVALUATE) --model pusnet-mk --keys 2 --near-keys 2 --data $(DATA)/$$data --size 256 --limit 8 --out out/measure/pusnet-mk/$$data-256; \
+	done
+	$(EVALUATE) --model invertible-mk --keys 4 --random-keys 1000 --near-keys 256 --data $(DATA)/bsds --size 256 --limit 2 \
+	  --out out/measure/invertible-mk/strangers-256
+	@for model in invertible-mk pusnet-mk; do \
+	  $(PYTHON) -m trainer card models/$$model out/measure/$$model/*/summary.json; \
+	done
+
+grid: build ort photos ## the images in the README, docs/grid.png, from the sample photographs
+	.bin/stegomq evaluate --data .cache/photos --keys 4 --size 160 --out out/grid --save-images --state out/grid-state
+	cp out/grid/grid.png docs/grid.png
+
 .PHONY: generate generated
 generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files
 	@for dir in $(PROTO); do \

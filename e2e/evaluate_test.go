@@ -133,7 +133,7 @@ func TestEvaluate(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	h.photographs("photos", 7, 60, 40) // three pairs, and one that is left over
-	command := []string{"evaluate", "--data", "photos", "--model", filepath.Join(shippedModels(), "invertible-small"),
+	command := []string{"evaluate", "--data", "photos", "--model", filepath.Join(shippedModels(), "invertible-mk"),
 		"--keys", "3", "--random-keys", "2", "--size", "32", "--batch", "2", "--log-level", "info"}
 
 	first := h.ok(append(command, "--out", "one")...)
@@ -238,7 +238,7 @@ func photographs(t *testing.T) string {
 // The same command again is served from the cache. Not in parallel: it logs how long both took.
 func TestEvaluateFromCache(t *testing.T) {
 	h := newHome(t)
-	command := []string{"evaluate", "--data", photographs(t), "--model", filepath.Join(shippedModels(), "invertible-small"),
+	command := []string{"evaluate", "--data", photographs(t), "--model", filepath.Join(shippedModels(), "invertible-mk"),
 		"--keys", "2", "--size", "128", "--limit", "16", "--log-level", "info"}
 	h.ok(append(command, "--out", "first")...)
 	first, items := h.summary("first"), h.items("first")
@@ -253,7 +253,7 @@ func TestEvaluateCoversAndSavedImages(t *testing.T) {
 	photos := photographs(t)
 	h := newHome(t)
 	h.photographs("covers", 2, 70, 90)
-	h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-small"),
+	h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-mk"),
 		"--keys", "2", "--size", "48", "--resize", "crop", "--save-images", "--out", "out")
 	sum, items := h.summary("out"), h.items("out")
 	wantCounts(t, sum, items, 2, 2, 1, 0)
@@ -263,7 +263,7 @@ func TestEvaluateCoversAndSavedImages(t *testing.T) {
 	wantImages(t, h, "out", items)
 
 	// With the images of another run at hand, saving them takes no work.
-	again := h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-small"),
+	again := h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-mk"),
 		"--keys", "2", "--size", "48", "--resize", "crop", "--save-images", "--out", "again", "--log-level", "info")
 	wantCached(t, h, again, "out", "again", sum.Run)
 	wantImages(t, h, "again", items)

@@ -50,7 +50,7 @@ func psnr(t *testing.T, a, b *image.NRGBA) float64 {
 func TestEmbedAndRecover(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	model := filepath.Join(shippedModels(), "invertible-small")
+	model := filepath.Join(shippedModels(), "invertible-mk")
 	// Native and odd: the secret is brought to the cover's size.
 	cover, secret := picture(1, 301, 203), picture(2, 301, 203)
 	h.write("cover.png", encodePNG(t, cover))

@@ -67,7 +67,7 @@ func (a *app) openKeys(models []*model.Model) (*keyring.Keyring, error) {
 }
 
 // defaultModel is the model of commands that are not told another.
-const defaultModel = "invertible-small"
+const defaultModel = "invertible-mk"
 
 // loadModels loads every model there is, for a worker. A damaged one is named and left out; none at all is
 // an error.

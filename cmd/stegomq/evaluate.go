@@ -218,18 +218,21 @@ func (a *app) registeredKeys(flags runFlags, m *model.Model) ([]keyring.Pair, er
 	if err != nil {
 		return nil, err
 	}
-	if n < 1 || n > len(m.Keys()) {
-		return nil, fmt.Errorf("--keys %d: model %s was trained with %d keys; give 1 to %d, or a keyring file", n, m.Name, len(m.Keys()), len(m.Keys()))
-	}
 	var pairs []keyring.Pair
-	for _, k := range m.Keys()[:n] {
+	for _, k := range m.Keys() {
 		p, err := ring.Resolve(k.ID, k.Fingerprint)
+		if errors.Is(err, keyring.ErrUnknownKey) {
+			continue // a user's own, whose key does not ship
+		}
 		if err != nil {
 			return nil, fmt.Errorf("demo keyring of model %s: %w", m.Name, err)
 		}
 		pairs = append(pairs, p)
 	}
-	return pairs, nil
+	if n < 1 || n > len(pairs) {
+		return nil, fmt.Errorf("--keys %d: model %s has %d demo keys; give 1 to %d, or a keyring file", n, m.Name, len(pairs), len(pairs))
+	}
+	return pairs[:n], nil
 }
 
 // maxRandomKeys bounds the specification of a run, which names every key, to half a megabyte.

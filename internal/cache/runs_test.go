@@ -19,7 +19,7 @@ func digest(c string) string { return strings.Repeat(c, 64) }
 // testSpec is a valid specification.
 func testSpec(id string) *schemas.RunSpec {
 	return &schemas.RunSpec{
-		Id: id, Model: digest("a"), ModelName: "invertible-small", ModelTrained: true,
+		Id: id, Model: digest("a"), ModelName: "invertible-mk", ModelTrained: true,
 		Keys:     []*schemas.KeyRef{{Id: "alice", Fingerprint: strings.Repeat("1", 32)}, {Id: "bob", Fingerprint: strings.Repeat("2", 32)}},
 		Geometry: &schemas.Geometry{Width: 128, Height: 96, Resize: schemas.ResizePolicy_RESIZE_POLICY_CROP},
 		Pairs: []*schemas.Pair{{

@@ -18,7 +18,7 @@ import (
 // STEGOMQ_BENCH_MODEL if that is set (the paper's backbone is too large to ship).
 func benchModels(b *testing.B) []*model.Model {
 	b.Helper()
-	dirs := []string{filepath.Join("testdata", "tiny"), filepath.Join("..", "..", "models", "invertible-small")}
+	dirs := []string{filepath.Join("testdata", "tiny"), filepath.Join("..", "..", "models", "invertible-mk")}
 	if dir := os.Getenv("STEGOMQ_BENCH_MODEL"); dir != "" {
 		dirs = append(dirs, dir)
 	}
