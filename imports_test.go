@@ -20,11 +20,12 @@ const module = "stegomq"
 // house says which packages of this module a package may import. A package that is not here, and an import
 // that is not here, is a decision: make it in this table.
 var house = map[string][]string{
-	"schemas":          {},
-	"internal/weights": {},
-	"internal/quality": {},
-	"internal/pixel":   {},
-	"internal/pytorch": {},
+	"schemas":               {},
+	"internal/weights":      {},
+	"internal/quality":      {},
+	"internal/pixel":        {},
+	"internal/pytorch":      {},
+	"internal/steganalysis": {},
 
 	"internal/keyring":    {},
 	"internal/telemetry":  {},

@@ -1,0 +1,234 @@
+package steganalysis
+
+import (
+	"errors"
+	"image"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func random(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// natural is an image that is smooth but for noise of a standard deviation, as a camera's.
+func natural(r *rand.Rand, width, height int, noise float64) *image.NRGBA {
+	m := image.NewNRGBA(image.Rect(0, 0, width, height))
+	a, b, phase := 0.02+0.1*r.Float64(), 0.02+0.1*r.Float64(), 6*r.Float64()
+	for y := range height {
+		for x := range width {
+			for c := range 3 {
+				v := 128 + 60*math.Sin(a*float64(x)+b*float64(y)+phase+float64(c)) + noise*r.NormFloat64()
+				m.Pix[y*m.Stride+4*x+c] = uint8(min(255, max(0, math.Round(v))))
+			}
+			m.Pix[y*m.Stride+4*x+3] = 255
+		}
+	}
+	return m
+}
+
+// matched hides random bits by LSB matching in every byte: half of them move by one, up or down.
+func matched(r *rand.Rand, m *image.NRGBA) *image.NRGBA {
+	out := image.NewNRGBA(m.Rect)
+	copy(out.Pix, m.Pix)
+	for i := range out.Pix {
+		if i%4 == 3 || r.IntN(2) == 0 {
+			continue
+		}
+		v := int(out.Pix[i]) + 2*r.IntN(2) - 1
+		if v < 0 || v > 255 {
+			v = int(out.Pix[i])
+		}
+		out.Pix[i] = uint8(v)
+	}
+	return out
+}
+
+// The features by their definition: conditional probabilities counted in a map, one direction after another.
+func TestSPAMIsItsDefinition(t *testing.T) {
+	t.Parallel()
+	r := random(t)
+	m := natural(r, 19, 11, 4)
+	want := make([]float64, Features)
+	clip := func(v int) int { return max(-3, min(3, v)) }
+	for c := range 3 {
+		at := func(x, y int) int { return int(m.Pix[y*m.Stride+4*x+c]) }
+		for dy := -1; dy <= 1; dy++ {
+			for dx := -1; dx <= 1; dx++ {
+				if dx == 0 && dy == 0 {
+					continue
+				}
+				count, after := map[[3]int]int{}, map[[2]int]int{}
+				for y := range 11 {
+					for x := range 19 {
+						if ex, ey := x+3*dx, y+3*dy; ex < 0 || ey < 0 || ex >= 19 || ey >= 11 {
+							continue
+						}
+						var d [3]int
+						for i := range d {
+							d[i] = clip(at(x+i*dx, y+i*dy) - at(x+(i+1)*dx, y+(i+1)*dy))
+						}
+						count[d]++
+						after[[2]int{d[0], d[1]}]++
+					}
+				}
+				half := 0
+				if dx != 0 && dy != 0 {
+					half = 343
+				}
+				for d, n := range count {
+					p := float64(n) / float64(after[[2]int{d[0], d[1]}])
+					want[half+49*(d[0]+3)+7*(d[1]+3)+d[2]+3] += p / 12
+				}
+			}
+		}
+	}
+	for i, v := range SPAM(m) {
+		if math.Abs(v-want[i]) > 1e-12 {
+			t.Fatalf("feature %d is %v, want %v", i, v, want[i])
+		}
+	}
+}
+
+func TestSPAMOfFlatAndTinyImages(t *testing.T) {
+	t.Parallel()
+	flat := SPAM(image.NewNRGBA(image.Rect(0, 0, 8, 8)))
+	const same = 3*49 + 3*7 + 3
+	for i, v := range flat {
+		want := 0.0
+		if i == same || i == 343+same {
+			want = 1
+		}
+		if math.Abs(v-want) > 1e-12 {
+			t.Errorf("feature %d of a flat image is %v, want %v", i, v, want)
+		}
+	}
+	for i, v := range SPAM(image.NewNRGBA(image.Rect(0, 0, 3, 3))) {
+		if v != 0 {
+			t.Errorf("feature %d of an image of three pixels is %v", i, v)
+		}
+	}
+}
+
+// A known method is found, and where there is nothing to find, nothing is.
+func TestDetectFindsLSBMatchingAndNothingElse(t *testing.T) {
+	t.Parallel()
+	r := random(t)
+	var covers, stegos, others [][]float64
+	for range 40 {
+		m := natural(r, 64, 64, 0.7)
+		covers, stegos = append(covers, SPAM(m)), append(stegos, SPAM(matched(r, m)))
+		others = append(others, SPAM(natural(r, 64, 64, 0.7)))
+	}
+	seeds := []uint64{1, 2, 3, 4, 5}
+	found, err := Detect(covers, stegos, seeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Pairs != 20 || found.AUC.Mean < 0.95 || found.PE.Mean > 0.1 {
+		t.Errorf("LSB matching: %+v", found)
+	}
+	nothing, err := Detect(covers, others, seeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if nothing.AUC.Mean < 0.25 || nothing.AUC.Mean > 0.75 || nothing.PE.Mean < 0.25 {
+		t.Errorf("covers and covers: %+v", nothing)
+	}
+	again, err := Detect(covers, stegos, seeds)
+	if err != nil || again != found {
+		t.Errorf("the same again: %+v, %v", again, err)
+	}
+}
+
+func TestErrorsOfKnownScores(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name               string
+		negative, positive []float64
+		pe, auc            float64
+	}{
+		{"apart", []float64{1, 2}, []float64{3, 4}, 0, 1},
+		{"the wrong way round", []float64{3, 4}, []float64{1, 2}, 0.5, 0},
+		{"equal", []float64{1, 1}, []float64{1, 1}, 0.5, 0.5},
+		{"one of four wrong", []float64{1, 3}, []float64{2, 4}, 0.25, 0.75},
+	} {
+		if got := leastError(c.negative, c.positive); math.Abs(got-c.pe) > 1e-12 {
+			t.Errorf("%s: P_E %v, want %v", c.name, got, c.pe)
+		}
+		if got := areaUnderCurve(c.negative, c.positive); math.Abs(got-c.auc) > 1e-12 {
+			t.Errorf("%s: AUC %v, want %v", c.name, got, c.auc)
+		}
+	}
+}
+
+// The discriminant solves its system although it is solved in the space of the rows.
+func TestDiscriminantSolvesItsSystem(t *testing.T) {
+	t.Parallel()
+	r := random(t)
+	rows := func(n int, shift float64) [][]float64 {
+		out := make([][]float64, n)
+		for i := range out {
+			out[i] = []float64{r.NormFloat64() + shift, 3 * r.NormFloat64(), r.NormFloat64() - shift, r.NormFloat64()}
+		}
+		return out
+	}
+	covers, stegos := rows(9, 0), rows(9, 1)
+	w, err := discriminant(covers, stegos)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scatter [4][4]float64
+	var difference [4]float64
+	for class, rows := range [][][]float64{covers, stegos} {
+		var mean [4]float64
+		for _, row := range rows {
+			for i, v := range row {
+				mean[i] += v / 9
+			}
+		}
+		for i, v := range mean {
+			difference[i] += float64(2*class-1) * v
+		}
+		for _, row := range rows {
+			for i := range 4 {
+				for j := range 4 {
+					scatter[i][j] += (row[i] - mean[i]) * (row[j] - mean[j])
+				}
+			}
+		}
+	}
+	trace := scatter[0][0] + scatter[1][1] + scatter[2][2] + scatter[3][3]
+	var left [4]float64
+	for i := range 4 {
+		scatter[i][i] += ridge * trace / 4
+		for j := range 4 {
+			left[i] += scatter[i][j] * w[j]
+		}
+	}
+	scale := left[0] / difference[0]
+	for i := range 4 {
+		if math.Abs(left[i]-scale*difference[i]) > 1e-6*math.Abs(scale) {
+			t.Errorf("row %d: %v, want %v", i, left[i], scale*difference[i])
+		}
+	}
+}
+
+func TestDetectNeedsPairs(t *testing.T) {
+	t.Parallel()
+	few := make([][]float64, 5)
+	if _, err := Detect(few, few, []uint64{1}); !errors.Is(err, ErrPairs) {
+		t.Errorf("five pairs: %v", err)
+	}
+	ragged := make([][]float64, 8)
+	for i := range ragged {
+		ragged[i] = make([]float64, 1+i%2)
+	}
+	if _, err := Detect(ragged, ragged, []uint64{1}); !errors.Is(err, ErrPairs) {
+		t.Errorf("rows of different lengths: %v", err)
+	}
+}
