@@ -90,18 +90,16 @@ fuzz: ort ## every fuzz target for FUZZTIME
 ##@ Make
 # What the cards of the models that ship say: evaluate's word on the data sets in DATA, then on many wrong keys.
 DATA ?= ../shared/data/eval
-EVALUATE := .bin/stegomq evaluate --state out/measure/state --random-keys 4
+EVALUATE = .bin/stegomq evaluate --state out/measure/state --out out/measure/$(1) --data $(DATA)/$(2)
 
 .PHONY: measure grid
-measure: build ort trainer-env ## the figures in the models' cards, measured on DATA/bsds and DATA/imagenet (an hour)
+measure: build ort trainer-env ## the figures in the models' cards, from DATA/bsds and DATA/imagenet (half an hour)
 	@for data in bsds imagenet; do \
-	  for size in 256 512; do \
-	    $(EVALUATE) --model invertible-mk --keys 4 --near-keys 4 --data $(DATA)/$$data --size $$size --out out/measure/invertible-mk/$$data-$$size; \
-	  done; \
-	  $(EVALUATE) --model pusnet-mk --keys 2 --near-keys 2 --data $(DATA)/$$data --size 256 --limit 8 --out out/measure/pusnet-mk/$$data-256; \
+	  $(call EVALUATE,invertible-mk/$$data-256,$$data) --size 256 --keys 4 --random-keys 4 --near-keys 4; \
+	  $(call EVALUATE,invertible-mk/$$data-512,$$data) --size 512 --keys 4; \
+	  $(call EVALUATE,pusnet-mk/$$data-256,$$data) --size 256 --keys 2 --near-keys 1 --limit 4 --model pusnet-mk; \
 	done
-	$(EVALUATE) --model invertible-mk --keys 4 --random-keys 1000 --near-keys 256 --data $(DATA)/bsds --size 256 --limit 2 \
-	  --out out/measure/invertible-mk/strangers-256
+	$(call EVALUATE,invertible-mk/strangers,bsds) --size 256 --keys 4 --random-keys 1000 --near-keys 256 --limit 2
 	@for model in invertible-mk pusnet-mk; do \
 	  $(PYTHON) -m trainer card models/$$model out/measure/$$model/*/summary.json; \
 	done
