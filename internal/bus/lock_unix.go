@@ -29,4 +29,9 @@ func lockDir(path string) (*dirLock, error) {
 	return &dirLock{f: f}, nil
 }
 
-func (l *dirLock) release() { _ = l.f.Close() }
+// release unlocks before it closes: a child process that is just being started shares the open file until it
+// executes, and would hold the lock so long.
+func (l *dirLock) release() {
+	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
+	_ = l.f.Close()
+}

@@ -81,7 +81,7 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	e := &embedded{dir: dir, lock: lock, log: opts.Logger, stop: make(chan struct{}), stopped: make(chan struct{})}
 	url, err := e.start(opts.Listen)
 	if err != nil {
-		_ = lock.Close()
+		_ = unlockDir(lock)
 		return nil, err
 	}
 	c := newCache(&redis.Options{
@@ -198,7 +198,7 @@ func (e *embedded) close() error {
 		e.expire(now)
 		err = e.save(now)
 	}
-	return errors.Join(err, e.lock.Close())
+	return errors.Join(err, unlockDir(e.lock))
 }
 
 // checkLoopback accepts host:port with a host that only this machine reaches, and an empty address.

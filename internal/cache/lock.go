@@ -45,3 +45,9 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlockDir unlocks before it closes: a child process that is just being started shares the open file until it
+// executes, and would hold the lock so long.
+func unlockDir(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
