@@ -26,6 +26,7 @@ var house = map[string][]string{
 	"internal/pixel":        {},
 	"internal/pytorch":      {},
 	"internal/steganalysis": {},
+	"internal/lsb":          {},
 
 	"internal/keyring":    {},
 	"internal/telemetry":  {},
@@ -36,7 +37,7 @@ var house = map[string][]string{
 	"internal/bus":        {"schemas"},
 	"internal/cache":      {"schemas"},
 	"internal/source":     {"internal/pixel", "schemas"},
-	"internal/engine":     {"internal/keyring", "internal/model", "internal/ort", "internal/pixel", "internal/weights", "schemas"},
+	"internal/engine":     {"internal/keyring", "internal/lsb", "internal/model", "internal/ort", "internal/pixel", "internal/weights", "schemas"},
 
 	"producer":  {"internal/pixel", "schemas"},
 	"gpuworker": {"internal/pixel", "schemas"},
@@ -55,6 +56,7 @@ var pure = map[string][]string{
 	"internal/weights": {},
 	"internal/quality": {},
 	"internal/pytorch": {},
+	"internal/lsb":     {"golang.org/x/crypto"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
@@ -250,6 +252,8 @@ func TestImportRulesBite(t *testing.T) {
 		{"internal/bus", "producer", "internal/bus reaches the role producer"},
 		{"schemas", "github.com/nats-io/nats.go", "schemas imports github.com/nats-io/nats.go: it may only use"},
 		{"internal/quality", "gonum.org/v1/gonum/stat", "internal/quality imports gonum.org/v1/gonum/stat"},
+		{"internal/lsb", "internal/pixel", "internal/lsb imports internal/pixel"},
+		{"internal/lsb", "github.com/zeebo/xxh3", "internal/lsb imports github.com/zeebo/xxh3: it may only use"},
 		{"internal/weights", "schemas", "internal/weights imports schemas"},
 		{"cmd/stegomq", "github.com/redis/go-redis/v9", "only internal/cache may"},
 		{"internal/bus", "github.com/yalue/onnxruntime_go", "only internal/ort may"},
@@ -263,7 +267,7 @@ func TestImportRulesBite(t *testing.T) {
 			graph := map[string]unit{
 				"producer": {}, "gpuworker": {code: []string{"internal/pixel"}}, "evaluator": {code: []string{"internal/source"}},
 				"schemas": {}, "cmd/stegomq": {}, "internal/bus": {}, "internal/cache": {}, "internal/ort": {},
-				"internal/pixel": {}, "internal/source": {}, "internal/quality": {}, "internal/weights": {},
+				"internal/pixel": {}, "internal/source": {}, "internal/quality": {}, "internal/weights": {}, "internal/lsb": {},
 			}
 			u := graph[c.pkg]
 			u.code = append(u.code, c.imp)

@@ -10,10 +10,12 @@ import (
 	"stegomq/schemas"
 )
 
-// Moments are the mean and the sample standard deviation of a metric.
+// Moments are the mean of a metric, the sample standard deviation of its scores, and how sure the mean is.
 type Moments struct {
 	Mean float64 `json:"mean"`
 	Std  float64 `json:"std"`
+	// CI95 is the 95 % interval of the mean by a bootstrap over items; null for fewer than two items.
+	CI95 *Interval `json:"ci95"`
 }
 
 // Distribution is a metric over a group. Quantiles are linear between the two nearest scores.
@@ -29,10 +31,11 @@ type Distribution struct {
 // Excess is what a group of wrong keys shows of the secret beyond what an unrelated image does: each score less
 // the baseline of the same item. At zero or below, the output is no nearer to the secret than the cover is.
 type Excess struct {
-	// N counts the scores whose item has a baseline.
-	N    int  `json:"n"`
-	PSNR Tail `json:"psnr"`
-	SSIM Tail `json:"ssim"`
+	// N counts the scores whose item has a baseline, Items the image pairs that they are of.
+	N     int  `json:"n"`
+	Items int  `json:"items"`
+	PSNR  Tail `json:"psnr"`
+	SSIM  Tail `json:"ssim"`
 }
 
 // Tail is the upper end of an excess, in the metric's unit.
@@ -74,20 +77,22 @@ func (s *series) add(v float64, of *schemas.Score) {
 	s.values = append(s.values, v)
 }
 
-func (s *series) moments() Moments { return Moments{Mean: s.Mean, Std: s.Std()} }
+func moments(s quality.Summary, mean *Interval) Moments {
+	return Moments{Mean: s.Mean, Std: s.Std(), CI95: mean}
+}
 
-func (s *series) distribution() Distribution {
+func (s *series) distribution(mean *Interval) Distribution {
 	slices.Sort(s.values)
 	return Distribution{
-		Moments: s.moments(), Min: s.Min, Max: s.Max, Median: quality.Quantile(s.values, 0.5),
+		Moments: moments(s.Summary, mean), Min: s.Min, Max: s.Max, Median: quality.Quantile(s.values, 0.5),
 		P95: quality.Quantile(s.values, 0.95), P99: quality.Quantile(s.values, 0.99),
 	}
 }
 
-func (s *series) tail() Tail {
+func (s *series) tail(mean *Interval) Tail {
 	slices.Sort(s.values)
 	return Tail{
-		Moments: s.moments(), P99: quality.Quantile(s.values, 0.99), Max: s.Max, Histogram: histogram(s.values),
+		Moments: moments(s.Summary, mean), P99: quality.Quantile(s.values, 0.99), Max: s.Max, Histogram: histogram(s.values),
 		Worst: Comparison{Item: s.worst.GetItem(), EmbedKey: s.worst.GetEmbedKey(), DecodeKey: s.worst.GetDecodeKey()},
 	}
 }

@@ -27,22 +27,32 @@ type Blobs interface {
 // WriteFiles writes summary.json, items.csv and report.md into dir, each whole or not at all. The file
 // columns of items.csv name images relative to dir; SaveImages writes them.
 func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
+	return writeFiles(dir, []outputFile{
+		{"summary.json", jsonOf(sum)},
+		{"items.csv", func(w io.Writer) error { return writeItems(w, scores) }},
+		{"report.md", sum.WriteMarkdown},
+	})
+}
+
+// outputFile is a file with what writes it.
+type outputFile struct {
+	name  string
+	write func(io.Writer) error
+}
+
+func jsonOf(v any) func(io.Writer) error {
+	return func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+}
+
+func writeFiles(dir string, files []outputFile) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the output folder: %w", err)
 	}
-	writers := []struct {
-		name  string
-		write func(io.Writer) error
-	}{
-		{"summary.json", func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", "  ")
-			return enc.Encode(sum)
-		}},
-		{"items.csv", func(w io.Writer) error { return writeItems(w, scores) }},
-		{"report.md", sum.WriteMarkdown},
-	}
-	for _, f := range writers {
+	for _, f := range files {
 		var buf bytes.Buffer
 		if err := f.write(&buf); err != nil {
 			return fmt.Errorf("write %s: %w", f.name, err)

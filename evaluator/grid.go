@@ -106,9 +106,12 @@ func gridColumns(spec *schemas.RunSpec) []gridColumn {
 			return r.test(schemas.Role_ROLE_LEAKAGE_RANDOM, r.unregistered)
 		}})
 	}
-	return append(columns, gridColumn{"purified", func(r gridRow) (*image.NRGBA, error) {
-		return r.test(schemas.Role_ROLE_PURIFICATION, "")
-	}})
+	if schemas.Purifies(spec) {
+		columns = append(columns, gridColumn{"purified", func(r gridRow) (*image.NRGBA, error) {
+			return r.test(schemas.Role_ROLE_PURIFICATION, "")
+		}})
+	}
+	return columns
 }
 
 // WriteGrid draws the first pairs of a run into dir/grid.png from the images that SaveImages wrote: a row for

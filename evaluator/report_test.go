@@ -43,6 +43,7 @@ func handmade() (*schemas.RunSpec, []*schemas.Score, []*schemas.Score) {
 		Id: "run-1", Model: sha("model"), ModelName: "tiny", Keys: []*schemas.KeyRef{key("alice"), key("bob")},
 		RandomKeys: []*schemas.KeyRef{key("random-1-0")}, NearKeys: []*schemas.KeyRef{key("near-0-alice"), key("near-128-alice")}, NoiseSigma: 20, MetricsVersion: "1", Dataset: "photos", Images: 5,
 		Geometry: &schemas.Geometry{Width: 64, Height: 48, Resize: schemas.ResizePolicy_RESIZE_POLICY_CROP},
+		Sample:   &schemas.Sample{Pairs: 2, Of: 40, Seed: 7},
 		Bad:      []*schemas.BadImage{{Name: "sub/broken.png", Reason: "truncated image"}},
 		Pairs: []*schemas.Pair{
 			{Item: "00001-a", Cover: schemas.BlobRef(sha("c1"), "a.png"), Secret: schemas.BlobRef(sha("s1"), "b.png")},
@@ -298,8 +299,13 @@ func TestFiles(t *testing.T) {
 	if err := sum.WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	got := map[string][]byte{"terminal.txt": text.Bytes()}
-	for _, name := range []string{"summary.json", "items.csv", "report.md"} {
+	expectGolden(t, dir, map[string][]byte{"terminal.txt": text.Bytes()}, "summary.json", "items.csv", "report.md")
+}
+
+// expectGolden compares what was written into dir, and what else was made, with testdata.
+func expectGolden(t *testing.T, dir string, got map[string][]byte, written ...string) {
+	t.Helper()
+	for _, name := range written {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -321,8 +327,8 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s is not as in testdata (-update rewrites it):\n%s", name, data)
 		}
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
-		t.Errorf("the folder holds %v (%v), want the three files", left, err)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != len(written) {
+		t.Errorf("the folder holds %v (%v), want %q", left, err, written)
 	}
 }
 

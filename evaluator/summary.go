@@ -1,6 +1,7 @@
 package evaluator
 
 import (
+	"fmt"
 	"time"
 
 	"stegomq/internal/quality"
@@ -9,11 +10,13 @@ import (
 
 // Group summarises the scores of one role. PSNR is in dB and at most 100, MAE and RMSE are on [0,1].
 type Group struct {
-	N    int          `json:"n"`
-	PSNR Distribution `json:"psnr"`
-	SSIM Distribution `json:"ssim"`
-	MAE  Moments      `json:"mae"`
-	RMSE Moments      `json:"rmse"`
+	// N counts the scores, Items the image pairs that they are of.
+	N     int          `json:"n"`
+	Items int          `json:"items"`
+	PSNR  Distribution `json:"psnr"`
+	SSIM  Distribution `json:"ssim"`
+	MAE   Moments      `json:"mae"`
+	RMSE  Moments      `json:"rmse"`
 	// Excess is there for wrong keys against the secret alone.
 	Excess *Excess `json:"excess,omitempty"`
 }
@@ -23,6 +26,15 @@ type Group struct {
 type Confusion struct {
 	PSNR [][]*float64 `json:"psnr"`
 	SSIM [][]*float64 `json:"ssim"`
+	// Cells are the same means with what belongs to them.
+	Cells [][]*Cell `json:"cells"`
+}
+
+// Cell is what one key recovers of the images that another embedded.
+type Cell struct {
+	N    int     `json:"n"`
+	PSNR Moments `json:"psnr"`
+	SSIM Moments `json:"ssim"`
 }
 
 // Failed names something that could not be used or scored, and why.
@@ -36,15 +48,28 @@ type Model struct {
 	Name    string `json:"name"`
 	Digest  string `json:"digest"`
 	Trained bool   `json:"trained"`
+	// Keying is how a key acts, "variant" or "cipher"; absent where it fills weights.
+	Keying string `json:"keying,omitempty"`
 }
 
 // Dataset says what a run was measured on.
 type Dataset struct {
-	Path   string   `json:"path"`
-	Covers string   `json:"covers,omitempty"`
-	Images int      `json:"images"`
-	Pairs  int      `json:"pairs"`
+	Path   string `json:"path"`
+	Covers string `json:"covers,omitempty"`
+	// Digest names the images of the pairs (schemas.DatasetDigest), wherever they lie.
+	Digest string `json:"digest"`
+	Images int    `json:"images"`
+	Pairs  int    `json:"pairs"`
+	// Sample is there when the pairs were drawn from more.
+	Sample *Sample  `json:"sample,omitempty"`
 	Failed []Failed `json:"failed"`
+}
+
+// Sample says how pairs were drawn.
+type Sample struct {
+	Pairs int    `json:"pairs"` // asked for
+	Of    int    `json:"of"`
+	Seed  uint64 `json:"seed"`
 }
 
 // Geometry is the size that every image was brought to.
@@ -101,8 +126,8 @@ type Summary struct {
 
 // Summarise makes the summary of a run from its specification and scores.
 func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Invocation) *Summary {
-	groups := make(tallies[schemas.Role])
-	cells := make(tallies[[2]string])
+	groups := make(map[schemas.Role]*tally)
+	cells := make(map[[2]string]*cell)
 	baselines := make(map[string]*schemas.Metrics) // by item
 	for _, s := range scores {
 		if s.GetRole() == schemas.Role_ROLE_BASELINE {
@@ -110,7 +135,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		}
 	}
 	for _, s := range scores {
-		group := groups.of(s.GetRole())
+		group := of(groups, s.GetRole())
 		group.add(s)
 		switch s.GetRole() {
 		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR:
@@ -118,18 +143,18 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		}
 		switch s.GetRole() {
 		case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED:
-			cells.of([2]string{s.GetEmbedKey(), s.GetDecodeKey()}).add(s)
+			of(cells, [2]string{s.GetEmbedKey(), s.GetDecodeKey()}).add(s)
 		}
 	}
-	g := spec.GetGeometry()
+	bootstrapAll(groups, cells)
 	sum := &Summary{
 		Run:   spec.GetId(),
-		Model: Model{Name: spec.GetModelName(), Digest: spec.GetModel(), Trained: spec.GetModelTrained()},
+		Model: modelOf(spec),
 		Dataset: Dataset{
-			Path: spec.GetDataset(), Covers: spec.GetCovers(), Images: int(spec.GetImages()),
-			Pairs: len(spec.GetPairs()), Failed: []Failed{},
+			Path: spec.GetDataset(), Covers: spec.GetCovers(), Digest: schemas.DatasetDigest(spec),
+			Images: int(spec.GetImages()), Pairs: len(spec.GetPairs()), Failed: []Failed{},
 		},
-		Geometry:   Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: resizeWord(g.GetResize())},
+		Geometry:   geometryOf(spec),
 		Keys:       keyIDs(spec.GetKeys()),
 		RandomKeys: keyIDs(spec.GetRandomKeys()),
 		NearKeys:   keyIDs(spec.GetNearKeys()),
@@ -151,6 +176,9 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		Cache:          CacheUse{Hits: inv.Hits, Misses: inv.Misses},
 		ElapsedSeconds: inv.Elapsed.Seconds(),
 	}
+	if s := spec.GetSample(); s != nil {
+		sum.Dataset.Sample = &Sample{Pairs: int(s.GetPairs()), Of: int(s.GetOf()), Seed: s.GetSeed()}
+	}
 	for _, b := range spec.GetBad() {
 		sum.Dataset.Failed = append(sum.Dataset.Failed, Failed{Name: b.GetName(), Reason: b.GetReason()})
 	}
@@ -162,22 +190,36 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 	}
 	for _, embed := range sum.Keys {
 		var psnr, ssim []*float64
+		var row []*Cell
 		for _, decode := range sum.Keys {
-			cell := cells[[2]string{embed, decode}].group()
-			if cell.N == 0 {
+			c := cells[[2]string{embed, decode}].summary()
+			row = append(row, c)
+			if c == nil {
 				psnr, ssim = append(psnr, nil), append(ssim, nil)
 				continue
 			}
-			psnr, ssim = append(psnr, &cell.PSNR.Mean), append(ssim, &cell.SSIM.Mean)
+			psnr, ssim = append(psnr, &c.PSNR.Mean), append(ssim, &c.SSIM.Mean)
 		}
 		sum.Confusion.PSNR = append(sum.Confusion.PSNR, psnr)
 		sum.Confusion.SSIM = append(sum.Confusion.SSIM, ssim)
+		sum.Confusion.Cells = append(sum.Confusion.Cells, row)
 	}
 	if inv.Elapsed > 0 {
 		sum.ItemsPerSecond = float64(inv.Hits+inv.Misses) / inv.Elapsed.Seconds()
 	}
 	return sum
 }
+
+func modelOf(s *schemas.RunSpec) Model {
+	return Model{Name: s.GetModelName(), Digest: s.GetModel(), Trained: s.GetModelTrained(), Keying: s.GetModelKeying()}
+}
+
+func geometryOf(s *schemas.RunSpec) Geometry {
+	g := s.GetGeometry()
+	return Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: resizeWord(g.GetResize())}
+}
+
+func (g Geometry) text() string { return fmt.Sprintf("%dx%d (%s)", g.Width, g.Height, g.Resize) }
 
 func resizeWord(p schemas.ResizePolicy) string {
 	if p == schemas.ResizePolicy_RESIZE_POLICY_CROP {
@@ -194,21 +236,32 @@ func keyIDs(keys []*schemas.KeyRef) []string {
 	return ids
 }
 
+// of gives the value of a key, at first an empty one.
+func of[K comparable, V any](m map[K]*V, key K) *V {
+	if m[key] == nil {
+		m[key] = new(V)
+	}
+	return m[key]
+}
+
+// bootstrapAll finds the interval of every mean of a run.
+func bootstrapAll(groups map[schemas.Role]*tally, cells map[[2]string]*cell) {
+	var all []*clusters
+	for _, t := range groups {
+		all = append(all, t.items, t.excess.items)
+	}
+	for _, c := range cells {
+		all = append(all, c.items)
+	}
+	bootstrap(all)
+}
+
 // tally collects the metrics of a group of scores.
 type tally struct {
 	psnr, ssim series
 	mae, rmse  quality.Summary
+	items      *clusters
 	excess     excess // of wrong keys against the secret
-}
-
-type tallies[K comparable] map[K]*tally
-
-// of gives the tally of a key, at first an empty one.
-func (t tallies[K]) of(key K) *tally {
-	if t[key] == nil {
-		t[key] = &tally{}
-	}
-	return t[key]
 }
 
 func (t *tally) add(s *schemas.Score) {
@@ -217,30 +270,71 @@ func (t *tally) add(s *schemas.Score) {
 	t.ssim.add(m.GetSsim(), s)
 	t.mae.Add(m.GetMae())
 	t.rmse.Add(m.GetRmse())
+	if t.items == nil {
+		t.items = newClusters(4)
+	}
+	t.items.add(s.GetItem(), m.GetPsnr(), m.GetSsim(), m.GetMae(), m.GetRmse())
 }
 
 func (t *tally) group() Group {
 	if t == nil {
 		return Group{}
 	}
+	by := t.items
 	g := Group{
-		N: t.psnr.N, PSNR: t.psnr.distribution(), SSIM: t.ssim.distribution(),
-		MAE: Moments{t.mae.Mean, t.mae.Std()}, RMSE: Moments{t.rmse.Mean, t.rmse.Std()},
+		N: t.psnr.N, Items: len(by.items),
+		PSNR: t.psnr.distribution(by.interval(0)), SSIM: t.ssim.distribution(by.interval(1)),
+		MAE: moments(t.mae, by.interval(2)), RMSE: moments(t.rmse, by.interval(3)),
 	}
 	if e := t.excess; e.psnr.N > 0 {
-		g.Excess = &Excess{N: e.psnr.N, PSNR: e.psnr.tail(), SSIM: e.ssim.tail()}
+		g.Excess = &Excess{
+			N: e.psnr.N, Items: len(e.items.items),
+			PSNR: e.psnr.tail(e.items.interval(0)), SSIM: e.ssim.tail(e.items.interval(1)),
+		}
 	}
 	return g
 }
 
 // excess collects what scores have more than the baseline of their item.
-type excess struct{ psnr, ssim series }
+type excess struct {
+	psnr, ssim series
+	items      *clusters
+}
 
 // add leaves a score out whose baseline could not be measured.
 func (e *excess) add(s *schemas.Score, baseline *schemas.Metrics) {
 	if baseline == nil {
 		return
 	}
-	e.psnr.add(s.GetMetrics().GetPsnr()-baseline.GetPsnr(), s)
-	e.ssim.add(s.GetMetrics().GetSsim()-baseline.GetSsim(), s)
+	psnr, ssim := s.GetMetrics().GetPsnr()-baseline.GetPsnr(), s.GetMetrics().GetSsim()-baseline.GetSsim()
+	e.psnr.add(psnr, s)
+	e.ssim.add(ssim, s)
+	if e.items == nil {
+		e.items = newClusters(2)
+	}
+	e.items.add(s.GetItem(), psnr, ssim)
+}
+
+// cell collects what one key recovers of the images that another embedded.
+type cell struct {
+	psnr, ssim quality.Summary
+	items      *clusters
+}
+
+func (c *cell) add(s *schemas.Score) {
+	m := s.GetMetrics()
+	c.psnr.Add(m.GetPsnr())
+	c.ssim.Add(m.GetSsim())
+	if c.items == nil {
+		c.items = newClusters(2)
+	}
+	c.items.add(s.GetItem(), m.GetPsnr(), m.GetSsim())
+}
+
+// summary gives nil without a score.
+func (c *cell) summary() *Cell {
+	if c == nil {
+		return nil
+	}
+	return &Cell{N: c.psnr.N, PSNR: moments(c.psnr, c.items.interval(0)), SSIM: moments(c.ssim, c.items.interval(1))}
 }

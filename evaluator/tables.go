@@ -7,6 +7,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"stegomq/schemas"
 )
 
 // block is one table of a report.
@@ -32,6 +34,50 @@ func (b block) writer() table.Writer {
 	return w
 }
 
+// text renders the table for a terminal.
+func (b block) text() string { return b.writer().Render() }
+
+// markdown renders the table with every row on one line.
+func (b block) markdown() string {
+	flat := b
+	flat.rows = make([]table.Row, len(b.rows))
+	for i, row := range b.rows {
+		for _, cell := range row {
+			if s, ok := cell.(string); ok {
+				cell = strings.ReplaceAll(s, "\n", " ")
+			}
+			flat.rows[i] = append(flat.rows[i], cell)
+		}
+	}
+	return flat.writer().RenderMarkdown()
+}
+
+// write writes the table with its notes.
+func (b block) write(out *strings.Builder) {
+	fmt.Fprintf(out, "\n%s\n%s\n", b.title, b.text())
+	for _, note := range b.notes {
+		fmt.Fprintf(out, "  %s\n", note)
+	}
+}
+
+func (b block) writeMarkdown(out *strings.Builder) {
+	fmt.Fprintf(out, "\n## %s\n\n%s\n", b.title, b.markdown())
+	for i, note := range b.notes {
+		if i == 0 {
+			out.WriteString("\n")
+		}
+		fmt.Fprintf(out, "- %s\n", note)
+	}
+}
+
+// bounds is an interval on a line of its own, in the format of its mean; nothing where there is none.
+func bounds(format string, i *Interval) string {
+	if i == nil {
+		return ""
+	}
+	return fmt.Sprintf("\n["+format+", "+format+"]", i.Low, i.High)
+}
+
 // metricHead is the head of every table of groups.
 var metricHead = table.Row{"", "PSNR dB", "SSIM", "MAE", "RMSE", "n"}
 
@@ -39,7 +85,9 @@ func metricRow(name string, g Group) table.Row {
 	if g.N == 0 {
 		return table.Row{name, "-", "-", "-", "-", 0}
 	}
-	cell := func(format string, m Moments) string { return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) }
+	cell := func(format string, m Moments) string {
+		return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) + bounds(format, m.CI95)
+	}
 	return table.Row{name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), g.N}
 }
 
@@ -54,13 +102,16 @@ func (s *Summary) blocks() []block {
 	if b := s.leakage(); len(b.rows) > 0 {
 		all = append(all, b)
 	}
-	all = append(all, block{
-		title: fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), head: metricHead,
-		rows: []table.Row{metricRow("noisy", s.Noise), metricRow("purified", s.Purification)},
-	})
-	return append(all,
-		s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", s.Confusion.PSNR, "%.2f"),
-		s.matrix("Recovered SSIM: row = embedding key, column = decoding key", s.Confusion.SSIM, "%.3f"))
+	if s.Noise.N+s.Purification.N > 0 { // a model may not purify
+		all = append(all, block{
+			title: fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), head: metricHead,
+			rows: []table.Row{metricRow("noisy", s.Noise), metricRow("purified", s.Purification)},
+		})
+	}
+	psnr := s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", s.Confusion.PSNR, "%.2f")
+	ssim := s.matrix("Recovered SSIM: row = embedding key, column = decoding key", s.Confusion.SSIM, "%.3f")
+	ssim.notes = []string{"summary.json has the deviation, the number of scores and the interval of every cell (confusion.cells)"}
+	return append(all, psnr, ssim)
 }
 
 // crossDecoding is what wrong keys show.
@@ -82,11 +133,11 @@ type wrong struct {
 	secret, cover Group
 }
 
-// wrongKeys are the kinds of wrong keys; the near ones only in a run that has some.
+// wrongKeys are the kinds of wrong keys; the random and the near ones only in a run that has some.
 func (s *Summary) wrongKeys() []wrong {
-	kinds := []wrong{
-		{"mismatched key", s.LeakageMismatched, s.LeakageMismatchedCover},
-		{"random key", s.LeakageRandom, s.LeakageRandomCover},
+	kinds := []wrong{{"mismatched key", s.LeakageMismatched, s.LeakageMismatchedCover}}
+	if len(s.RandomKeys) > 0 {
+		kinds = append(kinds, wrong{"random key", s.LeakageRandom, s.LeakageRandomCover})
 	}
 	if len(s.NearKeys) > 0 {
 		kinds = append(kinds, wrong{"key one bit off", s.LeakageNear, s.LeakageNearCover})
@@ -116,9 +167,9 @@ func (s *Summary) leakage() block {
 			excess Tail
 		}{{"%.2f", k.secret.PSNR.Max, e.PSNR}, {"%.3f", k.secret.SSIM.Max, e.SSIM}} {
 			row = append(row, fmt.Sprintf(m.format, m.max))
-			for _, v := range []float64{m.excess.Mean, m.excess.P99, m.excess.Max} {
-				row = append(row, fmt.Sprintf("%+"+m.format[1:], v))
-			}
+			signed := "%+" + m.format[1:]
+			row = append(row, fmt.Sprintf(signed, m.excess.Mean)+bounds(signed, m.excess.CI95),
+				fmt.Sprintf(signed, m.excess.P99), fmt.Sprintf(signed, m.excess.Max))
 		}
 		b.rows = append(b.rows, append(row, e.N))
 		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, place(e.PSNR.Worst), place(e.SSIM.Worst)))
@@ -145,15 +196,25 @@ func (s *Summary) matrix(title string, cells [][]*float64, format string) block 
 	return b
 }
 
+// intervalNote says what the intervals in the tables are.
+const intervalNote = "In brackets: the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."
+
 // facts are the lines that stand over the tables.
 func (s *Summary) facts() []string {
 	lines := []string{
 		fmt.Sprintf("run %s, model %s (%.12s)", s.Run, s.Model.Name, s.Model.Digest),
-		fmt.Sprintf("%s: %d images, %d pairs, at %dx%d (%s); keys: %d, random keys: %d, keys one bit off: %d",
-			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.Width, s.Geometry.Height, s.Geometry.Resize,
+		fmt.Sprintf("%s: %d images, %d pairs, at %s; keys: %d, random keys: %d, keys one bit off: %d",
+			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.text(),
 			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)),
+		fmt.Sprintf("data set %.12s (SHA-256 of the sorted digests of its images)%s", s.Dataset.Digest, s.Dataset.Sample.text()),
 		fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second",
 			s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond),
+	}
+	switch s.Model.Keying {
+	case schemas.KeyingVariant:
+		lines = append(lines, "The model has a network for each key: a wrong key is another user's network. There are none for random keys or keys one bit off.")
+	case schemas.KeyingCipher:
+		lines = append(lines, "The model is a cipher, not a network: what a wrong key shows is noise.")
 	}
 	if !s.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED (its weights are seed-initialised): the figures say nothing about the method.")
@@ -174,17 +235,23 @@ func (d Dataset) from() string {
 	return fmt.Sprintf("%s (covers from %s)", d.Path, d.Covers)
 }
 
+// text says how pairs were drawn, where they were.
+func (s *Sample) text() string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("; a sample of %d of %d pairs, seed %d", s.Pairs, s.Of, s.Seed)
+}
+
 // WriteText writes the tables for a terminal.
 func (s *Summary) WriteText(w io.Writer) error {
 	var out strings.Builder
 	for _, line := range s.facts() {
 		fmt.Fprintln(&out, line)
 	}
+	fmt.Fprintln(&out, intervalNote)
 	for _, b := range s.blocks() {
-		fmt.Fprintf(&out, "\n%s\n%s\n", b.title, b.writer().Render())
-		for _, note := range b.notes {
-			fmt.Fprintf(&out, "  %s\n", note)
-		}
+		b.write(&out)
 	}
 	writeFailed(&out, "Files that could not be used", "  %s: %s\n", s.Dataset.Failed)
 	writeFailed(&out, "Comparisons that failed", "  %s: %s\n", s.FailedItems)
@@ -199,15 +266,9 @@ func (s *Summary) WriteMarkdown(w io.Writer) error {
 	for _, line := range s.facts() {
 		fmt.Fprintf(&out, "- %s\n", line)
 	}
-	out.WriteString("\nMeans ± standard deviations over all pairs and keys. PSNR in dB (at most 100), MAE and RMSE on [0,1].\n")
+	fmt.Fprintf(&out, "\nMeans ± standard deviations over all pairs and keys. PSNR in dB (at most 100), MAE and RMSE on [0,1].\n%s\n", intervalNote)
 	for _, b := range s.blocks() {
-		fmt.Fprintf(&out, "\n## %s\n\n%s\n", b.title, b.writer().RenderMarkdown())
-		for i, note := range b.notes {
-			if i == 0 {
-				out.WriteString("\n")
-			}
-			fmt.Fprintf(&out, "- %s\n", note)
-		}
+		b.writeMarkdown(&out)
 	}
 	s.writeHistograms(&out)
 	writeFailed(&out, "## Files that could not be used\n", "- `%s`: %s\n", s.Dataset.Failed)

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -28,78 +27,169 @@ type Inspections interface {
 
 // DatasetOptions say where the images are.
 type DatasetOptions struct {
-	// Data is the folder of the images, searched with its subfolders. Consecutive images of its sorted
-	// list make a pair, the first the cover; with Covers all of them are secrets.
+	// Data is where the images are: a folder, searched with its subfolders; a folder of tar archives, or one; or a
+	// list (.txt, .csv). Consecutive images make a pair, the first the cover; with Covers all of them are secrets.
+	// A folder is in the order of its names, an archive and a list in their own. The lines of a list may also name
+	// pairs.
 	Data string
-	// Covers is a folder of covers, paired in order with the images of Data. Optional.
+	// Covers is where the covers are, paired in order with the images of Data. Optional.
 	Covers string
-	// Limit is the largest number of pairs; 0 takes all. Files after the last that is needed are not read.
-	Limit  int
+	// Limit is the largest number of pairs, the first ones; 0 takes all. Files after the last that is needed are
+	// not read.
+	Limit int
+	// Sample is the number of pairs that Seed draws from all; 0 takes them in order. The pairs to draw from are made
+	// by names, before a file is read: where one has a bad file, the next that is drawn takes its place. It excludes
+	// Limit.
+	Sample int
+	Seed   uint64
 	Limits pixel.Limits
 }
 
-// Check says what ReadDataset would refuse before it reads a file: a folder that is not there, or that has
+// Check says what ReadDataset would refuse before it reads an image: a place that is not there, or that has
 // too few images by their names. The error wraps ErrDataset.
 func (o DatasetOptions) Check() error {
-	folders, least := []string{o.Data}, 2
+	least := 2
 	if o.Covers != "" {
-		folders, least = append(folders, o.Covers), 1
+		least = 1
 	}
-	for _, dir := range folders {
-		names, err := list(dir)
-		if err != nil {
-			return err
-		}
-		if len(names) < least {
-			return fmt.Errorf("%w: %s holds a single image file, a pair needs two (or give the covers in a folder of their own, --covers)", ErrDataset, dir)
+	images, covers, err := o.list()
+	if err != nil {
+		return err
+	}
+	for i, l := range []*listing{images, covers} {
+		if l != nil && len(l.shards) == 0 && len(l.entries) < least {
+			return fmt.Errorf("%w: %s holds a single image file, a pair needs two (or give the covers in a folder of their own, --covers)",
+				ErrDataset, []string{o.Data, o.Covers}[i])
 		}
 	}
 	return nil
 }
 
+// list lists the images, and the covers where they are elsewhere.
+func (o DatasetOptions) list() (images, covers *listing, err error) {
+	if images, err = list(o.Data); err != nil || o.Covers == "" {
+		return images, nil, err
+	}
+	if covers, err = list(o.Covers); err != nil {
+		return nil, nil, err
+	}
+	for i, l := range []*listing{images, covers} {
+		if l.paired {
+			return nil, nil, fmt.Errorf("%w: the list %s names covers and secrets: give it alone, as --data", ErrDataset, []string{o.Data, o.Covers}[i])
+		}
+	}
+	return images, covers, nil
+}
+
 // Dataset is what was found.
 type Dataset struct {
 	Pairs []*schemas.Pair
-	// Images counts the files that can be used, in a pair or not.
+	// Images counts the files that can be used, in a pair or not, as far as they were read.
 	Images int
 	// Bad names the files that look like images by their names and cannot be used, with the reason.
 	Bad []*schemas.BadImage
-	// Paths maps digests to files.
-	Paths map[string]string
-}
+	// Files says where the images are, by their digests.
+	Files map[string]File
+	// Candidates is the number of pairs that a sample was drawn from; 0 without one.
+	Candidates int
 
-// extensions of files that are taken for images. Those that are not served are among them, so that the
-// user is told instead of finding an image missing.
-var extensions = map[string]bool{
-	".jpg": true, ".jpeg": true, ".png": true, ".webp": true, ".tif": true, ".tiff": true, ".bmp": true,
-	".gif": true, ".avif": true, ".heic": true, ".heif": true, ".jp2": true, ".jxl": true, ".ppm": true, ".pgm": true,
+	met map[File]bool // what Images and Bad have
 }
 
 // ReadDataset lists, checks and pairs the images.
 func ReadDataset(ctx context.Context, opts DatasetOptions, memo Inspections) (*Dataset, error) {
-	d := &Dataset{Paths: make(map[string]string)}
-	if opts.Covers == "" {
-		images, err := d.folder(ctx, opts.Data, 2*opts.Limit, opts.Limits, memo)
-		if err != nil {
-			return nil, err
-		}
-		for i := 0; i+1 < len(images); i += 2 {
-			d.pair(images[i], images[i+1])
-		}
-	} else {
-		secrets, err := d.folder(ctx, opts.Data, opts.Limit, opts.Limits, memo)
-		if err != nil {
-			return nil, err
-		}
-		covers, err := d.folder(ctx, opts.Covers, opts.Limit, opts.Limits, memo)
-		if err != nil {
-			return nil, err
-		}
-		for i := range min(len(secrets), len(covers)) {
-			d.pair(covers[i], secrets[i])
+	images, covers, err := opts.list()
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{Files: make(map[string]File), met: make(map[File]bool)}
+	for _, l := range []*listing{images, covers} {
+		if l != nil {
+			l.expand()
+			d.Bad = append(d.Bad, l.bad...)
 		}
 	}
+	r := reader{limits: opts.Limits, memo: memo}
+	switch {
+	case opts.Sample > 0 || images.paired:
+		err = d.choose(ctx, r, candidates(images, covers), opts)
+	case covers == nil:
+		var found []*schemas.ImageRef
+		found, err = d.take(ctx, r, images.entries, 2*opts.Limit)
+		for pair := range slices.Chunk(found, 2) {
+			if len(pair) == 2 {
+				d.pair(pair[0], pair[1])
+			}
+		}
+	default:
+		var secret, cover []*schemas.ImageRef
+		if secret, err = d.take(ctx, r, images.entries, opts.Limit); err != nil {
+			return nil, err
+		}
+		cover, err = d.take(ctx, r, covers.entries, opts.Limit)
+		for i := range min(len(secret), len(cover)) {
+			d.pair(cover[i], secret[i])
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
 	return d, nil
+}
+
+// candidate is a pair by its names.
+type candidate struct{ cover, secret entry }
+
+func candidates(images, covers *listing) []candidate {
+	var all []candidate
+	if covers != nil {
+		for i := range min(len(images.entries), len(covers.entries)) {
+			all = append(all, candidate{covers.entries[i], images.entries[i]})
+		}
+		return all
+	}
+	for i := 0; i+1 < len(images.entries); i += 2 {
+		all = append(all, candidate{images.entries[i], images.entries[i+1]})
+	}
+	return all
+}
+
+// choose takes the pairs whose two files can be used: the first ones, or those that are drawn. They keep their
+// order.
+func (d *Dataset) choose(ctx context.Context, r reader, all []candidate, opts DatasetOptions) error {
+	order, want := make([]int, len(all)), opts.Limit
+	for i := range order {
+		order[i] = i
+	}
+	if opts.Sample > 0 {
+		order, want, d.Candidates = draw(len(all), opts.Seed), opts.Sample, len(all)
+	}
+	if want == 0 {
+		want = len(all)
+	}
+	chosen := make(map[int][2]*schemas.ImageRef)
+	for len(order) > 0 && len(chosen) < want {
+		next := order[:min(len(order), want-len(chosen), chunk/2)]
+		order = order[len(next):]
+		var entries []entry
+		for _, i := range next {
+			entries = append(entries, all[i].cover, all[i].secret)
+		}
+		files, err := r.check(ctx, entries)
+		if err != nil {
+			return err
+		}
+		for n, i := range next {
+			cover, secret := d.keep(files[2*n]), d.keep(files[2*n+1])
+			if cover && secret {
+				chosen[i] = [2]*schemas.ImageRef{files[2*n].ref, files[2*n+1].ref}
+			}
+		}
+	}
+	for _, i := range slices.Sorted(maps.Keys(chosen)) {
+		d.pair(chosen[i][0], chosen[i][1])
+	}
+	return nil
 }
 
 // pair adds an item, named by its number and the cover's file name.
@@ -116,95 +206,67 @@ func (d *Dataset) pair(cover, secret *schemas.ImageRef) {
 	d.Pairs = append(d.Pairs, &schemas.Pair{Item: item, Cover: cover, Secret: secret})
 }
 
-// checked is one file after the check: a reference, or a reason.
-type checked struct {
-	ref    *schemas.ImageRef
-	path   string
-	reason string
-}
+// chunk is the number of files that are looked up in the memo at once.
+const chunk = 128
 
-// folder gives the usable images of a folder in the order of their names, at most limit (0: all).
-func (d *Dataset) folder(ctx context.Context, dir string, limit int, limits pixel.Limits, memo Inspections) ([]*schemas.ImageRef, error) {
-	names, err := list(dir)
-	if err != nil {
-		return nil, err
-	}
-	const chunk = 128
+// take gives the images that can be used in order, at most limit (0: all).
+func (d *Dataset) take(ctx context.Context, r reader, entries []entry, limit int) ([]*schemas.ImageRef, error) {
 	var images []*schemas.ImageRef
-	for len(names) > 0 && (limit <= 0 || len(images) < limit) {
-		n := min(chunk, len(names))
+	for len(entries) > 0 && (limit <= 0 || len(images) < limit) {
+		n := min(chunk, len(entries))
 		if limit > 0 {
 			n = min(n, limit-len(images))
 		}
-		files, err := check(ctx, dir, names[:n], limits, memo)
+		files, err := r.check(ctx, entries[:n])
 		if err != nil {
 			return nil, err
 		}
-		names = names[n:]
+		entries = entries[n:]
 		for _, f := range files {
-			if f.reason != "" {
-				d.Bad = append(d.Bad, &schemas.BadImage{Name: f.ref.GetName(), Reason: f.reason})
-				continue
+			if d.keep(f) {
+				images = append(images, f.ref)
 			}
-			d.Images++
-			d.Paths[f.ref.GetDigest()] = f.path
-			images = append(images, f.ref)
 		}
 	}
 	return images, nil
 }
 
-// list names the image files below dir, relative to it, sorted. It is an error when there are none.
-func list(dir string) ([]string, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDataset, err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%w: %s is not a folder", ErrDataset, dir)
-	}
-	var names []string
-	// A folder given as a symbolic link is followed; WalkDir itself does not follow links.
-	root, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDataset, err)
-	}
-	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+// keep notes a file that was read, once, and says whether it can be used.
+func (d *Dataset) keep(f checked) bool {
+	first := !d.met[f.file]
+	d.met[f.file] = true
+	if f.reason != "" {
+		if first {
+			d.Bad = append(d.Bad, &schemas.BadImage{Name: f.ref.GetName(), Reason: f.reason})
 		}
-		hidden := strings.HasPrefix(e.Name(), ".") && path != root
-		if e.IsDir() {
-			if hidden {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if hidden || !extensions[strings.ToLower(filepath.Ext(e.Name()))] {
-			return nil
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		names = append(names, rel)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: list %s: %w", ErrDataset, dir, err)
+		return false
 	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%w: %s holds no image files (JPEG, PNG, WebP, TIFF or BMP)", ErrDataset, dir)
+	if first {
+		d.Images++
 	}
-	return names, nil
+	d.Files[f.ref.GetDigest()] = f.file
+	return true
+}
+
+// checked is one file after the check: a reference, or a reason.
+type checked struct {
+	ref    *schemas.ImageRef
+	file   File
+	reason string
+}
+
+// reader reads images within limits.
+type reader struct {
+	limits pixel.Limits
+	memo   Inspections
 }
 
 // check reads and inspects files side by side. A file that cannot be used is no error.
-func check(ctx context.Context, dir string, names []string, limits pixel.Limits, memo Inspections) ([]checked, error) {
-	files := make([]checked, len(names))
+func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
+	files := make([]checked, len(entries))
 	var unknown []int
-	if err := each(ctx, len(names), func(i int) {
-		files[i] = read(dir, names[i], limits)
+	if err := each(ctx, len(entries), func(i int) {
+		files[i] = r.read(entries[i])
 	}); err != nil {
 		return nil, err
 	}
@@ -215,8 +277,8 @@ func check(ctx context.Context, dir string, names []string, limits pixel.Limits,
 			digests = append(digests, f.ref.GetDigest())
 		}
 	}
-	under := fmt.Sprintf("%d/%d/%d", limits.MaxBytes, limits.MaxPixels, limits.MinSide)
-	good, err := memo.Inspected(ctx, digests, under)
+	under := fmt.Sprintf("%d/%d/%d", r.limits.MaxBytes, r.limits.MaxPixels, r.limits.MinSide)
+	good, err := r.memo.Inspected(ctx, digests, under)
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier inspections: %w", err)
 	}
@@ -228,9 +290,9 @@ func check(ctx context.Context, dir string, names []string, limits pixel.Limits,
 	}
 	if err := each(ctx, len(fresh), func(n int) {
 		f := &files[fresh[n]]
-		data, err := os.ReadFile(f.path)
+		data, err := f.file.read(r.limits.MaxBytes)
 		if err == nil {
-			_, err = pixel.Inspect(data, limits)
+			_, err = pixel.Inspect(data, r.limits)
 		}
 		if err != nil {
 			f.reason = err.Error()
@@ -244,7 +306,7 @@ func check(ctx context.Context, dir string, names []string, limits pixel.Limits,
 			found = append(found, files[i].ref.GetDigest())
 		}
 	}
-	return files, memo.RememberInspected(ctx, found, under)
+	return files, r.memo.RememberInspected(ctx, found, under)
 }
 
 // each calls f for 0..n-1 on every core until ctx ends.
@@ -262,9 +324,12 @@ func each(ctx context.Context, n int, f func(i int)) error {
 }
 
 // read hashes one file within the limit on bytes.
-func read(dir, name string, limits pixel.Limits) checked {
-	c := checked{ref: &schemas.ImageRef{Name: filepath.ToSlash(name)}, path: filepath.Join(dir, name)}
-	data, err := readBounded(c.path, limits.MaxBytes)
+func (r reader) read(e entry) checked {
+	c := checked{ref: &schemas.ImageRef{Name: label(e.name)}, file: e.file, reason: e.reason}
+	if c.reason != "" {
+		return c
+	}
+	data, err := e.file.read(r.limits.MaxBytes)
 	if err != nil {
 		c.reason = reasonOf(err)
 		return c
@@ -272,38 +337,4 @@ func read(dir, name string, limits pixel.Limits) checked {
 	c.ref.Digest = digestOf(data)
 	c.ref.Uri = schemas.BlobURI(c.ref.Digest)
 	return c
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	if limit <= 0 {
-		limit = pixel.DefaultMaxBytes
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("%w: %d bytes, the limit is %d (--max-bytes raises it)", pixel.ErrTooManyBytes, info.Size(), limit)
-	}
-	if info.Size() == 0 {
-		return nil, pixel.ErrEmpty
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-// reasonOf leaves the path out of a file system error: it stands beside it.
-func reasonOf(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return "unreadable: " + pe.Err.Error()
-	}
-	return err.Error()
 }

@@ -73,9 +73,13 @@ func expectPairs(t *testing.T, d *producer.Dataset, images int, want ...string) 
 	}
 	for _, p := range d.Pairs {
 		for _, ref := range []*schemas.ImageRef{p.GetCover(), p.GetSecret()} {
-			data, err := os.ReadFile(d.Paths[ref.GetDigest()])
+			f := d.Files[ref.GetDigest()]
+			data, err := os.ReadFile(f.Path)
+			if f.Offset > 0 && err == nil {
+				data = data[f.Offset : f.Offset+f.Size]
+			}
 			if err != nil || sha(data) != ref.GetDigest() || ref.GetUri() != schemas.BlobURI(ref.GetDigest()) {
-				t.Errorf("%v is not the file %q (%v)", ref, d.Paths[ref.GetDigest()], err)
+				t.Errorf("%v is not the file %+v (%v)", ref, f, err)
 			}
 		}
 	}

@@ -69,12 +69,10 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 		}
 		plan.embed = append(plan.embed, work...)
 	}
-	purify := schemas.PurifyJob(spec, attempt, spec.GetPairs())
-	outputs, err := p.outputs(ctx, purify)
+	purified, err := p.purification(ctx, attempt)
 	if err != nil {
 		return nil, err
 	}
-	purified := p.note(purify, outputs)
 	if err := p.measure(ctx); err != nil {
 		return nil, err
 	}
@@ -144,6 +142,19 @@ func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.Key
 		parts = append(parts, part)
 	}
 	return parts, nil
+}
+
+// purification follows what a model that can purify makes of the covers.
+func (p *planner) purification(ctx context.Context, attempt int64) (map[string][]string, error) {
+	if !schemas.Purifies(p.spec) {
+		return nil, nil
+	}
+	job := schemas.PurifyJob(p.spec, attempt, p.spec.GetPairs())
+	outputs, err := p.outputs(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	return p.note(job, outputs), nil
 }
 
 // outputs looks up what a job would make; an item whose own input is not known has none.

@@ -25,7 +25,7 @@ type evaluation struct {
 	t     *testing.T
 	cache *cache.Cache
 	spec  *schemas.RunSpec
-	paths map[string]string
+	files map[string]producer.File
 }
 
 // newEvaluation pairs pictures, for some keys and a random one.
@@ -41,7 +41,7 @@ func newEvaluation(t *testing.T, pairs int, keys ...string) *evaluation {
 		t.Fatal(err)
 	}
 	fake := func(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]} }
-	e := &evaluation{t: t, cache: c, paths: d.Paths, spec: &schemas.RunSpec{
+	e := &evaluation{t: t, cache: c, files: d.Files, spec: &schemas.RunSpec{
 		Id: "run", Model: sha([]byte("model")), RandomKeys: []*schemas.KeyRef{fake("random-1-0")}, NoiseSigma: 20,
 		Geometry:       &schemas.Geometry{Width: 16, Height: 16, Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 		MetricsVersion: "1", Pairs: d.Pairs, Dataset: "photos",
@@ -157,7 +157,7 @@ func (e *evaluation) publish(p *producer.Plan, batch int) *queue {
 	}
 	q := &queue{Bus: openBus(e.t)}
 	prod := producer.New(producer.Config{Batch: batch}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
-	if err := prod.Run(testContext(e.t), p, e.paths); err != nil {
+	if err := prod.Run(testContext(e.t), p, e.files); err != nil {
 		e.t.Fatal(err)
 	}
 	for _, j := range q.jobs {
@@ -342,7 +342,7 @@ func TestWindow(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
-		ended <- prod.Run(ctx, p, e.paths)
+		ended <- prod.Run(ctx, p, e.files)
 	}()
 	for running := true; running; {
 		select {
@@ -391,7 +391,7 @@ func TestWaitingForRoomEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: s})
 	p := e.plan(nil)
-	go func() { ended <- prod.Run(ctx, p, e.paths) }()
+	go func() { ended <- prod.Run(ctx, p, e.files) }()
 	for range 10 {
 		<-s.told
 	}
@@ -411,12 +411,12 @@ func TestRunThatCannotGoOn(t *testing.T) {
 		says string
 	}{
 		"file is gone": {func(t *testing.T, e *evaluation, _ *queue) {
-			if err := os.Remove(e.paths[e.spec.GetPairs()[0].GetSecret().GetDigest()]); err != nil {
+			if err := os.Remove(e.files[e.spec.GetPairs()[0].GetSecret().GetDigest()].Path); err != nil {
 				t.Fatal(err)
 			}
 		}, "read 0-secret.png again"},
 		"file has changed": {func(t *testing.T, e *evaluation, _ *queue) {
-			write(t, []byte("other"), e.paths[e.spec.GetPairs()[0].GetCover().GetDigest()])
+			write(t, []byte("other"), e.files[e.spec.GetPairs()[0].GetCover().GetDigest()].Path)
 		}, "0-cover.png has changed"},
 		"queue is broken": {func(_ *testing.T, _ *evaluation, q *queue) {
 			q.before = func(*schemas.Job) error { return errBroken }
@@ -429,7 +429,7 @@ func TestRunThatCannotGoOn(t *testing.T) {
 			p := e.plan(nil)
 			c.harm(t, e, q)
 			prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
-			err := prod.Run(testContext(t), p, e.paths)
+			err := prod.Run(testContext(t), p, e.files)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want an error that says %q", err, c.says)
 			}
@@ -448,7 +448,7 @@ func TestRunAgain(t *testing.T) {
 	q := &queue{Bus: openBus(t)}
 	prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
 	for range 2 {
-		if err := prod.Run(testContext(t), p, e.paths); err != nil {
+		if err := prod.Run(testContext(t), p, e.files); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"os"
+	"math"
 	"runtime"
 	"time"
 
@@ -82,13 +82,13 @@ func New(cfg Config, parts Parts) *Producer {
 // Run publishes the jobs of a plan and returns when the last one is stored, or when ctx ends. What the plan
 // found must be among the run's scores, from which the window is counted. It may be run again: what was
 // published twice is done once.
-func (p *Producer) Run(ctx context.Context, plan *Plan, paths map[string]string) error {
+func (p *Producer) Run(ctx context.Context, plan *Plan, files map[string]File) error {
 	published := int64(plan.Total - plan.Missing) // comparisons that are done or that a published job makes
 	for _, b := range plan.batches(p.cfg.Batch) {
 		if err := p.waitForRoom(ctx, plan.Spec.GetId(), published); err != nil {
 			return err
 		}
-		if err := p.upload(ctx, b.pairs, paths); err != nil {
+		if err := p.upload(ctx, b.pairs, files); err != nil {
 			return err
 		}
 		if err := p.Publisher.PublishJob(ctx, b.job); err != nil {
@@ -121,13 +121,13 @@ func (p *Producer) waitForRoom(ctx context.Context, run string, published int64)
 }
 
 // upload puts the images of pairs into the blob store, which takes each once.
-func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, paths map[string]string) error {
+func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[string]File) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
 	for _, pair := range pairs {
 		for _, ref := range []*schemas.ImageRef{pair.GetCover(), pair.GetSecret()} {
 			g.Go(func() error {
-				data, err := os.ReadFile(paths[ref.GetDigest()])
+				data, err := files[ref.GetDigest()].read(math.MaxInt64)
 				if err != nil {
 					return fmt.Errorf("read %s again: %w", ref.GetName(), err)
 				}

@@ -281,7 +281,7 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 		if want.path == "" {
 			return nil, bad("%s is missing: name the image file", want.name)
 		}
-		data, err := readBounded(want.path, s.cfg.Limits.MaxBytes)
+		data, err := File{Path: want.path}.read(s.cfg.Limits.MaxBytes)
 		if err == nil {
 			_, err = pixel.Header(data, s.cfg.Limits)
 		}

@@ -6,6 +6,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// The ways in which a key acts in a model, as in the manifest.
+const (
+	KeyingWeights = "weights"
+	KeyingVariant = "variant"
+	KeyingCipher  = "cipher"
+)
+
+// Purifies says whether the model of a run can purify.
+func Purifies(spec *RunSpec) bool {
+	return len(spec.GetModelOperations()) == 0 || slices.Contains(spec.GetModelOperations(), Operation_OPERATION_PURIFY)
+}
+
 // DecodeKeys lists the keys of a run that try to decode what key embeds: all registered and random ones, and of
 // the near ones those one bit off key itself.
 func DecodeKeys(spec *RunSpec, key *KeyRef) []*KeyRef {

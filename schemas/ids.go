@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math"
 	"regexp"
+	"slices"
 )
 
 // idHash hashes fields so that no two different lists of fields have the same encoding: every field is
@@ -106,8 +107,11 @@ func MetricsID(version, reference, test string, g *Geometry) string {
 // the same run again.
 func RunID(s *RunSpec) string {
 	domain, lists := "stegomq.run.v1", [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()}
-	if len(s.GetNearKeys()) > 0 {
-		// Runs without near keys keep the ids that they had before there were any.
+	// A run keeps the id that it had before there were fields that it does not use.
+	switch {
+	case s.GetSample() != nil:
+		domain, lists = "stegomq.run.v3", append(lists, s.GetNearKeys())
+	case len(s.GetNearKeys()) > 0:
 		domain, lists = "stegomq.run.v2", append(lists, s.GetNearKeys())
 	}
 	h := newIDHash(domain)
@@ -120,6 +124,11 @@ func RunID(s *RunSpec) string {
 			h.text(k.GetId())
 			h.text(k.GetFingerprint())
 		}
+	}
+	if sample := s.GetSample(); sample != nil {
+		h.number(uint64(sample.GetPairs()))
+		h.number(uint64(sample.GetOf()))
+		h.number(sample.GetSeed())
 	}
 	h.geometry(s.GetGeometry())
 	h.number(math.Float64bits(s.GetNoiseSigma()))
@@ -137,6 +146,25 @@ func RunID(s *RunSpec) string {
 		h.text(bad.GetReason())
 	}
 	return "run-" + h.sum()[:16]
+}
+
+// DatasetDigest names the images of a run's pairs, whatever their files, order and pairing: the SHA-256 of their
+// distinct digests in ascending order, each in lowercase hexadecimal and followed by a line feed, as in
+//
+//	sha256sum FILES | cut -c-64 | LC_ALL=C sort -u | sha256sum
+//
+// It follows from the pairs and so is no field of the specification.
+func DatasetDigest(s *RunSpec) string {
+	digests := make([]string, 0, 2*len(s.GetPairs()))
+	for _, p := range s.GetPairs() {
+		digests = append(digests, p.GetCover().GetDigest(), p.GetSecret().GetDigest())
+	}
+	slices.Sort(digests)
+	h := sha256.New()
+	for _, digest := range slices.Compact(digests) {
+		h.Write([]byte(digest + "\n"))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 var (

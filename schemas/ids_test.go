@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ func TestIDsArePinned(t *testing.T) {
 		{"purify job", JobID(purify), "780f9b0be7b80e8666aeadfb3a82173b"},
 		{"metrics", MetricsID("1", sha("secret 1"), sha("recovered 1"), testSpec().GetGeometry()), "642f62b4b7010061a4d332d4ec205a13"},
 		{"run", RunID(testSpec()), "run-60ba56c594f74f4b"},
+		{"sampled run", RunID(sampledSpec()), "run-606dcbc982a43298"},
 		{"run with near keys", RunID(nearSpec()), "run-cdbd2d1d5fcb8ded"},
 	} {
 		if c.got != c.want {
@@ -177,9 +179,52 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"reason", func(s *RunSpec) { s.Bad[0].Reason = "x" }, true},
 		{"metrics version", func(s *RunSpec) { s.MetricsVersion = "2" }, true},
 		{"near keys", func(s *RunSpec) { s.NearKeys = nearSpec().GetNearKeys() }, true},
+		{"sample", func(s *RunSpec) { s.Sample = &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
+		{"size of the sample", func(s *RunSpec) { s.Sample = &Sample{Pairs: 3, Of: 9, Seed: 1} }, true},
+		{"what is sampled", func(s *RunSpec) { s.Sample = &Sample{Pairs: 2, Of: 8, Seed: 1} }, true},
+		{"seed", func(s *RunSpec) { s.Sample = &Sample{Pairs: 2, Of: 9, Seed: 2} }, true},
+		{"near keys and a sample", func(s *RunSpec) {
+			s.NearKeys, s.Sample = nearSpec().GetNearKeys(), &Sample{Pairs: 2, Of: 9, Seed: 1}
+		}, true},
 		{"near key that is random", func(s *RunSpec) { s.RandomKeys, s.NearKeys = nil, s.RandomKeys }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})
+}
+
+// TestDatasetDigest wants what sha256sum, sort and sha256sum again make of the same images.
+func TestDatasetDigest(t *testing.T) {
+	t.Parallel()
+	s := testSpec()
+	digests := []string{sha("cover 1"), sha("secret 1"), sha("cover 2"), sha("secret 2")}
+	slices.Sort(digests)
+	want := sha(strings.Join(digests, "\n") + "\n")
+	if got := DatasetDigest(s); got != want {
+		t.Errorf("the digest is %s, want %s", got, want)
+	}
+	for what, change := range map[string]func(*RunSpec){
+		"order":   func(s *RunSpec) { s.Pairs[0], s.Pairs[1] = s.Pairs[1], s.Pairs[0] },
+		"pairing": func(s *RunSpec) { s.Pairs[0].Cover, s.Pairs[1].Secret = s.Pairs[1].GetSecret(), s.Pairs[0].GetCover() },
+		"names":   func(s *RunSpec) { s.Pairs[0].Item, s.Pairs[0].Cover.Name, s.Dataset, s.Id = "x", "y", "z", "u" },
+		"other use": func(s *RunSpec) {
+			s.Pairs = append(s.Pairs, &Pair{Cover: s.Pairs[0].GetCover(), Secret: s.Pairs[1].GetSecret()})
+		},
+		"other model": func(s *RunSpec) { s.Model, s.Geometry.Width = sha("x"), 64 },
+	} {
+		other := testSpec()
+		if change(other); DatasetDigest(other) != want {
+			t.Errorf("%s has a part in the digest", what)
+		}
+	}
+	for what, change := range map[string]func(*RunSpec){
+		"an image":  func(s *RunSpec) { s.Pairs[0].Cover.Digest = sha("x") },
+		"fewer":     func(s *RunSpec) { s.Pairs = s.Pairs[:1] },
+		"no images": func(s *RunSpec) { s.Pairs = nil },
+	} {
+		other := testSpec()
+		if change(other); DatasetDigest(other) == want {
+			t.Errorf("%s changes nothing", what)
+		}
+	}
 }
 
 func TestForms(t *testing.T) {

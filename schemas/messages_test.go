@@ -46,6 +46,13 @@ func nearSpec() *RunSpec {
 	return s
 }
 
+// sampledSpec is testSpec with pairs that were drawn from more.
+func sampledSpec() *RunSpec {
+	s := testSpec()
+	s.Sample = &Sample{Pairs: 2, Of: 25000, Seed: 7}
+	return s
+}
+
 // The jobs of an evaluation: an embed job, a recover job that follows from it, a purify job.
 func testEmbed() *Job {
 	s := testSpec()
@@ -127,6 +134,7 @@ func kinds() []kind {
 		{"dead-letter", func() message { return testLetter() }, anyMessage(anyLetter), decoder(DecodeDeadLetter)},
 		{"run-spec", func() message { return testSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"run-spec-near", func() message { return nearSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
+		{"run-spec-sample", func() message { return sampledSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"score", func() message { return testScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-failed", func() message { return testFailedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 	}
@@ -264,6 +272,11 @@ func anySpec(t *rapid.T) *RunSpec {
 	}
 	for _, item := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 0, 4, rapid.ID).Draw(t, "items") {
 		s.Pairs = append(s.Pairs, &Pair{Item: item, Cover: anyRef(t, "cover", 0), Secret: anyRef(t, "secret", 0)})
+	}
+	if rapid.Bool().Draw(t, "sampled") {
+		s.Sample = &Sample{
+			Pairs: rapid.Uint32Range(4, 1<<31).Draw(t, "asked for"), Of: rapid.Uint32Range(4, 1<<31).Draw(t, "of"), Seed: rapid.Uint64().Draw(t, "seed"),
+		}
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "bad") {
 		s.Bad = append(s.Bad, &BadImage{Name: rapid.String().Draw(t, "bad name"), Reason: rapid.String().Draw(t, "bad reason")})

@@ -397,6 +397,68 @@ func (x *BadImage) GetReason() string {
 	return ""
 }
 
+// Sample says that the pairs of a run were drawn from more: by a seed, so that every machine draws the same ones.
+type Sample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many pairs were asked for, and of how many; there may be fewer when files are bad.
+	Pairs         uint32 `protobuf:"varint,1,opt,name=pairs,proto3" json:"pairs,omitempty"`
+	Of            uint32 `protobuf:"varint,2,opt,name=of,proto3" json:"of,omitempty"`
+	Seed          uint64 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sample) Reset() {
+	*x = Sample{}
+	mi := &file_run_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sample) ProtoMessage() {}
+
+func (x *Sample) ProtoReflect() protoreflect.Message {
+	mi := &file_run_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sample.ProtoReflect.Descriptor instead.
+func (*Sample) Descriptor() ([]byte, []int) {
+	return file_run_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Sample) GetPairs() uint32 {
+	if x != nil {
+		return x.Pairs
+	}
+	return 0
+}
+
+func (x *Sample) GetOf() uint32 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
+func (x *Sample) GetSeed() uint64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
 // RunSpec says everything that a run's scores depend on, so that a report needs nothing else.
 type RunSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -420,14 +482,20 @@ type RunSpec struct {
 	// Version of the metrics that the scores are measured with.
 	MetricsVersion string `protobuf:"bytes,14,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
 	// Keys one bit off one of keys, near-<bit>-<id>. Each decodes what that key embedded, and nothing else.
-	NearKeys      []*KeyRef `protobuf:"bytes,15,rep,name=near_keys,json=nearKeys,proto3" json:"near_keys,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NearKeys []*KeyRef `protobuf:"bytes,15,rep,name=near_keys,json=nearKeys,proto3" json:"near_keys,omitempty"`
+	// Absent when the pairs are the first of the data set, or all.
+	Sample *Sample `protobuf:"bytes,16,opt,name=sample,proto3" json:"sample,omitempty"`
+	// How a key acts in the model: "weights", "variant" or "cipher". Empty: weights.
+	ModelKeying string `protobuf:"bytes,17,opt,name=model_keying,json=modelKeying,proto3" json:"model_keying,omitempty"`
+	// What the model can do. Empty: everything.
+	ModelOperations []Operation `protobuf:"varint,18,rep,packed,name=model_operations,json=modelOperations,proto3,enum=stegomq.v1.Operation" json:"model_operations,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_run_proto_msgTypes[4]
+	mi := &file_run_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +507,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_run_proto_msgTypes[4]
+	mi := &file_run_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +520,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_run_proto_rawDescGZIP(), []int{4}
+	return file_run_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RunSpec) GetId() string {
@@ -560,6 +628,27 @@ func (x *RunSpec) GetNearKeys() []*KeyRef {
 	return nil
 }
 
+func (x *RunSpec) GetSample() *Sample {
+	if x != nil {
+		return x.Sample
+	}
+	return nil
+}
+
+func (x *RunSpec) GetModelKeying() string {
+	if x != nil {
+		return x.ModelKeying
+	}
+	return ""
+}
+
+func (x *RunSpec) GetModelOperations() []Operation {
+	if x != nil {
+		return x.ModelOperations
+	}
+	return nil
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -587,7 +676,11 @@ const file_run_proto_rawDesc = "" +
 	"\x06secret\x18\x03 \x01(\v2\x14.stegomq.v1.ImageRefR\x06secret\"6\n" +
 	"\bBadImage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x97\x04\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
+	"\x06Sample\x12\x14\n" +
+	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xa8\x05\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -607,7 +700,10 @@ const file_run_proto_rawDesc = "" +
 	"\x03bad\x18\f \x03(\v2\x14.stegomq.v1.BadImageR\x03bad\x12\x16\n" +
 	"\x06covers\x18\r \x01(\tR\x06covers\x12'\n" +
 	"\x0fmetrics_version\x18\x0e \x01(\tR\x0emetricsVersion\x12/\n" +
-	"\tnear_keys\x18\x0f \x03(\v2\x12.stegomq.v1.KeyRefR\bnearKeys*\xb6\x02\n" +
+	"\tnear_keys\x18\x0f \x03(\v2\x12.stegomq.v1.KeyRefR\bnearKeys\x12*\n" +
+	"\x06sample\x18\x10 \x01(\v2\x12.stegomq.v1.SampleR\x06sample\x12!\n" +
+	"\fmodel_keying\x18\x11 \x01(\tR\vmodelKeying\x12@\n" +
+	"\x10model_operations\x18\x12 \x03(\x0e2\x15.stegomq.v1.OperationR\x0fmodelOperations*\xb6\x02\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +
@@ -637,36 +733,40 @@ func file_run_proto_rawDescGZIP() []byte {
 }
 
 var file_run_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_run_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_run_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_run_proto_goTypes = []any{
 	(Role)(0),        // 0: stegomq.v1.Role
 	(*Metrics)(nil),  // 1: stegomq.v1.Metrics
 	(*Score)(nil),    // 2: stegomq.v1.Score
 	(*Pair)(nil),     // 3: stegomq.v1.Pair
 	(*BadImage)(nil), // 4: stegomq.v1.BadImage
-	(*RunSpec)(nil),  // 5: stegomq.v1.RunSpec
-	(*Failure)(nil),  // 6: stegomq.v1.Failure
-	(*ImageRef)(nil), // 7: stegomq.v1.ImageRef
-	(*KeyRef)(nil),   // 8: stegomq.v1.KeyRef
-	(*Geometry)(nil), // 9: stegomq.v1.Geometry
+	(*Sample)(nil),   // 5: stegomq.v1.Sample
+	(*RunSpec)(nil),  // 6: stegomq.v1.RunSpec
+	(*Failure)(nil),  // 7: stegomq.v1.Failure
+	(*ImageRef)(nil), // 8: stegomq.v1.ImageRef
+	(*KeyRef)(nil),   // 9: stegomq.v1.KeyRef
+	(*Geometry)(nil), // 10: stegomq.v1.Geometry
+	(Operation)(0),   // 11: stegomq.v1.Operation
 }
 var file_run_proto_depIdxs = []int32{
 	0,  // 0: stegomq.v1.Score.role:type_name -> stegomq.v1.Role
 	1,  // 1: stegomq.v1.Score.metrics:type_name -> stegomq.v1.Metrics
-	6,  // 2: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
-	7,  // 3: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
-	7,  // 4: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
-	8,  // 5: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
-	8,  // 6: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
-	9,  // 7: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
+	7,  // 2: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
+	8,  // 3: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
+	8,  // 4: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
+	9,  // 5: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
+	9,  // 6: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
+	10, // 7: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
 	3,  // 8: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
 	4,  // 9: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
-	8,  // 10: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	9,  // 10: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
+	5,  // 11: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
+	11, // 12: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }
@@ -683,7 +783,7 @@ func file_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_run_proto_rawDesc), len(file_run_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

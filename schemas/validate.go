@@ -192,9 +192,14 @@ func (x *RunSpec) Validate() error {
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
 		r.check(registered, "near_keys[%d] must be one bit off a key of the run, got %q", i, k.GetId())
 	}
+	r.model(x)
 	r.geometry("geometry", x.GetGeometry())
 	r.check(x.GetGeometry().GetWidth() > 0, "a run needs a geometry: images of different sizes cannot be compared")
 	r.sigma(x.GetNoiseSigma())
+	if s := x.GetSample(); s != nil {
+		r.check(s.GetPairs() > 0, "sample.pairs must be positive")
+		r.check(s.GetPairs() == 0 || len(x.GetPairs()) <= int(min(s.GetPairs(), s.GetOf())), "a sample of %d of %d pairs cannot have %d", s.GetPairs(), s.GetOf(), len(x.GetPairs()))
+	}
 	items := make(map[string]bool, len(x.GetPairs()))
 	inline := 0
 	for i, p := range x.GetPairs() {
@@ -207,6 +212,21 @@ func (x *RunSpec) Validate() error {
 	}
 	r.check(inline == 0, "a run refers to its images by uri: they are scored, and a result holds no inline bytes")
 	return r.err()
+}
+
+// model checks what a run says of its model.
+func (r *rules) model(x *RunSpec) {
+	switch x.GetModelKeying() {
+	case "", KeyingWeights, KeyingCipher:
+	case KeyingVariant:
+		r.check(len(x.GetRandomKeys())+len(x.GetNearKeys()) == 0, "random_keys and near_keys: a model with a network for each key has none for them")
+	default:
+		r.check(false, "model_keying %q is unknown", x.GetModelKeying())
+	}
+	for i, op := range x.GetModelOperations() {
+		_, known := operationTokens[op]
+		r.check(known, "model_operations[%d] is unknown: %d", i, op)
+	}
 }
 
 // Validate reports every broken rule of the score at once, or nil.

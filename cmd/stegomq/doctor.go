@@ -87,10 +87,13 @@ func (d *doctor) models() {
 			continue
 		}
 		trained := "trained"
-		if !m.Trained() {
+		switch {
+		case m.Manifest.Keying == model.KeyingCipher:
+			trained = "nothing to train"
+		case !m.Trained():
 			trained = "NOT trained"
 		}
-		d.say("models", "%s %s, %s, files verified", m.Name, m.Digest, trained)
+		d.say("models", "%s %s, keying %s, %s, files verified", m.Name, m.Digest, m.Manifest.Keying, trained)
 	}
 }
 

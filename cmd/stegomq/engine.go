@@ -11,30 +11,51 @@ import (
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
+	"stegomq/internal/telemetry"
 	"stegomq/schemas"
 )
 
 // localEngine is the engine of a worker in this process.
 type localEngine struct {
 	*engine.Engine
-	runtime *ort.Engine
+	runtime *ort.Engine // nil where no model has a network
 }
 
-// newEngine loads models into a new engine. The keys are those of the user and the models' public ones.
+// newEngine loads models into a new engine. The keys are those of the user and the models' public ones. The library
+// is only needed for networks.
 func (a *app) newEngine(models []*model.Model, keys *keyring.Keyring) (*localEngine, error) {
-	runtime, err := ort.New(ort.Config{
-		Library: a.ortLib, Provider: ort.Provider(a.provider), Workers: a.slots,
-		CacheBytes: a.weightsCacheMiB << 20, Logger: a.log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range models {
-		if err := runtime.Add(m); err != nil {
-			return nil, errors.Join(err, runtime.Close())
+	e := &localEngine{}
+	if engine.NeedsRuntime(models...) {
+		var err error
+		if e.runtime, err = ort.New(ort.Config{
+			Library: a.ortLib, Provider: ort.Provider(a.provider), Workers: a.slots,
+			CacheBytes: a.weightsCacheMiB << 20, Logger: a.log,
+		}); err != nil {
+			return nil, err
 		}
 	}
-	return &localEngine{engine.New(runtime, keys), runtime}, nil
+	e.Engine = engine.New(e.runtime, keys)
+	if err := e.Add(models...); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// Close frees the runtime; no run may be under way.
+func (e *localEngine) Close() error {
+	if e.runtime == nil {
+		return nil
+	}
+	return e.runtime.Close()
+}
+
+// weightsStats are those of the runtime.
+func (e *localEngine) weightsStats() telemetry.WeightsStats {
+	if e.runtime == nil {
+		return telemetry.WeightsStats{}
+	}
+	st := e.runtime.Stats()
+	return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
 }
 
 // protection opens encrypted keyrings.
@@ -111,12 +132,9 @@ func keyRef(p keyring.Pair) *schemas.KeyRef {
 	return &schemas.KeyRef{Id: p.ID, Fingerprint: p.Fingerprint()}
 }
 
-// trainedWith says whether the model was trained with a key pair. A model without a list was trained with none.
-func trainedWith(m *model.Model, p keyring.Pair) bool {
-	for _, k := range m.Keys() {
-		if k.Fingerprint == p.Fingerprint() {
-			return true
-		}
-	}
-	return false
-}
+// trainedWith says whether the model works with a key pair: it was trained with it, or keys need no training. A model
+// without a list was trained with none.
+func trainedWith(m *model.Model, p keyring.Pair) bool { return m.Takes(p.Fingerprint()) }
+
+// hasVariants says whether the model has a network for each of its keys, and nothing for any other.
+func hasVariants(m *model.Model) bool { return m.Manifest.Keying == model.KeyingVariant }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -25,21 +26,26 @@ import (
 // runFlags describe an evaluation.
 type runFlags struct {
 	data, covers, model, keys, resize, run string
-	size, limit, batch                     int
+	size, limit, sample, batch             int
 	randomKeys, nearKeys                   int
-	randomSeed                             uint64
+	randomSeed, sampleSeed                 uint64
 	noise                                  float64
 	saveImages                             bool
+
+	given func(flag string) bool // whether the user, or the configuration, set a flag
 }
 
 func (r *runFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&r.data, "data", "", "folder of images; consecutive ones make a pair, the first the cover (required)")
-	f.StringVar(&r.covers, "covers", "", "folder of covers; the images of --data are then the secrets")
+	r.given = f.Changed
+	f.StringVar(&r.data, "data", "", "folder of images, at any depth; folder of tar archives (WebDataset), or one; or a list, .txt or .csv; consecutive images make a pair, the first the cover (required)")
+	f.StringVar(&r.covers, "covers", "", "where the covers are, as --data, whose images are then the secrets")
 	f.StringVar(&r.model, "model", defaultModel, "model name or directory")
 	f.StringVar(&r.keys, "keys", "2", "number of the model's demo keys, or a keyring file")
 	f.IntVar(&r.size, "size", 256, "width and height that every image is brought to, pixels")
 	f.StringVar(&r.resize, "resize", "squash", "squash or crop")
-	f.IntVar(&r.limit, "limit", 0, "largest number of pairs (0: all)")
+	f.IntVar(&r.limit, "limit", 0, "largest number of pairs, the first ones (0: all)")
+	f.IntVar(&r.sample, "sample", 0, "number of pairs drawn from all by --sample-seed, the same on every machine (0: none are drawn)")
+	f.Uint64Var(&r.sampleSeed, "sample-seed", 1, "seed of --sample")
 	f.IntVar(&r.randomKeys, "random-keys", 1, "number of unregistered keys that try to decode")
 	f.IntVar(&r.nearKeys, "near-keys", 0, fmt.Sprintf("number of keys one bit off each key that try to decode what it embedded, 0 to %d; the bits are spread evenly", keyring.KeyBits))
 	f.Uint64Var(&r.randomSeed, "random-seed", 1, "seed of the unregistered keys")
@@ -53,10 +59,11 @@ func (a *app) evaluateCommand() *cobra.Command {
 	var out string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "evaluate --data DIR",
-		Short: "Embed, recover and purify the images of a folder with several keys, and score the outcome",
+		Use:   "evaluate --data PLACE",
+		Short: "Embed, recover and purify the images of a data set with several keys, and score the outcome",
 		Long: `Every pair of images is embedded with every key, decoded with every key, with random ones and with ones that
-are one bit off (--near-keys), and purified.
+are one bit off (--near-keys), and purified. What a model does not have is left out: a model with a network for each
+key knows no other keys, and few models purify.
 The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
 Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons failed; they are named.`,
 		Args: cobra.NoArgs,
@@ -148,7 +155,7 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 	if err := evaluator.WriteFiles(out, sum, scores); err != nil {
 		return err
 	}
-	if err := printSummary(stdout, sum, asJSON); err != nil {
+	if err := printReport(stdout, sum, asJSON); err != nil {
 		return err
 	}
 	if !asJSON {
@@ -161,13 +168,16 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 	return nil
 }
 
-func printSummary(w io.Writer, sum *evaluator.Summary, asJSON bool) error {
+// report is what is printed as tables or as JSON.
+type report interface{ WriteText(w io.Writer) error }
+
+func printReport(w io.Writer, r report, asJSON bool) error {
 	if !asJSON {
-		return sum.WriteText(w)
+		return r.WriteText(w)
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(sum)
+	return enc.Encode(r)
 }
 
 // runKeys loads the model and finds the keys of a run, before anything is opened or written.
@@ -205,6 +215,9 @@ func (a *app) registeredKeys(flags runFlags, m *model.Model) ([]keyring.Pair, er
 			return nil, fmt.Errorf("--keys: %s holds no keys", flags.keys)
 		}
 		for _, p := range pairs {
+			if hasVariants(m) && !trainedWith(m, p) {
+				return nil, fmt.Errorf("--keys: model %s has a network for each of its keys and none for %s: its keys are %s", m.Name, p.ID, trainedKeys(m))
+			}
 			if !trainedWith(m, p) {
 				a.log.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
 			}
@@ -249,8 +262,14 @@ func (a *app) checkRun(flags runFlags, m *model.Model) error {
 	if flags.batch < 1 || flags.batch > schemas.MaxItems || flags.limit < 0 {
 		return fmt.Errorf("--limit must not be negative, --batch must lie in 1..%d", schemas.MaxItems)
 	}
+	if flags.sample < 0 || flags.sample > 0 && flags.limit > 0 {
+		return errors.New("--sample must not be negative, and takes the place of --limit: give one of them")
+	}
 	if flags.randomKeys < 0 || flags.randomKeys > maxRandomKeys || flags.nearKeys < 0 || flags.nearKeys > keyring.KeyBits {
 		return fmt.Errorf("--random-keys must lie in 0..%d, --near-keys in 0..%d", maxRandomKeys, keyring.KeyBits)
+	}
+	if _, _, err := flags.strangers(m); err != nil {
+		return err
 	}
 	if !(flags.noise >= 0 && flags.noise <= 255) { // nor NaN
 		return fmt.Errorf("--noise %v: choose 0 to 255", flags.noise)
@@ -259,6 +278,29 @@ func (a *app) checkRun(flags runFlags, m *model.Model) error {
 		return fmt.Errorf("--run %q: a name has 1 to 63 letters, digits, '_' and '-', and begins with a letter or a digit", flags.run)
 	}
 	return producer.DatasetOptions{Data: flags.data, Covers: flags.covers}.Check()
+}
+
+// strangers are the numbers of random and of near keys. A model with a network for each key has none for such keys: to
+// ask for some is an error, and the default is none.
+func (r *runFlags) strangers(m *model.Model) (random, near int, err error) {
+	if !hasVariants(m) {
+		return r.randomKeys, r.nearKeys, nil
+	}
+	if r.nearKeys > 0 || r.randomKeys > 0 && r.given("random-keys") {
+		return 0, 0, fmt.Errorf("--random-keys, --near-keys: model %s has a network for each of its keys and none for other keys; leave them out", m.Name)
+	}
+	return 0, 0, nil
+}
+
+// setModel says in the specification what the model can do, where it is not what models of keyed weights do.
+func setModel(spec *schemas.RunSpec, m *model.Model) {
+	if m.Manifest.Keying != model.KeyingWeights {
+		spec.ModelKeying = m.Manifest.Keying
+	}
+	if m.Manifest.Does(model.OpPurify) {
+		return
+	}
+	spec.ModelOperations = []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
 }
 
 // prepareRun reads the data set, begins the run and plans what it still needs.
@@ -293,7 +335,7 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, ke
 		return nil, nil, err
 	}
 	dataset, err := producer.ReadDataset(ctx, producer.DatasetOptions{
-		Data: flags.data, Covers: flags.covers, Limit: flags.limit, Limits: a.limits(),
+		Data: flags.data, Covers: flags.covers, Limit: flags.limit, Sample: flags.sample, Seed: flags.sampleSeed, Limits: a.limits(),
 	}, memo)
 	if err != nil {
 		return nil, nil, err
@@ -303,15 +345,23 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, ke
 		Pairs: dataset.Pairs, Dataset: flags.data, Covers: flags.covers, Images: uint32(dataset.Images), Bad: dataset.Bad,
 		MetricsVersion: quality.Version,
 	}
+	if flags.sample > 0 {
+		spec.Sample = &schemas.Sample{Pairs: uint32(min(flags.sample, math.MaxUint32)), Of: uint32(dataset.Candidates), Seed: flags.sampleSeed}
+	}
+	setModel(spec, m)
+	randomKeys, nearKeys, err := flags.strangers(m)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, p := range keys {
 		spec.Keys = append(spec.Keys, keyRef(p))
 	}
-	for n := range uint64(flags.randomKeys) {
+	for n := range uint64(randomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, n)))
 	}
 	for _, p := range keys {
-		for n := range flags.nearKeys {
-			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Near(p, n*keyring.KeyBits/flags.nearKeys)))
+		for n := range nearKeys {
+			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Near(p, n*keyring.KeyBits/nearKeys)))
 		}
 	}
 	spec.Id = flags.run
@@ -356,7 +406,7 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 		if eng, err = a.newEngine([]*model.Model{ev.model}, ring); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, eng.runtime.Close()) }()
+		defer func() { err = errors.Join(err, eng.Close()) }()
 	}
 	if err := s.openBus(ctx, ""); err != nil {
 		return err
@@ -370,7 +420,7 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 		s.startEvaluator(r, nil)
 	}
 	p := producer.New(producer.Config{Batch: flags.batch, Logger: a.log}, producer.Parts{Publisher: s.bus, Blobs: s.blobs, Progress: s.cache})
-	r.start(func(ctx context.Context) error { return p.Run(ctx, ev.plan, ev.dataset.Paths) })
+	r.start(func(ctx context.Context) error { return p.Run(ctx, ev.plan, ev.dataset.Files) })
 	return a.await(r.ctx, ctx, s, ev, stderr)
 }
 

@@ -19,14 +19,21 @@ func (a *app) modelsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := newTable(cmd, "model", "digest", "backbone", "parameters", "alpha", "keys", "trained")
+			w := newTable(cmd, "model", "digest", "backbone", "keying", "parameters", "alpha", "keys", "trained")
 			for _, e := range entries {
 				if e.Err != nil {
 					w.AppendRow(table.Row{e.Name, "unreadable: " + e.Err.Error()})
 					continue
 				}
 				m := e.Manifest
-				w.AppendRow(table.Row{e.Name, e.Digest[:12], m.Backbone, m.Parameters, m.Alpha, len(m.Keys), yesNo(m.Trained)})
+				alpha, trained := "-", yesNo(m.Trained)
+				switch m.Keying {
+				case model.KeyingWeights:
+					alpha = fmt.Sprint(m.Alpha)
+				case model.KeyingCipher:
+					trained = "-"
+				}
+				w.AppendRow(table.Row{e.Name, e.Digest[:12], m.Backbone, m.Keying, m.Parameters, alpha, len(m.Keys), trained})
 			}
 			w.Render()
 			return nil

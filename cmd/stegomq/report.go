@@ -46,7 +46,7 @@ func (a *app) reportCommand() *cobra.Command {
 					return err
 				}
 			}
-			if err := printSummary(cmd.OutOrStdout(), sum, asJSON); err != nil {
+			if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
 				return err
 			}
 			if len(failures) > 0 {
@@ -58,6 +58,53 @@ func (a *app) reportCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "folder for summary.json, items.csv and report.md")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
+	a.cacheFlags(f)
+	cmd.AddCommand(a.compareCommand())
+	return cmd
+}
+
+func (a *app) compareCommand() *cobra.Command {
+	var out string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "compare RUN_A RUN_B",
+		Short: "Compare two runs of the same image pairs, pair by pair",
+		Long: `The differences in every metric and role, RUN_A less RUN_B, with the 95 % interval of their mean. Both runs must be
+of the same images at the same size; their models and keys may differ.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx := cmd.Context()
+			s, err := a.open(ctx, "")
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, s.Close()) }()
+			var runs [2]evaluator.Measured
+			for i, id := range args {
+				run, err := s.cache.Run(ctx, id)
+				if err != nil {
+					return err
+				}
+				runs[i].Spec = run.Spec
+				if runs[i].Scores, _, err = s.cache.Scores(ctx, id); err != nil {
+					return err
+				}
+			}
+			paired, err := evaluator.Compare(runs[0], runs[1])
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := paired.WriteFiles(out); err != nil {
+					return err
+				}
+			}
+			return printReport(cmd.OutOrStdout(), paired, asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&out, "out", "", "folder for comparison.json and comparison.md")
+	f.BoolVar(&asJSON, "json", false, "print comparison.json instead of tables")
 	a.cacheFlags(f)
 	return cmd
 }

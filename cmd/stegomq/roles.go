@@ -89,7 +89,7 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		if eng, err = a.newEngine(models, ring); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, eng.runtime.Close()) }()
+		defer func() { err = errors.Join(err, eng.Close()) }()
 	}
 	s, err := a.open(ctx, redisListen)
 	if err != nil {
@@ -135,10 +135,7 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 func (a *app) metrics(s *services, eng *localEngine) *telemetry.Metrics {
 	m := telemetry.NewMetrics()
 	if eng != nil {
-		m.WatchWeights(func() telemetry.WeightsStats {
-			st := eng.runtime.Stats()
-			return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
-		})
+		m.WatchWeights(eng.weightsStats)
 	}
 	stats := s.cache.Stats
 	m.WatchMemos("outputs", func() (hits, misses int64) { st := stats(); return st.Outputs.Hits, st.Outputs.Misses })
@@ -187,7 +184,7 @@ func (a *app) produce(cmd *cobra.Command, flags runFlags) (err error) {
 		return err
 	}
 	p := producer.New(producer.Config{Batch: flags.batch, Logger: a.log}, producer.Parts{Publisher: s.bus, Blobs: s.blobs, Progress: s.cache})
-	if err := p.Run(ctx, ev.plan, ev.dataset.Paths); err != nil {
+	if err := p.Run(ctx, ev.plan, ev.dataset.Files); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(cmd.OutOrStdout(), ev.spec.GetId()); err != nil {

@@ -91,7 +91,7 @@ func (a *app) engineFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.ortLib, "ort-lib", "", "ONNX Runtime library (libonnxruntime.so), a file or its folder")
 	f.StringVar(&a.provider, "provider", "auto", "what computes: cpu, cuda or auto")
 	f.IntVar(&a.slots, "slots", 0, "jobs worked on at once (0: one per core)")
-	f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "bound of the hot keys' weights, MiB")
+	f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "bound of the hot keys' weights, and of the networks of models that have one for each key, MiB")
 	f.IntVar(&a.batchPixels, "batch-pixels", 0, "pixels in one run of the network (0: 524288)")
 	f.IntVar(&a.maxNetwork, "max-network-pixels", 0, "largest image that the network is given, pixels (0: 8388608)")
 	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -119,6 +120,9 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	if err != nil {
 		return err
 	}
+	if !m.Manifest.Does(model.Operation(op.Token())) {
+		return fmt.Errorf("%s: the model %s has no such operation: it can %s; choose another --model", op.Token(), m.Name, operationsOf(m))
+	}
 	ring, err := a.openKeys([]*model.Model{m})
 	if err != nil {
 		return err
@@ -136,7 +140,7 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 		if eng, err = a.newEngine([]*model.Model{m}, ring); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, eng.runtime.Close()) }()
+		defer func() { err = errors.Join(err, eng.Close()) }()
 	}
 	s, err := a.open(ctx, "")
 	if err != nil {
@@ -195,6 +199,9 @@ func usableKey(m *model.Model, ring *keyring.Keyring, id string) (*schemas.KeyRe
 	if err != nil {
 		return nil, fmt.Errorf("%w; the keys of model %s are %s", err, m.Name, trainedKeys(m))
 	}
+	if hasVariants(m) && !trainedWith(m, pair) {
+		return nil, fmt.Errorf("model %s has a network for each of its keys and none for %s: its keys are %s", m.Name, id, trainedKeys(m))
+	}
 	if !keyring.Derived(id) && m.Trained() && !trainedWith(m, pair) {
 		return nil, fmt.Errorf("model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s",
 			m.Name, id, trainedKeys(m))
@@ -211,4 +218,15 @@ func trainedKeys(m *model.Model) string {
 		names += k.ID
 	}
 	return names
+}
+
+// operationsOf lists what the model does.
+func operationsOf(m *model.Model) string {
+	var words []string
+	for _, op := range model.Operations() {
+		if m.Manifest.Does(op) {
+			words = append(words, string(op))
+		}
+	}
+	return strings.Join(words, ", ")
 }

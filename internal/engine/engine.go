@@ -1,13 +1,15 @@
 // Package engine joins the ONNX engine, which knows models, to the keyring, which knows keys: it takes the names
-// that a job carries and runs the network. It owns which error of either is final for a job.
+// that a job carries and runs the network, or the cipher where the model's keys encrypt. It owns which error of either
+// is final for a job.
 //
-// Invariant: key bytes go from the keyring to the derivation of weights and nowhere else.
+// Invariant: key bytes go from the keyring to the derivation of weights, or to the cipher, and nowhere else.
 package engine
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
@@ -17,36 +19,80 @@ import (
 	"stegomq/schemas"
 )
 
-// Engine runs the models of an ONNX engine with the keys of a keyring.
+// Engine runs the models of an ONNX engine, and ciphers, with the keys of a keyring.
 type Engine struct {
 	runtime *ort.Engine
+	ciphers map[string]*model.Model // by digest
 	keys    *keyring.Keyring
 }
 
-// New joins the two. The caller closes the runtime when no run is under way.
+// NeedsRuntime says whether one of the models has a network.
+func NeedsRuntime(models ...*model.Model) bool {
+	return slices.ContainsFunc(models, func(m *model.Model) bool { return m.Manifest.Keying != model.KeyingCipher })
+}
+
+// New joins the two. The runtime may be nil where no model needs it; the caller closes it when no run is under way.
 func New(runtime *ort.Engine, keys *keyring.Keyring) *Engine {
-	return &Engine{runtime: runtime, keys: keys}
+	return &Engine{runtime: runtime, ciphers: make(map[string]*model.Model), keys: keys}
+}
+
+// Add makes models known, before the first run. Models that were added to the runtime itself are known too.
+func (e *Engine) Add(models ...*model.Model) error {
+	for _, m := range models {
+		switch {
+		case m.Manifest.Keying == model.KeyingCipher:
+			e.ciphers[m.Digest] = m
+		case e.runtime == nil:
+			return fmt.Errorf("add model %s: %w", m.Name, ort.ErrNoLibrary)
+		default:
+			if err := e.runtime.Add(m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
-// not mend is a *schemas.Fault: a key that no keyring has (unknown_key) or that has another fingerprint
-// (key_mismatch), a model that was not added (unknown_model), images that the model does not take (bad_image).
+// not mend is a *schemas.Fault: a key that no keyring has, or that the model has no network for (unknown_key), or that
+// has another fingerprint (key_mismatch), a model that was not added (unknown_model), an operation that the model does
+// not have (bad_message), images that the model does not take (bad_image).
 func (e *Engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
-	key, err := e.key(op, ref)
+	pair, err := e.pair(ref)
 	if err != nil {
 		return pixel.Tensor{}, err
 	}
-	out, err := e.runtime.Run(ctx, digest, model.Operation(op.Token()), key, in...)
+	out, err := e.run(ctx, digest, model.Operation(op.Token()), pair, in)
 	switch {
 	case errors.Is(err, ort.ErrUnknownModel):
 		return out, schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
+	case errors.Is(err, ort.ErrOperation):
+		return out, schemas.Permanent(schemas.ReasonBadMessage, err)
+	case errors.Is(err, model.ErrNoVariant):
+		return out, schemas.Permanent(schemas.ReasonUnknownKey, err)
 	case errors.Is(err, ort.ErrInput):
 		return out, schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return out, err
 }
 
-func (e *Engine) key(op schemas.Operation, ref *schemas.KeyRef) (*ort.Key, error) {
+// run computes with the network or the cipher. There is no pair for purify.
+func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, error) {
+	if m, ok := e.ciphers[digest]; ok {
+		out, err := runCipher(ctx, op, pair, in)
+		if err != nil {
+			return out, fmt.Errorf("%s with model %s: %w", op, m.Name, err)
+		}
+		return out, nil
+	}
+	if e.runtime == nil {
+		return pixel.Tensor{}, ort.ErrUnknownModel
+	}
+	return e.runtime.Run(ctx, digest, op, ortKey(op, pair), in...)
+}
+
+// pair is nil where a job names no key.
+func (e *Engine) pair(ref *schemas.KeyRef) (*keyring.Pair, error) {
 	if ref == nil {
 		return nil, nil
 	}
@@ -57,8 +103,16 @@ func (e *Engine) key(op schemas.Operation, ref *schemas.KeyRef) (*ort.Key, error
 	case err != nil:
 		return nil, schemas.Permanent(schemas.ReasonUnknownKey, err)
 	}
-	if op == schemas.Operation_OPERATION_RECOVER {
-		return &ort.Key{Fingerprint: ref.GetFingerprint(), Role: weights.RoleRecover, Bytes: pair.Recover.Expose}, nil
+	return &pair, nil
+}
+
+// ortKey is the half of a pair that a network takes.
+func ortKey(op model.Operation, pair *keyring.Pair) *ort.Key {
+	switch {
+	case pair == nil:
+		return nil
+	case op == model.OpRecover:
+		return &ort.Key{Fingerprint: pair.Fingerprint(), Role: weights.RoleRecover, Bytes: pair.Recover.Expose}
 	}
-	return &ort.Key{Fingerprint: ref.GetFingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}, nil
+	return &ort.Key{Fingerprint: pair.Fingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
 }

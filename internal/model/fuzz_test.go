@@ -9,11 +9,13 @@ import (
 
 // What parseManifest takes is safe to act on: sizes that can be allocated, layers without gaps.
 func FuzzManifest(f *testing.F) {
-	data, err := os.ReadFile(filepath.Join("..", "ort", "testdata", "tiny", "manifest.json"))
-	if err != nil {
-		f.Fatal(err)
+	for _, name := range []string{"../ort/testdata/tiny", "../ort/testdata/variant", "../../models/lsb-chacha20"} {
+		data, err := os.ReadFile(filepath.Join(filepath.FromSlash(name), fileManifest))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
-	f.Add(data)
 	f.Add([]byte(`{"format":1,"layers":[{"name":"a","shape":[-1,-1,1,1],"offset":0}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := parseManifest(data)
@@ -24,7 +26,11 @@ func FuzzManifest(f *testing.F) {
 			return
 		}
 		_, stored := m.Files[fileMask]
-		if n := m.Weights(); n < 1 || n > maxWeights || len(m.Seed()) != 32 && !stored {
+		if n := m.Weights(); m.Keying != KeyingWeights {
+			if n != 0 || stored || len(m.Seed()) != 0 || m.Does(OpPurify) {
+				t.Fatalf("keying %q with %d weights, a mask or purification", m.Keying, n)
+			}
+		} else if n < 1 || n > maxWeights || len(m.Seed()) != 32 && !stored {
 			t.Fatalf("%d weights, a seed of %d bytes", n, len(m.Seed()))
 		}
 		end := 0

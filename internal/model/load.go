@@ -36,22 +36,16 @@ func Load(dir string) (*Model, error) {
 		Name: manifest.Name, Dir: dir, Digest: digest, Manifest: manifest, Layers: manifest.Layers,
 		graphs: make(map[Operation][]byte, 3),
 	}
-	packed, err := m.read(fileWeights, 4*int64(manifest.Weights()), true)
-	if err != nil {
-		return nil, err
-	}
-	if m.Weights, err = unpack(packed); err != nil {
-		return nil, fmt.Errorf("model %s: %w: %s: %w", dir, ErrFormat, fileWeights, err)
-	}
-	if err := m.readMask(); err != nil {
-		return nil, err
-	}
-	if err := m.readFills(); err != nil {
-		return nil, err
-	}
-	for _, op := range Operations() {
-		if m.graphs[op], err = m.read(graphFile(op), maxGraph, false); err != nil {
+	if manifest.Keying == KeyingWeights {
+		if err := m.readNetwork(); err != nil {
 			return nil, err
+		}
+	}
+	for _, v := range manifest.Variants {
+		for _, name := range []string{v.Embed, v.Recover} {
+			if _, err := m.read(name, maxGraph, false); err != nil { // kept by nobody: VariantGraph
+				return nil, err
+			}
 		}
 	}
 	if m.Keyring() != "" {
@@ -60,6 +54,32 @@ func Load(dir string) (*Model, error) {
 		}
 	}
 	return m, nil
+}
+
+// readNetwork reads the one network of KeyingWeights.
+func (m *Model) readNetwork() error {
+	packed, err := m.read(fileWeights, 4*int64(m.Manifest.Weights()), true)
+	if err != nil {
+		return err
+	}
+	if m.Weights, err = unpack(packed); err != nil {
+		return fmt.Errorf("model %s: %w: %s: %w", m.Dir, ErrFormat, fileWeights, err)
+	}
+	if err := m.readMask(); err != nil {
+		return err
+	}
+	if err := m.readFills(); err != nil {
+		return err
+	}
+	for _, op := range Operations() {
+		if !m.Manifest.Does(op) {
+			continue
+		}
+		if m.graphs[op], err = m.read(graphFile(op), maxGraph, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxShare is how far the share of a stored mask may be from the manifest's alpha, which is a round number.

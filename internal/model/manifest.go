@@ -19,8 +19,21 @@ import (
 // Format is the version of the manifest that this package reads.
 const Format = 1
 
-// Keying says how a key changes the network. KeyingWeights: it fills the weights outside the mask.
-const KeyingWeights = "weights"
+// Keying says how a key acts.
+const (
+	// KeyingWeights: one network; the key fills the weights outside the mask.
+	KeyingWeights = "weights"
+	// KeyingVariant: a network of its own for each key, whose bytes have no part. A wrong key is another user's network.
+	KeyingVariant = "variant"
+	// KeyingCipher: no network; the key encrypts. Any key will do.
+	KeyingCipher = "cipher"
+)
+
+// Keyings are all of them.
+func Keyings() []string { return []string{KeyingWeights, KeyingVariant, KeyingCipher} }
+
+// BackboneLSB is the one backbone of KeyingCipher: package lsb, four bits.
+const BackboneLSB = "lsb4-chacha20"
 
 // The files of a model. The keyring may be absent. The mask is there where it cannot be drawn from a seed,
 // and the fills where some cannot be derived from a key. README.md, the model card, is for people and not
@@ -44,19 +57,21 @@ type Manifest struct {
 	Backbone   string            `json:"backbone"` // the network's family, "invertible" or "pusnet"; the graphs say the rest
 	Config     map[string]any    `json:"config"`   // its sizes, for people and for the trainer
 	Keying     string            `json:"keying"`
-	Parameters int               `json:"parameters"`          // weights, biases and norms together
-	Factor     int               `json:"factor"`              // the graphs pad height and width to a multiple of it
-	MinSide    int               `json:"min_side"`            // the least height and width, in pixels
-	Alpha      float64           `json:"alpha"`               // share of the weights that are shared, in [0, 1)
-	MaskSeed   string            `json:"mask_seed,omitempty"` // 32 bytes in lowercase hex; "" where mask.bin is the mask
-	Derivation int               `json:"derivation"`          // weights.Version
+	Operations []Operation       `json:"operations,omitempty"` // what the model does; none stands for all, see Does
+	Parameters int               `json:"parameters"`           // weights, biases and norms together, of one variant
+	Factor     int               `json:"factor"`               // the graphs pad height and width to a multiple of it
+	MinSide    int               `json:"min_side"`             // the least height and width, in pixels
+	Alpha      float64           `json:"alpha,omitempty"`      // share of the weights that are shared, in [0, 1)
+	MaskSeed   string            `json:"mask_seed,omitempty"`  // 32 bytes in lowercase hex; "" where mask.bin is the mask
+	Derivation int               `json:"derivation,omitempty"` // weights.Version
 	Trained    bool              `json:"trained"`
 	Training   *Training         `json:"training,omitempty"` // nil if untrained
 	Quality    []Quality         `json:"quality"`            // as measured by the trainer
 	Keys       []Key             `json:"keys"`
-	Fills      []Fill            `json:"fills,omitempty"` // in the order of fills.bin; all others are derived
-	Layers     []weights.Layer   `json:"layers"`          // in the order of weights.bin
-	Files      map[string]string `json:"files"`           // name to SHA-256 in lowercase hex
+	Variants   []Variant         `json:"variants,omitempty"` // of KeyingVariant, one for each of the keys
+	Fills      []Fill            `json:"fills,omitempty"`    // in the order of fills.bin; all others are derived
+	Layers     []weights.Layer   `json:"layers,omitempty"`   // in the order of weights.bin
+	Files      map[string]string `json:"files"`              // name to SHA-256 in lowercase hex
 }
 
 // Training says where the weights come from.
@@ -76,11 +91,11 @@ type Quality struct {
 	Width          int     `json:"width"`  // pixels
 	Height         int     `json:"height"` // pixels
 	Pairs          int     `json:"pairs"`
-	StegoPSNR      float64 `json:"stego_psnr"`      // stego against cover
-	RecoveredPSNR  float64 `json:"recovered_psnr"`  // recovered with the matched key against secret
-	MismatchedPSNR float64 `json:"mismatched_psnr"` // with another registered key
-	RandomPSNR     float64 `json:"random_psnr"`     // with an unregistered key
-	PurifiedPSNR   float64 `json:"purified_psnr"`   // purified against clean
+	StegoPSNR      float64 `json:"stego_psnr"`              // stego against cover
+	RecoveredPSNR  float64 `json:"recovered_psnr"`          // recovered with the matched key against secret
+	MismatchedPSNR float64 `json:"mismatched_psnr"`         // with another registered key
+	RandomPSNR     float64 `json:"random_psnr,omitempty"`   // with an unregistered key, where there are any
+	PurifiedPSNR   float64 `json:"purified_psnr,omitempty"` // purified against clean, where the model does it
 }
 
 // Key names a public demo key of the model.
@@ -93,6 +108,11 @@ type Key struct {
 type Fill struct {
 	Fingerprint string       `json:"fingerprint"`
 	Role        weights.Role `json:"role"`
+}
+
+// Does says whether the model has an operation.
+func (m *Manifest) Does(op Operation) bool {
+	return op.Valid() && (len(m.Operations) == 0 || slices.Contains(m.Operations, op))
 }
 
 // graphFile is the file of an operation's graph.
@@ -153,16 +173,9 @@ func (m *Manifest) Validate() error {
 	rule(m.Format == Format, "format: %d, want %d", m.Format, Format)
 	rule(modelName.MatchString(m.Name), "name: %q does not match %s", m.Name, modelName)
 	rule(modelName.MatchString(m.Backbone), "backbone: %q does not match %s", m.Backbone, modelName)
-	rule(m.Keying == KeyingWeights, "keying: %q, want %q", m.Keying, KeyingWeights)
-	rule(m.Derivation == weights.Version, "derivation: %d, want %d", m.Derivation, weights.Version)
+	rule(slices.Contains(Keyings(), m.Keying), "keying: %q is none of %q", m.Keying, Keyings())
 	rule(1 <= m.Factor && m.Factor <= 1024, "factor: %d is not in 1..1024", m.Factor)
 	rule(1 <= m.MinSide && m.MinSide <= 1<<16, "min_side: %d is not in 1..65536", m.MinSide)
-	rule(0 <= m.Alpha && m.Alpha < 1, "alpha: %v is not in [0, 1): at 1 no weight would depend on a key", m.Alpha)
-	if _, stored := m.Files[fileMask]; stored {
-		rule(m.MaskSeed == "", "mask_seed: must not be there beside %s", fileMask)
-	} else {
-		rule(hex32.MatchString(m.MaskSeed), "mask_seed: want 64 lowercase hex digits, or the file %s", fileMask)
-	}
 	rule(m.Trained == (m.Training != nil), "training: must be there if, and only if, trained is true")
 	if t := m.Training; t != nil {
 		rule(t.Images >= 0 && t.Steps >= 0 && t.Seconds >= 0, "training: a count is negative")
@@ -174,29 +187,46 @@ func (m *Manifest) Validate() error {
 		rule(q.Width > 0 && q.Height > 0 && q.Pairs > 0, "quality[%d]: width, height and pairs must be above 0", i)
 	}
 
-	ids, fingerprints := map[string]bool{}, map[string]bool{}
+	ids := map[string]bool{}
 	for i, k := range m.Keys {
 		rule(keyID.MatchString(k.ID), "keys[%d].id: %q does not match %s", i, k.ID, keyID)
 		rule(!ids[k.ID], "keys[%d].id: %q again", i, k.ID)
 		rule(hex16.MatchString(k.Fingerprint), "keys[%d].fingerprint: want 32 lowercase hex digits", i)
-		ids[k.ID], fingerprints[k.Fingerprint] = true, true
+		ids[k.ID] = true
 	}
-	stored := map[Fill]bool{}
-	for i, f := range m.Fills {
-		rule(f.Role == weights.RoleEmbed || f.Role == weights.RoleRecover, "fills[%d].role: %q is neither %q nor %q", i, f.Role, weights.RoleEmbed, weights.RoleRecover)
-		rule(fingerprints[f.Fingerprint], "fills[%d].fingerprint: %q is not among the keys", i, f.Fingerprint)
-		rule(!stored[f], "fills[%d]: the %s fill of %s again", i, f.Role, f.Fingerprint)
-		stored[f] = true
-	}
-	_, ok := m.Files[fileFills]
-	rule(ok == (len(m.Fills) > 0), "files: %s must be there if, and only if, fills is", fileFills)
 
-	broken = append(broken, m.brokenLayers()...)
+	broken = append(broken, m.brokenOperations()...)
+	broken = append(broken, m.brokenKeying()...)
 	broken = append(broken, m.brokenFiles()...)
 	if len(broken) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrFormat, errors.Join(broken...))
+}
+
+// brokenFills checks the names of stored fills.
+func (m *Manifest) brokenFills() (broken []error) {
+	fingerprints := map[string]bool{}
+	for _, k := range m.Keys {
+		fingerprints[k.Fingerprint] = true
+	}
+	stored := map[Fill]bool{}
+	for i, f := range m.Fills {
+		if f.Role != weights.RoleEmbed && f.Role != weights.RoleRecover {
+			broken = append(broken, fmt.Errorf("fills[%d].role: %q is neither %q nor %q", i, f.Role, weights.RoleEmbed, weights.RoleRecover))
+		}
+		if !fingerprints[f.Fingerprint] {
+			broken = append(broken, fmt.Errorf("fills[%d].fingerprint: %q is not among the keys", i, f.Fingerprint))
+		}
+		if stored[f] {
+			broken = append(broken, fmt.Errorf("fills[%d]: the %s fill of %s again", i, f.Role, f.Fingerprint))
+		}
+		stored[f] = true
+	}
+	if _, ok := m.Files[fileFills]; ok != (len(m.Fills) > 0) {
+		broken = append(broken, fmt.Errorf("files: %s must be there if, and only if, fills is", fileFills))
+	}
+	return broken
 }
 
 // brokenLayers checks the layer table without trusting its numbers: shapes that would overflow stop it.
@@ -240,21 +270,22 @@ func (m *Manifest) brokenLayers() []error {
 	return broken
 }
 
+// brokenFiles compares the files with those that a model of this keying has.
 func (m *Manifest) brokenFiles() []error {
 	var broken []error
-	needed := []string{fileWeights}
-	for _, op := range Operations() {
-		needed = append(needed, graphFile(op))
-	}
+	needed := m.neededFiles()
 	for _, name := range needed {
 		if _, ok := m.Files[name]; !ok {
 			broken = append(broken, fmt.Errorf("files: %s is missing", name))
 		}
 	}
-	known := append(needed, fileMask, fileFills, fileKeyring)
+	known := append(needed, fileKeyring)
+	if m.Keying == KeyingWeights {
+		known = append(known, fileMask, fileFills)
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
 		if !slices.Contains(known, name) {
-			broken = append(broken, fmt.Errorf("files: %q is not a file of a model; those are %q", name, known))
+			broken = append(broken, fmt.Errorf("files: %q is not a file of this model; those are %q", name, known))
 		}
 		if !hex32.MatchString(m.Files[name]) {
 			broken = append(broken, fmt.Errorf("files: the digest of %q is not 64 lowercase hex digits", name))

@@ -3,14 +3,15 @@
 //
 // Invariants:
 //   - A *Model is complete: its manifest passed Validate, every file was read once and has the digest
-//     that the manifest gives, every weight is finite. It does not change, and is safe for concurrent
-//     use.
+//     that the manifest gives, every weight of weights.bin is finite. It does not change, and is safe for concurrent
+//     use. The graphs of variants are read again, and checked again, when they are asked for.
 //   - Digest, the SHA-256 of manifest.json, names the model and through the digests in the manifest
 //     everything in it. Two models with one digest give the same images.
+//   - The manifest's keying says how a key acts, and which fields and files there are: none of another keying.
 //   - The weights of a key are those of Apply: a fill that the model stores goes before the one that would
 //     be derived from the key.
 //   - Write leaves a directory that Load takes, or none.
-//   - No file outside the directory can be named: the names are a fixed set.
+//   - No file outside the directory can be named: the names are a fixed set, with ids of keys in some.
 package model
 
 import (
@@ -27,6 +28,8 @@ var (
 	ErrFormat = errors.New("not a valid model")
 	// ErrDigest: a file of the model is missing, or is not the one that the manifest names.
 	ErrDigest = errors.New("model is damaged")
+	// ErrNoVariant: the model has a network for each of its keys, and none for this one.
+	ErrNoVariant = errors.New("the model has no network for this key")
 )
 
 // Operation is one of the three things that a model does.
@@ -91,7 +94,7 @@ type Model struct {
 	Dir      string // where it was read from
 	Digest   string // SHA-256 of manifest.json in lowercase hex
 	Manifest Manifest
-	Weights  []float32       // the whole W, all layers one after another
+	Weights  []float32       // the whole W, all layers one after another; these three are of KeyingWeights
 	Mask     *weights.Mask   // which of them are shared; drawn at its first use
 	Layers   []weights.Layer // those of the manifest
 
@@ -110,14 +113,14 @@ func (m *Model) Apply(dst []float32, fingerprint string, role weights.Role, key 
 	m.Mask.Apply(dst, m.Weights, role, key)
 }
 
-// Graph returns the ONNX graph of an operation, or nil if there is no such operation.
+// Graph returns the ONNX graph of an operation, or nil if the model does not have it. Variants have their own.
 func (m *Model) Graph(op Operation) []byte { return m.graphs[op] }
 
-// Trained reports whether the weights were trained; those of a fixture or a new model are not, and its
-// images mean nothing.
-func (m *Model) Trained() bool { return m.Manifest.Trained }
+// Trained reports whether the weights were trained, or there are none; those of a fixture or a new model are not, and
+// its images mean nothing.
+func (m *Model) Trained() bool { return m.Manifest.Trained || m.Manifest.Keying == KeyingCipher }
 
-// Keys are the public demo keys that the model was trained with.
+// Keys are the public demo keys that the model was trained with, or that ship with it.
 func (m *Model) Keys() []Key { return m.Manifest.Keys }
 
 // Keyring is the path of the model's public demo keyring, or "" if it has none.

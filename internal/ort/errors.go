@@ -18,6 +18,8 @@ var (
 	// ErrGraph: an ONNX graph cannot be read, breaks the contract of a model
 	// directory, or does not compute the same with its weights as inputs.
 	ErrGraph = errors.New("the graph is not usable")
+	// ErrOperation: the model does not have the operation.
+	ErrOperation = errors.New("the model does not have the operation")
 	// ErrInput: the images handed to Run do not fit the operation.
 	ErrInput = errors.New("the images do not fit the operation")
 	// ErrKey: a key is missing where one is needed, given where none is used, or empty.

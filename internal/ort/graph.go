@@ -59,14 +59,22 @@ func parse(op model.Operation, data []byte, layers []weights.Layer) (*graph, err
 	if len(g.layers) == 0 {
 		return nil, fmt.Errorf("%w: no layer is an input", ErrGraph)
 	}
+	if err := checkOutput(op, g.file); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// checkOutput compares the outputs of a file with the one of the operation.
+func checkOutput(op model.Operation, file *onnxpb.Model) error {
 	var outputs []string
-	for _, out := range g.file.GetGraph().GetOutput() {
+	for _, out := range file.GetGraph().GetOutput() {
 		outputs = append(outputs, out.GetName())
 	}
 	if want := []string{op.Output()}; !sameNames(outputs, want) {
-		return nil, fmt.Errorf("%w: its outputs are %q, want %q", ErrGraph, outputs, want)
+		return fmt.Errorf("%w: its outputs are %q, want %q", ErrGraph, outputs, want)
 	}
-	return g, nil
+	return nil
 }
 
 // checkWeight compares an input with the layer of its name.

@@ -2,15 +2,16 @@
 // of the runtime's Go binding, and all cgo of the project stays here. It owns
 //
 //   - finding the shared library and the runtime's process-wide environment,
-//   - one session per graph, which serves every key: conv weights are inputs,
+//   - one session per graph, which serves every key: conv weights are inputs;
+//     or, of a model that has a network for each key, a session per variant,
 //   - the layout probe (layout.go), which lets such a session run as fast as one
 //     with constant weights,
 //   - the weights of the keys used last, bounded in bytes.
 //
 // Invariants:
-//   - A graph is used only after it computed the same as the same graph with
-//     constant weights: exactly the same in the runtime's own layout, within
-//     tolerance otherwise.
+//   - A graph whose weights are inputs is used only after it computed the same as
+//     the same graph with constant weights: exactly the same in the runtime's own
+//     layout, within tolerance otherwise.
 //   - Key bytes are asked for on a cache miss, used to make weights and not kept.
 //     Logs, errors and file names hold no key and no weight of one.
 //   - Weights are freed only when no run uses them; images only after their run.
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +49,7 @@ type Config struct {
 	// the CPU, 2 on CUDA.
 	Workers int
 	// CacheBytes bounds the memory for weights of keys that no run is using, on
-	// the device too; 0 is DefaultCacheBytes.
+	// the device too, and for the sessions of variants; 0 is DefaultCacheBytes.
 	CacheBytes int64
 	// Logger gets one line per graph and fallback; nil is slog.Default().
 	Logger *slog.Logger
@@ -149,8 +151,12 @@ func New(c Config) (*Engine, error) {
 }
 
 // Add makes a model known under its digest. It is cheap: a graph is opened when
-// it is first needed, or by Prepare. Adding a digest again changes nothing.
+// it is first needed, or by Prepare. Adding a digest again changes nothing. A model
+// whose keys encrypt has no graphs: ErrGraph.
 func (e *Engine) Add(m *model.Model) error {
+	if m.Manifest.Keying == model.KeyingCipher {
+		return fmt.Errorf("add model %s: %w: it has none", m.Name, ErrGraph)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -163,8 +169,9 @@ func (e *Engine) Add(m *model.Model) error {
 }
 
 // Prepare opens the graphs of some operations, or of all if none is named, so
-// that whatever is wrong with them shows now. Errors wrap ErrUnknownModel or
-// ErrGraph. The outcome is kept either way: the first Run does no more.
+// that whatever is wrong with them shows now. Errors wrap ErrUnknownModel,
+// ErrOperation or ErrGraph. The outcome is kept either way: the first Run does no
+// more. Variants are kept as far as the cache's bound allows.
 func (e *Engine) Prepare(digest string, ops ...model.Operation) error {
 	m, err := e.begin(digest)
 	if err != nil {
@@ -172,10 +179,10 @@ func (e *Engine) Prepare(digest string, ops ...model.Operation) error {
 	}
 	defer e.runs.Done()
 	if len(ops) == 0 {
-		ops = model.Operations()
+		ops = slices.DeleteFunc(model.Operations(), func(op model.Operation) bool { return !m.model.Manifest.Does(op) })
 	}
 	for _, op := range ops {
-		if _, err := m.program(op); err != nil {
+		if err := m.prepare(op); err != nil {
 			return err
 		}
 	}
@@ -188,8 +195,8 @@ func (e *Engine) Prepare(digest string, ops ...model.Operation) error {
 // the stegos and a key with weights.RoleRecover; purify the noisy images and no
 // key. Sizes are at least the model's MinSide, otherwise free; N is free.
 //
-// The inputs must not change meanwhile. Errors wrap ErrUnknownModel, ErrGraph,
-// ErrInput, ErrKey, ErrRun, ErrClosed or the context's error. A cancelled context
+// The inputs must not change meanwhile. Errors wrap ErrUnknownModel, ErrOperation,
+// ErrGraph, ErrInput, ErrKey, model.ErrNoVariant, ErrRun, ErrClosed or the context's error. A cancelled context
 // stops a run on the CPU within one operator of the graph; on CUDA the run goes
 // to its end.
 func (e *Engine) Run(ctx context.Context, digest string, op model.Operation, key *Key, in ...pixel.Tensor) (pixel.Tensor, error) {
@@ -212,6 +219,9 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, op model.Operation, ke
 	if err := checkKey(op, key); err != nil {
 		return pixel.Tensor{}, err
 	}
+	if err := m.does(op); err != nil {
+		return pixel.Tensor{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return pixel.Tensor{}, err
 	}
@@ -221,20 +231,11 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, op model.Operation, ke
 	case <-ctx.Done():
 		return pixel.Tensor{}, ctx.Err()
 	}
-	p, err := m.program(op)
-	if err != nil {
-		return pixel.Tensor{}, err
+	compute := m.runKeyed
+	if m.model.Manifest.Keying == model.KeyingVariant {
+		compute = m.runVariant
 	}
-	name := weightKey{program: p}
-	if key != nil {
-		name.fingerprint, name.role = key.Fingerprint, key.Role
-	}
-	hot, err := e.cache.acquire(ctx, name, func() (*patch, error) { return p.load(key) })
-	if err != nil {
-		return pixel.Tensor{}, err
-	}
-	defer e.cache.release(hot)
-	out, err := p.run(ctx, hot.patch, in)
+	out, err := compute(ctx, op, key, in)
 	if err != nil {
 		return pixel.Tensor{}, err
 	}
@@ -263,6 +264,7 @@ func (e *Engine) begin(digest string) (*loadedModel, error) {
 //
 //  1. no new runs, and the ones under way end: they use all of the below;
 //  2. the weights: bindings belong to sessions, and tensors to the environment;
+//     with them the sessions of variants;
 //  3. the sessions: they belong to the environment;
 //  4. the environment, if no other Engine lives. The library stays mapped.
 func (e *Engine) Close() error {
@@ -317,7 +319,7 @@ func (e *Engine) Info() Info {
 	}
 }
 
-// GraphInfo says how an opened graph runs.
+// GraphInfo says how an opened graph with keyed weights runs.
 type GraphInfo struct {
 	Model      string // name
 	Digest     string
@@ -327,7 +329,8 @@ type GraphInfo struct {
 	Opened     time.Duration // time it took to probe, open and check
 }
 
-// Graphs lists the graphs opened so far, in no order.
+// Graphs lists the graphs opened so far, in no order. Those of variants come and go
+// and are not among them.
 func (e *Engine) Graphs() []GraphInfo {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -343,7 +346,7 @@ func (e *Engine) Graphs() []GraphInfo {
 type Stats struct {
 	Hits, Misses, Evictions uint64 // of the weight cache
 	Entries                 int    // keys in the cache, one for each graph and role
-	Bytes                   int64  // of their weights
+	Bytes                   int64  // of their weights, and of variants' sessions
 	Tensors                 int64  // live tensors of the runtime, weights and images
 	Sessions                int64  // live sessions
 	Runs                    uint64 // finished without an error

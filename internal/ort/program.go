@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	onnx "github.com/yalue/onnxruntime_go"
 
 	"stegomq/internal/model"
+	"stegomq/internal/pixel"
 )
 
 // loadedModel is a model and its graphs as far as they were opened.
@@ -26,6 +28,9 @@ type loadedModel struct {
 
 func newLoadedModel(e *Engine, m *model.Model) *loadedModel {
 	l := &loadedModel{engine: e, model: m, openers: map[model.Operation]func() (*program, error){}}
+	if m.Manifest.Keying != model.KeyingWeights {
+		return l
+	}
 	for _, op := range model.Operations() {
 		l.openers[op] = sync.OnceValues(func() (*program, error) { return l.openProgram(op) })
 	}
@@ -34,6 +39,44 @@ func newLoadedModel(e *Engine, m *model.Model) *loadedModel {
 		return &w
 	}
 	return l
+}
+
+// does says that the model has an operation.
+func (m *loadedModel) does(op model.Operation) error {
+	if !m.model.Manifest.Does(op) {
+		return fmt.Errorf("%w: %s", ErrOperation, op)
+	}
+	return nil
+}
+
+// prepare opens the graph of an operation, or those of all variants.
+func (m *loadedModel) prepare(op model.Operation) error {
+	if err := m.does(op); err != nil {
+		return fmt.Errorf("model %s: %w", m.model.Name, err)
+	}
+	if m.model.Manifest.Keying == model.KeyingVariant {
+		return m.prepareVariants(op)
+	}
+	_, err := m.program(op)
+	return err
+}
+
+// runKeyed computes a batch with the weights of a key in the one network.
+func (m *loadedModel) runKeyed(ctx context.Context, op model.Operation, key *Key, in []pixel.Tensor) (pixel.Tensor, error) {
+	p, err := m.program(op)
+	if err != nil {
+		return pixel.Tensor{}, err
+	}
+	name := weightKey{program: p}
+	if key != nil {
+		name.fingerprint, name.role = key.Fingerprint, key.Role
+	}
+	hot, err := m.engine.cache.acquire(ctx, name, func() (held, error) { return p.load(key) })
+	if err != nil {
+		return pixel.Tensor{}, err
+	}
+	defer m.engine.cache.release(hot)
+	return p.run(ctx, hot.held.(*patch), in)
 }
 
 // program is an operation of a model, open and checked.

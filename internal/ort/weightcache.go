@@ -9,20 +9,28 @@ import (
 	"stegomq/internal/weights"
 )
 
-// weightKey names the weights of a key for one program.
+// weightKey names the weights of a key for one program, or a key's variant of a
+// model for the operation of the role.
 type weightKey struct {
-	program     *program
-	fingerprint string // empty: W whole
+	program     *program     // nil for a variant
+	variantOf   *loadedModel // nil for weights
+	fingerprint string       // empty: W whole
 	role        weights.Role
+}
+
+// held is what the cache keeps for a key: a patch, or a variant's session.
+type held interface {
+	size() int64 // in bytes, always the same
+	destroy()    // no run may use it
 }
 
 // weightCache holds the weights of the keys used last.
 //
 // Invariants:
-//   - Every live patch is in entries, and is loaded once however many ask.
-//   - A patch that is in use is never destroyed.
+//   - All that is held is in entries, and is loaded once however many ask.
+//   - What is in use is never destroyed.
 //   - bytes is the sum over entries that are loaded. It is above bound only by
-//     patches that are in use: idle ones go, least recently used first.
+//     what is in use: idle entries go, least recently used first.
 type weightCache struct {
 	bound int64
 
@@ -35,12 +43,12 @@ type weightCache struct {
 	evictions uint64
 }
 
-// weightEntry is a place in the cache. Whoever acquired it may use patch until
+// weightEntry is a place in the cache. Whoever acquired it may use held until
 // it releases it.
 type weightEntry struct {
 	key    weightKey
-	loaded chan struct{} // closed once patch or err is set
-	patch  *patch
+	loaded chan struct{} // closed once held or err is set
+	held   held
 	err    error
 	users  int
 	place  *list.Element // in idle, while users is 0
@@ -55,7 +63,7 @@ var errLoadPanicked = errors.New("loading the weights panicked")
 // acquire returns the weights of a key and marks them as in use; the first that
 // asks loads them, others wait for it or for their context. A load that fails is
 // forgotten, so that the next call tries again.
-func (c *weightCache) acquire(ctx context.Context, key weightKey, load func() (*patch, error)) (*weightEntry, error) {
+func (c *weightCache) acquire(ctx context.Context, key weightKey, load func() (held, error)) (*weightEntry, error) {
 	c.mu.Lock()
 	if e, ok := c.entries[key]; ok {
 		c.hits++
@@ -87,14 +95,14 @@ func (c *weightCache) acquire(ctx context.Context, key weightKey, load func() (*
 		if e.err != nil {
 			delete(c.entries, key)
 		} else {
-			c.bytes += e.patch.size()
+			c.bytes += e.held.size()
 		}
 		gone := c.trim()
 		close(e.loaded)
 		c.mu.Unlock()
 		free(gone)
 	}()
-	e.patch, e.err = load()
+	e.held, e.err = load()
 	if e.err != nil {
 		return nil, e.err
 	}
@@ -115,7 +123,7 @@ func (c *weightCache) release(e *weightEntry) {
 
 // trim takes idle entries out until the rest fits, and returns them for the
 // caller to free without the lock.
-func (c *weightCache) trim() (gone []*patch) {
+func (c *weightCache) trim() (gone []held) {
 	for c.bytes > c.bound && c.idle.Len() > 0 {
 		gone = append(gone, c.drop(c.idle.Back()))
 		c.evictions++
@@ -124,18 +132,18 @@ func (c *weightCache) trim() (gone []*patch) {
 }
 
 // drop takes an idle entry out.
-func (c *weightCache) drop(place *list.Element) *patch {
+func (c *weightCache) drop(place *list.Element) held {
 	e := c.idle.Remove(place).(*weightEntry)
 	e.place = nil
 	delete(c.entries, e.key)
-	c.bytes -= e.patch.size()
-	return e.patch
+	c.bytes -= e.held.size()
+	return e.held
 }
 
 // clear empties the cache; nothing may be in use.
 func (c *weightCache) clear() {
 	c.mu.Lock()
-	var gone []*patch
+	var gone []held
 	for c.idle.Len() > 0 {
 		gone = append(gone, c.drop(c.idle.Back()))
 	}
@@ -147,8 +155,8 @@ func (c *weightCache) clear() {
 	}
 }
 
-func free(patches []*patch) {
-	for _, p := range patches {
-		p.destroy()
+func free(gone []held) {
+	for _, h := range gone {
+		h.destroy()
 	}
 }

@@ -11,7 +11,7 @@ import (
 // page is the size of a patch of the tests. Such a patch has memory, but no tensors.
 const page = 4096
 
-func loadPage() (*patch, error) {
+func loadPage() (held, error) {
 	memory, err := newBlock(page)
 	return &patch{memory: memory}, err
 }
@@ -58,14 +58,14 @@ func TestCacheKeepsWhatIsInUse(t *testing.T) {
 	t.Parallel()
 	c := newWeightCache(page)
 	first, again, second := mustAcquire(t, c, 1), mustAcquire(t, c, 1), mustAcquire(t, c, 2)
-	if first.patch != again.patch {
+	if first.held != again.held {
 		t.Error("one key was loaded twice")
 	}
 	if c.bytes != 2*page || c.evictions != 0 {
 		t.Errorf("%d bytes, %d evictions while all is in use", c.bytes, c.evictions)
 	}
 	c.release(first) // again still uses it
-	first.patch.memory.mapped[0] = 1
+	first.held.(*patch).memory.mapped[0] = 1
 	if !c.has(1) || c.evictions != 0 {
 		t.Error("evicted while in use")
 	}
@@ -85,7 +85,7 @@ func TestCacheLoadsOnce(t *testing.T) {
 	c := newWeightCache(1 << 20)
 	loading, finish := make(chan struct{}), make(chan struct{})
 	loads := 0 // no lock: the race detector tells if two load
-	slow := func() (*patch, error) {
+	slow := func() (held, error) {
 		loads++
 		close(loading)
 		<-finish
@@ -123,7 +123,7 @@ func TestCacheForgetsAFailure(t *testing.T) {
 	t.Parallel()
 	c := newWeightCache(1 << 20)
 	broken := errors.New("broken")
-	if _, err := c.acquire(t.Context(), pageKey(1), func() (*patch, error) { return nil, broken }); !errors.Is(err, broken) {
+	if _, err := c.acquire(t.Context(), pageKey(1), func() (held, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 	func() {
@@ -132,7 +132,7 @@ func TestCacheForgetsAFailure(t *testing.T) {
 				t.Error("the panic was lost")
 			}
 		}()
-		_, _ = c.acquire(t.Context(), pageKey(1), func() (*patch, error) { panic("broken") })
+		_, _ = c.acquire(t.Context(), pageKey(1), func() (held, error) { panic("broken") })
 	}()
 	if c.has(1) || c.bytes != 0 {
 		t.Error("a failure was kept")

@@ -92,6 +92,9 @@ func Import(checkpoint string, like *model.Model, dir string, o Options) (*model
 		Graphs: map[model.Operation][]byte{},
 	}
 	for _, op := range model.Operations() {
+		if !like.Manifest.Does(op) {
+			continue
+		}
 		if contents.Graphs[op], err = withAffines(like.Graph(op), affines); err != nil {
 			return nil, fmt.Errorf("the graph %s of model %s: %w", op, like.Name, err)
 		}

@@ -36,6 +36,12 @@ type golden struct {
 		Kept   int
 		SHA256 string
 	}
+	Normal []struct {
+		Seed      uint64
+		Shape     []int
+		FirstBits []string `json:"first_bits"`
+		SHA256    string
+	}
 }
 
 func readGolden(t *testing.T) golden {
@@ -48,9 +54,9 @@ func readGolden(t *testing.T) golden {
 	if err := json.Unmarshal(data, &g); err != nil {
 		t.Fatalf("golden vectors: %v", err)
 	}
-	if g.Version != weights.Version || len(g.Fill) == 0 || len(g.Mask) == 0 {
-		t.Fatalf("golden vectors: version %d with %d fills and %d masks; this package is version %d",
-			g.Version, len(g.Fill), len(g.Mask), weights.Version)
+	if g.Version != weights.Version || len(g.Fill) == 0 || len(g.Mask) == 0 || len(g.Normal) == 0 {
+		t.Fatalf("golden vectors: version %d with %d fills, %d masks and %d of normal values; this package is version %d",
+			g.Version, len(g.Fill), len(g.Mask), len(g.Normal), weights.Version)
 	}
 	return g
 }
@@ -94,6 +100,30 @@ func TestMaskMatchesTrainer(t *testing.T) {
 			}
 			if sum := sha256.Sum256(shared); hex.EncodeToString(sum[:]) != v.SHA256 {
 				t.Errorf("digest of the mask %x, want %s", sum, v.SHA256)
+			}
+		})
+	}
+}
+
+func TestNormalMatchesTrainer(t *testing.T) {
+	t.Parallel()
+	for i, v := range readGolden(t).Normal {
+		t.Run(fmt.Sprintf("%d/%v/%d", i, v.Shape, v.Seed), func(t *testing.T) {
+			n := 1
+			for _, dim := range v.Shape {
+				n *= dim
+			}
+			z := make([]float32, n)
+			weights.Normal(z, v.Seed)
+			var first []string
+			for _, x := range z[:min(16, n)] {
+				first = append(first, fmt.Sprintf("%08x", math.Float32bits(x)))
+			}
+			if !slices.Equal(first, v.FirstBits) {
+				t.Errorf("first values\n got %v\nwant %v", first, v.FirstBits)
+			}
+			if got := digest(t, z); got != v.SHA256 {
+				t.Errorf("digest of the values %s, want %s", got, v.SHA256)
 			}
 		})
 	}

@@ -1,0 +1,242 @@
+package evaluator_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"slices"
+	"testing"
+
+	"stegomq/evaluator"
+	"stegomq/schemas"
+)
+
+// randoms are scores of many wrong keys on items: values[i] are the PSNR of item i under each key.
+func randoms(values ...[]float64) []*schemas.Score {
+	var scores []*schemas.Score
+	for i, item := range values {
+		for k, v := range item {
+			scores = append(scores, row(fmt.Sprintf("item-%03d", i), schemas.Role_ROLE_LEAKAGE_RANDOM, "alice", fmt.Sprintf("random-1-%d", k), v))
+		}
+	}
+	return scores
+}
+
+func randomGroup(t testing.TB, scores []*schemas.Score) evaluator.Group {
+	t.Helper()
+	spec, _, _ := handmade()
+	return evaluator.Summarise(spec, scores, nil, evaluator.Invocation{}).LeakageRandom
+}
+
+// TestIntervals compares with intervals that can be worked out: with few items, few means are possible.
+func TestIntervals(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		values    [][]float64
+		low, high float64
+		none      bool
+	}{
+		"no item":   {nil, 0, 0, true},
+		"one item":  {[][]float64{{10, 20, 30}}, 0, 0, true},
+		"two items": {[][]float64{{10}, {14}}, 10, 14, false}, // each alone in a quarter of the draws
+		"all alike": {[][]float64{{16}, {16}, {16}}, 16, 16, false},
+		// Scores of one item are drawn together: single scores would give a wider interval.
+		"items and not scores": {[][]float64{{0, 32}, {8, 24}, {16, 16}}, 16, 16, false},
+		// An item counts by its scores: (10 + 3*50)/4 when each of two is drawn once.
+		"items of different size": {[][]float64{{10}, {50, 50, 50}}, 10, 50, false},
+	} {
+		g := randomGroup(t, randoms(c.values...))
+		for metric, m := range map[string]struct {
+			got   *evaluator.Interval
+			scale float64
+		}{"psnr": {g.PSNR.CI95, 1}, "ssim": {g.SSIM.CI95, 64}, "mae": {g.MAE.CI95, 1024}, "rmse": {g.RMSE.CI95, 512}} {
+			switch {
+			case c.none && m.got != nil:
+				t.Errorf("%s, %s: %+v, want none", name, metric, *m.got)
+			case !c.none && (m.got == nil || !near(m.got.Low, c.low/m.scale) || !near(m.got.High, c.high/m.scale)):
+				t.Errorf("%s, %s: %+v, want %v to %v", name, metric, m.got, c.low/m.scale, c.high/m.scale)
+			}
+		}
+		if g.Items != len(c.values) {
+			t.Errorf("%s: %d items", name, g.Items)
+		}
+	}
+}
+
+// TestIntervalsOfManyItems compares with the interval of normal theory, which holds for many items of one score.
+func TestIntervalsOfManyItems(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 3))
+	values := make([][]float64, 400)
+	for i := range values {
+		values[i] = []float64{30 + 4*rng.NormFloat64()}
+	}
+	g := randomGroup(t, randoms(values...))
+	half := 1.96 * g.PSNR.Std / math.Sqrt(400)
+	for _, d := range []float64{g.PSNR.Mean - g.PSNR.CI95.Low, g.PSNR.CI95.High - g.PSNR.Mean} {
+		if math.Abs(d-half) > 0.1*half {
+			t.Errorf("the interval %+v goes %v from the mean, normal theory %v", *g.PSNR.CI95, d, half)
+		}
+	}
+}
+
+// TestCoverage draws many runs whose mean is known, with scores of an item that belong together, and counts how
+// often the interval holds it.
+func TestCoverage(t *testing.T) {
+	t.Parallel()
+	const runs, items, keys, seed = 400, 40, 5, 11
+	rng := rand.New(rand.NewPCG(seed, seed))
+	held, naive := 0, 0
+	for range runs {
+		values := make([][]float64, items)
+		for i := range values {
+			base := 20 + 3*rng.NormFloat64()
+			for range keys {
+				values[i] = append(values[i], base+rng.NormFloat64())
+			}
+		}
+		g := randomGroup(t, randoms(values...))
+		if g.PSNR.CI95.Low <= 20 && 20 <= g.PSNR.CI95.High {
+			held++
+		}
+		if math.Abs(g.PSNR.Mean-20) <= 1.96*g.PSNR.Std/math.Sqrt(items*keys) {
+			naive++
+		}
+	}
+	t.Logf("seed %d: the interval holds the mean in %d of %d runs; one that takes scores for independent, in %d", seed, held, runs, naive)
+	if held < runs*91/100 || held > runs*98/100 {
+		t.Errorf("the interval holds the mean in %d of %d runs", held, runs)
+	}
+	if naive > runs*80/100 {
+		t.Errorf("the scores of an item do not belong together here: %d", naive)
+	}
+}
+
+// Not in parallel: it changes how many cores there are.
+func TestIntervalsAreReproducible(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	values := make([][]float64, 30)
+	for i := range values {
+		values[i] = []float64{math.Round(rng.Float64() * 50), math.Round(rng.Float64() * 50)}
+	}
+	scores := randoms(values...)
+	want := randomGroup(t, scores)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	rng.Shuffle(len(scores), func(i, j int) { scores[i], scores[j] = scores[j], scores[i] })
+	got := randomGroup(t, scores)
+	if !reflect.DeepEqual(got.PSNR.CI95, want.PSNR.CI95) || !reflect.DeepEqual(got.SSIM.CI95, want.SSIM.CI95) {
+		t.Errorf("intervals %+v, %+v on three cores and in another order, want %+v, %+v", *got.PSNR.CI95, *got.SSIM.CI95, *want.PSNR.CI95, *want.SSIM.CI95)
+	}
+}
+
+// TestEveryMeanHasAnInterval looks at every mean of the summary of a run in which every role has two items.
+func TestEveryMeanHasAnInterval(t *testing.T) {
+	t.Parallel()
+	spec, scores := manyScores(2, 2, 1, 1)
+	sum := evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})
+	seen := 0
+	var look func(path string, v reflect.Value)
+	look = func(path string, v reflect.Value) {
+		switch {
+		case v.Kind() == reflect.Pointer:
+			if !v.IsNil() {
+				look(path, v.Elem())
+			}
+		case v.Type() == reflect.TypeFor[evaluator.Moments]():
+			seen++
+			m := v.Interface().(evaluator.Moments)
+			if m.CI95 == nil || m.CI95.Low > m.Mean || m.Mean > m.CI95.High {
+				t.Errorf("%s: mean %v, interval %+v", path, m.Mean, m.CI95)
+			}
+		case v.Kind() == reflect.Struct:
+			for i := range v.NumField() {
+				if name := v.Type().Field(i).Name; name != "Dataset" {
+					look(path+"."+name, v.Field(i))
+				}
+			}
+		case v.Kind() == reflect.Slice:
+			for i := range v.Len() {
+				look(fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+			}
+		}
+	}
+	look("summary", reflect.ValueOf(sum))
+	// Eleven groups with four metrics, three excesses and four cells with two.
+	if want := 11*4 + 3*2 + 4*2; seen != want {
+		t.Errorf("%d means, want %d", seen, want)
+	}
+	for i, cells := range sum.Confusion.Cells {
+		for j, c := range cells {
+			if c.N != 2 || c.PSNR.Mean != *sum.Confusion.PSNR[i][j] || c.SSIM.Mean != *sum.Confusion.SSIM[i][j] {
+				t.Errorf("cell %d,%d is %+v", i, j, *c)
+			}
+		}
+	}
+}
+
+// manyScores is a run in which nothing failed.
+func manyScores(pairs, keys, random, nearKeys int) (*schemas.RunSpec, []*schemas.Score) {
+	spec, _, _ := handmade()
+	spec.Keys, spec.RandomKeys, spec.NearKeys, spec.Pairs, spec.Sample = nil, nil, nil, nil, nil
+	for k := range keys {
+		spec.Keys = append(spec.Keys, key(fmt.Sprintf("key-%d", k)))
+		for n := range nearKeys {
+			spec.NearKeys = append(spec.NearKeys, key(fmt.Sprintf("near-%d-key-%d", n, k)))
+		}
+	}
+	for k := range random {
+		spec.RandomKeys = append(spec.RandomKeys, key(fmt.Sprintf("random-1-%d", k)))
+	}
+	for i := range pairs {
+		item := fmt.Sprintf("%05d-x", i)
+		spec.Pairs = append(spec.Pairs, &schemas.Pair{Item: item, Cover: schemas.BlobRef(sha("c"+item), ""), Secret: schemas.BlobRef(sha("s"+item), "")})
+	}
+	rng := rand.New(rand.NewPCG(9, 9))
+	var scores []*schemas.Score
+	for _, p := range spec.GetPairs() {
+		add := func(job *schemas.Job) {
+			item := job.GetItems()[0]
+			for _, s := range schemas.Comparisons(job, item, &schemas.Output{Image: sha("out"), Noisy: sha("noisy")}) {
+				scores = append(scores, row(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey(), 10+rng.Float64()))
+			}
+		}
+		for k, embed := range spec.GetKeys() {
+			job := schemas.EmbedJob(spec, 1, embed, nil, []*schemas.Pair{p})
+			if k > 0 {
+				job.Items[0].Secret = p.GetSecret()
+			}
+			for _, decode := range schemas.DecodeKeys(spec, embed) {
+				add(schemas.RecoverJob(job, decode, map[string]string{p.GetItem(): sha("stego")}))
+			}
+			add(job)
+		}
+		add(schemas.PurifyJob(spec, 1, []*schemas.Pair{p}))
+	}
+	// A run has one baseline of each pair, however many keys embed it.
+	had := make(map[string]bool)
+	return spec, slices.DeleteFunc(scores, func(s *schemas.Score) bool {
+		name := schemas.ScoreKey(s)
+		twice := had[name]
+		had[name] = true
+		return twice
+	})
+}
+
+// shapes are runs of some 40,000 comparisons each.
+var shapes = map[string]struct{ pairs, keys, random int }{
+	"many pairs": {5700, 1, 1}, "many random keys": {20, 1, 1000}, "many keys": {5, 64, 1}, "some of each": {400, 6, 4},
+}
+
+func BenchmarkSummarise(b *testing.B) {
+	for name, c := range shapes {
+		b.Run(name, func(b *testing.B) {
+			spec, scores := manyScores(c.pairs, c.keys, c.random, 0)
+			b.ReportMetric(float64(len(scores)), "scores")
+			for b.Loop() {
+				evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})
+			}
+		})
+	}
+}

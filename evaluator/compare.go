@@ -1,0 +1,314 @@
+package evaluator
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"stegomq/internal/quality"
+	"stegomq/schemas"
+)
+
+// ErrIncomparable is the class of runs of which no item can be compared with one of the other.
+var ErrIncomparable = errors.New("these runs cannot be compared")
+
+// Measured is a run with its scores.
+type Measured struct {
+	Spec   *schemas.RunSpec
+	Scores []*schemas.Score
+}
+
+// Side names one of two runs that are compared.
+type Side struct {
+	Run   string `json:"run"`
+	Model Model  `json:"model"`
+	Keys  int    `json:"keys"`
+}
+
+// Paired is the comparison of two runs, image pair by image pair.
+type Paired struct {
+	A        Side         `json:"a"`
+	B        Side         `json:"b"`
+	Dataset  string       `json:"dataset"` // its digest
+	Geometry Geometry     `json:"geometry"`
+	Pairs    int          `json:"pairs"`
+	Roles    []PairedRole `json:"roles"`
+	// LeftOut names the roles that only one of the runs has, and those that cannot be compared, with the reason.
+	LeftOut []Failed `json:"left_out"`
+}
+
+// PairedRole holds the differences of one role.
+type PairedRole struct {
+	Role string `json:"role"`
+	// N counts the image pairs that both runs have scores of; the scores of a pair under several keys count as
+	// one, their mean.
+	N    int        `json:"n"`
+	PSNR Difference `json:"psnr"`
+	SSIM Difference `json:"ssim"`
+	MAE  Difference `json:"mae"`
+	RMSE Difference `json:"rmse"`
+}
+
+// Difference is the difference of two runs in a metric, A less B.
+type Difference struct {
+	// A and B are the means over the image pairs that both have.
+	A float64 `json:"a"`
+	B float64 `json:"b"`
+	// Mean and deviation of the differences of the pairs; the interval is that of their mean.
+	Moments
+	// HoldsZero says that the interval holds 0: these pairs do not show which of the two is higher. It is also true
+	// where there is no interval.
+	HoldsZero bool `json:"holds_zero"`
+}
+
+// Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
+// are, whatever their names. Models and keys may differ: that is what is compared. The error wraps ErrIncomparable.
+//
+// A difference is taken within each pair, so that what makes some images easier than others for both drops out;
+// intervals are those of clusters, over pairs.
+func Compare(a, b Measured) (*Paired, error) {
+	if err := sameConditions(a.Spec, b.Spec); err != nil {
+		return nil, err
+	}
+	side := func(s *schemas.RunSpec) Side {
+		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys())}
+	}
+	p := &Paired{
+		A: side(a.Spec), B: side(b.Spec), Dataset: schemas.DatasetDigest(a.Spec), Geometry: geometryOf(a.Spec),
+		Pairs: len(a.Spec.GetPairs()), Roles: []PairedRole{}, LeftOut: []Failed{},
+	}
+	inA, inB := itemMeans(a), itemMeans(b)
+	var found []*difference
+	for role := range schemas.Role_name {
+		role := schemas.Role(role)
+		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: role.Token(), Reason: why}) }
+		noisy := role == schemas.Role_ROLE_PURIFICATION || role == schemas.Role_ROLE_NOISE
+		d := differ(role, inA[role], inB[role])
+		switch {
+		case len(inA[role]) == 0 && len(inB[role]) == 0:
+		case len(inA[role]) == 0:
+			leave("only " + p.B.Run + " has it")
+		case len(inB[role]) == 0:
+			leave("only " + p.A.Run + " has it")
+		case noisy && a.Spec.GetNoiseSigma() != b.Spec.GetNoiseSigma():
+			leave(fmt.Sprintf("the noise differs: sigma %g and %g", a.Spec.GetNoiseSigma(), b.Spec.GetNoiseSigma()))
+		case d.metrics[0].N == 0:
+			leave("no image pair has scores in both runs")
+		default:
+			found = append(found, d)
+		}
+	}
+	slices.SortFunc(found, func(a, b *difference) int { return cmp.Compare(a.role, b.role) })
+	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
+	var all []*clusters
+	for _, d := range found {
+		all = append(all, d.items)
+	}
+	bootstrap(all)
+	for _, d := range found {
+		p.Roles = append(p.Roles, d.summary())
+	}
+	return p, nil
+}
+
+// sameConditions says why two runs are not of the same images, brought to the same size, with the same metrics.
+func sameConditions(a, b *schemas.RunSpec) error {
+	if ga, gb := geometryOf(a), geometryOf(b); ga != gb {
+		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.GetId(), ga.text(), b.GetId(), gb.text())
+	}
+	if va, vb := a.GetMetricsVersion(), b.GetMetricsVersion(); va != vb {
+		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.GetId(), va, b.GetId(), vb)
+	}
+	missing := func(from, in *schemas.RunSpec) (items []string) {
+		there := make(map[string]bool)
+		for _, name := range pairNames(in) {
+			there[name] = true
+		}
+		for i, name := range pairNames(from) {
+			if !there[name] {
+				items = append(items, from.GetPairs()[i].GetItem())
+			}
+		}
+		return items
+	}
+	onlyA, onlyB := missing(a, b), missing(b, a)
+	if len(onlyA)+len(onlyB) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: their image pairs differ: %d of the %d of %s are not in %s, and %d of the %d of %s not in %s (the first is %s); evaluate both on the same --data with the same --limit or --sample",
+		ErrIncomparable, len(onlyA), len(a.GetPairs()), a.GetId(), b.GetId(), len(onlyB), len(b.GetPairs()), b.GetId(), a.GetId(), append(onlyA, onlyB...)[0])
+}
+
+// pairNames names each pair of a run by its images, and by its number among those of the same images.
+func pairNames(s *schemas.RunSpec) []string {
+	seen := make(map[string]int)
+	names := make([]string, 0, len(s.GetPairs()))
+	for _, p := range s.GetPairs() {
+		name := p.GetCover().GetDigest() + " " + p.GetSecret().GetDigest()
+		seen[name]++
+		names = append(names, fmt.Sprintf("%s %d", name, seen[name]))
+	}
+	return names
+}
+
+// means are the sums of the four metrics of an item in a role, and their number.
+type means struct {
+	n    float64
+	sums [4]float64
+}
+
+func (m *means) of(metric int) float64 { return m.sums[metric] / m.n }
+
+// itemMeans sums the scores of a run by role and pair.
+func itemMeans(run Measured) map[schemas.Role]map[string]*means {
+	name := make(map[string]string) // of each item
+	for i, n := range pairNames(run.Spec) {
+		name[run.Spec.GetPairs()[i].GetItem()] = n
+	}
+	all := make(map[schemas.Role]map[string]*means)
+	for _, s := range run.Scores {
+		if all[s.GetRole()] == nil {
+			all[s.GetRole()] = make(map[string]*means)
+		}
+		m := of(all[s.GetRole()], name[s.GetItem()])
+		m.n++
+		for i, v := range []float64{s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim(), s.GetMetrics().GetMae(), s.GetMetrics().GetRmse()} {
+			m.sums[i] += v
+		}
+	}
+	return all
+}
+
+// difference collects the differences of a role.
+type difference struct {
+	role    schemas.Role
+	a, b    [4]quality.Summary
+	metrics [4]quality.Summary // a less b
+	items   *clusters
+}
+
+func differ(role schemas.Role, a, b map[string]*means) *difference {
+	d := &difference{role: role, items: newClusters(4)}
+	var both []string
+	for name := range a {
+		if b[name] != nil {
+			both = append(both, name)
+		}
+	}
+	slices.Sort(both)
+	for _, name := range both {
+		var less [4]float64
+		for i := range less {
+			va, vb := a[name].of(i), b[name].of(i)
+			less[i] = va - vb
+			d.a[i].Add(va)
+			d.b[i].Add(vb)
+			d.metrics[i].Add(less[i])
+		}
+		d.items.add(name, less[:]...)
+	}
+	return d
+}
+
+func (d *difference) summary() PairedRole {
+	metric := func(i int) Difference {
+		ci := d.items.interval(i)
+		return Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
+	}
+	return PairedRole{Role: d.role.Token(), N: d.metrics[0].N, PSNR: metric(0), SSIM: metric(1), MAE: metric(2), RMSE: metric(3)}
+}
+
+// verdict says in words what a difference shows.
+func (d Difference) verdict() string {
+	switch {
+	case d.CI95 == nil:
+		return "one pair shows nothing"
+	case d.HoldsZero:
+		return "holds 0: no difference shown"
+	case d.Mean > 0:
+		return "A is higher"
+	}
+	return "A is lower"
+}
+
+// blocks are a table for each metric.
+func (p *Paired) blocks() []block {
+	var all []block
+	for _, m := range []struct {
+		title, format string
+		of            func(PairedRole) Difference
+	}{
+		{"PSNR in dB", "%.2f", func(r PairedRole) Difference { return r.PSNR }}, {"SSIM", "%.3f", func(r PairedRole) Difference { return r.SSIM }},
+		{"MAE", "%.4f", func(r PairedRole) Difference { return r.MAE }}, {"RMSE", "%.4f", func(r PairedRole) Difference { return r.RMSE }},
+	} {
+		b := block{title: m.title, head: table.Row{"", "A", "B", "A - B", "n", "in words"}}
+		signed := "%+" + m.format[1:]
+		for _, r := range p.Roles {
+			d := m.of(r)
+			b.rows = append(b.rows, table.Row{r.Role, fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B),
+				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95), r.N, d.verdict()})
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+// facts are the lines that stand over the tables.
+func (p *Paired) facts() []string {
+	side := func(name string, s Side) string {
+		line := fmt.Sprintf("%s: run %s, model %s (%.12s), keys: %d", name, s.Run, s.Model.Name, s.Model.Digest, s.Keys)
+		if !s.Model.Trained {
+			line += "; the model is NOT TRAINED"
+		}
+		return line
+	}
+	lines := []string{
+		side("A", p.A), side("B", p.B),
+		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.text()),
+		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean, by a bootstrap over pairs.",
+	}
+	if n := 4 * len(p.Roles); n >= 20 {
+		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+	}
+	for _, l := range p.LeftOut {
+		lines = append(lines, fmt.Sprintf("left out: %s (%s)", l.Name, l.Reason))
+	}
+	return lines
+}
+
+// WriteText writes the tables for a terminal.
+func (p *Paired) WriteText(w io.Writer) error {
+	var out strings.Builder
+	for _, line := range p.facts() {
+		fmt.Fprintln(&out, line)
+	}
+	for _, b := range p.blocks() {
+		b.write(&out)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// WriteMarkdown writes comparison.md.
+func (p *Paired) WriteMarkdown(w io.Writer) error {
+	var out strings.Builder
+	fmt.Fprintf(&out, "# Run %s against run %s\n\n", p.A.Run, p.B.Run)
+	for _, line := range p.facts() {
+		fmt.Fprintf(&out, "- %s\n", line)
+	}
+	for _, b := range p.blocks() {
+		b.writeMarkdown(&out)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// WriteFiles writes comparison.json and comparison.md into dir, each whole or not at all.
+func (p *Paired) WriteFiles(dir string) error {
+	return writeFiles(dir, []outputFile{{"comparison.json", jsonOf(p)}, {"comparison.md", p.WriteMarkdown}})
+}

@@ -1,0 +1,68 @@
+package evaluator_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"stegomq/evaluator"
+	"stegomq/schemas"
+)
+
+// reportOf writes the report of the run that handmade scores, without the scores of some roles.
+func reportOf(t *testing.T, change func(*schemas.RunSpec), without ...schemas.Role) (text, markdown string, sum *evaluator.Summary) {
+	t.Helper()
+	spec, scores, _ := handmade()
+	change(spec)
+	scores = slices.DeleteFunc(scores, func(s *schemas.Score) bool { return slices.Contains(without, s.GetRole()) })
+	sum = evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})
+	var terminal, file strings.Builder
+	if err := sum.WriteText(&terminal); err != nil {
+		t.Fatal(err)
+	}
+	if err := sum.WriteMarkdown(&file); err != nil {
+		t.Fatal(err)
+	}
+	return terminal.String(), file.String(), sum
+}
+
+// What a model does not have is not in the report; the report says why.
+func TestReportOfEveryKeying(t *testing.T) {
+	t.Parallel()
+	noPurification := []schemas.Role{schemas.Role_ROLE_PURIFICATION, schemas.Role_ROLE_NOISE}
+	strangers := []schemas.Role{
+		schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER,
+		schemas.Role_ROLE_LEAKAGE_NEAR, schemas.Role_ROLE_LEAKAGE_NEAR_COVER,
+	}
+	operations := []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
+	for name, c := range map[string]struct {
+		change      func(*schemas.RunSpec)
+		without     []schemas.Role
+		has, hasNot []string
+	}{
+		"weights": {func(*schemas.RunSpec) {}, nil, []string{"Purification", "random key, against", "key one bit off, against"}, []string{"network for each key", "cipher"}},
+		"variant": {func(s *schemas.RunSpec) {
+			s.ModelKeying, s.ModelOperations, s.RandomKeys, s.NearKeys = schemas.KeyingVariant, operations, nil, nil
+		}, append(noPurification, strangers...), []string{"a network for each key", "mismatched key, against"}, []string{"Purification", "random key,", "one bit off,", "cipher"}},
+		"cipher": {func(s *schemas.RunSpec) {
+			s.ModelKeying, s.ModelOperations = schemas.KeyingCipher, operations
+		}, noPurification, []string{"is a cipher", "random key, against", "key one bit off, against"}, []string{"Purification", "network for each key"}},
+	} {
+		text, markdown, sum := reportOf(t, c.change, c.without...)
+		for _, report := range []string{text, markdown} {
+			for _, want := range c.has {
+				if !strings.Contains(report, want) {
+					t.Errorf("%s: the report does not say %q:\n%s", name, want, report)
+				}
+			}
+			for _, not := range c.hasNot {
+				if strings.Contains(report, not) {
+					t.Errorf("%s: the report says %q:\n%s", name, not, report)
+				}
+			}
+		}
+		if want := strings.TrimPrefix(name, "weights"); sum.Model.Keying != want {
+			t.Errorf("%s: keying %q in the summary, want %q", name, sum.Model.Keying, want)
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package engine
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/ort"
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+const (
+	embed   = schemas.Operation_OPERATION_EMBED
+	recov   = schemas.Operation_OPERATION_RECOVER
+	purify  = schemas.Operation_OPERATION_PURIFY
+	unknown = schemas.Operation_OPERATION_UNSPECIFIED
+)
+
+// models are one of each keying.
+func models(t *testing.T) (network, variant, cipher *model.Model) {
+	t.Helper()
+	load := func(path ...string) *model.Model {
+		m, err := model.Load(filepath.Join(append([]string{"..", ".."}, path...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	return load("internal", "ort", "testdata", "tiny"), load("internal", "ort", "testdata", "variant"), load("models", "lsb-chacha20")
+}
+
+// ring is the demo keyring of a model.
+func ring(t *testing.T, m *model.Model) *keyring.Keyring {
+	t.Helper()
+	keys, err := keyring.Open(m.Keyring(), keyring.Protection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// start makes an engine on the real runtime, with all models and the demo keys.
+func start(t *testing.T) (e *Engine, network, variant, cipher *model.Model) {
+	t.Helper()
+	network, variant, cipher = models(t)
+	runtime, err := ort.New(ort.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatalf("start the runtime (`make ort` gets the library): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := runtime.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	e = New(runtime, ring(t, cipher))
+	if err := e.Add(network, variant, cipher); err != nil {
+		t.Fatal(err)
+	}
+	return e, network, variant, cipher
+}
+
+func (e *Engine) ref(t *testing.T, id string) *schemas.KeyRef {
+	t.Helper()
+	pair, err := e.keys.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &schemas.KeyRef{Id: id, Fingerprint: pair.Fingerprint()}
+}
+
+// photograph is a batch of smooth 8-bit images, from a logged seed.
+func photograph(t *testing.T, n, h, w int) pixel.Tensor {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	out := pixel.Tensor{N: n, C: 3, H: h, W: w}
+	for range 3 * n {
+		a, b, phase := 0.05+0.1*r.Float64(), 0.05+0.1*r.Float64(), 6*r.Float64()
+		for i := range h * w {
+			v := math.Round(127.5 + 120*math.Sin(a*float64(i%w)+b*float64(i/w)+phase))
+			out.Data = append(out.Data, float32(v)/255)
+		}
+	}
+	return out
+}
+
+func psnr(a, b pixel.Tensor) float64 {
+	sum := 0.0
+	for i := range a.Data {
+		d := float64(a.Data[i]) - float64(b.Data[i])
+		sum += d * d
+	}
+	return 10 * math.Log10(float64(len(a.Data))/sum)
+}
+
+// through runs an image through 8 bits, as a worker does with every output.
+func through(t *testing.T, in pixel.Tensor) pixel.Tensor {
+	t.Helper()
+	out := in
+	out.Data = nil
+	for n := range in.N {
+		img, err := pixel.ToImage(in, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for c := range 3 {
+			for i := c; i < len(img.Pix); i += 4 {
+				out.Data = append(out.Data, float32(img.Pix[i])/255)
+			}
+		}
+	}
+	return out
+}
+
+func (e *Engine) must(t *testing.T, m *model.Model, op schemas.Operation, key string, in ...pixel.Tensor) pixel.Tensor {
+	t.Helper()
+	out, err := e.Run(t.Context(), m.Digest, op, e.ref(t, key), in...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The cipher needs no runtime, keeps batches apart and gives the high bits of the secret back; every wrong key gives noise.
+func TestCipher(t *testing.T) {
+	t.Parallel()
+	_, _, cipher := models(t)
+	if NeedsRuntime(cipher) {
+		t.Fatal("a cipher needs the runtime")
+	}
+	e := New(nil, ring(t, cipher))
+	if err := e.Add(cipher); err != nil {
+		t.Fatal(err)
+	}
+	cover, secret := photograph(t, 2, 33, 47), photograph(t, 2, 33, 47)
+	stego := through(t, e.must(t, cipher, embed, "demo-1", cover, secret))
+	if stego.N != 2 || stego.C != 3 || stego.H != 33 || stego.W != 47 {
+		t.Fatalf("stego is %dx%dx%dx%d", stego.N, stego.C, stego.H, stego.W)
+	}
+	if got := psnr(cover, stego); math.Abs(got-31.9) > 1 {
+		t.Errorf("stego: %.2f dB against the cover, uniform low bits have about 31.8", got)
+	}
+	recovered := e.must(t, cipher, recov, "demo-1", stego)
+	for i, v := range samples(recovered.Data) {
+		if want := samples(secret.Data[i : i+1])[0]&0xf0 | 8; v != want {
+			t.Fatalf("sample %d is %#x, want %#x", i, v, want)
+		}
+	}
+	noise := secret
+	noise.Data = make([]float32, len(secret.Data))
+	for i := range noise.Data {
+		noise.Data[i] = float32(rand.IntN(16)*16+8) / 255
+	}
+	floor := psnr(secret, noise)
+	for _, key := range []string{"demo-2", "near-0-demo-1", "near-255-demo-1", "random-1-0"} {
+		if got := psnr(secret, e.must(t, cipher, recov, key, stego)); math.Abs(got-floor) > 0.5 {
+			t.Errorf("%s: %.2f dB against the secret, noise has %.2f", key, got, floor)
+		}
+	}
+	alone := cover
+	alone.N, alone.Data = 1, cover.Data[:len(cover.Data)/2]
+	other := secret
+	other.N, other.Data = 1, secret.Data[:len(secret.Data)/2]
+	if single := e.must(t, cipher, embed, "demo-1", alone, other); !slices.Equal(samples(single.Data), samples(stego.Data[:len(single.Data)])) {
+		t.Error("an image by itself gives another stego image than in a batch")
+	}
+}
+
+// One engine serves all three keyings, and a key does something else in each.
+func TestAllKeyings(t *testing.T) {
+	t.Parallel()
+	e, network, variant, cipher := start(t)
+	if !NeedsRuntime(cipher, network) || !NeedsRuntime(variant) {
+		t.Error("networks do not need the runtime")
+	}
+	cover, secret := photograph(t, 1, 32, 32), photograph(t, 1, 32, 32)
+	for _, m := range []*model.Model{network, variant, cipher} {
+		first, second := e.must(t, m, embed, "demo-1", cover, secret), e.must(t, m, embed, "demo-2", cover, secret)
+		if slices.Equal(first.Data, second.Data) {
+			t.Errorf("%s: two keys give one stego image", m.Name)
+		}
+		if again := e.must(t, m, embed, "demo-1", cover, secret); !slices.Equal(first.Data, again.Data) {
+			t.Errorf("%s: the same again is another image", m.Name)
+		}
+		stego := through(t, first)
+		if slices.Equal(e.must(t, m, recov, "demo-1", stego).Data, e.must(t, m, recov, "demo-2", stego).Data) {
+			t.Errorf("%s: two keys recover one image", m.Name)
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	e, network, variant, cipher := start(t)
+	image, small := photograph(t, 1, 32, 32), photograph(t, 1, 16, 32)
+	good, random := e.ref(t, "demo-1"), e.ref(t, "random-1-0")
+	stranger := &schemas.KeyRef{Id: "alice", Fingerprint: good.Fingerprint}
+	other := &schemas.KeyRef{Id: "demo-2", Fingerprint: good.Fingerprint}
+	one, two := []pixel.Tensor{image}, []pixel.Tensor{image, image}
+	for _, c := range []struct {
+		name   string
+		model  string
+		op     schemas.Operation
+		key    *schemas.KeyRef
+		in     []pixel.Tensor
+		reason schemas.Reason
+		want   string
+	}{
+		{"unknown key", cipher.Digest, recov, stranger, one, schemas.ReasonUnknownKey, "alice"},
+		{"unknown key, variant", variant.Digest, recov, stranger, one, schemas.ReasonUnknownKey, "alice"},
+		{"mismatch", cipher.Digest, embed, other, two, schemas.ReasonKeyMismatch, "demo-2"},
+		{"mismatch, variant", variant.Digest, embed, other, two, schemas.ReasonKeyMismatch, "demo-2"},
+		{"no variant", variant.Digest, recov, e.ref(t, "demo-3"), one, schemas.ReasonUnknownKey, "demo-1"},
+		{"random, variant", variant.Digest, recov, random, one, schemas.ReasonUnknownKey, "no network"},
+		{"near, variant", variant.Digest, recov, e.ref(t, "near-3-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
+		{"purify, variant", variant.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
+		{"purify, cipher", cipher.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
+		{"nothing, cipher", cipher.Digest, unknown, nil, one, schemas.ReasonBadMessage, ""},
+		{"unknown model", strings.Repeat("0", 64), recov, good, one, schemas.ReasonUnknownModel, "000000000000"},
+		{"one image, cipher", cipher.Digest, embed, good, one, schemas.ReasonBadImage, "cover"},
+		{"two sizes, cipher", cipher.Digest, embed, good, []pixel.Tensor{image, small}, schemas.ReasonBadImage, "secret"},
+		{"no pixels, cipher", cipher.Digest, recov, good, make([]pixel.Tensor, 1), schemas.ReasonBadImage, "stego"},
+		{"two sizes, network", network.Digest, embed, good, []pixel.Tensor{image, small}, schemas.ReasonBadImage, "secret"},
+	} {
+		_, err := e.Run(t.Context(), c.model, c.op, c.key, c.in...)
+		var fault *schemas.Fault
+		if !errors.As(err, &fault) || fault.Reason != c.reason || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want a fault %s about %q", c.name, err, c.reason, c.want)
+		}
+	}
+	if _, err := e.Run(t.Context(), cipher.Digest, recov, nil, image); !errors.Is(err, ort.ErrKey) {
+		t.Errorf("no key: %v, want ErrKey", err)
+	}
+}
+
+func TestWithoutRuntime(t *testing.T) {
+	t.Parallel()
+	network, variant, cipher := models(t)
+	for _, m := range []*model.Model{network, variant} {
+		e := New(nil, ring(t, cipher))
+		if err := e.Add(cipher, m); !errors.Is(err, ort.ErrNoLibrary) || !strings.Contains(err.Error(), m.Name) {
+			t.Errorf("%s: %v, want ErrNoLibrary", m.Name, err)
+		}
+		_, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "demo-1"), photograph(t, 1, 32, 32))
+		var fault *schemas.Fault
+		if !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownModel {
+			t.Errorf("%s: %v, want unknown_model", m.Name, err)
+		}
+	}
+}

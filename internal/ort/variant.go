@@ -1,0 +1,164 @@
+package ort
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	onnx "github.com/yalue/onnxruntime_go"
+	"google.golang.org/protobuf/proto"
+
+	"stegomq/internal/model"
+	"stegomq/internal/ort/onnxpb"
+	"stegomq/internal/pixel"
+	"stegomq/internal/weights"
+)
+
+// Variants: a model that has a network for each key. There is nothing to patch and
+// nothing to check: a session has the parameters as the runtime likes them best.
+// Its memory is what counts. It lies in the cache of weights, under the same bound.
+
+// noiseInput is the one input of a recover graph beside the stego image: normal
+// values, [batch, channels, height/2, width/2] of the padded image, the same for
+// each image of a batch and for each run, so that results repeat.
+const noiseInput = "z"
+
+// noiseSeed is that of all runs; see weights.Normal.
+const noiseSeed = 0
+
+// maxNoise bounds the channels of the noise.
+const maxNoise = 1024
+
+// variantCost is what a session takes for each byte of its file: the parameters as they came, as the
+// kernels want them, and what the runtime makes beside. Measured on the CPU: 2.2 for files of 16 and
+// 67 MB, up to 3.3 for the first sessions of a process.
+const variantCost = 3
+
+// variant is the network of one key for one operation.
+type variant struct {
+	engine  *Engine
+	session *onnx.DynamicAdvancedSession
+	noise   int // channels of noiseInput; 0: there is none
+	bytes   int64
+}
+
+// runVariant computes a batch with the network of a key. The inputs were checked.
+func (m *loadedModel) runVariant(ctx context.Context, op model.Operation, key *Key, in []pixel.Tensor) (pixel.Tensor, error) {
+	hot, err := m.acquireVariant(ctx, op, key.Fingerprint, key.Role)
+	if err != nil {
+		return pixel.Tensor{}, err
+	}
+	defer m.engine.cache.release(hot)
+	v := hot.held.(*variant)
+	if v.noise > 0 {
+		in = append(in[:len(in):len(in)], noiseFor(in[0], v.noise, m.model.Manifest.Factor))
+	}
+	return m.engine.withImages(in, func(images []onnx.Value, out onnx.Value) error {
+		return runSession(ctx, v.session, images, out)
+	})
+}
+
+func (m *loadedModel) acquireVariant(ctx context.Context, op model.Operation, fingerprint string, role weights.Role) (*weightEntry, error) {
+	name := weightKey{variantOf: m, fingerprint: fingerprint, role: role}
+	return m.engine.cache.acquire(ctx, name, func() (held, error) { return m.openVariant(op, fingerprint) })
+}
+
+// prepareVariants opens the graphs of an operation of every key, one after another.
+func (m *loadedModel) prepareVariants(op model.Operation) error {
+	role, _ := op.Role()
+	for _, v := range m.model.Manifest.Variants {
+		hot, err := m.acquireVariant(context.Background(), op, v.Fingerprint, role)
+		if err != nil {
+			return err
+		}
+		m.engine.cache.release(hot)
+	}
+	return nil
+}
+
+// openVariant makes the session of a key.
+func (m *loadedModel) openVariant(op model.Operation, fingerprint string) (*variant, error) {
+	begin := time.Now()
+	data, err := m.model.VariantGraph(op, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	v := &variant{engine: m.engine, bytes: variantCost * int64(len(data))}
+	if v.noise, err = checkVariant(op, data, m.model.Manifest.Factor); err != nil {
+		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w", op, fingerprint, m.model.Name, err)
+	}
+	names := op.Inputs()
+	if v.noise > 0 {
+		names = append(names, noiseInput)
+	}
+	if v.session, err = newSession(data, names, []string{op.Output()}, m.engine.sessionConfig()); err != nil {
+		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w: %w", op, fingerprint, m.model.Name, ErrGraph, err)
+	}
+	m.engine.sessions.Add(1)
+	m.engine.log.Info("variant open", "model", m.model.Name, "operation", op, "fingerprint", fingerprint,
+		"bytes", v.bytes, "took", time.Since(begin))
+	return v, nil
+}
+
+// checkVariant compares a graph with the contract: its inputs are the operation's
+// images, and for recover perhaps noise, whose channels it returns.
+func checkVariant(op model.Operation, data []byte, factor int) (noise int, err error) {
+	file := &onnxpb.Model{}
+	if err := proto.Unmarshal(data, file); err != nil {
+		return 0, fmt.Errorf("%w: decode ONNX: %w", ErrGraph, err)
+	}
+	var images []string
+	for _, in := range file.GetGraph().GetInput() {
+		if op != model.OpRecover || in.GetName() != noiseInput {
+			images = append(images, in.GetName())
+			continue
+		}
+		if noise, err = noiseChannels(in); err != nil {
+			return 0, fmt.Errorf("%w: input %s: %w", ErrGraph, noiseInput, err)
+		}
+		if factor%2 != 0 {
+			return 0, fmt.Errorf("%w: input %s: half a side of a multiple of %d is not a whole number", ErrGraph, noiseInput, factor)
+		}
+	}
+	if want := op.Inputs(); !sameNames(images, want) {
+		return 0, fmt.Errorf("%w: its inputs are %q, want %q", ErrGraph, images, want)
+	}
+	return noise, checkOutput(op, file)
+}
+
+func noiseChannels(in *onnxpb.ValueInfo) (int, error) {
+	t := in.GetType().GetTensorType()
+	dims := t.GetShape().GetDim()
+	if t.GetElemType() != elemFloat || len(dims) != 4 {
+		return 0, errors.New("is not float32 of four dimensions")
+	}
+	n := dims[1].GetDimValue()
+	if n < 1 || n > maxNoise {
+		return 0, fmt.Errorf("has %d channels, not 1 to %d", n, maxNoise)
+	}
+	return int(n), nil
+}
+
+// noiseFor makes the noise for a batch of images.
+func noiseFor(in pixel.Tensor, noise, factor int) pixel.Tensor {
+	half := func(side int) int { return (side + factor - 1) / factor * factor / 2 }
+	z := pixel.Tensor{N: in.N, C: noise, H: half(in.H), W: half(in.W)}
+	one := z.C * z.H * z.W
+	z.Data = make([]float32, z.N*one)
+	weights.Normal(z.Data[:one], noiseSeed)
+	for n := 1; n < z.N; n++ {
+		copy(z.Data[n*one:], z.Data[:one])
+	}
+	return z
+}
+
+// size is in bytes; see variantCost.
+func (v *variant) size() int64 { return v.bytes }
+
+func (v *variant) destroy() {
+	v.engine.sessions.Add(-1)
+	if err := v.session.Destroy(); err != nil {
+		v.engine.log.Error("close the session of a variant", "error", err)
+	}
+}
