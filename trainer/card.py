@@ -9,9 +9,15 @@ from typing import Any
 from .facts import Facts
 from .network import Network
 
-_LIMITS = """\
+_KEYED_LIMITS = """\
 - Keys that are not in the table were never trained on. They do not embed or recover properly:
   another user needs a model that was trained with that user's key pair.
+"""
+_VARIANT_LIMITS = """\
+- The method has no keys. Ids and fingerprints only name the instances: who has the files of one can recover
+  what it embeds. Another user needs an instance of their own.
+"""
+_LIMITS = """\
 - The demo keys are public. They protect nothing.
 - The figures are means. Covers with large black or white areas come out worst, and not equally
   with every key.
@@ -38,7 +44,8 @@ def render(network: Network, facts: Facts) -> str:
     if facts.quality:
         sections += ["## Quality", _quality(facts)]
     if facts.training is not None:
-        sections += ["## Limits", _LIMITS]
+        limits = _KEYED_LIMITS if network.architecture.keyed else _VARIANT_LIMITS
+        sections += ["## Limits", limits + _LIMITS]
     return "\n\n".join(sections) + "\n"
 
 
@@ -46,11 +53,17 @@ def _what(network: Network, facts: Facts) -> str:
     architecture = network.architecture
     config = ", ".join(f"{name} {value}" for name, value in architecture.config().items())
     keys = "\n".join(f"| {key.id} | `{key.fingerprint}` |" for key in facts.keys)
+    if architecture.keyed:
+        hides = "per user key"
+        share = f"; a share of {network.alpha:g} of the convolution weights is trained, keys fill the rest"
+    else:
+        hides = "with an instance for each user"
+        share = " in each instance. A wrong key is another user's instance"
+    embeds, recovers = (network.gmac(operation, 256) for operation in ("embed", "recover"))
     return (
-        f"Hides one RGB image in another of the same size, per user key. Backbone `{architecture.kind}`"
+        f"Hides one RGB image in another of the same size, {hides}. Backbone `{architecture.kind}`"
         f"{f' ({config})' if config else ''}, {network.parameter_count} parameters, "
-        f"{network.gmac('embed', 256):.1f} / {network.gmac('recover', 256):.1f} GMAC to embed / recover at 256x256; "
-        f"a share of {network.alpha:g} of the convolution weights is trained, keys fill the rest.\n\n"
+        f"{embeds:.1f} / {recovers:.1f} GMAC to embed / recover at 256x256{share}.\n\n"
         f"| key | fingerprint |\n|---|---|\n{keys}"
     )
 
@@ -60,13 +73,16 @@ def _quality(facts: Facts) -> str:
     for m in facts.quality:
         q = m.quality
         values = (q.stego, q.recovered, q.mismatched, q.random, q.unrelated, q.purified)
-        cells = " | ".join(f"{value:.2f}" for value in values)
+        cells = " | ".join("" if value is None else f"{value:.2f}" for value in values)
         rows.append(f"| {m.dataset} | {m.width}x{m.height} | {q.pairs} | {cells} | {m.date} |")
+    noisy = facts.quality[0].quality.noisy
+    purified = (
+        "" if noisy is None else f" Purified: Gaussian noise of sigma 20/255 was added, which alone leaves {noisy:.2f}."
+    )
     return (
         "Mean PSNR in dB of pairs of photographs that were not trained on, resized to the size given, "
         "8-bit at every step. Wrong keys are measured against the secret: the nearer to `unrelated` "
-        "(cover against secret), the less leaks. Purified: Gaussian noise of sigma 20/255 was added, "
-        f"which alone leaves {facts.quality[0].quality.noisy:.2f}.\n\n"
+        f"(cover against secret), the less leaks.{purified}\n\n"
         "| data | size | pairs | stego | recovered | mismatched key | random key | unrelated | purified | date |\n"
         "|---|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows)
     )

@@ -13,10 +13,25 @@ from pathlib import Path
 
 import torch
 
-from . import card, config, derivation, evaluation, export, facts, journal, photographs, public, training, vectors
-from .config import Config, ConfigError
+from . import (
+    card,
+    config,
+    derivation,
+    evaluation,
+    export,
+    facts,
+    journal,
+    photographs,
+    public,
+    training,
+    users,
+    vectors,
+)
+from .config import ConfigError
 
 log = logging.getLogger("trainer")
+
+_RUNS = "folder of a run; of a method without keys, of the run of every instance"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("config", type=Path)
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    command.add_argument("--seconds", type=float, help="budget (default: the configuration's)")
+    command.add_argument(
+        "--instance", type=int, default=1, help="of a method without keys: the user to train, counted from 1"
+    )
     _threads(command)
     command.set_defaults(run=_train)
 
@@ -60,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_enroll)
 
     command = commands.add_parser("evaluate", help="measure a checkpoint")
-    command.add_argument("folder", type=Path)
+    command.add_argument("folder", type=Path, nargs="+", help=_RUNS)
     _keyring(command)
     _measured(command, required=True)
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser("export", help="write a model directory")
-    command.add_argument("source", type=Path, help="folder of a run, or a configuration for untrained weights")
+    command.add_argument("source", type=Path, nargs="+", help=f"{_RUNS}; or a configuration for untrained weights")
     command.add_argument("out", type=Path, help="the model directory; replaced as a whole")
     command.add_argument("--revision", default=None, help="of the source; git is asked by default")
     command.add_argument("--note", default="", help="what the configuration does not say about the training")
@@ -83,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("keys", help="print a keyring of public keys")
     command.add_argument("--count", type=int, default=4)
+    command.add_argument("--first", type=int, default=1, help="the number of the first one")
     command.add_argument("--random", type=int, metavar="SEED", help="the unregistered keys of a seed")
     command.set_defaults(run=_keys)
 
@@ -114,7 +134,10 @@ def _measured(command: argparse.ArgumentParser, required: bool) -> None:
 def _train(options: argparse.Namespace) -> None:
     if (options.out / training.CHECKPOINT).exists():
         raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
-    _go_on(training.Run(config.load(options.config), options.device), options.out, options)
+    run = training.Run(config.load(options.config), options.device, instance=options.instance)
+    if options.seconds:
+        run.budget = options.seconds
+    _go_on(run, options.out, options)
 
 
 def _resume(options: argparse.Namespace) -> None:
@@ -152,15 +175,25 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    run = training.resume(options.folder, enrolled=_enrolled(options))
-    for measurement in _measurements(run, options):
+    runs = _runs(options.folder, options)
+    for measurement in _measurements(runs, options):
         quality = measurement.quality
         print(f"{measurement.dataset} {measurement.width}x{measurement.height} {quality.line()}")
 
 
-def _measurements(run: training.Run, options: argparse.Namespace) -> list[facts.Measurement]:
+def _runs(folders: Sequence[Path], options: argparse.Namespace) -> list[training.Run]:
+    """One run, or the runs of the instances of one un-keyed model."""
+    runs = [training.resume(folder, enrolled=_enrolled(options)) for folder in folders]
+    if len({run.config.text for run in runs}) > 1:
+        raise ValueError("these runs were trained from different configurations")
+    if len({run.instance for run in runs}) < len(runs):
+        raise ValueError("two of these runs are of the same instance: train others with --instance")
+    return runs
+
+
+def _measurements(runs: Sequence[training.Run], options: argparse.Namespace) -> list[facts.Measurement]:
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    network = run.averaged()
+    trained = users.of([run.averaged() for run in runs], _keys_of(runs))
     measurements = []
     for entry in options.data:
         name, _, folder = entry.partition("=")
@@ -168,34 +201,41 @@ def _measurements(run: training.Run, options: argparse.Namespace) -> list[facts.
             raise ValueError(f"--data {entry}: write NAME=FOLDER")
         for side in options.sides:
             covers, secrets = photographs.pairs(Path(folder), side, side, options.pairs)
-            quality = evaluation.measure(network, run.keys, covers, secrets)
+            quality = evaluation.measure(trained, covers, secrets)
             measurements.append(facts.Measurement(name, date, side, side, quality))
     return measurements
 
 
+def _keys_of(runs: Sequence[training.Run]) -> list[derivation.KeyPair]:
+    return [key for run in runs for key in run.keys]
+
+
 def _export(options: argparse.Namespace) -> None:
-    if options.source.is_dir():
-        run = training.resume(options.source, enrolled=_enrolled(options))
+    runs, summary, quality = [], None, []
+    if all(source.is_dir() for source in options.source):
+        runs = _runs(options.source, options)
         summary = facts.Summary(
-            images=run.images,
-            steps=run.before.updates + run.updates,
-            seconds=round(run.before.seconds + run.seconds),
-            hardware=run.hardware,
-            recipe=". ".join(filter(None, (_recipe(run.config), options.note))),
+            images=runs[0].images,
+            steps=sum(run.before.updates + run.updates for run in runs),
+            seconds=round(sum(run.before.seconds + run.seconds for run in runs)),
+            hardware=runs[0].hardware,
+            recipe=". ".join(filter(None, (_recipe(runs), options.note))),
             revision=options.revision or journal.revision(),
         )
-        quality = _measurements(run, options)
-    else:
-        run, summary, quality = training.Run(config.load(options.source)), None, []
+        quality = _measurements(runs, options)
+    elif len(options.source) == 1:
+        runs = training.untrained(config.load(options.source[0]))
         if options.data:
             raise ValueError("an untrained model has no quality: leave --data out")
-    name = options.name or run.config.model.name
+    else:
+        raise ValueError("export takes folders of runs, or one configuration")
+    name = options.name or runs[0].config.model.name
     public = not options.keyring or export.read_keyring(options.keyring)[1]
     model = facts.Facts(
-        name, run.keys, headline=options.headline, private=() if public else run.enrolled,
+        name, _keys_of(runs), headline=options.headline, private=() if public else runs[0].enrolled,
         training=summary, quality=quality,
     )  # fmt: skip
-    digest = export.write(run.averaged(), model, options.out)
+    digest = export.write([run.averaged() for run in runs], model, options.out)
     print(f"{options.out}: model {model.name}, digest {digest}")
 
 
@@ -213,9 +253,9 @@ def _card(options: argparse.Namespace) -> None:
 
 def _keys(options: argparse.Namespace) -> None:
     if options.random is None:
-        keys = [derivation.demo_pair(i) for i in range(1, options.count + 1)]
+        keys = [derivation.demo_pair(options.first + i) for i in range(options.count)]
     else:
-        keys = [derivation.random_pair(options.random, n) for n in range(options.count)]
+        keys = [derivation.random_pair(options.random, options.first - 1 + i) for i in range(options.count)]
     sys.stdout.write(export.as_json(export.keyring(keys, facts.DEMO_KEYS_CREATED)).decode())
 
 
@@ -223,13 +263,13 @@ def _vectors(options: argparse.Namespace) -> None:
     options.out.write_text(json.dumps(vectors.golden(), indent=1) + "\n", encoding="utf-8")
 
 
-def _recipe(run: Config) -> str:
-    t, w = run.training, run.losses
+def _recipe(runs: Sequence[training.Run]) -> str:
+    run = runs[0].config
+    t = run.training
     late = f" (the last {1 - t.late:.0%} of the time {t.late_batch} of {t.late_crop})" if t.late < 1 else ""
+    instances = f"; steps and time of {len(runs)} instances, which differ in their seed" if len(runs) > 1 else ""
     return (
-        f"PUSNet-MK losses (embed {w.embed:g}, recover {w.recover:g}, purify {w.purify:g}, "
-        f"isolate {w.isolate:g}; {w.unregistered:.0%} of the isolation losses with unregistered keys), "
-        f"one matched and one wrong key a step of {run.model.keys}, straight-through 8-bit stego; "
+        f"{run.losses.recipe()}{f' of {run.model.keys}' if run.model.keyed else ''}, straight-through 8-bit stego; "
         f"{t.optimiser.capitalize()} at {t.rate:g}, cosine to {t.final_rate:g}, batch {t.batch}, "
-        f"crops of {t.crop} pixels{late}, averaged parameters ({t.average:g})"
+        f"crops of {t.crop} pixels{late}, averaged parameters ({t.average:g}){instances}"
     )

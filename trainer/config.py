@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import losses
 from .backbones import Architecture, create
+from .losses import KeyedLosses, Losses
 from .optimiser import OPTIMISERS
 
 T = TypeVar("T")
+
+_ALPHA = 0.9
 
 
 class ConfigError(ValueError):
@@ -24,15 +28,29 @@ class Model:
     name: str
     backbone: str
     keys: int
-    alpha: float = 0.9
+    """Users: key pairs of one network or, of an un-keyed method, instances that are each a run of their own."""
+    alpha: float | None = None
+    """Share of the weights that is trained and shared by all keys: 0.9, if there are keys."""
     seed: int = 0
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha <= 1:
+        if self.alpha is not None and not 0 < self.alpha <= 1:
             raise ConfigError("model.alpha must be in (0, 1]")
-        if self.keys < 2:
-            raise ConfigError("model.keys must be at least 2: isolation needs a wrong key")
+        if self.alpha is not None and not self.keyed:
+            raise ConfigError(f"model.alpha: {self.backbone} has no keys to share its weights between")
+        if self.keys < 1:
+            raise ConfigError("model.keys must be at least 1")
+
+    @property
+    def keyed(self) -> bool:
+        return self.architecture().keyed
+
+    @property
+    def trained_share(self) -> float:
+        if not self.keyed:
+            return 1.0
+        return _ALPHA if self.alpha is None else self.alpha
 
     @property
     def mask_seed(self) -> bytes:
@@ -41,27 +59,6 @@ class Model:
 
     def architecture(self) -> Architecture:
         return create(self.backbone, self.config)
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The weights of Eq. 7, and what the isolation term is trained on."""
-
-    embed: float = 1.0
-    recover: float = 0.75
-    purify: float = 0.25
-    isolate: float = 0.5
-    unregistered: float = 0.3
-    """Share of isolation losses with a fresh random key instead of a registered wrong one."""
-    isolate_from: float = 0.0
-    isolate_full: float = 0.0
-    """Curriculum: the isolation weight rises from 0 to its value between these shares of the budget."""
-
-    def ramp(self, progress: float) -> float:
-        """The share of the isolation weight that counts."""
-        if progress >= self.isolate_full:
-            return 1.0
-        return max(0.0, (progress - self.isolate_from) / (self.isolate_full - self.isolate_from))
 
 
 @dataclass(frozen=True)
@@ -119,6 +116,10 @@ class Config:
     text: str
     """The file as it was read; checkpoints carry it."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.losses, KeyedLosses) and self.losses.isolate > 0 and self.model.keys < 2:
+            raise ConfigError("model.keys must be at least 2, or losses.isolate 0: isolation needs a wrong key")
+
 
 def load(path: Path) -> Config:
     return parse(path.read_text(encoding="utf-8"), str(path))
@@ -127,13 +128,14 @@ def load(path: Path) -> Config:
 def parse(text: str, source: str) -> Config:
     try:
         tables = tomllib.loads(text)
+        model = _table(tables, "model", Model)
+        model.architecture()
         config = Config(
-            model=_table(tables, "model", Model),
+            model=model,
             training=_table(tables, "training", Training),
-            losses=_table(tables, "losses", Losses),
+            losses=_table(tables, "losses", losses.of(model.backbone)),
             text=text,
         )
-        config.model.architecture()
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise ConfigError(f"{source}: {error}") from None
     unknown = set(tables) - {"model", "training", "losses"}

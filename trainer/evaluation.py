@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from . import derivation
-from .derivation import KeyPair
-from .network import Network
+from .users import Users
 
 NOISE_SIGMA = 20 / 255
 _NOISE_SEED = 20
@@ -21,26 +19,27 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return -10 * torch.log10((a - b).square().mean((1, 2, 3)))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Quality:
-    """Mean PSNR in dB over pairs. For the wrong keys lower is better; see `unrelated`."""
+    """Mean PSNR in dB over pairs. For the wrong keys lower is better; see `unrelated`. None: there is no such thing."""
 
     pairs: int
     stego: float
     recovered: float
-    mismatched: float
-    """A registered but wrong key's output against the secret."""
-    random: float
+    mismatched: float | None = None
+    """A registered but wrong key's output against the secret; another instance's where there are no keys."""
+    random: float | None = None
     """An unregistered key's output against the secret."""
-    mismatched_cover: float
-    random_cover: float
+    mismatched_cover: float | None = None
+    random_cover: float | None = None
     unrelated: float
     """Cover against secret: what knowing nothing looks like."""
-    purified: float
-    noisy: float
+    purified: float | None = None
+    noisy: float | None = None
 
     def line(self) -> str:
-        return " ".join(f"{name} {value:.2f}" for name, value in vars(self).items() if name != "pairs")
+        numbers = {name: value for name, value in vars(self).items() if name != "pairs" and value is not None}
+        return " ".join(f"{name} {value:.2f}" for name, value in numbers.items())
 
 
 @dataclass
@@ -52,32 +51,26 @@ class _Sums:
 
 
 @torch.no_grad()
-def measure(network: Network, keys: list[KeyPair], covers: Tensor, secrets: Tensor) -> Quality:
-    """Pair i uses key i mod K; its wrong keys are the next one and random key i of seed 0."""
+def measure(users: Users, covers: Tensor, secrets: Tensor) -> Quality:
+    """Pair i is user i mod K's; the wrong keys are the next user's, if there is one, and random key i of seed 0."""
     sums = _Sums()
     noise = torch.Generator().manual_seed(_NOISE_SEED)
-    fills = {
-        (key.id, role): network.fill(role, getattr(key, role))
-        for key in keys
-        for role in (derivation.EMBED, derivation.RECOVER)
-    }
     for i, (cover, secret) in enumerate(_singles(covers, secrets)):
-        key, wrong = keys[i % len(keys)], keys[(i + 1) % len(keys)]
-        stego = _saved(network.embed(fills[key.id, derivation.EMBED], cover, secret))
+        user, other = i % users.count, (i + 1) % users.count
+        stego = _saved(users.embed(user, cover, secret))
         sums.add("stego", psnr(stego, cover))
         sums.add("unrelated", psnr(cover, secret))
-
-        recovered = _saved(network.recover(fills[key.id, derivation.RECOVER], stego))
-        sums.add("recovered", psnr(recovered, secret))
-        stranger = network.fill(derivation.RECOVER, derivation.random_pair(0, i).recover)
-        for name, fill in (("mismatched", fills[wrong.id, derivation.RECOVER]), ("random", stranger)):
-            leaked = _saved(network.recover(fill, stego))
-            sums.add(name, psnr(leaked, secret))
-            sums.add(f"{name}_cover", psnr(leaked, cover))
-
+        sums.add("recovered", psnr(_saved(users.recover(user, stego)), secret))
+        mismatched = users.recover(other, stego) if other != user else None
+        for name, leaked in (("mismatched", mismatched), ("random", users.recover_random(i, stego))):
+            if leaked is not None:
+                sums.add(name, psnr(_saved(leaked), secret))
+                sums.add(f"{name}_cover", psnr(_saved(leaked), cover))
         noisy = _saved(cover + NOISE_SIGMA * torch.randn(cover.shape, generator=noise).to(cover))
-        sums.add("noisy", psnr(noisy, cover))
-        sums.add("purified", psnr(_saved(network.purify(noisy)), cover))
+        purified = users.purify(noisy)
+        if purified is not None:
+            sums.add("noisy", psnr(noisy, cover))
+            sums.add("purified", psnr(_saved(purified), cover))
     count = len(covers)
     return Quality(pairs=count, **{name: total / count for name, total in sums.totals.items()})
 

@@ -28,63 +28,102 @@ _KEYRING_NOTE = (
 )
 
 
-def write(network: Network, facts: Facts, folder: Path) -> str:
-    """Makes or replaces the model directory; returns the model's digest."""
-    files = {
-        "weights.bin": network.weight.detach().cpu().numpy().astype("<f4").tobytes(),
-        "embed.onnx": onnxgraph.embed_graph(network),
-        "recover.onnx": onnxgraph.recover_graph(network),
-        "purify.onnx": onnxgraph.purify_graph(network),
-        "keyring.json": as_json(keyring([key for key in facts.keys if key not in facts.private], facts.created)),
-    }
-    manifest = as_json(_manifest(network, facts, files))
-    readme = card.render(network, facts).encode("utf-8")
+def write(networks: Sequence[Network], facts: Facts, folder: Path) -> str:
+    """Makes or replaces the model directory; returns the model's digest.
+
+    There is one keyed network, or one of an un-keyed method for each of the facts' keys.
+    """
+    architecture = networks[0].architecture
+    if len(networks) != (1 if architecture.keyed else len(facts.keys)):
+        raise ValueError(f"{facts.name}: {len(networks)} networks and {len(facts.keys)} keys do not go together")
+    files = _keyed_files(networks[0]) if architecture.keyed else _variant_files(networks, facts.keys)
+    files["keyring.json"] = as_json(keyring([key for key in facts.keys if key not in facts.private], facts.created))
+    manifest = as_json(_manifest(networks[0], facts, files))
+    readme = card.render(networks[0], facts).encode("utf-8")
     _replace(folder, {**files, "manifest.json": manifest, "README.md": readme})
     return hashlib.sha256(manifest).hexdigest()
 
 
+def _keyed_files(network: Network) -> dict[str, bytes]:
+    weights = network.weight.detach().cpu().numpy().astype("<f4").tobytes()
+    return {"weights.bin": weights} | {_graph(name): build(network) for name, build in onnxgraph.GRAPHS.items()}
+
+
+def _variant_files(networks: Sequence[Network], keys: Sequence[KeyPair]) -> dict[str, bytes]:
+    return {
+        _graph(operation, key): onnxgraph.GRAPHS[operation](network)
+        for network, key in zip(networks, keys)
+        for operation in network.architecture.operations
+    }
+
+
+def _graph(operation: str, key: KeyPair | None = None) -> str:
+    """The file of a graph: of all users, or of one user's instance."""
+    return f"{operation}.{key.id}.onnx" if key else f"{operation}.onnx"
+
+
 def _manifest(network: Network, facts: Facts, files: dict[str, bytes]) -> dict[str, Any]:
     architecture = network.architecture
-    layers, offset = [], 0
-    for layer in architecture.layers():
-        layers.append({"name": layer.name, "shape": list(layer.shape), "offset": offset})
-        offset += layer.size
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": facts.name,
         "backbone": architecture.kind,
         "config": architecture.config(),
-        "keying": "weights",
+        "keying": "weights" if architecture.keyed else "variant",
+    }
+    if not architecture.keyed:
+        manifest["operations"] = list(architecture.operations)
+    manifest |= {
         "parameters": network.parameter_count,
         "factor": architecture.factor,
         "min_side": architecture.min_side,
-        "alpha": network.alpha,
-        "mask_seed": network.mask_seed.hex(),
-        "derivation": derivation.VERSION,
-        "trained": facts.training is not None,
     }
+    if architecture.keyed:
+        manifest |= {
+            "alpha": network.alpha,
+            "mask_seed": network.mask_seed.hex(),
+            "derivation": derivation.VERSION,
+        }
+    manifest["trained"] = facts.training is not None
     if facts.training is not None:
         manifest["training"] = asdict(facts.training)
     manifest["quality"] = [_measurement(measurement) for measurement in facts.quality]
     manifest["keys"] = [{"id": key.id, "fingerprint": key.fingerprint} for key in facts.keys]
-    manifest["layers"] = layers
+    if architecture.keyed:
+        manifest["layers"] = _layers(network)
+    else:
+        manifest["variants"] = [
+            {"id": key.id, "fingerprint": key.fingerprint} | {op: _graph(op, key) for op in architecture.operations}
+            for key in facts.keys
+        ]
     manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     return manifest
 
 
+def _layers(network: Network) -> list[dict[str, Any]]:
+    layers, offset = [], 0
+    for layer in network.architecture.layers():
+        layers.append({"name": layer.name, "shape": list(layer.shape), "offset": offset})
+        offset += layer.size
+    return layers
+
+
 def _measurement(measurement: Measurement) -> dict[str, Any]:
     quality = measurement.quality
+    decibels = {
+        "stego_psnr": quality.stego,
+        "recovered_psnr": quality.recovered,
+        "mismatched_psnr": quality.mismatched,
+        "random_psnr": quality.random,
+        "purified_psnr": quality.purified,
+    }
     return {
         "dataset": measurement.dataset,
         "date": measurement.date,
         "width": measurement.width,
         "height": measurement.height,
         "pairs": quality.pairs,
-        "stego_psnr": round(quality.stego, 2),
-        "recovered_psnr": round(quality.recovered, 2),
-        "mismatched_psnr": round(quality.mismatched, 2),
-        "random_psnr": round(quality.random, 2),
-        "purified_psnr": round(quality.purified, 2),
+        **{name: round(value, 2) for name, value in decibels.items() if value is not None},
     }
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from . import derivation
-from .derivation import KeyPair
 from .evaluation import NOISE_SIGMA
-from .network import Network, eight_bit
+from .network import eight_bit
+from .users import Users
 
 COLUMNS = ("cover", "stego", "residual x10", "secret", "recovered", "mismatched", "random", "purified")
 _RESIDUAL = 10
@@ -20,20 +17,22 @@ _GAP = 4
 
 
 @torch.no_grad()
-def grid(network: Network, keys: Sequence[KeyPair], covers: Tensor, secrets: Tensor) -> Image.Image:
-    """One row a pair, one column for each of COLUMNS. Pair i uses key i mod K."""
+def grid(users: Users, covers: Tensor, secrets: Tensor) -> Image.Image:
+    """One row a pair, one column for each of COLUMNS that the users can fill. Pair i is user i mod K's."""
     noise = torch.Generator().manual_seed(0)
     rows = []
     for i, (cover, secret) in enumerate(zip(covers.split(1), secrets.split(1))):
-        key, other = keys[i % len(keys)], keys[(i + 1) % len(keys)]
-        stego = eight_bit(network.embed(network.fill(derivation.EMBED, key.embed), cover, secret))
-        strangers = (key.recover, other.recover, derivation.random_pair(0, i).recover)
-        decoded = [network.recover(network.fill(derivation.RECOVER, k), stego) for k in strangers]
+        user, other = i % users.count, (i + 1) % users.count
+        stego = eight_bit(users.embed(user, cover, secret))
         noisy = eight_bit(cover + NOISE_SIGMA * torch.randn(cover.shape, generator=noise).to(cover))
         residual = (stego - cover) * _RESIDUAL + 0.5
-        rows.append([cover, stego, residual, secret, *decoded, network.purify(noisy)])
+        mismatched = users.recover(other, stego) if other != user else None
+        row = [cover, stego, residual, secret, users.recover(user, stego), mismatched]
+        row += [users.recover_random(i, stego), users.purify(noisy)]
+        rows.append([image for image in row if image is not None])
     height, width = covers.shape[2:]
-    sheet = Image.new("RGB", (len(COLUMNS) * (width + _GAP) - _GAP, len(rows) * (height + _GAP) - _GAP), "white")
+    columns = len(rows[0])
+    sheet = Image.new("RGB", (columns * (width + _GAP) - _GAP, len(rows) * (height + _GAP) - _GAP), "white")
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             sheet.paste(_picture(image), (x * (width + _GAP), y * (height + _GAP)))

@@ -32,15 +32,15 @@ class Journal:
         with (self._folder / ORIGIN).open("a", encoding="utf-8") as file:
             file.write(json.dumps(origin) + "\n")
 
-    def row(self, name: str, values: Mapping[str, float]) -> None:
-        """Appends to a table; the first row makes its header."""
+    def row(self, name: str, values: Mapping[str, float | None]) -> None:
+        """Appends to a table; the first row makes its header. None leaves a cell empty."""
         path = self._folder / name
         fresh = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if fresh:
                 writer.writerow(values)
-            writer.writerow([f"{value:.6g}" for value in values.values()])
+            writer.writerow(["" if value is None else f"{value:.6g}" for value in values.values()])
 
     def grid(self, step: int, image: Image.Image) -> None:
         image.save(self._folder / f"grid-{step:07d}.png")

@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import derivation
-from .backbones import Architecture
+from .backbones import LEAKY_SLOPE, Affine, Architecture
 
-LEAKY_SLOPE = 0.01
 NORM_EPSILON = 1e-5
+# How far one batch moves running statistics.
+_MOMENTUM = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,32 +37,65 @@ class Arithmetic:
 
 
 class TorchOps:
-    """Computes a backbone (see `backbones.Ops`) with the given vectors."""
+    """Computes a backbone (see `backbones.Ops`) with the given vectors.
+
+    With `learning`, a generator, it computes a step of training: batch norms see the batch, and
+    move the statistics; normal values come from the generator.
+    """
 
     def __init__(
-        self, architecture: Architecture, weight: Tensor, affine: Tensor, arithmetic: Arithmetic | None = None
+        self,
+        architecture: Architecture,
+        weight: Tensor,
+        affine: Tensor,
+        statistics: Tensor | None = None,
+        arithmetic: Arithmetic | None = None,
+        learning: torch.Generator | None = None,
     ) -> None:
         arithmetic = arithmetic or Arithmetic()
-        layers, affines = architecture.layers(), architecture.affines()
+        self._learning = learning
+        layers = architecture.layers()
         self._weights = {}
         for layer, part in zip(layers, torch.split(weight, [layer.size for layer in layers])):
             part = part.view(layer.shape)
             if arithmetic.bfloat16 and not layer.exact:
                 part = part.bfloat16()
             self._weights[layer.name] = part.contiguous(memory_format=arithmetic.memory)
-        self._affines = dict(zip((a.name for a in affines), torch.split(affine, [a.size for a in affines])))
+        self._affines = _named(architecture.affines(), affine)
+        self._statistics = {} if statistics is None else _named(architecture.statistics(), statistics)
 
-    def conv(self, x: Tensor, layer: str) -> Tensor:
-        weight, bias = self._weights[layer], self._affines[f"{layer}.bias"]
-        padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-        return F.conv2d(x.to(weight.dtype), weight, bias.to(weight.dtype), padding=padding)
+    def conv(self, x: Tensor, layer: str, stride: int = 1, padding: int | None = None) -> Tensor:
+        weight = self._weights[layer]
+        if padding is None:
+            padding = weight.shape[2] // 2
+        return F.conv2d(x.to(weight.dtype), weight, self._bias(layer), stride, padding)
+
+    def conv_transposed(self, x: Tensor, layer: str, stride: int, padding: int) -> Tensor:
+        weight = self._weights[layer]
+        return F.conv_transpose2d(x.to(weight.dtype), weight, self._bias(layer), stride, padding)
+
+    def _bias(self, layer: str) -> Tensor | None:
+        bias = self._affines.get(f"{layer}.bias")
+        return None if bias is None else bias.to(self._weights[layer].dtype)
 
     def group_norm(self, x: Tensor, name: str, group: int) -> Tensor:
         scale, shift = self._affines[f"{name}.scale"], self._affines[f"{name}.shift"]
         return F.group_norm(x.to(scale.dtype), x.shape[1] // group, scale, shift, NORM_EPSILON)
 
-    def leaky_relu(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, LEAKY_SLOPE)
+    def batch_norm(self, x: Tensor, name: str) -> Tensor:
+        scale, shift = self._affines[f"{name}.scale"], self._affines[f"{name}.shift"]
+        mean, variance = self._statistics[f"{name}.mean"], self._statistics[f"{name}.variance"]
+        learning = self._learning is not None
+        return F.batch_norm(x.to(scale.dtype), mean, variance, scale, shift, learning, _MOMENTUM, NORM_EPSILON)
+
+    def leaky_relu(self, x: Tensor, slope: float = LEAKY_SLOPE) -> Tensor:
+        return F.leaky_relu(x, slope)
+
+    def relu(self, x: Tensor) -> Tensor:
+        return F.relu(x)
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
 
     def tanh(self, x: Tensor) -> Tensor:
         return torch.tanh(x)
@@ -83,6 +117,17 @@ class TorchOps:
         n, channels, height, width = phases[0].shape
         return F.pixel_shuffle(torch.stack(list(phases), 2).reshape(n, 4 * channels, height, width), 2)
 
+    def mean(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+    def normal(self, like: Tensor, channels: int) -> Tensor:
+        batch, _, height, width = like.shape
+        if self._learning is None:
+            z = torch.from_numpy(derivation.normal((channels, height, width)))
+            return z.to(like).expand(batch, -1, -1, -1)
+        shape = (batch, channels, height, width)
+        return torch.randn(shape, generator=self._learning, device=self._learning.device).to(like)
+
     def pad(self, x: Tensor, factor: int) -> Tensor:
         bottom, right = -x.shape[2] % factor, -x.shape[3] % factor
         return F.pad(x, (0, right, 0, bottom), mode="reflect") if bottom or right else x
@@ -96,20 +141,25 @@ class _Counting(TorchOps):
 
     macs = 0
 
-    def conv(self, x: Tensor, layer: str) -> Tensor:
-        y = super().conv(x, layer)
+    def conv(self, x: Tensor, layer: str, stride: int = 1, padding: int | None = None) -> Tensor:
+        y = super().conv(x, layer, stride, padding)
         self.macs += y[:, 0].numel() * self._weights[layer].numel()
         return y
+
+    def conv_transposed(self, x: Tensor, layer: str, stride: int, padding: int) -> Tensor:
+        self.macs += x[:, 0].numel() * self._weights[layer].numel()
+        return super().conv_transposed(x, layer, stride, padding)
 
 
 class Network(nn.Module):
     """A backbone, its mask and its parameters.
 
     Images are NCHW RGB in [0, 1]; outputs are not clamped. A fill is the flat vector
-    that `fill` makes from a key.
+    that `fill` makes from a key, or None where there are no keys.
     """
 
     mask: Tensor
+    statistics: Tensor
     _limits: Tensor
 
     def __init__(self, architecture: Architecture, alpha: float, mask_seed: bytes, seed: int = 0) -> None:
@@ -117,6 +167,8 @@ class Network(nn.Module):
         self.architecture = architecture
         self.alpha = alpha
         self.arithmetic = Arithmetic()
+        self.learning: torch.Generator | None = None
+        """Set while a step of training computes, see `TorchOps`."""
         self.mask_seed = mask_seed
         layers = architecture.layers()
         mask = [derivation.mask(layer.name, layer.shape, mask_seed, alpha) for layer in layers]
@@ -127,12 +179,21 @@ class Network(nn.Module):
         key = hashlib.sha256(b"stegomq.init\x00" + str(seed).encode()).digest()
         initial = [derivation.fill("init", layer.name, layer.shape, key) * np.float32(layer.gain) for layer in layers]
         self.weight = nn.Parameter(torch.from_numpy(_flat(initial)))
-        affine = [np.full(a.size, a.initial, np.float32) for a in architecture.affines()]
-        self.affine = nn.Parameter(torch.from_numpy(_flat(affine)))
+        self.affine = nn.Parameter(_initial(architecture.affines()))
+        self.register_buffer("statistics", _initial(architecture.statistics()))
 
     @property
     def parameter_count(self) -> int:
-        return self.weight.numel() + self.affine.numel()
+        """Of what is exported: the parameters that serve training alone do not count."""
+        auxiliary = f"{self.architecture.auxiliary}."
+        return sum(part.size for part in self.architecture.parameters() if not part.name.startswith(auxiliary))
+
+    def vectors(self) -> dict[str, Tensor]:
+        """All that training changes: the parameters, and the running statistics if there are any."""
+        vectors: dict[str, Tensor] = dict(self.named_parameters())
+        if self.statistics.numel():
+            vectors["statistics"] = self.statistics
+        return vectors
 
     def fill(self, role: str, key: bytes) -> Tensor:
         layers = self.architecture.layers()
@@ -146,37 +207,52 @@ class Network(nn.Module):
         )
         return ((2 * uniform - 1) * self._limits).to(self.weight)
 
-    def embed(self, fill: Tensor, cover: Tensor, secret: Tensor) -> Tensor:
+    def embed(self, fill: Tensor | None, cover: Tensor, secret: Tensor) -> Tensor:
         return self.architecture.embed(self._ops(self.keyed(fill)), self._image(cover), self._image(secret))
 
-    def recover(self, fill: Tensor, stego: Tensor) -> Tensor:
+    def recover(self, fill: Tensor | None, stego: Tensor) -> Tensor:
         return self.architecture.recover(self._ops(self.keyed(fill)), self._image(stego))
 
     def purify(self, noisy: Tensor) -> Tensor:
         return self.architecture.purify(self._ops(self.whole()), self._image(noisy))
 
+    def discriminate(self, image: Tensor, frozen: bool = False) -> Tensor:
+        """What HiDDeN's discriminator says; with `frozen` the gradient reaches the image alone."""
+        weight, affine = (p.detach() if frozen else p for p in (self.weight, self.affine))
+        ops = TorchOps(self.architecture, weight, affine, self.statistics, self.arithmetic, self.learning)
+        return self.architecture.discriminate(ops, self._image(image))
+
     @torch.no_grad()
     def gmac(self, operation: str, side: int) -> float:
         """Billions of multiply-accumulates of one square image in "embed", "recover" or "purify"."""
-        ops = _Counting(self.architecture, self.weight, self.affine)
-        small = 32  # the count grows with the pixels
-        images = [self.weight.new_zeros(1, 3, small, small)] * (2 if operation == "embed" else 1)
+        weight, affine, statistics = (x.to("meta") for x in (self.weight, self.affine, self.statistics))
+        ops = _Counting(self.architecture, weight, affine, statistics)  # on shapes alone
+        images = [weight.new_zeros(1, 3, side, side)] * (2 if operation == "embed" else 1)
         getattr(self.architecture, operation)(ops, *images)
-        return ops.macs * (side / small) ** 2 / 1e9
+        return ops.macs / 1e9
 
-    def keyed(self, fill: Tensor) -> Tensor:
-        """W*M + fill*(1-M) (the paper's Eq. 2)."""
-        return torch.where(self.mask, self.weight, fill)
+    def keyed(self, fill: Tensor | None) -> Tensor:
+        """W*M + fill*(1-M) (the paper's Eq. 2), or W without a key."""
+        return self.weight if fill is None else torch.where(self.mask, self.weight, fill)
 
     def whole(self) -> Tensor:
         """W for purification (Eq. 1): the complement of the mask takes part but is frozen."""
         return torch.where(self.mask, self.weight, self.weight.detach())
 
     def _ops(self, weight: Tensor) -> TorchOps:
-        return TorchOps(self.architecture, weight, self.affine, self.arithmetic)
+        return TorchOps(self.architecture, weight, self.affine, self.statistics, self.arithmetic, self.learning)
 
     def _image(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=self.arithmetic.memory)
+
+
+def _named(parts: Sequence[Affine], vector: Tensor) -> dict[str, Tensor]:
+    return dict(zip((part.name for part in parts), torch.split(vector, [part.size for part in parts])))
+
+
+def _initial(parts: Sequence[Affine]) -> Tensor:
+    values = [np.full(part.size, part.initial, np.float32) for part in parts]
+    return torch.from_numpy(_flat([np.zeros(0, np.float32), *values]))
 
 
 def _flat(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Writes a backbone as an ONNX graph whose convolution weights are graph inputs.
+"""Writes a backbone as an ONNX graph whose convolution weights are graph inputs, if keys change them.
 
 The operators are those that the runtime's CPU and CUDA providers both have. The bytes
 depend on the network alone: not on time, host or library version.
@@ -14,12 +14,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from .backbones import Architecture
-from .network import LEAKY_SLOPE, NORM_EPSILON, Network
+from .backbones import LEAKY_SLOPE, Affine
+from .network import NORM_EPSILON, Network
 
 OPSET = 17
 IR_VERSION = 8
 _SIDES = ("height", "width")
+NORMAL = "z"
+"""The input that takes normal values."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,18 @@ class Value:
 class GraphOps:
     """Records a backbone (see `backbones.Ops`) as nodes and initialisers."""
 
-    def __init__(self, architecture: Architecture, affine: np.ndarray) -> None:
-        self._shapes = {layer.name: layer.shape for layer in architecture.layers()}
-        affines = architecture.affines()
-        parts = np.split(affine, np.cumsum([a.size for a in affines])[:-1])
-        self._affines = dict(zip((a.name for a in affines), parts))
+    def __init__(self, network: Network) -> None:
+        architecture = network.architecture
+        layers = architecture.layers()
+        self._keyed = architecture.keyed
+        self._layers = {
+            layer.name: part.view(layer.shape).numpy()
+            for layer, part in zip(layers, network.weight.detach().cpu().split([layer.size for layer in layers]))
+        }
+        self._affines = _named(architecture.affines(), network.affine.detach().cpu().numpy())
+        self._statistics = _named(architecture.statistics(), network.statistics.cpu().numpy())
         self.weights: set[str] = set()
+        self.drawn: list[onnx.ValueInfoProto] = []
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: dict[str, onnx.TensorProto] = {}
 
@@ -63,12 +71,21 @@ class GraphOps:
         self.nodes.append(helper.make_node(kind, names, results, name=prefix, **attributes))
         return [Value(self, name) for name in results]
 
-    def conv(self, x: Value, layer: str) -> Value:
-        height, width = self._shapes[layer][2:]
+    def conv(self, x: Value, layer: str, stride: int = 1, padding: int | None = None) -> Value:
+        kernel = self._layers[layer].shape[2]
+        return self._convolution("Conv", x, layer, stride, kernel // 2 if padding is None else padding)
+
+    def conv_transposed(self, x: Value, layer: str, stride: int, padding: int) -> Value:
+        return self._convolution("ConvTranspose", x, layer, stride, padding)
+
+    def _convolution(self, kind: str, x: Value, layer: str, stride: int, padding: int) -> Value:
+        weight, name = self._layers[layer], f"{layer}.bias"
+        inputs = [x, Value(self, layer) if self._keyed else self._initialiser(layer, weight)]
+        if name in self._affines:
+            inputs.append(self._initialiser(name, self._affines[name]))
         self.weights.add(layer)
-        bias = self._initialiser(f"{layer}.bias", self._affines[f"{layer}.bias"])
-        pads = [height // 2, width // 2] * 2
-        return self.node("Conv", x, Value(self, layer), bias, kernel_shape=[height, width], pads=pads)
+        strides = {} if stride == 1 else {"strides": [stride] * 2}
+        return self.node(kind, *inputs, kernel_shape=list(weight.shape[2:]), pads=[padding] * 4, **strides)
 
     def group_norm(self, x: Value, name: str, group: int) -> Value:
         # GroupNormalization is newer than the opset: normalise each group as one channel.
@@ -81,8 +98,21 @@ class GraphOps:
         scaled = self.node("Mul", normal, self._initialiser(f"{name}.scale", scale.reshape(1, -1, 1, 1)))
         return self.node("Add", scaled, self._initialiser(f"{name}.shift", shift.reshape(1, -1, 1, 1)))
 
-    def leaky_relu(self, x: Value) -> Value:
-        return self.node("LeakyRelu", x, alpha=LEAKY_SLOPE)
+    def batch_norm(self, x: Value, name: str) -> Value:
+        affines = [self._initialiser(f"{name}.{part}", self._affines[f"{name}.{part}"]) for part in ("scale", "shift")]
+        statistics = [
+            self._initialiser(f"{name}.{part}", self._statistics[f"{name}.{part}"]) for part in ("mean", "variance")
+        ]
+        return self.node("BatchNormalization", x, *affines, *statistics, epsilon=NORM_EPSILON)
+
+    def leaky_relu(self, x: Value, slope: float = LEAKY_SLOPE) -> Value:
+        return self.node("LeakyRelu", x, alpha=slope)
+
+    def relu(self, x: Value) -> Value:
+        return self.node("Relu", x)
+
+    def sigmoid(self, x: Value) -> Value:
+        return self.node("Sigmoid", x)
 
     def tanh(self, x: Value) -> Value:
         return self.node("Tanh", x)
@@ -101,6 +131,15 @@ class GraphOps:
 
     def interleave(self, phases: Sequence[Value]) -> Value:
         return self.node("DepthToSpace", self.concat(phases), blocksize=2, mode="DCR")
+
+    def mean(self, x: Value) -> Value:
+        return self.node("GlobalAveragePool", x)
+
+    def normal(self, like: Value, channels: int) -> Value:
+        # An input: who runs the graph draws it.
+        shape: list[str | int] = ["batch", channels, *(f"{NORMAL}_{side}" for side in _SIDES)]
+        self.drawn.append(helper.make_tensor_value_info(NORMAL, TensorProto.FLOAT, shape))
+        return Value(self, NORMAL)
 
     def pad(self, x: Value, factor: int) -> Value:
         missing = self.node("Mod", self.node("Neg", self._sides(x)), np.array(factor, np.int64))
@@ -126,13 +165,18 @@ class GraphOps:
         return self._initialiser(name, array).name
 
 
+def _named(parts: Sequence[Affine], vector: np.ndarray) -> dict[str, np.ndarray]:
+    ends = np.cumsum([part.size for part in parts])
+    return dict(zip((part.name for part in parts), np.split(vector, ends)))
+
+
 def embed_graph(network: Network) -> bytes:
     """cover, secret -> stego"""
     return _graph(network, network.architecture.embed, ("cover", "secret"), "stego")
 
 
 def recover_graph(network: Network) -> bytes:
-    """stego -> recovered"""
+    """stego -> recovered; HiNet's takes z as well."""
     return _graph(network, network.architecture.recover, ("stego",), "recovered")
 
 
@@ -141,9 +185,17 @@ def purify_graph(network: Network) -> bytes:
     return _graph(network, network.architecture.purify, ("noisy",), "purified")
 
 
+GRAPHS: dict[str, Callable[[Network], bytes]] = {
+    "embed": embed_graph,
+    "recover": recover_graph,
+    "purify": purify_graph,
+}
+"""By operation."""
+
+
 def _graph(network: Network, operation: Callable[..., Value], inputs: tuple[str, ...], output: str) -> bytes:
     architecture = network.architecture
-    ops = GraphOps(architecture, network.affine.detach().cpu().numpy())
+    ops = GraphOps(network)
     result = operation(ops, *(Value(ops, name) for name in inputs))
     if ops.nodes[-1].output[0] != result.name:
         raise AssertionError(f"{output}: the last node must make the output")
@@ -155,12 +207,12 @@ def _graph(network: Network, operation: Callable[..., Value], inputs: tuple[str,
     weights = [
         helper.make_tensor_value_info(layer.name, TensorProto.FLOAT, layer.shape)
         for layer in architecture.layers()
-        if layer.name in ops.weights
+        if architecture.keyed and layer.name in ops.weights
     ]
     graph = helper.make_graph(
         ops.nodes,
         f"{architecture.kind}.{output}",
-        [image(name) for name in inputs] + weights,
+        [image(name) for name in inputs] + ops.drawn + weights,
         [image(output)],
         list(ops.initialisers.values()),
     )

@@ -1,4 +1,4 @@
-"""The training loop: Eq. 1 to 7 of the paper, one matched and one wrong key a step.
+"""The training loop. What a step computes is in methods.py.
 
 Only W*M and the shared biases and normalisations move. Every step draws from a generator
 seeded by its number, so that a resumed run sees what an uninterrupted one would have seen.
@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import huber_loss
 from torch.nn.utils import clip_grad_norm_
 
 from . import config as configuration
-from . import derivation, evaluation, grids, journal
+from . import derivation, evaluation, grids, journal, losses, methods, users
 from .config import Config
 from .derivation import KeyPair
-from .evaluation import NOISE_SIGMA
-from .network import Arithmetic, Network, eight_bit
+from .methods import Terms
+from .network import Arithmetic, Network
 from .optimiser import OPTIMISERS
 from .photographs import Photographs
 
@@ -53,45 +52,6 @@ _ENROLL_RATE = 0.2
 
 
 @dataclass(frozen=True)
-class Terms:
-    """Mean errors of one step, see `_error`."""
-
-    embed: Tensor
-    recover: Tensor
-    purify: Tensor
-    isolate: Tensor
-
-    def total(self, weights: configuration.Losses, progress: float = 1.0) -> Tensor:
-        """Eq. 7, divided by the sum of its weights so that rates carry over."""
-        total = (
-            weights.embed * self.embed
-            + weights.recover * self.recover
-            + weights.purify * self.purify
-            + weights.isolate * weights.ramp(progress) * self.isolate
-        )
-        return total / (weights.embed + weights.recover + weights.purify + weights.isolate)
-
-
-@dataclass(frozen=True)
-class Fills:
-    """What one step runs: embed and recover of one user, and the recover fill of another."""
-
-    embed: Tensor
-    recover: Tensor
-    wrong: Tensor
-
-
-def terms(network: Network, fills: Fills, cover: Tensor, secret: Tensor, noise: Tensor) -> Terms:
-    stego = eight_bit(network.embed(fills.embed, cover, secret))
-    return Terms(
-        embed=_error(stego, cover),
-        recover=_error(network.recover(fills.recover, stego), secret),
-        purify=_error(network.purify(eight_bit(cover + noise)), cover),
-        isolate=_error(network.recover(fills.wrong, stego), cover),
-    )
-
-
-@dataclass(frozen=True)
 class Work:
     """What a network had been through before a run."""
 
@@ -102,22 +62,27 @@ class Work:
 class Run:
     """A training run with its state: parameters, optimiser, averages and the clock."""
 
-    def __init__(self, config: Config, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) -> None:
+    def __init__(
+        self, config: Config, device: str = "cpu", enrolled: Sequence[KeyPair] = (), instance: int = 1
+    ) -> None:
         self.config = config
         model, training = config.model, config.training
+        if not 1 <= instance <= _instances(model):
+            raise ValueError(f"{model.name} has no instance {instance}: the last is {_instances(model)}")
+        self.instance = instance
+        """Of an un-keyed method, counted from 1: whose user's network is trained. Instances differ in their seed."""
+        self.seed = model.seed + instance - 1
         self.device = torch.device(device)
-        self.network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed).to(self.device)
+        self.network = self._fresh()
         self.network.arithmetic = Arithmetic(training.bfloat16, training.channels_last)
-        self._terms = torch.compile(terms) if training.compile else terms
         self.enrolled = list(enrolled)
         """Key pairs added to those that the model was first trained with."""
-        self.keys = [derivation.demo_pair(i) for i in range(1, model.keys + 1)] + self.enrolled
-        self._fills = [
-            (self.network.fill(derivation.EMBED, key.embed), self.network.fill(derivation.RECOVER, key.recover))
-            for key in self.keys
-        ]
+        numbers = range(1, model.keys + 1) if model.keyed else [instance]
+        self.keys = [derivation.demo_pair(i) for i in numbers] + self.enrolled
+        self.method = methods.create(self.network, config.losses, self.keys, len(self.enrolled))
+        self._terms = torch.compile(self.method.terms) if training.compile else self.method.terms
         self._optimiser = OPTIMISERS[training.optimiser](self.network)
-        self._average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self._average = {name: vector.detach().clone() for name, vector in self.network.vectors().items()}
         self.step = 0
         self.seconds = 0.0
         self.budget = config.training.seconds
@@ -135,6 +100,8 @@ class Run:
 
         Half of its steps train the pairs that were added, half all of them, so that the old ones keep what they have.
         """
+        if not self.config.model.keyed:
+            raise ValueError(f"enroll: {self.config.model.backbone} has no keys: train another instance")
         taken = {key.id for key in self.keys} & {key.id for key in pairs}
         if not pairs:
             raise ValueError("enroll: there are no key pairs to add")
@@ -142,8 +109,8 @@ class Run:
             raise ValueError(f"enroll: {', '.join(sorted(taken))} is trained already")
         run = Run(self.config, str(self.device), [*self.enrolled, *pairs])
         with torch.no_grad():
-            for name, parameter in run.network.named_parameters():
-                parameter.copy_(self._average[name])
+            for name, vector in run.network.vectors().items():
+                vector.copy_(self._average[name])
                 run._average[name].copy_(self._average[name])
         run.budget = seconds
         run.rate_scale = _ENROLL_RATE if rate is None else rate / self.config.training.rate
@@ -152,12 +119,16 @@ class Run:
 
     def averaged(self) -> Network:
         """The network to evaluate and to export."""
-        model = self.config.model
-        network = Network(model.architecture(), model.alpha, model.mask_seed, model.seed).to(self.device)
+        network = self._fresh()
         with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                parameter.copy_(self._average[name])
+            for name, vector in network.vectors().items():
+                vector.copy_(self._average[name])
         return network
+
+    def _fresh(self) -> Network:
+        model = self.config.model
+        network = Network(model.architecture(), model.trained_share, model.mask_seed, self.seed)
+        return network.to(self.device)
 
     @property
     def updates(self) -> int:
@@ -177,7 +148,7 @@ class Run:
         saved = validated = self.seconds
         snapshot = self.state()
         records = journal.Journal(folder)
-        records.begin(self.config.text, self.config.model.seed, self.hardware, self.step)
+        records.begin(self.config.text, self.seed, self.hardware, self.step)
         while self.progress < 1:
             self.seconds = time.monotonic() - began
             parts = self._advance(photographs)
@@ -198,17 +169,22 @@ class Run:
         self._validate(photographs, records)
 
     def _advance(self, photographs: Photographs) -> Terms | None:
-        """One step; None, with nothing changed, where the loss or the gradient is not finite."""
+        """One step; None, with no parameter moved, where the loss or the gradient is not finite.
+
+        The running statistics have then seen the images all the same: `train` goes back to a snapshot.
+        """
         training = self.config.training
-        random = np.random.default_rng((self.config.model.seed, self.step))
+        random = np.random.default_rng((self.seed, self.step))
         batch, crop = training.shape(self.progress)
         images = photographs.sample(2 * batch, crop, random).to(self.device)
         cover, secret = images.chunk(2)
         generator = torch.Generator(self.device).manual_seed(int(random.integers(2**62)))
-        noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator, device=self.device)
+        weights = self.config.losses.weights(self.progress)
 
-        parts = self._terms(self.network, self._draw(random, generator), cover, secret, noise)
-        loss = parts.total(self.config.losses, self.progress)
+        drawn = self.method.draw(cover, random, generator)
+        self.network.learning = generator
+        parts = self._terms(drawn, cover, secret, losses.wanted(weights))
+        loss = losses.total(parts, weights)
         value = loss.item()
         if not math.isfinite(value):
             return None
@@ -224,24 +200,9 @@ class Run:
         self.step += 1
         decay = min(training.average, self.step / (self.step + 10))
         with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                self._average[name].lerp_(parameter, 1 - decay)
+            for name, vector in self.network.vectors().items():
+                self._average[name].lerp_(vector, 1 - decay)
         return parts
-
-    def _draw(self, random: np.random.Generator, generator: torch.Generator) -> Fills:
-        right = self._user(random)
-        if random.random() < self.config.losses.unregistered:
-            wrong = self.network.random_fill(generator)
-        else:
-            other = (right + int(random.integers(1, len(self._fills)))) % len(self._fills)
-            wrong = self._fills[other][1]
-        return Fills(self._fills[right][0], self._fills[right][1], wrong)
-
-    def _user(self, random: np.random.Generator) -> int:
-        """Whose key pair a step trains: any, but half of the time an enrolled one where there are some."""
-        if self.enrolled and random.random() < 0.5:
-            return int(random.integers(self.config.model.keys, len(self._fills)))
-        return int(random.integers(len(self._fills)))
 
     def _clip(self) -> float:
         """Bounds the gradient by a multiple of its usual norm; returns the norm it had."""
@@ -267,9 +228,9 @@ class Run:
         log.warning("the loss exploded at step %d: back to the last sound state at %g of the rate", at, brake)
 
     def _report(self, parts: Terms, records: journal.Journal) -> None:
-        decibels = {name: -10 * math.log10(max(value.item(), 1e-10)) for name, value in vars(parts).items()}
+        decibels = {name: -10 * math.log10(max(value.item(), 1e-10)) for name, value in parts.items()}
         numbers = {"step": self.step, "seconds": self.seconds, "rate": self._rate(), "loss": self._loss_mean}
-        records.row(journal.METRICS, numbers | decibels)
+        records.row(journal.METRICS, numbers | {name: decibels.get(name) for name in self.config.losses.terms()})
         log.info(
             "step %d, %.0f s, rate %.2e, loss %.5f, dB: %s",
             self.step,
@@ -284,11 +245,11 @@ class Run:
         if not self.config.training.held_out:
             return
         covers, secrets = (x.to(self.device) for x in photographs.validation(_VALIDATION_SIDE))
-        network = self.averaged()
-        quality = evaluation.measure(network, self.keys, covers, secrets)
+        trained = users.of([self.averaged()], self.keys)
+        quality = evaluation.measure(trained, covers, secrets)
         log.info("step %d, held out: %s", self.step, quality.line())
         records.row(journal.VALIDATION, {"step": self.step, "seconds": self.seconds} | vars(quality))
-        records.grid(self.step, grids.grid(network, self.keys, covers[:_DRAWN], secrets[:_DRAWN]))
+        records.grid(self.step, grids.grid(trained, covers[:_DRAWN], secrets[:_DRAWN]))
 
     def state(self) -> State:
         """Everything that a resumed run needs, detached from this one."""
@@ -308,6 +269,7 @@ class Run:
             "rate_scale": self.rate_scale,
             "before": [self.before.updates, self.before.seconds],
             "enrolled": [key.fingerprint for key in self.enrolled],
+            "instance": self.instance,
         }
         return State(numbers, {name: tensor.detach().clone() for name, tensor in self._tensors().items()})
 
@@ -339,7 +301,7 @@ class Run:
     def _tensors(self) -> dict[str, Tensor]:
         """The vectors of a run, by their names in a checkpoint."""
         groups: dict[str, dict[str, Tensor]] = {
-            "parameter": dict(self.network.named_parameters()),
+            "parameter": self.network.vectors(),
             "average": self._average,
             "first": self._optimiser.first,
             "second": self._optimiser.second,
@@ -355,6 +317,11 @@ class State:
     tensors: dict[str, Tensor]
 
 
+def untrained(config: Config) -> list[Run]:
+    """A keyed run or, of an un-keyed method, one for every instance."""
+    return [Run(config, instance=i) for i in range(1, _instances(config.model) + 1)]
+
+
 def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) -> Run:
     """The run whose checkpoint is in the folder. Checkpoints hold arrays and JSON: no code runs.
 
@@ -366,17 +333,14 @@ def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) 
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "numbers"}
     if numbers.get("enrolled", []) != [key.fingerprint for key in enrolled]:
         raise ValueError(f"{path}: trained with enrolled keys {numbers['enrolled']}: give their keyring with --keyring")
-    run = Run(configuration.parse(numbers["config"], str(path)), device, enrolled)
+    run = Run(configuration.parse(numbers["config"], str(path)), device, enrolled, numbers.get("instance", 1))
     run.restore(State(numbers, tensors))
     return run
 
 
-def _error(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared error, but linear beyond half of the range of a pixel.
-
-    The couplings can blow up on one image; its gradient must not drown the others'.
-    """
-    return 2 * huber_loss(a, b, delta=0.5)
+def _instances(model: configuration.Model) -> int:
+    """How many runs train a model: keys share one."""
+    return 1 if model.keyed else model.keys
 
 
 def _running(mean: float, value: float) -> float:

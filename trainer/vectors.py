@@ -39,6 +39,9 @@ _MASKS = tuple(
 ) + tuple((_ONES, "edge", (5, 7, 3, 3), alpha) for alpha in (0.0, 2.0**-24, 1.0))
 _RANDOM = ((0, 0), (0, 1), (1, 0), (7, 41), (2**53 + 1, 2**32), (2**64 - 1, 2**64 - 1))
 
+# The last one is what HiNet draws for an image of 250 x 255.
+_NORMAL = (((1, 1, 1), 0), ((12, 3, 5), 0), ((12, 3, 5), 2**64 - 1), ((12, 125, 128), 0))
+
 
 def golden() -> dict[str, Any]:
     """The content of schemas/testdata/derivation.json."""
@@ -80,4 +83,15 @@ def golden() -> dict[str, Any]:
             {"seed": s, "n": n, "embed": p.embed.hex(), "recover": p.recover.hex()}
             for s, n, p in ((s, n, derivation.random_pair(s, n)) for s, n in _RANDOM)
         ],
+        "normal": [_normal(shape, seed) for shape, seed in _NORMAL],
+    }
+
+
+def _normal(shape: tuple[int, ...], seed: int) -> dict[str, Any]:
+    values = derivation.normal(shape, seed).astype("<f4")
+    return {
+        "seed": seed,
+        "shape": list(shape),
+        "first_bits": [f"{bits:08x}" for bits in values.reshape(-1)[:16].view("<u4")],
+        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
     }

@@ -10,13 +10,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from .architecture import Affine, Architecture, Layer, Ops
+from .architecture import LEAKY_SLOPE, Affine, Architecture, Layer, Ops
+from .baluja import Baluja
+from .hidden import HiDDeN
+from .hinet import HiNet
 from .invertible import Invertible
 from .pusnet import PUSNet
+from .udh import UDH
 
-__all__ = ["Affine", "Architecture", "Invertible", "Layer", "Ops", "PUSNet", "create"]
+__all__ = [
+    "LEAKY_SLOPE",
+    "UDH",
+    "Affine",
+    "Architecture",
+    "Baluja",
+    "HiDDeN",
+    "HiNet",
+    "Invertible",
+    "Layer",
+    "Ops",
+    "PUSNet",
+    "create",
+]
 
-_KINDS: dict[str, type[Architecture]] = {"invertible": Invertible, "pusnet": PUSNet}
+_KINDS: dict[str, type[Architecture]] = {
+    backbone.kind: backbone for backbone in (Baluja, HiDDeN, HiNet, Invertible, PUSNet, UDH)
+}
 
 
 def create(kind: str, config: dict[str, Any]) -> Architecture:

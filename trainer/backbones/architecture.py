@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, Protocol
+
+LEAKY_SLOPE = 0.01
 
 # An image in whatever form the interpreter works on: NCHW, with + - * between them and numbers.
 Image = Any
@@ -14,7 +16,7 @@ Image = Any
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution weight, OIHW. Masked and filled by keys."""
+    """A convolution weight: OIHW, or IOHW of a transposed convolution. Masked and filled by keys, if there are any."""
 
     name: str
     shape: tuple[int, int, int, int]
@@ -30,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Affine:
-    """A bias or a normalisation vector: trained, shared by every key, never filled."""
+    """A bias or a normalisation vector: trained, shared by every key, never filled. Or a statistic: not trained."""
 
     name: str
     size: int
@@ -40,14 +42,30 @@ class Affine:
 class Ops(Protocol):
     """The operations that a backbone may use."""
 
-    def conv(self, x: Image, layer: str) -> Image:
-        """Convolution of stride 1 with bias, zero-padded to the same size."""
+    def conv(self, x: Image, layer: str, stride: int = 1, padding: int | None = None) -> Image:
+        """Convolution, with bias where there is an affine `layer.bias`.
+
+        Zeros are added on every side: half of the kernel, which keeps the size where it is odd, or `padding`.
+        """
+
+    def conv_transposed(self, x: Image, layer: str, stride: int, padding: int) -> Image:
+        """The transpose of `conv` in its image, with bias where there is one; the layer is IOHW."""
 
     def group_norm(self, x: Image, name: str, group: int) -> Image:
         """Normalises groups of `group` channels (epsilon 1e-5); affines `name.scale`, `name.shift`."""
 
-    def leaky_relu(self, x: Image) -> Image:
-        """Slope 0.01 below zero."""
+    def batch_norm(self, x: Image, name: str) -> Image:
+        """Normalises channels (epsilon 1e-5); affines as above, statistics `name.mean`, `name.variance`.
+
+        Over the batch while training, with the running statistics otherwise: an image's result depends on it alone.
+        """
+
+    def leaky_relu(self, x: Image, slope: float = LEAKY_SLOPE) -> Image:
+        """`slope` times x below zero."""
+
+    def relu(self, x: Image) -> Image: ...
+
+    def sigmoid(self, x: Image) -> Image: ...
 
     def tanh(self, x: Image) -> Image: ...
 
@@ -65,6 +83,15 @@ class Ops(Protocol):
     def interleave(self, phases: Sequence[Image]) -> Image:
         """The inverse of `phases`."""
 
+    def mean(self, x: Image) -> Image:
+        """Of every channel: one pixel."""
+
+    def normal(self, like: Image, channels: int) -> Image:
+        """Standard normal values as large as `like`, of as many channels.
+
+        New ones in every step of training, otherwise `derivation.normal`: the same for every image.
+        """
+
     def pad(self, x: Image, factor: int) -> Image:
         """Reflects at the bottom and on the right until both sides are multiples of factor."""
 
@@ -77,6 +104,14 @@ class Architecture:
 
     kind: ClassVar[str]
     min_side: ClassVar[int] = 16
+    keyed: ClassVar[bool] = True
+    """Keys fill weights. Otherwise every user has an instance of their own, and there is no purification."""
+    auxiliary: ClassVar[str | None] = None
+    """What is named `auxiliary.` serves training alone and is not exported."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        return ("embed", "recover", "purify") if self.keyed else ("embed", "recover")
 
     @property
     def factor(self) -> int:
@@ -93,6 +128,14 @@ class Architecture:
     def affines(self) -> list[Affine]:
         raise NotImplementedError
 
+    def parameters(self) -> list[Layer | Affine]:
+        """All that is trained."""
+        return [*self.layers(), *self.affines()]
+
+    def statistics(self) -> list[Affine]:
+        """The running means and variances of batch normalisations."""
+        return []
+
     def embed(self, ops: Ops, cover: Image, secret: Image) -> Image:
         raise NotImplementedError
 
@@ -102,6 +145,20 @@ class Architecture:
     def purify(self, ops: Ops, noisy: Image) -> Image:
         raise NotImplementedError
 
+    def discriminate(self, ops: Ops, image: Image) -> Image:
+        """Only for training against a discriminator."""
+        raise NotImplementedError
+
 
 def biases(layers: Sequence[Layer]) -> list[Affine]:
     return [Affine(f"{layer.name}.bias", layer.shape[0]) for layer in layers]
+
+
+def norms(sizes: Mapping[str, int]) -> list[Affine]:
+    """The affines of normalisations, by name."""
+    return [a for name, n in sizes.items() for a in (Affine(f"{name}.scale", n, 1.0), Affine(f"{name}.shift", n))]
+
+
+def running(sizes: Mapping[str, int]) -> list[Affine]:
+    """The statistics of batch normalisations, by name."""
+    return [a for name, n in sizes.items() for a in (Affine(f"{name}.mean", n), Affine(f"{name}.variance", n, 1.0))]

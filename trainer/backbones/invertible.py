@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from . import haar
 from .architecture import Affine, Architecture, Image, Layer, Ops, biases
 
 _RGB = 3
@@ -30,6 +31,10 @@ class Invertible(Architecture):
     """Convolutions in a subnet."""
     log_scale: float = 0.5
     """A coupling scales by at most exp(log_scale) either way; more learns faster and explodes sooner."""
+    cover_bound: float = 0.25
+    secret_bound: float = 2.0
+    """A coupling shifts the cover's half and the secret's by at most this. Images are within 1; without a bound the
+    halves drive each other up on covers that are dark or bright throughout."""
 
     kind: ClassVar[str] = "invertible"
 
@@ -78,13 +83,13 @@ class Invertible(Architecture):
         for i in range(self.couplings):
             shift, scale = self._affine(ops, x, i)
             y = y * ops.exp(scale) + shift
-            x = x + self._subnet(ops, y, f"couplings.{i}.f")
+            x = x + self._bounded(ops, self._subnet(ops, y, f"couplings.{i}.f"), self.cover_bound)
         return x, y
 
     def backwards(self, ops: Ops, x: Image, y: Image) -> tuple[Image, Image]:
         """The inverse of `forwards`."""
         for i in reversed(range(self.couplings)):
-            x = x - self._subnet(ops, y, f"couplings.{i}.f")
+            x = x - self._bounded(ops, self._subnet(ops, y, f"couplings.{i}.f"), self.cover_bound)
             shift, scale = self._affine(ops, x, i)
             y = (y - shift) * ops.exp(scale * -1.0)
         return x, y
@@ -92,7 +97,10 @@ class Invertible(Architecture):
     def _affine(self, ops: Ops, x: Image, coupling: int) -> tuple[Image, Image]:
         """The shift of a coupling and the logarithm of its scale."""
         shift, scale = ops.split(self._subnet(ops, x, f"couplings.{coupling}.g"), 2, self._channels)
-        return shift, ops.tanh(scale * 0.5) * self.log_scale
+        return self._bounded(ops, shift, self.secret_bound), ops.tanh(scale * 0.5) * self.log_scale
+
+    def _bounded(self, ops: Ops, shift: Image, bound: float) -> Image:
+        return ops.tanh(shift * (1 / bound)) * bound
 
     def _subnet(self, ops: Ops, x: Image, name: str) -> Image:
         for i in range(self.depth):
@@ -102,21 +110,10 @@ class Invertible(Architecture):
     def _transform(self, ops: Ops, image: Image) -> Image:
         x = ops.pad(image, self.factor) - _CENTRE
         for level in range(self.haar_levels):
-            x = ops.concat(_haar(*ops.phases(x, _RGB * 4**level)))
+            x = haar.bands(ops, x, _RGB * 4**level)
         return x
 
     def _restore(self, ops: Ops, x: Image, like: Image) -> Image:
         for level in reversed(range(self.haar_levels)):
-            x = ops.interleave(_haar(*ops.split(x, 4, _RGB * 4**level)))
+            x = haar.restore(ops, x, _RGB * 4**level)
         return ops.crop(x + _CENTRE, like)
-
-
-def _haar(a: Image, b: Image, c: Image, d: Image) -> tuple[Image, Image, Image, Image]:
-    """The orthonormal Haar transform of four phases to four bands; it is its own inverse."""
-    top, bottom, left, right = a + b, c + d, a - b, c - d
-    return (
-        (top + bottom) * 0.5,
-        (left + right) * 0.5,
-        (top - bottom) * 0.5,
-        (left - right) * 0.5,
-    )

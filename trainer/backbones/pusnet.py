@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .architecture import Affine, Architecture, Image, Layer, Ops, biases
+from .architecture import Affine, Architecture, Image, Layer, Ops, biases, norms
 
 _GROUP = 16
 _WIDE, _NARROW = 256, 128
@@ -35,16 +35,13 @@ class PUSNet(Architecture):
         return [Layer(name, (outputs, inputs, 3, 3), exact=name in ends) for name, inputs, outputs in sizes]
 
     def affines(self) -> list[Affine]:
-        norms = [("stem.1.norm", 64), ("stem.2.norm", _NARROW)]
+        sizes = {"stem.1.norm": 64, "stem.2.norm": _NARROW}
         for blocks in ("first", "second"):
             for i in range(3):
-                norms += [(f"{blocks}.{i}.0.norm", _WIDE), (f"{blocks}.{i}.1.norm", _NARROW)]
-        norms += [("first.2.norm", _WIDE)]
-        norms += [("head.0.norm", _WIDE), ("head.1.norm", _NARROW), ("head.2.norm", 64)]
-        affines = biases(self.layers())
-        for name, size in norms:
-            affines += [Affine(f"{name}.scale", size, 1.0), Affine(f"{name}.shift", size)]
-        return affines
+                sizes |= {f"{blocks}.{i}.0.norm": _WIDE, f"{blocks}.{i}.1.norm": _NARROW}
+        sizes |= {"first.2.norm": _WIDE}
+        sizes |= {"head.0.norm": _WIDE, "head.1.norm": _NARROW, "head.2.norm": 64}
+        return biases(self.layers()) + norms(sizes)
 
     def embed(self, ops: Ops, cover: Image, secret: Image) -> Image:
         return self._predict(ops, self._trunk(ops, secret), self._trunk(ops, cover))

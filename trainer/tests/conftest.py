@@ -32,9 +32,12 @@ def small() -> Network:
 
 
 def shaken(network: Network) -> Network:
-    """Moves biases and normalisations off their initial zeros and ones."""
+    """Moves biases, normalisations and what starts at zero off their initial values; variances stay positive."""
     with torch.no_grad():
         network.affine.add_(0.1 * torch.randn_like(network.affine))
+        network.statistics.add_(0.1 * torch.randn_like(network.statistics).clamp(-3, 3))
+        still = network.weight == 0
+        network.weight[still] = 0.02 * torch.randn(int(still.sum()), dtype=network.weight.dtype)
     return network
 
 

@@ -111,6 +111,71 @@ def test_untrained_export_keeps_the_contract(recipe: Path, tmp_path: Path) -> No
     assert [key["id"] for key in keyring["keys"]] == [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2"]
 
 
+UNKEYED = """
+[model]
+name = "two"
+backbone = "hinet"
+keys = 2
+config = { couplings = 1, growth = 4 }
+
+[training]
+steps = 2
+seconds = 600
+batch = 2
+crop = 32
+held_out = 2
+"""
+
+
+def test_instances_make_one_model(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, model = tmp_path / "two.toml", tmp_path / "model"
+    recipe.write_text(UNKEYED, encoding="utf-8")
+    runs = [tmp_path / "run-1", tmp_path / "run-2"]
+    for i, run in enumerate(runs, start=1):
+        train = ("train", recipe, "--data", photographs, "--out", run, "--threads", 1)
+        assert command(*train, "--instance", i, "--seconds", 300) == 0
+    assert training.resume(runs[1]).budget == 300
+    data = ("--data", f"made={photographs}", "--sides", 32)
+    assert command("evaluate", *runs, *data) == 0
+    printed = capsys.readouterr().out
+    assert "mismatched " in printed
+    assert "purified" not in printed
+    assert command("export", *runs, model, *data, "--revision", "abc") == 0
+
+    files = contents(model)
+    manifest = json.loads(files["manifest.json"])
+    assert set(files) == {*manifest["files"], "manifest.json", "README.md"}
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256(files[name]).hexdigest() == digest
+    assert list(manifest) == [
+        "format", "name", "backbone", "config", "keying", "operations", "parameters", "factor", "min_side", "trained",
+        "training", "quality", "keys", "variants", "files",
+    ]  # fmt: skip
+    assert (manifest["keying"], manifest["operations"]) == ("variant", ["embed", "recover"])
+    for i, variant in enumerate(manifest["variants"]):
+        assert variant == {
+            **manifest["keys"][i],
+            "embed": f"embed.demo-{i + 1}.onnx",
+            "recover": f"recover.demo-{i + 1}.onnx",
+        }
+    assert files["embed.demo-1.onnx"] != files["embed.demo-2.onnx"]
+    assert manifest["training"]["steps"] == 4, "of both"
+    (measured,) = manifest["quality"]
+    assert {"stego_psnr", "recovered_psnr", "mismatched_psnr"} <= set(measured)
+    assert not {"random_psnr", "purified_psnr"} & set(measured)
+    keyring = json.loads(files["keyring.json"])
+    assert [key["id"] for key in keyring["keys"]] == ["demo-1", "demo-2"]
+    assert "The method has no keys" in files["README.md"].decode()
+
+    assert command("export", runs[0], runs[0], model) == 1
+    assert "same instance" in capsys.readouterr().err
+    assert command("export", recipe, model) == 0
+    untrained = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
+    assert [variant["id"] for variant in untrained["variants"]] == ["demo-1", "demo-2"]
+    assert command("export", recipe, recipe, model) == 1
+    assert "or one configuration" in capsys.readouterr().err
+
+
 def test_export_replaces_the_whole_directory(recipe: Path, tmp_path: Path) -> None:
     model = tmp_path / "models" / "smoke"
     model.mkdir(parents=True)
@@ -133,6 +198,10 @@ def test_keys_prints_public_keyrings(capsys: pytest.CaptureFixture[str]) -> None
     demo = json.loads(capsys.readouterr().out)
     assert [key["id"] for key in demo["keys"]] == ["demo-1", "demo-2", "demo-3"]
     assert demo["public"] is True
+    assert command("keys", "--count", 2, "--first", 3) == 0
+    later = json.loads(capsys.readouterr().out)
+    assert [key["id"] for key in later["keys"]] == ["demo-3", "demo-4"]
+    assert later["keys"][0] == demo["keys"][2]
 
 
 def test_vectors_writes_the_committed_file(tmp_path: Path) -> None:

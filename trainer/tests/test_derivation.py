@@ -66,6 +66,27 @@ def test_fill_is_glorot_uniform() -> None:
     assert abs(values.mean()) < 0.02 * limit
 
 
+@pytest.mark.parametrize("entry", GOLDEN["normal"], ids=lambda e: f"{e['seed']}-{e['shape']}")
+def test_normal_by_hand(entry: dict) -> None:
+    stream = hashlib.shake_256(
+        (14).to_bytes(4, "little") + b"stegomq.normal" + (1).to_bytes(4, "little") + entry["seed"].to_bytes(8, "little")
+    ).digest(24 * len(entry["first_bits"]))
+    for n, bits in enumerate(entry["first_bits"]):
+        words = [int.from_bytes(stream[i : i + 2], "little") for i in range(24 * n, 24 * n + 24, 2)]
+        assert f"{np.float32((sum(words) - 393210) / 65536).view(np.uint32):08x}" == bits
+
+
+def test_normal_values_are_nearly_normal() -> None:
+    values = derivation.normal((12, 64, 64)).astype(np.float64).reshape(-1)
+    assert values.mean() == pytest.approx(0, abs=0.02)
+    assert values.var() == pytest.approx(1, abs=0.03)
+    assert (values**4).mean() == pytest.approx(2.9, abs=0.15)
+    quantiles = np.quantile(values, [0.025, 0.16, 0.5, 0.84, 0.975])
+    np.testing.assert_allclose(quantiles, [-1.96, -0.994, 0, 0.994, 1.96], atol=0.04)
+    assert np.abs(values).max() > 3
+    assert not np.array_equal(derivation.normal((3, 2, 2)), derivation.normal((3, 2, 2), 1))
+
+
 @pytest.mark.parametrize("alpha", [0.5, 0.7, 0.9])
 def test_mask_keeps_its_share(alpha: float) -> None:
     kept = derivation.mask("a", (64, 32, 3, 3), bytes(32), alpha)

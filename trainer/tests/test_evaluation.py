@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from trainer import derivation, evaluation
+from trainer import derivation, evaluation, users
 from trainer import photographs as loading
+from trainer.backbones import create
 from trainer.network import Network
+
+from .conftest import MASK_SEED, shaken
 
 
 def test_psnr_of_a_known_difference() -> None:
@@ -21,19 +24,39 @@ def test_psnr_of_a_known_difference() -> None:
 def test_untrained_network_hides_nothing_and_measures_so(small: Network, photographs: Path) -> None:
     covers, secrets = loading.pairs(photographs, 32, 24)
     assert covers.shape == secrets.shape == (3, 3, 24, 32)
-    quality = evaluation.measure(small, [derivation.demo_pair(i) for i in (1, 2)], covers, secrets)
+    two = users.Keyed(small, [derivation.demo_pair(i) for i in (1, 2)])
+    quality = evaluation.measure(two, covers, secrets)
     assert quality.pairs == 3
     expected = evaluation.psnr(covers, secrets).mean().item()
     assert quality.unrelated == pytest.approx(expected, abs=1e-4)
     assert abs(quality.recovered - quality.unrelated) < 6
+    assert quality.noisy is not None
     assert 20 < quality.noisy < 25
     assert all(math.isfinite(value) for value in vars(quality).values())
 
 
 def test_measurement_is_repeatable(small: Network, photographs: Path) -> None:
     images = loading.pairs(photographs, 32, 32, limit=1)
-    keys = [derivation.demo_pair(i) for i in (1, 2)]
-    assert evaluation.measure(small, keys, *images) == evaluation.measure(small, keys, *images)
+    two = users.Keyed(small, [derivation.demo_pair(i) for i in (1, 2)])
+    assert evaluation.measure(two, *images) == evaluation.measure(two, *images)
+
+
+def test_what_a_model_does_not_do_is_not_measured(small: Network, photographs: Path) -> None:
+    images = loading.pairs(photographs, 32, 32)
+    alone = evaluation.measure(users.Keyed(small, [derivation.demo_pair(1)]), *images)
+    assert alone.mismatched is None, "there is no other user"
+    assert alone.random is not None
+    assert "mismatched" not in alone.line()
+
+    architecture = create("hinet", {"couplings": 2, "growth": 4})
+    networks = [shaken(Network(architecture, 1.0, MASK_SEED, seed)) for seed in (0, 1)]
+    pair = evaluation.measure(users.Instances(networks), *images)
+    assert pair.mismatched is not None
+    assert (pair.random, pair.purified, pair.noisy) == (None, None, None)
+    swapped = evaluation.measure(users.Instances(networks[::-1]), *images)
+    assert swapped.stego != pair.stego, "every user has a network"
+    same = evaluation.measure(users.Instances([networks[0]] * 2), *images)
+    assert same.mismatched == pytest.approx(same.recovered), "the mismatched one is another instance"
 
 
 def test_pairs_are_consecutive_in_sorted_order(photographs: Path) -> None:

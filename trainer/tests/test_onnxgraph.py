@@ -92,3 +92,72 @@ def test_graph_keeps_the_contract(network: Network, operation: str) -> None:
 def test_bytes_are_the_same_every_time(network: Network) -> None:
     for build, _, _ in GRAPHS.values():
         assert build(network) == build(network)
+
+
+UNKEYED = {
+    "baluja": ("baluja", {}),
+    "hidden": ("hidden", {}),
+    "hinet": ("hinet", {"couplings": 4, "growth": 16}),
+    "udh": ("udh", {}),
+}
+
+
+@pytest.fixture(scope="module", params=UNKEYED)
+def instance(request: pytest.FixtureRequest) -> Network:
+    """A trained instance, as far as its parameters look."""
+    kind, config = UNKEYED[request.param]
+    torch.manual_seed(6)
+    return shaken(Network(create(kind, config), 1.0, MASK_SEED))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("operation", ["embed", "recover"])
+def test_instance_s_graph_computes_what_pytorch_computes(instance: Network, operation: str) -> None:
+    build, inputs, output = GRAPHS[operation]
+    session = onnxruntime.InferenceSession(build(instance), providers=["CPUExecutionProvider"])
+    method = instance.embed if operation == "embed" else instance.recover
+    for batch, height, width in [(1, 33, 47), (3, 18, 17), (1, 64, 32)]:
+        images = [torch.rand(batch, 3, height, width) for _ in inputs]
+        feeds = {name: image.numpy() for name, image in zip(inputs, images)}
+        if "z" in {value.name for value in session.get_inputs()}:
+            z = derivation.normal((12, -(-height // 2), -(-width // 2)))
+            feeds["z"] = np.stack([z] * batch)
+        (actual,) = session.run([output], feeds)
+        expected = method(None, *images).numpy()
+        assert actual.shape == (batch, 3, height, width)
+        assert expected.std() > 0.01
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("operation", ["embed", "recover"])
+def test_instance_s_graph_keeps_the_contract(instance: Network, operation: str) -> None:
+    build, inputs, output = GRAPHS[operation]
+    data = build(instance)
+    assert data == build(instance), "the same bytes every time"
+    model = onnx.load_from_string(data)
+    assert [entry.version for entry in model.opset_import] == [17]
+    assert model.ir_version <= 9
+    shapes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.input, *model.graph.output]
+    }
+    expected: dict[str, list[str | int]] = {name: ["batch", 3, "height", "width"] for name in (*inputs, output)}
+    if instance.architecture.kind == "hinet" and operation == "recover":
+        expected["z"] = ["batch", 12, "z_height", "z_width"]
+    assert shapes == expected, "the weights are inside"
+    inside = {initialiser.name for initialiser in model.graph.initializer}
+    auxiliary = f"{instance.architecture.auxiliary}."
+    layers = {layer.name for layer in instance.architecture.layers() if not layer.name.startswith(auxiliary)}
+    assert inside & layers
+    assert not any(name.startswith(auxiliary) for name in inside)
+    used = {name for node in model.graph.node for name in node.input} | {output}
+    assert inside <= used
+
+
+def test_instance_s_two_graphs_use_every_parameter_that_counts(instance: Network) -> None:
+    sizes: dict[str, int] = {}
+    counted = {part.name: part.size for part in instance.architecture.parameters()}
+    for operation in instance.architecture.operations:
+        model = onnx.load_from_string(GRAPHS[operation][0](instance))
+        sizes |= {i.name: counted[i.name] for i in model.graph.initializer if i.name in counted}
+    assert sum(sizes.values()) == instance.parameter_count

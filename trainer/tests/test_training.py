@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer import config, derivation, grids, training
+from trainer import config, derivation, grids, methods, training, users
+from trainer.losses import KeyedLosses, total
 from trainer.network import Arithmetic
 from trainer.photographs import Photographs
 
@@ -35,6 +36,11 @@ def run(steps: int) -> training.Run:
     return training.Run(config.parse(TEXT.replace("{steps}", str(steps)), "test"))
 
 
+def keyed(trained: training.Run) -> methods.Keyed:
+    assert isinstance(trained.method, methods.Keyed)
+    return trained.method
+
+
 @pytest.fixture
 def images(photographs: Path) -> Photographs:
     return Photographs(photographs, 32, held_out=2)
@@ -58,13 +64,14 @@ def test_loss_falls(images: Photographs, tmp_path: Path) -> None:
     trained = run(60)
     first, last = (torch.tensor(0.0) for _ in range(2))
     cover, secret = images.sample(16, 32, np.random.default_rng(1)).chunk(2)
-    fills = training.Fills(*trained._fills[0], trained._fills[1][1])
-    noise = 0.08 * torch.randn_like(cover)
+    method = keyed(trained)
+    drawn = methods.Drawn(*method.fills[0], method.fills[1][1], 0.08 * torch.randn_like(cover))
+    weights = trained.config.losses.weights()
     with torch.no_grad():
-        first = training.terms(trained.network, fills, cover, secret, noise).total(trained.config.losses)
+        first = total(method.terms(drawn, cover, secret, tuple(weights)), weights)
     trained.train(images, tmp_path)
     with torch.no_grad():
-        last = training.terms(trained.network, fills, cover, secret, noise).total(trained.config.losses)
+        last = total(method.terms(drawn, cover, secret, tuple(weights)), weights)
     assert last < 0.9 * first
 
 
@@ -111,10 +118,9 @@ def test_run_leaves_its_configuration_metrics_and_grids(images: Photographs, tmp
 
 
 def test_grid_shows_what_its_columns_say(images: Photographs) -> None:
-    network = run(1).network
-    keys = run(1).keys
+    trained = run(1)
     covers, secrets = images.validation(32)
-    sheet = np.asarray(grids.grid(network, keys, covers, secrets)).astype(np.float32) / 255
+    sheet = np.asarray(grids.grid(users.Keyed(trained.network, trained.keys), covers, secrets)).astype(np.float32) / 255
     columns = {name: sheet[:, x * 36 : x * 36 + 32] for x, name in enumerate(grids.COLUMNS)}
     np.testing.assert_allclose(columns["cover"], covers[0].permute(1, 2, 0), atol=1e-6)
     np.testing.assert_allclose(columns["secret"], secrets[0].permute(1, 2, 0), atol=1e-6)
@@ -129,11 +135,13 @@ def test_late_crops_and_the_isolation_ramp_follow_the_budget() -> None:
     settings = config.parse(text + "[losses]\nisolate_from = 0.2\nisolate_full = 0.6\n", "test")
     assert [settings.training.shape(p) for p in (0, 0.49, 0.5, 1)] == [(2, 32), (2, 32), (1, 64), (1, 64)]
     assert settings.training.largest_crop == 64
-    assert [settings.losses.ramp(p) for p in (0, 0.2, 0.4, 0.6, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
-    terms = training.Terms(*(torch.tensor(1.0) for _ in range(4)))
-    whole = terms.total(settings.losses)
+    losses = settings.losses
+    assert isinstance(losses, KeyedLosses)
+    assert [losses.ramp(p) for p in (0, 0.2, 0.4, 0.6, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
+    terms = {name: torch.tensor(1.0) for name in losses.terms()}
+    whole = total(terms, losses.weights())
     assert whole.item() == pytest.approx(1.0)
-    assert (whole - terms.total(settings.losses, 0.4)).item() == pytest.approx(0.25 / 2.5)
+    assert (whole - total(terms, losses.weights(0.4))).item() == pytest.approx(0.25 / 2.5)
 
 
 @pytest.mark.parametrize("settings", ["bfloat16 = true", "channels_last = true", 'optimiser = "muon"'])
@@ -172,8 +180,8 @@ def test_enrolled_keys_learn_and_old_ones_keep_what_they_have(images: Photograph
     assert run_of.before.updates == 30
     assert torch.equal(run_of.network.weight, trained.averaged().weight)
     assert run_of._rate() < trained.config.training.rate
-    users = [run_of._user(np.random.default_rng(i)) for i in range(200)]
-    assert 100 < users.count(3) < 150, "half of the steps and a quarter of the rest"
+    drawn = [keyed(run_of).user(np.random.default_rng(i)) for i in range(200)]
+    assert 100 < drawn.count(3) < 150, "half of the steps and a quarter of the rest"
     run_of.train(images, tmp_path / "new")
     with pytest.raises(ValueError, match="--keyring"):
         training.resume(tmp_path / "new")
@@ -223,8 +231,8 @@ def test_loss_that_is_not_a_number_changes_nothing(images: Photographs) -> None:
 def test_error_is_squared_and_then_linear() -> None:
     far = torch.tensor([100.0], requires_grad=True)
     near = torch.tensor([0.2])
-    assert training._error(near, torch.zeros(1)).item() == pytest.approx(0.04)
-    training._error(far, torch.zeros(1)).backward()
+    assert methods.error(near, torch.zeros(1)).item() == pytest.approx(0.04)
+    methods.error(far, torch.zeros(1)).backward()
     assert far.grad is not None
     assert far.grad.item() == pytest.approx(1.0), "not 200"
 
@@ -232,13 +240,15 @@ def test_error_is_squared_and_then_linear() -> None:
 def test_wrong_fill_is_never_the_right_one() -> None:
     trained = run(6)
     generator, random = torch.Generator().manual_seed(1), np.random.default_rng(1)
-    registered = [recover for _, recover in trained._fills]
+    method, cover = keyed(trained), torch.zeros(1, 3, 4, 4)
+    registered = [recover for _, recover in method.fills]
     unregistered = 0
     for _ in range(200):
-        fills = trained._draw(random, generator)
-        assert any(fills.embed is embed and fills.recover is recover for embed, recover in trained._fills)
-        assert not torch.equal(fills.wrong, fills.recover)
-        unregistered += all(fills.wrong is not recover for recover in registered)
+        drawn = method.draw(cover, random, generator)
+        assert any(drawn.embed is embed and drawn.recover is recover for embed, recover in method.fills)
+        assert drawn.wrong is not None
+        assert not torch.equal(drawn.wrong, drawn.recover)
+        unregistered += all(drawn.wrong is not recover for recover in registered)
     assert 30 <= unregistered <= 90
 
 
@@ -256,9 +266,10 @@ def test_budget_ends_a_run_by_steps_or_seconds() -> None:
         (("steps = 5", "stpes = 5"), "unknown setting stpes"),
         (("steps = 5\n", ""), "missing steps"),
         (("[model]", "[modle]"), "missing name"),
-        (("keys = 3", "keys = 1"), "at least 2"),
+        (("keys = 3", "keys = 1"), "at least 2, or losses.isolate 0"),
+        (("keys = 3", "keys = 0"), "at least 1"),
         (("keys = 3", "keys = 3\nalpha = 1.5"), "alpha"),
-        (('"invertible"', '"hinet"'), "unknown backbone"),
+        (('"invertible"', '"stegastamp"'), "unknown backbone"),
         (("width = 8", "widht = 8"), "widht"),
         (("[training]", "[extra]\n[training]"), "unknown table extra"),
         (("steps = 5", "steps ="), "Invalid value"),

@@ -1,0 +1,118 @@
+"""The weights of the losses, as a configuration's `[losses]` has them. What they weigh is in methods.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Every field is the weight of the term of its name, unless a subclass says otherwise."""
+
+    def terms(self) -> dict[str, float]:
+        """The weights by term."""
+        return dataclasses.asdict(self)
+
+    def weights(self, progress: float = 1.0) -> dict[str, float]:
+        """What counts at a share of the budget, divided by the sum of all weights so that rates carry over."""
+        terms = self.terms()
+        whole = sum(terms.values())
+        return {name: weight / whole for name, weight in terms.items()}
+
+    def recipe(self) -> str:
+        return "Losses " + ", ".join(f"{name} {weight:g}" for name, weight in self.terms().items())
+
+
+@dataclass(frozen=True)
+class KeyedLosses(Losses):
+    """The weights of Eq. 7, and what the isolation term is trained on. A term of weight 0 is not computed."""
+
+    embed: float = 1.0
+    recover: float = 0.75
+    purify: float = 0.25
+    isolate: float = 0.5
+    unregistered: float = 0.3
+    """Share of isolation losses with a fresh random key instead of a registered wrong one."""
+    isolate_from: float = 0.0
+    isolate_full: float = 0.0
+    """Curriculum: the isolation weight rises from 0 to its value between these shares of the budget."""
+
+    def terms(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("embed", "recover", "purify", "isolate")}
+
+    def weights(self, progress: float = 1.0) -> dict[str, float]:
+        weights = super().weights()
+        return {**weights, "isolate": weights["isolate"] * self.ramp(progress)}
+
+    def ramp(self, progress: float) -> float:
+        """The share of the isolation weight that counts."""
+        if progress >= self.isolate_full:
+            return 1.0
+        return max(0.0, (progress - self.isolate_from) / (self.isolate_full - self.isolate_from))
+
+    def recipe(self) -> str:
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in self.terms().items())
+        if self.isolate == 0:
+            return f"PUSNet losses ({weights}), one key pair a step"
+        share = f"{self.unregistered:.0%} of the isolation losses with unregistered keys"
+        return f"PUSNet-MK losses ({weights}; {share}), one matched and one wrong key a step"
+
+
+@dataclass(frozen=True)
+class PairLosses(Losses):
+    """Baluja and UDH: the stego image against the cover, what is recovered against the secret."""
+
+    embed: float = 1.0
+    recover: float = 0.75
+
+
+@dataclass(frozen=True)
+class HiNetLosses(Losses):
+    """HiNet's guide and reconstruction, and the low band of the stego image against the cover's."""
+
+    embed: float = 1.0
+    recover: float = 5.0
+    low: float = 1.0
+
+
+@dataclass(frozen=True)
+class HiDDeNLosses(Losses):
+    """HiDDeN's: `adversarial` is what the stego image does to the discriminator, `discriminator` what that one learns.
+
+    The weight of the latter only balances the two against the clipping of the gradient: no parameter has both.
+    """
+
+    embed: float = 0.75
+    recover: float = 1.0
+    adversarial: float = 1e-3
+    discriminator: float = 1e-2
+
+
+_LOSSES: dict[str, type[Losses]] = {
+    "baluja": PairLosses,
+    "hidden": HiDDeNLosses,
+    "hinet": HiNetLosses,
+    "invertible": KeyedLosses,
+    "pusnet": KeyedLosses,
+    "udh": PairLosses,
+}
+
+
+def of(backbone: str) -> type[Losses]:
+    """The losses that a backbone is trained with."""
+    return _LOSSES[backbone]
+
+
+def wanted(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """The terms that weigh anything."""
+    return tuple(name for name, weight in weights.items() if weight)
+
+
+def total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Eq. 7 of the paper, for any method."""
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

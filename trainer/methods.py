@@ -1,0 +1,149 @@
+"""The methods: what a training step of each computes.
+
+`draw` takes all that is random in a step; `terms` is a function of that and of the images, and gives the
+terms that the losses weigh. In every method, recovery sees a stego image of 8 bits (straight-through): the
+public versions round it in their tests alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, huber_loss, softplus
+
+from . import derivation
+from .derivation import KeyPair
+from .evaluation import NOISE_SIGMA
+from .losses import KeyedLosses, Losses
+from .network import Network, eight_bit
+
+Terms = dict[str, Tensor]
+
+
+class Method(Protocol):
+    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator) -> Any:
+        """What a step draws, for `terms`."""
+
+    def terms(self, drawn: Any, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
+        """The terms of one step. Those that are not wanted need not be computed."""
+
+
+def create(network: Network, losses: Losses, keys: Sequence[KeyPair], enrolled: int) -> Method:
+    """The method of a network's backbone. The last `enrolled` of the key pairs were added to a trained network."""
+    if isinstance(losses, KeyedLosses):
+        return Keyed(network, losses, keys, enrolled)
+    unkeyed: dict[str, type[Pair]] = {"hidden": HiDDeN, "hinet": HiNet}
+    return unkeyed.get(network.architecture.kind, Pair)(network)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a step of a keyed method runs: embed and recover of one user, the recover fill of another, and noise."""
+
+    embed: Tensor
+    recover: Tensor
+    wrong: Tensor | None
+    noise: Tensor
+
+
+class Keyed:
+    """PUSNet and PUSNet-MK: Eq. 1 to 7 of the paper, one matched and one wrong key a step."""
+
+    def __init__(self, network: Network, losses: KeyedLosses, keys: Sequence[KeyPair], enrolled: int = 0) -> None:
+        self._network = network
+        self._losses = losses
+        self._enrolled = enrolled
+        self.fills = [
+            (network.fill(derivation.EMBED, key.embed), network.fill(derivation.RECOVER, key.recover)) for key in keys
+        ]
+
+    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator) -> Drawn:
+        noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator, device=cover.device)
+        right = self.user(random)
+        return Drawn(*self.fills[right], self._wrong(right, random, generator), noise)
+
+    def user(self, random: np.random.Generator) -> int:
+        """Whose key pair a step trains: any, but half of the time an enrolled one where there are some."""
+        if self._enrolled and random.random() < 0.5:
+            return int(random.integers(len(self.fills) - self._enrolled, len(self.fills)))
+        return int(random.integers(len(self.fills)))
+
+    def _wrong(self, right: int, random: np.random.Generator, generator: torch.Generator) -> Tensor | None:
+        if self._losses.isolate == 0:
+            return None
+        if random.random() < self._losses.unregistered:
+            return self._network.random_fill(generator)
+        other = (right + int(random.integers(1, len(self.fills)))) % len(self.fills)
+        return self.fills[other][1]
+
+    def terms(self, drawn: Drawn, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
+        network = self._network
+        stego = eight_bit(network.embed(drawn.embed, cover, secret))
+        terms = {"embed": error(stego, cover)}
+        if "recover" in wanted:
+            terms["recover"] = error(network.recover(drawn.recover, stego), secret)
+        if "purify" in wanted:
+            terms["purify"] = error(network.purify(eight_bit(cover + drawn.noise)), cover)
+        if "isolate" in wanted and drawn.wrong is not None:
+            terms["isolate"] = error(network.recover(drawn.wrong, stego), cover)
+        return terms
+
+
+class Pair:
+    """Baluja and UDH: the two errors that every method has, and without keys."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator) -> None:
+        return None
+
+    def terms(self, drawn: None, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
+        # Not clamped: what is out of range must be drawn back however far it is.
+        stego = self._network.embed(None, cover, secret)
+        recovered = self._network.recover(None, eight_bit(stego))
+        return {"embed": error(stego, cover), "recover": error(recovered, secret), **self._more(cover, stego)}
+
+    def _more(self, cover: Tensor, stego: Tensor) -> Terms:
+        return {}
+
+
+class HiNet(Pair):
+    """The low band as well. Recovery runs with a new z in every step."""
+
+    def _more(self, cover: Tensor, stego: Tensor) -> Terms:
+        # The published losses are sums: over the low band, a quarter of the pixels, each of which is twice the mean of
+        # four. As an error of means that is the mean of squared means.
+        return {"low": error(avg_pool2d(stego, 2), avg_pool2d(cover, 2))}
+
+
+class HiDDeN(Pair):
+    """Against a discriminator, both in one step: each sees the other as it was before."""
+
+    def _more(self, cover: Tensor, stego: Tensor) -> Terms:
+        return adversarial(self._network, cover, stego)
+
+
+def adversarial(network: Network, cover: Tensor, stego: Tensor) -> Terms:
+    """Cross entropies, in nats: of the stego image taken for a cover, and of the discriminator's verdicts.
+
+    The first moves only the networks that made the stego image, the second only the discriminator.
+    """
+    fake = network.discriminate(stego.detach())
+    return {
+        "adversarial": softplus(-network.discriminate(stego, frozen=True)).mean(),
+        "discriminator": softplus(-network.discriminate(cover)).mean() + softplus(fake).mean(),
+    }
+
+
+def error(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared error, but linear beyond half of the range of a pixel.
+
+    The couplings can blow up on one image; its gradient must not drown the others'.
+    """
+    return 2 * huber_loss(a, b, delta=0.5)
