@@ -105,7 +105,7 @@ measure: build ort trainer-env ## the figures in the models' cards, from DATA/bs
 	done
 
 grid: build ort photos ## the images in the README, docs/grid.png, from the sample photographs
-	.bin/stegomq evaluate --data .cache/photos --keys 4 --size 160 --out out/grid --save-images --state out/grid-state
+	.bin/stegomq evaluate --data .cache/photos --keys 4 --size 160 --limit 3 --out out/grid --save-images --state out/grid-state
 	cp out/grid/grid.png docs/grid.png
 
 .PHONY: generate generated
