@@ -59,7 +59,7 @@ func (p *progress) set(scores, failures int) {
 		}
 		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons, %d failed, %.1f/s, ETA %s\n", done, p.total, failures, rate, eta)
 	case !moved && time.Since(p.last) >= quietAfter:
-		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons; nothing moved for %s: do a gpuworker and an evaluator run?\n", done, p.total, quietAfter)
+		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons; nothing moved for %s: is the network slow, or does no gpuworker or evaluator run?\n", done, p.total, quietAfter)
 	default:
 		if moved && p.shown < 0 {
 			p.shown = done
