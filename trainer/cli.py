@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="folder of the new run")
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--seconds", type=float, default=600, help="budget of the fine-tune")
-    command.add_argument("--rate", type=float, help="learning rate (default: a fifth of the run's)")
+    command.add_argument("--rate", type=float, help="learning rate (default: the run's)")
     _keyring(command)
     _threads(command)
     command.set_defaults(run=_enroll)

@@ -26,8 +26,8 @@ Terms = dict[str, Tensor]
 
 
 class Method(Protocol):
-    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator) -> Any:
-        """What a step draws, for `terms`."""
+    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator, progress: float) -> Any:
+        """What a step draws, for `terms`, at a share of the budget."""
 
     def terms(self, drawn: Any, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
         """The terms of one step. Those that are not wanted need not be computed."""
@@ -62,14 +62,14 @@ class Keyed:
             (network.fill(derivation.EMBED, key.embed), network.fill(derivation.RECOVER, key.recover)) for key in keys
         ]
 
-    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator) -> Drawn:
+    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator, progress: float) -> Drawn:
         noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator, device=cover.device)
-        right = self.user(random)
+        right = self.user(random, progress)
         return Drawn(*self.fills[right], self._wrong(right, random, generator), noise)
 
-    def user(self, random: np.random.Generator) -> int:
-        """Whose key pair a step trains: any, but half of the time an enrolled one where there are some."""
-        if self._enrolled and random.random() < 0.5:
+    def user(self, random: np.random.Generator, progress: float) -> int:
+        """Whose key pair a step trains: any, but in the first half mostly an enrolled one where there are some."""
+        if self._enrolled and progress < 0.5 and random.random() < 0.5:
             return int(random.integers(len(self.fills) - self._enrolled, len(self.fills)))
         return int(random.integers(len(self.fills)))
 
@@ -100,7 +100,7 @@ class Pair:
     def __init__(self, network: Network) -> None:
         self._network = network
 
-    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator) -> None:
+    def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator, progress: float) -> None:
         return None
 
     def terms(self, drawn: None, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:

@@ -47,8 +47,6 @@ _SOUND = 1.5
 # Validation: pixels of a side, and how many pairs are drawn.
 _VALIDATION_SIDE = 128
 _DRAWN = 4
-# The rate at which key pairs are enrolled, relative to the run's.
-_ENROLL_RATE = 0.2
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,8 @@ class Run:
     def enroll(self, pairs: Sequence[KeyPair], seconds: float, rate: float | None = None) -> Run:
         """A new run that adds key pairs to this one's averaged network.
 
-        Half of its steps train the pairs that were added, half all of them, so that the old ones keep what they have.
+        In the first half of the budget every other step trains the pairs that were added; then all are alike, so that
+        the old ones get back what they lost.
         """
         if not self.config.model.keyed:
             raise ValueError(f"enroll: {self.config.model.backbone} has no keys: train another instance")
@@ -113,7 +112,8 @@ class Run:
                 vector.copy_(self._average[name])
                 run._average[name].copy_(self._average[name])
         run.budget = seconds
-        run.rate_scale = _ENROLL_RATE if rate is None else rate / self.config.training.rate
+        if rate is not None:
+            run.rate_scale = rate / self.config.training.rate
         run.before = Work(self.before.updates + self.updates, self.before.seconds + self.seconds)
         return run
 
@@ -181,7 +181,7 @@ class Run:
         generator = torch.Generator(self.device).manual_seed(int(random.integers(2**62)))
         weights = self.config.losses.weights(self.progress)
 
-        drawn = self.method.draw(cover, random, generator)
+        drawn = self.method.draw(cover, random, generator, self.progress)
         self.network.learning = generator
         parts = self._terms(drawn, cover, secret, losses.wanted(weights))
         loss = losses.total(parts, weights)

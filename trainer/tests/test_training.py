@@ -179,9 +179,13 @@ def test_enrolled_keys_learn_and_old_ones_keep_what_they_have(images: Photograph
     assert [key.id for key in run_of.keys] == ["demo-1", "demo-2", "demo-3", "demo-9"]
     assert run_of.before.updates == 30
     assert torch.equal(run_of.network.weight, trained.averaged().weight)
-    assert run_of._rate() < trained.config.training.rate
-    drawn = [keyed(run_of).user(np.random.default_rng(i)) for i in range(200)]
+    assert trained.enroll(added, seconds=500, rate=1e-5).rate_scale == pytest.approx(
+        1e-5 / trained.config.training.rate
+    )
+    drawn = [keyed(run_of).user(np.random.default_rng(i), progress=0.1) for i in range(200)]
     assert 100 < drawn.count(3) < 150, "half of the steps and a quarter of the rest"
+    drawn = [keyed(run_of).user(np.random.default_rng(i), progress=0.5) for i in range(200)]
+    assert 30 < drawn.count(3) < 70, "all alike"
     run_of.train(images, tmp_path / "new")
     with pytest.raises(ValueError, match="--keyring"):
         training.resume(tmp_path / "new")
@@ -244,7 +248,7 @@ def test_wrong_fill_is_never_the_right_one() -> None:
     registered = [recover for _, recover in method.fills]
     unregistered = 0
     for _ in range(200):
-        drawn = method.draw(cover, random, generator)
+        drawn = method.draw(cover, random, generator, 0.0)
         assert any(drawn.embed is embed and drawn.recover is recover for embed, recover in method.fills)
         assert drawn.wrong is not None
         assert not torch.equal(drawn.wrong, drawn.recover)
