@@ -15,7 +15,7 @@ import (
 )
 
 // benchModels are the tests' model, the one that ships, and a model directory in
-// STEGOMQ_BENCH_MODEL if that is set (the paper's backbone is too large to ship).
+// STEGOMQ_BENCH_MODEL if that is set (the paper's backbone takes minutes).
 func benchModels(b *testing.B) []*model.Model {
 	b.Helper()
 	dirs := []string{filepath.Join("testdata", "tiny"), filepath.Join("..", "..", "models", "invertible-mk")}
