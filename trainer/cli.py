@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--instance", type=int, default=1, help="of a method without keys: the user to train, counted from 1"
     )
     _threads(command)
+    command.add_argument("--from", type=Path, dest="start", help="begin with the weights of this model directory")
     command.set_defaults(run=_train)
 
     command = commands.add_parser("resume", help="go on with a run from its checkpoint")
@@ -69,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_resume)
 
     command = commands.add_parser("enroll", help="add key pairs to a trained network by a short fine-tune")
-    command.add_argument("source", type=Path, help="folder of the run that trained it")
+    command.add_argument(
+        "source", type=Path, help="folder of the run that trained it, or with --config its model directory"
+    )
+    command.add_argument("--config", type=Path, help="the configuration that the model was trained with")
     command.add_argument("--out", type=Path, required=True, help="folder of the new run")
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--seconds", type=float, default=600, help="budget of the fine-tune")
@@ -135,6 +139,8 @@ def _train(options: argparse.Namespace) -> None:
     if (options.out / training.CHECKPOINT).exists():
         raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
     run = training.Run(config.load(options.config), options.device, instance=options.instance)
+    if options.start:
+        run.start_from(options.start)
     if options.seconds:
         run.budget = options.seconds
     _go_on(run, options.out, options)
@@ -152,7 +158,11 @@ def _enroll(options: argparse.Namespace) -> None:
         raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
     if not options.keyring:
         raise ValueError("enroll needs --keyring: a file with the key pairs to add, such as `keys` prints")
-    trained = training.resume(options.source, options.device)
+    if options.config:
+        trained = training.Run(config.load(options.config), options.device)
+        trained.start_from(options.source)
+    else:
+        trained = training.resume(options.source, options.device)
     run = trained.enroll(_enrolled(options), options.seconds, options.rate)
     _go_on(run, options.out, options)
 

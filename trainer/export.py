@@ -15,6 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import torch
+
 from . import card, derivation, onnxgraph
 from .derivation import KeyPair
 from .facts import Facts, Measurement
@@ -137,6 +141,33 @@ def keyring(keys: Sequence[KeyPair], created: str) -> dict[str, Any]:
             {"id": key.id, "embed": key.embed.hex(), "recover": key.recover.hex(), "created": created} for key in keys
         ],
     }
+
+
+def read(folder: Path, network: Network) -> dict[str, Any]:
+    """Loads the parameters of a keyed model directory into a network of the same shape; returns the manifest."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder} holds no manifest.json: it is not a model directory") from None
+    expected = {
+        "keying": "weights",
+        "backbone": network.architecture.kind,
+        "config": network.architecture.config(),
+        "alpha": network.alpha,
+        "mask_seed": network.mask_seed.hex(),
+    }
+    for name, value in expected.items():
+        if manifest.get(name) != value:
+            raise ValueError(f"{folder}: its {name} is {manifest.get(name)}, the configuration's {value}")
+    found: dict[str, np.ndarray] = {}
+    for operation in ("embed", "recover", "purify"):
+        for initialiser in onnx.load(folder / f"{operation}.onnx").graph.initializer:
+            found[initialiser.name] = onnx.numpy_helper.to_array(initialiser).reshape(-1)
+    affine = np.concatenate([found[a.name] for a in network.architecture.affines()])
+    with torch.no_grad():
+        network.weight.copy_(torch.from_numpy(np.fromfile(folder / "weights.bin", "<f4")))
+        network.affine.copy_(torch.from_numpy(affine))
+    return manifest
 
 
 def read_keyring(path: Path) -> tuple[list[KeyPair], bool]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from . import config as configuration
-from . import derivation, evaluation, grids, journal, losses, methods, users
+from . import derivation, evaluation, export, grids, journal, losses, methods, users
 from .config import Config
 from .derivation import KeyPair
 from .methods import Terms
@@ -92,6 +92,16 @@ class Run:
         self._loss_mean = math.inf
         self._loss_best = math.inf
         self._gradient_mean = math.inf
+
+    def start_from(self, folder: Path) -> None:
+        """Begins with the parameters of a model directory instead of random ones."""
+        manifest = export.read(folder, self.network)
+        if [key["fingerprint"] for key in manifest["keys"]] != [key.fingerprint for key in self.keys]:
+            raise ValueError(f"{folder}: it was trained with other keys than the configuration's {len(self.keys)}")
+        done = manifest.get("training", {"steps": 0, "seconds": 0})
+        self.before = Work(done["steps"], done["seconds"])
+        for name, vector in self.network.vectors().items():
+            self._average[name].copy_(vector.detach())
 
     def enroll(self, pairs: Sequence[KeyPair], seconds: float, rate: float | None = None) -> Run:
         """A new run that adds key pairs to this one's averaged network.

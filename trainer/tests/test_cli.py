@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from trainer import training
+from trainer import config, training
 from trainer.cli import main
 
 from .conftest import REPOSITORY
@@ -264,3 +265,39 @@ def test_card_takes_what_the_queue_measured(
     assert "## Limits" in once
     assert command("card", model, measured) == 0
     assert (model / "README.md").read_text(encoding="utf-8") == once, "the section is replaced"
+
+
+def test_models_can_be_trained_further(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    data = ("--data", photographs, "--threads", 1)
+    assert command("train", recipe, *data, "--out", run) == 0
+    assert command("export", run, model) == 0
+    trained = training.resume(run).averaged()
+
+    again = training.Run(config.load(recipe))
+    again.start_from(model)
+    for name, vector in again.network.vectors().items():
+        assert torch.equal(vector, trained.vectors()[name])
+        assert torch.equal(again.averaged().vectors()[name], vector)
+    assert command("train", recipe, *data, "--from", model, "--out", tmp_path / "further") == 0
+    assert training.resume(tmp_path / "further").before.updates == 3
+
+    capsys.readouterr()
+    assert command("keys", "--first", 9, "--count", 1) == 0
+    ninth = tmp_path / "ninth.json"
+    ninth.write_text(capsys.readouterr().out, encoding="utf-8")
+    enroll = ("enroll", model, "--keyring", ninth, *data, "--out", tmp_path / "more")
+    assert command(*enroll, "--config", recipe) == 0
+    assert command("export", tmp_path / "more", tmp_path / "model3", "--keyring", ninth) == 0
+    manifest = json.loads((tmp_path / "model3" / "manifest.json").read_text(encoding="utf-8"))
+    assert [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2", "demo-9"]
+
+    for change, message in (("width = 8", "its config is"), ("keys = 2", "with other keys")):
+        wrong = tmp_path / "wrong.toml"
+        wrong.write_text(CONFIG.replace(change, change[:-1] + "4"), encoding="utf-8")
+        assert command("train", wrong, *data, "--from", model, "--out", tmp_path / "no") == 1
+        assert message in capsys.readouterr().err
+    assert command("train", recipe, *data, "--from", run, "--out", tmp_path / "no") == 1
+    assert "not a model directory" in capsys.readouterr().err
