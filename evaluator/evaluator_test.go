@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -25,19 +24,11 @@ import (
 	"stegomq/internal/pixel"
 	"stegomq/internal/quality"
 	"stegomq/internal/source"
+	"stegomq/internal/testrig"
 	"stegomq/schemas"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds every wait of a test.
-const patience = 60 * time.Second
-
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 func sha(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -141,33 +132,7 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-	b, err := bus.Open(testContext(t), bus.Config{
-		Server: server, Logger: log, RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: 10,
-		SweepEvery: 25 * time.Millisecond, Grace: patience,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	c, err := cache.OpenEmbedded(testContext(t), t.TempDir(), cache.Options{Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	b, c := testrig.Bus(t, 10), testrig.Cache(t)
 	images, err := source.New(b.Blobs(), source.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +155,7 @@ func key(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint
 
 func (r *rig) put(data []byte) *schemas.ImageRef {
 	r.t.Helper()
-	digest, err := r.bus.Blobs().Put(testContext(r.t), data)
+	digest, err := r.bus.Blobs().Put(testrig.Context(r.t), data)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -217,7 +182,7 @@ func (r *rig) run(cfg evaluator.Config) {
 func (r *rig) wrote(n int) []int {
 	r.t.Helper()
 	var all []int
-	end := time.After(patience)
+	end := time.After(testrig.Patience)
 	for range n {
 		select {
 		case added := <-r.parts.put:
@@ -232,7 +197,7 @@ func (r *rig) wrote(n int) []int {
 func (r *rig) publish(results ...*schemas.Result) {
 	r.t.Helper()
 	for _, res := range results {
-		if err := r.bus.PublishResult(testContext(r.t), res); err != nil {
+		if err := r.bus.PublishResult(testrig.Context(r.t), res); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -261,7 +226,7 @@ func (r *rig) embed() *schemas.Job {
 // stored gives the scores and failures of the run, by their keys.
 func (r *rig) stored() (scores, failures map[string]*schemas.Score) {
 	r.t.Helper()
-	done, failed, err := r.parts.Scores(testContext(r.t), "run")
+	done, failed, err := r.parts.Scores(testrig.Context(r.t), "run")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -288,7 +253,7 @@ func (r *rig) directly(reference, test string) *schemas.Metrics {
 	r.t.Helper()
 	var images []*image.NRGBA
 	for _, digest := range []string{reference, test} {
-		data, err := r.bus.Blobs().Get(testContext(r.t), digest)
+		data, err := r.bus.Blobs().Get(testrig.Context(r.t), digest)
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -422,7 +387,7 @@ func TestScoresOfAnotherRunComeFromTheMemo(t *testing.T) {
 	if n := r.parts.reads.Load() - reads; n != 4 {
 		t.Errorf("%d images were read, want 4: two new comparisons", n)
 	}
-	scores, _, err := r.parts.Scores(testContext(t), "other")
+	scores, _, err := r.parts.Scores(testrig.Context(t), "other")
 	if err != nil || len(scores) != 4 {
 		t.Errorf("%d scores (%v), want 4", len(scores), err)
 	}
@@ -475,14 +440,14 @@ func TestFailuresGiveWayToScores(t *testing.T) {
 // bury makes a dead letter of a job as a worker does.
 func (r *rig) bury(j *schemas.Job, fault error) {
 	r.t.Helper()
-	if err := r.bus.PublishJob(testContext(r.t), j); err != nil {
+	if err := r.bus.PublishJob(testrig.Context(r.t), j); err != nil {
 		r.t.Fatal(err)
 	}
 	jobs, err := r.bus.JobSource("worker")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(testContext(r.t))
+	ctx, cancel := context.WithCancel(testrig.Context(r.t))
 	if err := jobs.Consume(ctx, 1, func(context.Context, *schemas.Job) error { cancel(); return fault }); err != nil {
 		r.t.Fatal(err)
 	}
@@ -509,7 +474,7 @@ func TestDeadJobsLoseTheirScores(t *testing.T) {
 			t.Errorf("%s: %v", k, f)
 		}
 	}
-	if s, f, err := r.parts.Progress(testContext(t), "plain"); s+f != 0 || err != nil {
+	if s, f, err := r.parts.Progress(testrig.Context(t), "plain"); s+f != 0 || err != nil {
 		t.Errorf("a job that is not scored has %d scores and %d failures (%v)", s, f, err)
 	}
 	seen.mu.Lock()
@@ -579,7 +544,7 @@ func TestDeadLettersThatNobodyCanRead(t *testing.T) {
 	e := evaluator.New(evaluator.Config{}, evaluator.Parts{
 		Results: r.bus.ResultSource(), DeadLetters: l, Images: r.parts, Scores: r.parts, Memo: r.parts,
 	})
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testrig.Context(t))
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
 	for range l.list {
@@ -674,7 +639,7 @@ func TestResultsThatAreNotScored(t *testing.T) {
 	if got := r.wrote(1); got[0] != 4 {
 		t.Errorf("%d scores were added, want 4", got[0])
 	}
-	if s, f, err := r.parts.Progress(testContext(t), "plain"); s+f != 0 || err != nil {
+	if s, f, err := r.parts.Progress(testrig.Context(t), "plain"); s+f != 0 || err != nil {
 		t.Errorf("%d scores and %d failures (%v), want none", s, f, err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"stegomq/evaluator"
 	"stegomq/internal/pixel"
 	"stegomq/internal/quality"
+	"stegomq/internal/testrig"
 	"stegomq/schemas"
 )
 
@@ -402,7 +403,7 @@ func TestSavedImages(t *testing.T) {
 	r.publish(results...)
 	r.run(evaluator.Config{})
 	r.wrote(len(results))
-	scores, _, err := r.parts.Scores(testContext(t), "run")
+	scores, _, err := r.parts.Scores(testrig.Context(t), "run")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +411,7 @@ func TestSavedImages(t *testing.T) {
 	if err := evaluator.WriteFiles(dir, evaluator.Summarise(r.spec, scores, nil, evaluator.Invocation{}), scores); err != nil {
 		t.Fatal(err)
 	}
-	if err := evaluator.SaveImages(testContext(t), dir, r.spec, scores, r.parts.images, r.bus.Blobs()); err != nil {
+	if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, scores, r.parts.images, r.bus.Blobs()); err != nil {
 		t.Fatal(err)
 	}
 	checkGrid(t, dir, r.spec)
@@ -477,13 +478,13 @@ func TestImagesThatCannotBeSaved(t *testing.T) {
 	r := newRig(t)
 	s := row("item-0", schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
 	s.Reference, s.Test = r.spec.GetPairs()[0].GetCover().GetDigest(), sha("gone")
-	err := evaluator.SaveImages(testContext(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
+	err := evaluator.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
 	if err == nil || !strings.Contains(err.Error(), "images/stego/item-0.alice.png") {
 		t.Errorf("%v, want an error that names the file", err)
 	}
 	r.spec.Pairs[0].Cover = schemas.BlobRef(sha("gone too"), "cover.png")
 	s.Reference, s.Test = sha("gone too"), r.put(picture(t, 1, 32, 24)).GetDigest()
-	err = evaluator.SaveImages(testContext(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
+	err = evaluator.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
 	if err == nil || !strings.Contains(err.Error(), "images/cover/item-0.png") {
 		t.Errorf("%v, want an error that names the file", err)
 	}

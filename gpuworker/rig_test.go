@@ -7,73 +7,23 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"log/slog"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"stegomq/gpuworker"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
-	"stegomq/internal/engine"
-	"stegomq/internal/keyring"
-	"stegomq/internal/model"
-	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
+	"stegomq/internal/testrig"
 	"stegomq/schemas"
 )
 
-// patience bounds every wait of a test.
-const patience = 60 * time.Second
-
 // tiny is the model of all tests, on one engine.
-var tiny struct {
-	*model.Model
-	keys   *keyring.Keyring
-	engine *ort.Engine
-}
+var tiny testrig.Model
 
-// suite closes the engine before goroutines are counted.
-type suite struct{ *testing.M }
-
-func (s suite) Run() int {
-	code := s.M.Run()
-	if err := tiny.engine.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
-
-func TestMain(m *testing.M) {
-	if err := loadTiny(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(suite{m})
-}
-
-func loadTiny() (err error) {
-	if tiny.Model, err = model.Load(filepath.FromSlash("../internal/ort/testdata/tiny")); err != nil {
-		return err
-	}
-	if tiny.keys, err = keyring.Open(tiny.Keyring(), keyring.Protection{}); err != nil {
-		return err
-	}
-	if tiny.engine, err = ort.New(ort.Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
-		return err
-	}
-	return tiny.engine.Add(tiny.Model)
-}
-
-// network runs the tiny model with its demo keys.
-func network() *engine.Engine { return engine.New(tiny.engine, tiny.keys) }
+func TestMain(m *testing.M) { testrig.Main(m, &tiny, "../internal/ort/testdata/tiny") }
 
 // call is one run of the network.
 type call struct {
@@ -124,43 +74,11 @@ type rig struct {
 	parts  gpuworker.Parts
 }
 
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // newRig starts a pipeline on servers of its own.
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-	b, err := bus.Open(testContext(t), bus.Config{
-		Server: server, Logger: log, RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: 20,
-		SweepEvery: 25 * time.Millisecond, Grace: patience,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	c, err := cache.OpenEmbedded(testContext(t), t.TempDir(), cache.Options{Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	r := &rig{t: t, bus: b, cache: c, engine: &watchedEngine{Engine: network()}}
+	b, c := testrig.Bus(t, 20), testrig.Cache(t)
+	r := &rig{t: t, bus: b, cache: c, engine: &watchedEngine{Engine: tiny.Network()}}
 	jobs, err := b.JobSource("worker")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +124,7 @@ func (r *rig) work(cfg gpuworker.Config) (stop func() error) {
 func (r *rig) publish(jobs ...*schemas.Job) {
 	r.t.Helper()
 	for _, j := range jobs {
-		if err := r.bus.PublishJob(testContext(r.t), j); err != nil {
+		if err := r.bus.PublishJob(testrig.Context(r.t), j); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -222,7 +140,7 @@ func (r *rig) await(run string, n int) (results []*schemas.Result, dead []*schem
 		}
 		return nil
 	}
-	err := r.bus.SubscribeResults(testContext(r.t), run,
+	err := r.bus.SubscribeResults(testrig.Context(r.t), run,
 		func(res *schemas.Result) error { results = append(results, res); return count() },
 		func(d *schemas.DeadLetter) error { dead = append(dead, d); return count() })
 	if !errors.Is(err, enough) {
@@ -243,7 +161,7 @@ func (r *rig) result(run string) *schemas.Result {
 
 func (r *rig) put(data []byte) *schemas.ImageRef {
 	r.t.Helper()
-	digest, err := r.blobs.Put(testContext(r.t), data)
+	digest, err := r.blobs.Put(testrig.Context(r.t), data)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -252,7 +170,7 @@ func (r *rig) put(data []byte) *schemas.ImageRef {
 
 func (r *rig) get(digest string) []byte {
 	r.t.Helper()
-	data, err := r.blobs.Get(testContext(r.t), digest)
+	data, err := r.blobs.Get(testrig.Context(r.t), digest)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -285,7 +203,7 @@ func picture(t testing.TB, seed uint64, w, h int) []byte {
 // keyRef names a key of the tiny model's keyring, or a random one.
 func keyRef(t testing.TB, id string) *schemas.KeyRef {
 	t.Helper()
-	pair, err := tiny.keys.Get(id)
+	pair, err := tiny.Keys.Get(id)
 	if err != nil {
 		t.Fatal(err)
 	}

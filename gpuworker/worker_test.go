@@ -22,6 +22,7 @@ import (
 	"stegomq/internal/bus"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
+	"stegomq/internal/testrig"
 	"stegomq/schemas"
 )
 
@@ -80,7 +81,7 @@ func (r *rig) directly(op schemas.Operation, key *schemas.KeyRef, g *schemas.Geo
 		}
 		in = append(in, tensor)
 	}
-	out, err := network().Run(testContext(r.t), tiny.Digest, op, key, in...)
+	out, err := tiny.Network().Run(testrig.Context(r.t), tiny.Digest, op, key, in...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func TestJobThatComesTwiceIsDoneOnce(t *testing.T) {
 	if got, want := r.engine.runs(), 2; len(got) != want {
 		t.Errorf("the network ran %v, want once to embed and once to recover", got)
 	}
-	s, err := r.bus.Status(testContext(t))
+	s, err := r.bus.Status(testrig.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +294,7 @@ func (c *counts) JobDone(operation, outcome string, items int, took time.Duratio
 // wait returns once n jobs have ended in a way.
 func (c *counts) wait(t *testing.T, n int, way string) {
 	t.Helper()
-	end := time.After(patience)
+	end := time.After(testrig.Patience)
 	for {
 		c.mu.Lock()
 		got := c.ended[way]
@@ -453,7 +454,7 @@ func TestNothingFollowsFromFailuresAlone(t *testing.T) {
 	if runs := r.engine.runs(); len(runs) != 0 {
 		t.Errorf("the network ran %v", runs)
 	}
-	if s, err := r.bus.Status(testContext(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
+	if s, err := r.bus.Status(testrig.Context(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
 		t.Errorf("%d jobs wait and %d are in flight (%v), want none", s.JobsWaiting, s.JobsInFlight, err)
 	}
 }
@@ -527,7 +528,7 @@ func TestOutputThatIsNotAnImage(t *testing.T) {
 	}
 	expectFailure(t, o[1], schemas.ReasonBadOutput, "not finite")
 	expectFailure(t, o[2], schemas.ReasonBadOutput, "not finite")
-	known, err := r.cache.Outputs(testContext(t), []string{
+	known, err := r.cache.Outputs(testrig.Context(t), []string{
 		schemas.ItemWorkID(job, job.GetItems()[0]), schemas.ItemWorkID(job, job.GetItems()[1]), schemas.ItemWorkID(job, job.GetItems()[2]),
 	})
 	if err != nil || known[0] == nil || known[1] != nil || known[2] != nil {
@@ -737,7 +738,7 @@ func TestSoftStop(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 	outputs(t, r.result("run"))
-	if s, err := r.bus.Status(testContext(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
+	if s, err := r.bus.Status(testrig.Context(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
 		t.Errorf("%d jobs wait and %d are in flight (%v), want none", s.JobsWaiting, s.JobsInFlight, err)
 	}
 }

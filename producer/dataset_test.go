@@ -14,6 +14,7 @@ import (
 
 	"stegomq/internal/cache"
 	"stegomq/internal/pixel"
+	"stegomq/internal/testrig"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -47,7 +48,7 @@ func readDataset(t *testing.T, opts producer.DatasetOptions) *producer.Dataset {
 	if err := opts.Check(); err != nil {
 		t.Errorf("the check refuses it: %v", err)
 	}
-	d, err := producer.ReadDataset(testContext(t), opts, openCache(t))
+	d, err := producer.ReadDataset(testrig.Context(t), opts, testrig.Cache(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestPairs(t *testing.T) {
 		t.Parallel()
 		covers, secrets := pictures(t, "c2.png", "c1.png", "c3.png"), t.TempDir()
 		for i, name := range []string{"s1.png", "s2.png"} {
-			write(t, picture(t, uint64(100+i), 20, 20), secrets, name)
+			testrig.WriteFile(t, picture(t, uint64(100+i), 20, 20), secrets, name)
 		}
 		d := readDataset(t, producer.DatasetOptions{Data: secrets, Covers: covers})
 		expectPairs(t, d, 5, "c1.png+s1.png", "c2.png+s2.png")
@@ -128,7 +129,7 @@ func TestPairs(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
 		for _, name := range []string{"a.png", "b.png", "c.png", "d.png"} {
-			write(t, picture(t, 1, 20, 20), dir, name)
+			testrig.WriteFile(t, picture(t, 1, 20, 20), dir, name)
 		}
 		d := readDataset(t, producer.DatasetOptions{Data: dir})
 		expectPairs(t, d, 4, "a.png+b.png", "c.png+d.png")
@@ -174,8 +175,8 @@ func TestItemNames(t *testing.T) {
 	dir := t.TempDir()
 	covers := []string{"0 a|b*c.d.png", "1ünï.png", "2" + long + ".png"}
 	for i, name := range covers {
-		write(t, picture(t, uint64(2*i), 20, 20), dir, name)
-		write(t, picture(t, uint64(2*i+1), 20, 20), dir, fmt.Sprint(i)+"ÿ.png")
+		testrig.WriteFile(t, picture(t, uint64(2*i), 20, 20), dir, name)
+		testrig.WriteFile(t, picture(t, uint64(2*i+1), 20, 20), dir, fmt.Sprint(i)+"ÿ.png")
 	}
 	d := readDataset(t, producer.DatasetOptions{Data: dir})
 	var got []string
@@ -198,7 +199,7 @@ func TestBadFiles(t *testing.T) {
 		"sub/torn.png": append(bytes.Clone(good[:len(good)-30]), good[len(good)-29:]...),
 		"wide.png":     picture(t, 6, 41, 20),
 	} {
-		write(t, data, dir, name)
+		testrig.WriteFile(t, data, dir, name)
 	}
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.png"), 0o600); err != nil {
 		t.Fatal(err)
@@ -236,9 +237,9 @@ func TestBadFiles(t *testing.T) {
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	dir := pictures(t, "a.png", "b.png", "c.png", "d.png", "e.png", "f.png")
-	write(t, []byte("bad"), dir, "0.png")
-	write(t, []byte("bad"), dir, "bb.png")
-	write(t, []byte("bad"), dir, "y.png")
+	testrig.WriteFile(t, []byte("bad"), dir, "0.png")
+	testrig.WriteFile(t, []byte("bad"), dir, "bb.png")
+	testrig.WriteFile(t, []byte("bad"), dir, "y.png")
 	for limit, want := range map[int]struct {
 		pairs []string
 		bad   int
@@ -247,8 +248,8 @@ func TestLimit(t *testing.T) {
 		3: {[]string{"a.png+b.png", "c.png+d.png", "e.png+f.png"}, 2}, 4: {[]string{"a.png+b.png", "c.png+d.png", "e.png+f.png"}, 3},
 		0: {[]string{"a.png+b.png", "c.png+d.png", "e.png+f.png"}, 3},
 	} {
-		memo := &inspections{Cache: openCache(t)}
-		d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir, Limit: limit}, memo)
+		memo := &inspections{Cache: testrig.Cache(t)}
+		d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Limit: limit}, memo)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,11 +271,11 @@ func TestLimit(t *testing.T) {
 func TestInspectionsAreRemembered(t *testing.T) {
 	t.Parallel()
 	dir := pictures(t, "a.png", "b.png", "c.png")
-	torn := write(t, picture(t, 9, 20, 20)[:200], dir, "torn.png")
-	memo := &inspections{Cache: openCache(t)}
+	torn := testrig.WriteFile(t, picture(t, 9, 20, 20)[:200], dir, "torn.png")
+	memo := &inspections{Cache: testrig.Cache(t)}
 	read := func(limits pixel.Limits) *producer.Dataset {
 		t.Helper()
-		d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir, Limits: limits}, memo)
+		d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Limits: limits}, memo)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +297,7 @@ func TestInspectionsAreRemembered(t *testing.T) {
 		t.Errorf("%s was inspected again: %v", torn, d.Bad)
 	}
 	memo.err = errBroken
-	if _, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir}, memo); !errors.Is(err, errBroken) {
+	if _, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir}, memo); !errors.Is(err, errBroken) {
 		t.Errorf("%v, want the memo's error", err)
 	}
 }
@@ -305,7 +306,7 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	good := pictures(t, "a.png", "b.png")
 	file := filepath.Join(good, "a.png")
-	memo := openCache(t)
+	memo := testrig.Cache(t)
 	for name, c := range map[string]struct {
 		opts producer.DatasetOptions
 		says string
@@ -317,7 +318,7 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 		"empty covers":   {producer.DatasetOptions{Data: good, Covers: t.TempDir()}, "no image files"},
 	} {
 		for what, err := range map[string]error{"check": c.opts.Check(), "reading": func() error {
-			_, err := producer.ReadDataset(testContext(t), c.opts, memo)
+			_, err := producer.ReadDataset(testrig.Context(t), c.opts, memo)
 			return err
 		}()} {
 			if !errors.Is(err, producer.ErrDataset) || !strings.Contains(err.Error(), c.says) {

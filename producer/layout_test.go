@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"stegomq/internal/pixel"
+	"stegomq/internal/testrig"
 	"stegomq/producer"
 )
 
@@ -136,9 +137,9 @@ func TestShards(t *testing.T) {
 		return slices.Concat([]member{{name: "folder.png/", kind: tar.TypeDir}, {name: "a.cls", data: []byte("7")}, {name: "a.json", data: []byte("{}")},
 			{name: "._a.jpg", data: []byte("x")}, {name: "x/.git/a.jpg", data: []byte("x")}}, m, []member{{name: "z.txt", data: []byte("end")}})
 	}
-	write(t, shard(t, others(all[:3]...)...), dir, "train-000000.tar")
-	write(t, shard(t, others(all[3:]...)...), dir, "more", "train-000001.TAR")
-	write(t, []byte("not an image"), dir, "README.md")
+	testrig.WriteFile(t, shard(t, others(all[:3]...)...), dir, "train-000000.tar")
+	testrig.WriteFile(t, shard(t, others(all[3:]...)...), dir, "more", "train-000001.TAR")
+	testrig.WriteFile(t, []byte("not an image"), dir, "README.md")
 	t.Run("folder", func(t *testing.T) {
 		t.Parallel()
 		d := readDataset(t, producer.DatasetOptions{Data: dir})
@@ -162,7 +163,7 @@ func TestShards(t *testing.T) {
 	t.Run("images go before", func(t *testing.T) {
 		t.Parallel()
 		mixed := pictures(t, "a.png", "b.png")
-		write(t, shard(t, all...), mixed, "0.tar")
+		testrig.WriteFile(t, shard(t, all...), mixed, "0.tar")
 		expectPairs(t, readDataset(t, producer.DatasetOptions{Data: mixed}), 2, "a.png+b.png")
 	})
 	t.Run("a link to an archive", func(t *testing.T) {
@@ -226,12 +227,12 @@ func TestBadShards(t *testing.T) {
 		"70.tar.gz": packed.Bytes(),
 		"80.tar":    sparseMember(t),
 	} {
-		write(t, data, dir, name)
+		testrig.WriteFile(t, data, dir, name)
 	}
 	if err := os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "90.tar")); err != nil {
 		t.Fatal(err)
 	}
-	d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir, Limits: pixel.Limits{MaxBytes: 3000}}, openCache(t))
+	d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Limits: pixel.Limits{MaxBytes: 3000}}, testrig.Cache(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +246,7 @@ func TestBadShards(t *testing.T) {
 		[2]string{"00.tar/torn.png", "truncated"}, [2]string{"00.tar/evil\ufffd[2J\ufffd.png", "text, not an image"},
 		[2]string{"20.tar/c.png", "the archive ends"}, [2]string{"80.tar/sparse.png", "sparse"})
 	// One that is packed, alone, says what to do.
-	for _, place := range []string{write(t, packed.Bytes(), t.TempDir(), "a.tar.gz"), filepath.Dir(write(t, packed.Bytes(), t.TempDir(), "val2017.zip"))} {
+	for _, place := range []string{testrig.WriteFile(t, packed.Bytes(), t.TempDir(), "a.tar.gz"), filepath.Dir(testrig.WriteFile(t, packed.Bytes(), t.TempDir(), "val2017.zip"))} {
 		if err := (producer.DatasetOptions{Data: place}).Check(); !errors.Is(err, producer.ErrDataset) || !strings.Contains(err.Error(), "unpack it first") {
 			t.Errorf("%s: %v", place, err)
 		}
@@ -256,7 +257,7 @@ func TestLists(t *testing.T) {
 	t.Parallel()
 	dir := pictures(t, "in/a.png", "in/b.png", "in/with, comma.png", "c.jpeg", "in/noextension")
 	absolute := filepath.Join(pictures(t, "x", "y", "z", "u", "v", "far.png"), "far.png")
-	list := func(name, text string) string { return write(t, []byte(text), dir, "lists", name) }
+	list := func(name, text string) string { return testrig.WriteFile(t, []byte(text), dir, "lists", name) }
 	t.Run("images", func(t *testing.T) {
 		t.Parallel()
 		d := readDataset(t, producer.DatasetOptions{Data: list("images.txt", "\ufeff# the order is ours\n../c.jpeg\r\n\n  ../in/b.png \n\"../in/with, comma.png\"\n"+absolute+"\n../in/noextension\n")})
@@ -322,10 +323,10 @@ func TestSample(t *testing.T) {
 		all = append(all, fmt.Sprintf("%02d.png", i))
 	}
 	dir := pictures(t, all...)
-	memo := openCache(t)
+	memo := testrig.Cache(t)
 	sample := func(n int, seed uint64) *producer.Dataset {
 		t.Helper()
-		d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir, Sample: n, Seed: seed}, memo)
+		d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Sample: n, Seed: seed}, memo)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,7 +354,7 @@ func TestSample(t *testing.T) {
 	}
 	// A pair that cannot be used leaves the others as they are, and the next that is drawn takes its place.
 	fifth := slices.DeleteFunc(names(sample(5, 7)), func(pair string) bool { return slices.Contains(names(pinned), pair) })
-	write(t, []byte("bad"), dir, pinned.Pairs[1].GetCover().GetName())
+	testrig.WriteFile(t, []byte("bad"), dir, pinned.Pairs[1].GetCover().GetName())
 	d := sample(4, 7)
 	expectBad(t, d, [2]string{pinned.Pairs[1].GetCover().GetName(), "not an image"})
 	want := append(slices.Delete(names(pinned), 1, 2), fifth...)
@@ -361,11 +362,11 @@ func TestSample(t *testing.T) {
 	expectPairs(t, d, 9, want...) // with the partner of the bad one
 	// No more is read than is needed.
 	counted := &inspections{Cache: memo}
-	if _, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir, Sample: 2, Seed: 1}, counted); err != nil || counted.asked > 6 {
+	if _, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Sample: 2, Seed: 1}, counted); err != nil || counted.asked > 6 {
 		t.Errorf("%d files were read for 2 pairs (%v)", counted.asked, err)
 	}
 	covers := pictures(t, "1.png", "2.png", "3.png")
-	d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: dir, Covers: covers, Sample: 3}, memo)
+	d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Covers: covers, Sample: 3}, memo)
 	if want := []string{"1.png+00.png", "2.png+01.png", "3.png+02.png"}; err != nil || !slices.Equal(names(d), want) {
 		t.Errorf("pairs %q (%v), want %q", names(d), err, want)
 	}
@@ -383,7 +384,7 @@ func (forgetful) RememberInspected(context.Context, []string, string) error { re
 // said to have, and names can be sent.
 func fuzzPlace(t *testing.T, name string, data []byte) {
 	dir := t.TempDir()
-	d, err := producer.ReadDataset(t.Context(), producer.DatasetOptions{Data: write(t, data, dir, name), Limits: pixel.Limits{MaxBytes: 1 << 16}}, forgetful{})
+	d, err := producer.ReadDataset(t.Context(), producer.DatasetOptions{Data: testrig.WriteFile(t, data, dir, name), Limits: pixel.Limits{MaxBytes: 1 << 16}}, forgetful{})
 	if err != nil {
 		if !errors.Is(err, producer.ErrDataset) {
 			t.Errorf("%v is not ErrDataset", err)

@@ -16,6 +16,7 @@ import (
 
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
+	"stegomq/internal/testrig"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -35,8 +36,8 @@ func newEvaluation(t *testing.T, pairs int, keys ...string) *evaluation {
 	for i := range pairs {
 		files = append(files, fmt.Sprintf("%d-cover.png", i), fmt.Sprintf("%d-secret.png", i))
 	}
-	c := openCache(t)
-	d, err := producer.ReadDataset(testContext(t), producer.DatasetOptions{Data: pictures(t, files...)}, c)
+	c := testrig.Cache(t)
+	d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: pictures(t, files...)}, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,14 +97,14 @@ func (e *evaluation) remember(forgotten ...string) {
 		}
 	}
 	note(schemas.PurifyJob(e.spec, 1, e.spec.GetPairs()))
-	if err := errors.Join(e.cache.RememberOutputs(testContext(e.t), outputs), e.cache.RememberMetrics(testContext(e.t), metrics)); err != nil {
+	if err := errors.Join(e.cache.RememberOutputs(testrig.Context(e.t), outputs), e.cache.RememberMetrics(testrig.Context(e.t), metrics)); err != nil {
 		e.t.Fatal(err)
 	}
 }
 
 func (e *evaluation) plan(stored producer.Stored) *producer.Plan {
 	e.t.Helper()
-	p, err := producer.MakePlan(testContext(e.t), e.spec, 5, e.cache, stored)
+	p, err := producer.MakePlan(testrig.Context(e.t), e.spec, 5, e.cache, stored)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -152,12 +153,12 @@ func (q *queue) published() []string {
 // publish runs a producer on a plan and gives the jobs.
 func (e *evaluation) publish(p *producer.Plan, batch int) *queue {
 	e.t.Helper()
-	if _, err := e.cache.PutScores(testContext(e.t), "run", p.Found); err != nil {
+	if _, err := e.cache.PutScores(testrig.Context(e.t), "run", p.Found); err != nil {
 		e.t.Fatal(err)
 	}
-	q := &queue{Bus: openBus(e.t)}
+	q := &queue{Bus: testrig.Bus(e.t, 0)}
 	prod := producer.New(producer.Config{Batch: batch}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
-	if err := prod.Run(testContext(e.t), p, e.files); err != nil {
+	if err := prod.Run(testrig.Context(e.t), p, e.files); err != nil {
 		e.t.Fatal(err)
 	}
 	for _, j := range q.jobs {
@@ -169,7 +170,7 @@ func (e *evaluation) publish(p *producer.Plan, batch int) *queue {
 				if ref == nil {
 					continue
 				}
-				if has, err := q.Blobs().Has(testContext(e.t), ref.GetDigest()); err != nil || !has[0] {
+				if has, err := q.Blobs().Has(testrig.Context(e.t), ref.GetDigest()); err != nil || !has[0] {
 					e.t.Errorf("%s of job %s is not in the blob store (%v)", ref.GetName(), j.GetId(), err)
 				}
 			}
@@ -281,10 +282,10 @@ func TestPlanThatNeedsTheImages(t *testing.T) {
 		t.Errorf("jobs %q, want %q", got, want)
 	}
 	// Nothing is in the real blob store: only the baselines, which need no output, are left.
-	if p := e.plan(openBus(t).Blobs().Has); p.Missing != threeByTwo-3 {
+	if p := e.plan(testrig.Bus(t, 0).Blobs().Has); p.Missing != threeByTwo-3 {
 		t.Errorf("%d missing, want all but the 3 baselines", p.Missing)
 	}
-	_, err := producer.MakePlan(testContext(t), e.spec, 1, e.cache, func(context.Context, ...string) ([]bool, error) { return nil, errBroken })
+	_, err := producer.MakePlan(testrig.Context(t), e.spec, 1, e.cache, func(context.Context, ...string) ([]bool, error) { return nil, errBroken })
 	if !errors.Is(err, errBroken) {
 		t.Errorf("%v, want the blob store's error", err)
 	}
@@ -311,7 +312,7 @@ func TestPlanWithoutAMemo(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 1, "alice")
 	for _, metrics := range []bool{false, true} {
-		if _, err := producer.MakePlan(testContext(t), e.spec, 1, brokenMemo{e.cache, metrics}, nil); !errors.Is(err, errBroken) {
+		if _, err := producer.MakePlan(testrig.Context(t), e.spec, 1, brokenMemo{e.cache, metrics}, nil); !errors.Is(err, errBroken) {
 			t.Errorf("%v, want the memo's error", err)
 		}
 	}
@@ -325,11 +326,11 @@ func TestWindow(t *testing.T) {
 	e.remember("embed  bob 1", "1|baseline_cover_secret||", "purify   2", "2|recoverability|carol|carol",
 		"embed  alice 3", "3|baseline_cover_secret||", "3|imperceptibility|bob|", "4|baseline_cover_secret||")
 	p := e.plan(nil)
-	ctx := testContext(t)
+	ctx := testrig.Context(t)
 	if _, err := e.cache.PutScores(ctx, "run", p.Found); err != nil {
 		t.Fatal(err)
 	}
-	q := &queue{Bus: openBus(t)}
+	q := &queue{Bus: testrig.Bus(t, 0)}
 	var busy atomic.Bool // a job is under way
 	out := make(chan *schemas.Job, 100)
 	q.before = func(j *schemas.Job) error {
@@ -385,8 +386,8 @@ func (s stuck) Progress(context.Context, string) (int64, int64, error) {
 func TestWaitingForRoomEnds(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 3, "alice")
-	ctx, cancel := context.WithCancel(testContext(t))
-	q := &queue{Bus: openBus(t)}
+	ctx, cancel := context.WithCancel(testrig.Context(t))
+	q := &queue{Bus: testrig.Bus(t, 0)}
 	s := stuck{make(chan struct{})}
 	ended := make(chan error, 1)
 	prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: s})
@@ -416,7 +417,7 @@ func TestRunThatCannotGoOn(t *testing.T) {
 			}
 		}, "read 0-secret.png again"},
 		"file has changed": {func(t *testing.T, e *evaluation, _ *queue) {
-			write(t, []byte("other"), e.files[e.spec.GetPairs()[0].GetCover().GetDigest()].Path)
+			testrig.WriteFile(t, []byte("other"), e.files[e.spec.GetPairs()[0].GetCover().GetDigest()].Path)
 		}, "0-cover.png has changed"},
 		"queue is broken": {func(_ *testing.T, _ *evaluation, q *queue) {
 			q.before = func(*schemas.Job) error { return errBroken }
@@ -425,11 +426,11 @@ func TestRunThatCannotGoOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEvaluation(t, 1, "alice")
-			q := &queue{Bus: openBus(t)}
+			q := &queue{Bus: testrig.Bus(t, 0)}
 			p := e.plan(nil)
 			c.harm(t, e, q)
 			prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
-			err := prod.Run(testContext(t), p, e.files)
+			err := prod.Run(testrig.Context(t), p, e.files)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want an error that says %q", err, c.says)
 			}
@@ -445,10 +446,10 @@ func TestRunAgain(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 2, "alice")
 	p := e.plan(nil)
-	q := &queue{Bus: openBus(t)}
+	q := &queue{Bus: testrig.Bus(t, 0)}
 	prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
 	for range 2 {
-		if err := prod.Run(testContext(t), p, e.files); err != nil {
+		if err := prod.Run(testrig.Context(t), p, e.files); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"stegomq/internal/bus"
 	"stegomq/internal/pixel"
+	"stegomq/internal/testrig"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -58,7 +59,7 @@ func (r *replies) get() producer.Reply {
 	select {
 	case reply := <-r.next:
 		return reply
-	case <-time.After(patience):
+	case <-time.After(testrig.Patience):
 		r.t.Fatal("no reply came")
 		return producer.Reply{}
 	}
@@ -93,14 +94,14 @@ type streamRig struct {
 
 func newStreamRig(t *testing.T, op schemas.Operation) *streamRig {
 	t.Helper()
-	b := openBus(t)
+	b := testrig.Bus(t, 0)
 	return &streamRig{
 		t: t, bus: b, replies: newReplies(t), dir: t.TempDir(),
 		cfg: producer.StreamConfig{
 			Operation: op, Model: tiny.Digest, Run: "stream", Geometry: &schemas.Geometry{Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 		},
 		parts: producer.StreamParts{Publisher: b, Blobs: b.Blobs(), Results: b, Key: func(id string) (*schemas.KeyRef, error) {
-			pair, err := tiny.keys.Get(id)
+			pair, err := tiny.Keys.Get(id)
 			if err != nil {
 				return nil, err
 			}
@@ -109,7 +110,7 @@ func newStreamRig(t *testing.T, op schemas.Operation) *streamRig {
 	}
 }
 
-func (r *streamRig) work() { work(r.t, r.bus, openCache(r.t)) }
+func (r *streamRig) work() { work(r.t, r.bus, testrig.Cache(r.t)) }
 
 func (r *streamRig) stream() *producer.Stream {
 	return producer.NewStream(r.cfg, r.parts, r.replies)
@@ -118,14 +119,16 @@ func (r *streamRig) stream() *producer.Stream {
 // serve runs the stream on lines and gives the replies.
 func (r *streamRig) serve(lines ...string) (failed int, replies map[string]producer.Reply) {
 	r.t.Helper()
-	failed, err := r.stream().Run(testContext(r.t), strings.NewReader(strings.Join(lines, "\n")))
+	failed, err := r.stream().Run(testrig.Context(r.t), strings.NewReader(strings.Join(lines, "\n")))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return failed, r.replies.all()
 }
 
-func (r *streamRig) file(name string, data []byte) string { return write(r.t, data, r.dir, name) }
+func (r *streamRig) file(name string, data []byte) string {
+	return testrig.WriteFile(r.t, data, r.dir, name)
+}
 
 func (r *streamRig) path(name string) string { return filepath.Join(r.dir, name) }
 
@@ -193,7 +196,7 @@ func TestStreamThereAndBack(t *testing.T) {
 	r.expectOutput(replies["1"], r.path("back.png"), 31, 24)
 
 	r.cfg.Operation, r.cfg.Run = schemas.Operation_OPERATION_PURIFY, "pure"
-	failed, err := r.stream().One(testContext(t), producer.Request{ID: "one", Image: r.path("stego-0.png"), Out: r.path("pure.png")})
+	failed, err := r.stream().One(testrig.Context(t), producer.Request{ID: "one", Image: r.path("stego-0.png"), Out: r.path("pure.png")})
 	if failed != 0 || err != nil {
 		t.Fatalf("%d failed, %v", failed, err)
 	}
@@ -293,7 +296,7 @@ func TestRequestsWithOneID(t *testing.T) {
 	in, requests := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(testContext(t), in)
+		_, err := r.stream().Run(testrig.Context(t), in)
 		ended <- err
 	}()
 	send := func(image, out string) {
@@ -363,7 +366,7 @@ func TestLateResultIsNotTheAnswerOfAnother(t *testing.T) {
 	in, requests := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(testContext(t), in)
+		_, err := r.stream().Run(testrig.Context(t), in)
 		ended <- err
 	}()
 	for i, width := range []int{24, 26} {
@@ -438,7 +441,7 @@ func TestStreamWithoutResults(t *testing.T) {
 				in = pipe
 				close(d.end)
 			}
-			if _, err := r.stream().Run(testContext(t), in); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "results stopped coming") {
+			if _, err := r.stream().Run(testrig.Context(t), in); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "results stopped coming") {
 				t.Errorf("%v, want that the results stopped", err)
 			}
 		})
@@ -449,7 +452,7 @@ func TestStreamIsInterrupted(t *testing.T) {
 	t.Parallel()
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
 	q := &queue{Bus: r.bus}
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testrig.Context(t))
 	q.before = func(*schemas.Job) error { cancel(); return nil }
 	r.parts.Publisher = q
 	in, requests := io.Pipe()
@@ -472,7 +475,7 @@ func TestStreamThatCannotPublish(t *testing.T) {
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
 	r.parts.Publisher = &queue{Bus: r.bus, before: func(*schemas.Job) error { return errBroken }}
 	image := r.file("a.png", picture(t, 1, 24, 24))
-	if _, err := r.stream().Run(testContext(t), strings.NewReader(line("id", "x", "image", image, "out", "o"))); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "publish request x") {
+	if _, err := r.stream().Run(testrig.Context(t), strings.NewReader(line("id", "x", "image", image, "out", "o"))); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "publish request x") {
 		t.Errorf("%v, want the queue's error", err)
 	}
 }
@@ -488,14 +491,14 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
 func TestStreamsThatBreak(t *testing.T) {
 	t.Parallel()
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
-	failed, err := producer.NewStream(r.cfg, r.parts, brokenWriter{}).Run(testContext(t), strings.NewReader("nonsense\n"))
+	failed, err := producer.NewStream(r.cfg, r.parts, brokenWriter{}).Run(testrig.Context(t), strings.NewReader("nonsense\n"))
 	if !errors.Is(err, errBroken) || failed != 1 || !strings.Contains(err.Error(), "write a reply") {
 		t.Errorf("%d failed, %v; want the writer's error", failed, err)
 	}
-	if _, err := r.stream().Run(testContext(t), brokenReader{}); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "read requests") {
+	if _, err := r.stream().Run(testrig.Context(t), brokenReader{}); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "read requests") {
 		t.Errorf("%v, want the reader's error", err)
 	}
-	if _, err := r.stream().Run(testContext(t), strings.NewReader(strings.Repeat("x", 2<<20))); err == nil || !strings.Contains(err.Error(), "read requests") {
+	if _, err := r.stream().Run(testrig.Context(t), strings.NewReader(strings.Repeat("x", 2<<20))); err == nil || !strings.Contains(err.Error(), "read requests") {
 		t.Errorf("a line of 2 MiB: %v", err)
 	}
 }
@@ -523,7 +526,7 @@ func TestSilenceIsNoticed(t *testing.T) {
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
 	said := make(chan string)
 	r.cfg.Patience, r.cfg.Logger = time.Millisecond, slog.New(warnings{slog.DiscardHandler, said})
-	ctx, cancel := context.WithCancel(testContext(t))
+	ctx, cancel := context.WithCancel(testrig.Context(t))
 	defer cancel()
 	ended := make(chan error, 1)
 	image := r.file("a.png", picture(t, 1, 24, 24))
@@ -542,7 +545,7 @@ func TestSilenceIsNoticed(t *testing.T) {
 				t.Errorf("%v, want the context's error", err)
 			}
 			return
-		case <-time.After(patience):
+		case <-time.After(testrig.Patience):
 			t.Error("nothing was said")
 		}
 		cancel()
@@ -570,7 +573,7 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(testContext(t), strings.NewReader(strings.Join(lines, "\n")))
+		_, err := r.stream().Run(testrig.Context(t), strings.NewReader(strings.Join(lines, "\n")))
 		ended <- err
 	}()
 	<-full

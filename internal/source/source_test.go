@@ -20,6 +20,7 @@ import (
 	"stegomq/internal/bus"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
+	"stegomq/internal/testrig"
 	"stegomq/schemas"
 )
 
@@ -84,18 +85,6 @@ func open(t testing.TB, b source.Blobs, cfg source.Config) *source.Source {
 	return s
 }
 
-func write(t testing.TB, data []byte, elem ...string) string {
-	t.Helper()
-	name := filepath.Join(elem...)
-	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
-
 func fileRef(path string, data []byte) *schemas.ImageRef {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
 	return &schemas.ImageRef{Digest: sha(data), Uri: u.String(), Name: "a file"}
@@ -137,7 +126,7 @@ func TestKindsOfReference(t *testing.T) {
 	b := store(t)
 	root := t.TempDir()
 	data, want := picture(t, 1, 24, 17)
-	path := write(t, data, root, "sub folder", "ä%41.png")
+	path := testrig.WriteFile(t, data, root, "sub folder", "ä%41.png")
 	s := open(t, b, source.Config{Roots: []string{root}})
 	expectPixels(t, s, &schemas.ImageRef{Digest: sha(data), Inline: data}, want)
 	for name, ref := range map[string]*schemas.ImageRef{"blob": put(t, b, data), "file": fileRef(path, data)} {
@@ -157,7 +146,7 @@ func TestDigestIsChecked(t *testing.T) {
 	root := t.TempDir()
 	data, _ := picture(t, 1, 24, 24)
 	other, _ := picture(t, 2, 24, 24)
-	path := write(t, other, root, "a.png")
+	path := testrig.WriteFile(t, other, root, "a.png")
 	s := open(t, store(t), source.Config{Roots: []string{root}})
 	for name, ref := range map[string]*schemas.ImageRef{
 		"inline": {Digest: sha(data), Inline: other},
@@ -225,11 +214,11 @@ func TestFoldersThatAreNotAllowed(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "allowed")
 	data, want := picture(t, 1, 24, 24)
-	inside := write(t, data, root, "in.png")
+	inside := testrig.WriteFile(t, data, root, "in.png")
 	for name, path := range map[string]string{
-		"outside":        write(t, data, dir, "out.png"),
-		"sibling":        write(t, data, dir, "allowed-not", "a.png"),
-		"dots in a name": write(t, data, dir, "..allowed", "a.png"),
+		"outside":        testrig.WriteFile(t, data, dir, "out.png"),
+		"sibling":        testrig.WriteFile(t, data, dir, "allowed-not", "a.png"),
+		"dots in a name": testrig.WriteFile(t, data, dir, "..allowed", "a.png"),
 		"climbing":       root + "/../out.png",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -318,7 +307,7 @@ func TestBadImages(t *testing.T) {
 			b := store(t)
 			for _, ref := range []*schemas.ImageRef{
 				put(t, b, c.data), {Digest: sha(c.data), Inline: c.data, Name: "inline"},
-				fileRef(write(t, c.data, root, "a.png"), c.data),
+				fileRef(testrig.WriteFile(t, c.data, root, "a.png"), c.data),
 			} {
 				s := open(t, b, source.Config{Limits: limits, Roots: []string{root}})
 				if c.reason != "" {
@@ -421,7 +410,7 @@ func TestImagesAreShared(t *testing.T) {
 func TestRootsMustBeFolders(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file := write(t, nil, dir, "file")
+	file := testrig.WriteFile(t, nil, dir, "file")
 	for _, root := range []string{file, filepath.Join(dir, "missing")} {
 		if _, err := source.New(store(t), source.Config{Roots: []string{dir, root}}); err == nil || !strings.Contains(err.Error(), root) {
 			t.Errorf("%s: %v, want an error that names it", root, err)

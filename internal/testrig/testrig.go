@@ -1,0 +1,132 @@
+// Package testrig owns the real parts that the tests of the roles run on: embedded servers of their own, and the tiny
+// model on one engine. Only tests import it.
+package testrig
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/cache"
+	"stegomq/internal/engine"
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/ort"
+)
+
+// Patience bounds every wait of a test.
+const Patience = 60 * time.Second
+
+// Model is a model with its demo keys and an engine that runs it.
+type Model struct {
+	*model.Model
+	Keys   *keyring.Keyring
+	engine *ort.Engine
+}
+
+// Network runs the model with its demo keys.
+func (m *Model) Network() *engine.Engine { return engine.New(m.engine, m.Keys) }
+
+// Main is the TestMain of a package: it loads the model in a directory into m for all tests, and looks for goroutines
+// that they left behind.
+func Main(tests *testing.M, m *Model, dir string) {
+	if err := m.load(filepath.FromSlash(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(suite{tests, m.engine})
+}
+
+func (m *Model) load(dir string) (err error) {
+	if m.Model, err = model.Load(dir); err != nil {
+		return err
+	}
+	if m.Keys, err = keyring.Open(m.Keyring(), keyring.Protection{}); err != nil {
+		return err
+	}
+	if m.engine, err = ort.New(ort.Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		return err
+	}
+	return m.engine.Add(m.Model)
+}
+
+// suite closes the engine before goroutines are counted.
+type suite struct {
+	*testing.M
+	engine *ort.Engine
+}
+
+func (s suite) Run() int {
+	code := s.M.Run()
+	if err := s.engine.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// Context ends with the test, or when its patience does.
+func Context(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Bus opens a bus on a server of its own that tries again at once, maxDeliver times in all (0: as often as the bus does).
+func Bus(t testing.TB, maxDeliver int) *bus.Bus {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	b, err := bus.Open(Context(t), bus.Config{
+		Server: server, Logger: log, RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: maxDeliver,
+		SweepEvery: 25 * time.Millisecond, Grace: Patience,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// Cache opens a cache on a server of its own.
+func Cache(t testing.TB) *cache.Cache {
+	t.Helper()
+	c, err := cache.OpenEmbedded(Context(t), t.TempDir(), cache.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// WriteFile makes a file with the folders that it needs, and returns its name.
+func WriteFile(t testing.TB, data []byte, elem ...string) string {
+	t.Helper()
+	name := filepath.Join(elem...)
+	if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
