@@ -136,14 +136,18 @@ def _measured(command: argparse.ArgumentParser, required: bool) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    if (options.out / training.CHECKPOINT).exists():
-        raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
+    _unused(options.out)
     run = training.Run(config.load(options.config), options.device, instance=options.instance)
     if options.start:
         run.start_from(options.start)
     if options.seconds:
         run.budget = options.seconds
     _go_on(run, options.out, options)
+
+
+def _unused(folder: Path) -> None:
+    if (folder / training.CHECKPOINT).exists():
+        raise FileExistsError(f"{folder} has a checkpoint: resume it, or choose another folder")
 
 
 def _resume(options: argparse.Namespace) -> None:
@@ -154,8 +158,7 @@ def _resume(options: argparse.Namespace) -> None:
 
 
 def _enroll(options: argparse.Namespace) -> None:
-    if (options.out / training.CHECKPOINT).exists():
-        raise FileExistsError(f"{options.out} has a checkpoint: resume it, or choose another folder")
+    _unused(options.out)
     if not options.keyring:
         raise ValueError("enroll needs --keyring: a file with the key pairs to add, such as `keys` prints")
     if options.config:
