@@ -23,6 +23,7 @@ _LIMITS = """\
   with every key.
 - It was trained through 8-bit rounding and through nothing else. JPEG, resizing and other
   processing of a stego image destroy the secret.
+- Whoever has the cover as well can subtract it: the difference shows outlines of the secret, without any key.
 - Nothing is said here about steganalysis: a hidden image may well be detectable."""
 
 
