@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +64,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """The budget ends at `steps` or `seconds`, whichever comes first; the schedule follows it."""
+    """The budget ends at `steps` or `seconds`, whichever comes first; the schedule follows it.
+
+    Seconds are those that the threads spent computing on a CPU, and those that passed on a GPU.
+    """
 
     steps: int
     seconds: float
@@ -121,8 +125,26 @@ class Config:
             raise ConfigError("model.keys must be at least 2, or losses.isolate 0: isolation needs a wrong key")
 
 
-def load(path: Path) -> Config:
-    return parse(path.read_text(encoding="utf-8"), str(path))
+def load(path: Path, settings: Sequence[str] = ()) -> Config:
+    """The configuration in a file, with settings TABLE.NAME=VALUE in place of its own."""
+    text = path.read_text(encoding="utf-8")
+    for setting in settings:
+        text = _set(text, setting)
+    return parse(text, str(path))
+
+
+def _set(text: str, setting: str) -> str:
+    """The file as if it had the setting, in TOML: what a run keeps says all of it."""
+    name, equals, value = setting.partition("=")
+    table, dot, name = name.partition(".")
+    heading = f"[{table.strip()}]"
+    lines = text.splitlines()
+    if not (equals and dot and name.strip()) or heading not in lines:
+        raise ConfigError(f"{setting}: give TABLE.NAME=VALUE, where TABLE is one of the file's")
+    start = lines.index(heading) + 1
+    end = next((i for i in range(start, len(lines)) if lines[i].startswith("[")), len(lines))
+    kept = [line for line in lines[start:end] if line.partition("=")[0].strip() != name.strip()]
+    return "\n".join([*lines[:start], f"{name.strip()} = {value.strip()}", *kept, *lines[end:]]) + "\n"
 
 
 def parse(text: str, source: str) -> Config:

@@ -24,6 +24,7 @@ KEY_BYTES = 32
 EMBED = "embed"
 RECOVER = "recover"
 MASK = "mask"
+PARTIAL = "partial"
 
 # Uniform values in a normal one: their variance is 1/12 each.
 _SUMMANDS = 12
@@ -92,6 +93,14 @@ def mask(layer: str, shape: Sequence[int], seed: bytes, alpha: float) -> NDArray
     return _uniform(stream(MASK, layer, shape, seed)) < alpha
 
 
+def partial(
+    role: str, layer: str, shape: Sequence[int], key: bytes, wrong: bytes, permille: int
+) -> NDArray[np.float32]:
+    """The fill of a partial key: that share of the values of `key`, the others those of the wrong key."""
+    right = _uniform(stream(PARTIAL, layer, shape, wrong)) < permille / 1000
+    return np.where(right, fill(role, layer, shape, key), fill(role, layer, shape, wrong))
+
+
 @functools.lru_cache(maxsize=4)
 def normal(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
     """Nearly standard normal values of a seed, for whatever a network draws when it is run.
@@ -108,6 +117,17 @@ def normal(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
 
 def fingerprint(embed: bytes, recover: bytes) -> str:
     return hashlib.sha256(b"stegomq.fingerprint.v1\x00" + embed + recover).digest()[:16].hex()
+
+
+def wrong_key(owner: str) -> bytes:
+    """The wrong key of all partial keys of the pair with a fingerprint. Public by construction."""
+    fields = _prefixed(b"stegomq.partial") + struct.pack("<I", VERSION) + _prefixed(owner.encode())
+    return hashlib.shake_256(fields).digest(KEY_BYTES)
+
+
+def partial_fingerprint(owner: str, permille: int) -> str:
+    data = b"stegomq.partial.v1\x00" + struct.pack("<I", permille) + owner.encode()
+    return hashlib.sha256(data).digest()[:16].hex()
 
 
 def _pair(id: str, seed: bytes) -> KeyPair:

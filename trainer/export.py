@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import onnx
 import torch
 
 from . import card, derivation, onnxgraph
+from .backbones import Affine, Architecture, Layer, create
 from .derivation import KeyPair
 from .facts import Facts, Measurement
 from .network import Network
@@ -81,6 +82,7 @@ def _manifest(network: Network, facts: Facts, files: dict[str, bytes]) -> dict[s
         "parameters": network.parameter_count,
         "factor": architecture.factor,
         "min_side": architecture.min_side,
+        "features": onnxgraph.feature_count(network),
     }
     if architecture.keyed:
         manifest |= {
@@ -145,29 +147,80 @@ def keyring(keys: Sequence[KeyPair], created: str) -> dict[str, Any]:
 
 def read(folder: Path, network: Network) -> dict[str, Any]:
     """Loads the parameters of a keyed model directory into a network of the same shape; returns the manifest."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{folder} holds no manifest.json: it is not a model directory") from None
+    manifest = _read_manifest(folder)
     expected = {
         "keying": "weights",
         "backbone": network.architecture.kind,
-        "config": network.architecture.config(),
         "alpha": network.alpha,
         "mask_seed": network.mask_seed.hex(),
     }
     for name, value in expected.items():
         if manifest.get(name) != value:
             raise ValueError(f"{folder}: its {name} is {manifest.get(name)}, the configuration's {value}")
-    found: dict[str, np.ndarray] = {}
-    for operation in ("embed", "recover", "purify"):
-        for initialiser in onnx.load(folder / f"{operation}.onnx").graph.initializer:
-            found[initialiser.name] = onnx.numpy_helper.to_array(initialiser).reshape(-1)
+    # What the manifest leaves out is as the backbone has it by default.
+    if (sizes := create(manifest["backbone"], manifest["config"])) != network.architecture:
+        raise ValueError(
+            f"{folder}: its config is {sizes.config()}, the configuration's {network.architecture.config()}"
+        )
+    found = _initialisers(folder / _graph(operation) for operation in ("embed", "recover", "purify"))
     affine = np.concatenate([found[a.name] for a in network.architecture.affines()])
     with torch.no_grad():
         network.weight.copy_(torch.from_numpy(np.fromfile(folder / "weights.bin", "<f4")))
         network.affine.copy_(torch.from_numpy(affine))
     return manifest
+
+
+def load(folder: Path) -> tuple[list[Network], dict[str, Any]]:
+    """The networks of a model directory, one or an un-keyed method's of every user, and its manifest."""
+    manifest = _read_manifest(folder)
+    if manifest["keying"] == "variant":
+        architecture = create(manifest["backbone"], manifest["config"])
+        return [_instance(folder, architecture, variant) for variant in manifest["variants"]], manifest
+    if manifest["keying"] != "weights" or "mask_seed" not in manifest:
+        raise ValueError(f"{folder} is not a model that the trainer made: there is no network to load")
+    architecture = create(manifest["backbone"], manifest["config"])
+    network = Network(architecture, manifest["alpha"], bytes.fromhex(manifest["mask_seed"]))
+    read(folder, network)
+    return [network], manifest
+
+
+def _instance(folder: Path, architecture: Architecture, variant: dict[str, str]) -> Network:
+    """Of what serves training alone, which is not exported, it has the first values."""
+    network = Network(architecture, 1.0, bytes(derivation.KEY_BYTES))
+    found = _initialisers(folder / variant[operation] for operation in architecture.operations)
+    vectors: tuple[tuple[torch.Tensor, Sequence[Layer | Affine]], ...] = (
+        (network.weight, architecture.layers()),
+        (network.affine, architecture.affines()),
+        (network.statistics, architecture.statistics()),
+    )
+    with torch.no_grad():
+        for vector, parts in vectors:
+            for part, values in zip(parts, torch.split(vector, [part.size for part in parts])):
+                if part.name in found:
+                    values.copy_(torch.from_numpy(found[part.name]))
+    return network
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder} holds no manifest.json: it is not a model directory") from None
+    return manifest
+
+
+def _initialisers(graphs: Iterable[Path]) -> dict[str, np.ndarray]:
+    """The values in graphs by name, flat."""
+    return {
+        initialiser.name: onnx.numpy_helper.to_array(initialiser).reshape(-1).copy()
+        for graph in graphs
+        for initialiser in onnx.load(graph).graph.initializer
+    }
+
+
+def digest(folder: Path) -> str:
+    """The digest of the model in a directory."""
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def read_keyring(path: Path) -> tuple[list[KeyPair], bool]:

@@ -41,6 +41,8 @@ class KeyedLosses(Losses):
     isolate_from: float = 0.0
     isolate_full: float = 0.0
     """Curriculum: the isolation weight rises from 0 to its value between these shares of the budget."""
+    stale_gradient: bool = False
+    """Ablation: the gradient of the public PUSNet code, see `network.StaleConv`."""
 
     def terms(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ("embed", "recover", "purify", "isolate")}
@@ -57,6 +59,8 @@ class KeyedLosses(Losses):
 
     def recipe(self) -> str:
         weights = ", ".join(f"{name} {weight:g}" for name, weight in self.terms().items())
+        if self.stale_gradient:
+            weights += "; the gradient of the public code: every pass differentiated with the last one's fill"
         if self.isolate == 0:
             return f"PUSNet losses ({weights}), one key pair a step"
         share = f"{self.unregistered:.0%} of the isolation losses with unregistered keys"

@@ -83,6 +83,8 @@ class Keyed:
 
     def terms(self, drawn: Drawn, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
         network = self._network
+        if self._losses.stale_gradient:
+            network.differentiated_with = drawn.recover if drawn.wrong is None else drawn.wrong
         stego = eight_bit(network.embed(drawn.embed, cover, secret))
         terms = {"embed": error(stego, cover)}
         if "recover" in wanted:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,9 +52,11 @@ class TorchOps:
         statistics: Tensor | None = None,
         arithmetic: Arithmetic | None = None,
         learning: torch.Generator | None = None,
+        stale: Tensor | None = None,
     ) -> None:
         arithmetic = arithmetic or Arithmetic()
         self._learning = learning
+        self._stale = None if stale is None else TorchOps(architecture, stale, affine, arithmetic=arithmetic)
         layers = architecture.layers()
         self._weights = {}
         for layer, part in zip(layers, torch.split(weight, [layer.size for layer in layers])):
@@ -68,6 +71,10 @@ class TorchOps:
         weight = self._weights[layer]
         if padding is None:
             padding = weight.shape[2] // 2
+        if self._stale is not None:
+            return StaleConv.apply(
+                x.to(weight.dtype), weight, self._stale._weights[layer], self._bias(layer), stride, padding
+            )
         return F.conv2d(x.to(weight.dtype), weight, self._bias(layer), stride, padding)
 
     def conv_transposed(self, x: Tensor, layer: str, stride: int, padding: int) -> Tensor:
@@ -120,6 +127,9 @@ class TorchOps:
     def mean(self, x: Tensor) -> Tensor:
         return x.mean((2, 3), keepdim=True)
 
+    def feature(self, x: Tensor, channels: int) -> Tensor:
+        return x
+
     def normal(self, like: Tensor, channels: int) -> Tensor:
         batch, _, height, width = like.shape
         if self._learning is None:
@@ -136,6 +146,29 @@ class TorchOps:
         return x[..., : like.shape[2], : like.shape[3]]
 
 
+class StaleConv(torch.autograd.Function):
+    """A convolution whose gradient towards its input is that of another weight.
+
+    So the public PUSNet code differentiates: it swaps the weights under autograd between the passes of a step and goes
+    back once, so that every pass is differentiated with the fill of the last one. It is here as an ablation.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, stale: Tensor, bias: Tensor | None, stride: int, padding: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, stale)
+        ctx.biased, ctx.stride, ctx.padding = bias is not None, stride, padding
+        return F.conv2d(x, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, stale = ctx.saved_tensors
+        to_x = torch.nn.grad.conv2d_input(x.shape, stale, gradient, ctx.stride, ctx.padding)
+        to_weight = torch.nn.grad.conv2d_weight(x, stale.shape, gradient, ctx.stride, ctx.padding)
+        return to_x, to_weight, None, gradient.sum((0, 2, 3)) if ctx.biased else None, None, None
+
+
 class _Counting(TorchOps):
     """Counts the multiplications of convolutions while it computes."""
 
@@ -149,6 +182,16 @@ class _Counting(TorchOps):
     def conv_transposed(self, x: Tensor, layer: str, stride: int, padding: int) -> Tensor:
         self.macs += x[:, 0].numel() * self._weights[layer].numel()
         return super().conv_transposed(x, layer, stride, padding)
+
+
+class _Collecting(TorchOps):
+    """Keeps what was marked last."""
+
+    marked: Tensor
+
+    def feature(self, x: Tensor, channels: int) -> Tensor:
+        self.marked = x
+        return x
 
 
 class Network(nn.Module):
@@ -169,6 +212,8 @@ class Network(nn.Module):
         self.arithmetic = Arithmetic()
         self.learning: torch.Generator | None = None
         """Set while a step of training computes, see `TorchOps`."""
+        self.differentiated_with: Tensor | None = None
+        """The fill that the gradient of every pass takes: an ablation, see `StaleConv`."""
         self.mask_seed = mask_seed
         layers = architecture.layers()
         mask = [derivation.mask(layer.name, layer.shape, mask_seed, alpha) for layer in layers]
@@ -213,6 +258,12 @@ class Network(nn.Module):
     def recover(self, fill: Tensor | None, stego: Tensor) -> Tensor:
         return self.architecture.recover(self._ops(self.keyed(fill)), self._image(stego))
 
+    def features(self, fill: Tensor | None, stego: Tensor) -> Tensor:
+        """The means over each image of the activations that go into recovery's last convolution: [batch, channels]."""
+        ops = _Collecting(self.architecture, self.keyed(fill), self.affine, self.statistics, self.arithmetic)
+        self.architecture.recover(ops, self._image(stego))
+        return ops.marked.mean((2, 3))
+
     def purify(self, noisy: Tensor) -> Tensor:
         return self.architecture.purify(self._ops(self.whole()), self._image(noisy))
 
@@ -240,7 +291,8 @@ class Network(nn.Module):
         return torch.where(self.mask, self.weight, self.weight.detach())
 
     def _ops(self, weight: Tensor) -> TorchOps:
-        return TorchOps(self.architecture, weight, self.affine, self.statistics, self.arithmetic, self.learning)
+        stale = None if self.differentiated_with is None else self.keyed(self.differentiated_with).detach()
+        return TorchOps(self.architecture, weight, self.affine, self.statistics, self.arithmetic, self.learning, stale)
 
     def _image(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=self.arithmetic.memory)

@@ -22,6 +22,8 @@ IR_VERSION = 8
 _SIDES = ("height", "width")
 NORMAL = "z"
 """The input that takes normal values."""
+FEATURES = "features"
+"""The output of recovery's features."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class GraphOps:
         self._statistics = _named(architecture.statistics(), network.statistics.cpu().numpy())
         self.weights: set[str] = set()
         self.drawn: list[onnx.ValueInfoProto] = []
+        self.marked: tuple[Value, int] | None = None
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: dict[str, onnx.TensorProto] = {}
 
@@ -135,6 +138,10 @@ class GraphOps:
     def mean(self, x: Value) -> Value:
         return self.node("GlobalAveragePool", x)
 
+    def feature(self, x: Value, channels: int) -> Value:
+        self.marked = x, channels
+        return x
+
     def normal(self, like: Value, channels: int) -> Value:
         # An input: who runs the graph draws it.
         shape: list[str | int] = ["batch", channels, *(f"{NORMAL}_{side}" for side in _SIDES)]
@@ -176,8 +183,8 @@ def embed_graph(network: Network) -> bytes:
 
 
 def recover_graph(network: Network) -> bytes:
-    """stego -> recovered; HiNet's takes z as well."""
-    return _graph(network, network.architecture.recover, ("stego",), "recovered")
+    """stego -> recovered and features: see `Network.features`. HiNet's takes z as well."""
+    return _graph(network, network.architecture.recover, ("stego",), "recovered", features=True)
 
 
 def purify_graph(network: Network) -> bytes:
@@ -193,13 +200,39 @@ GRAPHS: dict[str, Callable[[Network], bytes]] = {
 """By operation."""
 
 
-def _graph(network: Network, operation: Callable[..., Value], inputs: tuple[str, ...], output: str) -> bytes:
+def feature_count(network: Network) -> int:
+    """How many features recovery gives of an image."""
+    ops = GraphOps(network)
+    network.architecture.recover(ops, Value(ops, "stego"))
+    return _marked(ops)[1]
+
+
+def _marked(ops: GraphOps) -> tuple[Value, int]:
+    if ops.marked is None:
+        raise AssertionError("recovery marks no features")
+    return ops.marked
+
+
+def _graph(
+    network: Network,
+    operation: Callable[..., Value],
+    inputs: tuple[str, ...],
+    output: str,
+    features: bool = False,
+) -> bytes:
     architecture = network.architecture
     ops = GraphOps(network)
     result = operation(ops, *(Value(ops, name) for name in inputs))
     if ops.nodes[-1].output[0] != result.name:
         raise AssertionError(f"{output}: the last node must make the output")
     ops.nodes[-1].output[0] = output
+    means = []
+    if features:
+        # After all else: who wants the image alone leaves these nodes out and has the graph that it would be without.
+        marked, channels = _marked(ops)
+        ops.node("Flatten", ops.mean(marked), axis=1)
+        ops.nodes[-1].output[0] = FEATURES
+        means.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", channels]))
 
     def image(name: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, *_SIDES])
@@ -213,7 +246,7 @@ def _graph(network: Network, operation: Callable[..., Value], inputs: tuple[str,
         ops.nodes,
         f"{architecture.kind}.{output}",
         [image(name) for name in inputs] + ops.drawn + weights,
-        [image(output)],
+        [image(output), *means],
         list(ops.initialisers.values()),
     )
     model = helper.make_model(

@@ -154,13 +154,13 @@ class Run:
         """Trains until the budget is used, keeping a checkpoint in the folder."""
         training = self.config.training
         self.images = photographs.count
-        began = time.monotonic() - self.seconds
+        began = self._clock() - self.seconds
         saved = validated = self.seconds
         snapshot = self.state()
         records = journal.Journal(folder)
         records.begin(self.config.text, self.seed, self.hardware, self.step)
         while self.progress < 1:
-            self.seconds = time.monotonic() - began
+            self.seconds = self._clock() - began
             parts = self._advance(photographs)
             if parts is None or self._loss_mean > _EXPLOSION * self._loss_best:
                 self._go_back(snapshot)
@@ -177,6 +177,10 @@ class Run:
                 self.save(folder)
         self.save(folder)
         self._validate(photographs, records)
+
+    def _clock(self) -> float:
+        """Seconds of what the budget counts: of the processor, which other work may share, or of the GPU's time."""
+        return time.process_time() if self.device.type == "cpu" else time.monotonic()
 
     def _advance(self, photographs: Photographs) -> Terms | None:
         """One step; None, with no parameter moved, where the loss or the gradient is not finite.

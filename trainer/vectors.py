@@ -37,6 +37,15 @@ _MASKS = tuple(
     for layer, shape in (("couplings.0.f.0", (32, 12, 3, 3)), ("mix", (16, 48, 1, 1)), ("one", (1, 1, 1, 1)))
     for alpha in (0.5, 0.7, 0.9)
 ) + tuple((_ONES, "edge", (5, 7, 3, 3), alpha) for alpha in (0.0, 2.0**-24, 1.0))
+_PARTIALS = tuple(
+    (role, layer, shape, pair, permille)
+    for role, layer, shape, pair in (
+        (derivation.EMBED, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_1),
+        (derivation.RECOVER, "couplings.3.h.2", (12, 32, 3, 3), _DEMO_2),
+        (derivation.RECOVER, "one", (1, 1, 1, 1), _DEMO_2),
+    )
+    for permille in (0, 1, 500, 875, 1000)
+)
 _RANDOM = ((0, 0), (0, 1), (1, 0), (7, 41), (2**53 + 1, 2**32), (2**64 - 1, 2**64 - 1))
 
 # The last one is what HiNet draws for an image of 250 x 255.
@@ -70,12 +79,32 @@ def golden() -> dict[str, Any]:
                 "sha256": hashlib.sha256(kept.astype(np.uint8).tobytes()).hexdigest(),
             }
         )
+    partials = []
+    for role, layer, shape, pair, permille in _PARTIALS:
+        key, wrong = getattr(pair, role), derivation.wrong_key(pair.fingerprint)
+        values = derivation.partial(role, layer, shape, key, wrong, permille).astype("<f4")
+        partials.append(
+            {
+                "role": role,
+                "layer": layer,
+                "shape": list(shape),
+                "key": key.hex(),
+                "owner": pair.fingerprint,
+                "permille": permille,
+                "wrong": wrong.hex(),
+                "fingerprint": derivation.partial_fingerprint(pair.fingerprint, permille),
+                "right": int((values == derivation.fill(role, layer, shape, key)).sum()),
+                "first_bits": [f"{bits:08x}" for bits in values.reshape(-1)[:16].view("<u4")],
+                "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
+            }
+        )
     pairs = [derivation.demo_pair(i) for i in range(1, 5)]
     pairs.append(derivation.KeyPair("edges", _ZERO, _ONES))
     return {
         "version": derivation.VERSION,
         "fill": fills,
         "mask": masks,
+        "partial": partials,
         "fingerprint": [
             {"embed": p.embed.hex(), "recover": p.recover.hex(), "fingerprint": p.fingerprint} for p in pairs
         ],

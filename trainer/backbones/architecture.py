@@ -86,6 +86,12 @@ class Ops(Protocol):
     def mean(self, x: Image) -> Image:
         """Of every channel: one pixel."""
 
+    def feature(self, x: Image, channels: int) -> Image:
+        """x, marked as what a recovery's features are the means of; where several are marked, the last one is.
+
+        Recovery marks the activations, of so many channels, that go into its last convolution.
+        """
+
     def normal(self, like: Image, channels: int) -> Image:
         """Standard normal values as large as `like`, of as many channels.
 

@@ -1,7 +1,8 @@
 """Baluja's network (2017): convolutions alone, without normalisation.
 
 The hiding network prepares seven feature maps of the secret and joins them to the cover. Every
-activation is ReLU but the last of each stack, tanh. 224,020 parameters to hide, 245,653 to reveal.
+activation is ReLU but the last of each stack, tanh. 224,020 parameters to hide, 245,653 to reveal, at
+the published width, 50.
 Kernels are 4x4 and 2x2: a padding of 2 makes an image one larger and 1 makes it one smaller, so
 that both alternate.
 """
@@ -16,20 +17,34 @@ from .architecture import Affine, Architecture, Image, Layer, Ops, biases
 
 # Stacks of convolutions: channels, kernel and padding of each.
 _Stack = tuple[tuple[int, int, int, int], ...]
-_PREPARE: _Stack = ((3, 50, 4, 2), (50, 50, 4, 1), (50, 50, 4, 2), (50, 30, 2, 0), (30, 7, 2, 1))
-_HIDE: _Stack = ((10, 50, 4, 2), (50, 50, 4, 1), (50, 50, 4, 2), (50, 50, 4, 1), (50, 30, 2, 1), (30, 3, 2, 0))
-_REVEAL: _Stack = ((3, 100, 4, 2), (100, 100, 4, 2), (100, 50, 4, 1), (50, 3, 2, 0))
-_STACKS = {"hide.prepare": _PREPARE, "hide.join": _HIDE, "reveal": _REVEAL}
+_FEATURES = 7
 
 
 @dataclass(frozen=True)
 class Baluja(Architecture):
+    width: int = 50
+    """Channels of most convolutions; some have twice as many, some three fifths."""
+
     kind: ClassVar[str] = "baluja"
     keyed: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.width < 2:
+            raise ValueError("baluja: width starts at 2")
+
+    @property
+    def _stacks(self) -> dict[str, _Stack]:
+        w, narrow, wide = self.width, 3 * self.width // 5, 2 * self.width
+        middle = ((w, w, 4, 1), (w, w, 4, 2))
+        return {
+            "hide.prepare": ((3, w, 4, 2), *middle, (w, narrow, 2, 0), (narrow, _FEATURES, 2, 1)),
+            "hide.join": ((3 + _FEATURES, w, 4, 2), *middle, (w, w, 4, 1), (w, narrow, 2, 1), (narrow, 3, 2, 0)),
+            "reveal": ((3, wide, 4, 2), (wide, wide, 4, 2), (wide, w, 4, 1), (w, 3, 2, 0)),
+        }
+
     def layers(self) -> list[Layer]:
         layers = []
-        for name, stack in _STACKS.items():
+        for name, stack in self._stacks.items():
             for i, (inputs, outputs, kernel, _) in enumerate(stack):
                 # ReLU halves what goes through it.
                 gain = 1.0 if i == len(stack) - 1 else sqrt(2)
@@ -48,6 +63,7 @@ class Baluja(Architecture):
         return self._stack(ops, stego, "reveal")
 
     def _stack(self, ops: Ops, x: Image, name: str) -> Image:
-        for i, (_, _, _, padding) in enumerate(_STACKS[name]):
-            x = ops.conv(x if i == 0 else ops.relu(x), f"{name}.{i}", padding=padding)
+        for i, (inputs, _, _, padding) in enumerate(self._stacks[name]):
+            x = x if i == 0 else ops.feature(ops.relu(x), inputs)
+            x = ops.conv(x, f"{name}.{i}", padding=padding)
         return ops.tanh(x)

@@ -1,8 +1,8 @@
 """HiDDeN (Zhu et al. 2018) in the version that hides images: blocks of convolution, batch norm and ReLU.
 
-Hiding takes 64 features of the cover and joins them to the secret, eleven times, and to the
+Hiding takes features of the cover and joins them to the secret, eleven times, and to the
 cover; revealing is eight blocks and a convolution. A discriminator, which serves training alone,
-tells stego images from covers. 319,299, 263,043 and 76,097 parameters.
+tells stego images from covers. 319,299, 263,043 and 76,097 parameters at the published width, 64.
 """
 
 from __future__ import annotations
@@ -12,32 +12,35 @@ from typing import ClassVar
 
 from .architecture import Affine, Architecture, Image, Layer, Ops, biases, norms, running
 
-_RGB, _WIDE = 3, 64
+_RGB = 3
 _COPIES = 11
-_JOINED = _COPIES * _RGB + _WIDE + _RGB
-# Blocks in a row: the channels that go into the first of them, and their number.
-_BLOCKS = {
-    "hide.features": (_RGB, 4),
-    "hide.join": (_JOINED, 5),
-    "reveal.blocks": (_RGB, 8),
-    "discriminator.blocks": (_RGB, 3),
-}
+# Blocks in a row, and their number.
+_BLOCKS = {"hide.features": 4, "hide.join": 5, "reveal.blocks": 8, "discriminator.blocks": 3}
 # What ends each network: channels and kernel.
 _ENDS = {"hide.out": (_RGB, 1), "reveal.out": (_RGB, 3), "discriminator.out": (1, 1)}
 
 
 @dataclass(frozen=True)
 class HiDDeN(Architecture):
+    width: int = 64
+    """Channels of every block."""
+
     kind: ClassVar[str] = "hidden"
     keyed: ClassVar[bool] = False
     auxiliary: ClassVar[str | None] = "discriminator"
 
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError("hidden: width starts at 1")
+
     def layers(self) -> list[Layer]:
+        joined = {"hide.join": _COPIES * _RGB + self.width + _RGB}
         layers = []
-        for name, (inputs, count) in _BLOCKS.items():
+        for name, count in _BLOCKS.items():
             for i in range(count):
-                layers.append(Layer(f"{name}.{i}", (_WIDE, inputs if i == 0 else _WIDE, 3, 3)))
-        return layers + [Layer(name, (outputs, _WIDE, kernel, kernel)) for name, (outputs, kernel) in _ENDS.items()]
+                inputs = joined.get(name, _RGB) if i == 0 else self.width
+                layers.append(Layer(f"{name}.{i}", (self.width, inputs, 3, 3)))
+        return layers + [Layer(name, (outputs, self.width, k, k)) for name, (outputs, k) in _ENDS.items()]
 
     def affines(self) -> list[Affine]:
         return [*biases(self.layers()), *norms(self._norms())]
@@ -51,16 +54,16 @@ class HiDDeN(Architecture):
         return ops.conv(self._blocks(ops, joined, "hide.join"), "hide.out")
 
     def recover(self, ops: Ops, stego: Image) -> Image:
-        return ops.conv(self._blocks(ops, stego, "reveal.blocks"), "reveal.out")
+        return ops.conv(ops.feature(self._blocks(ops, stego, "reveal.blocks"), self.width), "reveal.out")
 
     def discriminate(self, ops: Ops, image: Image) -> Image:
         """One number an image, the logarithm of the odds that it is a cover: N x 1 x 1 x 1."""
         return ops.conv(ops.mean(self._blocks(ops, image, "discriminator.blocks")), "discriminator.out")
 
     def _blocks(self, ops: Ops, x: Image, name: str) -> Image:
-        for i in range(_BLOCKS[name][1]):
+        for i in range(_BLOCKS[name]):
             x = ops.relu(ops.batch_norm(ops.conv(x, f"{name}.{i}"), f"{name}.{i}.norm"))
         return x
 
     def _norms(self) -> dict[str, int]:
-        return {f"{name}.{i}.norm": _WIDE for name, (_, count) in _BLOCKS.items() for i in range(count)}
+        return {f"{name}.{i}.norm": self.width for name, count in _BLOCKS.items() for i in range(count)}

@@ -71,7 +71,9 @@ class HiNet(Architecture):
     def backwards(self, ops: Ops, x: Image, y: Image) -> tuple[Image, Image]:
         """The inverse of `forwards`."""
         for i in reversed(range(self.couplings)):
-            shift = self._subnet(ops, x, f"couplings.{i}.eta")
+            eta = f"couplings.{i}.eta"
+            hidden = ops.feature(self._hidden(ops, x, eta), _BANDS + (_DEPTH - 1) * self.growth)
+            shift = ops.conv(hidden, f"{eta}.{_DEPTH - 1}")
             y = (y - shift) * ops.exp(self._log_scale(ops, x, i) * -1.0)
             x = x - self._subnet(ops, y, f"couplings.{i}.phi")
         return x, y
@@ -80,9 +82,12 @@ class HiNet(Architecture):
         return (ops.sigmoid(self._subnet(ops, x, f"couplings.{coupling}.rho")) - 0.5) * _CLAMP
 
     def _subnet(self, ops: Ops, x: Image, name: str) -> Image:
+        return ops.conv(self._hidden(ops, x, name), f"{name}.{_DEPTH - 1}")
+
+    def _hidden(self, ops: Ops, x: Image, name: str) -> Image:
         for i in range(_DEPTH - 1):
             x = ops.concat([x, ops.leaky_relu(ops.conv(x, f"{name}.{i}"))])
-        return ops.conv(x, f"{name}.{_DEPTH - 1}")
+        return x
 
     def _bands(self, ops: Ops, image: Image) -> Image:
         return haar.bands(ops, ops.pad(image, self.factor), _RGB)

@@ -104,7 +104,8 @@ class Invertible(Architecture):
 
     def _subnet(self, ops: Ops, x: Image, name: str) -> Image:
         for i in range(self.depth):
-            x = ops.conv(x if i == 0 else ops.leaky_relu(x), f"{name}.{i}")
+            x = x if i == 0 else ops.feature(ops.leaky_relu(x), self.width)
+            x = ops.conv(x, f"{name}.{i}")
         return x
 
     def _transform(self, ops: Ops, image: Image) -> Image:

@@ -4,7 +4,7 @@ Stem 3-64-128-256; three residual blocks 256-128-256, the third of which normali
 activates before the addition; two parallel convolutions 256-128, one for the secret and
 one for the cover, concatenated; one plain and two residual blocks; head 256-128-64-3,
 linear. All but the stem's first convolution and the two parallel ones normalise and
-activate what goes into them. 4,879,107 parameters.
+activate what goes into them. 4,879,107 parameters at the published width, 64.
 
 Embedding runs the trunk (stem and first blocks) on both images. Recovery feeds one
 trunk to both middle convolutions. Purification takes the prediction off its input.
@@ -18,29 +18,42 @@ from typing import ClassVar
 from .architecture import Affine, Architecture, Image, Layer, Ops, biases, norms
 
 _GROUP = 16
-_WIDE, _NARROW = 256, 128
 
 
 @dataclass(frozen=True)
 class PUSNet(Architecture):
+    width: int = 64
+    """Channels after the first convolution; twice as many are narrow, four times wide."""
+
     kind: ClassVar[str] = "pusnet"
 
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.width % _GROUP:
+            raise ValueError(f"pusnet: width must be a multiple of {_GROUP}")
+
+    @property
+    def _sizes(self) -> tuple[int, int, int]:
+        return self.width, 2 * self.width, 4 * self.width
+
     def layers(self) -> list[Layer]:
-        sizes = [("stem.0", 3, 64), ("stem.1", 64, _NARROW), ("stem.2", _NARROW, _WIDE)]
-        sizes += [conv for i in range(3) for conv in _block(f"first.{i}")]
-        sizes += [("middle.secret", _WIDE, _NARROW), ("middle.cover", _WIDE, _NARROW)]
-        sizes += [conv for i in range(3) for conv in _block(f"second.{i}")]
-        sizes += [("head.0", _WIDE, _NARROW), ("head.1", _NARROW, 64), ("head.2", 64, 3)]
+        thin, narrow, wide = self._sizes
+        block = [("0", wide, narrow), ("1", narrow, wide)]
+        sizes = [("stem.0", 3, thin), ("stem.1", thin, narrow), ("stem.2", narrow, wide)]
+        sizes += [(f"first.{i}.{end}", *ends) for i in range(3) for end, *ends in block]
+        sizes += [("middle.secret", wide, narrow), ("middle.cover", wide, narrow)]
+        sizes += [(f"second.{i}.{end}", *ends) for i in range(3) for end, *ends in block]
+        sizes += [("head.0", wide, narrow), ("head.1", narrow, thin), ("head.2", thin, 3)]
         ends = ("stem.0", "head.2")
         return [Layer(name, (outputs, inputs, 3, 3), exact=name in ends) for name, inputs, outputs in sizes]
 
     def affines(self) -> list[Affine]:
-        sizes = {"stem.1.norm": 64, "stem.2.norm": _NARROW}
+        thin, narrow, wide = self._sizes
+        sizes = {"stem.1.norm": thin, "stem.2.norm": narrow}
         for blocks in ("first", "second"):
             for i in range(3):
-                sizes |= {f"{blocks}.{i}.0.norm": _WIDE, f"{blocks}.{i}.1.norm": _NARROW}
-        sizes |= {"first.2.norm": _WIDE}
-        sizes |= {"head.0.norm": _WIDE, "head.1.norm": _NARROW, "head.2.norm": 64}
+                sizes |= {f"{blocks}.{i}.0.norm": wide, f"{blocks}.{i}.1.norm": narrow}
+        sizes |= {"first.2.norm": wide}
+        sizes |= {"head.0.norm": wide, "head.1.norm": narrow, "head.2.norm": thin}
         return biases(self.layers()) + norms(sizes)
 
     def embed(self, ops: Ops, cover: Image, secret: Image) -> Image:
@@ -66,9 +79,10 @@ class PUSNet(Architecture):
         x = self._residual(ops, x, "second.0")
         x = x + self._residual(ops, x, "second.1")
         x = x + self._residual(ops, x, "second.2")
-        for i in range(3):
+        for i in range(2):
             x = self._layer(ops, x, f"head.{i}")
-        return x
+        x = ops.feature(self._activate(ops, x, "head.2.norm"), self.width)
+        return ops.conv(x, "head.2")
 
     def _residual(self, ops: Ops, x: Image, block: str) -> Image:
         for i in range(2):
@@ -80,7 +94,3 @@ class PUSNet(Architecture):
 
     def _activate(self, ops: Ops, x: Image, norm: str) -> Image:
         return ops.leaky_relu(ops.group_norm(x, norm, _GROUP))
-
-
-def _block(name: str) -> list[tuple[str, int, int]]:
-    return [(f"{name}.0", _WIDE, _NARROW), (f"{name}.1", _NARROW, _WIDE)]

@@ -78,6 +78,7 @@ class UDH(Architecture):
         for i in range(len(_REVEAL) + 1):
             if i > 0:
                 x = ops.relu(ops.batch_norm(x, f"reveal.{i - 1}.norm"))
+                x = ops.feature(x, _REVEAL[i - 1] * self.width)
             x = ops.conv(x, f"reveal.{i}")
         return ops.sigmoid(x)
 

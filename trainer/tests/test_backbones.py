@@ -5,6 +5,7 @@ import torch
 
 from trainer.backbones import HiNet, Invertible, PUSNet, create
 from trainer.network import Network, TorchOps
+from trainer.onnxgraph import feature_count
 
 from .conftest import MASK_SEED, shaken
 
@@ -55,6 +56,38 @@ def test_names_are_unique(kind: str) -> None:
     architecture = create(kind, {})
     names = [part.name for part in [*architecture.parameters(), *architecture.statistics()]]
     assert len(set(names)) == len(names)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("kind", "config", "last"),
+    [
+        ("baluja", {}, "reveal.3"),
+        ("hidden", {}, "reveal.out"),
+        ("hinet", {"couplings": 2}, "couplings.0.eta.4"),
+        ("invertible", {"couplings": 2, "depth": 4}, "couplings.0.g.3"),
+        ("invertible", {"couplings": 1, "depth": 2}, "couplings.0.g.1"),
+        ("pusnet", {}, "head.2"),
+        ("udh", {"width": 8}, "reveal.5"),
+    ],
+)
+def test_features_are_the_means_of_what_enters_the_last_convolution(kind: str, config: dict, last: str) -> None:
+    entered: dict[str, torch.Tensor] = {}
+
+    class Watching(TorchOps):
+        def conv(self, x: torch.Tensor, layer: str, stride: int = 1, padding: int | None = None) -> torch.Tensor:
+            entered[layer] = x
+            return super().conv(x, layer, stride, padding)
+
+    network = shaken(Network(create(kind, config), 0.9, MASK_SEED))
+    fill = network.fill("recover", bytes(32)) if network.architecture.keyed else None
+    stego = torch.rand(2, 3, 17, 18)
+    ops = Watching(network.architecture, network.keyed(fill), network.affine, network.statistics)
+    recovered = network.architecture.recover(ops, stego)
+    features = network.features(fill, stego)
+    torch.testing.assert_close(features, entered[last].flatten(2).mean(2))
+    assert features.shape == (2, feature_count(network))
+    torch.testing.assert_close(network.recover(fill, stego), recovered)
 
 
 def test_unknown_settings_are_errors() -> None:

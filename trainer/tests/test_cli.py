@@ -99,6 +99,7 @@ def test_untrained_export_keeps_the_contract(recipe: Path, tmp_path: Path) -> No
     assert "training" not in manifest
     assert manifest["quality"] == []
     assert (manifest["factor"], manifest["min_side"], manifest["derivation"]) == (2, 16, 1)
+    assert manifest["features"] == 8, "the width"
 
     offset = 0
     for layer in manifest["layers"]:
@@ -149,8 +150,8 @@ def test_instances_make_one_model(photographs: Path, tmp_path: Path, capsys: pyt
     for name, digest in manifest["files"].items():
         assert hashlib.sha256(files[name]).hexdigest() == digest
     assert list(manifest) == [
-        "format", "name", "backbone", "config", "keying", "operations", "parameters", "factor", "min_side", "trained",
-        "training", "quality", "keys", "variants", "files",
+        "format", "name", "backbone", "config", "keying", "operations", "parameters", "factor", "min_side", "features",
+        "trained", "training", "quality", "keys", "variants", "files",
     ]  # fmt: skip
     assert (manifest["keying"], manifest["operations"]) == ("variant", ["embed", "recover"])
     for i, variant in enumerate(manifest["variants"]):
@@ -159,6 +160,7 @@ def test_instances_make_one_model(photographs: Path, tmp_path: Path, capsys: pyt
             "embed": f"embed.demo-{i + 1}.onnx",
             "recover": f"recover.demo-{i + 1}.onnx",
         }
+    assert manifest["features"] == 12 + 4 * 4, "all that a subnet's last convolution sees"
     assert files["embed.demo-1.onnx"] != files["embed.demo-2.onnx"]
     assert manifest["training"]["steps"] == 4, "of both"
     (measured,) = manifest["quality"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 
@@ -64,6 +65,38 @@ def test_fill_is_glorot_uniform() -> None:
     assert np.abs(values).max() <= limit
     assert values.std() == pytest.approx(limit / math.sqrt(3), rel=0.02)
     assert abs(values.mean()) < 0.02 * limit
+
+
+@pytest.mark.parametrize("entry", GOLDEN["partial"], ids=lambda e: f"{e['role']}-{e['layer']}-{e['permille']}")
+def test_partial_fill_by_hand(entry: dict) -> None:
+    """Each value is that of the key or that of the wrong key; whole numbers say which."""
+    owner = entry["owner"].encode()
+    fields = b"\x0f\0\0\0stegomq.partial" + b"\x01\0\0\0" + len(owner).to_bytes(4, "little") + owner
+    wrong = hashlib.shake_256(fields).digest(32)
+    assert wrong.hex() == entry["wrong"]
+    named = b"stegomq.partial.v1\0" + entry["permille"].to_bytes(4, "little") + owner
+    assert hashlib.sha256(named).hexdigest()[:32] == entry["fingerprint"]
+
+    role, layer, shape = entry["role"], entry["layer"], tuple(entry["shape"])
+    choice = derivation.stream("partial", layer, shape, wrong).reshape(-1)
+    fills = [derivation.fill(role, layer, shape, k).reshape(-1) for k in (bytes.fromhex(entry["key"]), wrong)]
+    right = 0
+    for n, word in enumerate(choice.tolist()):
+        is_right = (word >> 8) * 1000 < entry["permille"] << 24
+        right += is_right
+        if n < 16:
+            assert f"{fills[0 if is_right else 1][n].view(np.uint32):08x}" == entry["first_bits"][n]
+    assert right == entry["right"]
+
+
+def test_a_larger_part_has_all_of_a_smaller_one() -> None:
+    shape, key, wrong = (8, 4, 3, 3), bytes(32), b"\x01" * 32
+    whole = derivation.fill("recover", "a", shape, key)
+    parts = [derivation.partial("recover", "a", shape, key, wrong, p) == whole for p in (0, 300, 700, 1000)]
+    for less, more in itertools.pairwise(parts):
+        assert np.all(more[less])
+        assert more.sum() > less.sum()
+    assert parts[1].mean() == pytest.approx(0.3, abs=0.1)
 
 
 @pytest.mark.parametrize("entry", GOLDEN["normal"], ids=lambda e: f"{e['seed']}-{e['shape']}")

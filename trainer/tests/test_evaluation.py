@@ -94,3 +94,28 @@ def test_photographs_held_out_are_not_trained_on(photographs: Path) -> None:
     assert torch.equal(secret, everything[1][2:])
     with pytest.raises(ValueError, match="leaves none"):
         loading.Photographs(photographs, 32, held_out=6)
+
+
+def test_ssim_is_the_definition() -> None:
+    random = np.random.default_rng(4)
+    a, b = (torch.from_numpy(np.round(255 * random.random((2, 3, 14, 13))) / 255) for _ in range(2))
+    b = torch.round(255 * (0.7 * a + 0.3 * b)) / 255
+    offsets = np.arange(11) - 5.0
+    window = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    window /= window.sum()
+    expected = []
+    for x, y in zip(255 * a.numpy(), 255 * b.numpy()):
+        values = []
+        for channel, top, left in np.ndindex(3, 4, 3):
+            p, q = (z[channel, top : top + 11, left : left + 11] for z in (x, y))
+            mp, mq = (window * p).sum(), (window * q).sum()
+            vp, vq, both = (
+                (window * (p - mp) ** 2).sum(),
+                (window * (q - mq) ** 2).sum(),
+                (window * (p - mp) * (q - mq)).sum(),
+            )
+            c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+            values.append((2 * mp * mq + c1) * (2 * both + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2)))
+        expected.append(np.mean(values))
+    assert evaluation.ssim(a, b).tolist() == pytest.approx(expected, abs=1e-9)
+    assert evaluation.ssim(a.float(), a.float()).tolist() == pytest.approx([1, 1])

@@ -253,13 +253,33 @@ def test_unkeyed_method_has_no_alpha_and_no_isolation() -> None:
 
 
 def test_configurations_of_table_1_have_one_budget() -> None:
-    """And each is what it says it is."""
+    """Of all the runs that train its users. And each is what it says it is."""
     loaded = {path.stem: config.load(path) for path in TABLE_1.glob("*.toml")}
     assert set(loaded) == {"baluja", "hidden", "hinet", "pusnet", "pusnet-mk", "udh"}
-    assert {settings.training.seconds for settings in loaded.values()} == {3600}
+    runs = {name: 1 if settings.model.keyed else settings.model.keys for name, settings in loaded.items()}
+    assert {settings.training.seconds * runs[name] for name, settings in loaded.items()} == {600}
     for name, settings in loaded.items():
         assert settings.model.name == name
         assert settings.model.keys == 2
         assert settings.model.keyed == name.startswith("pusnet")
     assert loaded["pusnet"].losses.terms()["isolate"] == 0
     assert loaded["pusnet-mk"].losses.terms()["isolate"] == 0.5
+
+
+@pytest.mark.parametrize("path", sorted(TABLE_1.glob("*.toml")), ids=lambda path: path.stem)
+def test_configurations_of_table_1_have_a_quarter_of_the_width(path: Path) -> None:
+    small, whole = config.load(path).model, config.load(path, ["model.config={}"]).model
+    assert whole.architecture() == create(whole.backbone, {})
+    for field, value in small.config.items():
+        assert value == getattr(whole.architecture(), field) // 4
+
+
+def test_settings_take_the_place_of_the_configuration_s(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(TEXT.format(backbone="invertible", steps=5, model="") + "[losses]\n", encoding="utf-8")
+    loaded = config.load(path, ["training.steps = 7", "model.alpha=0.5", 'model.name="other"', "losses.isolate=0"])
+    assert (loaded.training.steps, loaded.model.alpha, loaded.model.name) == (7, 0.5, "other")
+    assert config.parse(loaded.text, "kept") == loaded
+    for wrong in ("model.alpha", "alpha=1", "nothing.alpha=1", "model.=1"):
+        with pytest.raises(config.ConfigError, match=r"TABLE\.NAME=VALUE"):
+            config.load(path, [wrong])

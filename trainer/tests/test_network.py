@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.backbones import create
-from trainer.network import Network, eight_bit
+from trainer.network import Network, StaleConv, eight_bit
 
 from .conftest import MASK_SEED
 
@@ -51,6 +52,52 @@ def test_gradient_of_each_pass_is_taken_with_its_own_fill(small: Network) -> Non
     assert small.affine.grad is not None
     _agrees(loss, small.affine, small.affine.grad, torch.arange(small.affine.numel()))
     assert torch.all(gradient[~small.mask] == 0)
+
+
+def test_stale_gradient_is_that_of_weights_swapped_under_autograd() -> None:
+    """The public code, literally: two passes with one parameter whose data is replaced between them."""
+    own, last = torch.randn(2, 3, 3, 3, 3, dtype=torch.float64)
+    head = torch.randn(3, 3, 3, 3, dtype=torch.float64)
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    first = torch.randn(3, 3, 3, 3, dtype=torch.float64)
+
+    def passed(conv: Callable[[Tensor, Tensor], Tensor], early: Tensor, late: Tensor) -> Tensor:
+        return F.conv2d(conv(F.leaky_relu(F.conv2d(image, early)), late), head).square().sum()
+
+    early = torch.nn.Parameter(first.clone())
+    swapped = torch.nn.Parameter(own.clone())
+    loss = passed(F.conv2d, early, swapped)
+    swapped.data = last.clone()
+    loss.backward()
+
+    other, kept = first.clone().requires_grad_(), own.clone().requires_grad_()
+    again = passed(lambda x, weight: StaleConv.apply(x, weight, last, None, 1, 0), other, kept)
+    again.backward()
+    assert again.item() == loss.item()
+    torch.testing.assert_close(other.grad, early.grad)
+    torch.testing.assert_close(kept.grad, swapped.grad)
+
+    true = first.clone().requires_grad_()
+    passed(F.conv2d, true, own).backward()
+    assert not torch.allclose(true.grad, early.grad, rtol=0.1)
+
+
+def test_stale_gradient_reaches_every_pass(small: Network) -> None:
+    """With the pass's own fill it is the true gradient, with another it is not."""
+    small.double()
+    own, last = (small.fill(role, bytes(32)) for role in ("embed", "recover"))
+    cover, secret = torch.rand(2, 1, 3, 16, 16, dtype=torch.float64)
+    gradients = []
+    for stale in (None, own, last):
+        small.differentiated_with = stale
+        small.zero_grad()
+        small.embed(own, cover, secret).square().sum().backward()
+        assert small.weight.grad is not None
+        assert torch.all(small.weight.grad[~small.mask] == 0)
+        gradients.append(small.weight.grad.clone())
+    true, same, wrong = gradients
+    torch.testing.assert_close(same, true)
+    assert F.cosine_similarity(true, wrong, dim=0) < 0.999
 
 
 def _agrees(loss: Callable[[], Tensor], parameter: Tensor, gradient: Tensor, allowed: Tensor) -> None:

@@ -78,20 +78,55 @@ def test_graph_keeps_the_contract(network: Network, operation: str) -> None:
         for value in [*model.graph.input, *model.graph.output]
     }
     image = ["batch", 3, "height", "width"]
-    assert shapes == {**dict.fromkeys((*inputs, output), image), **layers}
+    outputs = {output: image} | features(network, operation)
+    assert shapes == {**dict.fromkeys(inputs, image), **outputs, **layers}
+    assert [value.name for value in model.graph.output] == list(outputs)
 
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     assert {node.input[1] for node in convolutions} == set(layers), "every weight, straight from an input"
     assert all(attribute.name != "group" for node in convolutions for attribute in node.attribute)
 
-    used = {name for node in model.graph.node for name in node.input} | {output}
+    used = {name for node in model.graph.node for name in node.input} | set(outputs)
     for node in model.graph.node:
         assert used & set(node.output), f"{node.name} computes nothing that is used"
+
+
+def features(network: Network, operation: str) -> dict[str, list[str | int]]:
+    """The output of features, where there is one."""
+    return {"features": ["batch", onnxgraph.feature_count(network)]} if operation == "recover" else {}
 
 
 def test_bytes_are_the_same_every_time(network: Network) -> None:
     for build, _, _ in GRAPHS.values():
         assert build(network) == build(network)
+
+
+@torch.no_grad()
+def test_features_are_what_pytorch_computes(network: Network) -> None:
+    session = onnxruntime.InferenceSession(onnxgraph.recover_graph(network), providers=["CPUExecutionProvider"])
+    layers = network.architecture.layers()
+    fill = network.fill("recover", derivation.demo_pair(1).recover)
+    parts = torch.split(network.keyed(fill), [layer.size for layer in layers])
+    stego = torch.rand(3, 3, 33, 18)
+    feeds = {layer.name: part.view(layer.shape).numpy() for layer, part in zip(layers, parts)}
+    compare_features(session, feeds | {"stego": stego.numpy()}, network, fill, stego)
+
+
+def compare_features(
+    session: onnxruntime.InferenceSession,
+    feeds: dict[str, np.ndarray],
+    network: Network,
+    fill: Tensor | None,
+    stego: Tensor,
+) -> None:
+    """The second output against PyTorch; the first is what it is without."""
+    recovered, actual = session.run(["recovered", "features"], feeds)
+    expected = network.features(fill, stego).numpy()
+    assert actual.shape == (stego.shape[0], onnxgraph.feature_count(network))
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(recovered, network.recover(fill, stego).numpy(), rtol=0, atol=TOLERANCE)
+    assert np.abs(expected - network.features(fill, stego.flip(0)).numpy()).max() > 1e-5, "they depend on the image"
 
 
 UNKEYED = {
@@ -144,6 +179,7 @@ def test_instance_s_graph_keeps_the_contract(instance: Network, operation: str) 
     expected: dict[str, list[str | int]] = {name: ["batch", 3, "height", "width"] for name in (*inputs, output)}
     if instance.architecture.kind == "hinet" and operation == "recover":
         expected["z"] = ["batch", 12, "z_height", "z_width"]
+    expected |= features(instance, operation)
     assert shapes == expected, "the weights are inside"
     inside = {initialiser.name for initialiser in model.graph.initializer}
     auxiliary = f"{instance.architecture.auxiliary}."
@@ -161,3 +197,13 @@ def test_instance_s_two_graphs_use_every_parameter_that_counts(instance: Network
         model = onnx.load_from_string(GRAPHS[operation][0](instance))
         sizes |= {i.name: counted[i.name] for i in model.graph.initializer if i.name in counted}
     assert sum(sizes.values()) == instance.parameter_count
+
+
+@torch.no_grad()
+def test_instance_s_features_are_what_pytorch_computes(instance: Network) -> None:
+    session = onnxruntime.InferenceSession(onnxgraph.recover_graph(instance), providers=["CPUExecutionProvider"])
+    stego = torch.rand(3, 3, 33, 18)
+    feeds = {"stego": stego.numpy()}
+    if instance.architecture.kind == "hinet":
+        feeds["z"] = np.stack([derivation.normal((12, 17, 9))] * 3)
+    compare_features(session, feeds, instance, None, stego)
