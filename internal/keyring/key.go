@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -84,6 +85,7 @@ type Pair struct {
 	Embed   Key
 	Recover Key
 	Created time.Time // UTC; zero for keys that are not stored
+	Part    *Part     // nil, but for a pair made by Partial
 }
 
 // Generate makes a new pair from the system's randomness.
@@ -107,10 +109,13 @@ func split(id string, both []byte, created time.Time) Pair {
 }
 
 // Fingerprint names the pair in public: the first 16 bytes of SHA-256("stegomq.fingerprint.v1\x00" |
-// k_e | k_r) in lowercase hex. It is "" while a key is unset.
+// k_e | k_r) in lowercase hex, or that of a Part, which is another. It is "" while a key is unset.
 func (p Pair) Fingerprint() string {
 	if p.Embed.IsZero() || p.Recover.IsZero() {
 		return ""
+	}
+	if p.Part != nil {
+		return p.Part.fingerprint()
 	}
 	h := sha256.New()
 	io.WriteString(h, "stegomq.fingerprint.v1\x00")
@@ -141,19 +146,15 @@ const maxID = 63
 var validID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 
 // ValidID reports whether id can name a pair: 1 to 63 of a-z, 0-9, '_' and '-', the first a letter or a
-// digit. An id that begins with "random-" or "near-" names a derived pair and cannot be stored.
+// digit. One that is Derived cannot be stored.
 func ValidID(id string) bool { return len(id) <= maxID && validID.MatchString(id) }
-
-// Derived reports whether id is reserved for a pair that is computed and not stored: a random one, or one near
-// a stored one. Such pairs measure leakage; nobody is given one.
-func Derived(id string) bool { return isRandomID(id) || isNearID(id) }
 
 func checkID(id string) error {
 	switch {
 	case !ValidID(id):
 		return fmt.Errorf("%w: %q; use 1 to 63 of a-z, 0-9, _ and -, the first a letter or a digit", ErrInvalidID, id)
 	case Derived(id):
-		return fmt.Errorf("%w: %q: ids that begin with %s or %s are derived keys, which are not stored", ErrInvalidID, id, randomPrefix, nearPrefix)
+		return fmt.Errorf("%w: %q: ids that begin with %s are derived keys, which are not stored", ErrInvalidID, id, strings.Join(derivedPrefixes, " or "))
 	}
 	return nil
 }

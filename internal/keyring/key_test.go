@@ -29,33 +29,49 @@ func generate(t testing.TB, id string) keyring.Pair {
 	return p
 }
 
-// The trainer's vectors bind fingerprints and random pairs.
-func TestGoldenVectors(t *testing.T) {
-	t.Parallel()
+// golden is the part of derivation.json that binds this package.
+type golden struct {
+	Fingerprint []struct{ Embed, Recover, Fingerprint string }
+	Random      []struct {
+		Seed, N        uint64
+		Embed, Recover string
+	}
+	Partial []struct {
+		Owner, Wrong, Fingerprint string
+		Permille                  int
+	}
+}
+
+func readGolden(t *testing.T) (g golden) {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "schemas", "testdata", "derivation.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &g)
+	}
 	if err != nil {
 		t.Fatalf("golden vectors: %v", err)
 	}
-	var golden struct {
-		Fingerprint []struct{ Embed, Recover, Fingerprint string }
-		Random      []struct {
-			Seed, N        uint64
-			Embed, Recover string
-		}
+	if len(g.Fingerprint) == 0 || len(g.Random) == 0 || len(g.Partial) == 0 {
+		t.Fatal("golden vectors: no fingerprints, no random or no partial pairs")
 	}
-	if err := json.Unmarshal(data, &golden); err != nil {
-		t.Fatalf("golden vectors: %v", err)
+	return g
+}
+
+func parseKey(t *testing.T, s string) keyring.Key {
+	t.Helper()
+	k, err := keyring.ParseKey(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(golden.Fingerprint) == 0 || len(golden.Random) == 0 {
-		t.Fatal("golden vectors: no fingerprints or no random pairs")
-	}
+	return k
+}
+
+// The trainer's vectors bind fingerprints and random pairs.
+func TestGoldenVectors(t *testing.T) {
+	t.Parallel()
+	golden := readGolden(t)
 	for i, v := range golden.Fingerprint {
-		embed, err1 := keyring.ParseKey(v.Embed)
-		recover, err2 := keyring.ParseKey(v.Recover)
-		if err := errors.Join(err1, err2); err != nil {
-			t.Fatal(err)
-		}
-		if got := (keyring.Pair{Embed: embed, Recover: recover}).Fingerprint(); got != v.Fingerprint {
+		if got := (keyring.Pair{Embed: parseKey(t, v.Embed), Recover: parseKey(t, v.Recover)}).Fingerprint(); got != v.Fingerprint {
 			t.Errorf("fingerprint %d: %s, want %s", i, got, v.Fingerprint)
 		}
 	}

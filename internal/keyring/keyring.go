@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -107,17 +108,17 @@ func (k *Keyring) Remove(id string) error {
 	return nil
 }
 
-// Get returns the pair of an id. Random pairs are derived; so is one near a pair, which the keyring must have.
+// Get returns the pair of an id. Random pairs are derived; so is what comes from a pair, which the keyring must have.
 func (k *Keyring) Get(id string) (Pair, error) {
 	if seed, n, ok := ParseRandomID(id); ok {
 		return Random(seed, n), nil
 	}
-	if bit, of, ok := ParseNearID(id); ok {
+	if of, derive, ok := derivation(id); ok {
 		pair, err := k.Get(of)
 		if err != nil {
 			return Pair{}, err
 		}
-		return Near(pair, bit), nil
+		return derive(pair), nil
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -212,11 +213,15 @@ func (e entry) where() string {
 
 // unknown is the error for an id that is not there. The caller holds the lock.
 func (k *Keyring) unknown(id string) error {
-	switch {
-	case isRandomID(id):
-		return fmt.Errorf("%w: %q; a random key is written %sSEED-N", ErrUnknownKey, id, randomPrefix)
-	case isNearID(id):
-		return fmt.Errorf("%w: %q; a key one bit off another is written %sBIT-ID, BIT 0 to %d", ErrUnknownKey, id, nearPrefix, KeyBits-1)
+	for prefix, form := range map[string]string{
+		randomPrefix:  "a random key is written " + randomPrefix + "SEED-N",
+		nearPrefix:    fmt.Sprintf("a key one bit off another is written %sBIT-ID, BIT 0 to %d", nearPrefix, KeyBits-1),
+		swappedPrefix: "a pair with its keys exchanged is written " + swappedPrefix + "ID",
+		partialPrefix: fmt.Sprintf("a key of which a share is right is written %sPERMILLE-ID, PERMILLE 0 to %d", partialPrefix, Whole),
+	} {
+		if strings.HasPrefix(id, prefix) {
+			return fmt.Errorf("%w: %q; %s", ErrUnknownKey, id, form)
+		}
 	}
 	return fmt.Errorf("%w: %q is not among the %d keys of this keyring", ErrUnknownKey, id, len(k.pairs))
 }

@@ -2,8 +2,6 @@ package keyring
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -35,16 +33,5 @@ func NearID(bit int, id string) string { return fmt.Sprintf("%s%d-%s", nearPrefi
 // ParseNearID is the inverse of NearID for the ids of stored pairs. One pair has one id: leading zeros and signs
 // are not ok, and neither is what is near a random pair or near a near one.
 func ParseNearID(id string) (bit int, of string, ok bool) {
-	rest, ok := strings.CutPrefix(id, nearPrefix)
-	if !ok {
-		return 0, "", false
-	}
-	number, of, _ := strings.Cut(rest, "-")
-	bit, err := strconv.Atoi(number)
-	if err != nil || bit < 0 || bit >= KeyBits || NearID(bit, of) != id || checkID(of) != nil || !ValidID(id) {
-		return 0, "", false
-	}
-	return bit, of, true
+	return parseNumbered(id, nearPrefix, KeyBits-1)
 }
-
-func isNearID(id string) bool { return strings.HasPrefix(id, nearPrefix) }

@@ -42,5 +42,3 @@ func ParseRandomID(id string) (seed, n uint64, ok bool) {
 	}
 	return seed, n, true
 }
-
-func isRandomID(id string) bool { return strings.HasPrefix(id, randomPrefix) }

@@ -36,6 +36,17 @@ type golden struct {
 		Kept   int
 		SHA256 string
 	}
+	Partial []struct {
+		Role      weights.Role
+		Layer     string
+		Shape     [4]int
+		Key       string
+		Permille  int
+		Wrong     string
+		Right     int
+		FirstBits []string `json:"first_bits"`
+		SHA256    string
+	}
 	Normal []struct {
 		Seed      uint64
 		Shape     []int
@@ -54,9 +65,9 @@ func readGolden(t *testing.T) golden {
 	if err := json.Unmarshal(data, &g); err != nil {
 		t.Fatalf("golden vectors: %v", err)
 	}
-	if g.Version != weights.Version || len(g.Fill) == 0 || len(g.Mask) == 0 || len(g.Normal) == 0 {
-		t.Fatalf("golden vectors: version %d with %d fills, %d masks and %d of normal values; this package is version %d",
-			g.Version, len(g.Fill), len(g.Mask), len(g.Normal), weights.Version)
+	if g.Version != weights.Version || len(g.Fill) == 0 || len(g.Mask) == 0 || len(g.Partial) == 0 || len(g.Normal) == 0 {
+		t.Fatalf("golden vectors: version %d with %d fills, %d masks, %d partial fills and %d of normal values; this package is version %d",
+			g.Version, len(g.Fill), len(g.Mask), len(g.Partial), len(g.Normal), weights.Version)
 	}
 	return g
 }
@@ -100,6 +111,40 @@ func TestMaskMatchesTrainer(t *testing.T) {
 			}
 			if sum := sha256.Sum256(shared); hex.EncodeToString(sum[:]) != v.SHA256 {
 				t.Errorf("digest of the mask %x, want %s", sum, v.SHA256)
+			}
+		})
+	}
+}
+
+func TestPartialMatchesTrainer(t *testing.T) {
+	t.Parallel()
+	for i, v := range readGolden(t).Partial {
+		t.Run(fmt.Sprintf("%d/%s/%s/%d", i, v.Role, v.Layer, v.Permille), func(t *testing.T) {
+			layer := weights.Layer{Name: v.Layer, Shape: v.Shape}
+			mask := weights.NewMask([]weights.Layer{layer}, make([]byte, weights.KeySize), 0) // all are keyed
+			whole, w := make([]float32, mask.Len()), make([]float32, mask.Len())
+			weights.Fill(whole, layer, v.Role, unhex(t, v.Key))
+			copy(w, whole)
+			mask.Spoil(w, v.Role, v.Permille, unhex(t, v.Wrong))
+
+			right := 0
+			for i := range w {
+				if w[i] == whole[i] {
+					right++
+				}
+			}
+			if right != v.Right {
+				t.Errorf("%d of %d weights are right, want %d", right, len(w), v.Right)
+			}
+			var first []string
+			for _, x := range w[:min(16, len(w))] {
+				first = append(first, fmt.Sprintf("%08x", math.Float32bits(x)))
+			}
+			if !slices.Equal(first, v.FirstBits) {
+				t.Errorf("first weights\n got %v\nwant %v", first, v.FirstBits)
+			}
+			if got := digest(t, w); got != v.SHA256 {
+				t.Errorf("digest of the weights %s, want %s", got, v.SHA256)
 			}
 		})
 	}

@@ -37,8 +37,7 @@ func NewMask(layers []Layer, seed []byte, alpha float64) *Mask {
 			for at := 0; at < l.Len(); at += chunk {
 				words := s.draw(min(chunk, l.Len()-at))
 				for j := 0; 4*j < len(words); j++ {
-					u := float64(binary.LittleEndian.Uint32(words[4*j:])>>8) * 0x1p-24
-					if u >= alpha {
+					if uniform(binary.LittleEndian.Uint32(words[4*j:])) >= alpha {
 						m.setKeyed(i, at+j)
 					}
 				}

@@ -27,11 +27,13 @@ const KeySize = 32
 // Role separates the streams that one key gives.
 type Role string
 
-// The roles of a key. A third one, of the mask, is not for keys and stays inside this package.
+// The roles of a key. Two others, of the mask and of which weights of a partial key are right, are public and stay inside
+// this package.
 const (
 	RoleEmbed   Role = "embed"
 	RoleRecover Role = "recover"
 	roleMask    Role = "mask"
+	rolePartial Role = "partial"
 )
 
 // Layer is one convolution's weight: its name, its shape (OIHW: output channels, input channels,
@@ -51,6 +53,9 @@ func (l Layer) bound() float64 {
 	field := l.Shape[2] * l.Shape[3]
 	return math.Sqrt(6 / float64(l.Shape[1]*field+l.Shape[0]*field))
 }
+
+// uniform is the u of one word of the stream, exactly.
+func uniform(x uint32) float64 { return float64(x>>8) * 0x1p-24 }
 
 // value maps one word of the stream to a weight in [-bound, bound). 2u - 1 is exact in float64, so
 // there is one rounding in the product and one to float32.
