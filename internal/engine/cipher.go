@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"stegomq/internal/keyring"
@@ -10,6 +11,9 @@ import (
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 )
+
+// errPartialCipher: a partial pair says which weights are right, and there are none.
+var errPartialCipher = errors.New("a key of which a share is right has no meaning where keys encrypt; run it with a model that has a network for all keys")
 
 // runCipher is Run for a model whose keys encrypt: 8-bit samples in and out, image by image. It takes what the networks
 // take, and refuses with the same errors.
@@ -22,6 +26,9 @@ func runCipher(ctx context.Context, op model.Operation, pair *keyring.Pair, in [
 	}
 	if pair == nil {
 		return pixel.Tensor{}, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
+	}
+	if pair.Part != nil {
+		return pixel.Tensor{}, fmt.Errorf("%s: %w", pair.ID, errPartialCipher)
 	}
 	key, err := lsb.NewKey(pair.Embed.Expose(), pair.Recover.Expose())
 	if err != nil {

@@ -54,26 +54,48 @@ func (e *Engine) Add(models ...*model.Model) error {
 }
 
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
-// not mend is a *schemas.Fault: a key that no keyring has, or that the model has no network for (unknown_key), or that
-// has another fingerprint (key_mismatch), a model that was not added (unknown_model), an operation that the model does
-// not have (bad_message), images that the model does not take (bad_image).
+// not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, or of which only a share
+// is right where keys encrypt (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
+// (unknown_model), an operation that the model does not have (bad_message), images that the model does not take (bad_image).
 func (e *Engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
 	pair, err := e.pair(ref)
 	if err != nil {
 		return pixel.Tensor{}, err
 	}
 	out, err := e.run(ctx, digest, model.Operation(op.Token()), pair, in)
+	return out, fault(digest, err)
+}
+
+// Features recovers, as Run does, and also returns the recovery features of each image, as ort.Engine.Features does:
+// model.Manifest.Features values. A model that gives none is a *schemas.Fault too (bad_message).
+func (e *Engine) Features(ctx context.Context, digest string, ref *schemas.KeyRef, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error) {
+	pair, err := e.pair(ref)
+	if err != nil {
+		return pixel.Tensor{}, nil, err
+	}
+	if m, ok := e.ciphers[digest]; ok {
+		err = fmt.Errorf("%s with model %s: %w: features, because it has no network", model.OpRecover, m.Name, ort.ErrOperation)
+	} else if e.runtime == nil {
+		err = ort.ErrUnknownModel
+	} else {
+		recovered, features, err = e.runtime.Features(ctx, digest, ortKey(model.OpRecover, pair), stego)
+	}
+	return recovered, features, fault(digest, err)
+}
+
+// fault says of an error whether another try would mend it.
+func fault(digest string, err error) error {
 	switch {
 	case errors.Is(err, ort.ErrUnknownModel):
-		return out, schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
+		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
-		return out, schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant):
-		return out, schemas.Permanent(schemas.ReasonUnknownKey, err)
+		return schemas.Permanent(schemas.ReasonBadMessage, err)
+	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher):
+		return schemas.Permanent(schemas.ReasonUnknownKey, err)
 	case errors.Is(err, ort.ErrInput):
-		return out, schemas.Permanent(schemas.ReasonBadImage, err)
+		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
-	return out, err
+	return err
 }
 
 // run computes with the network or the cipher. There is no pair for purify.
@@ -108,11 +130,15 @@ func (e *Engine) pair(ref *schemas.KeyRef) (*keyring.Pair, error) {
 
 // ortKey is the half of a pair that a network takes.
 func ortKey(op model.Operation, pair *keyring.Pair) *ort.Key {
-	switch {
-	case pair == nil:
+	if pair == nil {
 		return nil
-	case op == model.OpRecover:
-		return &ort.Key{Fingerprint: pair.Fingerprint(), Role: weights.RoleRecover, Bytes: pair.Recover.Expose}
 	}
-	return &ort.Key{Fingerprint: pair.Fingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
+	key := &ort.Key{Fingerprint: pair.Fingerprint(), Role: weights.RoleEmbed, Bytes: pair.Embed.Expose}
+	if op == model.OpRecover {
+		key.Role, key.Bytes = weights.RoleRecover, pair.Recover.Expose
+	}
+	if part := pair.Part; part != nil {
+		key.Part = &ort.Part{Owner: part.Owner, Right: part.Right, Wrong: part.Wrong.Expose()}
+	}
+	return key
 }

@@ -161,7 +161,7 @@ func TestCipher(t *testing.T) {
 		noise.Data[i] = float32(rand.IntN(16)*16+8) / 255
 	}
 	floor := psnr(secret, noise)
-	for _, key := range []string{"demo-2", "near-0-demo-1", "near-255-demo-1", "random-1-0"} {
+	for _, key := range []string{"demo-2", "near-0-demo-1", "near-255-demo-1", "swapped-demo-1", "random-1-0"} {
 		if got := psnr(secret, e.must(t, cipher, recov, key, stego)); math.Abs(got-floor) > 0.5 {
 			t.Errorf("%s: %.2f dB against the secret, noise has %.2f", key, got, floor)
 		}
@@ -205,6 +205,7 @@ func TestFaults(t *testing.T) {
 	good, random := e.ref(t, "demo-1"), e.ref(t, "random-1-0")
 	stranger := &schemas.KeyRef{Id: "alice", Fingerprint: good.Fingerprint}
 	other := &schemas.KeyRef{Id: "demo-2", Fingerprint: good.Fingerprint}
+	impostor := &schemas.KeyRef{Id: "partial-9-demo-1", Fingerprint: good.Fingerprint}
 	one, two := []pixel.Tensor{image}, []pixel.Tensor{image, image}
 	for _, c := range []struct {
 		name   string
@@ -222,6 +223,11 @@ func TestFaults(t *testing.T) {
 		{"no variant", variant.Digest, recov, e.ref(t, "demo-3"), one, schemas.ReasonUnknownKey, "demo-1"},
 		{"random, variant", variant.Digest, recov, random, one, schemas.ReasonUnknownKey, "no network"},
 		{"near, variant", variant.Digest, recov, e.ref(t, "near-3-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
+		{"swapped, variant", variant.Digest, recov, e.ref(t, "swapped-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
+		{"partial, variant", variant.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
+		{"partial, cipher", cipher.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonUnknownKey, "partial-500-demo-1"},
+		{"partial, cipher, embed", cipher.Digest, embed, e.ref(t, "partial-1000-demo-1"), two, schemas.ReasonUnknownKey, "no meaning"},
+		{"partial with the owner's fingerprint", network.Digest, recov, impostor, one, schemas.ReasonKeyMismatch, "partial-9-demo-1"},
 		{"purify, variant", variant.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
 		{"purify, cipher", cipher.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
 		{"nothing, cipher", cipher.Digest, unknown, nil, one, schemas.ReasonBadMessage, ""},
@@ -242,6 +248,68 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// What is derived from a pair does something else than the pair; the more of a fill is right, the nearer it comes, and all
+// of it is the pair itself.
+func TestDerivedKeys(t *testing.T) {
+	t.Parallel()
+	e, network, _, _ := start(t)
+	stego := photograph(t, 1, 32, 32)
+	want := e.must(t, network, recov, "demo-1", stego)
+	if slices.Equal(e.must(t, network, recov, "swapped-demo-1", stego).Data, want.Data) {
+		t.Error("the exchanged pair recovers what the pair does")
+	}
+	if !slices.Equal(e.must(t, network, recov, "partial-1000-demo-1", stego).Data, want.Data) {
+		t.Error("all of the fill recovers something else than the pair")
+	}
+	last := 0.0
+	for _, key := range []string{"partial-0-demo-1", "partial-900-demo-1", "partial-990-demo-1"} {
+		near := psnr(e.must(t, network, recov, key, stego), want)
+		if near <= last {
+			t.Errorf("%s: %.1f dB from what the pair recovers, a smaller share has %.1f", key, near, last)
+		}
+		last = near
+	}
+}
+
+// Features come with the image that Run gives, of models that have them; of others the job is at fault.
+func TestFeatures(t *testing.T) {
+	t.Parallel()
+	e, network, variant, cipher := start(t)
+	stego := photograph(t, 2, 32, 32)
+	for m, keys := range map[*model.Model][]string{network: {"demo-1", "swapped-demo-1", "partial-500-demo-1"}, variant: {"demo-1"}} {
+		for _, key := range keys {
+			recovered, features, err := e.Features(t.Context(), m.Digest, e.ref(t, key), stego)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := e.must(t, m, recov, key, stego); psnr(recovered, want) < 100 {
+				t.Errorf("%s, %s: the image is another than that of Run", m.Name, key)
+			}
+			if len(features) != 2 || len(features[0]) != m.Manifest.Features || len(features[1]) != m.Manifest.Features {
+				t.Errorf("%s, %s: %d rows of features", m.Name, key, len(features))
+			}
+		}
+	}
+	unknown := &schemas.KeyRef{Id: "alice", Fingerprint: e.ref(t, "demo-1").Fingerprint}
+	for _, c := range []struct {
+		name   string
+		model  string
+		key    *schemas.KeyRef
+		reason schemas.Reason
+	}{
+		{"cipher", cipher.Digest, e.ref(t, "demo-1"), schemas.ReasonBadMessage},
+		{"unknown key", network.Digest, unknown, schemas.ReasonUnknownKey},
+		{"unknown model", strings.Repeat("0", 64), e.ref(t, "demo-1"), schemas.ReasonUnknownModel},
+		{"no variant", variant.Digest, e.ref(t, "demo-3"), schemas.ReasonUnknownKey},
+	} {
+		_, _, err := e.Features(t.Context(), c.model, c.key, stego)
+		var fault *schemas.Fault
+		if !errors.As(err, &fault) || fault.Reason != c.reason {
+			t.Errorf("%s: %v, want a fault %s", c.name, err, c.reason)
+		}
+	}
+}
+
 func TestWithoutRuntime(t *testing.T) {
 	t.Parallel()
 	network, variant, cipher := models(t)
@@ -254,6 +322,10 @@ func TestWithoutRuntime(t *testing.T) {
 		var fault *schemas.Fault
 		if !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownModel {
 			t.Errorf("%s: %v, want unknown_model", m.Name, err)
+		}
+		_, _, err = e.Features(t.Context(), m.Digest, e.ref(t, "demo-1"), photograph(t, 1, 32, 32))
+		if fault = nil; !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownModel {
+			t.Errorf("%s: features: %v, want unknown_model", m.Name, err)
 		}
 	}
 }

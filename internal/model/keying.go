@@ -61,6 +61,7 @@ func (m *Manifest) brokenKeying() (broken []error) {
 	case KeyingCipher:
 		rule(m.Backbone == BackboneLSB, "backbone: %q, the keying %q has %q", m.Backbone, m.Keying, BackboneLSB)
 		rule(m.Parameters == 0 && !m.Trained, "parameters, trained: there is nothing to train")
+		rule(m.Features == 0, "features: there is no network that has any")
 		rule(m.Factor == 1 && m.MinSide == 1, "factor, min_side: want 1 and 1, every sample goes by itself")
 	}
 	return broken

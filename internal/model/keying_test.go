@@ -207,6 +207,7 @@ func TestKeyingRules(t *testing.T) {
 		"trained cipher":         {cipher, set("trained", true), "trained"},
 		"cipher with parameters": {cipher, set("parameters", 1), "parameters"},
 		"cipher with a factor":   {cipher, set("factor", 2), "factor"},
+		"cipher with features":   {cipher, set("features", 3), "features"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

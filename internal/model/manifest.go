@@ -47,6 +47,9 @@ const (
 	fileCard     = "README.md"
 )
 
+// maxFeatures bounds the second output of recover.
+const maxFeatures = 1 << 16
+
 // maxWeights bounds what a manifest can make us allocate: 2^26 weights are 256 MiB.
 const maxWeights = 1 << 26
 
@@ -61,6 +64,7 @@ type Manifest struct {
 	Parameters int               `json:"parameters"`           // weights, biases and norms together, of one variant
 	Factor     int               `json:"factor"`               // the graphs pad height and width to a multiple of it
 	MinSide    int               `json:"min_side"`             // the least height and width, in pixels
+	Features   int               `json:"features,omitempty"`   // width of recover's second output, see Features; 0: there is none
 	Alpha      float64           `json:"alpha,omitempty"`      // share of the weights that are shared, in [0, 1)
 	MaskSeed   string            `json:"mask_seed,omitempty"`  // 32 bytes in lowercase hex; "" where mask.bin is the mask
 	Derivation int               `json:"derivation,omitempty"` // weights.Version
@@ -78,7 +82,7 @@ type Manifest struct {
 type Training struct {
 	Images   int     `json:"images"`  // different images seen
 	Steps    int     `json:"steps"`   // optimiser steps
-	Seconds  float64 `json:"seconds"` // wall time
+	Seconds  float64 `json:"seconds"` // of the processor on a CPU, of the clock on a GPU
 	Hardware string  `json:"hardware"`
 	Recipe   string  `json:"recipe"`
 	Revision string  `json:"revision"` // of the source, from git
@@ -176,6 +180,7 @@ func (m *Manifest) Validate() error {
 	rule(slices.Contains(Keyings(), m.Keying), "keying: %q is none of %q", m.Keying, Keyings())
 	rule(1 <= m.Factor && m.Factor <= 1024, "factor: %d is not in 1..1024", m.Factor)
 	rule(1 <= m.MinSide && m.MinSide <= 1<<16, "min_side: %d is not in 1..65536", m.MinSide)
+	rule(0 <= m.Features && m.Features <= maxFeatures, "features: %d is not in 0..%d", m.Features, maxFeatures)
 	rule(m.Trained == (m.Training != nil), "training: must be there if, and only if, trained is true")
 	if t := m.Training; t != nil {
 		rule(t.Images >= 0 && t.Steps >= 0 && t.Seconds >= 0, "training: a count is negative")
@@ -241,6 +246,7 @@ func (m *Manifest) brokenLayers() []error {
 			names[image] = true // graph inputs and outputs share one name space with the layers
 		}
 	}
+	names[Features] = true
 	total := 0
 	for i, l := range m.Layers {
 		if !layerName.MatchString(l.Name) {

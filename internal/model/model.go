@@ -75,7 +75,12 @@ func (o Operation) Inputs() []string {
 	return nil
 }
 
-// Output is the name of the graph's one output, of the shape of the inputs and not clamped.
+// Features is the name of the second output that a recover graph may have, [batch, Manifest.Features]: the means over the
+// image of the activations that go into the last convolution. It says what the network saw, where the image says what
+// it made of it.
+const Features = "features"
+
+// Output is the name of the graph's one image, of the shape of the inputs and not clamped.
 func (o Operation) Output() string {
 	switch o {
 	case OpEmbed:

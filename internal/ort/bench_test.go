@@ -58,14 +58,14 @@ func BenchmarkWeights(b *testing.B) {
 func compareWeights(b *testing.B, e *Engine, m *model.Model, op model.Operation, side int) {
 	loaded := add(b, e, m)
 	key, in := testKey(op, 1), images(b, op, 1, side, side)
-	native, err := loaded.program(op)
+	native, err := loaded.program(outputsOf(op, m, false))
 	if err != nil {
 		b.Fatal(err)
 	}
 	if !native.layout.native {
 		b.Fatal("the layout probe did not work")
 	}
-	g, err := parse(op, m.Graph(op), m.Layers)
+	g, err := parse(outputsOf(op, m, false), m.Graph(op), m.Layers)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func compareWeights(b *testing.B, e *Engine, m *model.Model, op model.Operation,
 		ways = append(ways, func() error { _, err := p.run(b.Context(), weights, in); return err })
 	}
 	ways = append(ways, func() error {
-		_, err := e.withImages(in, func(images []onnx.Value, out onnx.Value) error {
+		_, err := e.withImages(outputsOf(op, m, false), in, func(images, out []onnx.Value) error {
 			return runSession(b.Context(), constant, images, out)
 		})
 		return err
@@ -133,7 +133,7 @@ func BenchmarkNewKey(b *testing.B) {
 	e := benchEngine(b, Config{CacheBytes: 1})
 	for _, m := range benchModels(b) {
 		b.Run(m.Name, func(b *testing.B) {
-			p, err := add(b, e, m).program(model.OpRecover)
+			p, err := add(b, e, m).program(outputsOf(model.OpRecover, m, false))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -147,7 +147,7 @@ func BenchmarkNewKey(b *testing.B) {
 			}
 		})
 		b.Run(m.Name+"/layout", func(b *testing.B) { // without the fill
-			p, err := e.models[m.Digest].program(model.OpRecover)
+			p, err := e.models[m.Digest].program(outputsOf(model.OpRecover, m, false))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -170,7 +170,7 @@ func BenchmarkOpen(b *testing.B) {
 		m.Mask.Kept() // drawn once per model, at its first use
 		b.Run(m.Name, func(b *testing.B) {
 			for b.Loop() {
-				g, err := parse(model.OpRecover, m.Graph(model.OpRecover), m.Layers)
+				g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -184,7 +184,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 		b.Run(m.Name+"/probe", func(b *testing.B) {
-			g, err := parse(model.OpRecover, m.Graph(model.OpRecover), m.Layers)
+			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -195,7 +195,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 		b.Run(m.Name+"/session", func(b *testing.B) { // one with constants, to compare
-			g, err := parse(model.OpRecover, m.Graph(model.OpRecover), m.Layers)
+			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
 			if err != nil {
 				b.Fatal(err)
 			}

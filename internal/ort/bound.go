@@ -45,7 +45,7 @@ func (p *program) newBinding(w *patch) (_ *binding, err error) {
 }
 
 // run is program.run through the binding; the tensors are those of the images.
-func (b *binding) run(ctx context.Context, p *program, in []onnx.Value, out onnx.Value) error {
+func (b *binding) run(ctx context.Context, p *program, in, out []onnx.Value) error {
 	select {
 	case <-b.turn:
 		defer func() { b.turn <- struct{}{} }()
@@ -67,8 +67,10 @@ func (b *binding) run(ctx context.Context, p *program, in []onnx.Value, out onnx
 			return fmt.Errorf("bind %s: %w", name, err)
 		}
 	}
-	if err := b.io.BindOutput(p.op.Output(), out); err != nil {
-		return fmt.Errorf("bind %s: %w", p.op.Output(), err)
+	for i, name := range p.names() {
+		if err := b.io.BindOutput(name, out[i]); err != nil {
+			return fmt.Errorf("bind %s: %w", name, err)
+		}
 	}
 	return p.session.RunWithBinding(b.io)
 }

@@ -44,7 +44,7 @@ func TestBinding(t *testing.T) {
 	}
 
 	// A run that waits for its key's binding can be cancelled.
-	p, err := e.models[m.Digest].program(model.OpPurify)
+	p, err := e.models[m.Digest].program(outputsOf(model.OpPurify, m, false))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"stegomq/internal/model"
 	"stegomq/internal/ort/onnxpb"
 	"stegomq/internal/weights"
 )
@@ -22,15 +21,16 @@ const (
 // against the contract: conv weights are inputs named like the layers, all other
 // inputs are the operation's images.
 type graph struct {
-	op     model.Operation
+	outputs
 	file   *onnxpb.Model
 	bytes  []byte          // what file was read from
 	layers []weights.Layer // the weights that the graph takes, in the order of its inputs
 }
 
-// parse reads a graph. The error wraps ErrGraph.
-func parse(op model.Operation, data []byte, layers []weights.Layer) (*graph, error) {
-	g := &graph{op: op, file: &onnxpb.Model{}, bytes: data}
+// parse reads a graph that gives no more than what is asked for. The error wraps ErrGraph.
+func parse(want outputs, data []byte, layers []weights.Layer) (*graph, error) {
+	g := &graph{outputs: want, file: &onnxpb.Model{}, bytes: data}
+	op := want.op
 	if len(data) == 0 {
 		return nil, fmt.Errorf("%w: there is none", ErrGraph)
 	}
@@ -59,22 +59,11 @@ func parse(op model.Operation, data []byte, layers []weights.Layer) (*graph, err
 	if len(g.layers) == 0 {
 		return nil, fmt.Errorf("%w: no layer is an input", ErrGraph)
 	}
-	if err := checkOutput(op, g.file); err != nil {
+	var err error
+	if g.bytes, err = want.only(g.file, g.bytes); err != nil {
 		return nil, err
 	}
 	return g, nil
-}
-
-// checkOutput compares the outputs of a file with the one of the operation.
-func checkOutput(op model.Operation, file *onnxpb.Model) error {
-	var outputs []string
-	for _, out := range file.GetGraph().GetOutput() {
-		outputs = append(outputs, out.GetName())
-	}
-	if want := []string{op.Output()}; !sameNames(outputs, want) {
-		return fmt.Errorf("%w: its outputs are %q, want %q", ErrGraph, outputs, want)
-	}
-	return nil
 }
 
 // checkWeight compares an input with the layer of its name.

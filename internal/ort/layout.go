@@ -152,7 +152,7 @@ func optimise(numbered []byte, g *graph) (*onnxpb.Model, error) {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "optimised.onnx")
 
-	session, err := newSession(numbered, g.op.Inputs(), []string{g.op.Output()}, sessionConfig{
+	session, err := newSession(numbered, g.op.Inputs(), g.names(), sessionConfig{
 		provider: CPU,
 		level:    onnx.GraphOptimizationLevelEnableAll,
 		threads:  1,

@@ -241,7 +241,7 @@ func TestCheckFindsAWrongLayout(t *testing.T) {
 	e := start(t, Config{})
 	m := tiny(t)
 	loaded := add(t, e, m)
-	g, err := parse(model.OpEmbed, m.Graph(model.OpEmbed), m.Layers)
+	g, err := parse(outputsOf(model.OpEmbed, m, false), m.Graph(model.OpEmbed), m.Layers)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,8 @@
 //
 //   - finding the shared library and the runtime's process-wide environment,
 //   - one session per graph, which serves every key: conv weights are inputs;
-//     or, of a model that has a network for each key, a session per variant,
+//     or, of a model that has a network for each key, a session per variant;
+//     and another one beside it once features are asked for,
 //   - the layout probe (layout.go), which lets such a session run as fast as one
 //     with constant weights,
 //   - the weights of the keys used last, bounded in bytes.
@@ -78,6 +79,15 @@ type Key struct {
 	Fingerprint string       // of the pair; with Role it identifies Bytes
 	Role        weights.Role // must be the operation's
 	Bytes       func() []byte
+	Part        *Part // nil, but for a key of whose fill only a share is right
+}
+
+// Part says how a partial key fills the weights: Bytes give those of its owner, of which a share stays; see
+// weights.Mask.Spoil. The key has a Fingerprint of its own.
+type Part struct {
+	Owner string // fingerprint of the whole pair, whose fill the model may store
+	Right int    // permille of the keyed weights, 0 to weights.Whole
+	Wrong []byte // the key that gives the others
 }
 
 // Engine runs the graphs of the models that were added to it. Close frees it.
@@ -205,39 +215,58 @@ func (e *Engine) Run(ctx context.Context, digest string, op model.Operation, key
 		return pixel.Tensor{}, err
 	}
 	defer e.runs.Done()
-	out, err := e.run(ctx, m, op, key, in)
+	out, err := e.run(ctx, m, outputsOf(op, m.model, false), key, in)
 	if err != nil {
 		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, m.model.Name, err)
 	}
-	return out, nil
+	return out.image, nil
 }
 
-func (e *Engine) run(ctx context.Context, m *loadedModel, op model.Operation, key *Key, in []pixel.Tensor) (pixel.Tensor, error) {
-	if err := checkInputs(op, m.model.Manifest.MinSide, in); err != nil {
-		return pixel.Tensor{}, err
+// Features is Run of recover that also returns the features of each image: as many as the model's Manifest.Features, the
+// means over the image (padded to a multiple of Manifest.Factor) of the activations that go into the last convolution.
+// The recovered images are those of Run. It has a session of its own, opened at the first call, and weights of its own for
+// each key, so that Run does not pay for it. A model that gives no features is ErrOperation; otherwise errors are those of
+// Run.
+func (e *Engine) Features(ctx context.Context, digest string, key *Key, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error) {
+	m, err := e.begin(digest)
+	if err != nil {
+		return pixel.Tensor{}, nil, err
 	}
-	if err := checkKey(op, key); err != nil {
-		return pixel.Tensor{}, err
+	defer e.runs.Done()
+	want := outputsOf(model.OpRecover, m.model, true)
+	out, err := e.run(ctx, m, want, key, []pixel.Tensor{stego})
+	if err != nil {
+		return pixel.Tensor{}, nil, fmt.Errorf("%s with model %s: %w", want.op, m.model.Name, err)
 	}
-	if err := m.does(op); err != nil {
-		return pixel.Tensor{}, err
+	return out.image, slices.Collect(slices.Chunk(out.features, want.features)), nil
+}
+
+func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
+	if err := checkInputs(want.op, m.model.Manifest.MinSide, in); err != nil {
+		return outcome{}, err
+	}
+	if err := checkKey(want.op, key); err != nil {
+		return outcome{}, err
+	}
+	if err := m.does(want); err != nil {
+		return outcome{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return pixel.Tensor{}, err
+		return outcome{}, err
 	}
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	case <-ctx.Done():
-		return pixel.Tensor{}, ctx.Err()
+		return outcome{}, ctx.Err()
 	}
 	compute := m.runKeyed
 	if m.model.Manifest.Keying == model.KeyingVariant {
 		compute = m.runVariant
 	}
-	out, err := compute(ctx, op, key, in)
+	out, err := compute(ctx, want, key, in)
 	if err != nil {
-		return pixel.Tensor{}, err
+		return outcome{}, err
 	}
 	e.done.Add(1)
 	return out, nil
@@ -324,6 +353,7 @@ type GraphInfo struct {
 	Model      string // name
 	Digest     string
 	Operation  model.Operation
+	Features   bool          // gives them beside the image
 	Native     bool          // weights are in the runtime's own layout; else OIHW
 	Difference float64       // from constant weights, see tolerance; 0 where Native
 	Opened     time.Duration // time it took to probe, open and check

@@ -124,16 +124,16 @@ func reference(t testing.TB, e *Engine, m *model.Model, op model.Operation, key 
 	if key != nil {
 		m.Mask.Apply(w, m.Weights, key.Role, key.Bytes())
 	}
-	g, err := parse(op, m.Graph(op), m.Layers)
+	g, err := parse(outputsOf(op, m, false), m.Graph(op), m.Layers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{engine: e, owner: e.models[m.Digest], op: op}
+	p := &program{outputs: g.outputs, engine: e, owner: e.models[m.Digest]}
 	out, err := p.constant(g, w, in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return out.image
 }
 
 func mustRun(t testing.TB, e *Engine, m *model.Model, op model.Operation, key *Key, in []pixel.Tensor) pixel.Tensor {

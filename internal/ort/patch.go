@@ -30,7 +30,12 @@ func (p *program) load(key *Key) (*patch, error) {
 		clear(*keyed) // they are as good as the key
 		p.owner.scratch.Put(keyed)
 	}()
-	m.Apply(*keyed, key.Fingerprint, key.Role, bytes)
+	if part := key.Part; part == nil {
+		m.Apply(*keyed, key.Fingerprint, key.Role, bytes)
+	} else {
+		m.Apply(*keyed, part.Owner, key.Role, bytes)
+		m.Mask.Spoil(*keyed, key.Role, part.Right, part.Wrong)
+	}
 	return p.patch(*keyed)
 }
 

@@ -18,8 +18,8 @@ import (
 type loadedModel struct {
 	engine  *Engine
 	model   *model.Model
-	openers map[model.Operation]func() (*program, error) // each opens once
-	scratch sync.Pool                                    // of *[]float32, all weights; zeroed
+	openers map[outputs]func() (*program, error) // each opens once
+	scratch sync.Pool                            // of *[]float32, all weights; zeroed
 
 	mu    sync.Mutex
 	open  []*program
@@ -27,12 +27,15 @@ type loadedModel struct {
 }
 
 func newLoadedModel(e *Engine, m *model.Model) *loadedModel {
-	l := &loadedModel{engine: e, model: m, openers: map[model.Operation]func() (*program, error){}}
+	l := &loadedModel{engine: e, model: m, openers: map[outputs]func() (*program, error){}}
 	if m.Manifest.Keying != model.KeyingWeights {
 		return l
 	}
 	for _, op := range model.Operations() {
-		l.openers[op] = sync.OnceValues(func() (*program, error) { return l.openProgram(op) })
+		for _, wanted := range []bool{false, true} {
+			o := outputsOf(op, m, wanted)
+			l.openers[o] = sync.OnceValues(func() (*program, error) { return l.openProgram(o) })
+		}
 	}
 	l.scratch.New = func() any {
 		w := make([]float32, len(m.Weights))
@@ -41,31 +44,35 @@ func newLoadedModel(e *Engine, m *model.Model) *loadedModel {
 	return l
 }
 
-// does says that the model has an operation.
-func (m *loadedModel) does(op model.Operation) error {
-	if !m.model.Manifest.Does(op) {
-		return fmt.Errorf("%w: %s", ErrOperation, op)
+// does says that the model has an operation, and features if they are wanted.
+func (m *loadedModel) does(o outputs) error {
+	switch {
+	case !m.model.Manifest.Does(o.op):
+		return fmt.Errorf("%w: %s", ErrOperation, o.op)
+	case o.wanted && o.features == 0:
+		return fmt.Errorf("%w: %s with %s; train or export the model with a trainer that writes them", ErrOperation, o.op, model.Features)
 	}
 	return nil
 }
 
 // prepare opens the graph of an operation, or those of all variants.
 func (m *loadedModel) prepare(op model.Operation) error {
-	if err := m.does(op); err != nil {
+	o := outputsOf(op, m.model, false)
+	if err := m.does(o); err != nil {
 		return fmt.Errorf("model %s: %w", m.model.Name, err)
 	}
 	if m.model.Manifest.Keying == model.KeyingVariant {
 		return m.prepareVariants(op)
 	}
-	_, err := m.program(op)
+	_, err := m.program(o)
 	return err
 }
 
 // runKeyed computes a batch with the weights of a key in the one network.
-func (m *loadedModel) runKeyed(ctx context.Context, op model.Operation, key *Key, in []pixel.Tensor) (pixel.Tensor, error) {
-	p, err := m.program(op)
+func (m *loadedModel) runKeyed(ctx context.Context, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
+	p, err := m.program(want)
 	if err != nil {
-		return pixel.Tensor{}, err
+		return outcome{}, err
 	}
 	name := weightKey{program: p}
 	if key != nil {
@@ -73,7 +80,7 @@ func (m *loadedModel) runKeyed(ctx context.Context, op model.Operation, key *Key
 	}
 	hot, err := m.engine.cache.acquire(ctx, name, func() (held, error) { return p.load(key) })
 	if err != nil {
-		return pixel.Tensor{}, err
+		return outcome{}, err
 	}
 	defer m.engine.cache.release(hot)
 	return p.run(ctx, hot.held.(*patch), in)
@@ -81,9 +88,9 @@ func (m *loadedModel) runKeyed(ctx context.Context, op model.Operation, key *Key
 
 // program is an operation of a model, open and checked.
 type program struct {
+	outputs
 	engine     *Engine
 	owner      *loadedModel
-	op         model.Operation
 	session    *onnx.DynamicAdvancedSession
 	layout     layout
 	difference float64
@@ -92,21 +99,21 @@ type program struct {
 
 // program opens a graph the first time; later calls get the same outcome, an
 // error too, because the files that it comes from do not change.
-func (m *loadedModel) program(op model.Operation) (*program, error) {
-	open, ok := m.openers[op]
+func (m *loadedModel) program(o outputs) (*program, error) {
+	open, ok := m.openers[o]
 	if !ok {
-		return nil, fmt.Errorf("%w: there is no operation %q", ErrGraph, op)
+		return nil, fmt.Errorf("%w: there is no operation %q", ErrGraph, o.op)
 	}
 	return open()
 }
 
-func (m *loadedModel) openProgram(op model.Operation) (*program, error) {
+func (m *loadedModel) openProgram(o outputs) (*program, error) {
 	begin := time.Now()
-	g, err := parse(op, m.model.Graph(op), m.model.Layers)
+	g, err := parse(o, m.model.Graph(o.op), m.model.Layers)
 	if err != nil {
-		return nil, fmt.Errorf("open the graph %s of model %s: %w", op, m.model.Name, err)
+		return nil, fmt.Errorf("open the graph %s of model %s: %w", o.op, m.model.Name, err)
 	}
-	log := m.engine.log.With("model", m.model.Name, "operation", op)
+	log := m.engine.log.With("model", m.model.Name, "operation", o.op, "features", o.wanted)
 
 	var p *program
 	slower := errNoLayout
@@ -115,7 +122,7 @@ func (m *loadedModel) openProgram(op model.Operation) (*program, error) {
 	}
 	if p == nil {
 		if p, err = m.openChecked(g, plain(g)); err != nil {
-			return nil, fmt.Errorf("open the graph %s of model %s: %w: %w", op, m.model.Name, ErrGraph, err)
+			return nil, fmt.Errorf("open the graph %s of model %s: %w: %w", o.op, m.model.Name, ErrGraph, err)
 		}
 		if !errors.Is(slower, errNoLayout) {
 			log.Warn("the weights are not in the runtime's own layout, which is slower", "reason", slower)
@@ -144,18 +151,18 @@ func (m *loadedModel) openNative(g *graph) (*program, error) {
 // openChecked makes a session for a layout and lets it pass if it computes what
 // constant weights do.
 func (m *loadedModel) openChecked(g *graph, l layout) (*program, error) {
-	p := &program{engine: m.engine, owner: m, op: g.op, layout: l}
+	p := &program{outputs: g.outputs, engine: m.engine, owner: m, layout: l}
 	config := m.engine.sessionConfig()
 	if l.native {
 		// The file is optimised already; optimising twice could undo the layout.
 		config.level = onnx.GraphOptimizationLevelDisableAll
 	}
-	names := g.op.Inputs()
+	inputs := g.op.Inputs()
 	for _, f := range l.inputs {
-		names = append(names, f.name)
+		inputs = append(inputs, f.name)
 	}
 	var err error
-	if p.session, err = newSession(l.data, names, []string{g.op.Output()}, config); err != nil {
+	if p.session, err = newSession(l.data, inputs, g.names(), config); err != nil {
 		return nil, err
 	}
 	m.engine.sessions.Add(1)
@@ -195,7 +202,7 @@ func (m *loadedModel) graphs() []GraphInfo {
 	var all []GraphInfo
 	for _, p := range m.open {
 		all = append(all, GraphInfo{
-			Model: m.model.Name, Digest: m.model.Digest, Operation: p.op,
+			Model: m.model.Name, Digest: m.model.Digest, Operation: p.op, Features: p.wanted,
 			Native: p.layout.native, Difference: p.difference, Opened: p.took,
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"stegomq/internal/model"
 	"stegomq/internal/pixel"
+	"stegomq/internal/weights"
 )
 
 // channels of an image: RGB.
@@ -53,14 +54,22 @@ func checkKey(op model.Operation, key *Key) error {
 		return fmt.Errorf("%w: %s needs the role %q, not %q", ErrKey, op, role, key.Role)
 	case key.Fingerprint == "" || key.Bytes == nil:
 		return fmt.Errorf("%w: it has no fingerprint or no bytes", ErrKey)
+	case key.Part != nil && (key.Part.Owner == "" || len(key.Part.Wrong) == 0 || key.Part.Right < 0 || key.Part.Right > weights.Whole):
+		return fmt.Errorf("%w: of a part, it has no owner, no wrong key, or a share that is not in 0..%d permille", ErrKey, weights.Whole)
 	}
 	return nil
 }
 
+// outcome is what a run gives.
+type outcome struct {
+	image    pixel.Tensor
+	features []float32 // a row for each image, or nil where they are not wanted
+}
+
 // run computes a batch with weights that are laid out for the program. The inputs
 // were checked.
-func (p *program) run(ctx context.Context, w *patch, in []pixel.Tensor) (pixel.Tensor, error) {
-	return p.engine.withImages(in, func(images []onnx.Value, out onnx.Value) error {
+func (p *program) run(ctx context.Context, w *patch, in []pixel.Tensor) (outcome, error) {
+	return p.engine.withImages(p.outputs, in, func(images, out []onnx.Value) error {
 		if w.bound != nil {
 			return w.bound.run(ctx, p, images, out)
 		}
@@ -68,39 +77,44 @@ func (p *program) run(ctx context.Context, w *patch, in []pixel.Tensor) (pixel.T
 	})
 }
 
-// withImages lends the images and a new output of their shape to the runtime for
-// the time of a call. They are Go memory: pinned first and unpinned last.
-func (e *Engine) withImages(in []pixel.Tensor, compute func(images []onnx.Value, out onnx.Value) error) (pixel.Tensor, error) {
+// withImages lends the images and new outputs, the first of their shape, to the
+// runtime for the time of a call. They are Go memory: pinned first and unpinned last.
+func (e *Engine) withImages(want outputs, in []pixel.Tensor, compute func(images, out []onnx.Value) error) (outcome, error) {
 	var pinned runtime.Pinner
 	defer pinned.Unpin()
-	var images []onnx.Value
-	defer func() { e.destroy(images...) }()
+	var lent []onnx.Value
+	defer func() { e.destroy(lent...) }()
 
-	lend := func(t pixel.Tensor) error {
-		pinned.Pin(&t.Data[0])
-		v, err := e.tensor([]int64{int64(t.N), int64(t.C), int64(t.H), int64(t.W)}, t.Data)
+	lend := func(data []float32, dims ...int) error {
+		pinned.Pin(&data[0])
+		v, err := e.tensor(dims64(dims), data)
 		if err != nil {
 			return err
 		}
-		images = append(images, v)
+		lent = append(lent, v)
 		return nil
 	}
-	out := in[0]
-	out.Data = make([]float32, len(out.Data))
-	for _, t := range append(in[:len(in):len(in)], out) {
-		if err := lend(t); err != nil {
-			return pixel.Tensor{}, err
+	made := outcome{image: in[0]}
+	made.image.Data = make([]float32, len(in[0].Data))
+	for _, t := range append(in[:len(in):len(in)], made.image) {
+		if err := lend(t.Data, t.N, t.C, t.H, t.W); err != nil {
+			return outcome{}, err
 		}
 	}
-	last := len(images) - 1
-	if err := compute(images[:last:last], images[last]); err != nil {
-		return pixel.Tensor{}, err
+	if want.wanted {
+		made.features = make([]float32, in[0].N*want.features)
+		if err := lend(made.features, in[0].N, want.features); err != nil {
+			return outcome{}, err
+		}
 	}
-	return out, nil
+	if err := compute(lent[:len(in):len(in)], lent[len(in):]); err != nil {
+		return outcome{}, err
+	}
+	return made, nil
 }
 
 // runSession runs a session and has it stop when the context ends.
-func runSession(ctx context.Context, session *onnx.DynamicAdvancedSession, in []onnx.Value, out onnx.Value) error {
+func runSession(ctx context.Context, session *onnx.DynamicAdvancedSession, in, out []onnx.Value) error {
 	options, err := onnx.NewRunOptions()
 	if err != nil {
 		return fmt.Errorf("%w: make run options: %w", ErrRun, err)
@@ -111,7 +125,7 @@ func runSession(ctx context.Context, session *onnx.DynamicAdvancedSession, in []
 		defer close(told)
 		options.Terminate() // the run ends with an error, or had ended already
 	})
-	err = session.RunWithOptions(in, []onnx.Value{out}, options)
+	err = session.RunWithOptions(in, out, options)
 	if !stop() {
 		<-told // the options must outlive it
 	}

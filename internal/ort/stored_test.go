@@ -9,14 +9,9 @@ import (
 	"stegomq/internal/weights"
 )
 
-// A pair whose fill the model stores runs with it, and not with the one that its key would give.
-func TestStoredFill(t *testing.T) {
-	t.Parallel()
-	e := start(t, Config{})
-	plain := tiny(t)
-	add(t, e, plain)
-	key, other := testKey(model.OpRecover, 1), testKey(model.OpRecover, 2)
-
+// storing writes the tests' model anew, with the recover fill of one key stored as that of another.
+func storing(t *testing.T, plain *model.Model, key, other *Key) *model.Model {
+	t.Helper()
 	manifest := plain.Manifest
 	manifest.Keys = []model.Key{{ID: "stored-1", Fingerprint: key.Fingerprint}}
 	manifest.Fills = []model.Fill{{Fingerprint: key.Fingerprint, Role: weights.RoleRecover}}
@@ -30,6 +25,17 @@ func TestStoredFill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return stored
+}
+
+// A pair whose fill the model stores runs with it, and not with the one that its key would give.
+func TestStoredFill(t *testing.T) {
+	t.Parallel()
+	e := start(t, Config{})
+	plain := tiny(t)
+	key, other := testKey(model.OpRecover, 1), testKey(model.OpRecover, 2)
+	stored := storing(t, plain, key, other)
+	add(t, e, plain)
 	add(t, e, stored)
 
 	in := images(t, model.OpRecover, 1, 18, 17)

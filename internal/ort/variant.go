@@ -44,31 +44,31 @@ type variant struct {
 }
 
 // runVariant computes a batch with the network of a key. The inputs were checked.
-func (m *loadedModel) runVariant(ctx context.Context, op model.Operation, key *Key, in []pixel.Tensor) (pixel.Tensor, error) {
-	hot, err := m.acquireVariant(ctx, op, key.Fingerprint, key.Role)
+func (m *loadedModel) runVariant(ctx context.Context, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
+	hot, err := m.acquireVariant(ctx, want, key.Fingerprint, key.Role)
 	if err != nil {
-		return pixel.Tensor{}, err
+		return outcome{}, err
 	}
 	defer m.engine.cache.release(hot)
 	v := hot.held.(*variant)
 	if v.noise > 0 {
 		in = append(in[:len(in):len(in)], noiseFor(in[0], v.noise, m.model.Manifest.Factor))
 	}
-	return m.engine.withImages(in, func(images []onnx.Value, out onnx.Value) error {
+	return m.engine.withImages(want, in, func(images, out []onnx.Value) error {
 		return runSession(ctx, v.session, images, out)
 	})
 }
 
-func (m *loadedModel) acquireVariant(ctx context.Context, op model.Operation, fingerprint string, role weights.Role) (*weightEntry, error) {
-	name := weightKey{variantOf: m, fingerprint: fingerprint, role: role}
-	return m.engine.cache.acquire(ctx, name, func() (held, error) { return m.openVariant(op, fingerprint) })
+func (m *loadedModel) acquireVariant(ctx context.Context, want outputs, fingerprint string, role weights.Role) (*weightEntry, error) {
+	name := weightKey{variantOf: m, features: want.wanted, fingerprint: fingerprint, role: role}
+	return m.engine.cache.acquire(ctx, name, func() (held, error) { return m.openVariant(want, fingerprint) })
 }
 
 // prepareVariants opens the graphs of an operation of every key, one after another.
 func (m *loadedModel) prepareVariants(op model.Operation) error {
 	role, _ := op.Role()
 	for _, v := range m.model.Manifest.Variants {
-		hot, err := m.acquireVariant(context.Background(), op, v.Fingerprint, role)
+		hot, err := m.acquireVariant(context.Background(), outputsOf(op, m.model, false), v.Fingerprint, role)
 		if err != nil {
 			return err
 		}
@@ -78,35 +78,36 @@ func (m *loadedModel) prepareVariants(op model.Operation) error {
 }
 
 // openVariant makes the session of a key.
-func (m *loadedModel) openVariant(op model.Operation, fingerprint string) (*variant, error) {
-	begin := time.Now()
+func (m *loadedModel) openVariant(want outputs, fingerprint string) (*variant, error) {
+	begin, op := time.Now(), want.op
 	data, err := m.model.VariantGraph(op, fingerprint)
 	if err != nil {
 		return nil, err
 	}
 	v := &variant{engine: m.engine, bytes: variantCost * int64(len(data))}
-	if v.noise, err = checkVariant(op, data, m.model.Manifest.Factor); err != nil {
+	if data, v.noise, err = checkVariant(want, data, m.model.Manifest.Factor); err != nil {
 		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w", op, fingerprint, m.model.Name, err)
 	}
-	names := op.Inputs()
+	inputs := op.Inputs()
 	if v.noise > 0 {
-		names = append(names, noiseInput)
+		inputs = append(inputs, noiseInput)
 	}
-	if v.session, err = newSession(data, names, []string{op.Output()}, m.engine.sessionConfig()); err != nil {
+	if v.session, err = newSession(data, inputs, want.names(), m.engine.sessionConfig()); err != nil {
 		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w: %w", op, fingerprint, m.model.Name, ErrGraph, err)
 	}
 	m.engine.sessions.Add(1)
-	m.engine.log.Info("variant open", "model", m.model.Name, "operation", op, "fingerprint", fingerprint,
-		"bytes", v.bytes, "took", time.Since(begin))
+	m.engine.log.Info("variant open", "model", m.model.Name, "operation", op, "features", want.wanted,
+		"fingerprint", fingerprint, "bytes", v.bytes, "took", time.Since(begin))
 	return v, nil
 }
 
 // checkVariant compares a graph with the contract: its inputs are the operation's
-// images, and for recover perhaps noise, whose channels it returns.
-func checkVariant(op model.Operation, data []byte, factor int) (noise int, err error) {
-	file := &onnxpb.Model{}
+// images, and for recover perhaps noise, whose channels it returns. It returns the
+// graph that gives no more than what is wanted.
+func checkVariant(want outputs, data []byte, factor int) (_ []byte, noise int, err error) {
+	op, file := want.op, &onnxpb.Model{}
 	if err := proto.Unmarshal(data, file); err != nil {
-		return 0, fmt.Errorf("%w: decode ONNX: %w", ErrGraph, err)
+		return nil, 0, fmt.Errorf("%w: decode ONNX: %w", ErrGraph, err)
 	}
 	var images []string
 	for _, in := range file.GetGraph().GetInput() {
@@ -115,16 +116,17 @@ func checkVariant(op model.Operation, data []byte, factor int) (noise int, err e
 			continue
 		}
 		if noise, err = noiseChannels(in); err != nil {
-			return 0, fmt.Errorf("%w: input %s: %w", ErrGraph, noiseInput, err)
+			return nil, 0, fmt.Errorf("%w: input %s: %w", ErrGraph, noiseInput, err)
 		}
 		if factor%2 != 0 {
-			return 0, fmt.Errorf("%w: input %s: half a side of a multiple of %d is not a whole number", ErrGraph, noiseInput, factor)
+			return nil, 0, fmt.Errorf("%w: input %s: half a side of a multiple of %d is not a whole number", ErrGraph, noiseInput, factor)
 		}
 	}
-	if want := op.Inputs(); !sameNames(images, want) {
-		return 0, fmt.Errorf("%w: its inputs are %q, want %q", ErrGraph, images, want)
+	if inputs := op.Inputs(); !sameNames(images, inputs) {
+		return nil, 0, fmt.Errorf("%w: its inputs are %q, want %q", ErrGraph, images, inputs)
 	}
-	return noise, checkOutput(op, file)
+	data, err = want.only(file, data)
+	return data, noise, err
 }
 
 func noiseChannels(in *onnxpb.ValueInfo) (int, error) {

@@ -14,6 +14,7 @@ import (
 type weightKey struct {
 	program     *program     // nil for a variant
 	variantOf   *loadedModel // nil for weights
+	features    bool         // of a variant; a program gives them or not
 	fingerprint string       // empty: W whole
 	role        weights.Role
 }

@@ -7,6 +7,7 @@ It needs onnx and numpy. demo-1's recover graph takes noise, demo-2's does not:
     stego     = cover + conv3x3(secret) / 8
     recovered = conv3x3(stego)                                       (demo-2)
     recovered = conv3x3(stego) + z / 16, z spread over 2x2 pixels    (demo-1)
+    features  = the means of recovered
 """
 
 import hashlib
@@ -22,11 +23,18 @@ IMAGE = ["batch", 3, "height", "width"]
 
 
 def graph(name, nodes, inputs, output, constants):
+    outputs = {output: IMAGE}
+    if name == "recover":
+        outputs["features"] = ["batch", 3]
+        nodes += [
+            helper.make_node("GlobalAveragePool", [output], ["means"]),
+            helper.make_node("Flatten", ["means"], ["features"], axis=1),
+        ]
     made = helper.make_graph(
         nodes,
         name,
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in inputs.items()],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, IMAGE)],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in outputs.items()],
         [numpy_helper.from_array(value, n) for n, value in constants.items()],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="stegomq")
@@ -110,6 +118,7 @@ def main():
         "parameters": 162,
         "factor": 2,
         "min_side": 16,
+        "features": 3,
         "trained": False,
         "quality": [],
         "keys": tiny["keys"],
