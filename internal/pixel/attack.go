@@ -48,6 +48,9 @@ func CropAndPad(m *image.NRGBA, share float64) (*image.NRGBA, error) {
 	}
 	size := m.Rect.Size()
 	side := func(n int) int { return max(1, int(math.Round(float64(n)*share))) }
-	grey := imaging.New(size.X, size.Y, color.NRGBA{128, 128, 128, 255})
-	return imaging.PasteCenter(grey, imaging.CropCenter(m, side(size.X), side(size.Y))), nil
+	kept := image.Pt(side(size.X), side(size.Y))
+	// What is kept goes back to where it was, to the pixel: imaging's two ways to find a centre differ by one.
+	at := size.Sub(kept).Div(2)
+	part := imaging.Crop(m, image.Rectangle{at, at.Add(kept)}.Add(m.Rect.Min))
+	return imaging.Paste(imaging.New(size.X, size.Y, color.NRGBA{128, 128, 128, 255}), part, at), nil
 }

@@ -3,6 +3,7 @@ package pixel
 import (
 	"errors"
 	"image"
+	"image/color"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -99,6 +100,36 @@ func TestCropAndPadKeepsTheCentre(t *testing.T) {
 	}
 	if out, err := CropAndPad(m, 1); err != nil || rmse(t, m, out) != 0 {
 		t.Errorf("all of it: %v", err)
+	}
+}
+
+// What is kept stays where it was, whichever of the sides are odd.
+func TestCropAndPadDoesNotMoveTheImage(t *testing.T) {
+	t.Parallel()
+	grey := color.NRGBA{128, 128, 128, 255}
+	for _, side := range []int{31, 32, 33, 64, 128, 255, 256} {
+		m := gradient(side, side-1)
+		for _, share := range []float64{0.8, 0.9, 0.95} {
+			out, err := CropAndPad(m, share)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := 0
+			for y := range side - 1 {
+				for x := range side {
+					switch got := out.NRGBAAt(x, y); got {
+					case m.NRGBAAt(x, y):
+						kept++
+					case grey:
+					default:
+						t.Fatalf("side %d, share %v: at %d, %d is %v, which was not there", side, share, x, y, got)
+					}
+				}
+			}
+			if want := share * share * float64(side*(side-1)); float64(kept) < 0.9*want {
+				t.Errorf("side %d, share %v: %d pixels kept, want about %.0f", side, share, kept, want)
+			}
+		}
 	}
 }
 

@@ -42,8 +42,8 @@ var (
 	ErrShape = errors.New("shape mismatch")
 	// ErrNoise: a standard deviation that no noise can have.
 	ErrNoise = errors.New("invalid noise")
-	// ErrAttack: a strength that no attack can have.
-	ErrAttack = errors.New("strength out of range")
+	// ErrAttack: a name or a strength that no attack has.
+	ErrAttack = errors.New("no such attack")
 	// ErrNotFinite: a tensor holds a NaN or an infinity, which means that the network broke down.
 	ErrNotFinite = errors.New("tensor is not finite")
 )
