@@ -134,7 +134,7 @@ func TestIntervalsAreReproducible(t *testing.T) {
 // TestEveryMeanHasAnInterval looks at every mean of the summary of a run in which every role has two items.
 func TestEveryMeanHasAnInterval(t *testing.T) {
 	t.Parallel()
-	spec, scores := manyScores(2, 2, 1, 1)
+	spec, scores := manyScores(2, 2, 1, true)
 	sum := evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})
 	seen := 0
 	var look func(path string, v reflect.Value)
@@ -163,8 +163,9 @@ func TestEveryMeanHasAnInterval(t *testing.T) {
 		}
 	}
 	look("summary", reflect.ValueOf(sum))
-	// Eleven groups with four metrics, three excesses and four cells with two.
-	if want := 11*4 + 3*2 + 4*2; seen != want {
+	// 21 groups with four metrics, of which two are against partial keys and two after attacks; seven excesses and four
+	// cells with two.
+	if want := 21*4 + 7*2 + 4*2; seen != want {
 		t.Errorf("%d means, want %d", seen, want)
 	}
 	for i, cells := range sum.Confusion.Cells {
@@ -176,15 +177,20 @@ func TestEveryMeanHasAnInterval(t *testing.T) {
 	}
 }
 
-// manyScores is a run in which nothing failed.
-func manyScores(pairs, keys, random, nearKeys int) (*schemas.RunSpec, []*schemas.Score) {
+// manyScores is a run in which nothing failed; a full one has all that can follow an embed job.
+func manyScores(pairs, keys, random int, full bool) (*schemas.RunSpec, []*schemas.Score) {
 	spec, _, _ := handmade()
 	spec.Keys, spec.RandomKeys, spec.NearKeys, spec.Pairs, spec.Sample = nil, nil, nil, nil, nil
 	for k := range keys {
 		spec.Keys = append(spec.Keys, key(fmt.Sprintf("key-%d", k)))
-		for n := range nearKeys {
-			spec.NearKeys = append(spec.NearKeys, key(fmt.Sprintf("near-%d-key-%d", n, k)))
+		for _, form := range []string{"near-0-key-%d", "swapped-key-%d", "partial-900-key-%d", "partial-50-key-%d"} {
+			if full {
+				spec.NearKeys = append(spec.NearKeys, key(fmt.Sprintf(form, k)))
+			}
 		}
+	}
+	if full {
+		spec.Unkeyed, spec.Attacks = true, []string{"resize-50", "jpeg-75"}
 	}
 	for k := range random {
 		spec.RandomKeys = append(spec.RandomKeys, key(fmt.Sprintf("random-1-%d", k)))
@@ -199,16 +205,18 @@ func manyScores(pairs, keys, random, nearKeys int) (*schemas.RunSpec, []*schemas
 		add := func(job *schemas.Job) {
 			item := job.GetItems()[0]
 			for _, s := range schemas.Comparisons(job, item, &schemas.Output{Image: sha("out"), Noisy: sha("noisy")}) {
-				scores = append(scores, row(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey(), 10+rng.Float64()))
+				made := row(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey(), 10+rng.Float64())
+				made.Attack = s.GetAttack()
+				scores = append(scores, made)
 			}
 		}
 		for k, embed := range spec.GetKeys() {
-			job := schemas.EmbedJob(spec, 1, embed, nil, []*schemas.Pair{p})
+			job := schemas.EmbedJob(spec, 1, embed, schemas.FollowUps(spec, embed), []*schemas.Pair{p})
 			if k > 0 {
 				job.Items[0].Secret = p.GetSecret()
 			}
-			for _, decode := range schemas.DecodeKeys(spec, embed) {
-				add(schemas.RecoverJob(job, decode, map[string]string{p.GetItem(): sha("stego")}))
+			for _, next := range schemas.FollowUpJobs(job, map[string]string{p.GetItem(): sha("stego")}) {
+				add(next)
 			}
 			add(job)
 		}
@@ -232,7 +240,7 @@ var shapes = map[string]struct{ pairs, keys, random int }{
 func BenchmarkSummarise(b *testing.B) {
 	for name, c := range shapes {
 		b.Run(name, func(b *testing.B) {
-			spec, scores := manyScores(c.pairs, c.keys, c.random, 0)
+			spec, scores := manyScores(c.pairs, c.keys, c.random, false)
 			b.ReportMetric(float64(len(scores)), "scores")
 			for b.Loop() {
 				evaluator.Summarise(spec, scores, nil, evaluator.Invocation{})

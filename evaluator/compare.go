@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,6 +46,10 @@ type Paired struct {
 // PairedRole holds the differences of one role.
 type PairedRole struct {
 	Role string `json:"role"`
+	// Permille is the share of partial keys that is right; null of other roles.
+	Permille *int `json:"permille,omitempty"`
+	// Attack is what was done to the stego images; empty of other roles than robustness.
+	Attack string `json:"attack,omitempty"`
 	// N counts the image pairs that both runs have scores of; the scores of a pair under several keys count as
 	// one, their mean.
 	N    int        `json:"n"`
@@ -83,17 +88,17 @@ func Compare(a, b Measured) (*Paired, error) {
 		Pairs: len(a.Spec.GetPairs()), Roles: []PairedRole{}, LeftOut: []Failed{},
 	}
 	inA, inB := itemMeans(a), itemMeans(b)
+	both := maps.Clone(inA)
+	maps.Copy(both, inB)
 	var found []*difference
-	for role := range schemas.Role_name {
-		role := schemas.Role(role)
-		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: role.Token(), Reason: why}) }
-		noisy := role == schemas.Role_ROLE_PURIFICATION || role == schemas.Role_ROLE_NOISE
-		d := differ(role, inA[role], inB[role])
+	for _, c := range sortedClasses(both) {
+		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: paired(c).name(), Reason: why}) }
+		noisy := c.role == schemas.Role_ROLE_PURIFICATION || c.role == schemas.Role_ROLE_NOISE
+		d := differ(c, inA[c], inB[c])
 		switch {
-		case len(inA[role]) == 0 && len(inB[role]) == 0:
-		case len(inA[role]) == 0:
+		case len(inA[c]) == 0:
 			leave("only " + p.B.Run + " has it")
-		case len(inB[role]) == 0:
+		case len(inB[c]) == 0:
 			leave("only " + p.A.Run + " has it")
 		case noisy && a.Spec.GetNoiseSigma() != b.Spec.GetNoiseSigma():
 			leave(fmt.Sprintf("the noise differs: sigma %g and %g", a.Spec.GetNoiseSigma(), b.Spec.GetNoiseSigma()))
@@ -103,7 +108,6 @@ func Compare(a, b Measured) (*Paired, error) {
 			found = append(found, d)
 		}
 	}
-	slices.SortFunc(found, func(a, b *difference) int { return cmp.Compare(a.role, b.role) })
 	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
 	var all []*clusters
 	for _, d := range found {
@@ -164,18 +168,19 @@ type means struct {
 
 func (m *means) of(metric int) float64 { return m.sums[metric] / m.n }
 
-// itemMeans sums the scores of a run by role and pair.
-func itemMeans(run Measured) map[schemas.Role]map[string]*means {
+// itemMeans sums the scores of a run by class and pair.
+func itemMeans(run Measured) map[class]map[string]*means {
 	name := make(map[string]string) // of each item
 	for i, n := range pairNames(run.Spec) {
 		name[run.Spec.GetPairs()[i].GetItem()] = n
 	}
-	all := make(map[schemas.Role]map[string]*means)
+	all := make(map[class]map[string]*means)
 	for _, s := range run.Scores {
-		if all[s.GetRole()] == nil {
-			all[s.GetRole()] = make(map[string]*means)
+		c := classOf(s)
+		if all[c] == nil {
+			all[c] = make(map[string]*means)
 		}
-		m := of(all[s.GetRole()], name[s.GetItem()])
+		m := of(all[c], name[s.GetItem()])
 		m.n++
 		for i, v := range []float64{s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim(), s.GetMetrics().GetMae(), s.GetMetrics().GetRmse()} {
 			m.sums[i] += v
@@ -184,16 +189,16 @@ func itemMeans(run Measured) map[schemas.Role]map[string]*means {
 	return all
 }
 
-// difference collects the differences of a role.
+// difference collects the differences of a class.
 type difference struct {
-	role    schemas.Role
+	class   class
 	a, b    [4]quality.Summary
 	metrics [4]quality.Summary // a less b
 	items   *clusters
 }
 
-func differ(role schemas.Role, a, b map[string]*means) *difference {
-	d := &difference{role: role, items: newClusters(4)}
+func differ(c class, a, b map[string]*means) *difference {
+	d := &difference{class: c, items: newClusters(4)}
 	var both []string
 	for name := range a {
 		if b[name] != nil {
@@ -220,7 +225,29 @@ func (d *difference) summary() PairedRole {
 		ci := d.items.interval(i)
 		return Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
 	}
-	return PairedRole{Role: d.role.Token(), N: d.metrics[0].N, PSNR: metric(0), SSIM: metric(1), MAE: metric(2), RMSE: metric(3)}
+	role := paired(d.class)
+	role.N, role.PSNR, role.SSIM, role.MAE, role.RMSE = d.metrics[0].N, metric(0), metric(1), metric(2), metric(3)
+	return role
+}
+
+// paired names a class.
+func paired(c class) PairedRole {
+	r := PairedRole{Role: c.role.Token(), Attack: c.attack}
+	if c.partial() {
+		r.Permille = &c.permille
+	}
+	return r
+}
+
+// name is the role, and which of its keys or attacks.
+func (r PairedRole) name() string {
+	switch {
+	case r.Permille != nil:
+		return r.Role + " " + percent(*r.Permille)
+	case r.Attack != "":
+		return r.Role + " " + r.Attack
+	}
+	return r.Role
 }
 
 // verdict says in words what a difference shows.
@@ -250,7 +277,7 @@ func (p *Paired) blocks() []block {
 		signed := "%+" + m.format[1:]
 		for _, r := range p.Roles {
 			d := m.of(r)
-			b.rows = append(b.rows, table.Row{r.Role, fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B),
+			b.rows = append(b.rows, table.Row{r.name(), fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B),
 				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95), r.N, d.verdict()})
 		}
 		all = append(all, b)

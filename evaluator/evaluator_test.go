@@ -212,15 +212,42 @@ func (r *rig) answer(j *schemas.Job, seed uint64) *schemas.Result {
 		if j.GetNoiseSigma() > 0 {
 			out.Noisy = r.put(picture(r.t, seed+1000, 32, 24)).GetDigest()
 		}
+		if j.GetFeatures() && j.GetOperation() == schemas.Operation_OPERATION_RECOVER {
+			out.Features = []float32{float32(seed), -0.5}
+		}
 		seed++
 		res.Outcomes = append(res.Outcomes, &schemas.Outcome{Item: item.GetId(), Output: out})
 	}
 	return res
 }
 
+// full asks for all that can follow an embed job.
+func (r *rig) full() {
+	r.spec.NearKeys = []*schemas.KeyRef{key("near-7-alice"), key("swapped-alice"), key("partial-250-alice")}
+	r.spec.Features, r.spec.Unkeyed, r.spec.Attacks = true, true, []string{"noise-2.5", "jpeg-75"}
+	if err := r.spec.Validate(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// results are those of alice's embed job, of the purify job, and of the jobs that follow the first.
+func (r *rig) results() []*schemas.Result {
+	r.t.Helper()
+	embed := r.answer(r.embed(), 100)
+	stego := make(map[string]string)
+	for _, o := range embed.GetOutcomes() {
+		stego[o.GetItem()] = o.GetOutput().GetImage()
+	}
+	all := []*schemas.Result{embed, r.answer(schemas.PurifyJob(r.spec, 1, r.spec.GetPairs()), 400)}
+	for i, next := range schemas.FollowUpJobs(r.embed(), stego) {
+		all = append(all, r.answer(next, uint64(200+10*i)))
+	}
+	return all
+}
+
 func (r *rig) embed() *schemas.Job {
 	key := r.spec.GetKeys()[0]
-	return schemas.EmbedJob(r.spec, 1, key, schemas.DecodeKeys(r.spec, key), r.spec.GetPairs())
+	return schemas.EmbedJob(r.spec, 1, key, schemas.FollowUps(r.spec, key), r.spec.GetPairs())
 }
 
 // stored gives the scores and failures of the run, by their keys.
@@ -295,15 +322,8 @@ func (w *written) DeadLetter(reason string) {
 func TestResultsBecomeScores(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	embed := r.answer(r.embed(), 100)
-	stego := make(map[string]string)
-	for _, o := range embed.GetOutcomes() {
-		stego[o.GetItem()] = o.GetOutput().GetImage()
-	}
-	results := []*schemas.Result{embed, r.answer(schemas.PurifyJob(r.spec, 1, r.spec.GetPairs()), 400)}
-	for i, k := range r.embed().GetDecodeKeys() {
-		results = append(results, r.answer(schemas.RecoverJob(r.embed(), k, stego), uint64(200+10*i)))
-	}
+	r.full()
+	results := r.results()
 	want := make(map[string]*schemas.Score)
 	for _, res := range results {
 		for i, o := range res.GetOutcomes() {

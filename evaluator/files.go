@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/google/renameio/v2"
@@ -66,21 +67,29 @@ func writeFiles(dir string, files []outputFile) error {
 
 var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}
 
-// writeItems writes one row per comparison. Numbers are written so that reading gives the same float64.
+// writeItems writes one row per comparison, with a column for the attack where there is any. Numbers are written so that reading gives the same float64.
 func writeItems(w io.Writer, scores []*schemas.Score) error {
 	out := csv.NewWriter(w)
-	if err := out.Write(itemsHead); err != nil {
+	head := itemsHead
+	attacks := slices.ContainsFunc(scores, func(s *schemas.Score) bool { return s.GetAttack() != "" })
+	if attacks {
+		head = append(slices.Clone(itemsHead), "attack")
+	}
+	if err := out.Write(head); err != nil {
 		return err
 	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	for _, s := range scores {
 		reference, test := imageFiles(s)
 		m := s.GetMetrics()
-		err := out.Write([]string{
+		row := []string{
 			s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference, test,
 			number(m.GetPsnr()), number(m.GetSsim()), number(m.GetMae()), number(m.GetRmse()),
-		})
-		if err != nil {
+		}
+		if attacks {
+			row = append(row, s.GetAttack())
+		}
+		if err := out.Write(row); err != nil {
 			return err
 		}
 	}
@@ -101,10 +110,18 @@ func imageFiles(s *schemas.Score) (reference, test string) {
 	switch s.GetRole() {
 	case schemas.Role_ROLE_IMPERCEPTIBILITY:
 		return file("cover"), file("stego", s.GetEmbedKey())
-	case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR:
+	case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
+		schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL:
 		return file("secret"), recovered
-	case schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, schemas.Role_ROLE_LEAKAGE_NEAR_COVER:
+	case schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, schemas.Role_ROLE_LEAKAGE_NEAR_COVER,
+		schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER, schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER:
 		return file("cover"), recovered
+	case schemas.Role_ROLE_ROBUSTNESS:
+		return file("secret"), file("attacked", s.GetEmbedKey(), s.GetDecodeKey(), s.GetAttack())
+	case schemas.Role_ROLE_LEAKAGE_UNKEYED:
+		return file("secret"), file("unkeyed", s.GetEmbedKey())
+	case schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER:
+		return file("cover"), file("unkeyed", s.GetEmbedKey())
 	case schemas.Role_ROLE_BASELINE:
 		return file("secret"), file("cover")
 	case schemas.Role_ROLE_PURIFICATION:

@@ -391,15 +391,8 @@ func TestNumbersOfTheTableAreExact(t *testing.T) {
 func TestSavedImages(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	embed := r.answer(r.embed(), 100)
-	stego := make(map[string]string)
-	for _, o := range embed.GetOutcomes() {
-		stego[o.GetItem()] = o.GetOutput().GetImage()
-	}
-	results := []*schemas.Result{embed, r.answer(schemas.PurifyJob(r.spec, 1, r.spec.GetPairs()), 400)}
-	for i, k := range r.embed().GetDecodeKeys() {
-		results = append(results, r.answer(schemas.RecoverJob(r.embed(), k, stego), uint64(200+10*i)))
-	}
+	r.full()
+	results := r.results()
 	r.publish(results...)
 	r.run(evaluator.Config{})
 	r.wrote(len(results))
@@ -451,7 +444,8 @@ func TestSavedImages(t *testing.T) {
 			}
 		}
 	}
-	// Two covers, secrets, stego, noisy and purified images, and three recovered images of each item.
+	// Two covers, secrets, stego, noisy and purified images, and of each item what was recovered with six keys, after two
+	// attacks, and without a key.
 	saved := make(map[string]bool)
 	err = fs.WalkDir(os.DirFS(dir), "images", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -459,12 +453,15 @@ func TestSavedImages(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || len(saved) != 16 || !maps.Equal(saved, named) {
+	if err != nil || len(saved) != 10+2*(6+2+1) || !maps.Equal(saved, named) {
 		t.Errorf("%d files are saved (%v), the table names %d", len(saved), err, len(named))
 	}
 	for name, digest := range map[string]string{
-		"stego/item-0.alice": stego["item-0"], "noisy/item-1": results[1].GetOutcomes()[1].GetOutput().GetNoisy(),
-		"recovered/item-1.alice.bob": results[3].GetOutcomes()[1].GetOutput().GetImage(),
+		"stego/item-0.alice": results[0].GetOutcomes()[0].GetOutput().GetImage(), "noisy/item-1": results[1].GetOutcomes()[1].GetOutput().GetNoisy(),
+		"recovered/item-1.alice.bob":               results[3].GetOutcomes()[1].GetOutput().GetImage(),
+		"recovered/item-0.alice.partial-250-alice": results[7].GetOutcomes()[0].GetOutput().GetImage(),
+		"attacked/item-1.alice.alice.noise-2.5":    results[8].GetOutcomes()[1].GetOutput().GetImage(),
+		"unkeyed/item-1.alice":                     results[10].GetOutcomes()[1].GetOutput().GetImage(),
 	} {
 		data, err := os.ReadFile(filepath.Join(dir, "images", filepath.FromSlash(name)+".png"))
 		if err != nil || sha(string(data)) != digest {

@@ -17,8 +17,20 @@ type Group struct {
 	SSIM  Distribution `json:"ssim"`
 	MAE   Moments      `json:"mae"`
 	RMSE  Moments      `json:"rmse"`
-	// Excess is there for wrong keys against the secret alone.
+	// Excess is there for wrong keys, and no key, against the secret alone.
 	Excess *Excess `json:"excess,omitempty"`
+}
+
+// PartialGroup summarises what keys show of which only a share is right.
+type PartialGroup struct {
+	Permille int `json:"permille"`
+	Group
+}
+
+// AttackGroup summarises what the matched key recovers after an attack on the stego images.
+type AttackGroup struct {
+	Attack string `json:"attack"`
+	Group
 }
 
 // Confusion holds mean recoverability: row = the key that embedded, column = the key that decoded, in
@@ -100,7 +112,9 @@ type Summary struct {
 	Keys       []string `json:"keys"`
 	RandomKeys []string `json:"random_keys"`
 	NearKeys   []string `json:"near_keys"`
-	NoiseSigma float64  `json:"noise_sigma"`
+	// DerivedKeys are the swapped and the partial ones.
+	DerivedKeys []string `json:"derived_keys,omitempty"`
+	NoiseSigma  float64  `json:"noise_sigma"`
 
 	Imperceptibility       Group     `json:"imperceptibility"`
 	Recoverability         Group     `json:"recoverability"`
@@ -115,6 +129,16 @@ type Summary struct {
 	Noise                  Group     `json:"noise"`
 	Confusion              Confusion `json:"confusion"`
 
+	// What follows is there when the run asked for it, and some of it could be scored. The partial keys are in ascending
+	// order of their share, the attacks in the order of the run.
+	LeakageSwapped      Group          `json:"leakage_swapped,omitzero"`
+	LeakageSwappedCover Group          `json:"leakage_swapped_cover,omitzero"`
+	LeakagePartial      []PartialGroup `json:"leakage_partial,omitempty"`
+	LeakagePartialCover []PartialGroup `json:"leakage_partial_cover,omitempty"`
+	LeakageUnkeyed      Group          `json:"leakage_unkeyed,omitzero"`
+	LeakageUnkeyedCover Group          `json:"leakage_unkeyed_cover,omitzero"`
+	Robustness          []AttackGroup  `json:"robustness,omitempty"`
+
 	// FailedItems names the comparisons that could not be made.
 	FailedItems []Failed `json:"failed_items"`
 
@@ -126,7 +150,7 @@ type Summary struct {
 
 // Summarise makes the summary of a run from its specification and scores.
 func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Invocation) *Summary {
-	groups := make(map[schemas.Role]*tally)
+	groups := make(map[class]*tally)
 	cells := make(map[[2]string]*cell)
 	baselines := make(map[string]*schemas.Metrics) // by item
 	for _, s := range scores {
@@ -135,10 +159,11 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		}
 	}
 	for _, s := range scores {
-		group := of(groups, s.GetRole())
+		group := of(groups, classOf(s))
 		group.add(s)
 		switch s.GetRole() {
-		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR:
+		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
+			schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL, schemas.Role_ROLE_LEAKAGE_UNKEYED:
 			group.excess.add(s, baselines[s.GetItem()])
 		}
 		switch s.GetRole() {
@@ -147,6 +172,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		}
 	}
 	bootstrapAll(groups, cells)
+	role := func(r schemas.Role) Group { return groups[class{role: r}].group() }
 	sum := &Summary{
 		Run:   spec.GetId(),
 		Model: modelOf(spec),
@@ -157,20 +183,25 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		Geometry:   geometryOf(spec),
 		Keys:       keyIDs(spec.GetKeys()),
 		RandomKeys: keyIDs(spec.GetRandomKeys()),
-		NearKeys:   keyIDs(spec.GetNearKeys()),
+		NearKeys:   []string{},
 		NoiseSigma: spec.GetNoiseSigma(),
 
-		Imperceptibility:       groups[schemas.Role_ROLE_IMPERCEPTIBILITY].group(),
-		Recoverability:         groups[schemas.Role_ROLE_RECOVERABILITY].group(),
-		LeakageMismatched:      groups[schemas.Role_ROLE_LEAKAGE_MISMATCHED].group(),
-		LeakageRandom:          groups[schemas.Role_ROLE_LEAKAGE_RANDOM].group(),
-		LeakageNear:            groups[schemas.Role_ROLE_LEAKAGE_NEAR].group(),
-		LeakageMismatchedCover: groups[schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER].group(),
-		LeakageRandomCover:     groups[schemas.Role_ROLE_LEAKAGE_RANDOM_COVER].group(),
-		LeakageNearCover:       groups[schemas.Role_ROLE_LEAKAGE_NEAR_COVER].group(),
-		BaselineCoverSecret:    groups[schemas.Role_ROLE_BASELINE].group(),
-		Purification:           groups[schemas.Role_ROLE_PURIFICATION].group(),
-		Noise:                  groups[schemas.Role_ROLE_NOISE].group(),
+		Imperceptibility:       role(schemas.Role_ROLE_IMPERCEPTIBILITY),
+		Recoverability:         role(schemas.Role_ROLE_RECOVERABILITY),
+		LeakageMismatched:      role(schemas.Role_ROLE_LEAKAGE_MISMATCHED),
+		LeakageRandom:          role(schemas.Role_ROLE_LEAKAGE_RANDOM),
+		LeakageNear:            role(schemas.Role_ROLE_LEAKAGE_NEAR),
+		LeakageMismatchedCover: role(schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER),
+		LeakageRandomCover:     role(schemas.Role_ROLE_LEAKAGE_RANDOM_COVER),
+		LeakageNearCover:       role(schemas.Role_ROLE_LEAKAGE_NEAR_COVER),
+		BaselineCoverSecret:    role(schemas.Role_ROLE_BASELINE),
+		Purification:           role(schemas.Role_ROLE_PURIFICATION),
+		Noise:                  role(schemas.Role_ROLE_NOISE),
+
+		LeakageSwapped:      role(schemas.Role_ROLE_LEAKAGE_SWAPPED),
+		LeakageSwappedCover: role(schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER),
+		LeakageUnkeyed:      role(schemas.Role_ROLE_LEAKAGE_UNKEYED),
+		LeakageUnkeyedCover: role(schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER),
 
 		FailedItems:    []Failed{},
 		Cache:          CacheUse{Hits: inv.Hits, Misses: inv.Misses},
@@ -178,6 +209,26 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 	}
 	if s := spec.GetSample(); s != nil {
 		sum.Dataset.Sample = &Sample{Pairs: int(s.GetPairs()), Of: int(s.GetOf()), Seed: s.GetSeed()}
+	}
+	for _, id := range keyIDs(spec.GetNearKeys()) {
+		if _, kind, _ := schemas.DerivedKeyOf(id); kind == schemas.Near {
+			sum.NearKeys = append(sum.NearKeys, id)
+		} else {
+			sum.DerivedKeys = append(sum.DerivedKeys, id)
+		}
+	}
+	for _, c := range sortedClasses(groups) {
+		switch c.role {
+		case schemas.Role_ROLE_LEAKAGE_PARTIAL:
+			sum.LeakagePartial = append(sum.LeakagePartial, PartialGroup{c.permille, groups[c].group()})
+		case schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER:
+			sum.LeakagePartialCover = append(sum.LeakagePartialCover, PartialGroup{c.permille, groups[c].group()})
+		}
+	}
+	for _, attack := range spec.GetAttacks() {
+		if t := groups[class{role: schemas.Role_ROLE_ROBUSTNESS, attack: attack}]; t != nil {
+			sum.Robustness = append(sum.Robustness, AttackGroup{attack, t.group()})
+		}
 	}
 	for _, b := range spec.GetBad() {
 		sum.Dataset.Failed = append(sum.Dataset.Failed, Failed{Name: b.GetName(), Reason: b.GetReason()})
@@ -245,7 +296,7 @@ func of[K comparable, V any](m map[K]*V, key K) *V {
 }
 
 // bootstrapAll finds the interval of every mean of a run.
-func bootstrapAll(groups map[schemas.Role]*tally, cells map[[2]string]*cell) {
+func bootstrapAll(groups map[class]*tally, cells map[[2]string]*cell) {
 	var all []*clusters
 	for _, t := range groups {
 		all = append(all, t.items, t.excess.items)

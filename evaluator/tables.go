@@ -102,6 +102,9 @@ func (s *Summary) blocks() []block {
 	if b := s.leakage(); len(b.rows) > 0 {
 		all = append(all, b)
 	}
+	if len(s.Robustness) > 0 {
+		all = append(all, s.robustness())
+	}
 	if s.Noise.N+s.Purification.N > 0 { // a model may not purify
 		all = append(all, block{
 			title: fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), head: metricHead,
@@ -131,18 +134,46 @@ func (s *Summary) crossDecoding() block {
 type wrong struct {
 	name          string
 	secret, cover Group
+	drawn         bool // its distribution is worth a picture
 }
 
-// wrongKeys are the kinds of wrong keys; the random and the near ones only in a run that has some.
+// wrongKeys are the kinds of wrong keys, and no key; all but the mismatched ones only in a run that has some.
 func (s *Summary) wrongKeys() []wrong {
-	kinds := []wrong{{"mismatched key", s.LeakageMismatched, s.LeakageMismatchedCover}}
+	kinds := []wrong{{"mismatched key", s.LeakageMismatched, s.LeakageMismatchedCover, false}}
 	if len(s.RandomKeys) > 0 {
-		kinds = append(kinds, wrong{"random key", s.LeakageRandom, s.LeakageRandomCover})
+		kinds = append(kinds, wrong{"random key", s.LeakageRandom, s.LeakageRandomCover, true})
 	}
 	if len(s.NearKeys) > 0 {
-		kinds = append(kinds, wrong{"key one bit off", s.LeakageNear, s.LeakageNearCover})
+		kinds = append(kinds, wrong{"key one bit off", s.LeakageNear, s.LeakageNearCover, true})
+	}
+	if s.LeakageSwapped.N > 0 {
+		kinds = append(kinds, wrong{"k_e and k_r exchanged", s.LeakageSwapped, s.LeakageSwappedCover, false})
+	}
+	for _, p := range s.LeakagePartial {
+		k := wrong{name: percent(p.Permille) + " of the fill right", secret: p.Group}
+		for _, c := range s.LeakagePartialCover {
+			if c.Permille == p.Permille {
+				k.cover = c.Group
+			}
+		}
+		kinds = append(kinds, k)
+	}
+	if s.LeakageUnkeyed.N > 0 {
+		kinds = append(kinds, wrong{"no key", s.LeakageUnkeyed, s.LeakageUnkeyedCover, false})
 	}
 	return kinds
+}
+
+// robustness is what the matched key recovers after each attack, below what it recovers without one.
+func (s *Summary) robustness() block {
+	b := block{
+		title: "Robustness (secret against recovered, matched key, after an attack on the stego image)", head: metricHead,
+		rows: []table.Row{metricRow("none", s.Recoverability)},
+	}
+	for _, a := range s.Robustness {
+		b.rows = append(b.rows, metricRow(a.Attack, a.Group))
+	}
+	return b
 }
 
 // leakage is what wrong keys show of the secret at most, and beyond the baseline. It has a row for each kind of
@@ -153,6 +184,9 @@ func (s *Summary) leakage() block {
 		head:  table.Row{"", "PSNR max", "excess mean", "p99", "max", "SSIM max", "excess mean", "p99", "max", "n"},
 	}
 	place := func(c Comparison) string {
+		if c.DecodeKey == "" {
+			return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
+		}
 		return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
 	}
 	for _, k := range s.wrongKeys() {
@@ -280,9 +314,9 @@ func (s *Summary) WriteMarkdown(w io.Writer) error {
 // writeHistograms draws the excesses of the keys that nobody is given: their number is large, and the largest
 // of them counts as much as their mean.
 func (s *Summary) writeHistograms(out *strings.Builder) {
-	for _, k := range s.wrongKeys()[1:] {
+	for _, k := range s.wrongKeys() {
 		e := k.secret.Excess
-		if e == nil || e.N < 2 {
+		if !k.drawn || e == nil || e.N < 2 {
 			continue
 		}
 		fmt.Fprintf(out, "\n## Distribution of the excess: %s\n\nA line for each bin with its lower bound, %d comparisons.\n", k.name, e.N)

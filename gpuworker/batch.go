@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 
 	"google.golang.org/protobuf/proto"
 
@@ -134,7 +135,7 @@ func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item)
 		}
 		in.images = []*image.NRGBA{cover, secret}
 	case schemas.Operation_OPERATION_RECOVER:
-		stego, err := w.Images.Image(ctx, item.GetStego(), job.GetGeometry())
+		stego, err := w.stego(ctx, job, item)
 		if err != nil {
 			return in, fmt.Errorf("stego: %w", err)
 		}
@@ -157,6 +158,23 @@ func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item)
 			"%dx%d is over this worker's bound of %d pixels for the network: ask for a smaller size (--size)", size.X, size.Y, w.cfg.MaxPixels))
 	}
 	return in, nil
+}
+
+// stego gets the image to recover from, after the attack that a job asks for. The attack is on the image as the network
+// would see it.
+func (w *Worker) stego(ctx context.Context, job *schemas.Job, item *schemas.Item) (*image.NRGBA, error) {
+	img, err := w.Images.Image(ctx, item.GetStego(), job.GetGeometry())
+	if err != nil || job.GetAttack() == "" {
+		return img, err
+	}
+	attack, err := pixel.ParseAttack(job.GetAttack())
+	if err != nil {
+		return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
+	}
+	if img, err = attack.Apply(img, noiseSeed(item.GetStego().GetDigest())); err != nil {
+		return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+	}
+	return img, nil
 }
 
 // noiseSeed makes the noise depend on the image alone, so that doing the work again gives the same bytes.
@@ -185,13 +203,16 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		}
 		tensors[k] = t
 	}
-	out, err := w.Engine.Run(ctx, b.job.GetModel(), b.job.GetOperation(), b.job.GetKey(), tensors...)
+	out, features, err := w.run(ctx, b.job, tensors)
 	if err != nil {
 		return b.refuse(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
 	}
 	made := make(map[string]*schemas.Output, len(items))
 	for n, in := range items {
 		output, err := w.store(ctx, out, n, in.noisy)
+		if err == nil && features != nil {
+			output.Features, err = finite(features[n])
+		}
 		if err := b.settle(in.index, output, err); err != nil {
 			return err
 		}
@@ -203,6 +224,25 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		return fmt.Errorf("remember outputs: %w", err)
 	}
 	return nil
+}
+
+// run runs the network; there are features where the job asks for them.
+func (w *Worker) run(ctx context.Context, job *schemas.Job, in []pixel.Tensor) (out pixel.Tensor, features [][]float32, err error) {
+	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {
+		return w.Engine.Features(ctx, job.GetModel(), job.GetKey(), in[0])
+	}
+	out, err = w.Engine.Run(ctx, job.GetModel(), job.GetOperation(), job.GetKey(), in...)
+	return out, nil, err
+}
+
+// finite refuses features that no message can carry.
+func finite(features []float32) ([]float32, error) {
+	for i, v := range features {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return nil, schemas.Permanent(schemas.ReasonBadOutput, fmt.Errorf("feature %d is %v", i, v))
+		}
+	}
+	return features, nil
 }
 
 // refuse ends items whose images the network does not take. What is wrong with the key or the model would end

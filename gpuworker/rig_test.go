@@ -36,15 +36,14 @@ type watchedEngine struct {
 	gpuworker.Engine
 	before func(context.Context) error
 	after  func(*pixel.Tensor)
+	saw    func(features [][]float32) // after a run that gives some
 
 	mu    sync.Mutex
 	calls []call
 }
 
 func (e *watchedEngine) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
-	e.mu.Lock()
-	e.calls = append(e.calls, call{op, in[0].N, in[0].H, in[0].W})
-	e.mu.Unlock()
+	e.note(op, in[0])
 	if e.before != nil {
 		if err := e.before(ctx); err != nil {
 			return pixel.Tensor{}, err
@@ -55,6 +54,21 @@ func (e *watchedEngine) Run(ctx context.Context, digest string, op schemas.Opera
 		e.after(&out)
 	}
 	return out, err
+}
+
+func (e *watchedEngine) Features(ctx context.Context, digest string, key *schemas.KeyRef, stego pixel.Tensor) (pixel.Tensor, [][]float32, error) {
+	e.note(schemas.Operation_OPERATION_RECOVER, stego)
+	out, features, err := e.Engine.Features(ctx, digest, key, stego)
+	if err == nil && e.saw != nil {
+		e.saw(features)
+	}
+	return out, features, err
+}
+
+func (e *watchedEngine) note(op schemas.Operation, in pixel.Tensor) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, call{op, in.N, in.H, in.W})
 }
 
 // runs are the runs so far, and those of one operation counted.

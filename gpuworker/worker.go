@@ -50,10 +50,12 @@ type Memo interface {
 }
 
 // Engine runs the network of a model with a key (nil for purify) on batches of one size, shape
-// [N,3,H,W]: cover and secret for embed, stego for recover, the noisy image for purify. An unknown
+// [N,3,H,W]: cover and secret for embed, stego for recover, the noisy or the stego image for purify. Features is Run of
+// recover that also gives the features of each image; a model without is a *schemas.Fault. An unknown
 // model or key is a *schemas.Fault, which ends the job; one with ReasonBadImage ends these items alone.
 type Engine interface {
 	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error)
+	Features(ctx context.Context, model string, key *schemas.KeyRef, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error)
 }
 
 // Observer counts what the worker does.
@@ -158,24 +160,17 @@ func (w *Worker) do(ctx context.Context, job *schemas.Job) error {
 	return w.followUp(ctx, b)
 }
 
-// followUp publishes a recover job for each decode key of an embed job.
+// followUp publishes what follows an embed job.
 func (w *Worker) followUp(ctx context.Context, b *batch) error {
-	if len(b.job.GetDecodeKeys()) == 0 {
-		return nil
-	}
 	stego := make(map[string]string, len(b.outcomes))
 	for _, o := range b.outcomes {
 		if o.GetOutput() != nil {
 			stego[o.GetItem()] = o.GetOutput().GetImage()
 		}
 	}
-	for _, key := range b.job.GetDecodeKeys() {
-		next := schemas.RecoverJob(b.job, key, stego)
-		if next == nil {
-			return nil
-		}
+	for _, next := range schemas.FollowUpJobs(b.job, stego) {
 		if err := w.Publisher.PublishJob(ctx, next); err != nil {
-			return fmt.Errorf("publish the recover job with key %s after job %s: %w", key.GetId(), b.job.GetId(), err)
+			return fmt.Errorf("publish the %s job with key %q after job %s: %w", next.GetOperation().Token(), next.GetKey().GetId(), b.job.GetId(), err)
 		}
 	}
 	return nil

@@ -647,6 +647,10 @@ func (s *shaky) Run(ctx context.Context, digest string, op schemas.Operation, ke
 	return s.Engine.Run(ctx, digest, op, key, in...)
 }
 
+func (s *shaky) Features(ctx context.Context, digest string, key *schemas.KeyRef, stego pixel.Tensor) (pixel.Tensor, [][]float32, error) {
+	return s.Engine.Features(ctx, digest, key, stego)
+}
+
 func TestEveryPartMayFailForAMoment(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -31,10 +31,10 @@ type Plan struct {
 	purify []todo
 }
 
-// keyed is the work of one embed key for some of its decode keys, at most as many as a job takes.
+// keyed is the work of one embed key with some of what follows, at most as much as a job takes.
 type keyed struct {
 	key    *schemas.KeyRef
-	decode []*schemas.KeyRef
+	follow []schemas.FollowUp
 	owned  map[string][]string // item to the keys of its scores; nil in a plan that is made
 	todo   []todo
 }
@@ -46,7 +46,7 @@ type todo struct {
 }
 
 // planner follows every comparison of a run through the memo: from an embed job to the stego image, from
-// there to the recovered image, from the pair of digests to the metrics. A link that is missing makes the
+// there to what follows, such as the recovered image, from the pair of digests to the metrics. A link that is missing makes the
 // comparison, and what comes after it, work to do.
 type planner struct {
 	spec   *schemas.RunSpec
@@ -78,7 +78,7 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 	}
 
 	// Scores that some job will make: the baseline belongs to every key, what an embed job measures itself to
-	// every part of its decode keys.
+	// every part of what follows.
 	covered := make(map[string]bool)
 	open := func(owned map[string][]string) (list []todo) {
 		for _, pair := range spec.GetPairs() {
@@ -110,8 +110,7 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 	return plan, nil
 }
 
-// embedding follows what one key embeds, with all recover jobs that come of it, in parts of as many decode keys
-// as a job takes.
+// embedding follows what one key embeds, with all jobs that come of it, in parts of as many as a job takes.
 func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.KeyRef) ([]keyed, error) {
 	job := schemas.EmbedJob(p.spec, attempt, key, nil, p.spec.GetPairs())
 	outputs, err := p.outputs(ctx, job)
@@ -124,13 +123,12 @@ func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.Key
 		stego[item.GetId()] = outputs[i].GetImage()
 	}
 	var parts []keyed
-	for decode := range slices.Chunk(schemas.DecodeKeys(p.spec, key), schemas.MaxDecodeKeys) {
-		part := keyed{key: key, decode: decode, owned: make(map[string][]string, len(embedded))}
+	for follow := range slices.Chunk(schemas.FollowUps(p.spec, key), schemas.MaxFollowUps) {
+		part := keyed{key: key, follow: follow, owned: make(map[string][]string, len(embedded))}
 		for item, scores := range embedded {
 			part.owned[item] = slices.Clone(scores)
 		}
-		for _, with := range decode {
-			next := schemas.RecoverJob(job, with, stego)
+		for _, next := range schemas.FollowUpJobs(schemas.EmbedJob(p.spec, attempt, key, follow, p.spec.GetPairs()), stego) {
 			outputs, err := p.outputs(ctx, next)
 			if err != nil {
 				return nil, err
@@ -159,9 +157,6 @@ func (p *planner) purification(ctx context.Context, attempt int64) (map[string][
 
 // outputs looks up what a job would make; an item whose own input is not known has none.
 func (p *planner) outputs(ctx context.Context, job *schemas.Job) ([]*schemas.Output, error) {
-	if job == nil {
-		return nil, nil
-	}
 	ids := make([]string, len(job.GetItems()))
 	for i, item := range job.GetItems() {
 		ids[i] = schemas.ItemWorkID(job, item)
@@ -171,7 +166,11 @@ func (p *planner) outputs(ctx context.Context, job *schemas.Job) ([]*schemas.Out
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
 	for i, item := range job.GetItems() {
-		if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && item.GetStego().GetDigest() == "" {
+		input := item.GetStego()
+		if job.GetOperation() == schemas.Operation_OPERATION_PURIFY {
+			input = item.GetImage()
+		}
+		if job.GetOperation() != schemas.Operation_OPERATION_EMBED && input.GetDigest() == "" {
 			outputs[i] = nil
 		}
 	}
@@ -268,7 +267,7 @@ func (p *Plan) batches(size int) []batch {
 	}
 	embed := func(k keyed) func([]*schemas.Pair) *schemas.Job {
 		return func(pairs []*schemas.Pair) *schemas.Job {
-			return schemas.EmbedJob(p.Spec, p.Attempt, k.key, k.decode, pairs)
+			return schemas.EmbedJob(p.Spec, p.Attempt, k.key, k.follow, pairs)
 		}
 	}
 	purify := func(pairs []*schemas.Pair) *schemas.Job { return schemas.PurifyJob(p.Spec, p.Attempt, pairs) }

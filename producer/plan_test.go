@@ -58,11 +58,11 @@ func newEvaluation(t *testing.T, pairs int, keys ...string) *evaluation {
 
 // made is the digest of what a job makes of an item.
 func made(what string, j *schemas.Job, item *schemas.Item) string {
-	return sha([]byte(strings.Join([]string{what, j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId(), item.GetId()}, " ")))
+	return sha([]byte(strings.Join([]string{what, j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId(), j.GetAttack(), item.GetId()}, " ")))
 }
 
 // remember fills the memo as if all work had been done, but for outputs and metrics that are forgotten. An
-// output is named as "<operation> <embed key> <key> <number of the pair>", metrics by their score.
+// output is named as "<operation> <embed key> <key><attack> <number of the pair>", metrics by their score.
 func (e *evaluation) remember(forgotten ...string) {
 	e.t.Helper()
 	outputs, metrics := make(map[string]*schemas.Output), make(map[string]*schemas.Metrics)
@@ -73,7 +73,10 @@ func (e *evaluation) remember(forgotten ...string) {
 			if j.GetNoiseSigma() > 0 {
 				out.Noisy = made("noisy", j, item)
 			}
-			if name := strings.Join([]string{j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId(), number}, " "); !slices.Contains(forgotten, name) {
+			if j.GetFeatures() && j.GetOperation() == schemas.Operation_OPERATION_RECOVER {
+				out.Features = []float32{float32(len(j.GetKey().GetId())), -0.5}
+			}
+			if name := strings.Join([]string{j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId() + j.GetAttack(), number}, " "); !slices.Contains(forgotten, name) {
 				outputs[schemas.ItemWorkID(j, item)] = out
 			}
 			for _, s := range schemas.Comparisons(j, item, out) {
@@ -86,14 +89,14 @@ func (e *evaluation) remember(forgotten ...string) {
 		}
 	}
 	for _, k := range e.spec.GetKeys() {
-		embed := schemas.EmbedJob(e.spec, 1, k, schemas.DecodeKeys(e.spec, k), e.spec.GetPairs())
+		embed := schemas.EmbedJob(e.spec, 1, k, schemas.FollowUps(e.spec, k), e.spec.GetPairs())
 		note(embed)
 		stego := make(map[string]string)
 		for _, item := range embed.GetItems() {
 			stego[item.GetId()] = made("image", embed, item)
 		}
-		for _, d := range embed.GetDecodeKeys() {
-			note(schemas.RecoverJob(embed, d, stego))
+		for _, next := range schemas.FollowUpJobs(embed, stego) {
+			note(next)
 		}
 	}
 	note(schemas.PurifyJob(e.spec, 1, e.spec.GetPairs()))

@@ -19,23 +19,34 @@ func Purifies(spec *RunSpec) bool {
 }
 
 // DecodeKeys lists the keys of a run that try to decode what key embeds: all registered and random ones, and of
-// the near ones those one bit off key itself.
+// the derived ones those of key itself.
 func DecodeKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
 	keys := slices.Concat(spec.GetKeys(), spec.GetRandomKeys())
 	for _, near := range spec.GetNearKeys() {
-		if owner, _ := NearKeyOf(near.GetId()); owner == key.GetId() {
+		if owner, _, _ := DerivedKeyOf(near.GetId()); owner == key.GetId() {
 			keys = append(keys, near)
 		}
 	}
 	return keys
 }
 
-// EmbedJob hides the secret of every pair in its cover with a key, and asks for a recover job with each
-// of decode, which are DecodeKeys or a part of them: a valid job has at most MaxDecodeKeys. It is scored.
-func EmbedJob(spec *RunSpec, attempt int64, key *KeyRef, decode []*KeyRef, pairs []*Pair) *Job {
+// EmbedJob hides the secret of every pair in its cover with a key, and asks for the jobs of follow, which are FollowUps
+// or a part of them: a valid job has at most MaxFollowUps. It is scored.
+func EmbedJob(spec *RunSpec, attempt int64, key *KeyRef, follow []FollowUp, pairs []*Pair) *Job {
 	j := &Job{
 		Run: spec.GetId(), Operation: Operation_OPERATION_EMBED, Model: spec.GetModel(), Key: key,
-		DecodeKeys: slices.Clone(decode), Geometry: spec.GetGeometry(), Score: true, Attempt: attempt,
+		Geometry: spec.GetGeometry(), Score: true, Attempt: attempt,
+	}
+	for _, f := range follow {
+		switch {
+		case f.Attack != "":
+			j.Attacks = append(j.Attacks, f.Attack)
+		case f.Key != nil:
+			j.DecodeKeys = append(j.DecodeKeys, f.Key)
+			j.Features = spec.GetFeatures()
+		default:
+			j.Unkeyed = true
+		}
 	}
 	for _, p := range pairs {
 		j.Items = append(j.Items, &Item{Id: p.GetItem(), Cover: p.GetCover(), Secret: p.GetSecret()})
@@ -57,32 +68,6 @@ func PurifyJob(spec *RunSpec, attempt int64, pairs []*Pair) *Job {
 	return j
 }
 
-// RecoverJob follows an embed job: it decodes the stego images that came of its items with one of its
-// decode keys. stego maps item ids to digests; items without one are left out. It returns nil when no
-// item is left.
-func RecoverJob(embed *Job, key *KeyRef, stego map[string]string) *Job {
-	j := &Job{
-		Run: embed.GetRun(), Operation: Operation_OPERATION_RECOVER, Model: embed.GetModel(), Key: key,
-		EmbedKey: embed.GetKey(), Geometry: embed.GetGeometry(), Score: embed.GetScore(), Attempt: embed.GetAttempt(),
-	}
-	for _, item := range embed.GetItems() {
-		digest, ok := stego[item.GetId()]
-		if !ok {
-			continue
-		}
-		next := &Item{Id: item.GetId(), Stego: BlobRef(digest, "")}
-		if embed.GetScore() {
-			next.Cover, next.Secret = item.GetCover(), item.GetSecret()
-		}
-		j.Items = append(j.Items, next)
-	}
-	if len(j.Items) == 0 {
-		return nil
-	}
-	j.Id = JobID(j)
-	return j
-}
-
 // Comparisons lists the scores, still without metrics, that the output of one item of a job gives.
 // Without an output the test digests that depend on it stay empty.
 func Comparisons(j *Job, item *Item, out *Output) []*Score {
@@ -95,8 +80,12 @@ func Comparisons(j *Job, item *Item, out *Output) []*Score {
 		s.EmbedKey = j.GetKey().GetId()
 		return []*Score{s, score(Role_ROLE_BASELINE, item.GetSecret(), item.GetCover().GetDigest())}
 	case Operation_OPERATION_RECOVER:
-		secret, cover := recoverRoles(j.GetEmbedKey().GetId(), j.GetKey().GetId())
+		secret, cover := recoverRoles(j)
 		scores := []*Score{score(secret, item.GetSecret(), out.GetImage())}
+		scores[0].Attack = j.GetAttack()
+		if j.GetAttack() == "" {
+			scores[0].Features = out.GetFeatures()
+		}
 		if cover != Role_ROLE_UNSPECIFIED {
 			scores = append(scores, score(cover, item.GetCover(), out.GetImage()))
 		}
@@ -105,6 +94,16 @@ func Comparisons(j *Job, item *Item, out *Output) []*Score {
 		}
 		return scores
 	case Operation_OPERATION_PURIFY:
+		if j.GetEmbedKey() != nil {
+			scores := []*Score{
+				score(Role_ROLE_LEAKAGE_UNKEYED, item.GetSecret(), out.GetImage()),
+				score(Role_ROLE_LEAKAGE_UNKEYED_COVER, item.GetCover(), out.GetImage()),
+			}
+			for _, s := range scores {
+				s.EmbedKey = j.GetEmbedKey().GetId()
+			}
+			return scores
+		}
 		scores := []*Score{score(Role_ROLE_PURIFICATION, item.GetImage(), out.GetImage())}
 		if j.GetNoiseSigma() > 0 {
 			scores = append(scores, score(Role_ROLE_NOISE, item.GetImage(), out.GetNoisy()))
@@ -114,32 +113,40 @@ func Comparisons(j *Job, item *Item, out *Output) []*Score {
 	return nil
 }
 
-// recoverRoles says what the image that decode recovers measures against the secret, and against the cover:
-// nothing for the matched key.
-func recoverRoles(embed, decode string) (secret, cover Role) {
+// recoverRoles says what the image that a job recovers measures against the secret, and against the cover: nothing for
+// the matched key.
+func recoverRoles(j *Job) (secret, cover Role) {
+	embed, decode := j.GetEmbedKey().GetId(), j.GetKey().GetId()
+	if j.GetAttack() != "" {
+		return Role_ROLE_ROBUSTNESS, Role_ROLE_UNSPECIFIED
+	}
 	if embed == decode {
 		return Role_ROLE_RECOVERABILITY, Role_ROLE_UNSPECIFIED
 	}
 	if IsRandomKeyID(decode) {
 		return Role_ROLE_LEAKAGE_RANDOM, Role_ROLE_LEAKAGE_RANDOM_COVER
 	}
-	if owner, near := NearKeyOf(decode); near && owner == embed {
-		return Role_ROLE_LEAKAGE_NEAR, Role_ROLE_LEAKAGE_NEAR_COVER
+	if owner, kind, _ := DerivedKeyOf(decode); owner == embed {
+		switch kind {
+		case Near:
+			return Role_ROLE_LEAKAGE_NEAR, Role_ROLE_LEAKAGE_NEAR_COVER
+		case Swapped:
+			return Role_ROLE_LEAKAGE_SWAPPED, Role_ROLE_LEAKAGE_SWAPPED_COVER
+		case Partial:
+			return Role_ROLE_LEAKAGE_PARTIAL, Role_ROLE_LEAKAGE_PARTIAL_COVER
+		}
 	}
 	return Role_ROLE_LEAKAGE_MISMATCHED, Role_ROLE_LEAKAGE_MISMATCHED_COVER
 }
 
 // Lost lists the scores that will never come when one item of a job fails: its own, and for an embed
-// job those of the recover jobs that would have followed.
+// job those of the jobs that would have followed.
 func Lost(j *Job, item *Item, why *Failure) []*Score {
 	scores := Comparisons(j, item, nil)
-	if j.GetOperation() == Operation_OPERATION_EMBED {
-		one := proto.CloneOf(j)
-		one.Items = []*Item{item}
-		for _, key := range j.GetDecodeKeys() {
-			next := RecoverJob(one, key, map[string]string{item.GetId(): ""})
-			scores = append(scores, Comparisons(next, next.GetItems()[0], nil)...)
-		}
+	one := proto.CloneOf(j)
+	one.Items = []*Item{item}
+	for _, next := range FollowUpJobs(one, map[string]string{item.GetId(): ""}) {
+		scores = append(scores, Comparisons(next, next.GetItems()[0], nil)...)
 	}
 	for _, s := range scores {
 		s.Failure = why

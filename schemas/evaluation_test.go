@@ -1,7 +1,9 @@
 package schemas
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -39,9 +41,9 @@ func TestJobsOfAnEvaluationAreValid(t *testing.T) {
 	}
 	// The specification is not the job's: a job that grows must leave the next one alone.
 	s := testSpec()
-	list := DecodeKeys(s, s.GetKeys()[0])
+	list := FollowUps(s, s.GetKeys()[0])
 	EmbedJob(s, 1, s.GetKeys()[0], list, s.GetPairs()).DecodeKeys[0] = testKey("eve")
-	if s.GetKeys()[0].GetId() != "alice" || list[0].GetId() != "alice" {
+	if s.GetKeys()[0].GetId() != "alice" || list[0].Key.GetId() != "alice" {
 		t.Error("a change of a job's decode keys changed the run")
 	}
 }
@@ -60,8 +62,62 @@ func TestDecodeKeys(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", owner, got, want)
 		}
-		if err := EmbedJob(s, 1, testKey(owner), DecodeKeys(s, testKey(owner)), s.GetPairs()).Validate(); err != nil {
+		if err := EmbedJob(s, 1, testKey(owner), FollowUps(s, testKey(owner)), s.GetPairs()).Validate(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestFollowUps asks for all that can follow an embed job.
+func TestFollowUps(t *testing.T) {
+	t.Parallel()
+	stego := map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")}
+	var got []string
+	embed := fullEmbed()
+	for _, j := range FollowUpJobs(embed, stego) {
+		if err := j.Validate(); err != nil {
+			t.Error(err)
+		}
+		got = append(got, strings.TrimSpace(fmt.Sprintln(j.GetOperation().Token(), j.GetKey().GetId(), j.GetAttack(), j.GetFeatures())))
+		if j.GetEmbedKey().GetId() != "alice" || !j.GetScore() || j.GetAttempt() != embed.GetAttempt() || j.GetRun() != embed.GetRun() ||
+			j.GetModel() != embed.GetModel() || !proto.Equal(j.GetGeometry(), embed.GetGeometry()) {
+			t.Errorf("%v", j)
+		}
+		for i, item := range j.GetItems() {
+			from := embed.GetItems()[i]
+			want := &Item{Id: from.GetId(), Cover: from.GetCover(), Secret: from.GetSecret()}
+			if ref := BlobRef(stego[from.GetId()], ""); j.GetOperation() == Operation_OPERATION_RECOVER {
+				want.Stego = ref
+			} else {
+				want.Image = ref
+			}
+			sameMessage(t, "item", item, want)
+		}
+	}
+	want := []string{
+		"recover alice  true", "recover bob  true", "recover random-1-0  true", "recover near-0-alice  true", "recover near-128-alice  true",
+		"recover swapped-alice  true", "recover partial-250-alice  true", "recover partial-1000-alice  true",
+		"recover alice jpeg-75 false", "recover alice noise-2.5 false", "purify   false",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("what follows is\n%q, want\n%q", got, want)
+	}
+	if jobs := FollowUpJobs(embed, nil); len(jobs) != 0 {
+		t.Errorf("%d jobs follow an embed job that made nothing", len(jobs))
+	}
+	if jobs := FollowUpJobs(testRecover(), stego); len(jobs) != 0 {
+		t.Errorf("%d jobs follow a recover job", len(jobs))
+	}
+	// A part of what follows is all that its job asks for.
+	s := fullSpec()
+	all := FollowUps(s, testKey("alice"))
+	for i, f := range all {
+		j := EmbedJob(s, 3, testKey("alice"), all[i:i+1], s.GetPairs())
+		if err := j.Validate(); err != nil {
+			t.Errorf("%v: %v", f, err)
+		}
+		if next := FollowUpJobs(j, stego); len(next) != 1 || !proto.Equal(next[0], FollowUpJobs(embed, stego)[i]) {
+			t.Errorf("%v gives %v", f, next)
 		}
 	}
 }
@@ -128,6 +184,7 @@ func TestComparisons(t *testing.T) {
 	}
 	silent := testPurify()
 	silent.NoiseSigma = 0
+	features := []float32{1, -2.5}
 	row := func(role Role, reference, test, embed, decode string) *Score {
 		return &Score{Item: "item-1", Role: role, Reference: reference, Test: test, EmbedKey: embed, DecodeKey: decode}
 	}
@@ -162,6 +219,32 @@ func TestComparisons(t *testing.T) {
 		"key one bit off another": {decode("near-255-bob"), &Output{Image: out}, []*Score{
 			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "near-255-bob"),
 			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "near-255-bob"),
+		}},
+		"halves exchanged": {decode("swapped-alice"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_SWAPPED, secret, out, "alice", "swapped-alice"),
+			row(Role_ROLE_LEAKAGE_SWAPPED_COVER, cover, out, "alice", "swapped-alice"),
+		}},
+		"halves of another exchanged": {decode("swapped-bob"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "swapped-bob"),
+			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "swapped-bob"),
+		}},
+		"half of the key right": {decode("partial-500-alice"), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_PARTIAL, secret, out, "alice", "partial-500-alice"),
+			row(Role_ROLE_LEAKAGE_PARTIAL_COVER, cover, out, "alice", "partial-500-alice"),
+		}},
+		"features": {testFeatures(), &Output{Image: out, Features: features}, []*Score{
+			{Item: "item-1", Role: Role_ROLE_RECOVERABILITY, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "alice", Features: features},
+		}},
+		"features of a wrong key": {fullFollowUps()[1], &Output{Image: out, Features: features}, []*Score{
+			{Item: "item-1", Role: Role_ROLE_LEAKAGE_MISMATCHED, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "bob", Features: features},
+			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "bob"),
+		}},
+		"after an attack": {testAttacked(), &Output{Image: out}, []*Score{
+			{Item: "item-1", Role: Role_ROLE_ROBUSTNESS, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "alice", Attack: "noise-2.5"},
+		}},
+		"without a key": {testUnkeyed(), &Output{Image: out}, []*Score{
+			row(Role_ROLE_LEAKAGE_UNKEYED, secret, out, "alice", ""),
+			row(Role_ROLE_LEAKAGE_UNKEYED_COVER, cover, out, "alice", ""),
 		}},
 		"purify with noise": {testPurify(), &Output{Image: out, Noisy: noisy}, []*Score{
 			row(Role_ROLE_PURIFICATION, cover, out, "", ""),
@@ -203,13 +286,23 @@ func TestLost(t *testing.T) {
 			"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob",
 			"item-2|leakage_random|alice|random-1-0", "item-2|leakage_random_cover|alice|random-1-0",
 		}},
-		"embed, with near keys": {EmbedJob(nearSpec(), 3, testKey("alice"), DecodeKeys(nearSpec(), testKey("alice"))[3:], testPairs(2)), []string{
+		"embed, with near keys": {EmbedJob(nearSpec(), 3, testKey("alice"), FollowUps(nearSpec(), testKey("alice"))[3:], testPairs(2)), []string{
 			"item-2|imperceptibility|alice|", "item-2|baseline_cover_secret||",
 			"item-2|leakage_near|alice|near-0-alice", "item-2|leakage_near_cover|alice|near-0-alice",
 			"item-2|leakage_near|alice|near-128-alice", "item-2|leakage_near_cover|alice|near-128-alice",
 		}},
-		"recover": {testRecover(), []string{"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob"}},
-		"purify":  {testPurify(), []string{"item-2|purification||", "item-2|noise||"}},
+		"embed, and all that can follow": {EmbedJob(fullSpec(), 3, testKey("alice"), FollowUps(fullSpec(), testKey("alice"))[5:], testPairs(2)), []string{
+			"item-2|imperceptibility|alice|", "item-2|baseline_cover_secret||",
+			"item-2|leakage_swapped|alice|swapped-alice", "item-2|leakage_swapped_cover|alice|swapped-alice",
+			"item-2|leakage_partial|alice|partial-250-alice", "item-2|leakage_partial_cover|alice|partial-250-alice",
+			"item-2|leakage_partial|alice|partial-1000-alice", "item-2|leakage_partial_cover|alice|partial-1000-alice",
+			"item-2|robustness|alice|alice|jpeg-75", "item-2|robustness|alice|alice|noise-2.5",
+			"item-2|leakage_unkeyed|alice|", "item-2|leakage_unkeyed_cover|alice|",
+		}},
+		"after an attack": {testAttacked(), []string{"item-2|robustness|alice|alice|noise-2.5"}},
+		"without a key":   {testUnkeyed(), []string{"item-2|leakage_unkeyed|alice|", "item-2|leakage_unkeyed_cover|alice|"}},
+		"recover":         {testRecover(), []string{"item-2|leakage_mismatched|alice|bob", "item-2|leakage_mismatched_cover|alice|bob"}},
+		"purify":          {testPurify(), []string{"item-2|purification||", "item-2|noise||"}},
 	} {
 		before := proto.CloneOf(c.job)
 		if got := keys(Lost(c.job, c.job.GetItems()[1], why)); !slices.Equal(got, c.want) {
@@ -222,14 +315,13 @@ func TestLost(t *testing.T) {
 // TestLostIsWhatWouldHaveCome follows an embed job to its end and compares with what Lost says of it.
 func TestLostIsWhatWouldHaveCome(t *testing.T) {
 	t.Parallel()
-	j := testEmbed()
+	j := fullEmbed()
 	item := j.GetItems()[0]
 	var made, lost []string
 	for _, s := range Comparisons(j, item, &Output{Image: sha("stego 1")}) {
 		made = append(made, ScoreKey(s))
 	}
-	for _, key := range j.GetDecodeKeys() {
-		next := RecoverJob(j, key, map[string]string{item.GetId(): sha("stego 1")})
+	for _, next := range FollowUpJobs(j, map[string]string{item.GetId(): sha("stego 1")}) {
 		for _, s := range Comparisons(next, next.GetItems()[0], &Output{Image: sha("out")}) {
 			made = append(made, ScoreKey(s))
 		}

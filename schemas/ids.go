@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 )
 
 // idHash hashes fields so that no two different lists of fields have the same encoding: every field is
@@ -28,6 +29,21 @@ func (h *idHash) text(s string) {
 
 func (h *idHash) number(n uint64) { h.buf = binary.LittleEndian.AppendUint64(h.buf, n) }
 
+func (h *idHash) flag(b bool) {
+	if b {
+		h.number(1)
+	} else {
+		h.number(0)
+	}
+}
+
+func (h *idHash) texts(list []string) {
+	h.number(uint64(len(list)))
+	for _, s := range list {
+		h.text(s)
+	}
+}
+
 func (h *idHash) geometry(g *Geometry) {
 	h.number(uint64(g.GetWidth()))
 	h.number(uint64(g.GetHeight()))
@@ -40,39 +56,44 @@ func (h *idHash) sum() string {
 	return hex.EncodeToString(s[:16])
 }
 
-// WorkID names what an operation makes of one item: a hash of the operation, the model, the key's
-// fingerprint, the digests of the images that go in, the geometry and the noise. Equal ids mean equal
-// outputs, so an output found under the id need not be made again. References that the item carries for
-// scoring have no part in it.
-func WorkID(op Operation, model string, key *KeyRef, g *Geometry, noiseSigma float64, item *Item) string {
+// ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
+// fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack
+// and of whether there are features. Equal ids mean equal outputs, so an output found under the id need not be made
+// again. References that the item carries for scoring have no part in it, nor has what follows an embed job.
+func ItemWorkID(j *Job, item *Item) string {
 	h := newIDHash("stegomq.work.v1")
-	h.number(uint64(op))
-	h.text(model)
-	h.text(key.GetFingerprint())
-	h.geometry(g)
-	h.number(math.Float64bits(noiseSigma))
-	switch op {
+	h.number(uint64(j.GetOperation()))
+	h.text(j.GetModel())
+	h.text(j.GetKey().GetFingerprint())
+	h.geometry(j.GetGeometry())
+	h.number(math.Float64bits(j.GetNoiseSigma()))
+	switch j.GetOperation() {
 	case Operation_OPERATION_EMBED:
 		h.text(item.GetCover().GetDigest())
 		h.text(item.GetSecret().GetDigest())
 	case Operation_OPERATION_RECOVER:
 		h.text(item.GetStego().GetDigest())
+		// Work keeps the id that it had before there were fields that it does not use.
+		if j.GetAttack() != "" || j.GetFeatures() {
+			h.text(j.GetAttack())
+			h.flag(j.GetFeatures())
+		}
 	case Operation_OPERATION_PURIFY:
 		h.text(item.GetImage().GetDigest())
 	}
 	return h.sum()
 }
 
-// ItemWorkID is the work id of one item of a job.
-func ItemWorkID(j *Job, item *Item) string {
-	return WorkID(j.GetOperation(), j.GetModel(), j.GetKey(), j.GetGeometry(), j.GetNoiseSigma(), item)
-}
-
-// JobID names a job: a hash of its run, the ids of the keys that it names, whether it is scored, and the item
-// ids and work ids of its items. The keys have a part because equal work may belong to different scores: two
+// JobID names a job: a hash of its run, the ids of the keys that it names, whether it is scored, what else follows it,
+// and the item ids and work ids of its items. The keys have a part because equal work may belong to different scores: two
 // embed keys can make the same stego image, and two ids can name one key pair.
 func JobID(j *Job) string {
-	h := newIDHash("stegomq.job.v1")
+	domain := "stegomq.job.v1"
+	more := j.GetFeatures() || len(j.GetAttacks()) > 0 || j.GetUnkeyed()
+	if more {
+		domain = "stegomq.job.v2"
+	}
+	h := newIDHash(domain)
 	h.text(j.GetRun())
 	h.text(j.GetKey().GetId())
 	h.text(j.GetEmbedKey().GetId())
@@ -80,10 +101,11 @@ func JobID(j *Job) string {
 	for _, key := range j.GetDecodeKeys() {
 		h.text(key.GetId())
 	}
-	if j.GetScore() {
-		h.number(1)
-	} else {
-		h.number(0)
+	h.flag(j.GetScore())
+	if more {
+		h.flag(j.GetFeatures())
+		h.texts(j.GetAttacks())
+		h.flag(j.GetUnkeyed())
 	}
 	for _, item := range j.GetItems() {
 		h.text(item.GetId())
@@ -107,8 +129,11 @@ func MetricsID(version, reference, test string, g *Geometry) string {
 // the same run again.
 func RunID(s *RunSpec) string {
 	domain, lists := "stegomq.run.v1", [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()}
+	more := s.GetFeatures() || len(s.GetAttacks()) > 0 || s.GetUnkeyed()
 	// A run keeps the id that it had before there were fields that it does not use.
 	switch {
+	case more:
+		domain, lists = "stegomq.run.v4", append(lists, s.GetNearKeys())
 	case s.GetSample() != nil:
 		domain, lists = "stegomq.run.v3", append(lists, s.GetNearKeys())
 	case len(s.GetNearKeys()) > 0:
@@ -125,10 +150,15 @@ func RunID(s *RunSpec) string {
 			h.text(k.GetFingerprint())
 		}
 	}
-	if sample := s.GetSample(); sample != nil {
+	if sample := s.GetSample(); sample != nil || more {
 		h.number(uint64(sample.GetPairs()))
 		h.number(uint64(sample.GetOf()))
 		h.number(sample.GetSeed())
+	}
+	if more {
+		h.flag(s.GetFeatures())
+		h.texts(s.GetAttacks())
+		h.flag(s.GetUnkeyed())
 	}
 	h.geometry(s.GetGeometry())
 	h.number(math.Float64bits(s.GetNoiseSigma()))
@@ -174,6 +204,9 @@ var (
 	keyIDForm       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	randomKeyForm   = regexp.MustCompile(`^random-[0-9]{1,20}-[0-9]{1,20}$`)
 	nearKeyForm     = regexp.MustCompile(`^near-[0-9]{1,3}-([a-z0-9][a-z0-9_-]*)$`)
+	swappedKeyForm  = regexp.MustCompile(`^swapped-([a-z0-9][a-z0-9_-]*)$`)
+	partialKeyForm  = regexp.MustCompile(`^partial-(0|[1-9][0-9]{0,2}|1000)-([a-z0-9][a-z0-9_-]*)$`)
+	attackForm      = regexp.MustCompile(`^[a-z]{1,16}-[0-9]{1,4}(\.[0-9]{1,20})?$`)
 )
 
 // ValidDigest says whether s is a lowercase hexadecimal SHA-256.
@@ -189,12 +222,46 @@ func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
 // IsRandomKeyID says whether s names an unregistered key, which is public by construction.
 func IsRandomKeyID(s string) bool { return randomKeyForm.MatchString(s) }
 
-// NearKeyOf says which key id is one bit off, and whether it names such a key. They are never registered: they
-// measure what the nearest wrong key recovers.
-func NearKeyOf(id string) (owner string, ok bool) {
-	m := nearKeyForm.FindStringSubmatch(id)
-	if m == nil || !ValidKeyID(id) {
-		return "", false
+// DerivedKind says how a key is derived from another one of a pair.
+type DerivedKind int
+
+// The kinds of derived keys. They are never registered: they measure what a key that is almost right recovers.
+const (
+	// NotDerived is any other key.
+	NotDerived DerivedKind = iota
+	// Near is one bit off.
+	Near
+	// Swapped has k_e and k_r exchanged.
+	Swapped
+	// Partial is right in a share of the values that it fills.
+	Partial
+)
+
+// DerivedKeyOf says from which key another is derived by its id, and how; ok is false for a key that is not.
+func DerivedKeyOf(id string) (owner string, kind DerivedKind, ok bool) {
+	if !ValidKeyID(id) {
+		return "", NotDerived, false
 	}
-	return m[1], true
+	for _, f := range []struct {
+		kind DerivedKind
+		form *regexp.Regexp
+	}{{Near, nearKeyForm}, {Swapped, swappedKeyForm}, {Partial, partialKeyForm}} {
+		if m := f.form.FindStringSubmatch(id); m != nil {
+			return m[len(m)-1], f.kind, true
+		}
+	}
+	return "", NotDerived, false
 }
+
+// PartialShare is the share of a partial key that is right, 0 to 1000 permille; ok is false for other keys.
+func PartialShare(id string) (permille int, ok bool) {
+	if _, kind, _ := DerivedKeyOf(id); kind != Partial {
+		return 0, false
+	}
+	permille, err := strconv.Atoi(partialKeyForm.FindStringSubmatch(id)[1])
+	return permille, err == nil
+}
+
+// ValidAttack says whether s has the form of an attack, a word and a number: jpeg-75. Package pixel knows the words. It
+// is part of the names of scores and files.
+func ValidAttack(s string) bool { return attackForm.MatchString(s) }

@@ -24,6 +24,16 @@ func TestIDsArePinned(t *testing.T) {
 		{"run", RunID(testSpec()), "run-60ba56c594f74f4b"},
 		{"sampled run", RunID(sampledSpec()), "run-606dcbc982a43298"},
 		{"run with near keys", RunID(nearSpec()), "run-cdbd2d1d5fcb8ded"},
+
+		{"work of embed, whatever follows", ItemWorkID(fullEmbed(), fullEmbed().GetItems()[0]), "e5dfb9c13cf33ad7b2585c5925a35f2e"},
+		{"work of recover with features", ItemWorkID(testFeatures(), testFeatures().GetItems()[0]), "bc214efc2cf2a45f22edab9d343a0468"},
+		{"work of recover after an attack", ItemWorkID(testAttacked(), testAttacked().GetItems()[0]), "15b851d6951bfd62b27af95efcce4eb2"},
+		{"work of purify of a stego image", ItemWorkID(testUnkeyed(), testUnkeyed().GetItems()[0]), "599241143c7ca6632d94adc5d8faa19a"},
+		{"embed job with all that can follow", JobID(fullEmbed()), "0d170125f0443e254778f139f542e43b"},
+		{"recover job with features", JobID(testFeatures()), "baf78c0680a05b287f80ecf036c0499e"},
+		{"recover job after an attack", JobID(testAttacked()), "1a7cd6a519b82f9d6e261a2cf3bbfe96"},
+		{"purify job of a stego image", JobID(testUnkeyed()), "c086c3cd3fc660fc454c30104403397d"},
+		{"run with all that can follow", RunID(fullSpec()), "run-203522b512a32519"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %s, want %s", c.what, c.got, c.want)
@@ -85,6 +95,9 @@ func TestWhatWorkIDsDependOn(t *testing.T) {
 			{"where the bytes are", func(j *Job) { j.Items[0].Cover.Uri = "file:///a.png" }, false},
 			{"other images", func(j *Job) { j.Items[0].Stego, j.Items[0].Image = BlobRef(sha("x"), ""), BlobRef(sha("y"), "") }, false},
 			{"other items", func(j *Job) { j.Items = j.Items[:1] }, false},
+			{"features", func(j *Job) { j.Features = true }, false},
+			{"attacks", func(j *Job) { j.Attacks = []string{"jpeg-75"} }, false},
+			{"unkeyed", func(j *Job) { j.Unkeyed = true }, false},
 		})
 	})
 	t.Run("recover", func(t *testing.T) {
@@ -92,6 +105,10 @@ func TestWhatWorkIDsDependOn(t *testing.T) {
 		checkDependence(t, testRecover, first, []dependence[*Job]{
 			{"stego", func(j *Job) { j.Items[0].Stego.Digest = sha("x") }, true},
 			{"fingerprint", func(j *Job) { j.Key.Fingerprint = sha("x")[:32] }, true},
+			{"features", func(j *Job) { j.Features = true }, true},
+			{"attack", func(j *Job) { j.Attack = "jpeg-75" }, true},
+			{"another attack", func(j *Job) { j.Attack = "jpeg-7" }, true},
+			{"attack and features", func(j *Job) { j.Attack, j.Features = "jpeg-75", true }, true},
 			{"references of the score", func(j *Job) { j.Items[0].Cover, j.Items[0].Secret = nil, nil }, false},
 			{"embed key", func(j *Job) { j.EmbedKey = testKey("other") }, false},
 		})
@@ -102,6 +119,7 @@ func TestWhatWorkIDsDependOn(t *testing.T) {
 			{"image", func(j *Job) { j.Items[0].Image.Digest = sha("x") }, true},
 			{"noise", func(j *Job) { j.NoiseSigma = 21 }, true},
 			{"no noise", func(j *Job) { j.NoiseSigma = 0 }, true},
+			{"embed key", func(j *Job) { j.EmbedKey = testKey("alice") }, false},
 		})
 	})
 }
@@ -118,6 +136,11 @@ func TestWhatJobIDsDependOn(t *testing.T) {
 		{"fingerprint", func(j *Job) { j.Key = &KeyRef{Id: "alice", Fingerprint: sha("x")[:32]} }, true},
 		{"decode key left out", func(j *Job) { j.DecodeKeys = j.DecodeKeys[:1] }, true},
 		{"score", func(j *Job) { j.Score = false }, true},
+		{"features", func(j *Job) { j.Features = true }, true},
+		{"attack", func(j *Job) { j.Attacks = []string{"jpeg-75"} }, true},
+		{"attacks", func(j *Job) { j.Attacks = []string{"jpeg-7", "5"} }, true},
+		{"unkeyed", func(j *Job) { j.Unkeyed = true }, true},
+		{"all that can follow", func(j *Job) { j.Features, j.Attacks, j.Unkeyed = true, []string{"jpeg-75"}, true }, true},
 
 		{"id", func(j *Job) { j.Id = "other" }, false},
 		{"attempt", func(j *Job) { j.Attempt = 9 }, false},
@@ -128,6 +151,11 @@ func TestWhatJobIDsDependOn(t *testing.T) {
 		{"embed key", func(j *Job) { j.EmbedKey = testKey("other") }, true},
 		{"no embed key", func(j *Job) { j.EmbedKey = nil }, true},
 		{"stego", func(j *Job) { j.Items[0].Stego.Digest = sha("x") }, true},
+	})
+	// Two keys that make the same stego image again.
+	checkDependence(t, testUnkeyed, JobID, []dependence[*Job]{
+		{"embed key", func(j *Job) { j.EmbedKey = testKey("other") }, true},
+		{"no embed key", func(j *Job) { j.EmbedKey = nil }, true},
 	})
 }
 
@@ -187,6 +215,13 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 			s.NearKeys, s.Sample = nearSpec().GetNearKeys(), &Sample{Pairs: 2, Of: 9, Seed: 1}
 		}, true},
 		{"near key that is random", func(s *RunSpec) { s.RandomKeys, s.NearKeys = nil, s.RandomKeys }, true},
+		{"features", func(s *RunSpec) { s.Features = true }, true},
+		{"attack", func(s *RunSpec) { s.Attacks = []string{"jpeg-75"} }, true},
+		{"order of attacks", func(s *RunSpec) { s.Attacks = []string{"jpeg-75", "noise-1"} }, true},
+		{"another order", func(s *RunSpec) { s.Attacks = []string{"noise-1", "jpeg-75"} }, true},
+		{"unkeyed", func(s *RunSpec) { s.Unkeyed = true }, true},
+		{"unkeyed and near keys", func(s *RunSpec) { s.Unkeyed, s.NearKeys = true, nearSpec().GetNearKeys() }, true},
+		{"unkeyed and a sample", func(s *RunSpec) { s.Unkeyed, s.Sample = true, &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})
 }
@@ -229,6 +264,12 @@ func TestDatasetDigest(t *testing.T) {
 
 func TestForms(t *testing.T) {
 	t.Parallel()
+	derived := func(want DerivedKind) func(string) bool {
+		return func(s string) bool {
+			owner, kind, ok := DerivedKeyOf(s)
+			return ok && kind == want && owner == "a-b"
+		}
+	}
 	for name, c := range map[string]struct {
 		is        func(string) bool
 		good, bad []string
@@ -241,12 +282,27 @@ func TestForms(t *testing.T) {
 			[]string{"", "random", "random-1", "random-a-b", "random-1-2-3", "xrandom-1-2", "random--1-2", "random-1-2\n"},
 		},
 		"near key id": {
-			func(s string) bool { owner, ok := NearKeyOf(s); return ok && owner == "a-b" },
+			derived(Near),
 			[]string{"near-0-a-b", "near-255-a-b"}, []string{"", "near-1", "near-1-", "near-x-a-b", "near--a-b", "near-1000-a-b", "near-1-a-b\n", "xnear-1-a-b"},
 		},
 		"long near key id": {
-			func(s string) bool { _, ok := NearKeyOf(s); return ok },
+			func(s string) bool { _, _, ok := DerivedKeyOf(s); return ok },
 			[]string{"near-255-" + repeat(54)}, []string{"near-255-" + repeat(55)},
+		},
+		"swapped key id": {
+			derived(Swapped), []string{"swapped-a-b"}, []string{"", "swapped", "swapped-", "swapped--a-b", "swapped-A-b", "swapped-a-b\n", "unswapped-a-b"},
+		},
+		"partial key id": {
+			derived(Partial), []string{"partial-0-a-b", "partial-50-a-b", "partial-999-a-b", "partial-1000-a-b"},
+			[]string{"", "partial-5", "partial-5-", "partial-1001-a-b", "partial-050-a-b", "partial--a-b", "partial-x-a-b", "partial-5-a-b\n", "impartial-5-a-b"},
+		},
+		"id of a key of which half is right": {
+			func(s string) bool { permille, ok := PartialShare(s); return ok && permille == 500 },
+			[]string{"partial-500-a"}, []string{"", "a", "partial-50-a", "near-50-a", "swapped-500-a"},
+		},
+		"attack": {
+			ValidAttack, []string{"jpeg-75", "noise-0.5", "crop-1", "resize-50"},
+			[]string{"", "jpeg", "jpeg-", "-75", "JPEG-75", "jpeg-75-", "jpeg-7a", "noise-.5", "noise-1.", "noise--1", "a/b-1", "a|b-1", "jpeg-75\n", "jpeg-12345"},
 		},
 	} {
 		for _, s := range c.good {

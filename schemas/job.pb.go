@@ -76,8 +76,9 @@ func (Operation) EnumDescriptor() ([]byte, []int) {
 // KeyRef names a key pair without holding it.
 type KeyRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id in a keyring, random-<seed>-<n> for an unregistered key, or near-<bit>-<id> for the key one bit off the
-	// one with that id.
+	// The id in a keyring, random-<seed>-<n> for an unregistered key, or the id of a key derived from the one with an
+	// id: near-<bit>-<id> is one bit off it, swapped-<id> has its two halves exchanged, of partial-<permille>-<id> only
+	// that share is right.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Domain-separated hash of the pair, 32 hexadecimal digits. The worker refuses a key whose
 	// fingerprint differs.
@@ -135,13 +136,13 @@ type Item struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the item within its run.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Embed: the image that carries. Recover: what leakage is compared with, when scored.
+	// Embed: the image that carries. Of a stego image: what leakage is compared with, when scored.
 	Cover *ImageRef `protobuf:"bytes,2,opt,name=cover,proto3" json:"cover,omitempty"`
-	// Embed: the image that is hidden. Recover: what the output is compared with, when scored.
+	// Embed: the image that is hidden. Of a stego image: what the output is compared with, when scored.
 	Secret *ImageRef `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"`
 	// Recover: the image that holds a secret.
 	Stego *ImageRef `protobuf:"bytes,4,opt,name=stego,proto3" json:"stego,omitempty"`
-	// Purify: the image to purify; the clean one when the job adds noise.
+	// Purify: the image to purify; the clean one when the job adds noise, a stego image when it has an embed_key.
 	Image         *ImageRef `protobuf:"bytes,5,opt,name=image,proto3" json:"image,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -225,9 +226,10 @@ type Job struct {
 	Key      *KeyRef   `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
 	Geometry *Geometry `protobuf:"bytes,6,opt,name=geometry,proto3" json:"geometry,omitempty"`
 	Items    []*Item   `protobuf:"bytes,7,rep,name=items,proto3" json:"items,omitempty"`
-	// Embed: a recover job follows for each of these keys, at most 128.
+	// Embed: a recover job follows for each of these keys. With attacks and unkeyed, at most 128 jobs follow.
 	DecodeKeys []*KeyRef `protobuf:"bytes,8,rep,name=decode_keys,json=decodeKeys,proto3" json:"decode_keys,omitempty"`
-	// Recover: the key that the stego images were made with, when known.
+	// Recover: the key that the stego images were made with, when known. Purify: the same, and that the images are
+	// stego images.
 	EmbedKey *KeyRef `protobuf:"bytes,9,opt,name=embed_key,json=embedKey,proto3" json:"embed_key,omitempty"`
 	// Purify: standard deviation of the Gaussian noise added first, in 8-bit units (0..255).
 	NoiseSigma float64 `protobuf:"fixed64,10,opt,name=noise_sigma,json=noiseSigma,proto3" json:"noise_sigma,omitempty"`
@@ -235,7 +237,15 @@ type Job struct {
 	Score bool `protobuf:"varint,11,opt,name=score,proto3" json:"score,omitempty"`
 	// Tells the invocations of a run apart (Unix time in milliseconds); part of the Nats-Msg-Id, so that
 	// a resumed run is not taken for a duplicate of itself.
-	Attempt       int64 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt int64 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Recover: outputs have features. Embed: the recover jobs of decode_keys have it.
+	Features bool `protobuf:"varint,13,opt,name=features,proto3" json:"features,omitempty"`
+	// Embed: for each of these a recover job with the embedding key follows, on the stego images after the attack.
+	Attacks []string `protobuf:"bytes,14,rep,name=attacks,proto3" json:"attacks,omitempty"`
+	// Recover: what is done to the stego images first, jpeg-<quality>, resize-<percent>, noise-<sigma> or crop-<percent>.
+	Attack string `protobuf:"bytes,15,opt,name=attack,proto3" json:"attack,omitempty"`
+	// Embed: a purify job on the stego images follows, which has no key at all.
+	Unkeyed       bool `protobuf:"varint,16,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +364,34 @@ func (x *Job) GetAttempt() int64 {
 	return 0
 }
 
+func (x *Job) GetFeatures() bool {
+	if x != nil {
+		return x.Features
+	}
+	return false
+}
+
+func (x *Job) GetAttacks() []string {
+	if x != nil {
+		return x.Attacks
+	}
+	return nil
+}
+
+func (x *Job) GetAttack() string {
+	if x != nil {
+		return x.Attack
+	}
+	return ""
+}
+
+func (x *Job) GetUnkeyed() bool {
+	if x != nil {
+		return x.Unkeyed
+	}
+	return false
+}
+
 var File_job_proto protoreflect.FileDescriptor
 
 const file_job_proto_rawDesc = "" +
@@ -368,7 +406,7 @@ const file_job_proto_rawDesc = "" +
 	"\x05cover\x18\x02 \x01(\v2\x14.stegomq.v1.ImageRefR\x05cover\x12,\n" +
 	"\x06secret\x18\x03 \x01(\v2\x14.stegomq.v1.ImageRefR\x06secret\x12*\n" +
 	"\x05stego\x18\x04 \x01(\v2\x14.stegomq.v1.ImageRefR\x05stego\x12*\n" +
-	"\x05image\x18\x05 \x01(\v2\x14.stegomq.v1.ImageRefR\x05image\"\xa9\x03\n" +
+	"\x05image\x18\x05 \x01(\v2\x14.stegomq.v1.ImageRefR\x05image\"\x91\x04\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x123\n" +
@@ -384,7 +422,11 @@ const file_job_proto_rawDesc = "" +
 	" \x01(\x01R\n" +
 	"noiseSigma\x12\x14\n" +
 	"\x05score\x18\v \x01(\bR\x05score\x12\x18\n" +
-	"\aattempt\x18\f \x01(\x03R\aattempt*h\n" +
+	"\aattempt\x18\f \x01(\x03R\aattempt\x12\x1a\n" +
+	"\bfeatures\x18\r \x01(\bR\bfeatures\x12\x18\n" +
+	"\aattacks\x18\x0e \x03(\tR\aattacks\x12\x16\n" +
+	"\x06attack\x18\x0f \x01(\tR\x06attack\x12\x18\n" +
+	"\aunkeyed\x18\x10 \x01(\bR\aunkeyed*h\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOPERATION_EMBED\x10\x01\x12\x15\n" +

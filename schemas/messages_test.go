@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -46,6 +47,16 @@ func nearSpec() *RunSpec {
 	return s
 }
 
+// fullSpec is nearSpec with every kind of derived key and all that can follow an embed job.
+func fullSpec() *RunSpec {
+	s := nearSpec()
+	for _, owner := range []string{"alice", "bob"} {
+		s.NearKeys = append(s.NearKeys, testKey("swapped-"+owner), testKey("partial-250-"+owner), testKey("partial-1000-"+owner))
+	}
+	s.Features, s.Attacks, s.Unkeyed = true, []string{"jpeg-75", "noise-2.5"}, true
+	return s
+}
+
 // sampledSpec is testSpec with pairs that were drawn from more.
 func sampledSpec() *RunSpec {
 	s := testSpec()
@@ -56,12 +67,25 @@ func sampledSpec() *RunSpec {
 // The jobs of an evaluation: an embed job, a recover job that follows from it, a purify job.
 func testEmbed() *Job {
 	s := testSpec()
-	return EmbedJob(s, 3, s.GetKeys()[0], DecodeKeys(s, s.GetKeys()[0]), s.GetPairs())
+	return EmbedJob(s, 3, s.GetKeys()[0], FollowUps(s, s.GetKeys()[0]), s.GetPairs())
 }
 func testRecover() *Job {
 	return RecoverJob(testEmbed(), testKey("bob"), map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")})
 }
-func testPurify() *Job { s := testSpec(); return PurifyJob(s, 3, s.GetPairs()) }
+
+// The jobs of fullSpec: an embed job of alice, and of those that follow it the recover job with her key, that after the
+// second attack, and the one without a key.
+func fullEmbed() *Job {
+	s := fullSpec()
+	return EmbedJob(s, 3, s.GetKeys()[0], FollowUps(s, s.GetKeys()[0]), s.GetPairs())
+}
+func fullFollowUps() []*Job {
+	return FollowUpJobs(fullEmbed(), map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")})
+}
+func testFeatures() *Job { return fullFollowUps()[0] }
+func testAttacked() *Job { all := fullFollowUps(); return all[len(all)-2] }
+func testUnkeyed() *Job  { all := fullFollowUps(); return all[len(all)-1] }
+func testPurify() *Job   { s := testSpec(); return PurifyJob(s, 3, s.GetPairs()) }
 
 // testInline is a streaming job: its images are inside it, and nobody scores it.
 func testInline() *Job {
@@ -100,6 +124,26 @@ func testScore() *Score {
 	}
 }
 
+// testFeaturedResult has the features of its only item.
+func testFeaturedResult() *Result {
+	j := RecoverJob(fullEmbed(), testKey("alice"), map[string]string{"item-1": sha("stego 1")})
+	return &Result{Job: j, Worker: "host-1", Outcomes: []*Outcome{
+		{Item: "item-1", Output: &Output{Image: sha("recovered 1"), Features: []float32{0.5, -1.25, 0}}},
+	}}
+}
+
+func testFeaturedScore() *Score {
+	s := testScore()
+	s.Features = []float32{0.5, -1.25, 0}
+	return s
+}
+
+func testAttackedScore() *Score {
+	s := testScore()
+	s.Role, s.DecodeKey, s.Attack = Role_ROLE_ROBUSTNESS, "alice", "jpeg-75"
+	return s
+}
+
 func testFailedScore() *Score {
 	s := testScore()
 	s.Metrics, s.Failure = nil, &Failure{Reason: "missing_blob", Detail: "gone"}
@@ -129,13 +173,21 @@ func kinds() []kind {
 		{"job-embed", func() message { return testEmbed() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"job-recover", func() message { return testRecover() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"job-purify", func() message { return testPurify() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-embed-full", func() message { return fullEmbed() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-recover-features", func() message { return testFeatures() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-recover-attacked", func() message { return testAttacked() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-purify-unkeyed", func() message { return testUnkeyed() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"job-inline", func() message { return testInline() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"result", func() message { return testResult() }, anyMessage(anyResult), decoder(DecodeResult)},
+		{"result-features", func() message { return testFeaturedResult() }, anyMessage(anyResult), decoder(DecodeResult)},
 		{"dead-letter", func() message { return testLetter() }, anyMessage(anyLetter), decoder(DecodeDeadLetter)},
 		{"run-spec", func() message { return testSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"run-spec-near", func() message { return nearSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"run-spec-sample", func() message { return sampledSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
+		{"run-spec-full", func() message { return fullSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"score", func() message { return testScore() }, anyMessage(anyScore), decoder(DecodeScore)},
+		{"score-features", func() message { return testFeaturedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
+		{"score-attacked", func() message { return testAttackedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-failed", func() message { return testFailedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 	}
 }
@@ -182,6 +234,16 @@ func anyGeometry(t *rapid.T, native bool) *Geometry {
 	return g
 }
 
+var attackNames = rapid.StringMatching(`[a-z]{1,16}-[0-9]{1,4}(\.[0-9]{1,4})?`)
+
+func anyAttacks(t *rapid.T) []string {
+	return rapid.SliceOfNDistinct(attackNames, 0, 3, rapid.ID).Draw(t, "attacks")
+}
+
+func anyFeatures(t *rapid.T) []float32 {
+	return rapid.SliceOfN(rapid.Float32Range(-1e30, 1e30), 0, 4).Draw(t, "features")
+}
+
 // anyJob draws a valid job.
 func anyJob(t *rapid.T) *Job {
 	j := &Job{
@@ -197,12 +259,21 @@ func anyJob(t *rapid.T) *Job {
 		for range rapid.IntRange(0, 3).Draw(t, "decode keys") {
 			j.DecodeKeys = append(j.DecodeKeys, anyKey(t, "decode key", rapid.Bool().Draw(t, "unregistered")))
 		}
+		j.Features, j.Attacks, j.Unkeyed = rapid.Bool().Draw(t, "features"), anyAttacks(t), rapid.Bool().Draw(t, "unkeyed")
 	case Operation_OPERATION_RECOVER:
 		j.Key = anyKey(t, "key", rapid.Bool().Draw(t, "unregistered"))
 		if rapid.Bool().Draw(t, "embed key is known") {
 			j.EmbedKey = anyKey(t, "embed key", false)
 		}
+		j.Features = rapid.Bool().Draw(t, "features")
+		if rapid.Bool().Draw(t, "attacked") {
+			j.Attack, j.EmbedKey = attackNames.Draw(t, "attack"), j.GetKey()
+		}
 	case Operation_OPERATION_PURIFY:
+		if rapid.Bool().Draw(t, "stego") {
+			j.EmbedKey = anyKey(t, "embed key", false)
+			break
+		}
 		j.NoiseSigma = rapid.Float64Range(0, 255).Draw(t, "sigma")
 	}
 	room := 100
@@ -216,11 +287,11 @@ func anyJob(t *rapid.T) *Job {
 			item.Cover, item.Secret = anyRef(t, "cover", room), anyRef(t, "secret", room)
 		case Operation_OPERATION_RECOVER:
 			item.Stego = anyRef(t, "stego", room)
-			if j.GetScore() {
-				item.Cover, item.Secret = anyRef(t, "cover", room), anyRef(t, "secret", room)
-			}
 		case Operation_OPERATION_PURIFY:
 			item.Image = anyRef(t, "image", room)
+		}
+		if j.GetScore() && item.GetCover() == nil {
+			item.Cover, item.Secret = anyRef(t, "cover", room), anyRef(t, "secret", room)
 		}
 		j.Items = append(j.Items, item)
 	}
@@ -239,6 +310,7 @@ func anyResult(t *rapid.T) *Result {
 			if rapid.Bool().Draw(t, "noisy") {
 				o.Output.Noisy = anyHex(t, "noisy", 32)
 			}
+			o.Output.Features = anyFeatures(t)
 		}
 		r.Outcomes = append(r.Outcomes, o)
 	}
@@ -268,8 +340,13 @@ func anySpec(t *rapid.T) *RunSpec {
 		s.RandomKeys = append(s.RandomKeys, testKey(fmt.Sprintf("random-1-%d", i)))
 	}
 	for i := range rapid.IntRange(0, 3).Draw(t, "near keys") {
-		s.NearKeys = append(s.NearKeys, testKey(fmt.Sprintf("near-%d-key-0", i)))
+		form := rapid.SampledFrom([]string{"near-%d-key-0", "swapped-key-%d", "partial-%d-key-0"}).Draw(t, "kind")
+		key := testKey(fmt.Sprintf(form, i))
+		if owner, _, _ := DerivedKeyOf(key.GetId()); slices.ContainsFunc(s.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner }) {
+			s.NearKeys = append(s.NearKeys, key)
+		}
 	}
+	s.Features, s.Attacks, s.Unkeyed = rapid.Bool().Draw(t, "features"), anyAttacks(t), rapid.Bool().Draw(t, "unkeyed")
 	for _, item := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 0, 4, rapid.ID).Draw(t, "items") {
 		s.Pairs = append(s.Pairs, &Pair{Item: item, Cover: anyRef(t, "cover", 0), Secret: anyRef(t, "secret", 0)})
 	}
@@ -286,10 +363,14 @@ func anySpec(t *rapid.T) *RunSpec {
 
 func anyScore(t *rapid.T) *Score {
 	s := &Score{
-		Item: rapid.StringN(1, 40, MaxItemID).Draw(t, "item"), Role: Role(rapid.Int32Range(1, 11).Draw(t, "role")),
+		Item: rapid.StringN(1, 40, MaxItemID).Draw(t, "item"), Role: Role(rapid.Int32Range(1, 18).Draw(t, "role")),
 		EmbedKey: rapid.String().Draw(t, "embed key"), DecodeKey: rapid.String().Draw(t, "decode key"),
 		Reference: anyHex(t, "reference", 32), Test: anyHex(t, "test", 32),
 	}
+	if s.GetRole() == Role_ROLE_ROBUSTNESS {
+		s.Attack = attackNames.Draw(t, "attack")
+	}
+	s.Features = anyFeatures(t)
 	if rapid.Bool().Draw(t, "failed") {
 		s.Failure = &Failure{Reason: "bad_image", Detail: rapid.String().Draw(t, "detail")}
 		return s

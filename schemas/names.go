@@ -25,10 +25,10 @@ const Partitions = 64
 // MaxItems bounds the items of one job.
 const MaxItems = 64
 
-// MaxDecodeKeys bounds the decode keys of one job, and so the jobs that follow from it, so that a worker that
-// publishes them is done before long and the queue has room. A run with more keys takes several embed jobs
-// for an image; the embedding itself is remembered.
-const MaxDecodeKeys = 128
+// MaxFollowUps bounds the jobs that follow from one embed job, so that a worker that publishes them is done before
+// long and the queue has room. A run with more takes several embed jobs for an image; the embedding itself is
+// remembered.
+const MaxFollowUps = 128
 
 // MaxInline bounds the inline bytes of one job, all items together.
 const MaxInline = 512 << 10
@@ -62,6 +62,13 @@ var roleTokens = map[Role]string{
 	Role_ROLE_NOISE:                    "noise",
 	Role_ROLE_LEAKAGE_NEAR:             "leakage_near",
 	Role_ROLE_LEAKAGE_NEAR_COVER:       "leakage_near_cover",
+	Role_ROLE_LEAKAGE_SWAPPED:          "leakage_swapped",
+	Role_ROLE_LEAKAGE_SWAPPED_COVER:    "leakage_swapped_cover",
+	Role_ROLE_LEAKAGE_PARTIAL:          "leakage_partial",
+	Role_ROLE_LEAKAGE_PARTIAL_COVER:    "leakage_partial_cover",
+	Role_ROLE_LEAKAGE_UNKEYED:          "leakage_unkeyed",
+	Role_ROLE_LEAKAGE_UNKEYED_COVER:    "leakage_unkeyed_cover",
+	Role_ROLE_ROBUSTNESS:               "robustness",
 }
 
 // Token is the role's word in tables, files and Redis fields.
@@ -150,8 +157,12 @@ func BlobRef(digest, name string) *ImageRef {
 	return &ImageRef{Digest: digest, Uri: BlobURI(digest), Name: name}
 }
 
-// ScoreKey names a score within its run: item, role, embed key and decode key. It is the field of
-// the score in Redis.
+// ScoreKey names a score within its run: item, role, embed key, decode key, and the attack where there was one. It is
+// the field of the score in Redis.
 func ScoreKey(s *Score) string {
-	return strings.Join([]string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey()}, "|")
+	parts := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey()}
+	if s.GetAttack() != "" {
+		parts = append(parts, s.GetAttack())
+	}
+	return strings.Join(parts, "|")
 }

@@ -38,6 +38,8 @@ func TestNames(t *testing.T) {
 		{"blob", BlobURI("abc"), "blob://abc"},
 		{"score", ScoreKey(testScore()), "item-1|leakage_mismatched|alice|bob"},
 		{"score without keys", ScoreKey(&Score{Item: "i", Role: Role_ROLE_BASELINE}), "i|baseline_cover_secret||"},
+		{"score after an attack", ScoreKey(testAttackedScore()), "item-1|robustness|alice|alice|jpeg-75"},
+		{"job without a key on a stego image", JobSubject(testUnkeyed()), "job.purify.06.none"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %q, want %q", c.what, c.got, c.want)
@@ -55,7 +57,9 @@ func TestTokens(t *testing.T) {
 	}
 	roles := []string{
 		"unknown", "imperceptibility", "recoverability", "leakage_mismatched", "leakage_random", "leakage_mismatched_cover",
-		"leakage_random_cover", "baseline_cover_secret", "purification", "noise", "leakage_near", "leakage_near_cover", "unknown",
+		"leakage_random_cover", "baseline_cover_secret", "purification", "noise", "leakage_near", "leakage_near_cover",
+		"leakage_swapped", "leakage_swapped_cover", "leakage_partial", "leakage_partial_cover", "leakage_unkeyed", "leakage_unkeyed_cover",
+		"robustness", "unknown",
 	}
 	for i, want := range roles {
 		if got := Role(i).Token(); got != want {

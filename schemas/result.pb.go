@@ -27,7 +27,9 @@ type Output struct {
 	// Digest of the stego, recovered or purified image.
 	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
 	// Purify with noise: digest of the noisy image that went in.
-	Noisy         string `protobuf:"bytes,2,opt,name=noisy,proto3" json:"noisy,omitempty"`
+	Noisy string `protobuf:"bytes,2,opt,name=noisy,proto3" json:"noisy,omitempty"`
+	// Recover with features: what the network's last layer of recovery was fed, the mean over the image of each channel.
+	Features      []float32 `protobuf:"fixed32,3,rep,packed,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *Output) GetNoisy() string {
 		return x.Noisy
 	}
 	return ""
+}
+
+func (x *Output) GetFeatures() []float32 {
+	if x != nil {
+		return x.Features
+	}
+	return nil
 }
 
 // Failure says why an item has no output. It is final: the same input fails again.
@@ -367,10 +376,11 @@ var File_result_proto protoreflect.FileDescriptor
 const file_result_proto_rawDesc = "" +
 	"\n" +
 	"\fresult.proto\x12\n" +
-	"stegomq.v1\x1a\tjob.proto\"4\n" +
+	"stegomq.v1\x1a\tjob.proto\"P\n" +
 	"\x06Output\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x14\n" +
-	"\x05noisy\x18\x02 \x01(\tR\x05noisy\"9\n" +
+	"\x05noisy\x18\x02 \x01(\tR\x05noisy\x12\x1a\n" +
+	"\bfeatures\x18\x03 \x03(\x02R\bfeatures\"9\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\"\x90\x01\n" +

@@ -46,6 +46,17 @@ const (
 	// Secret, and cover, against the image recovered with a key one bit off the one that embedded.
 	Role_ROLE_LEAKAGE_NEAR       Role = 10
 	Role_ROLE_LEAKAGE_NEAR_COVER Role = 11
+	// Secret, and cover, against the image recovered with the halves of the key exchanged.
+	Role_ROLE_LEAKAGE_SWAPPED       Role = 12
+	Role_ROLE_LEAKAGE_SWAPPED_COVER Role = 13
+	// Secret, and cover, against the image recovered with a key of which only a share is right.
+	Role_ROLE_LEAKAGE_PARTIAL       Role = 14
+	Role_ROLE_LEAKAGE_PARTIAL_COVER Role = 15
+	// Secret, and cover, against the stego image after the network that has no key, purification.
+	Role_ROLE_LEAKAGE_UNKEYED       Role = 16
+	Role_ROLE_LEAKAGE_UNKEYED_COVER Role = 17
+	// Secret against the image recovered with the matched key after an attack on the stego image.
+	Role_ROLE_ROBUSTNESS Role = 18
 )
 
 // Enum value maps for Role.
@@ -63,6 +74,13 @@ var (
 		9:  "ROLE_NOISE",
 		10: "ROLE_LEAKAGE_NEAR",
 		11: "ROLE_LEAKAGE_NEAR_COVER",
+		12: "ROLE_LEAKAGE_SWAPPED",
+		13: "ROLE_LEAKAGE_SWAPPED_COVER",
+		14: "ROLE_LEAKAGE_PARTIAL",
+		15: "ROLE_LEAKAGE_PARTIAL_COVER",
+		16: "ROLE_LEAKAGE_UNKEYED",
+		17: "ROLE_LEAKAGE_UNKEYED_COVER",
+		18: "ROLE_ROBUSTNESS",
 	}
 	Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED":              0,
@@ -77,6 +95,13 @@ var (
 		"ROLE_NOISE":                    9,
 		"ROLE_LEAKAGE_NEAR":             10,
 		"ROLE_LEAKAGE_NEAR_COVER":       11,
+		"ROLE_LEAKAGE_SWAPPED":          12,
+		"ROLE_LEAKAGE_SWAPPED_COVER":    13,
+		"ROLE_LEAKAGE_PARTIAL":          14,
+		"ROLE_LEAKAGE_PARTIAL_COVER":    15,
+		"ROLE_LEAKAGE_UNKEYED":          16,
+		"ROLE_LEAKAGE_UNKEYED_COVER":    17,
+		"ROLE_ROBUSTNESS":               18,
 	}
 )
 
@@ -179,7 +204,7 @@ func (x *Metrics) GetRmse() float64 {
 	return 0
 }
 
-// Score is one comparison of a run. Item, role, embed key and decode key name it.
+// Score is one comparison of a run. Item, role, embed key, decode key and attack name it.
 type Score struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Item  string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
@@ -192,7 +217,11 @@ type Score struct {
 	Test      string   `protobuf:"bytes,6,opt,name=test,proto3" json:"test,omitempty"`
 	Metrics   *Metrics `protobuf:"bytes,7,opt,name=metrics,proto3" json:"metrics,omitempty"`
 	// Set instead of metrics when the comparison could not be made.
-	Failure       *Failure `protobuf:"bytes,8,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure *Failure `protobuf:"bytes,8,opt,name=failure,proto3" json:"failure,omitempty"`
+	// Secret against recovered, in a run with features: those of the output.
+	Features []float32 `protobuf:"fixed32,9,rep,packed,name=features,proto3" json:"features,omitempty"`
+	// Robustness: what was done to the stego image.
+	Attack        string `protobuf:"bytes,10,opt,name=attack,proto3" json:"attack,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +310,20 @@ func (x *Score) GetFailure() *Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *Score) GetFeatures() []float32 {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *Score) GetAttack() string {
+	if x != nil {
+		return x.Attack
+	}
+	return ""
 }
 
 // Pair is one item of a run.
@@ -481,7 +524,8 @@ type RunSpec struct {
 	Covers string `protobuf:"bytes,13,opt,name=covers,proto3" json:"covers,omitempty"`
 	// Version of the metrics that the scores are measured with.
 	MetricsVersion string `protobuf:"bytes,14,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
-	// Keys one bit off one of keys, near-<bit>-<id>. Each decodes what that key embedded, and nothing else.
+	// Keys derived from one of keys: near-<bit>-<id>, swapped-<id>, partial-<permille>-<id>. Each decodes what that key
+	// embedded, and nothing else.
 	NearKeys []*KeyRef `protobuf:"bytes,15,rep,name=near_keys,json=nearKeys,proto3" json:"near_keys,omitempty"`
 	// Absent when the pairs are the first of the data set, or all.
 	Sample *Sample `protobuf:"bytes,16,opt,name=sample,proto3" json:"sample,omitempty"`
@@ -489,8 +533,14 @@ type RunSpec struct {
 	ModelKeying string `protobuf:"bytes,17,opt,name=model_keying,json=modelKeying,proto3" json:"model_keying,omitempty"`
 	// What the model can do. Empty: everything.
 	ModelOperations []Operation `protobuf:"varint,18,rep,packed,name=model_operations,json=modelOperations,proto3,enum=stegomq.v1.Operation" json:"model_operations,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whether the scores of what is recovered have features.
+	Features bool `protobuf:"varint,19,opt,name=features,proto3" json:"features,omitempty"`
+	// What every stego image has done to it before the matched key recovers once more.
+	Attacks []string `protobuf:"bytes,20,rep,name=attacks,proto3" json:"attacks,omitempty"`
+	// Whether every stego image is also given to the network that has no key.
+	Unkeyed       bool `protobuf:"varint,21,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
@@ -649,6 +699,27 @@ func (x *RunSpec) GetModelOperations() []Operation {
 	return nil
 }
 
+func (x *RunSpec) GetFeatures() bool {
+	if x != nil {
+		return x.Features
+	}
+	return false
+}
+
+func (x *RunSpec) GetAttacks() []string {
+	if x != nil {
+		return x.Attacks
+	}
+	return nil
+}
+
+func (x *RunSpec) GetUnkeyed() bool {
+	if x != nil {
+		return x.Unkeyed
+	}
+	return false
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -659,7 +730,7 @@ const file_run_proto_rawDesc = "" +
 	"\x04psnr\x18\x01 \x01(\x01R\x04psnr\x12\x12\n" +
 	"\x04ssim\x18\x02 \x01(\x01R\x04ssim\x12\x10\n" +
 	"\x03mae\x18\x03 \x01(\x01R\x03mae\x12\x12\n" +
-	"\x04rmse\x18\x04 \x01(\x01R\x04rmse\"\x8d\x02\n" +
+	"\x04rmse\x18\x04 \x01(\x01R\x04rmse\"\xc1\x02\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12$\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.stegomq.v1.RoleR\x04role\x12\x1b\n" +
@@ -669,7 +740,10 @@ const file_run_proto_rawDesc = "" +
 	"\treference\x18\x05 \x01(\tR\treference\x12\x12\n" +
 	"\x04test\x18\x06 \x01(\tR\x04test\x12-\n" +
 	"\ametrics\x18\a \x01(\v2\x13.stegomq.v1.MetricsR\ametrics\x12-\n" +
-	"\afailure\x18\b \x01(\v2\x13.stegomq.v1.FailureR\afailure\"t\n" +
+	"\afailure\x18\b \x01(\v2\x13.stegomq.v1.FailureR\afailure\x12\x1a\n" +
+	"\bfeatures\x18\t \x03(\x02R\bfeatures\x12\x16\n" +
+	"\x06attack\x18\n" +
+	" \x01(\tR\x06attack\"t\n" +
 	"\x04Pair\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12*\n" +
 	"\x05cover\x18\x02 \x01(\v2\x14.stegomq.v1.ImageRefR\x05cover\x12,\n" +
@@ -680,7 +754,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06Sample\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xa8\x05\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xf8\x05\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -703,7 +777,10 @@ const file_run_proto_rawDesc = "" +
 	"\tnear_keys\x18\x0f \x03(\v2\x12.stegomq.v1.KeyRefR\bnearKeys\x12*\n" +
 	"\x06sample\x18\x10 \x01(\v2\x12.stegomq.v1.SampleR\x06sample\x12!\n" +
 	"\fmodel_keying\x18\x11 \x01(\tR\vmodelKeying\x12@\n" +
-	"\x10model_operations\x18\x12 \x03(\x0e2\x15.stegomq.v1.OperationR\x0fmodelOperations*\xb6\x02\n" +
+	"\x10model_operations\x18\x12 \x03(\x0e2\x15.stegomq.v1.OperationR\x0fmodelOperations\x12\x1a\n" +
+	"\bfeatures\x18\x13 \x01(\bR\bfeatures\x12\x18\n" +
+	"\aattacks\x18\x14 \x03(\tR\aattacks\x12\x18\n" +
+	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed*\xf9\x03\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +
@@ -718,7 +795,14 @@ const file_run_proto_rawDesc = "" +
 	"ROLE_NOISE\x10\t\x12\x15\n" +
 	"\x11ROLE_LEAKAGE_NEAR\x10\n" +
 	"\x12\x1b\n" +
-	"\x17ROLE_LEAKAGE_NEAR_COVER\x10\vB\x11Z\x0fstegomq/schemasb\x06proto3"
+	"\x17ROLE_LEAKAGE_NEAR_COVER\x10\v\x12\x18\n" +
+	"\x14ROLE_LEAKAGE_SWAPPED\x10\f\x12\x1e\n" +
+	"\x1aROLE_LEAKAGE_SWAPPED_COVER\x10\r\x12\x18\n" +
+	"\x14ROLE_LEAKAGE_PARTIAL\x10\x0e\x12\x1e\n" +
+	"\x1aROLE_LEAKAGE_PARTIAL_COVER\x10\x0f\x12\x18\n" +
+	"\x14ROLE_LEAKAGE_UNKEYED\x10\x10\x12\x1e\n" +
+	"\x1aROLE_LEAKAGE_UNKEYED_COVER\x10\x11\x12\x13\n" +
+	"\x0fROLE_ROBUSTNESS\x10\x12B\x11Z\x0fstegomq/schemasb\x06proto3"
 
 var (
 	file_run_proto_rawDescOnce sync.Once

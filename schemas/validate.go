@@ -98,17 +98,50 @@ func (r *rules) operation(x *Job) {
 		r.check(false, "operation %d is unknown", op)
 	}
 	r.check(op == Operation_OPERATION_EMBED || len(x.GetDecodeKeys()) == 0, "decode_keys belong to embed")
-	r.check(op == Operation_OPERATION_RECOVER || x.GetEmbedKey() == nil, "embed_key belongs to recover")
+	r.check(op != Operation_OPERATION_EMBED || x.GetEmbedKey() == nil, "embed_key belongs to recover, and to purify of stego images")
+	r.check(op != Operation_OPERATION_PURIFY || x.GetEmbedKey() == nil || x.GetNoiseSigma() == 0, "noise_sigma is not for stego images")
+	r.check(op != Operation_OPERATION_PURIFY || !x.GetFeatures(), "features belong to recover and embed")
+	r.attacks(x)
 	r.check(op != Operation_OPERATION_EMBED || !IsRandomKeyID(x.GetKey().GetId()), "embed with a random key would hide nothing: random keys are public")
-	_, near := NearKeyOf(x.GetKey().GetId())
-	r.check(op != Operation_OPERATION_EMBED || !near, "embed with a near key: they are for decoding, to measure what leaks")
-	n := len(x.GetDecodeKeys())
-	r.check(n <= MaxDecodeKeys, "a job has at most %d decode keys, got %d: spread them over several jobs", MaxDecodeKeys, n)
+	_, _, derived := DerivedKeyOf(x.GetKey().GetId())
+	r.check(op != Operation_OPERATION_EMBED || !derived, "embed with a derived key: they are for decoding, to measure what leaks")
+	n := len(followUps(x.GetDecodeKeys(), x.GetAttacks(), x.GetUnkeyed()))
+	r.check(n <= MaxFollowUps, "at most %d jobs follow a job, for its decode keys, attacks and unkeyed, got %d: spread them over several jobs", MaxFollowUps, n)
 	for i, k := range x.GetDecodeKeys() {
 		r.key(fmt.Sprintf("decode_keys[%d]", i), k)
 	}
 	if x.GetEmbedKey() != nil {
 		r.key("embed_key", x.GetEmbedKey())
+	}
+}
+
+// attacks checks what is done to stego images, and what else follows an embed job than decoding.
+func (r *rules) attacks(x *Job) {
+	op := x.GetOperation()
+	r.check(op == Operation_OPERATION_EMBED || len(x.GetAttacks()) == 0, "attacks belong to embed")
+	r.check(op == Operation_OPERATION_EMBED || !x.GetUnkeyed(), "unkeyed belongs to embed")
+	r.attackNames(x.GetAttacks())
+	attack := x.GetAttack()
+	if attack == "" {
+		return
+	}
+	r.check(op == Operation_OPERATION_RECOVER, "attack belongs to recover")
+	r.check(ValidAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
+	matched := x.GetEmbedKey().GetId() == x.GetKey().GetId()
+	r.check(op != Operation_OPERATION_RECOVER || !x.GetScore() || matched, "attack: a job that is scored decodes with its embed_key")
+}
+
+func (r *rules) attackNames(list []string) {
+	for i, attack := range list {
+		r.check(ValidAttack(attack), "attacks[%d] must be a word and a number, as jpeg-75, got %q", i, attack)
+		r.check(!slices.Contains(list[:i], attack), "attacks[%d] %q is there twice", i, attack)
+	}
+}
+
+func (r *rules) features(field string, values []float32) {
+	for i, v := range values {
+		finite := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
+		r.check(finite, "%s[%d] must be finite", field, i)
 	}
 }
 
@@ -129,12 +162,13 @@ func (r *rules) items(x *Job) {
 			r.imageRef(field+".secret", item.GetSecret(), &inline)
 		case Operation_OPERATION_RECOVER:
 			r.imageRef(field+".stego", item.GetStego(), &inline)
-			if x.GetScore() {
-				r.imageRef(field+".cover", item.GetCover(), &inline)
-				r.imageRef(field+".secret", item.GetSecret(), &inline)
-			}
 		case Operation_OPERATION_PURIFY:
 			r.imageRef(field+".image", item.GetImage(), &inline)
+		}
+		ofStego := x.GetOperation() == Operation_OPERATION_RECOVER || x.GetOperation() == Operation_OPERATION_PURIFY && x.GetEmbedKey() != nil
+		if ofStego && x.GetScore() {
+			r.imageRef(field+".cover", item.GetCover(), &inline)
+			r.imageRef(field+".secret", item.GetSecret(), &inline)
 		}
 	}
 	r.check(inline <= MaxInline, "a job carries at most %d inline bytes, got %d: put the images into the blob store", MaxInline, inline)
@@ -158,6 +192,7 @@ func (x *Result) Validate() error {
 		if out := o.GetOutput(); out != nil {
 			r.check(ValidDigest(out.GetImage()), "%s.output.image must be a digest", field)
 			r.check(out.GetNoisy() == "" || ValidDigest(out.GetNoisy()), "%s.output.noisy must be a digest", field)
+			r.features(field+".output.features", out.GetFeatures())
 		}
 		if f := o.GetFailure(); f != nil {
 			r.check(f.GetReason() != "", "%s.failure.reason is missing", field)
@@ -188,10 +223,13 @@ func (x *RunSpec) Validate() error {
 		seen[k.GetId()] = true
 	}
 	for i, k := range x.GetNearKeys() {
-		owner, _ := NearKeyOf(k.GetId())
+		owner, kind, _ := DerivedKeyOf(k.GetId())
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
-		r.check(registered, "near_keys[%d] must be one bit off a key of the run, got %q", i, k.GetId())
+		r.check(registered, "near_keys[%d] must be derived from a key of the run, got %q", i, k.GetId())
+		r.check(kind != Partial || x.GetModelKeying() != KeyingCipher, "near_keys[%d]: a cipher fills no weights, so that no part of them can be right, got %q", i, k.GetId())
 	}
+	r.attackNames(x.GetAttacks())
+	r.check(!x.GetUnkeyed() || Purifies(x), "unkeyed: the model has no network without a key: it does not purify")
 	r.model(x)
 	r.geometry("geometry", x.GetGeometry())
 	r.check(x.GetGeometry().GetWidth() > 0, "a run needs a geometry: images of different sizes cannot be compared")
@@ -236,6 +274,10 @@ func (x *Score) Validate() error {
 	_, known := roleTokens[x.GetRole()]
 	r.check(known, "role %d is unknown", x.GetRole())
 	r.check((x.GetMetrics() == nil) != (x.GetFailure() == nil), "a score has either metrics or a failure")
+	attack := x.GetAttack()
+	r.check((x.GetRole() == Role_ROLE_ROBUSTNESS) == (attack != ""), "attack belongs to robustness, which needs it")
+	r.check(attack == "" || ValidAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
+	r.features("features", x.GetFeatures())
 	for name, v := range map[string]float64{
 		"psnr": x.GetMetrics().GetPsnr(), "ssim": x.GetMetrics().GetSsim(),
 		"mae": x.GetMetrics().GetMae(), "rmse": x.GetMetrics().GetRmse(),

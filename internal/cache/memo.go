@@ -37,7 +37,7 @@ func (c *Cache) Stats() Stats {
 	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Inspections: c.inspections.memo()}
 }
 
-// Outputs returns what the work of each id (schemas.WorkID) made before, in the order of the ids; nil
+// Outputs returns what the work of each id (schemas.ItemWorkID) made before, in the order of the ids; nil
 // where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
 func (c *Cache) Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error) {
 	return recall(ctx, c, "outputs", &c.outputs, workIDs, outputKey, func(data []byte) (*schemas.Output, error) {

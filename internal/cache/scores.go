@@ -98,7 +98,7 @@ func (c *Cache) Progress(ctx context.Context, run string) (scores, failures int6
 }
 
 // Scores returns the comparisons of a run that were made, and those that could not be made. Both are
-// sorted by item, role, embed key and decode key.
+// sorted by item, role, embed key, decode key and attack.
 func (c *Cache) Scores(ctx context.Context, run string) (scores, failures []*schemas.Score, err error) {
 	var s, f *redis.StringSliceCmd
 	_, err = c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -135,6 +135,7 @@ func decodeScores(values []string) ([]*schemas.Score, error) {
 			cmp.Compare(a.GetRole(), b.GetRole()),
 			cmp.Compare(a.GetEmbedKey(), b.GetEmbedKey()),
 			cmp.Compare(a.GetDecodeKey(), b.GetDecodeKey()),
+			cmp.Compare(a.GetAttack(), b.GetAttack()),
 		)
 	})
 	return scores, nil

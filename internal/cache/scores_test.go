@@ -133,6 +133,11 @@ func TestScoresAreSorted(t *testing.T) {
 					}
 				}
 			}
+			for _, attack := range []string{"crop-5", "jpeg-75"} {
+				row := measured(item, 1)
+				row.Role, row.EmbedKey, row.DecodeKey, row.Attack = schemas.Role_ROLE_ROBUSTNESS, "alice", "alice", attack
+				want = append(want, row)
+			}
 		}
 		shuffled := slices.Clone(want)
 		slices.Reverse(shuffled)

@@ -1,0 +1,40 @@
+package evaluator
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"stegomq/schemas"
+)
+
+// class names scores that are summarised together: those of one role, of partial keys those with one share that is
+// right, of attacks those after one of them.
+type class struct {
+	role     schemas.Role
+	permille int
+	attack   string
+}
+
+func classOf(s *schemas.Score) class {
+	c := class{role: s.GetRole(), attack: s.GetAttack()}
+	if c.partial() {
+		c.permille, _ = schemas.PartialShare(s.GetDecodeKey())
+	}
+	return c
+}
+
+func (c class) partial() bool {
+	return c.role == schemas.Role_ROLE_LEAKAGE_PARTIAL || c.role == schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER
+}
+
+// percent writes a share as people read it.
+func percent(permille int) string { return fmt.Sprintf("%g %%", float64(permille)/10) }
+
+// sortedClasses lists classes by role, share and attack.
+func sortedClasses[V any](m map[class]V) []class {
+	return slices.SortedFunc(maps.Keys(m), func(a, b class) int {
+		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.permille, b.permille), cmp.Compare(a.attack, b.attack))
+	})
+}

@@ -1,0 +1,82 @@
+package schemas
+
+// FollowUp is a job that follows an embed job, on its stego images: they are decoded with a key, or attacked and
+// decoded with the key that embedded, or, of neither key nor attack, given to the network that has no key.
+type FollowUp struct {
+	Key    *KeyRef
+	Attack string
+}
+
+// FollowUps lists what follows, in a run, from what key embeds.
+func FollowUps(spec *RunSpec, key *KeyRef) []FollowUp {
+	return followUps(DecodeKeys(spec, key), spec.GetAttacks(), spec.GetUnkeyed())
+}
+
+func followUps(keys []*KeyRef, attacks []string, unkeyed bool) []FollowUp {
+	var all []FollowUp
+	for _, key := range keys {
+		all = append(all, FollowUp{Key: key})
+	}
+	for _, attack := range attacks {
+		all = append(all, FollowUp{Attack: attack})
+	}
+	if unkeyed {
+		all = append(all, FollowUp{})
+	}
+	return all
+}
+
+// FollowUpJobs are the jobs that follow an embed job: none for other jobs. stego maps item ids to digests; items
+// without one are left out, and jobs without items.
+func FollowUpJobs(embed *Job, stego map[string]string) []*Job {
+	var jobs []*Job
+	for _, f := range followUps(embed.GetDecodeKeys(), embed.GetAttacks(), embed.GetUnkeyed()) {
+		if next := f.job(embed, stego); next != nil {
+			jobs = append(jobs, next)
+		}
+	}
+	return jobs
+}
+
+// RecoverJob follows an embed job: it decodes the stego images that came of its items with one of its
+// decode keys. stego maps item ids to digests; items without one are left out. It returns nil when no
+// item is left.
+func RecoverJob(embed *Job, key *KeyRef, stego map[string]string) *Job {
+	return FollowUp{Key: key}.job(embed, stego)
+}
+
+func (f FollowUp) job(embed *Job, stego map[string]string) *Job {
+	j := &Job{
+		Run: embed.GetRun(), Model: embed.GetModel(), EmbedKey: embed.GetKey(), Geometry: embed.GetGeometry(),
+		Score: embed.GetScore(), Attempt: embed.GetAttempt(),
+	}
+	switch {
+	case f.Attack != "":
+		j.Operation, j.Key, j.Attack = Operation_OPERATION_RECOVER, embed.GetKey(), f.Attack
+	case f.Key != nil:
+		j.Operation, j.Key, j.Features = Operation_OPERATION_RECOVER, f.Key, embed.GetFeatures()
+	default:
+		j.Operation = Operation_OPERATION_PURIFY
+	}
+	for _, item := range embed.GetItems() {
+		digest, ok := stego[item.GetId()]
+		if !ok {
+			continue
+		}
+		next := &Item{Id: item.GetId()}
+		if j.GetOperation() == Operation_OPERATION_RECOVER {
+			next.Stego = BlobRef(digest, "")
+		} else {
+			next.Image = BlobRef(digest, "")
+		}
+		if embed.GetScore() {
+			next.Cover, next.Secret = item.GetCover(), item.GetSecret()
+		}
+		j.Items = append(j.Items, next)
+	}
+	if len(j.GetItems()) == 0 {
+		return nil
+	}
+	j.Id = JobID(j)
+	return j
+}
