@@ -1,64 +1,77 @@
 package steganalysis
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/mat"
-	"gonum.org/v1/gonum/stat"
 )
 
 // ErrPairs: there are too few pairs to learn from, or their features do not fit together.
 var ErrPairs = errors.New("too few pairs")
 
-// minPairs is the least number of pairs: half of them train.
-const minPairs = 8
+// MinPairs is the least number of pairs: half of them train.
+const MinPairs = 8
 
 // ridge is what is added to the scatter, relative to its mean diagonal: there are more features than images.
 const ridge = 1e-3
 
 // Detection is how well covers and stego images can be told apart.
 type Detection struct {
-	Pairs int     `json:"pairs"` // tested, in each split
-	PE    Moments `json:"p_e"`   // the least mean of false alarms and misses: 0.5 is guessing, 0 is certainty
-	AUC   Moments `json:"auc"`   // area under the curve of detections over false alarms: 0.5 is guessing, 1 is certainty
-}
-
-// Moments are over the splits.
-type Moments struct {
-	Mean float64 `json:"mean"`
-	Std  float64 `json:"std"`
+	Pairs int `json:"pairs"` // tested, in each split
+	// PE is the least mean of false alarms and misses over thresholds: 0 is certainty. As the threshold is the best
+	// one for the images it is tested on, guessing gives not 0.5 but Guessing.
+	PE       Estimate `json:"p_e"`
+	Guessing float64  `json:"p_e_of_guessing"`
+	// AUC is the area under the curve of detections over false alarms: 0.5 is guessing, 1 is certainty.
+	AUC Estimate `json:"auc"`
 }
 
 // Detect trains a regularised Fisher discriminant on half of the pairs and tests it on the other half, once for each
-// seed. Row i of covers and stegos are the features of pair i.
+// seed. Row i of covers and stegos are the features of pair i. The error wraps ErrPairs.
 func Detect(covers, stegos [][]float64, seeds []uint64) (Detection, error) {
+	return detect(covers, stegos, seeds, func(*rand.Rand) bool { return false })
+}
+
+// Null is Detect where nothing can be found, by construction: row i of a and b are two images of pair i that hide nothing,
+// and for each seed a coin says of every pair which of the two counts as stego. So whatever tells a from b, the
+// classes are alike, there are as many images as in Detect, and what comes out is what guessing gives.
+func Null(a, b [][]float64, seeds []uint64) (Detection, error) {
+	return detect(a, b, seeds, func(r *rand.Rand) bool { return r.Uint64()&1 == 1 })
+}
+
+// detect exchanges the two images of a pair where exchange says so.
+func detect(covers, stegos [][]float64, seeds []uint64, exchange func(*rand.Rand) bool) (Detection, error) {
 	n := len(covers)
-	if n != len(stegos) || n < minPairs {
-		return Detection{}, fmt.Errorf("%w: %d covers and %d stego images, need %d of each or more", ErrPairs, n, len(stegos), minPairs)
+	if n != len(stegos) || n < MinPairs || len(seeds) == 0 {
+		return Detection{}, fmt.Errorf("%w: %d covers and %d stego images, need %d of each or more, and a seed", ErrPairs, n, len(stegos), MinPairs)
 	}
 	for _, row := range slices.Concat(covers, stegos) {
 		if len(row) != len(covers[0]) || len(row) == 0 {
 			return Detection{}, fmt.Errorf("%w: rows of %d and %d features", ErrPairs, len(covers[0]), len(row))
 		}
 	}
-	var pe, auc []float64
+	var splits []split
 	for _, seed := range seeds {
-		order := rand.New(rand.NewPCG(seed, 0x5bd1e995)).Perm(n)
+		r := rand.New(rand.NewPCG(seed, 0x5bd1e995))
+		order := r.Perm(n)
+		negative, positive := slices.Clone(covers), slices.Clone(stegos)
+		for i := range n {
+			if exchange(r) {
+				negative[i], positive[i] = positive[i], negative[i]
+			}
+		}
 		train, test := order[:n/2], order[n/2:]
-		w, err := discriminant(pick(covers, train), pick(stegos, train))
+		w, err := discriminant(pick(negative, train), pick(positive, train))
 		if err != nil {
 			return Detection{}, err
 		}
-		negative, positive := project(pick(covers, test), w), project(pick(stegos, test), w)
-		pe, auc = append(pe, leastError(negative, positive)), append(auc, areaUnderCurve(negative, positive))
+		splits = append(splits, newSplit(test, project(pick(negative, test), w), project(pick(positive, test), w)))
 	}
-	d := Detection{Pairs: n - n/2}
-	d.PE.Mean, d.PE.Std = stat.MeanStdDev(pe, nil)
-	d.AUC.Mean, d.AUC.Std = stat.MeanStdDev(auc, nil)
+	d := Detection{Pairs: n - n/2, Guessing: guessing(n - n/2)}
+	d.PE, d.AUC = estimates(n, splits)
 	return d, nil
 }
 
@@ -123,58 +136,4 @@ func project(rows [][]float64, w []float64) []float64 {
 		}
 	}
 	return scores
-}
-
-// scored is a test image: what the discriminant says, and what it is.
-type scored struct {
-	score float64
-	stego bool
-}
-
-func ranked(negative, positive []float64) []scored {
-	var all []scored
-	for _, v := range negative {
-		all = append(all, scored{v, false})
-	}
-	for _, v := range positive {
-		all = append(all, scored{v, true})
-	}
-	slices.SortFunc(all, func(a, b scored) int { return cmp.Compare(a.score, b.score) })
-	return all
-}
-
-// leastError is P_E, the minimum over thresholds of (false alarms + misses) / 2. What scores above the threshold
-// counts as stego; equal scores are on one side.
-func leastError(negative, positive []float64) float64 {
-	falseAlarms, misses := 1.0, 0.0
-	least := 0.5
-	all := ranked(negative, positive)
-	for i, s := range all {
-		if s.stego {
-			misses += 1 / float64(len(positive))
-		} else {
-			falseAlarms -= 1 / float64(len(negative))
-		}
-		if i+1 == len(all) || all[i+1].score != s.score {
-			least = min(least, (falseAlarms+misses)/2)
-		}
-	}
-	return max(0, least)
-}
-
-// areaUnderCurve is the share of cover and stego pairs in which the stego image scores higher; equal scores are
-// half a pair.
-func areaUnderCurve(negative, positive []float64) float64 {
-	sum := 0.0
-	for _, p := range positive {
-		for _, n := range negative {
-			switch {
-			case p > n:
-				sum++
-			case p == n:
-				sum += 0.5
-			}
-		}
-	}
-	return sum / float64(len(positive)*len(negative))
 }

@@ -1,5 +1,6 @@
 // Package steganalysis tells stego images from covers. It owns the features that images are judged by, the
-// classifier, and how its errors are counted.
+// classifier, how its errors are counted, and what they are to be read against: a control that hides nothing and one that
+// is known to be found.
 //
 // Invariants:
 //   - Pure and deterministic: the same images and seed give the same figures on every machine.

@@ -1,6 +1,7 @@
 package steganalysis
 
 import (
+	"bytes"
 	"errors"
 	"image"
 	"math"
@@ -29,23 +30,6 @@ func natural(r *rand.Rand, width, height int, noise float64) *image.NRGBA {
 		}
 	}
 	return m
-}
-
-// matched hides random bits by LSB matching in every byte: half of them move by one, up or down.
-func matched(r *rand.Rand, m *image.NRGBA) *image.NRGBA {
-	out := image.NewNRGBA(m.Rect)
-	copy(out.Pix, m.Pix)
-	for i := range out.Pix {
-		if i%4 == 3 || r.IntN(2) == 0 {
-			continue
-		}
-		v := int(out.Pix[i]) + 2*r.IntN(2) - 1
-		if v < 0 || v > 255 {
-			v = int(out.Pix[i])
-		}
-		out.Pix[i] = uint8(v)
-	}
-	return out
 }
 
 // The features by their definition: conditional probabilities counted in a map, one direction after another.
@@ -121,7 +105,7 @@ func TestDetectFindsLSBMatchingAndNothingElse(t *testing.T) {
 	var covers, stegos, others [][]float64
 	for range 40 {
 		m := natural(r, 64, 64, 0.7)
-		covers, stegos = append(covers, SPAM(m)), append(stegos, SPAM(matched(r, m)))
+		covers, stegos = append(covers, SPAM(m)), append(stegos, SPAM(Matching(m, 1, r.Uint64())))
 		others = append(others, SPAM(natural(r, 64, 64, 0.7)))
 	}
 	seeds := []uint64{1, 2, 3, 4, 5}
@@ -129,8 +113,13 @@ func TestDetectFindsLSBMatchingAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found.Pairs != 20 || found.AUC.Mean < 0.95 || found.PE.Mean > 0.1 {
+	if found.Pairs != 20 || found.AUC.Mean < 0.95 || found.PE.Mean > 0.1 || found.PE.N != 5 {
 		t.Errorf("LSB matching: %+v", found)
+	}
+	for name, e := range map[string]Estimate{"P_E": found.PE, "AUC": found.AUC} {
+		if !(e.Low <= e.Mean && e.Mean <= e.High && e.High <= 1 && e.Low >= 0) {
+			t.Errorf("%s: %+v", name, e)
+		}
 	}
 	nothing, err := Detect(covers, others, seeds)
 	if err != nil {
@@ -138,6 +127,18 @@ func TestDetectFindsLSBMatchingAndNothingElse(t *testing.T) {
 	}
 	if nothing.AUC.Mean < 0.25 || nothing.AUC.Mean > 0.75 || nothing.PE.Mean < 0.25 {
 		t.Errorf("covers and covers: %+v", nothing)
+	}
+	// However well two kinds of images can be told apart, a coin takes it away.
+	var many []uint64
+	for i := range uint64(20) {
+		many = append(many, i)
+	}
+	null, err := Null(covers, stegos, many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(null.AUC.Mean-0.5) > 0.15 || math.Abs(null.PE.Mean-null.Guessing) > 0.1 || null.Pairs != 20 {
+		t.Errorf("a coin: %+v", null)
 	}
 	again, err := Detect(covers, stegos, seeds)
 	if err != nil || again != found {
@@ -156,12 +157,77 @@ func TestErrorsOfKnownScores(t *testing.T) {
 		{"the wrong way round", []float64{3, 4}, []float64{1, 2}, 0.5, 0},
 		{"equal", []float64{1, 1}, []float64{1, 1}, 0.5, 0.5},
 		{"one of four wrong", []float64{1, 3}, []float64{2, 4}, 0.25, 0.75},
+		{"ties between", []float64{1, 2}, []float64{2, 3}, 0.25, 0.875},
 	} {
-		if got := leastError(c.negative, c.positive); math.Abs(got-c.pe) > 1e-12 {
-			t.Errorf("%s: P_E %v, want %v", c.name, got, c.pe)
+		s := newSplit([]int{0, 1}, c.negative, c.positive)
+		once := []float64{1, 1}
+		if math.Abs(s.least-c.pe) > 1e-12 || math.Abs(s.errorAtCut(once)-c.pe) > 1e-12 {
+			t.Errorf("%s: P_E %v, at its cut %v, want %v", c.name, s.least, s.errorAtCut(once), c.pe)
 		}
-		if got := areaUnderCurve(c.negative, c.positive); math.Abs(got-c.auc) > 1e-12 {
+		if got := s.area(once); math.Abs(got-c.auc) > 1e-12 {
 			t.Errorf("%s: AUC %v, want %v", c.name, got, c.auc)
+		}
+	}
+	// A pair that counts twice is as good as two pairs; but each of the two is compared with one of the covers alone.
+	two := newSplit([]int{0, 1}, []float64{1, 3}, []float64{2, 4})
+	times := []float64{1, 2}
+	if got := two.area(times); math.Abs(got-5.0/7) > 1e-12 {
+		t.Errorf("a pair twice: AUC %v, want 5 of 7", got)
+	}
+	if got := two.errorAtCut(times); math.Abs(got-1.0/3) > 1e-12 {
+		t.Errorf("a pair twice: error %v, want one of three", got)
+	}
+	if none := []float64{0, 0}; two.area(none) != 0.5 || two.errorAtCut(none) != 0.5 {
+		t.Error("no pair tells something")
+	}
+}
+
+// The P_E of guessing is the mean over all orders of covers and stego images.
+func TestGuessingIsTheMeanOverAllOrders(t *testing.T) {
+	t.Parallel()
+	for n := 1; n <= 6; n++ {
+		sum, orders := 0.0, 0.0
+		for order := range 1 << (2 * n) {
+			var negative, positive []float64
+			for place := range 2 * n {
+				if order>>place&1 == 1 {
+					positive = append(positive, float64(place))
+				} else {
+					negative = append(negative, float64(place))
+				}
+			}
+			if len(positive) == n {
+				sum += newSplit(make([]int, n), negative, positive).least
+				orders++
+			}
+		}
+		if got := guessing(n); math.Abs(got-sum/orders) > 1e-12 {
+			t.Errorf("%d pairs: %v, want %v", n, got, sum/orders)
+		}
+	}
+}
+
+func TestMatchingMovesHalfOfWhatItUses(t *testing.T) {
+	t.Parallel()
+	r := random(t)
+	m := natural(r, 64, 64, 100) // clipped at both ends
+	for _, rate := range []float64{0, 0.25, 1} {
+		out := Matching(m, rate, 7)
+		moved := 0.0
+		for i, v := range out.Pix {
+			switch d := int(v) - int(m.Pix[i]); {
+			case d == 0:
+			case i%4 == 3 || d < -1 || d > 1:
+				t.Fatalf("byte %d went from %d to %d", i, m.Pix[i], v)
+			default:
+				moved++
+			}
+		}
+		if share := moved / (3 * 64 * 64); math.Abs(share-rate/2) > 0.03 {
+			t.Errorf("rate %v moves a share of %v", rate, share)
+		}
+		if !bytes.Equal(out.Pix, Matching(m, rate, 7).Pix) || rate > 0 && bytes.Equal(out.Pix, Matching(m, rate, 8).Pix) {
+			t.Errorf("rate %v: a seed hides in one way", rate)
 		}
 	}
 }
@@ -223,6 +289,9 @@ func TestDetectNeedsPairs(t *testing.T) {
 	few := make([][]float64, 5)
 	if _, err := Detect(few, few, []uint64{1}); !errors.Is(err, ErrPairs) {
 		t.Errorf("five pairs: %v", err)
+	}
+	if _, err := Null(make([][]float64, 8), make([][]float64, 8), nil); !errors.Is(err, ErrPairs) {
+		t.Errorf("no seeds: %v", err)
 	}
 	ragged := make([][]float64, 8)
 	for i := range ragged {
