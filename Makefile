@@ -56,13 +56,13 @@ test: generated vet test-go test-trainer ## everything that must pass: stale gen
 vet:
 	go vet ./...
 
-test-go: build ort photos redis nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
+test-go: build ort photos redis chromium nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
 	STEGOMQ_PYTHON='$(PYTHON)' go test $(PKG)
 
 test-trainer: trainer-env ## the trainer's tests
 	$(PYTHON) -m pytest -c trainer/pyproject.toml trainer/tests
 
-race: build ort photos redis nats-server trainer-env ## the Go tests under the race detector
+race: build ort photos redis chromium nats-server trainer-env ## the Go tests under the race detector
 	STEGOMQ_PYTHON='$(PYTHON)' go test -race -timeout $(RACETIME) $(PKG)
 
 lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint, ruff; buf breaking since the last release
@@ -108,6 +108,44 @@ grid: build ort photos ## the images in the README, docs/grid.png, from the samp
 	.bin/stegomq evaluate --data .cache/photos --keys 4 --size 160 --limit 3 --out out/grid --save-images --state out/grid-state
 	cp out/grid/grid.png docs/grid.png
 
+# The models of the paper's evaluation, each trained on one thread for the seconds that its configuration says; a run that is
+# there is gone on with, one that has used its budget only exported. RUNS keeps them, PHOTOGRAPHS is what they see.
+RUNS ?= out/train
+PHOTOGRAPHS ?= ../shared/data/train
+TRAIN = run() { if [[ -f $(RUNS)/$$1/checkpoint.npz ]]; \
+  then $(PYTHON) -m trainer resume $(RUNS)/$$1 --data $(PHOTOGRAPHS) --threads 1; \
+  else $(PYTHON) -m trainer train --data $(PHOTOGRAPHS) --threads 1 --out $(RUNS)/"$$@"; fi; }
+EXPORT = $(PYTHON) -m trainer export
+
+.PHONY: table1 fig5 paper
+table1: trainer-env ## train the neural methods of Table 1, two users each (an hour), and export them
+	@$(TRAIN); for model in pusnet-mk pusnet; do \
+	  run $$model trainer/configs/table1/$$model.toml; \
+	  $(EXPORT) $(RUNS)/$$model models/table1/$$model; \
+	done; \
+	for model in hidden baluja udh hinet; do \
+	  for i in 1 2; do run $$model-$$i trainer/configs/table1/$$model.toml --instance $$i; done; \
+	  $(EXPORT) $(RUNS)/$$model-{1,2} models/table1/$$model; \
+	done
+
+fig5: trainer-env ## train the small networks of Fig. 5 and of the gradient's ablation (an hour), and export them
+	@$(TRAIN); small() { \
+	  local keys=$$1 alpha=$$2 name=k$$1-a$$2 more=$$3; shift 3; \
+	  run fig5-$$name$$more trainer/configs/fig5.toml --set "model.name=\"fig5-$$name\"" \
+	    --set model.keys=$$keys --set model.alpha=0.$$alpha "$$@"; \
+	  $(EXPORT) $(RUNS)/fig5-$$name$$more models/fig5/$$name$$more --name fig5-$$name$$more; \
+	}; \
+	for keys in 2 3 4 8; do for alpha in 9 7 5; do small $$keys $$alpha ''; done; done; \
+	for alpha in 9 5; do \
+	  small 2 $$alpha -stale --set losses.stale_gradient=true; \
+	  small 2 $$alpha -s1 --set model.seed=1; \
+	  small 2 $$alpha -stale-s1 --set model.seed=1 --set losses.stale_gradient=true; \
+	done
+
+paper: build ort ## the paper's evaluation on DATA/bsds and DATA/imagenet, into out/paper; what docs/results.md says
+	.bin/stegomq paper --data ImageNet=$(DATA)/imagenet --data BSDS=$(DATA)/bsds --size 256 \
+	  --state out/paper/state --out out/paper
+
 .PHONY: generate generated
 generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files
 	@for dir in $(PROTO); do \
@@ -123,8 +161,8 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 	done; echo "generated code is up to date"
 
 ##@ Set up
-.PHONY: setup ort photos redis nats-server tools trainer-env
-setup: build ort photos redis nats-server tools trainer-env ## all that follows
+.PHONY: setup ort photos redis chromium nats-server tools trainer-env
+setup: build ort photos redis chromium nats-server tools trainer-env ## all that follows
 
 ort: ## the ONNX Runtime library, into .cache/onnxruntime
 	@python3 ops/assets/fetch.py onnxruntime
@@ -144,6 +182,9 @@ endef
 
 redis: ## redis-server, by apt-get where it is missing
 	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
+
+chromium: ## the browser that the tests of the HTML report drive, by apt-get where there is none
+	@command -v chromium chromium-browser google-chrome >/dev/null || { $(call apt,chromium); }
 
 ifeq ($(PYTHON),$(VENV))
 trainer-env: .venv/ready ## PyTorch and what else the trainer needs, in .venv (PYTHON=... uses your own)

@@ -1,0 +1,220 @@
+package htmlreport_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"stegomq/evaluator/htmlreport"
+)
+
+// patience bounds every test that has a browser: a condition that never comes true fails by name.
+const patience = 60 * time.Second
+
+// chromium is one headless Chromium for all tests; each has a tab of its own. It starts with the first.
+var chromium = sync.OnceValues(func() (context.Context, error) {
+	options := chromedp.DefaultExecAllocatorOptions[:]
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses root
+	}
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, _ := chromedp.NewContext(allocator)
+	stopBrowser = func() error {
+		defer stop()
+		return chromedp.Cancel(ctx)
+	}
+	if err := chromedp.Do(ctx); err != nil {
+		return nil, fmt.Errorf("start a browser (`make chromium` installs one): %w", err)
+	}
+	return ctx, nil
+})
+
+var stopBrowser = func() error { return nil }
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := stopBrowser(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the browser:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// tab shows a file. When its test ends, nothing but that file may have been requested, and the console must be empty.
+type tab struct {
+	*testing.T
+	ctx context.Context
+	url string
+
+	mu       sync.Mutex
+	requests []string
+	console  []string
+}
+
+// newTab opens an empty tab.
+func newTab(t *testing.T) *tab {
+	t.Helper()
+	parent, err := chromium()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &tab{T: t}
+	ctx, closeTab := chromedp.NewContext(parent, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
+	t.Cleanup(closeTab)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var cancel context.CancelFunc
+	b.ctx, cancel = context.WithTimeout(ctx, patience)
+	t.Cleanup(cancel)
+	call(b, network.Enable, network.EnableParams{})
+	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	b.do(chromedp.EmulateViewport(1200, 800))
+	return b
+}
+
+func (b *tab) listen(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.requests = append(b.requests, e.Request.URL)
+	case *runtime.EventExceptionThrown:
+		b.console = append(b.console, e.ExceptionDetails.Text)
+	case *runtime.EventConsoleAPICalled:
+		b.console = append(b.console, string(e.Type))
+	case *log.EventEntryAdded:
+		b.console = append(b.console, e.Entry.Text)
+	}
+}
+
+// foreign are the requests for anything but the file and what it holds.
+func (b *tab) foreign() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var foreign []string
+	for _, request := range b.requests {
+		file, _, _ := strings.Cut(request, "#")
+		if file != b.url && !strings.HasPrefix(request, "data:") && request != "about:blank" {
+			foreign = append(foreign, request)
+		}
+	}
+	return foreign
+}
+
+// show writes a page into a file and opens it, with a fragment of its address.
+func show(t *testing.T, page *htmlreport.Page, fragment string) *tab {
+	t.Helper()
+	b := newTab(t)
+	b.navigate(written(t, page), fragment)
+	b.mustStayQuiet()
+	return b
+}
+
+func (b *tab) mustStayQuiet() {
+	b.Cleanup(func() {
+		if foreign := b.foreign(); len(foreign) > 0 {
+			b.Errorf("the page made the requests %q", foreign)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.console) > 0 {
+			b.Errorf("the console says %q", b.console)
+		}
+		if len(b.requests) == 0 {
+			b.Error("no request was seen, not even that for the page: nobody watched")
+		}
+	})
+}
+
+func (b *tab) navigate(file, fragment string) {
+	b.Helper()
+	b.url = (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()
+	b.do(chromedp.Navigate(b.url + fragment))
+}
+
+// written is the file of a page.
+func written(t *testing.T, page *htmlreport.Page) string {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := htmlreport.Write(file, page); err != nil {
+		t.Fatal(err)
+	}
+	return file.Name()
+}
+
+// call sends a command of the protocol.
+func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
+	b.Helper()
+	if _, err := chromedp.Call(b.ctx, command, params); err != nil {
+		b.Fatalf("%s: %v", command.Method, err)
+	}
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// click clicks the first element that a CSS selector finds, where it is, with the mouse.
+func (b *tab) click(selector string) {
+	b.Helper()
+	b.do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// press presses keys where the focus is.
+func (b *tab) press(keys string) {
+	b.Helper()
+	b.do(chromedp.KeyEvent(keys))
+}
+
+// until waits until a JavaScript condition holds. (chromedp's own Poll compiles code in the page, which the page's
+// policy forbids.)
+func (b *tab) until(condition string) {
+	b.Helper()
+	wait := `new Promise(done => { (function look() { (` + condition + `) ? done(true) : setTimeout(look, 2) })() })`
+	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](wait, chromedp.EvalAwaitPromise)); err != nil {
+		b.Fatalf("wait until %s: %v", condition, err)
+	}
+}
+
+// value is the value of a JavaScript expression.
+func value[T any](b *tab, expression string) T {
+	b.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// texts are the texts of all elements that a CSS selector finds.
+func (b *tab) texts(selector string) []string {
+	b.Helper()
+	return value[[]string](b, fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.textContent)`, selector))
+}
+
+// column is a column of the items that are shown, counted from 1.
+func (b *tab) column(n int) []string {
+	b.Helper()
+	return b.texts(fmt.Sprintf(".items tbody tr > :nth-child(%d)", n))
+}
