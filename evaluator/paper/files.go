@@ -1,0 +1,110 @@
+package paper
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/google/renameio/v2"
+
+	"stegomq/evaluator"
+)
+
+// file is a file of the report with what it holds.
+type file struct {
+	name string
+	data []byte
+}
+
+// writeFiles writes files into dir, each whole or not at all: readers see the old one or the new one.
+func writeFiles(dir string, files []file) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the report's folder: %w", err)
+	}
+	for _, f := range files {
+		if err := renameio.WriteFile(filepath.Join(dir, f.name), f.data, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+func jsonOf(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+func csvOf(rows [][]string) ([]byte, error) {
+	var out bytes.Buffer
+	if err := csv.NewWriter(&out).WriteAll(rows); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// number is written so that reading gives the same float64.
+func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// optional is a number, or nothing.
+func optional(v *float64) string {
+	if v == nil {
+		return ""
+	}
+	return number(*v)
+}
+
+// measured are the cells mean, deviation, and the interval's bounds; empty where there is no measurement.
+func measured(m *evaluator.Moments) []string {
+	switch {
+	case m == nil:
+		return []string{"", "", "", ""}
+	case m.CI95 == nil:
+		return []string{number(m.Mean), number(m.Std), "", ""}
+	}
+	return []string{number(m.Mean), number(m.Std), number(m.CI95.Low), number(m.CI95.High)}
+}
+
+var table1Head = []string{
+	"block", "method", "data_set", "key_pair", "embed_key", "decode_key", "metric", "mean", "std", "ci95_low", "ci95_high", "n", "items",
+	"paper", "why_not", "model", "parameters", "training_seconds", "training_steps", "training_images",
+}
+
+// rows is the table in its long form: a row for each block, method, data set, key pair and metric.
+func (t *Table1) rows() [][]string {
+	rows := [][]string{table1Head}
+	methods := make(map[string]Method)
+	for _, m := range t.Methods {
+		methods[m.Method] = m
+	}
+	for _, b := range t.Blocks {
+		for _, l := range b.Lines {
+			model := methods[l.Method].Model
+			budget := []string{"", "", ""}
+			if tr := model.Training; tr != nil {
+				budget = []string{number(tr.Seconds), strconv.Itoa(tr.Steps), strconv.Itoa(tr.Images)}
+			}
+			parameters := ""
+			if model.Parameters > 0 {
+				parameters = strconv.Itoa(model.Parameters)
+			}
+			for _, m := range metrics {
+				f := m.of(&l)
+				row := []string{b.Name, l.Method, l.DataSet, l.KeyPair, l.EmbedKey, l.DecodeKey, m.name}
+				row = append(row, measured(f.Ours)...)
+				row = append(row, strconv.Itoa(l.N), strconv.Itoa(l.Items), optional(f.Paper), l.Why, model.Name, parameters)
+				rows = append(rows, append(row, budget...))
+			}
+		}
+	}
+	return rows
+}
