@@ -46,10 +46,16 @@ var house = map[string][]string{
 	"gpuworker": {"internal/pixel", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
+	// The reports that are made of the runs' scores.
+	"evaluator/figure":     {},
+	"evaluator/htmlreport": {},
+	"evaluator/paper":      {"evaluator", "evaluator/figure", "evaluator/htmlreport", "internal/pixel", "schemas"},
+	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
+
 	"cmd/stegomq": {
-		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
+		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/model", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/source",
-		"internal/telemetry",
+		"internal/steganalysis", "internal/telemetry",
 	},
 }
 
@@ -71,6 +77,7 @@ var owners = map[string]string{
 	"github.com/redis/go-redis":         "internal/cache",
 	"github.com/alicebob/miniredis":     "internal/cache",
 	"github.com/disintegration/imaging": "internal/pixel",
+	"gonum.org/v1/plot":                 "evaluator/figure",
 }
 
 // adapters are handed to the roles by cmd: no role reaches one, by whatever way.

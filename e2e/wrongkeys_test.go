@@ -57,7 +57,7 @@ func TestEvaluateWrongKeys(t *testing.T) {
 	h.ok("embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png")
 	h.ok("recover", "--key", "near-7-demo-1", "--stego", "stego.png", "-o", "near.png")
 	args := []string{"embed", "--key", "near-7-demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "no.png"}
-	if r := h.run(args...); r.code == 0 || !strings.Contains(r.stderr, "embed with a near key") {
+	if r := h.run(args...); r.code == 0 || !strings.Contains(r.stderr, "embed with a derived key") {
 		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
 	}
 	// The id of a key may leave no room for those of the keys near it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,9 +29,10 @@ type runFlags struct {
 	data, covers, model, keys, resize, run string
 	size, limit, sample, batch             int
 	randomKeys, nearKeys                   int
-	randomSeed, sampleSeed                 uint64
+	randomSeed, sampleSeed, firstRandom    uint64 // firstRandom is the number of the first unregistered key
 	noise                                  float64
 	saveImages                             bool
+	trials
 
 	given func(flag string) bool // whether the user, or the configuration, set a flag
 }
@@ -52,6 +54,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.Float64Var(&r.noise, "noise", 20, "standard deviation of the noise for purification, 0..255")
 	f.StringVar(&r.run, "run", "", "name of the run (default: derived from its content, so that the same command resumes it)")
 	f.IntVar(&r.batch, "batch", 8, "image pairs in one job, 1 to 64")
+	r.trials.register(f)
 }
 
 func (a *app) evaluateCommand() *cobra.Command {
@@ -62,8 +65,8 @@ func (a *app) evaluateCommand() *cobra.Command {
 		Use:   "evaluate --data PLACE",
 		Short: "Embed, recover and purify the images of a data set with several keys, and score the outcome",
 		Long: `Every pair of images is embedded with every key, decoded with every key, with random ones and with ones that
-are one bit off (--near-keys), and purified. What a model does not have is left out: a model with a network for each
-key knows no other keys, and few models purify.
+are one bit off (--near-keys), and purified; --swapped, --partial, --no-key and --attacks try more. What a model does
+not have is left out: a model with a network for each key knows no other keys, and few models purify.
 The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
 Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons failed; they are named.`,
 		Args: cobra.NoArgs,
@@ -104,8 +107,7 @@ func (ev *evaluation) nameBad(w io.Writer) {
 }
 
 func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON bool, stdout, stderr io.Writer) (err error) {
-	start := time.Now()
-	m, keys, err := a.runKeys(flags)
+	req, err := a.request(flags)
 	if err != nil {
 		return err
 	}
@@ -114,58 +116,85 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	done, err := a.makeRun(ctx, s, req, out, stderr)
+	if err != nil {
+		return err
+	}
+	if err := printReport(stdout, done.summary, asJSON); err != nil {
+		return err
+	}
+	if !asJSON {
+		_, _ = fmt.Fprintf(stdout, "\nsummary.json, items.csv and report.md are in %s\n", done.dir)
+	}
+	return done.failed()
+}
+
+// request is a run that is asked for: its flags are checked, its model is loaded and its keys are found, before
+// anything is opened or written.
+type request struct {
+	model *model.Model
+	keys  []keyring.Pair
+	flags runFlags
+}
+
+// evaluated is a run that has ended, with what reports are made of.
+type evaluated struct {
+	*evaluation
+	scores, failures []*schemas.Score
+	summary          *evaluator.Summary
+	dir              string // where its files are
+}
+
+// failed is the error of a run that could not do everything.
+func (e *evaluated) failed() error {
+	if n := len(e.dataset.Bad) + len(e.failures); n > 0 {
+		return fmt.Errorf("%w: files that could not be used: %d, comparisons that could not be made: %d; %s names them",
+			errSomeFailed, len(e.dataset.Bad), len(e.failures), filepath.Join(e.dir, "report.md"))
+	}
+	return nil
+}
+
+// makeRun makes what a run still needs, and writes its files into out (empty: out/RUN). Several runs may be made on the
+// same services, one after another.
+func (a *app) makeRun(ctx context.Context, s *services, req *request, out string, stderr io.Writer) (*evaluated, error) {
+	start := time.Now()
+	flags := req.flags
 	// A server that is not there shows before the run is written down. The embedded one is only started
 	// when it is needed.
 	if flags.saveImages || a.natsURL != "" {
 		if err := s.openBus(ctx, ""); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	ev, err := a.prepareRun(ctx, s, m, keys, flags)
+	ev, err := a.prepareRun(ctx, s, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ev.nameBad(stderr)
 	if ev.plan.Missing > 0 {
 		if err := a.work(ctx, s, ev, flags, stderr); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := s.cache.FinishRun(ctx, ev.spec.GetId()); err != nil {
-		return err
+		return nil, err
 	}
-	if out == "" {
-		out = filepath.Join("out", ev.spec.GetId())
-	}
-	scores, failures, err := s.cache.Scores(ctx, ev.spec.GetId())
-	if err != nil {
-		return err
+	done := &evaluated{evaluation: ev, dir: cmp.Or(out, filepath.Join("out", ev.spec.GetId()))}
+	if done.scores, done.failures, err = s.cache.Scores(ctx, ev.spec.GetId()); err != nil {
+		return nil, err
 	}
 	if flags.saveImages {
-		if err := evaluator.SaveImages(ctx, out, ev.spec, scores, s.source, s.blobs); err != nil {
-			return err
+		if err := evaluator.SaveImages(ctx, done.dir, ev.spec, done.scores, s.source, s.blobs); err != nil {
+			return nil, err
 		}
-		if err := evaluator.WriteGrid(out, ev.spec); err != nil {
-			return err
+		if err := evaluator.WriteGrid(done.dir, ev.spec); err != nil {
+			return nil, err
 		}
 	}
-	sum := evaluator.Summarise(ev.spec, scores, failures, evaluator.Invocation{
+	done.summary = evaluator.Summarise(ev.spec, done.scores, done.failures, evaluator.Invocation{
 		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: time.Since(start),
 	})
-	if err := evaluator.WriteFiles(out, sum, scores); err != nil {
-		return err
-	}
-	if err := printReport(stdout, sum, asJSON); err != nil {
-		return err
-	}
-	if !asJSON {
-		_, _ = fmt.Fprintf(stdout, "\nsummary.json, items.csv and report.md are in %s\n", out)
-	}
-	if n := len(ev.dataset.Bad) + len(failures); n > 0 {
-		return fmt.Errorf("%w: files that could not be used: %d, comparisons that could not be made: %d; report.md names them",
-			errSomeFailed, len(ev.dataset.Bad), len(failures))
-	}
-	return nil
+	return done, evaluator.WriteFiles(done.dir, done.summary, done.scores)
 }
 
 // report is what is printed as tables or as JSON.
@@ -180,25 +209,28 @@ func printReport(w io.Writer, r report, asJSON bool) error {
 	return enc.Encode(r)
 }
 
-// runKeys loads the model and finds the keys of a run, before anything is opened or written.
-func (a *app) runKeys(flags runFlags) (*model.Model, []keyring.Pair, error) {
+// request checks the flags of a run.
+func (a *app) request(flags runFlags) (*request, error) {
 	m, err := a.loadModel(flags.model)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := a.checkRun(flags, m); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	pairs, err := a.registeredKeys(flags, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, p := range pairs {
 		if flags.nearKeys > 0 && len(p.ID) > keyring.MaxNearID {
-			return nil, nil, fmt.Errorf("--near-keys: the id %s is too long to name the keys near it: choose one of at most %d bytes", p.ID, keyring.MaxNearID)
+			return nil, fmt.Errorf("--near-keys: the id %s is too long to name the keys near it: choose one of at most %d bytes", p.ID, keyring.MaxNearID)
+		}
+		if err := flags.checkID(p.ID); err != nil {
+			return nil, err
 		}
 	}
-	return m, pairs, nil
+	return &request{model: m, keys: pairs, flags: flags}, nil
 }
 
 // registeredKeys are those of the file that --keys names, or as many of the model's demo keys as it says.
@@ -271,6 +303,9 @@ func (a *app) checkRun(flags runFlags, m *model.Model) error {
 	if _, _, err := flags.strangers(m); err != nil {
 		return err
 	}
+	if err := flags.trials.check(m); err != nil {
+		return err
+	}
 	if !(flags.noise >= 0 && flags.noise <= 255) { // nor NaN
 		return fmt.Errorf("--noise %v: choose 0 to 255", flags.noise)
 	}
@@ -304,8 +339,8 @@ func setModel(spec *schemas.RunSpec, m *model.Model) {
 }
 
 // prepareRun reads the data set, begins the run and plans what it still needs.
-func (a *app) prepareRun(ctx context.Context, s *services, m *model.Model, keys []keyring.Pair, flags runFlags) (*evaluation, error) {
-	spec, dataset, err := a.runSpec(ctx, s.cache, m, keys, flags)
+func (a *app) prepareRun(ctx context.Context, s *services, req *request) (*evaluation, error) {
+	spec, dataset, err := a.runSpec(ctx, s.cache, req)
 	if err != nil {
 		return nil, err
 	}
@@ -316,7 +351,7 @@ func (a *app) prepareRun(ctx context.Context, s *services, m *model.Model, keys 
 	// remembers the jobs and results of an attempt by it. The time is never given twice.
 	attempt := time.Now().UnixMilli()
 	var stored producer.Stored
-	if flags.saveImages {
+	if req.flags.saveImages {
 		stored = s.blobs.Has
 	}
 	plan, err := producer.MakePlan(ctx, spec, attempt, s.cache, stored)
@@ -326,10 +361,11 @@ func (a *app) prepareRun(ctx context.Context, s *services, m *model.Model, keys 
 	if _, err := s.cache.PutScores(ctx, spec.GetId(), plan.Found); err != nil {
 		return nil, err
 	}
-	return &evaluation{model: m, spec: spec, dataset: dataset, plan: plan}, nil
+	return &evaluation{model: req.model, spec: spec, dataset: dataset, plan: plan}, nil
 }
 
-func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, keys []keyring.Pair, flags runFlags) (*schemas.RunSpec, *producer.Dataset, error) {
+func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*schemas.RunSpec, *producer.Dataset, error) {
+	m, flags := req.model, req.flags
 	geometry, err := geometryOf(flags.size, flags.resize)
 	if err != nil {
 		return nil, nil, err
@@ -353,17 +389,18 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, m *model.Model, ke
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, p := range keys {
+	for _, p := range req.keys {
 		spec.Keys = append(spec.Keys, keyRef(p))
 	}
 	for n := range uint64(randomKeys) {
-		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, n)))
+		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, flags.firstRandom+n)))
 	}
-	for _, p := range keys {
+	for _, p := range req.keys {
 		for n := range nearKeys {
 			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Near(p, n*keyring.KeyBits/nearKeys)))
 		}
 	}
+	flags.trials.set(spec, req.keys)
 	spec.Id = flags.run
 	if spec.GetId() == "" {
 		spec.Id = schemas.RunID(spec)

@@ -167,7 +167,7 @@ func (a *app) producerCommand() *cobra.Command {
 
 func (a *app) produce(cmd *cobra.Command, flags runFlags) (err error) {
 	ctx := cmd.Context()
-	m, keys, err := a.runKeys(flags)
+	req, err := a.request(flags)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (a *app) produce(cmd *cobra.Command, flags runFlags) (err error) {
 	if err := s.openBus(ctx, ""); err != nil {
 		return err
 	}
-	ev, err := a.prepareRun(ctx, s, m, keys, flags)
+	ev, err := a.prepareRun(ctx, s, req)
 	if err != nil {
 		return err
 	}

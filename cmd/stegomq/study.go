@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"stegomq/evaluator/paper"
+	"stegomq/internal/model"
+)
+
+// studyName is the file, beside the models, that says which of them stand for what in the paper.
+const studyName = "study.json"
+
+// study says which models stand for the methods and the figures of the paper. A model is a directory, relative to the file,
+// or the name of one.
+type study struct {
+	Table1 []struct {
+		Method string `json:"method"`
+		Model  string `json:"model"`
+	} `json:"table1"`
+	Fig5 []struct {
+		Keys  int     `json:"keys"`
+		Alpha float64 `json:"alpha"`
+		Model string  `json:"model"`
+	} `json:"fig5"`
+	// Gradient compares the right gradient with that of the public code.
+	Gradient []struct {
+		Gradient string  `json:"gradient"`
+		Alpha    float64 `json:"alpha"`
+		Seed     int     `json:"seed"` // of the training
+		Model    string  `json:"model"`
+	} `json:"gradient"`
+
+	dir string
+}
+
+// readStudy reads the file of a study: the one that is named, or the first beside the models.
+func readStudy(path string, roots []string) (*study, error) {
+	if path == "" {
+		for _, root := range roots {
+			if file := filepath.Join(root, studyName); exists(file) {
+				path = file
+				break
+			}
+		}
+	}
+	if path == "" {
+		return nil, fmt.Errorf("no %s in %v: --models names the folders of the models, --study a file", studyName, roots)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--study: %w", err)
+	}
+	st := &study{dir: filepath.Dir(path)}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(st); err != nil {
+		return nil, fmt.Errorf("--study: %s: %w", path, err)
+	}
+	if len(st.Table1)+len(st.Fig5)+len(st.Gradient) == 0 {
+		return nil, fmt.Errorf("--study: %s names no models", path)
+	}
+	return st, nil
+}
+
+// find is the directory of a model of the study, or the name as it stands where there is none.
+func (st *study) find(name string) string {
+	if dir := filepath.Join(st.dir, filepath.FromSlash(name)); exists(dir) {
+		return dir
+	}
+	return name
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// paperModel is what a report says about a model.
+func paperModel(m *model.Model) paper.Model {
+	f := m.Manifest
+	out := paper.Model{
+		Name: m.Name, Digest: m.Digest, Backbone: f.Backbone, Keying: f.Keying, Parameters: f.Parameters, Alpha: f.Alpha,
+	}
+	if t := f.Training; t != nil {
+		out.Training = &paper.Training{
+			Seconds: t.Seconds, Steps: t.Steps, Images: t.Images, Hardware: t.Hardware, Recipe: t.Recipe, Revision: t.Revision,
+		}
+	}
+	return out
+}

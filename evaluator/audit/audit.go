@@ -1,0 +1,107 @@
+// Package audit owns the sceptic's report on a model: from the scores and images of runs to its tests, what each of them
+// found, and the files that say so.
+//
+// Invariants. Nothing here embeds or recovers: every figure comes from the scores and images of runs that the queue made. A
+// verdict follows from numbers and from a threshold that stands beside it; no test is without a verdict, and one that was
+// not made says why. Equal runs give equal reports. The package knows no queue and no cache.
+package audit
+
+import (
+	"stegomq/evaluator"
+	"stegomq/evaluator/figure"
+	"stegomq/schemas"
+)
+
+// Run is a run of the audit.
+type Run struct {
+	Name    string // its folder below runs/
+	Summary *evaluator.Summary
+	Spec    *schemas.RunSpec
+	Scores  []*schemas.Score
+}
+
+// Evidence is what an audit is made of.
+type Evidence struct {
+	// Attempts has near, swapped and partial keys, no key, and attacks, as far as the model allows them. It is needed.
+	Attempts *Run
+	// Random has the random keys; nil without any.
+	Random *Run
+	// Guess shows the best guess; nil without.
+	Guess *figure.Grid
+	// Detected is nil where it could not be tested.
+	Detected *Detectability
+	// Attacker is what the trainer's attacker found; nil where it was not asked.
+	Attacker *Attacker
+	// Runs are all that were made, in their order.
+	Runs []*Run
+	// LeftOut says by the name of a test why it was not made.
+	LeftOut map[string]string
+}
+
+// Audit is audit.json. What is null was left out; its verdict says why.
+type Audit struct {
+	Model      evaluator.Model    `json:"model"`
+	Dataset    evaluator.Dataset  `json:"dataset"`
+	Geometry   evaluator.Geometry `json:"geometry"`
+	Keys       []string           `json:"keys"`
+	Thresholds Thresholds         `json:"thresholds"`
+	// Verdicts are in the order of the report: one of each test.
+	Verdicts []Verdict `json:"verdicts"`
+
+	// What the verdicts are to be read against, of the pairs of the tests.
+	Imperceptibility evaluator.Group `json:"imperceptibility"`
+	Recoverability   evaluator.Group `json:"recoverability"`
+	Baseline         evaluator.Group `json:"baseline_cover_secret"`
+
+	RandomKeys     *RandomKeys    `json:"random_keys"`
+	MismatchedKeys *WrongKeys     `json:"mismatched_keys"`
+	NearKeys       *WrongKeys     `json:"near_keys"`
+	SwappedKeys    *WrongKeys     `json:"swapped_keys"`
+	NoKey          *WrongKeys     `json:"no_key"`
+	PartialKeys    []Partial      `json:"partial_keys"`
+	Attacker       *Attacker      `json:"attacker"`
+	Detectability  *Detectability `json:"detectability"`
+	Robustness     []Survival     `json:"robustness"`
+
+	Runs []Made `json:"runs"`
+
+	guess *figure.Grid
+}
+
+// Made says what a run of the audit consisted of.
+type Made struct {
+	Name       string             `json:"name"`
+	Run        string             `json:"run"`
+	Pairs      int                `json:"pairs"`
+	Keys       int                `json:"keys"`
+	RandomKeys int                `json:"random_keys"`
+	Failed     int                `json:"failed"` // comparisons that could not be made
+	Cache      evaluator.CacheUse `json:"cache"`
+	Seconds    float64            `json:"seconds"`
+}
+
+// New makes the audit of what was found.
+func New(e Evidence) *Audit {
+	sum := e.Attempts.Summary
+	a := &Audit{
+		Model: sum.Model, Dataset: sum.Dataset, Geometry: sum.Geometry, Keys: sum.Keys, Thresholds: thresholds,
+		Imperceptibility: sum.Imperceptibility, Recoverability: sum.Recoverability, Baseline: sum.BaselineCoverSecret,
+		MismatchedKeys: wrongKeys(e.Attempts, sum.LeakageMismatched, sum.LeakageMismatchedCover, schemas.Role_ROLE_LEAKAGE_MISMATCHED),
+		NearKeys:       wrongKeys(e.Attempts, sum.LeakageNear, sum.LeakageNearCover, schemas.Role_ROLE_LEAKAGE_NEAR),
+		SwappedKeys:    wrongKeys(e.Attempts, sum.LeakageSwapped, sum.LeakageSwappedCover, schemas.Role_ROLE_LEAKAGE_SWAPPED),
+		NoKey:          wrongKeys(e.Attempts, sum.LeakageUnkeyed, sum.LeakageUnkeyedCover, schemas.Role_ROLE_LEAKAGE_UNKEYED),
+		PartialKeys:    partials(sum), Robustness: survivals(sum), Detectability: e.Detected, Attacker: e.Attacker, guess: e.Guess,
+	}
+	if e.Random != nil {
+		a.RandomKeys = randomKeys(e.Random)
+	}
+	for _, r := range e.Runs {
+		s := r.Summary
+		a.Runs = append(a.Runs, Made{
+			Name: r.Name, Run: s.Run, Pairs: s.Dataset.Pairs, Keys: len(s.Keys), RandomKeys: len(s.RandomKeys),
+			Failed: len(s.FailedItems), Cache: s.Cache, Seconds: s.ElapsedSeconds,
+		})
+	}
+	a.judge(e.LeftOut)
+	return a
+}

@@ -1,0 +1,102 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"stegomq/evaluator"
+	"stegomq/internal/steganalysis"
+	"stegomq/schemas"
+)
+
+const (
+	// matchingRate is that of the positive control: enough to be found in a few dozen small photographs.
+	matchingRate = 0.5
+	// matchingSeed and splitSeeds are fixed, so that equal images have equal figures.
+	matchingSeed = 1
+	splits       = 5
+)
+
+// Detectability is how well stego images are told from covers, as both are stored: 8 bits, at the run's geometry.
+type Detectability struct {
+	Key   string `json:"key"` // that embedded
+	Pairs int    `json:"pairs"`
+	// Stego is covers against their stego images.
+	Stego steganalysis.Detection `json:"stego"`
+	// Null is two photographs of a pair, the cover and the secret, neither of which hides anything; for each split a coin says
+	// of every pair which counts as stego (steganalysis.Null). Covers saved twice would not do: their features are equal,
+	// so that the outcome is exact and tests nothing. Nor would two halves of the covers: half as many images.
+	Null steganalysis.Detection `json:"null"`
+	// Matching is covers against what LSB matching makes of them, MatchingRate bits a sample: a method that can be found.
+	Matching     steganalysis.Detection `json:"lsb_matching"`
+	MatchingRate float64                `json:"lsb_matching_rate"` // bits a sample
+}
+
+// Detect reads the covers, secrets and stego images of the first key of a run, and tells them apart. Pairs without a stego
+// image are left out; below steganalysis.MinPairs the error wraps steganalysis.ErrPairs.
+func Detect(ctx context.Context, spec *schemas.RunSpec, scores []*schemas.Score, images evaluator.Images) (*Detectability, error) {
+	d := &Detectability{Key: spec.GetKeys()[0].GetId(), MatchingRate: matchingRate}
+	stego := make(map[string]string) // digest by item
+	for _, s := range scores {
+		if s.GetRole() == schemas.Role_ROLE_IMPERCEPTIBILITY && s.GetEmbedKey() == d.Key {
+			stego[s.GetItem()] = s.GetTest()
+		}
+	}
+	var pairs []*schemas.Pair
+	for _, p := range spec.GetPairs() {
+		if stego[p.GetItem()] != "" {
+			pairs = append(pairs, p)
+		}
+	}
+	d.Pairs = len(pairs)
+	features := make([][4][]float64, len(pairs)) // of cover, stego, secret and matching
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range pairs {
+		g.Go(func() error {
+			for at, ref := range []*schemas.ImageRef{p.GetCover(), schemas.BlobRef(stego[p.GetItem()], ""), p.GetSecret()} {
+				m, err := images.Image(ctx, ref, spec.GetGeometry())
+				if err != nil {
+					return fmt.Errorf("features of item %s: %w", p.GetItem(), err)
+				}
+				features[i][at] = steganalysis.SPAM(m)
+				if at == 0 {
+					features[i][3] = steganalysis.SPAM(control(m, i))
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	column := func(at int) (rows [][]float64) {
+		for _, f := range features {
+			rows = append(rows, f[at])
+		}
+		return rows
+	}
+	var seeds []uint64
+	for seed := range uint64(splits) {
+		seeds = append(seeds, seed+1)
+	}
+	covers := column(0)
+	var err error
+	if d.Stego, err = steganalysis.Detect(covers, column(1), seeds); err != nil {
+		return nil, err
+	}
+	if d.Null, err = steganalysis.Null(covers, column(2), seeds); err != nil {
+		return nil, err
+	}
+	d.Matching, err = steganalysis.Detect(covers, column(3), seeds)
+	return d, err
+}
+
+// control is the positive control's stego image of cover i.
+func control(m *image.NRGBA, i int) *image.NRGBA {
+	return steganalysis.Matching(m, matchingRate, matchingSeed<<32+uint64(i))
+}

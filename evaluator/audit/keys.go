@@ -1,0 +1,143 @@
+package audit
+
+import (
+	"stegomq/evaluator"
+	"stegomq/schemas"
+)
+
+// WrongKeys is what keys of one kind, or no key, show of secrets that they were not given.
+type WrongKeys struct {
+	// Secret has the excess over the baseline of the same pair: what an unrelated image, the cover, measures.
+	Secret evaluator.Group `json:"secret"`
+	Cover  evaluator.Group `json:"cover"`
+	Above  []Above         `json:"above"`
+	// Keys are the keys that decode; Showing counts them as Above counts comparisons. Without a key there are none.
+	Keys    int       `json:"keys"`
+	Showing []Showing `json:"showing"`
+}
+
+// Above counts the comparisons whose excess in SSIM lies above a threshold.
+type Above struct {
+	SSIM  float64 `json:"ssim"`
+	Count int     `json:"count"`
+	Of    int     `json:"of"`
+	Share float64 `json:"share"`
+}
+
+// Showing counts the keys that show more than a threshold of at least one of the stego images.
+type Showing struct {
+	SSIM  float64 `json:"ssim"`
+	Keys  int     `json:"keys"`
+	Of    int     `json:"of"`
+	Share float64 `json:"share"`
+	// Low and High bound the share among all such keys at 95 %, exactly where the keys are independent draws, as random
+	// ones and ones a bit off are (Clopper and Pearson 1934). They are over keys, with these stego images: not over images.
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// wrongKeys gives nil where there are no scores with an excess.
+func wrongKeys(r *Run, secret, cover evaluator.Group, role schemas.Role) *WrongKeys {
+	if secret.Excess == nil {
+		return nil
+	}
+	w := &WrongKeys{Secret: secret, Cover: cover, Showing: []Showing{}}
+	found := excesses(r.Scores, role)
+	largest := make(map[string]float64) // in SSIM, by key
+	for _, e := range found {
+		key := e.score.GetDecodeKey()
+		if so, there := largest[key]; key != "" && (!there || e.ssim > so) {
+			largest[key] = e.ssim
+		}
+	}
+	w.Keys = len(largest)
+	for _, t := range []float64{thresholds.Shows, thresholds.Clearly} {
+		a := Above{SSIM: t, Of: len(found)}
+		for _, e := range found {
+			if e.ssim > t {
+				a.Count++
+			}
+		}
+		a.Share = float64(a.Count) / float64(a.Of)
+		w.Above = append(w.Above, a)
+		if w.Keys == 0 {
+			continue
+		}
+		s := Showing{SSIM: t, Of: w.Keys}
+		for _, v := range largest {
+			if v > t {
+				s.Keys++
+			}
+		}
+		s.Share = float64(s.Keys) / float64(s.Of)
+		s.Low, s.High = shareBounds(s.Keys, s.Of)
+		w.Showing = append(w.Showing, s)
+	}
+	return w
+}
+
+// excess is what a comparison with a secret has more than the baseline of the same pair.
+type excess struct {
+	score      *schemas.Score
+	psnr, ssim float64
+}
+
+// excesses are those of a role, in the order of the scores. A score whose pair has no baseline has none.
+func excesses(scores []*schemas.Score, role schemas.Role) []excess {
+	baselines := make(map[string]*schemas.Metrics)
+	for _, s := range scores {
+		if s.GetRole() == schemas.Role_ROLE_BASELINE {
+			baselines[s.GetItem()] = s.GetMetrics()
+		}
+	}
+	var found []excess
+	for _, s := range scores {
+		if b := baselines[s.GetItem()]; s.GetRole() == role && b != nil {
+			found = append(found, excess{s, s.GetMetrics().GetPsnr() - b.GetPsnr(), s.GetMetrics().GetSsim() - b.GetSsim()})
+		}
+	}
+	return found
+}
+
+// Partial is what keys show of which a share of the fill is right.
+type Partial struct {
+	Right  float64         `json:"right"` // 0 to 1
+	Secret evaluator.Group `json:"secret"`
+}
+
+// partials ends with the whole key, which is the matched one. It gives nil without partial keys.
+func partials(sum *evaluator.Summary) []Partial {
+	var all []Partial
+	for _, g := range sum.LeakagePartial {
+		all = append(all, Partial{Right: float64(g.Permille) / 1000, Secret: g.Group})
+	}
+	if all == nil {
+		return nil
+	}
+	return append(all, Partial{Right: 1, Secret: sum.Recoverability})
+}
+
+// over is the mean SSIM of a group less that of the baseline.
+func (a *Audit) over(g evaluator.Group) float64 { return g.SSIM.Mean - a.Baseline.SSIM.Mean }
+
+// Survival is what the matched key recovers after an attack on the stego image.
+type Survival struct {
+	Attack string          `json:"attack"`
+	Secret evaluator.Group `json:"secret"`
+	// Kept is the share that is left of what the matched key's mean SSIM has more than the baseline's.
+	Kept float64 `json:"kept"`
+}
+
+// survivals gives nil without attacks.
+func survivals(sum *evaluator.Summary) []Survival {
+	var all []Survival
+	base := sum.BaselineCoverSecret.SSIM.Mean
+	for _, g := range sum.Robustness {
+		s := Survival{Attack: g.Attack, Secret: g.Group}
+		if whole := sum.Recoverability.SSIM.Mean - base; whole > 0 {
+			s.Kept = (g.SSIM.Mean - base) / whole
+		}
+		all = append(all, s)
+	}
+	return all
+}

@@ -1,0 +1,275 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"stegomq/evaluator"
+	"stegomq/internal/steganalysis"
+	"stegomq/schemas"
+)
+
+// section is one table of the report with what belongs to it.
+type section struct {
+	title   string
+	about   string // a line or two above the table
+	head    table.Row
+	rows    []table.Row
+	notes   []string
+	figures []string // names of figures without the ending
+}
+
+func (s section) writer() table.Writer {
+	w := table.NewWriter()
+	w.AppendHeader(s.head)
+	w.AppendRows(s.rows)
+	style := table.StyleLight
+	style.Format.Header = text.FormatDefault
+	w.SetStyle(style)
+	var columns []table.ColumnConfig
+	for i := 2; i <= len(s.head); i++ {
+		columns = append(columns, table.ColumnConfig{Number: i, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	w.SetColumnConfigs(columns)
+	return w
+}
+
+// sections are the tables of the tests that were made.
+func (a *Audit) sections() []section {
+	all := []section{a.wrongKeysSection()}
+	if a.RandomKeys != nil {
+		all = append(all, a.RandomKeys.distribution(), a.RandomKeys.section())
+	}
+	if a.PartialKeys != nil {
+		all = append(all, a.partialSection())
+	}
+	if a.Attacker != nil {
+		all = append(all, a.Attacker.section())
+	}
+	if a.Detectability != nil {
+		all = append(all, a.Detectability.section())
+	}
+	if a.Robustness != nil {
+		all = append(all, a.robustnessSection())
+	}
+	return all
+}
+
+// cell is a mean with its deviation and its interval.
+func cell(format string, m evaluator.Moments) string {
+	out := fmt.Sprintf(format+" ± "+strings.Replace(format, "+", "", 1), m.Mean, m.Std)
+	if m.CI95 != nil {
+		out += fmt.Sprintf(" ["+format+", "+format+"]", m.CI95.Low, m.CI95.High)
+	}
+	return out
+}
+
+// number is how a group says how many scores it has, of how many pairs.
+func number(g evaluator.Group) string { return fmt.Sprintf("%d of %s", g.N, plural(g.Items, "pair")) }
+
+func (a *Audit) wrongKeysSection() section {
+	s := section{
+		title: "Keys",
+		about: "What a decoder shows of the secret. The excess is its SSIM less that of the cover, an unrelated image, of the same pair.",
+		head:  table.Row{"", "PSNR dB", "SSIM", "SSIM excess", "largest", fmt.Sprintf("above %+g", thresholds.Shows), fmt.Sprintf("above %+g", thresholds.Clearly), "SSIM with the cover", "n"},
+		rows: []table.Row{
+			{"matched key", cell("%.2f", a.Recoverability.PSNR.Moments), cell("%.3f", a.Recoverability.SSIM.Moments), fmt.Sprintf("%+.3f", a.over(a.Recoverability)), "", "", "", "", number(a.Recoverability)},
+		},
+	}
+	for _, k := range []struct {
+		name string
+		keys *WrongKeys
+	}{{"random keys", a.RandomKeys.wrong()}, {"other users' keys", a.MismatchedKeys}, {"keys one bit off", a.NearKeys}, {"keys exchanged", a.SwappedKeys}, {"no key", a.NoKey}} {
+		if k.keys == nil {
+			continue
+		}
+		g, e := k.keys.Secret, k.keys.Secret.Excess.SSIM
+		s.rows = append(s.rows, table.Row{
+			k.name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%+.3f", e.Moments), fmt.Sprintf("%+.3f", e.Max),
+			percent(k.keys.Above[0].Share), percent(k.keys.Above[1].Share), cell("%.3f", k.keys.Cover.SSIM.Moments), number(g),
+		})
+	}
+	s.rows = append(s.rows, table.Row{"unrelated: cover and secret", cell("%.2f", a.Baseline.PSNR.Moments), cell("%.3f", a.Baseline.SSIM.Moments), "", "", "", "", "", number(a.Baseline)})
+	return s
+}
+
+// wrong is nil without random keys.
+func (r *RandomKeys) wrong() *WrongKeys {
+	if r == nil {
+		return nil
+	}
+	return &r.WrongKeys
+}
+
+func (r *RandomKeys) distribution() section {
+	s := section{
+		title:   "Random keys: distribution",
+		about:   fmt.Sprintf("Quantiles over the outputs of %s on %s.", plural(r.Keys, "key"), plural(r.Stegos, "stego image")),
+		head:    table.Row{"share of the outputs", "PSNR dB", "excess", "SSIM", "excess"},
+		figures: []string{figureRandomSSIM, figureRandomPSNR},
+	}
+	for _, q := range r.Quantiles {
+		name := exact(q.Share)
+		switch q.Share {
+		case 0:
+			name = "smallest"
+		case 1:
+			name = "largest"
+		}
+		s.rows = append(s.rows, table.Row{name, fmt.Sprintf("%.2f", q.PSNR), fmt.Sprintf("%+.2f", q.PSNRExcess), fmt.Sprintf("%.3f", q.SSIM), fmt.Sprintf("%+.3f", q.SSIMExcess)})
+	}
+	for _, k := range r.Showing {
+		s.notes = append(s.notes, fmt.Sprintf("above %+g SSIM: %s of %s keys, %s; of all keys %s to %s (95 %%, exact binomial over keys)", k.SSIM, count(k.Keys), count(k.Of), percent(k.Share), percent(k.Low), percent(k.High)))
+	}
+	return s
+}
+
+func (r *RandomKeys) section() section {
+	s := section{
+		title: "Random keys: who guesses",
+		about: fmt.Sprintf("%s on %s. Expected largest excess of so many keys, drawn without replacement, on one stego image: mean ± deviation over the stego images.", plural(r.Keys, "key"), plural(r.Stegos, "stego image")),
+		head:  table.Row{"keys tried", "SSIM excess", "PSNR excess dB", "stego images"},
+		notes: []string{
+			fmt.Sprintf("best guess: %s: %.2f dB (%+.2f), SSIM %.3f (%+.3f); the matched key has %.2f dB, SSIM %.3f", place(r.Best.Comparison), r.Best.PSNR, r.Best.PSNRExcess, r.Best.SSIM, r.Best.SSIMExcess, r.Best.MatchedPSNR, r.Best.MatchedSSIM),
+		},
+		figures: []string{figureBestOf, figureBestGuess},
+	}
+	for _, b := range r.BestOf {
+		s.rows = append(s.rows, table.Row{count(b.Keys), cell("%+.3f", b.SSIM), cell("%+.2f", b.PSNR), b.Stegos})
+	}
+	return s
+}
+
+// exact writes a share without rounding it.
+func exact(share float64) string { return fmt.Sprintf("%.6g %%", 100*share) }
+
+func (a *Audit) partialSection() section {
+	s := section{
+		title:   "Keys of which a part is right",
+		about:   "So much of what a key fills in is right, the rest is that of a wrong key.",
+		head:    table.Row{"right", "PSNR dB", "SSIM", "SSIM excess of the mean", "n"},
+		figures: []string{figurePartial},
+	}
+	for _, p := range a.PartialKeys {
+		s.rows = append(s.rows, table.Row{exact(p.Right), cell("%.2f", p.Secret.PSNR.Moments), cell("%.3f", p.Secret.SSIM.Moments), fmt.Sprintf("%+.3f", a.over(p.Secret)), number(p.Secret)})
+	}
+	return s
+}
+
+func (d *Detectability) section() section {
+	s := section{
+		title: "Detectability",
+		about: fmt.Sprintf("SPAM features of the 8-bit images and a regularised Fisher discriminant, %d splits of %s embedded with %s, half to learn and half to test. AUC: 0.5 is guessing, 1 certainty. P_E, the least error over thresholds: 0 is certainty; its threshold is the best one for the tested images, so that guessing gives less than 0.5. Mean ± deviation over the splits; in brackets 95 %% over the tested pairs, as the discriminants were learnt.", d.Stego.AUC.N, plural(d.Pairs, "pair"), d.Key),
+		head:  table.Row{"covers against", "AUC", "P_E", "P_E of guessing", "pairs tested"},
+	}
+	for _, r := range []struct {
+		name string
+		of   steganalysis.Detection
+	}{{"stego images", d.Stego}, {"nothing hidden (cover or secret, by a coin)", d.Null}, {fmt.Sprintf("LSB matching, %g bits a sample", d.MatchingRate), d.Matching}} {
+		bounds := func(e steganalysis.Estimate) string {
+			return fmt.Sprintf("%.3f ± %.3f [%.3f, %.3f]", e.Mean, e.Std, e.Low, e.High)
+		}
+		s.rows = append(s.rows, table.Row{r.name, bounds(r.of.AUC), bounds(r.of.PE), fmt.Sprintf("%.3f", r.of.Guessing), r.of.Pairs})
+	}
+	return s
+}
+
+func (a *Audit) robustnessSection() section {
+	s := section{
+		title:   "Robustness: the matched key after an attack on the stego image",
+		about:   "Kept: the share that is left of what recovery without an attack has more SSIM than an unrelated image.",
+		head:    table.Row{"attack", "PSNR dB", "SSIM", "kept", "n"},
+		rows:    []table.Row{{"none", cell("%.2f", a.Recoverability.PSNR.Moments), cell("%.3f", a.Recoverability.SSIM.Moments), "100 %", number(a.Recoverability)}},
+		figures: []string{figureRobust},
+	}
+	for _, v := range a.Robustness {
+		s.rows = append(s.rows, table.Row{attackWords(v.Attack), cell("%.2f", v.Secret.PSNR.Moments), cell("%.3f", v.Secret.SSIM.Moments), percent(v.Kept), number(v.Secret)})
+	}
+	return s
+}
+
+// facts are the lines that stand over the tables.
+func (a *Audit) facts() []string {
+	from := a.Dataset.Path
+	if a.Dataset.Covers != "" {
+		from += " (covers from " + a.Dataset.Covers + ")"
+	}
+	lines := []string{
+		fmt.Sprintf("model %s (%.12s)", a.Model.Name, a.Model.Digest),
+		fmt.Sprintf("data set %s (%.12s), at %dx%d (%s); keys: %s", from, a.Dataset.Digest, a.Geometry.Width, a.Geometry.Height, a.Geometry.Resize, strings.Join(a.Keys, ", ")),
+		fmt.Sprintf("stego images: %s dB, SSIM %s", cell("%.2f", a.Imperceptibility.PSNR.Moments), cell("%.3f", a.Imperceptibility.SSIM.Moments)),
+	}
+	switch a.Model.Keying {
+	case schemas.KeyingVariant:
+		lines = append(lines, "The model has a network for each key: there are none for other keys.")
+	case schemas.KeyingCipher:
+		lines = append(lines, "The model is a cipher, not a network.")
+	}
+	if !a.Model.Trained {
+		lines = append(lines, "The model is NOT TRAINED: the figures say nothing about the method.")
+	}
+	for _, r := range a.Runs {
+		line := fmt.Sprintf("run %s (%s): %s, %s, %s; %s comparisons found in the cache, %s made, %.1f s", r.Name, r.Run,
+			plural(r.Pairs, "pair"), plural(r.Keys, "key"), plural(r.RandomKeys, "random key"), count(r.Cache.Hits), count(r.Cache.Misses), r.Seconds)
+		if r.Failed > 0 {
+			line += fmt.Sprintf("; %s FAILED (runs/%s/report.md names them)", plural(r.Failed, "comparison"), r.Name)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+const note = "Mean ± standard deviation; in brackets the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."
+
+// WriteText writes the verdicts for a terminal.
+func (a *Audit) WriteText(w io.Writer) error {
+	var out strings.Builder
+	for _, line := range a.facts() {
+		fmt.Fprintln(&out, line)
+	}
+	out.WriteByte('\n')
+	for _, v := range a.Verdicts {
+		fmt.Fprintf(&out, "%-8s  %s\n", v.Finding, v.Title)
+		for _, line := range wrapped(v.Text, 110) {
+			fmt.Fprintf(&out, "          %s\n", line)
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// writeMarkdown writes audit.md with the figures that are there.
+func (a *Audit) writeMarkdown(w io.Writer, figures map[string]bool) error {
+	var out strings.Builder
+	fmt.Fprintf(&out, "# Audit of %s\n\n", a.Model.Name)
+	for _, line := range a.facts() {
+		fmt.Fprintf(&out, "- %s\n", line)
+	}
+	out.WriteString("\n## Verdicts\n\n| test | finding | |\n|---|---|---|\n")
+	for _, v := range a.Verdicts {
+		fmt.Fprintf(&out, "| %s | **%s** | %s |\n", v.Title, v.Finding, strings.ReplaceAll(v.Text, "|", `\|`))
+	}
+	fmt.Fprintf(&out, "\nThe thresholds are conventions: an output shows something of a secret above %+g SSIM over an unrelated image, and clearly above %+g; a key of which %s or less is right must not; an attack is survived where %s are kept.\n",
+		thresholds.Shows, thresholds.Clearly, percent(thresholds.Partial), percent(thresholds.Kept))
+	fmt.Fprintf(&out, "\n%s\n", note)
+	for _, s := range a.sections() {
+		fmt.Fprintf(&out, "\n## %s\n\n%s\n\n%s\n", s.title, s.about, s.writer().RenderMarkdown())
+		for i, n := range s.notes {
+			if i == 0 {
+				out.WriteByte('\n')
+			}
+			fmt.Fprintf(&out, "- %s\n", n)
+		}
+		for _, f := range s.figures {
+			if figures[f] {
+				fmt.Fprintf(&out, "\n![%s](%s.png)\n", strings.ReplaceAll(f, "-", " "), f)
+			}
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}

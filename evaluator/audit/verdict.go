@@ -1,0 +1,286 @@
+package audit
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"stegomq/evaluator"
+	"stegomq/internal/steganalysis"
+)
+
+// Thresholds are what verdicts go by. They are conventions: the numbers stand beside every verdict.
+type Thresholds struct {
+	// Shows and Clearly are of the SSIM of an output with the secret, less that of the cover of the same pair, which hides
+	// nothing and knows nothing. Above Shows the outlines of a secret begin to be seen, above Clearly it is recognised.
+	Shows   float64 `json:"shows"`
+	Clearly float64 `json:"clearly"`
+	// Partial is the largest share of a key that must not show a secret.
+	Partial float64 `json:"partial"`
+	// Kept is the least share of what is recovered that must be left after an attack.
+	Kept float64 `json:"kept"`
+	// Null is how far the AUC of the null control may lie from 0.5.
+	Null float64 `json:"null"`
+}
+
+var thresholds = Thresholds{Shows: 0.1, Clearly: 0.2, Partial: 0.5, Kept: 0.5, Null: 0.15}
+
+// Finding is the outcome of a test.
+type Finding string
+
+// The findings.
+const (
+	Passed  Finding = "passed"
+	Failed  Finding = "FAILED"
+	Unclear Finding = "unclear" // the numbers cannot decide
+	LeftOut Finding = "left out"
+)
+
+// Verdict says in words what a test found.
+type Verdict struct {
+	Test    string  `json:"test"`
+	Title   string  `json:"title"`
+	Finding Finding `json:"finding"`
+	Text    string  `json:"text"`
+}
+
+// The names of the tests, in the order of the report.
+const (
+	TestMatched    = "matched_key"
+	TestRandom     = "random_keys"
+	TestMismatched = "mismatched_keys"
+	TestNear       = "near_keys"
+	TestSwapped    = "swapped_keys"
+	TestNoKey      = "no_key"
+	TestPartial    = "partial_keys"
+	TestLeaked     = "leaked_pairs"
+	TestDetect     = "detectability"
+	TestRobust     = "robustness"
+)
+
+// judge makes the verdicts. Where the matched key itself shows nothing, that a wrong key shows nothing proves nothing.
+func (a *Audit) judge(leftOut map[string]string) {
+	matched := a.matchedKey()
+	add := func(test, title string, made bool, finding func() (Finding, string)) {
+		v := Verdict{Test: test, Title: title, Finding: LeftOut, Text: leftOut[test]}
+		switch {
+		case made:
+			v.Finding, v.Text = finding()
+		case v.Text == "":
+			v.Text = "there are no scores of it"
+		}
+		wrongKeys := test != TestDetect && test != TestRobust
+		if wrongKeys && v.Finding == Passed && matched != Passed {
+			v.Finding, v.Text = Unclear, v.Text+" As the matched key does not recover either, this proves nothing."
+		}
+		a.Verdicts = append(a.Verdicts, v)
+	}
+	leaks := func(w *WrongKeys, who string, drawn bool) func() (Finding, string) {
+		return func() (Finding, string) { return w.judge(who, drawn) }
+	}
+	add(TestMatched, "Matched key", a.Recoverability.N > 0, a.judgeMatched)
+	add(TestRandom, "Random keys", a.RandomKeys != nil, func() (Finding, string) { return a.RandomKeys.judge() })
+	add(TestMismatched, "Other users' keys", a.MismatchedKeys != nil, leaks(a.MismatchedKeys, "another user's key", false))
+	add(TestNear, "Keys one bit off", a.NearKeys != nil, leaks(a.NearKeys, "a key one bit off", true))
+	add(TestSwapped, "Keys exchanged (k_e for k_r)", a.SwappedKeys != nil, leaks(a.SwappedKeys, "the pair with its keys exchanged", false))
+	add(TestNoKey, "No key (purification of the stego image)", a.NoKey != nil, leaks(a.NoKey, "the network without a key", false))
+	add(TestPartial, "Keys of which a part is right", a.PartialKeys != nil, a.judgePartial)
+	add(TestLeaked, "Attacker with leaked pairs", a.Attacker != nil, func() (Finding, string) { return a.Attacker.judge() })
+	add(TestDetect, "Detectability", a.Detectability != nil, func() (Finding, string) { return a.Detectability.judge() })
+	add(TestRobust, "Robustness", a.Robustness != nil, a.judgeRobustness)
+}
+
+func (a *Audit) matchedKey() Finding {
+	if a.Recoverability.N > 0 && a.over(a.Recoverability) > thresholds.Clearly {
+		return Passed
+	}
+	return Failed
+}
+
+func (a *Audit) judgeMatched() (Finding, string) {
+	r, b := a.Recoverability, a.Baseline
+	numbers := fmt.Sprintf("the key that embedded recovers %.2f dB, SSIM %.3f; an unrelated image measures %.2f dB, SSIM %.3f", r.PSNR.Mean, r.SSIM.Mean, b.PSNR.Mean, b.SSIM.Mean)
+	if a.matchedKey() == Passed {
+		return Passed, sentence(numbers + fmt.Sprintf(": %+.3f, more than %+g.", a.over(r), thresholds.Clearly))
+	}
+	return Failed, sentence(numbers + fmt.Sprintf(": %+.3f, which is not more than %+g. THE MATCHED KEY DOES NOT RECOVER.", a.over(r), thresholds.Clearly))
+}
+
+// judge says whether any comparison shows more than Shows. Of keys that are drawn from many, few that show nothing prove little.
+func (w *WrongKeys) judge(who string, drawn bool) (Finding, string) {
+	e := w.Secret.Excess.SSIM
+	most := fmt.Sprintf("on average %+.3f, at most %+.3f (%s)", e.Mean, e.Max, place(e.Worst))
+	if shows := w.Above[0]; shows.Count > 0 {
+		return Failed, fmt.Sprintf("LEAK: in %s of %s comparisons (%s) %s shows more of the secret than %+g SSIM over an unrelated image, in %s (%s) more than %+g; %s.",
+			count(shows.Count), count(shows.Of), percent(shows.Share), who, shows.SSIM, count(w.Above[1].Count), percent(w.Above[1].Share), w.Above[1].SSIM, most)
+	}
+	passed := fmt.Sprintf("In none of %s comparisons does %s show more of the secret than %+g SSIM over an unrelated image: %s.",
+		count(w.Secret.Excess.N), who, thresholds.Shows, most)
+	if drawn {
+		passed += fmt.Sprintf(" These were %s: at 95 %% fewer than %s of all such keys show more.", plural(w.Keys, "key"), percent(w.Showing[0].High))
+	}
+	return Passed, passed
+}
+
+func (r *RandomKeys) judge() (Finding, string) {
+	shows, clearly := r.Showing[0], r.Showing[1]
+	where := "on " + plural(r.Stegos, "stego image")
+	best := fmt.Sprintf("the best guess has %+.3f (%s; %.2f dB, SSIM %.3f)", r.Best.SSIMExcess, place(r.Best.Comparison), r.Best.PSNR, r.Best.SSIM)
+	if shows.Keys == 0 {
+		return Passed, fmt.Sprintf("No key of %s shows more than %+g SSIM over an unrelated image, %s: at 95 %% fewer than %s of all keys do; %s.",
+			count(shows.Of), shows.SSIM, where, percent(shows.High), best)
+	}
+	hope := ""
+	for _, b := range r.BestOf {
+		if b.SSIM.Mean > thresholds.Shows {
+			hope = fmt.Sprintf(" Who tries %s may expect one with %+.3f.", plural(b.Keys, "random key"), b.SSIM.Mean)
+			break
+		}
+	}
+	return Failed, fmt.Sprintf("LEAK: %s of %s random keys (%s; of all keys %s to %s at 95 %%) show more than %+g SSIM over an unrelated image, %s (%s) more than %+g, %s; %s.%s",
+		count(shows.Keys), count(shows.Of), percent(shows.Share), percent(shows.Low), percent(shows.High), shows.SSIM,
+		count(clearly.Keys), percent(clearly.Share), clearly.SSIM, where, best, hope)
+}
+
+func (a *Audit) judgePartial() (Finding, string) {
+	from, early := 2.0, false
+	for _, p := range a.PartialKeys {
+		if a.over(p.Secret) > thresholds.Shows {
+			from = min(from, p.Right)
+			early = early || p.Right <= thresholds.Partial
+		}
+	}
+	var last Partial // the largest share that shows nothing by itself or below
+	for _, p := range a.PartialKeys {
+		if p.Right < from {
+			last = p
+		}
+	}
+	switch {
+	case from > 1:
+		return Passed, fmt.Sprintf("At no share does the mean lie more than %+g SSIM over an unrelated image.", thresholds.Shows)
+	case early:
+		return Failed, fmt.Sprintf("LEAK: a key of which %s is right shows %+.3f SSIM over an unrelated image on average, more than %+g; no key of which %s or less is right should.",
+			percent(from), a.over(a.partialAt(from).Secret), thresholds.Shows, percent(thresholds.Partial))
+	}
+	return Passed, fmt.Sprintf("The secret begins to show, by more than %+g SSIM over an unrelated image on average, between %s of the keyed values right (%+.3f) and %s (%+.3f).",
+		thresholds.Shows, percent(last.Right), a.over(last.Secret), percent(from), a.over(a.partialAt(from).Secret))
+}
+
+func (a *Audit) partialAt(right float64) Partial {
+	for _, p := range a.PartialKeys {
+		if p.Right == right {
+			return p
+		}
+	}
+	return Partial{}
+}
+
+func (d *Detectability) judge() (Finding, string) {
+	words := func(s steganalysis.Detection) string {
+		return fmt.Sprintf("AUC %.3f [%.3f, %.3f], P_E %.3f (guessing: %.3f)", s.AUC.Mean, s.AUC.Low, s.AUC.High, s.PE.Mean, s.Guessing)
+	}
+	what := fmt.Sprintf("SPAM features and a Fisher discriminant, %s tested", plural(d.Stego.Pairs, "pair"))
+	switch {
+	case math.Abs(d.Null.AUC.Mean-0.5) > thresholds.Null:
+		return Unclear, fmt.Sprintf("The null control has %s, where there is nothing to find: too few images. Stego images: %s.", words(d.Null), words(d.Stego))
+	case d.Stego.AUC.Low > 0.5:
+		return Failed, fmt.Sprintf("DETECTABLE: %s tell stego images from covers: %s. LSB matching at %g bits a sample: %s.", what, words(d.Stego), d.MatchingRate, words(d.Matching))
+	case d.Matching.AUC.Low <= 0.5:
+		return Unclear, fmt.Sprintf("Not even LSB matching at %g bits a sample is found (%s): too few images. Stego images: %s.", d.MatchingRate, words(d.Matching), words(d.Stego))
+	}
+	return Passed, fmt.Sprintf("%s do not tell stego images from covers: %s. LSB matching at %g bits a sample is found: %s. A trained network may find more.",
+		what, words(d.Stego), d.MatchingRate, words(d.Matching))
+}
+
+func (a *Audit) judgeRobustness() (Finding, string) {
+	if a.over(a.Recoverability) <= thresholds.Clearly {
+		return Unclear, "The matched key recovers nothing that an attack could take away."
+	}
+	var survived, lost []string
+	for _, s := range a.Robustness {
+		name := fmt.Sprintf("%s (%s)", attackWords(s.Attack), percent(s.Kept))
+		if s.Kept >= thresholds.Kept {
+			survived = append(survived, name)
+		} else {
+			lost = append(lost, name)
+		}
+	}
+	rule := fmt.Sprintf("Recovery survives an attack that leaves at least %s of the SSIM that it has more than an unrelated image. ", percent(thresholds.Kept))
+	list := func(names []string) string {
+		if len(names) == 0 {
+			return "none"
+		}
+		return strings.Join(names, ", ")
+	}
+	words := rule + "Survived: " + list(survived) + ". Not survived: " + list(lost) + "."
+	if len(lost) > 0 {
+		return Failed, words
+	}
+	return Passed, words
+}
+
+// attackWords names an attack for people.
+func attackWords(name string) string {
+	kind, amount, _ := strings.Cut(name, "-")
+	switch kind {
+	case "jpeg":
+		return "JPEG quality " + amount
+	case "resize":
+		return "resizing to " + amount + " % and back"
+	case "noise":
+		return "noise of sigma " + amount
+	case "crop":
+		return "cropping " + amount + " % at each edge"
+	}
+	return name
+}
+
+func place(c evaluator.Comparison) string {
+	if c.DecodeKey == "" {
+		return fmt.Sprintf("pair %s, embedded with %s", c.Item, c.EmbedKey)
+	}
+	return fmt.Sprintf("pair %s, embedded with %s, decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
+}
+
+// sentence begins with a capital.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// percent writes a share with two significant digits or more.
+func percent(share float64) string {
+	p := 100 * share
+	decimals := 0
+	if p != math.Trunc(p) {
+		decimals = max(0, 1-int(math.Floor(math.Log10(math.Abs(p)))))
+	}
+	return fmt.Sprintf("%.*f %%", decimals, p)
+}
+
+// wrapped breaks a text into lines of at most so many characters, but never within a word.
+func wrapped(text string, width int) []string {
+	var lines []string
+	for _, word := range strings.Fields(text) {
+		if last := len(lines) - 1; last >= 0 && len(lines[last])+1+len(word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return count(n) + " " + noun + "s"
+}
+
+// count writes a number with commas between thousands.
+func count(n int) string {
+	s := fmt.Sprint(n)
+	for at := len(s) - 3; at > 0; at -= 3 {
+		s = s[:at] + "," + s[at:]
+	}
+	return s
+}
