@@ -38,7 +38,8 @@ func TestPaper(t *testing.T) {
 		{"gradient":"right","alpha":0.9,"model":"`+tiny+`"},{"gradient":"wrong","alpha":0.9,"model":"`+tiny+`"}]`)
 	args := []string{"paper", "--data", "ImageNet=photos", "--data", "Mine=others", "--study", study, "--size", "33", "--fig5-pairs", "1", "--out", "report"}
 	h.ok(args...)
-	table, err := csv.NewReader(bytes.NewReader(read(t, h.path("report", "table1.csv")))).ReadAll()
+	first := read(t, h.path("report", "table1.csv"))
+	table, err := csv.NewReader(bytes.NewReader(first)).ReadAll()
 	must(t, err)
 	seen := make(map[string]bool)
 	for _, row := range table {
@@ -62,13 +63,14 @@ func TestPaper(t *testing.T) {
 			t.Errorf("%s is empty", name)
 		}
 	}
+	browse(t, h.path("report", "report.html"))
 
 	again := h.ok(args...)
 	if !strings.Contains(again.stdout, " 0 made") {
 		t.Errorf("the second time:\n%s", again.stdout)
 	}
-	if other := read(t, h.path("report", "table1.csv")); len(other) == 0 {
-		t.Error("table1.csv is empty")
+	if !bytes.Equal(read(t, h.path("report", "table1.csv")), first) {
+		t.Error("from the cache, table1.csv is another")
 	}
 }
 
