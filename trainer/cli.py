@@ -1,10 +1,9 @@
-"""The command line: train, resume, evaluate, export, keys, vectors."""
+"""The command line: train, resume, evaluate, export, attack, keys, vectors."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
 import json
 import logging
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 
 from . import (
+    attack,
     card,
     config,
     derivation,
@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
     command.add_argument("--seconds", type=float, help="budget (default: the configuration's)")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="TABLE.NAME=VALUE", dest="settings",
+        help="in place of the configuration's; a TOML value; may be repeated",
+    )  # fmt: skip
     command.add_argument(
         "--instance", type=int, default=1, help="of a method without keys: the user to train, counted from 1"
     )
@@ -104,6 +108,28 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("summaries", type=Path, nargs="+", metavar="SUMMARY", help="a summary.json")
     command.set_defaults(run=_card)
 
+    command = commands.add_parser("attack", help="train on leaked pairs of a user, and read the user's other images")
+    command.add_argument("model", type=Path, help="the model directory")
+    command.add_argument("--leak", type=Path, required=True, help="photographs that the leaked pairs are made of")
+    command.add_argument(
+        "--pairs", type=_numbers, default=[0, 1, 10, 100], metavar="N,N", help="leaked; with 0 he makes his own"
+    )
+    command.add_argument("--data", required=True, metavar="NAME=FOLDER", help="photographs to test on")
+    command.add_argument("--side", type=int, default=128, help="of every image, in pixels")
+    command.add_argument("--limit", type=int, default=16, help="at most so many pairs to test on (0: all)")
+    command.add_argument("--victim", metavar="ID", help="a user of the model (default: the first)")
+    command.add_argument("--keyring", type=Path, help="with the victim's key pair (default: the model's keyring.json)")
+    command.add_argument("--mode", choices=attack.MODES, default="fill", help="what he changes: keyed weights or all")
+    command.add_argument("--start", choices=attack.STARTS, default="mean", help="the keyed weights to begin with")
+    command.add_argument("--seconds", type=float, default=120, help="of the processor, or of a GPU, for each N")
+    command.add_argument("--steps", type=int, default=0, help="stop after so many, if not 0: that repeats anywhere")
+    command.add_argument("--rate", type=float, default=1e-3, help="Adam's at its highest")
+    command.add_argument("--crop", type=int, default=64, help="in pixels")
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--out", type=Path, required=True, help="the report, a JSON file")
+    _threads(command)
+    command.set_defaults(run=_attack)
+
     command = commands.add_parser("keys", help="print a keyring of public keys")
     command.add_argument("--count", type=int, default=4)
     command.add_argument("--first", type=int, default=1, help="the number of the first one")
@@ -137,7 +163,7 @@ def _measured(command: argparse.ArgumentParser, required: bool) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     _unused(options.out)
-    run = training.Run(config.load(options.config), options.device, instance=options.instance)
+    run = training.Run(config.load(options.config, options.settings), options.device, instance=options.instance)
     if options.start:
         run.start_from(options.start)
     if options.seconds:
@@ -179,12 +205,15 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
     images = photographs.Photographs(options.data, settings.largest_crop, settings.held_out)
     log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
     torch.set_num_threads(options.threads)
-    if run.device.type == "cuda":
-        run.hardware = f"one {torch.cuda.get_device_name(run.device)}"
-    else:
-        threads = f"{options.threads} {'thread' if options.threads == 1 else 'threads'}"
-        run.hardware = f"{threads} of one {journal.processor()} CPU"
+    run.hardware = _hardware(options)
     run.train(images, folder)
+
+
+def _hardware(options: argparse.Namespace) -> str:
+    if options.device.startswith("cuda"):
+        return f"one {torch.cuda.get_device_name(options.device)}"
+    threads = f"{options.threads} {'thread' if options.threads == 1 else 'threads'}"
+    return f"{threads} of one {journal.processor()} CPU"
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -208,15 +237,19 @@ def _measurements(runs: Sequence[training.Run], options: argparse.Namespace) -> 
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     trained = users.of([run.averaged() for run in runs], _keys_of(runs))
     measurements = []
-    for entry in options.data:
-        name, _, folder = entry.partition("=")
-        if not folder:
-            raise ValueError(f"--data {entry}: write NAME=FOLDER")
+    for name, folder in map(_named_folder, options.data):
         for side in options.sides:
-            covers, secrets = photographs.pairs(Path(folder), side, side, options.pairs)
+            covers, secrets = photographs.pairs(folder, side, side, options.pairs)
             quality = evaluation.measure(trained, covers, secrets)
             measurements.append(facts.Measurement(name, date, side, side, quality))
     return measurements
+
+
+def _named_folder(entry: str) -> tuple[str, Path]:
+    name, _, folder = entry.partition("=")
+    if not folder:
+        raise ValueError(f"--data {entry}: write NAME=FOLDER")
+    return name, Path(folder)
 
 
 def _keys_of(runs: Sequence[training.Run]) -> list[derivation.KeyPair]:
@@ -254,7 +287,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _card(options: argparse.Namespace) -> None:
     path = options.model / "README.md"
-    digest = hashlib.sha256((options.model / "manifest.json").read_bytes()).hexdigest()
+    digest = export.digest(options.model)
     summaries = []
     for file in options.summaries:
         summary = json.loads(file.read_text(encoding="utf-8"))
@@ -262,6 +295,29 @@ def _card(options: argparse.Namespace) -> None:
             raise ValueError(f"{file} measured another model than {options.model}: evaluate this one")
         summaries.append(summary)
     path.write_text(card.with_measurements(path.read_text(encoding="utf-8"), summaries), encoding="utf-8")
+
+
+def _attack(options: argparse.Namespace) -> None:
+    name, folder = _named_folder(options.data)
+    if folder.resolve() == options.leak.resolve():
+        raise ValueError("--leak and --data are one folder: the attacker must not have seen what he is tested on")
+    torch.set_num_threads(options.threads)
+    settings = attack.Settings(
+        mode=options.mode, start=options.start, side=options.side, seconds=options.seconds, steps=options.steps,
+        rate=options.rate, crop=options.crop, seed=options.seed,
+    )  # fmt: skip
+    target = attack.Target(options.model, options.victim, options.keyring, options.device)
+    test = photographs.pairs(folder, options.side, options.side, options.limit)
+    report = attack.run(target, settings, options.pairs, options.leak, name, test, _hardware(options))
+    options.out.write_bytes(attack.as_json(report))
+    for kind in ("baseline", "untrained", "matched"):
+        print(f"{kind}: {attack.line(report[kind])}")
+    for result in report["results"]:
+        print(f"{result['pairs']} leaked pairs, {result['steps']} steps, {result['seconds']} s: {attack.line(result)}")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def _keys(options: argparse.Namespace) -> None:
