@@ -337,5 +337,5 @@ func (p *Paired) WriteMarkdown(w io.Writer) error {
 
 // WriteFiles writes comparison.json and comparison.md into dir, each whole or not at all.
 func (p *Paired) WriteFiles(dir string) error {
-	return writeFiles(dir, []outputFile{{"comparison.json", jsonOf(p)}, {"comparison.md", p.WriteMarkdown}})
+	return writeAll(dir, []output{{"comparison.json", jsonOf(p)}, {"comparison.md", p.WriteMarkdown}})
 }

@@ -28,15 +28,35 @@ type Blobs interface {
 // WriteFiles writes summary.json, items.csv and report.md into dir, each whole or not at all. The file
 // columns of items.csv name images relative to dir; SaveImages writes them.
 func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
-	return writeFiles(dir, []outputFile{
+	return writeAll(dir, []output{
 		{"summary.json", jsonOf(sum)},
 		{"items.csv", func(w io.Writer) error { return writeItems(w, scores) }},
 		{"report.md", sum.WriteMarkdown},
 	})
 }
 
-// outputFile is a file with what writes it.
-type outputFile struct {
+// File is a file of a report.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// WriteFolder writes files into a folder, which it makes: each whole or not at all, so that readers see the old one or
+// the new one.
+func WriteFolder(dir string, files []File) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the output folder: %w", err)
+	}
+	for _, f := range files {
+		if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// output is a file with what writes it.
+type output struct {
 	name  string
 	write func(io.Writer) error
 }
@@ -49,20 +69,16 @@ func jsonOf(v any) func(io.Writer) error {
 	}
 }
 
-func writeFiles(dir string, files []outputFile) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the output folder: %w", err)
-	}
-	for _, f := range files {
+func writeAll(dir string, outputs []output) error {
+	var files []File
+	for _, o := range outputs {
 		var buf bytes.Buffer
-		if err := f.write(&buf); err != nil {
-			return fmt.Errorf("write %s: %w", f.name, err)
+		if err := o.write(&buf); err != nil {
+			return fmt.Errorf("write %s: %w", o.name, err)
 		}
-		if err := writeFile(filepath.Join(dir, f.name), buf.Bytes()); err != nil {
-			return err
-		}
+		files = append(files, File{o.name, buf.Bytes()})
 	}
-	return nil
+	return WriteFolder(dir, files)
 }
 
 var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}

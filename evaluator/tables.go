@@ -19,15 +19,16 @@ type block struct {
 	notes []string // lines below the table
 }
 
-func (b block) writer() table.Writer {
+// NewTable is a table of a report: its first column are words, the others numbers.
+func NewTable(head table.Row, rows []table.Row) table.Writer {
 	w := table.NewWriter()
-	w.AppendHeader(b.head)
-	w.AppendRows(b.rows)
+	w.AppendHeader(head)
+	w.AppendRows(rows)
 	style := table.StyleLight
 	style.Format.Header = text.FormatDefault
 	w.SetStyle(style)
 	var columns []table.ColumnConfig
-	for i := 2; i <= len(b.head); i++ {
+	for i := 2; i <= len(head); i++ {
 		columns = append(columns, table.ColumnConfig{Number: i, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	w.SetColumnConfigs(columns)
@@ -35,7 +36,7 @@ func (b block) writer() table.Writer {
 }
 
 // text renders the table for a terminal.
-func (b block) text() string { return b.writer().Render() }
+func (b block) text() string { return NewTable(b.head, b.rows).Render() }
 
 // markdown renders the table with every row on one line.
 func (b block) markdown() string {
@@ -49,7 +50,7 @@ func (b block) markdown() string {
 			flat.rows[i] = append(flat.rows[i], cell)
 		}
 	}
-	return flat.writer().RenderMarkdown()
+	return NewTable(flat.head, flat.rows).RenderMarkdown()
 }
 
 // write writes the table with its notes.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 
 	"stegomq/evaluator"
 	"stegomq/internal/steganalysis"
@@ -21,21 +20,6 @@ type section struct {
 	rows    []table.Row
 	notes   []string
 	figures []string // names of figures without the ending
-}
-
-func (s section) writer() table.Writer {
-	w := table.NewWriter()
-	w.AppendHeader(s.head)
-	w.AppendRows(s.rows)
-	style := table.StyleLight
-	style.Format.Header = text.FormatDefault
-	w.SetStyle(style)
-	var columns []table.ColumnConfig
-	for i := 2; i <= len(s.head); i++ {
-		columns = append(columns, table.ColumnConfig{Number: i, Align: text.AlignRight, AlignHeader: text.AlignRight})
-	}
-	w.SetColumnConfigs(columns)
-	return w
 }
 
 // sections are the tables of the tests that were made.
@@ -257,7 +241,7 @@ func (a *Audit) writeMarkdown(w io.Writer, figures map[string]bool) error {
 		thresholds.Shows, thresholds.Clearly, percent(thresholds.Partial), percent(thresholds.Kept))
 	fmt.Fprintf(&out, "\n%s\n", note)
 	for _, s := range a.sections() {
-		fmt.Fprintf(&out, "\n## %s\n\n%s\n\n%s\n", s.title, s.about, s.writer().RenderMarkdown())
+		fmt.Fprintf(&out, "\n## %s\n\n%s\n\n%s\n", s.title, s.about, evaluator.NewTable(s.head, s.rows).RenderMarkdown())
 		for i, n := range s.notes {
 			if i == 0 {
 				out.WriteByte('\n')

@@ -4,34 +4,10 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
-
-	"github.com/google/renameio/v2"
 
 	"stegomq/evaluator"
 )
-
-// file is a file of the report with what it holds.
-type file struct {
-	name string
-	data []byte
-}
-
-// writeFiles writes files into dir, each whole or not at all: readers see the old one or the new one.
-func writeFiles(dir string, files []file) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the report's folder: %w", err)
-	}
-	for _, f := range files {
-		if err := renameio.WriteFile(filepath.Join(dir, f.name), f.data, 0o644); err != nil {
-			return fmt.Errorf("write %s: %w", f.name, err)
-		}
-	}
-	return nil
-}
 
 func jsonOf(v any) ([]byte, error) {
 	var out bytes.Buffer

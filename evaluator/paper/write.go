@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"stegomq/evaluator"
 )
 
 // Write writes the report into dir, each file whole or not at all:
@@ -33,12 +35,14 @@ func (r *Report) Write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("make report.json: %w", err)
 	}
-	files := []file{{"report.json", whole}, {"report.html", page}, {"report.md", []byte(r.markdown(sections))}}
+	files := []evaluator.File{
+		{Name: "report.json", Data: whole}, {Name: "report.html", Data: page}, {Name: "report.md", Data: []byte(r.markdown(sections))},
+	}
 	for _, s := range sections {
 		if s.id == "differences" {
 			var out strings.Builder
 			s.markdown(&out, 1)
-			files = append(files, file{"differences.md", []byte(strings.TrimLeft(out.String(), "\n"))})
+			files = append(files, evaluator.File{Name: "differences.md", Data: []byte(strings.TrimLeft(out.String(), "\n"))})
 		}
 	}
 	for _, part := range []struct {
@@ -63,9 +67,9 @@ func (r *Report) Write(dir string) error {
 			gone = append(gone, d.name+".svg", d.name+".png")
 			continue
 		}
-		files = append(files, file{d.name + ".svg", d.svg}, file{d.name + ".png", d.png})
+		files = append(files, evaluator.File{Name: d.name + ".svg", Data: d.svg}, evaluator.File{Name: d.name + ".png", Data: d.png})
 	}
-	if err := writeFiles(dir, files); err != nil {
+	if err := evaluator.WriteFolder(dir, files); err != nil {
 		return err
 	}
 	for _, name := range gone {
@@ -77,7 +81,7 @@ func (r *Report) Write(dir string) error {
 }
 
 // partFiles are the four formats of a part of the report.
-func partFiles(name, id, caption string, value any, rows [][]string, sections []section, tables []table) ([]file, error) {
+func partFiles(name, id, caption string, value any, rows [][]string, sections []section, tables []table) ([]evaluator.File, error) {
 	asJSON, err := jsonOf(value)
 	if err != nil {
 		return nil, fmt.Errorf("make %s.json: %w", name, err)
@@ -92,9 +96,9 @@ func partFiles(name, id, caption string, value any, rows [][]string, sections []
 			s.markdown(&text, 1)
 		}
 	}
-	return []file{
-		{name + ".json", asJSON}, {name + ".csv", asCSV},
-		{name + ".md", []byte(strings.TrimLeft(text.String(), "\n"))}, {name + ".tex", []byte(texDocument(caption, tables))},
+	return []evaluator.File{
+		{Name: name + ".json", Data: asJSON}, {Name: name + ".csv", Data: asCSV},
+		{Name: name + ".md", Data: []byte(strings.TrimLeft(text.String(), "\n"))}, {Name: name + ".tex", Data: []byte(texDocument(caption, tables))},
 	}, nil
 }
 
