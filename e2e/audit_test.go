@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"image/png"
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -43,20 +41,9 @@ type comparison struct{ role, item, embed, decode, attack string }
 
 func (h *home) ssims(dir string) map[comparison]float64 {
 	h.t.Helper()
-	rows, err := csv.NewReader(bytes.NewReader(read(h.t, h.path(dir, "items.csv")))).ReadAll()
-	must(h.t, err)
-	at := make(map[string]int)
-	for i, name := range rows[0] {
-		at[name] = i
-	}
 	found := make(map[comparison]float64)
-	for _, row := range rows[1:] {
-		c := comparison{row[at["role"]], row[at["item"]], row[at["embed_key"]], row[at["decode_key"]], ""}
-		if i, there := at["attack"]; there {
-			c.attack = row[i]
-		}
-		found[c], err = strconv.ParseFloat(row[at["ssim"]], 64)
-		must(h.t, err)
+	for _, i := range h.items(dir) {
+		found[comparison{i.role, i.item, i.embedKey, i.decodeKey, i.attack}] = i.scores.SSIM
 	}
 	return found
 }

@@ -52,21 +52,23 @@ func (h *home) summary(out string) *evaluator.Summary {
 type item struct {
 	item, role, embedKey, decodeKey, reference, test string
 	scores                                           quality.Scores
+	attack                                           string
 }
 
-// items reads items.csv, in which no comparison may stand twice.
+// items reads items.csv, in which no comparison may stand twice. It names attacks where a run has some.
 func (h *home) items(out string) []item {
 	h.t.Helper()
 	rows, err := csv.NewReader(bytes.NewReader(read(h.t, h.path(out, "items.csv")))).ReadAll()
 	must(h.t, err)
 	head := []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}
-	if len(rows) == 0 || !slices.Equal(rows[0], head) {
+	if len(rows) == 0 || !slices.Equal(rows[0], head) && !slices.Equal(rows[0], append(head, "attack")) {
 		h.t.Fatalf("the head of items.csv is %v", rows)
 	}
 	seen := make(map[string]bool)
 	var items []item
 	for _, row := range rows[1:] {
-		if name := strings.Join(row[:4], "|"); seen[name] {
+		attack := strings.Join(row[10:], "")
+		if name := strings.Join(append(row[:4:4], attack), "|"); seen[name] {
 			h.t.Errorf("%s stands twice in items.csv", name)
 		} else {
 			seen[name] = true
@@ -76,7 +78,7 @@ func (h *home) items(out string) []item {
 			v[i], err = strconv.ParseFloat(row[6+i], 64)
 			must(h.t, err)
 		}
-		items = append(items, item{row[0], row[1], row[2], row[3], row[4], row[5], quality.Scores{PSNR: v[0], SSIM: v[1], MAE: v[2], RMSE: v[3]}})
+		items = append(items, item{row[0], row[1], row[2], row[3], row[4], row[5], quality.Scores{PSNR: v[0], SSIM: v[1], MAE: v[2], RMSE: v[3]}, attack})
 	}
 	return items
 }

@@ -139,6 +139,11 @@ func TestKeyingsRefuse(t *testing.T) {
 	}{
 		"random keys":      {evaluate("--random-keys", "1"), []string{"--random-keys", "variant"}},
 		"near keys":        {evaluate("--near-keys", "1"), []string{"--near-keys", "variant"}},
+		"exchanged keys":   {evaluate("--swapped"), []string{"--swapped", "variant"}},
+		"partial keys":     {evaluate("--partial", "50"), []string{"--partial", "variant"}},
+		"no key":           {evaluate("--no-key"), []string{"--no-key", "variant", "purify"}},
+		"partial, cipher":  {[]string{"evaluate", "--data", "photos", "--model", cipherModel(), "--partial", "50"}, []string{"--partial", "lsb-chacha20"}},
+		"features, cipher": {[]string{"evaluate", "--data", "photos", "--model", cipherModel(), "--features"}, []string{"--features", "lsb-chacha20"}},
 		"keys of others":   {evaluate("--keys", "ring.json"), []string{"demo-3", "demo-1, demo-2"}},
 		"purify, variant":  {[]string{"purify", "--model", "variant", "photos/00.jpg", "-o", "p.png"}, []string{"purify", "variant", "embed, recover"}},
 		"purify, cipher":   {[]string{"purify", "--model", cipherModel(), "photos/00.jpg", "-o", "p.png"}, []string{"purify", "lsb-chacha20", "embed, recover"}},
