@@ -142,9 +142,30 @@ fig5: trainer-env ## train the small networks of Fig. 5 and of the gradient's ab
 	  small 2 $$alpha -stale-s1 --set model.seed=1 --set losses.stale_gradient=true; \
 	done
 
-paper: build ort ## the paper's evaluation on DATA/bsds and DATA/imagenet, into out/paper; what docs/results.md says
+paper: build ort ## the paper's evaluation on DATA/bsds and DATA/imagenet, into out/paper (a quarter of an hour)
 	.bin/stegomq paper --data ImageNet=$(DATA)/imagenet --data BSDS=$(DATA)/bsds --size 256 \
 	  --state out/paper/state --out out/paper
+
+.PHONY: attack audit results
+attack: trainer-env ## attack invertible-mk with leaked pairs, into docs/results/attack.json (five minutes)
+	$(PYTHON) -m trainer attack models/invertible-mk --leak $(PHOTOGRAPHS) --data bsds=$(DATA)/bsds --pairs 0,1,10,100 \
+	  --seconds 60 --threads 1 --out docs/results/attack.json
+
+audit: build ort ## a sceptic's tests of invertible-mk on DATA/bsds, into out/audit (a quarter of an hour)
+	.bin/stegomq audit --data $(DATA)/bsds --size 128 --attacker docs/results/attack.json \
+	  --state out/audit/state --out out/audit
+
+# Photographs of DATA do not go into the repository: Fig. 3 and 4 are made anew of the sample photographs.
+results: paper audit photos ## what docs/results holds: the reports of paper and audit, with their charts
+	.bin/stegomq paper --data Samples=.cache/photos --size 96 --fig5-pairs 1 --state out/paper/state --out out/samples
+	mkdir -p docs/results
+	awk '/^## Fig\. 3/ { skip = 1; while ((getline line < "out/samples/report.md") > 0) { \
+	      if (line ~ /^## Fig\. 3/) take = 1; if (line ~ /^## Fig\. 5/) take = 0; if (take) print line } } \
+	    /^## Fig\. 5/ { skip = 0 } !skip' out/paper/report.md \
+	  | sed -E 's/fig([34])\.svg/fig\1.png/; s/ \(\[PNG\]\(fig[0-9]\.png\)\)//' > docs/results/paper.md
+	sed -E '/best-guess/d; s/\.png\)/.svg)/' out/audit/audit.md > docs/results/audit.md
+	cp out/paper/table1.csv out/paper/table1.tex out/paper/fig1.svg out/paper/fig5.svg out/samples/fig3.png out/samples/fig4.png docs/results
+	cp $$(ls out/audit/*.svg | grep -v best-guess) docs/results
 
 .PHONY: generate generated
 generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files
