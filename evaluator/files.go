@@ -148,8 +148,11 @@ func imageFiles(s *schemas.Score) (reference, test string) {
 	return "", ""
 }
 
+// savedFile names the run that the images are of, once they are all there.
+const savedFile = ".images"
+
 // SaveImages writes every image that items.csv names, as the network and the metrics saw it: sources at the
-// run's geometry, outputs byte for byte as they are stored.
+// run's geometry, outputs byte for byte as they are stored. Those that an earlier call for the same run wrote are left.
 func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores []*schemas.Score, images Images, blobs Blobs) error {
 	sources := make(map[string]*schemas.ImageRef)
 	for _, p := range spec.GetPairs() {
@@ -162,22 +165,37 @@ func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores [
 		reference, test := imageFiles(s)
 		wanted[reference], wanted[test] = s.GetReference(), s.GetTest()
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	saved := filepath.Join(dir, savedFile)
+	run := []byte(schemas.RunID(spec) + "\n")
+	before, err := os.ReadFile(saved)
+	again := err == nil && bytes.Equal(before, run)
+	if err == nil && !again {
+		if err := os.Remove(saved); err != nil { // or images of two runs might be taken for those of one
+			return fmt.Errorf("save the images of another run: %w", err)
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
 	for name, digest := range wanted {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if _, err := os.Stat(path); again && err == nil {
+			continue
+		}
 		g.Go(func() error {
-			data, err := fileBytes(ctx, digest, sources[digest], spec.GetGeometry(), images, blobs)
+			data, err := fileBytes(gctx, digest, sources[digest], spec.GetGeometry(), images, blobs)
 			if err != nil {
 				return fmt.Errorf("save %s: %w", name, err)
 			}
-			path := filepath.Join(dir, filepath.FromSlash(name))
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				return fmt.Errorf("save %s: %w", name, err)
 			}
 			return writeFile(path, data)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || again || len(wanted) == 0 {
+		return err
+	}
+	return writeFile(saved, run)
 }
 
 func fileBytes(ctx context.Context, digest string, source *schemas.ImageRef, geometry *schemas.Geometry, images Images, blobs Blobs) ([]byte, error) {

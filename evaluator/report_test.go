@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"flag"
 	"image"
 	"io/fs"
@@ -467,6 +468,44 @@ func TestSavedImages(t *testing.T) {
 		if err != nil || sha(string(data)) != digest {
 			t.Errorf("%s is not the output byte for byte (%v)", name, err)
 		}
+	}
+}
+
+// Images that are there are left, of the same run; those of another run are written anew.
+func TestImagesAreSavedOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	cover, stego := r.spec.GetPairs()[0].GetCover().GetDigest(), r.put(picture(t, 3, 32, 24)).GetDigest()
+	s := row("item-0", schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
+	s.Reference, s.Test = cover, stego
+	dir := t.TempDir()
+	save := func() {
+		t.Helper()
+		if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := func(name string) string {
+		return filepath.Join(dir, "images", name, "item-0"+map[string]string{"stego": ".alice"}[name]+".png")
+	}
+	save()
+	want, err := os.ReadFile(file("cover"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(file("stego"), []byte("as it was"), 0o600), os.Remove(file("cover"))); err != nil {
+		t.Fatal(err)
+	}
+	save()
+	left, err1 := os.ReadFile(file("stego"))
+	made, err2 := os.ReadFile(file("cover"))
+	if err := errors.Join(err1, err2); err != nil || string(left) != "as it was" || !bytes.Equal(made, want) {
+		t.Errorf("the same run again: %v, %q", err, left)
+	}
+	r.spec.NoiseSigma++
+	save()
+	if other, err := os.ReadFile(file("stego")); err != nil || string(other) == "as it was" {
+		t.Errorf("another run left the image of the one before: %v", err)
 	}
 }
 

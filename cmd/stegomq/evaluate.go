@@ -120,6 +120,11 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 	if err != nil {
 		return err
 	}
+	if flags.saveImages {
+		if err := evaluator.WriteGrid(done.dir, done.spec); err != nil {
+			return err
+		}
+	}
 	if err := printReport(stdout, done.summary, asJSON); err != nil {
 		return err
 	}
@@ -185,9 +190,6 @@ func (a *app) makeRun(ctx context.Context, s *services, req *request, out string
 	}
 	if flags.saveImages {
 		if err := evaluator.SaveImages(ctx, done.dir, ev.spec, done.scores, s.source, s.blobs); err != nil {
-			return nil, err
-		}
-		if err := evaluator.WriteGrid(done.dir, ev.spec); err != nil {
 			return nil, err
 		}
 	}

@@ -235,7 +235,7 @@ func (r *Report) singleKey(cross float64) string {
 	}
 	verdict := "The same is seen here."
 	if ours/n < -1 {
-		verdict = "That is not so here: keys that were never trained together do not decode each other."
+		verdict = "That is not so here: two keys of one network come to differ without an isolation loss."
 	}
 	return fmt.Sprintf("A wrong registered key shows %+.1f dB against the right one in the paper, %+.1f dB here (ours %+.1f dB against the printed cross decoding). %s",
 		paper/n, ours/n, cross, verdict)
