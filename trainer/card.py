@@ -24,8 +24,8 @@ _LIMITS = """\
 - It was trained through 8-bit rounding and through nothing else. JPEG, resizing and other
   processing of a stego image destroy the secret.
 - Whoever has the cover as well can subtract it: the difference shows outlines of the secret, without any key.
-- A wrong key fails to show the secret because recovery was trained so. Somebody who trains recovery anew can read it, and
-  steganalysis finds what is hidden: `stegomq audit` and `python -m trainer attack` measure both. Encrypt what must stay secret."""
+- What a wrong key shows is a matter of training. Somebody who trains recovery anew can read the secret, and
+  steganalysis finds that one is there: `stegomq audit` and `python -m trainer attack` measure both. Encrypt what must stay secret."""
 
 
 def render(network: Network, facts: Facts) -> str:
