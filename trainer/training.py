@@ -42,7 +42,7 @@ _OUTLIER = 10.0
 # After an explosion the rate is halved; it takes about a thousand steps to double again.
 _LOOSEN = 1.0007
 # Snapshots to go back to are taken this often, in steps, while the loss is sound.
-_SNAPSHOT_STEPS = 200
+_SNAPSHOT_STEPS = 25
 _SOUND = 1.5
 # Validation: pixels of a side, and how many pairs are drawn.
 _VALIDATION_SIDE = 128
