@@ -212,6 +212,9 @@ func (r *Report) scales() Claim {
 	return c
 }
 
+// apart is the silhouette from which on we call two groups apart.
+const apart = 0.25
+
 // separates judges Fig. 1.
 func (r *Report) separates() Claim {
 	c := Claim{
@@ -238,8 +241,11 @@ func (r *Report) separates() Claim {
 	c.Words = append(c.Words, fmt.Sprintf("The groups of %s lie %.2f spreads apart (silhouette %.3f), those of PUSNet %.2f (%.3f).",
 		r.Reference, b.Distance, b.Silhouette, a.Distance, a.Silhouette))
 	switch {
-	case b.Distance > a.Distance && b.Silhouette > a.Silhouette:
+	case b.Distance > a.Distance && b.Silhouette > a.Silhouette && b.Silhouette >= apart:
 		c.Verdict = shown
+	case b.Distance > a.Distance && b.Silhouette > a.Silhouette:
+		c.Verdict = partlyShown
+		c.Words = append(c.Words, fmt.Sprintf("Further apart, and still one cloud: a silhouette of %g would be two.", apart))
 	case b.Distance > a.Distance || b.Silhouette > a.Silhouette:
 		c.Verdict = partlyShown
 		c.Words = append(c.Words, "The two measures disagree.")
