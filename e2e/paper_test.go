@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,6 +74,32 @@ func TestPaper(t *testing.T) {
 	}
 	if !bytes.Equal(read(t, h.path("report", "table1.csv")), first) {
 		t.Error("from the cache, table1.csv is another")
+	}
+}
+
+// A study that is stopped goes on where it was, in the middle of a run, and leaves the same report as one that was not.
+func TestPaperInterrupted(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 8, 60, 40)
+	study := h.study("study.json", map[string]string{"PUSNet-MK": filepath.Join(tinyModels(), "tiny"), "HiNet": variantModel()}, "")
+	args := []string{"paper", "--data", "Mine=photos", "--study", study, "--size", "32", "--out", "report"}
+	first := h.start(append(args, "--slots", "1", "--log-level", "debug")...)
+	first.await(`(?s)(msg="job settled".*){6}`)
+	first.signal(os.Interrupt)
+	if code := first.end(); code != 130 {
+		t.Errorf("exit code %d\n%s", code, first.log)
+	}
+	if _, err := os.Stat(h.path("report", "report.html")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an unfinished study wrote its report: %v", err)
+	}
+	resumed := h.ok(args...)
+	if strings.HasPrefix(resumed.stdout, "0 comparisons found") || strings.Contains(resumed.stdout, " 0 made") {
+		t.Errorf("it did not go on where it was:\n%s", resumed.stdout)
+	}
+	h.ok(append(args[:len(args)-1], "whole", "--state", h.path("another"))...)
+	if !bytes.Equal(read(t, h.path("report", "table1.csv")), read(t, h.path("whole", "table1.csv"))) {
+		t.Error("the table of the resumed study is not that of a whole one")
 	}
 }
 
