@@ -25,7 +25,8 @@ _LIMITS = """\
   processing of a stego image destroy the secret.
 - Whoever has the cover as well can subtract it: the difference shows outlines of the secret, without any key.
 - What a wrong key shows is a matter of training. Somebody who trains recovery anew can read the secret, and
-  steganalysis finds that one is there: `stegomq audit` and `python -m trainer attack` measure both. Encrypt what must stay secret."""
+  steganalysis finds that one is there: `stegomq audit` and `python -m trainer attack` measure both.
+  Encrypt what must stay secret."""
 
 
 def render(network: Network, facts: Facts) -> str:
