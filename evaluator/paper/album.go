@@ -20,8 +20,8 @@ const (
 	itemSide = 96
 )
 
-// maxPictures bounds the bytes of all thumbnails, which the page writes in base64, a third longer: the page stays under 25 MB.
-const maxPictures = 12 << 20
+// maxPictures bounds the bytes of all thumbnails, which the page writes in base64, a third longer: a page stays under some 45 MB.
+const maxPictures = 24 << 20
 
 // thumbnail is an image of a run at a size.
 type thumbnail struct {

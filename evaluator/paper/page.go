@@ -157,7 +157,7 @@ func confusion(a *album, title string, run Run) (htmlreport.Matrix, error) {
 	keys := run.Summary.Keys
 	m := htmlreport.Matrix{
 		Title: title, Note: fmt.Sprintf("%d image pairs.", run.Summary.Dataset.Pairs),
-		RowAxis: "embedded with", ColumnAxis: "decoded with", Rows: keys, Columns: keys,
+		RowAxis: "embedded with", ColumnAxis: "decoded with", Rows: keys, Columns: keys, Measures: []string{"PSNR dB", "SSIM"},
 	}
 	side := cellSide
 	if len(keys) > 4 {
@@ -347,7 +347,7 @@ func (r *Report) items(a *album) (htmlreport.Section, error) {
 		})
 	}
 	if a.left > 0 {
-		out.Paragraphs = append(out.Paragraphs, fmt.Sprintf("%d thumbnails were left out to keep this file below 25 MB; the runs' folders have all images.", a.left))
+		out.Paragraphs = append(out.Paragraphs, fmt.Sprintf("%d thumbnails were left out to keep this file small enough to open; the runs' folders have all images.", a.left))
 	}
 	out.Items = items
 	return out, nil
