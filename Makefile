@@ -151,9 +151,10 @@ attack: trainer-env ## attack invertible-mk with leaked pairs, into docs/results
 	$(PYTHON) -m trainer attack models/invertible-mk --leak $(PHOTOGRAPHS) --data bsds=$(DATA)/bsds --pairs 0,1,10,100 \
 	  --seconds 60 --threads 1 --out docs/results/attack.json
 
-audit: build ort ## a sceptic's tests of invertible-mk on DATA/bsds, into out/audit (a quarter of an hour)
+audit: build ort ## a sceptic's tests of invertible-mk, and of LSB with a cipher, on DATA/bsds, into out (a quarter of an hour)
 	.bin/stegomq audit --data $(DATA)/bsds --size 128 --attacker docs/results/attack.json \
 	  --state out/audit/state --out out/audit
+	.bin/stegomq audit --model lsb-chacha20 --data $(DATA)/bsds --size 128 --state out/audit/state --out out/audit-lsb
 
 # Photographs of DATA do not go into the repository: Fig. 3 and 4 are made anew of the sample photographs.
 results: paper audit photos ## what docs/results holds: the reports of paper and audit, with their charts
