@@ -19,27 +19,19 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"stegomq/evaluator/htmlreport"
+	"stegomq/internal/testrig/browser"
 )
 
 // patience bounds every test that has a browser: a condition that never comes true fails by name.
 const patience = 60 * time.Second
 
 // chromium is one headless Chromium for all tests; each has a tab of its own. It starts with the first.
-var chromium = sync.OnceValues(func() (context.Context, error) {
-	options := chromedp.DefaultExecAllocatorOptions[:]
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses root
+var chromium = sync.OnceValues(func() (ctx context.Context, err error) {
+	ctx, stop, err := browser.Launch(context.Background())
+	if err == nil {
+		stopBrowser = stop
 	}
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, _ := chromedp.NewContext(allocator)
-	stopBrowser = func() error {
-		defer stop()
-		return chromedp.Cancel(ctx)
-	}
-	if err := chromedp.Do(ctx); err != nil {
-		return nil, fmt.Errorf("start a browser (`make chromium` installs one): %w", err)
-	}
-	return ctx, nil
+	return ctx, err
 })
 
 var stopBrowser = func() error { return nil }
@@ -55,8 +47,7 @@ func TestMain(m *testing.M) {
 
 // tab shows a file. When its test ends, nothing but that file may have been requested, and the console must be empty.
 type tab struct {
-	*testing.T
-	ctx context.Context
+	browser.Tab
 	url string
 
 	mu       sync.Mutex
@@ -71,18 +62,18 @@ func newTab(t *testing.T) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &tab{T: t}
+	b := &tab{Tab: browser.Tab{T: t}}
 	ctx, closeTab := chromedp.NewContext(parent, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
 	t.Cleanup(closeTab)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var cancel context.CancelFunc
-	b.ctx, cancel = context.WithTimeout(ctx, patience)
+	b.Context, cancel = context.WithTimeout(ctx, patience)
 	t.Cleanup(cancel)
 	call(b, network.Enable, network.EnableParams{})
 	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	b.do(chromedp.EmulateViewport(1200, 800))
+	b.Do(chromedp.EmulateViewport(1200, 800))
 	return b
 }
 
@@ -143,7 +134,7 @@ func (b *tab) mustStayQuiet() {
 func (b *tab) navigate(file, fragment string) {
 	b.Helper()
 	b.url = (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String()
-	b.do(chromedp.Navigate(b.url + fragment))
+	b.Do(chromedp.Navigate(b.url + fragment))
 }
 
 // written is the file of a page.
@@ -163,58 +154,19 @@ func written(t *testing.T, page *htmlreport.Page) string {
 // call sends a command of the protocol.
 func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
 	b.Helper()
-	if _, err := chromedp.Call(b.ctx, command, params); err != nil {
+	if _, err := chromedp.Call(b.Context, command, params); err != nil {
 		b.Fatalf("%s: %v", command.Method, err)
 	}
-}
-
-func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
-	b.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// click clicks the first element that a CSS selector finds, where it is, with the mouse.
-func (b *tab) click(selector string) {
-	b.Helper()
-	b.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // press presses keys where the focus is.
 func (b *tab) press(keys string) {
 	b.Helper()
-	b.do(chromedp.KeyEvent(keys))
-}
-
-// until waits until a JavaScript condition holds. (chromedp's own Poll compiles code in the page, which the page's
-// policy forbids.)
-func (b *tab) until(condition string) {
-	b.Helper()
-	wait := `new Promise(done => { (function look() { (` + condition + `) ? done(true) : setTimeout(look, 2) })() })`
-	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](wait, chromedp.EvalAwaitPromise)); err != nil {
-		b.Fatalf("wait until %s: %v", condition, err)
-	}
-}
-
-// value is the value of a JavaScript expression.
-func value[T any](b *tab, expression string) T {
-	b.Helper()
-	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		b.Fatalf("%s: %v", expression, err)
-	}
-	return v
-}
-
-// texts are the texts of all elements that a CSS selector finds.
-func (b *tab) texts(selector string) []string {
-	b.Helper()
-	return value[[]string](b, fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.textContent)`, selector))
+	b.Do(chromedp.KeyEvent(keys))
 }
 
 // column is a column of the items that are shown, counted from 1.
 func (b *tab) column(n int) []string {
 	b.Helper()
-	return b.texts(fmt.Sprintf(".items tbody tr > :nth-child(%d)", n))
+	return b.Texts(fmt.Sprintf(".items tbody tr > :nth-child(%d)", n))
 }

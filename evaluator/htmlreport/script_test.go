@@ -11,10 +11,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/chromedp/cdproto/browser"
+	cdp "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"stegomq/internal/testrig/browser"
 )
 
 // head is the selector of the heading of the n-th column of the items.
@@ -22,7 +24,7 @@ func head(n int) string { return fmt.Sprintf(".items thead th:nth-child(%d) butt
 
 // sorted is the aria-sort of every column.
 func sorted(b *tab) []string {
-	return value[[]string](b, `[...document.querySelectorAll('.items thead th')].map(th => th.getAttribute('aria-sort') ?? '')`)
+	return browser.Value[[]string](&b.Tab, `[...document.querySelectorAll('.items thead th')].map(th => th.getAttribute('aria-sort') ?? '')`)
 }
 
 // numbers are the numbers of a column, missing ones left out.
@@ -46,8 +48,8 @@ func numbers(t *testing.T, texts []string) []float64 {
 func all(b *tab, n int) []string {
 	b.Helper()
 	texts := b.column(n)
-	for !value[bool](b, `document.querySelector('.items .next').disabled`) {
-		b.click(".items .next")
+	for !browser.Value[bool](&b.Tab, `document.querySelector('.items .next').disabled`) {
+		b.Click(".items .next")
 		texts = append(texts, b.column(n)...)
 	}
 	return texts
@@ -63,7 +65,7 @@ func TestItemsStartWithTheWorst(t *testing.T) {
 	if got := sorted(b); !slices.Equal(got, []string{"", "", "ascending", "", ""}) {
 		t.Errorf("columns are sorted %q", got)
 	}
-	if got := b.texts(".items [role=status]"); !slices.Equal(got, []string{"130 rows, worst PSNR dB first"}) {
+	if got := b.Texts(".items [role=status]"); !slices.Equal(got, []string{"130 rows, worst PSNR dB first"}) {
 		t.Errorf("the page says %q", got)
 	}
 }
@@ -71,21 +73,21 @@ func TestItemsStartWithTheWorst(t *testing.T) {
 func TestItemsSort(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "")
-	b.click(head(3)) // it is in ascending order already
-	b.until(`document.querySelector('.items thead th:nth-child(3)').ariaSort === 'descending'`)
+	b.Click(head(3)) // it is in ascending order already
+	b.Until(`document.querySelector('.items thead th:nth-child(3)').ariaSort === 'descending'`)
 	psnr := all(b, 3)
 	got := numbers(t, psnr)
 	slices.Reverse(got)
 	if len(psnr) != sampleRows || psnr[0] != "∞" || psnr[sampleRows-1] != "–" || !slices.IsSorted(got) {
 		t.Errorf("descending PSNR is %q", psnr)
 	}
-	b.click(head(3))
-	b.until(`document.querySelector('.items thead th:nth-child(3)').ariaSort === 'ascending'`)
+	b.Click(head(3))
+	b.Until(`document.querySelector('.items thead th:nth-child(3)').ariaSort === 'ascending'`)
 	if psnr = all(b, 3); psnr[sampleRows-1] != "–" || !slices.IsSorted(numbers(t, psnr)) {
 		t.Errorf("ascending PSNR is %q", psnr)
 	}
 
-	b.click(head(4)) // lower is better: the worst are the highest
+	b.Click(head(4)) // lower is better: the worst are the highest
 	if got := sorted(b); !slices.Equal(got, []string{"", "", "", "descending", ""}) {
 		t.Errorf("columns are sorted %q", got)
 	}
@@ -93,23 +95,23 @@ func TestItemsSort(t *testing.T) {
 		t.Errorf("descending MAE is %q", mae)
 	}
 
-	b.click(head(5)) // names, the numbers in them by size
+	b.Click(head(5)) // names, the numbers in them by size
 	if names := b.column(5); !slices.Contains(names, "bird 2.png") || slices.Index(names, "bird 5.png") > slices.Index(names, "bird 11.png") {
 		t.Errorf("ascending files are %q", names)
 	}
 
-	b.click(head(2)) // equal values stay in the order of the start
+	b.Click(head(2)) // equal values stay in the order of the start
 	methods := all(b, 2)
 	if !slices.IsSorted(methods) {
 		t.Errorf("ascending methods are %q", methods)
 	}
-	b.click(".items .previous")
-	b.click(".items .previous")
+	b.Click(".items .previous")
+	b.Click(".items .previous")
 	if got := numbers(t, b.column(3)); !slices.IsSorted(got) {
 		t.Errorf("within one method, PSNR is %v", got)
 	}
 
-	b.do(chromedp.Focus(chromedp.CSS(head(1)))) // by the keyboard
+	b.Do(chromedp.Focus(chromedp.CSS(head(1)))) // by the keyboard
 	b.press(kb.Enter)
 	if pairs := b.column(1); pairs[0] != "0000" || !slices.IsSorted(pairs) {
 		t.Errorf("ascending pairs are %q", pairs)
@@ -119,26 +121,26 @@ func TestItemsSort(t *testing.T) {
 func TestItemsFilter(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "")
-	b.do(chromedp.SendKeys(chromedp.CSS(".items input"), "DOG png"))
-	b.until(`document.querySelector('.items [role=status]').textContent.startsWith('42 of 130 rows')`)
+	b.Do(chromedp.SendKeys(chromedp.CSS(".items input"), "DOG png"))
+	b.Until(`document.querySelector('.items [role=status]').textContent.startsWith('42 of 130 rows')`)
 	for _, name := range all(b, 5) {
 		if !strings.Contains(name, "dog") {
 			t.Errorf("the filter lets %q through", name)
 		}
 	}
-	b.do(chromedp.SendKeys(chromedp.CSS(".items select[name=method]"), "PUSNet"))
-	b.until(`document.querySelector('.items [role=status]').textContent.startsWith('21 of 130 rows')`)
+	b.Do(chromedp.SendKeys(chromedp.CSS(".items select[name=method]"), "PUSNet"))
+	b.Until(`document.querySelector('.items [role=status]').textContent.startsWith('21 of 130 rows')`)
 	if methods := b.column(2); slices.Contains(methods, "HiNet") || len(methods) != 21 {
 		t.Errorf("the list lets %q through", methods)
 	}
-	b.do(chromedp.SendKeys(chromedp.CSS(".items input"), " nonesuch"))
-	b.until(`document.querySelectorAll('.items tbody tr').length === 1`)
+	b.Do(chromedp.SendKeys(chromedp.CSS(".items input"), " nonesuch"))
+	b.Until(`document.querySelectorAll('.items tbody tr').length === 1`)
 	if got := b.column(1); !slices.Equal(got, []string{"No row matches."}) {
 		t.Errorf("where nothing matches the table says %q", got)
 	}
-	b.click(".items .reset")
-	b.until(`document.querySelector('.items [role=status]').textContent === '130 rows, worst PSNR dB first'`)
-	if hash := value[string](b, `location.hash`); hash != "#items" {
+	b.Click(".items .reset")
+	b.Until(`document.querySelector('.items [role=status]').textContent === '130 rows, worst PSNR dB first'`)
+	if hash := browser.Value[string](&b.Tab, `location.hash`); hash != "#items" {
 		t.Errorf("the address of the view at the start ends in %q", hash)
 	}
 }
@@ -147,12 +149,12 @@ func TestFragmentHoldsTheView(t *testing.T) {
 	t.Parallel()
 	page := sample(t)
 	b := show(t, page, "")
-	b.do(chromedp.SendKeys(chromedp.CSS(".items select[name=method]"), "PUSNet"))
-	b.do(chromedp.SendKeys(chromedp.CSS(".items input"), "png &"))
-	b.click(head(4))
-	b.click(head(4))
-	b.click(".items .next")
-	hash, rows := value[string](b, `location.hash`), b.column(1)
+	b.Do(chromedp.SendKeys(chromedp.CSS(".items select[name=method]"), "PUSNet"))
+	b.Do(chromedp.SendKeys(chromedp.CSS(".items input"), "png &"))
+	b.Click(head(4))
+	b.Click(head(4))
+	b.Click(".items .next")
+	hash, rows := browser.Value[string](&b.Tab, `location.hash`), b.column(1)
 	if want := "#items?text=png+%26&method=PUSNet+%26+co&sort=mae&page=2"; hash != want {
 		t.Errorf("the address ends in %q, want %q", hash, want)
 	}
@@ -161,21 +163,21 @@ func TestFragmentHoldsTheView(t *testing.T) {
 	if got := other.column(1); !slices.Equal(got, rows) || len(rows) != 15 {
 		t.Errorf("the address restores %q, want %q", got, rows)
 	}
-	if got := value[[]string](other, `[...document.querySelectorAll('.tools input, .tools select')].map(e => e.value)`); !slices.Equal(got, []string{"png &", "PUSNet & co"}) {
+	if got := browser.Value[[]string](&other.Tab, `[...document.querySelectorAll('.tools input, .tools select')].map(e => e.value)`); !slices.Equal(got, []string{"png &", "PUSNet & co"}) {
 		t.Errorf("the address restores the filters %q", got)
 	}
-	if top := value[float64](other, `document.getElementById('items').getBoundingClientRect().top`); top > 100 {
+	if top := browser.Value[float64](&other.Tab, `document.getElementById('items').getBoundingClientRect().top`); top > 100 {
 		t.Errorf("the items begin %g pixels below the top of the window", top)
 	}
 
-	b.click("nav a[href='#items']") // a link to the section leaves the view as it is
-	b.until(`document.getElementById('items').getBoundingClientRect().top < 100`)
-	if got := b.column(1); !slices.Equal(got, rows) || value[string](b, `location.hash`) != hash {
+	b.Click("nav a[href='#items']") // a link to the section leaves the view as it is
+	b.Until(`document.getElementById('items').getBoundingClientRect().top < 100`)
+	if got := b.column(1); !slices.Equal(got, rows) || browser.Value[string](&b.Tab, `location.hash`) != hash {
 		t.Errorf("a link to the section shows %q", got)
 	}
 
-	other.do(chromedp.Evaluate[chromedp.Void](`location.hash = '#items?sort=-nonesuch&page=999&method=nobody'`)) // another link, a bad one
-	other.until(`document.querySelector('.items .pages').textContent === '101–130'`)
+	other.Do(chromedp.Evaluate[chromedp.Void](`location.hash = '#items?sort=-nonesuch&page=999&method=nobody'`)) // another link, a bad one
+	other.Until(`document.querySelector('.items .pages').textContent === '101–130'`)
 	if got := sorted(other)[2]; got != "ascending" {
 		t.Errorf("a link to a column that is not there leaves PSNR sorted %q", got)
 	}
@@ -184,63 +186,63 @@ func TestFragmentHoldsTheView(t *testing.T) {
 // loaded waits until every picture in the dialog is decoded.
 func loaded(b *tab) {
 	b.Helper()
-	b.until(`document.getElementById('viewer').open && (images => images.length && images.every(i => i.complete && i.naturalWidth > 0))([...document.querySelectorAll('#viewer img')])`)
+	b.Until(`document.getElementById('viewer').open && (images => images.length && images.every(i => i.complete && i.naturalWidth > 0))([...document.querySelectorAll('#viewer img')])`)
 }
 
 func TestMatrixCellOpensItsImages(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "")
-	if n := value[int](b, `[...document.images].filter(i => !i.closest('.drawing')).length`); n != 0 {
+	if n := browser.Value[int](&b.Tab, `[...document.images].filter(i => !i.closest('.drawing')).length`); n != 0 {
 		t.Errorf("the page decodes %d pictures that nobody has opened", n)
 	}
-	b.click(".matrix tbody td button")
+	b.Click(".matrix tbody td button")
 	loaded(b)
-	if got := b.texts("#viewer figcaption"); !slices.Equal(got, []string{"cover", "secret", "stego", "recovered31.20 dB, SSIM 0.940"}) {
+	if got := b.Texts("#viewer figcaption"); !slices.Equal(got, []string{"cover", "secret", "stego", "recovered31.20 dB, SSIM 0.940"}) {
 		t.Errorf("captions are %q", got)
 	}
-	if got := value[[]int](b, `[...document.querySelectorAll('#viewer img')].map(i => i.naturalWidth)`); !slices.Equal(got, []int{40, 41, 42, 43}) {
+	if got := browser.Value[[]int](&b.Tab, `[...document.querySelectorAll('#viewer img')].map(i => i.naturalWidth)`); !slices.Equal(got, []int{40, 41, 42, 43}) {
 		t.Errorf("pictures are %v wide", got)
 	}
-	if got := value[[]string](b, `[...document.querySelectorAll('#viewer img')].map(i => i.alt)`); !slices.Equal(got, []string{"cover", "secret", "stego", "recovered"}) {
+	if got := browser.Value[[]string](&b.Tab, `[...document.querySelectorAll('#viewer img')].map(i => i.alt)`); !slices.Equal(got, []string{"cover", "secret", "stego", "recovered"}) {
 		t.Errorf("alternative texts are %q", got)
 	}
-	if got := b.texts("#viewer .facts div > *"); !slices.Equal(got, []string{"embedded with", "a", "decoded with", "a", "PSNR dB", "31.20", "SSIM", "0.940"}) {
+	if got := b.Texts("#viewer .facts div > *"); !slices.Equal(got, []string{"embedded with", "a", "decoded with", "a", "PSNR dB", "31.20", "SSIM", "0.940"}) {
 		t.Errorf("the dialog says %q", got)
 	}
 	b.press(kb.ArrowRight)
 	b.press(kb.ArrowRight) // past the cell that opens nothing
 	loaded(b)
-	if got := b.texts("#viewer h2, #viewer .position"); !slices.Equal(got, []string{"K = 2: " + hostile + ", b", "3 of 3"}) {
+	if got := b.Texts("#viewer h2, #viewer .position"); !slices.Equal(got, []string{"K = 2: " + hostile + ", b", "3 of 3"}) {
 		t.Errorf("the third cell is %q", got)
 	}
 	b.press(kb.Escape)
-	b.until(`!document.getElementById('viewer').open && document.querySelectorAll('#viewer img').length === 0`)
-	b.until(`document.activeElement === document.querySelector('.matrix tbody td button')`)
+	b.Until(`!document.getElementById('viewer').open && document.querySelectorAll('#viewer img').length === 0`)
+	b.Until(`document.activeElement === document.querySelector('.matrix tbody td button')`)
 	b.press(kb.Enter)
 	loaded(b)
-	b.click("#viewer .close")
-	b.until(`!document.getElementById('viewer').open`)
+	b.Click("#viewer .close")
+	b.Until(`!document.getElementById('viewer').open`)
 }
 
 func TestItemOpensItsImages(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "#items?sort=pair")
-	b.click(".items tbody tr:nth-child(8) td:nth-child(5)")
+	b.Click(".items tbody tr:nth-child(8) td:nth-child(5)")
 	loaded(b)
-	if got := b.texts("#viewer h2, #viewer .position, #viewer dd"); !slices.Equal(got, []string{"Pair 0007", "8 of 130", "PUSNet & co", "37.25", "0.1250", hostile}) {
+	if got := b.Texts("#viewer h2, #viewer .position, #viewer dd"); !slices.Equal(got, []string{"Pair 0007", "8 of 130", "PUSNet & co", "37.25", "0.1250", hostile}) {
 		t.Errorf("row 8 opens %q", got)
 	}
 	b.press(kb.ArrowLeft)
-	b.until(`document.querySelector('#viewer h2').textContent === 'Pair 0006'`)
+	b.Until(`document.querySelector('#viewer h2').textContent === 'Pair 0006'`)
 	b.press(kb.Escape)
-	b.until(`!document.getElementById('viewer').open`)
-	b.do(chromedp.Focus(chromedp.CSS(".items tbody tr:nth-child(2) button")))
+	b.Until(`!document.getElementById('viewer').open`)
+	b.Do(chromedp.Focus(chromedp.CSS(".items tbody tr:nth-child(2) button")))
 	b.press(kb.Enter)
 	loaded(b)
 	b.press(kb.Escape)
-	b.until(`!document.getElementById('viewer').open`)
-	b.click(".items tbody tr:nth-child(4)") // it has no pictures
-	if value[bool](b, `document.getElementById('viewer').open`) {
+	b.Until(`!document.getElementById('viewer').open`)
+	b.Click(".items tbody tr:nth-child(4)") // it has no pictures
+	if browser.Value[bool](&b.Tab, `document.getElementById('viewer').open`) {
 		t.Error("a row without pictures opens")
 	}
 }
@@ -248,12 +250,12 @@ func TestItemOpensItsImages(t *testing.T) {
 func TestFigureOpensLarge(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "")
-	if got := value[[]int](b, `[...document.querySelectorAll('.drawing img')].flatMap(i => [i.width, i.height])`); !slices.Equal(got, []int{200, 100, 90, 60}) {
+	if got := browser.Value[[]int](&b.Tab, `[...document.querySelectorAll('.drawing img')].flatMap(i => [i.width, i.height])`); !slices.Equal(got, []int{200, 100, 90, 60}) {
 		t.Errorf("the figures are %v", got)
 	}
-	b.click("#fig-1 button")
+	b.Click("#fig-1 button")
 	loaded(b)
-	if wide := value[float64](b, `document.querySelector('#viewer img').getBoundingClientRect().width`); wide < 800 {
+	if wide := browser.Value[float64](&b.Tab, `document.querySelector('#viewer img').getBoundingClientRect().width`); wide < 800 {
 		t.Errorf("the figure opens %g pixels wide", wide)
 	}
 }
@@ -263,16 +265,16 @@ func TestHostileNames(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "#items?text=onerror")
 	for _, selector := range []string{"h1", ".title dd:last-child", "#words p:last-of-type", "#words li:last-child", ".table .note", ".items tbody td:last-child"} {
-		if got := b.texts(selector); len(got) == 0 || !strings.HasSuffix(got[len(got)-1], hostile) {
+		if got := b.Texts(selector); len(got) == 0 || !strings.HasSuffix(got[len(got)-1], hostile) {
 			t.Errorf("%s is %q", selector, got)
 		}
 	}
-	if got := value[string](b, `document.querySelector('.best').title`); got != hostile {
+	if got := browser.Value[string](&b.Tab, `document.querySelector('.best').title`); got != hostile {
 		t.Errorf("the title is %q", got)
 	}
-	b.click(".items tbody button")
+	b.Click(".items tbody button")
 	loaded(b)
-	if n := value[int](b, `document.querySelectorAll('[onerror], img[src=x]').length`); n != 0 {
+	if n := browser.Value[int](&b.Tab, `document.querySelectorAll('[onerror], img[src=x]').length`); n != 0 {
 		t.Errorf("%d elements were made of names", n)
 	}
 	// alert would have blocked the tab, or the policy written to the console, which must be empty.
@@ -283,26 +285,26 @@ func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	page := sample(t)
 	with := show(t, page, "")
-	drawn := value[string](with, `document.querySelector('.items table').outerHTML`)
+	drawn := browser.Value[string](&with.Tab, `document.querySelector('.items table').outerHTML`)
 
 	b := newTab(t)
 	b.mustStayQuiet()
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.navigate(written(t, page), "")
-	if got := value[string](b, `document.querySelector('.items table').outerHTML`); got != drawn {
+	if got := browser.Value[string](&b.Tab, `document.querySelector('.items table').outerHTML`); got != drawn {
 		t.Errorf("without JavaScript the items are\n%s\nand with it\n%s", got, drawn)
 	}
 	note := "These are the first 50 of 130 rows, worst PSNR dB first.\nSorting, filtering and opening them needs JavaScript. All rows are in items.csv."
-	if got := b.texts(".items noscript p"); !slices.Equal(got, []string{note}) {
+	if got := b.Texts(".items noscript p"); !slices.Equal(got, []string{note}) {
 		t.Errorf("the note says %q", got)
 	}
-	if got := value[string](b, `getComputedStyle(document.querySelector('.tools')).display`); got != "none" {
+	if got := browser.Value[string](&b.Tab, `getComputedStyle(document.querySelector('.tools')).display`); got != "none" {
 		t.Errorf("tools that do nothing are displayed: %s", got)
 	}
 
 	shift := `new Promise(done => new PerformanceObserver(list => done(list.getEntries().reduce((sum, e) => sum + e.value, 0))).observe({type: 'layout-shift', buffered: true}))`
 	nothing := `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))`
-	moved, err := chromedp.Run(with.ctx, chromedp.Evaluate[float64](`Promise.race([`+shift+`, `+nothing+`])`, chromedp.EvalAwaitPromise))
+	moved, err := chromedp.Run(with.Context, chromedp.Evaluate[float64](`Promise.race([`+shift+`, `+nothing+`])`, chromedp.EvalAwaitPromise))
 	if err != nil || moved != 0 {
 		t.Errorf("the layout shifts by %g: %v", moved, err)
 	}
@@ -312,17 +314,17 @@ func TestCopiesAsCSV(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "#items?text=dog&method=HiNet&sort=pair")
 	for _, name := range []string{"clipboard-read", "clipboard-write"} {
-		id := chromedp.FromContext(b.ctx).BrowserContextID
-		if _, err := chromedp.CallBrowser(b.ctx, browser.SetPermission, browser.SetPermissionParams{
-			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted, BrowserContextID: id,
+		id := chromedp.FromContext(b.Context).BrowserContextID
+		if _, err := chromedp.CallBrowser(b.Context, cdp.SetPermission, cdp.SetPermissionParams{
+			Permission: &cdp.PermissionDescriptor{Name: name}, Setting: cdp.PermissionSettingGranted, BrowserContextID: id,
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	copied := func(selector string) string {
-		b.click(selector)
-		b.until(fmt.Sprintf(`document.querySelector(%q).textContent === 'Copied'`, selector))
-		text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`navigator.clipboard.readText()`, chromedp.EvalAwaitPromise))
+		b.Click(selector)
+		b.Until(fmt.Sprintf(`document.querySelector(%q).textContent === 'Copied'`, selector))
+		text, err := chromedp.Run(b.Context, chromedp.Evaluate[string](`navigator.clipboard.readText()`, chromedp.EvalAwaitPromise))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,12 +351,12 @@ func TestThousandsOfRows(t *testing.T) {
 	}
 	b := show(t, page, "")
 	for range 4 {
-		b.click(head(5))
-		if n := value[int](b, `document.querySelectorAll('.items tbody tr').length`); n != 50 {
+		b.Click(head(5))
+		if n := browser.Value[int](&b.Tab, `document.querySelectorAll('.items tbody tr').length`); n != 50 {
 			t.Errorf("%d rows are in the document", n)
 		}
 	}
-	if got := b.texts(".items [role=status]")[0]; !strings.HasPrefix(got, strconv.Itoa(len(items.Rows))+" rows") {
+	if got := b.Texts(".items [role=status]")[0]; !strings.HasPrefix(got, strconv.Itoa(len(items.Rows))+" rows") {
 		t.Errorf("the page says %q", got)
 	}
 }
@@ -364,7 +366,7 @@ func TestNoRows(t *testing.T) {
 	page := sample(t)
 	page.Sections[4].Items.Rows = nil
 	b := show(t, page, "")
-	if got := b.texts(".items tbody, .items [role=status], .items .pages"); !slices.Equal(got, []string{"0 rows, worst PSNR dB first", "", "No row matches."}) {
+	if got := b.Texts(".items tbody, .items [role=status], .items .pages"); !slices.Equal(got, []string{"0 rows, worst PSNR dB first", "", "No row matches."}) {
 		t.Errorf("a table without rows says %q", got)
 	}
 }
@@ -373,22 +375,22 @@ func TestNarrowWindowAndPaper(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "")
 	for _, width := range []int64{320, 768, 1600} {
-		b.do(chromedp.EmulateViewport(width, 800))
-		if wide := value[int64](b, `document.documentElement.scrollWidth`); wide > width {
+		b.Do(chromedp.EmulateViewport(width, 800))
+		if wide := browser.Value[int64](&b.Tab, `document.documentElement.scrollWidth`); wide > width {
 			t.Errorf("in a window of %d pixels the page is %d wide", width, wide)
 		}
 	}
-	b.do(chromedp.ScrollIntoView(chromedp.CSS(".items")), chromedp.Evaluate[chromedp.Void](`document.querySelector('.items .scroll').scrollTop = 500`))
-	if got := value[float64](b, `document.querySelector('.items thead').getBoundingClientRect().top - document.querySelector('.items .scroll').getBoundingClientRect().top`); got != 0 {
+	b.Do(chromedp.ScrollIntoView(chromedp.CSS(".items")), chromedp.Evaluate[chromedp.Void](`document.querySelector('.items .scroll').scrollTop = 500`))
+	if got := browser.Value[float64](&b.Tab, `document.querySelector('.items thead').getBoundingClientRect().top - document.querySelector('.items .scroll').getBoundingClientRect().top`); got != 0 {
 		t.Errorf("the headings have moved %g pixels from the top of the table", got)
 	}
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
 	for selector, want := range map[string]string{".tools": "none", ".items .next": "none", ".items table": "table", ".drawing img": "block"} {
-		if got := value[string](b, fmt.Sprintf(`getComputedStyle(document.querySelector(%q)).display`, selector)); got != want {
+		if got := browser.Value[string](&b.Tab, fmt.Sprintf(`getComputedStyle(document.querySelector(%q)).display`, selector)); got != want {
 			t.Errorf("on paper %s is displayed as %s, want %s", selector, got, want)
 		}
 	}
-	if clipped := value[bool](b, `[...document.querySelectorAll('.scroll')].some(e => e.scrollHeight > e.clientHeight)`); clipped {
+	if clipped := browser.Value[bool](&b.Tab, `[...document.querySelectorAll('.scroll')].some(e => e.scrollHeight > e.clientHeight)`); clipped {
 		t.Error("on paper a table is cut")
 	}
 }
@@ -418,7 +420,7 @@ func TestPolicyForbidsTheNetwork(t *testing.T) {
 		}
 		b := newTab(t)
 		b.navigate(file, "")
-		ran := value[bool](b, `Boolean(window.ran)`)
+		ran := browser.Value[bool](&b.Tab, `Boolean(window.ran)`)
 		if policy && (hits.Load() > 0 || ran) {
 			t.Errorf("%d requests arrived, requested were %q; a smuggled script ran: %v", hits.Load(), b.foreign(), ran)
 		}

@@ -1,0 +1,93 @@
+// Package browser is what tests of pages share: a headless Chromium, and what a reader does in one of its tabs. Only tests
+// import it.
+//
+// Invariant: nothing sleeps. What a tab waits for is a condition of the page or a frame that it has drawn, within the time that
+// the tab's context has; what fails fails the test by name.
+package browser
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// Launch starts a headless Chromium, which ends with ctx or with stop. The error says how to get one.
+func Launch(ctx context.Context) (browser context.Context, stop func() error, err error) {
+	options := chromedp.DefaultExecAllocatorOptions[:]
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses root
+	}
+	allocator, end := chromedp.NewExecAllocator(ctx, options...)
+	browser, _ = chromedp.NewContext(allocator)
+	stop = func() error {
+		defer end()
+		return chromedp.Cancel(browser)
+	}
+	if err := chromedp.Do(browser); err != nil {
+		end()
+		return nil, nil, fmt.Errorf("start a browser (`make chromium` installs one): %w", err)
+	}
+	return browser, stop, nil
+}
+
+// Tab is a tab of a test.
+type Tab struct {
+	*testing.T
+	Context context.Context
+}
+
+// Do does steps, one after another.
+func (t *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(t.Context, steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Click clicks the first element that a CSS selector finds, where it is, with the mouse.
+func (t *Tab) Click(selector string) {
+	t.Helper()
+	t.Do(chromedp.ScrollIntoView(chromedp.CSS(selector)))
+	t.drawn()
+	t.Do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// drawn waits until the page stands on the screen as it is now. The mouse is looked for in the frame that was drawn last: before
+// a scroll has reached it, a click goes where the element is not yet.
+func (t *Tab) drawn() {
+	t.Helper()
+	t.promise("the next frame", `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
+}
+
+// Until waits until a JavaScript condition holds. (chromedp's own Poll compiles code in the page, which a page's policy may
+// forbid.)
+func (t *Tab) Until(condition string) {
+	t.Helper()
+	t.promise(condition, `new Promise(done => { (function look() { (`+condition+`) ? done(true) : setTimeout(look, 2) })() })`)
+}
+
+func (t *Tab) promise(what, script string) {
+	t.Helper()
+	if _, err := chromedp.Run(t.Context, chromedp.Evaluate[bool](script, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatalf("wait until %s: %v", what, err)
+	}
+}
+
+// Texts are the texts of all elements that a CSS selector finds.
+func (t *Tab) Texts(selector string) []string {
+	t.Helper()
+	return Value[[]string](t, fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.textContent)`, selector))
+}
+
+// Value is the value of a JavaScript expression.
+func Value[V any](t *Tab, expression string) V {
+	t.Helper()
+	v, err := chromedp.Run(t.Context, chromedp.Evaluate[V](expression))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
