@@ -2,6 +2,7 @@ package evaluator
 
 import (
 	"cmp"
+	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
@@ -16,6 +17,14 @@ import (
 type Interval struct {
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
+}
+
+// Text is " [low, high]", both in a format of fmt; nothing where there is no interval.
+func (i *Interval) Text(format string) string {
+	if i == nil {
+		return ""
+	}
+	return fmt.Sprintf(" ["+format+", "+format+"]", i.Low, i.High)
 }
 
 // holdsZero says whether 0 is a value that the interval allows.

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
@@ -113,15 +114,15 @@ func writeItems(w io.Writer, scores []*schemas.Score) error {
 	return out.Error()
 }
 
+// ImageFile names an image of a run below its folder, with slashes. Kinds are cover, secret, stego, recovered and so on; the keys
+// are those that made it: for stego the one that embedded, for recovered that one and the one that decoded.
+func ImageFile(kind, item string, keys ...string) string {
+	return "images/" + kind + "/" + strings.Join(append([]string{item}, keys...), ".") + ".png"
+}
+
 // imageFiles names the two images of a score below the output folder.
 func imageFiles(s *schemas.Score) (reference, test string) {
-	file := func(kind string, keys ...string) string {
-		name := s.GetItem()
-		for _, k := range keys {
-			name += "." + k
-		}
-		return "images/" + kind + "/" + name + ".png"
-	}
+	file := func(kind string, keys ...string) string { return ImageFile(kind, s.GetItem(), keys...) }
 	recovered := file("recovered", s.GetEmbedKey(), s.GetDecodeKey())
 	switch s.GetRole() {
 	case schemas.Role_ROLE_IMPERCEPTIBILITY:

@@ -149,19 +149,7 @@ func TestTablesOfAllThatCanFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden := filepath.Join("testdata", "full.md")
-	if *update {
-		if err := os.WriteFile(golden, report, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(report, want) {
-		t.Errorf("report.md is not as in %s (-update rewrites it):\n%s", golden, report)
-	}
+	wantGolden(t, "full.md", report)
 	table, err := os.ReadFile(filepath.Join(dir, "items.csv"))
 	if err != nil {
 		t.Fatal(err)

@@ -304,6 +304,24 @@ func TestFiles(t *testing.T) {
 	expectGolden(t, dir, map[string][]byte{"terminal.txt": text.Bytes()}, "summary.json", "items.csv", "report.md")
 }
 
+// wantGolden compares with a file of testdata.
+func wantGolden(t *testing.T, name string, data []byte) {
+	t.Helper()
+	golden := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(golden, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(data, want) {
+		t.Errorf("%s is not as in testdata (-update rewrites it):\n%s", name, data)
+	}
+}
+
 // expectGolden compares what was written into dir, and what else was made, with testdata.
 func expectGolden(t *testing.T, dir string, got map[string][]byte, written ...string) {
 	t.Helper()
@@ -315,19 +333,7 @@ func expectGolden(t *testing.T, dir string, got map[string][]byte, written ...st
 		got[name] = data
 	}
 	for name, data := range got {
-		golden := filepath.Join("testdata", name)
-		if *update {
-			if err := os.WriteFile(golden, data, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(data, want) {
-			t.Errorf("%s is not as in testdata (-update rewrites it):\n%s", name, data)
-		}
+		wantGolden(t, name, data)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != len(written) {
 		t.Errorf("the folder holds %v (%v), want %q", left, err, written)

@@ -148,16 +148,22 @@ type Summary struct {
 	ItemsPerSecond float64 `json:"items_per_second"`
 }
 
-// Summarise makes the summary of a run from its specification and scores.
-func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Invocation) *Summary {
-	groups := make(map[class]*tally)
-	cells := make(map[[2]string]*cell)
-	baselines := make(map[string]*schemas.Metrics) // by item
+// Baselines are the metrics of cover against secret by item: what an image measures that knows nothing of the secret.
+func Baselines(scores []*schemas.Score) map[string]*schemas.Metrics {
+	baselines := make(map[string]*schemas.Metrics)
 	for _, s := range scores {
 		if s.GetRole() == schemas.Role_ROLE_BASELINE {
 			baselines[s.GetItem()] = s.GetMetrics()
 		}
 	}
+	return baselines
+}
+
+// Summarise makes the summary of a run from its specification and scores.
+func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Invocation) *Summary {
+	groups := make(map[class]*tally)
+	cells := make(map[[2]string]*cell)
+	baselines := Baselines(scores)
 	for _, s := range scores {
 		group := of(groups, classOf(s))
 		group.add(s)

@@ -73,10 +73,7 @@ func (b block) writeMarkdown(out *strings.Builder) {
 
 // bounds is an interval on a line of its own, in the format of its mean; nothing where there is none.
 func bounds(format string, i *Interval) string {
-	if i == nil {
-		return ""
-	}
-	return fmt.Sprintf("\n["+format+", "+format+"]", i.Low, i.High)
+	return strings.Replace(i.Text(format), " ", "\n", 1)
 }
 
 // metricHead is the head of every table of groups.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"stegomq/evaluator/audit"
 	"stegomq/internal/keyring"
@@ -142,8 +141,7 @@ func (r *auditRuns) check() error {
 	if err != nil {
 		return err
 	}
-	var flags runFlags
-	flags.register(pflag.NewFlagSet("", pflag.ContinueOnError)) // the defaults
+	flags := defaultRunFlags()
 	flags.data, flags.covers, flags.model, flags.keys = r.flags.data, r.flags.covers, r.flags.model, r.flags.keys
 	flags.size, flags.resize, flags.batch, flags.limit = r.flags.size, r.flags.resize, r.flags.batch, r.flags.limit
 	flags.randomKeys, flags.randomSeed, flags.nearKeys = r.flags.randomKeys, r.flags.randomSeed, r.flags.nearKeys

@@ -57,6 +57,13 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	r.trials.register(f)
 }
 
+// defaultRunFlags are those of a run that another command makes.
+func defaultRunFlags() runFlags {
+	var flags runFlags
+	flags.register(pflag.NewFlagSet("", pflag.ContinueOnError))
+	return flags
+}
+
 func (a *app) evaluateCommand() *cobra.Command {
 	var flags runFlags
 	var out string

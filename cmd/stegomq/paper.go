@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"stegomq/evaluator/paper"
 	"stegomq/internal/model"
@@ -222,8 +221,7 @@ func (p *paperRun) first() paper.DataSet {
 
 // run makes one run of the study.
 func (p *paperRun) run(ctx context.Context, m *model.Model, set paper.DataSet, limit, keys int) (paper.Run, error) {
-	var flags runFlags
-	flags.register(pflag.NewFlagSet("", pflag.ContinueOnError)) // the defaults
+	flags := defaultRunFlags()
 	flags.data, flags.model, flags.keys = set.Dir, m.Dir, strconv.Itoa(keys)
 	flags.size, flags.resize, flags.limit = p.flags.size, p.flags.resize, limit
 	if p.flags.sample > 0 {

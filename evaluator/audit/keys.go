@@ -14,6 +14,8 @@ type WrongKeys struct {
 	// Keys are the keys that decode; Showing counts them as Above counts comparisons. Without a key there are none.
 	Keys    int       `json:"keys"`
 	Showing []Showing `json:"showing"`
+
+	found []excess
 }
 
 // Above counts the comparisons whose excess in SSIM lies above a threshold.
@@ -41,8 +43,8 @@ func wrongKeys(r *Run, secret, cover evaluator.Group, role schemas.Role) *WrongK
 	if secret.Excess == nil {
 		return nil
 	}
-	w := &WrongKeys{Secret: secret, Cover: cover, Showing: []Showing{}}
 	found := excesses(r.Scores, role)
+	w := &WrongKeys{Secret: secret, Cover: cover, Showing: []Showing{}, found: found}
 	largest := make(map[string]float64) // in SSIM, by key
 	for _, e := range found {
 		key := e.score.GetDecodeKey()
@@ -84,12 +86,7 @@ type excess struct {
 
 // excesses are those of a role, in the order of the scores. A score whose pair has no baseline has none.
 func excesses(scores []*schemas.Score, role schemas.Role) []excess {
-	baselines := make(map[string]*schemas.Metrics)
-	for _, s := range scores {
-		if s.GetRole() == schemas.Role_ROLE_BASELINE {
-			baselines[s.GetItem()] = s.GetMetrics()
-		}
-	}
+	baselines := evaluator.Baselines(scores)
 	var found []excess
 	for _, s := range scores {
 		if b := baselines[s.GetItem()]; s.GetRole() == role && b != nil {

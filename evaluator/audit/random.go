@@ -24,8 +24,6 @@ type RandomKeys struct {
 	BestOf []BestOf `json:"best_of"`
 	// Best has the largest excess in SSIM, the first of equal ones.
 	Best Guess `json:"best"`
-
-	found []excess
 }
 
 // Quantile are the values that a share of the comparisons does not exceed.
@@ -65,14 +63,13 @@ func randomKeys(r *Run) *RandomKeys {
 	if w == nil {
 		return nil
 	}
-	found := excesses(r.Scores, schemas.Role_ROLE_LEAKAGE_RANDOM)
 	stegos := make(map[[2]string][]excess) // by item and embedding key
-	for _, e := range found {
+	for _, e := range w.found {
 		at := [2]string{e.score.GetItem(), e.score.GetEmbedKey()}
 		stegos[at] = append(stegos[at], e)
 	}
-	out := &RandomKeys{WrongKeys: *w, Stegos: len(stegos), Best: bestGuess(r.Scores, found), found: found}
-	out.Quantiles = quantiles(found)
+	out := &RandomKeys{WrongKeys: *w, Stegos: len(stegos), Best: bestGuess(r.Scores, w.found)}
+	out.Quantiles = quantiles(w.found)
 	out.BestOf = bestOf(stegos, w.Keys)
 	return out
 }

@@ -45,11 +45,7 @@ func (a *Audit) sections() []section {
 
 // cell is a mean with its deviation and its interval.
 func cell(format string, m evaluator.Moments) string {
-	out := fmt.Sprintf(format+" ± "+strings.Replace(format, "+", "", 1), m.Mean, m.Std)
-	if m.CI95 != nil {
-		out += fmt.Sprintf(" ["+format+", "+format+"]", m.CI95.Low, m.CI95.High)
-	}
-	return out
+	return fmt.Sprintf(format+" ± "+strings.Replace(format, "+", "", 1), m.Mean, m.Std) + m.CI95.Text(format)
 }
 
 // number is how a group says how many scores it has, of how many pairs.

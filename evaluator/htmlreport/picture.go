@@ -95,20 +95,27 @@ func (p *Page) writePictures(w *bufio.Writer) error {
 // thumbnailQuality keeps a photograph of 160 pixels at about 8 kB.
 const thumbnailQuality = 88
 
-// Thumbnail is m as a JPEG whose longer side is at most side pixels; a smaller image keeps its size. Shrinking uses the
-// Catmull-Rom filter, which widens and so does not alias. The error wraps ErrPicture: m is empty or side is not positive.
+// Shrunk is m with a longer side of at most side pixels, which is positive; a smaller image is m itself. The filter is Catmull
+// and Rom's, which widens and so does not alias.
+func Shrunk(m image.Image, side int) image.Image {
+	size := m.Bounds().Size()
+	longer := max(size.X, size.Y)
+	if longer <= side {
+		return m
+	}
+	small := image.NewRGBA(image.Rect(0, 0, max(1, size.X*side/longer), max(1, size.Y*side/longer)))
+	draw.CatmullRom.Scale(small, small.Rect, m, m.Bounds(), draw.Src, nil)
+	return small
+}
+
+// Thumbnail is m as a JPEG whose longer side is at most side pixels, as Shrunk makes it. The error wraps ErrPicture: m is empty or side is not positive.
 func Thumbnail(m image.Image, side int) ([]byte, error) {
 	w, h := m.Bounds().Dx(), m.Bounds().Dy()
 	if w < 1 || h < 1 || side < 1 {
 		return nil, fmt.Errorf("%w: %dx%d pixels cannot be shrunk to %d", ErrPicture, w, h, side)
 	}
-	if longer := max(w, h); longer > side {
-		small := image.NewRGBA(image.Rect(0, 0, max(1, w*side/longer), max(1, h*side/longer)))
-		draw.CatmullRom.Scale(small, small.Rect, m, m.Bounds(), draw.Src, nil)
-		m = small
-	}
 	var out bytes.Buffer
-	if err := jpeg.Encode(&out, m, &jpeg.Options{Quality: thumbnailQuality}); err != nil {
+	if err := jpeg.Encode(&out, Shrunk(m, side), &jpeg.Options{Quality: thumbnailQuality}); err != nil {
 		return nil, fmt.Errorf("encode a thumbnail: %w", err)
 	}
 	return out.Bytes(), nil

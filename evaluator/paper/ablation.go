@@ -255,9 +255,5 @@ func interval(format string, m *evaluator.Moments) string {
 	if m == nil {
 		return "-"
 	}
-	text := fmt.Sprintf(format, m.Mean)
-	if m.CI95 != nil {
-		text += fmt.Sprintf(" ["+format+", "+format+"]", m.CI95.Low, m.CI95.High)
-	}
-	return text
+	return fmt.Sprintf(format, m.Mean) + m.CI95.Text(format)
 }

@@ -9,10 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	xdraw "golang.org/x/image/draw"
 	"golang.org/x/sync/errgroup"
 
 	"stegomq/evaluator/figure"
+	"stegomq/evaluator/htmlreport"
 )
 
 // residualGain is how much larger than life the residuals in the corners are.
@@ -57,7 +57,7 @@ func drawGrid(name, caption string, grid figure.Grid) drawing {
 	for _, row := range grid.Rows {
 		small := figure.PictureRow{Label: row.Label}
 		for _, p := range row.Pictures {
-			p.Image, p.Inset = reduced(p.Image, gridSide), reduced(p.Inset, gridSide)
+			p.Image, p.Inset = reduced(p.Image), reduced(p.Inset)
 			small.Pictures = append(small.Pictures, p)
 		}
 		less.Rows = append(less.Rows, small)
@@ -72,16 +72,12 @@ func drawGrid(name, caption string, grid figure.Grid) drawing {
 // gridSide is the longer side of the images of a grid in the page, in pixels.
 const gridSide = 128
 
-// reduced is an image whose longer side is at most side pixels.
-func reduced(m image.Image, side int) image.Image {
-	if m == nil || max(m.Bounds().Dx(), m.Bounds().Dy()) <= side {
-		return m
+// reduced is an image for the page, nil where there is none.
+func reduced(m image.Image) image.Image {
+	if m == nil {
+		return nil
 	}
-	size := m.Bounds().Size()
-	longer := max(size.X, size.Y)
-	small := image.NewNRGBA(image.Rect(0, 0, max(1, size.X*side/longer), max(1, size.Y*side/longer)))
-	xdraw.CatmullRom.Scale(small, small.Rect, m, m.Bounds(), xdraw.Src, nil)
-	return small
+	return htmlreport.Shrunk(m, gridSide)
 }
 
 func (r *Report) fig1() (drawing, error) {

@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"stegomq/evaluator"
 	"stegomq/internal/pixel"
 	"stegomq/schemas"
 )
@@ -18,7 +18,7 @@ import (
 // errNoImages is what a run without saved images has in place of one.
 var errNoImages = fmt.Errorf("the run's images were not saved: %w", fs.ErrNotExist)
 
-// The folders of a run's images, as evaluator.SaveImages names them.
+// The kinds of a run's images that are shown.
 const (
 	coverImage     = "cover"
 	secretImage    = "secret"
@@ -28,8 +28,7 @@ const (
 
 // imageFile is the file of an image: of an item, and for stego and recovered ones of the keys that made it.
 func (r Run) imageFile(kind, item string, keys ...string) string {
-	name := strings.Join(append([]string{item}, keys...), ".")
-	return filepath.Join(r.Dir, "images", kind, name+".png")
+	return filepath.Join(r.Dir, filepath.FromSlash(evaluator.ImageFile(kind, item, keys...)))
 }
 
 // image reads one image of a run; the error wraps fs.ErrNotExist where it was not saved.

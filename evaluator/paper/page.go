@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"stegomq/evaluator"
 	"stegomq/evaluator/htmlreport"
 	"stegomq/schemas"
 )
@@ -249,12 +250,7 @@ type itemRow struct {
 func itemRows(method, set string, run Run) []itemRow {
 	type name struct{ item, key string }
 	found := make(map[name]*itemRow)
-	baseline := make(map[string]float64)
-	for _, s := range run.Scores {
-		if s.GetRole() == schemas.Role_ROLE_BASELINE {
-			baseline[s.GetItem()] = s.GetMetrics().GetPsnr()
-		}
-	}
+	baselines := evaluator.Baselines(run.Scores)
 	for _, s := range run.Scores {
 		if s.GetEmbedKey() == "" {
 			continue
@@ -268,8 +264,8 @@ func itemRows(method, set string, run Run) []itemRow {
 		}
 		psnr, ssim := s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim()
 		excess := math.NaN()
-		if b, ok := baseline[n.item]; ok {
-			excess = psnr - b
+		if b := baselines[n.item]; b != nil {
+			excess = psnr - b.GetPsnr()
 		}
 		switch s.GetRole() {
 		case schemas.Role_ROLE_IMPERCEPTIBILITY:

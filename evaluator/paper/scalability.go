@@ -266,15 +266,7 @@ func scalability(all []Matrix) table {
 
 // signed writes a mean with its sign and its interval.
 func signed(format string, m *evaluator.Moments) string {
-	if m == nil {
-		return "-"
-	}
-	format = "%+" + format[1:]
-	text := fmt.Sprintf(format, m.Mean)
-	if m.CI95 != nil {
-		text += fmt.Sprintf(" ["+format+", "+format+"]", m.CI95.Low, m.CI95.High)
-	}
-	return text
+	return interval("%+"+format[1:], m)
 }
 
 var fig5Head = []string{

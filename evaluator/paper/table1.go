@@ -381,9 +381,5 @@ func (t *Table1) long() table {
 
 // deviating writes a mean with its deviation and its interval.
 func deviating(format string, m *evaluator.Moments) string {
-	text := fmt.Sprintf(format+" ± "+format, m.Mean, m.Std)
-	if m.CI95 != nil {
-		text += fmt.Sprintf(" ["+format+", "+format+"]", m.CI95.Low, m.CI95.High)
-	}
-	return text
+	return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) + m.CI95.Text(format)
 }
