@@ -42,7 +42,6 @@ import copy
 import json
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from . import derivation, evaluation, export, photographs, users
+from . import clock, derivation, evaluation, export, photographs, users
 from .derivation import KeyPair
 from .methods import error
 from .network import Network, eight_bit
@@ -315,21 +314,21 @@ def _states(attacker: Attacker, settings: Settings, leaked: Images) -> list[_Sta
     grid, kept = attacker.network.architecture.factor, _held_out(len(leaked[0]))
     learn = (leaked[0][kept:], leaked[1][kept:])
     optimiser, average = Adam(attacker.network), copy.deepcopy(attacker)
-    clock = time.process_time if leaked[0].device.type == "cpu" else time.monotonic
+    device = leaked[0].device
     states: list[_State] = []
     seconds, step = 0.0, 0
     for share in _KEPT:
-        began = clock() - seconds
+        began = clock.seconds(device) - seconds
         while (progress := max(seconds / settings.seconds, step / settings.steps if settings.steps else 0)) < share:
             _step(attacker, optimiser, _crops(learn, grid, settings, random), _rate(settings, progress, step))
             step += 1
             average.take(attacker, 1 - min(_AVERAGE, step / (step + 10)))
-            seconds = clock() - began
+            seconds = clock.seconds(device) - began
         held_out = 0.0
         if kept:
             recovered = _each(average.recover, leaked[0][:kept])
             held_out = float((recovered - leaked[1][:kept]).square().mean())
-            seconds = clock() - began
+            seconds = clock.seconds(device) - began
         states.append(_State(copy.deepcopy(average), step, seconds, held_out))
     return states
 

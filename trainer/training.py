@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from . import clock, derivation, evaluation, export, grids, journal, losses, methods, users
 from . import config as configuration
-from . import derivation, evaluation, export, grids, journal, losses, methods, users
 from .config import Config
 from .derivation import KeyPair
 from .methods import Terms
@@ -154,13 +153,13 @@ class Run:
         """Trains until the budget is used, keeping a checkpoint in the folder."""
         training = self.config.training
         self.images = photographs.count
-        began = self._clock() - self.seconds
+        began = clock.seconds(self.device) - self.seconds
         saved = validated = self.seconds
         snapshot = self.state()
         records = journal.Journal(folder)
         records.begin(self.config.text, self.seed, self.hardware, self.step)
         while self.progress < 1:
-            self.seconds = self._clock() - began
+            self.seconds = clock.seconds(self.device) - began
             parts = self._advance(photographs)
             if parts is None or self._loss_mean > _EXPLOSION * self._loss_best:
                 self._go_back(snapshot)
@@ -177,10 +176,6 @@ class Run:
                 self.save(folder)
         self.save(folder)
         self._validate(photographs, records)
-
-    def _clock(self) -> float:
-        """Seconds of what the budget counts: of the processor, which other work may share, or of the GPU's time."""
-        return time.process_time() if self.device.type == "cpu" else time.monotonic()
 
     def _advance(self, photographs: Photographs) -> Terms | None:
         """One step; None, with no parameter moved, where the loss or the gradient is not finite.

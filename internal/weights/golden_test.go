@@ -80,16 +80,7 @@ func TestFillMatchesTrainer(t *testing.T) {
 			w := make([]float32, layer.Len())
 			weights.Fill(w, layer, v.Role, unhex(t, v.Key))
 
-			var first []string
-			for _, x := range w[:min(16, len(w))] {
-				first = append(first, fmt.Sprintf("%08x", math.Float32bits(x)))
-			}
-			if !slices.Equal(first, v.FirstBits) {
-				t.Errorf("first weights\n got %v\nwant %v", first, v.FirstBits)
-			}
-			if got := digest(t, w); got != v.SHA256 {
-				t.Errorf("digest of the weights %s, want %s", got, v.SHA256)
-			}
+			wantBits(t, w, v.FirstBits, v.SHA256)
 		})
 	}
 }
@@ -136,16 +127,7 @@ func TestPartialMatchesTrainer(t *testing.T) {
 			if right != v.Right {
 				t.Errorf("%d of %d weights are right, want %d", right, len(w), v.Right)
 			}
-			var first []string
-			for _, x := range w[:min(16, len(w))] {
-				first = append(first, fmt.Sprintf("%08x", math.Float32bits(x)))
-			}
-			if !slices.Equal(first, v.FirstBits) {
-				t.Errorf("first weights\n got %v\nwant %v", first, v.FirstBits)
-			}
-			if got := digest(t, w); got != v.SHA256 {
-				t.Errorf("digest of the weights %s, want %s", got, v.SHA256)
-			}
+			wantBits(t, w, v.FirstBits, v.SHA256)
 		})
 	}
 }
@@ -160,17 +142,23 @@ func TestNormalMatchesTrainer(t *testing.T) {
 			}
 			z := make([]float32, n)
 			weights.Normal(z, v.Seed)
-			var first []string
-			for _, x := range z[:min(16, n)] {
-				first = append(first, fmt.Sprintf("%08x", math.Float32bits(x)))
-			}
-			if !slices.Equal(first, v.FirstBits) {
-				t.Errorf("first values\n got %v\nwant %v", first, v.FirstBits)
-			}
-			if got := digest(t, z); got != v.SHA256 {
-				t.Errorf("digest of the values %s, want %s", got, v.SHA256)
-			}
+			wantBits(t, z, v.FirstBits, v.SHA256)
 		})
+	}
+}
+
+// wantBits compares values with the first of their bits and with the digest of all.
+func wantBits(t *testing.T, w []float32, bits []string, sum string) {
+	t.Helper()
+	var first []string
+	for _, x := range w[:min(16, len(w))] {
+		first = append(first, fmt.Sprintf("%08x", math.Float32bits(x)))
+	}
+	if !slices.Equal(first, bits) {
+		t.Errorf("first values\n got %v\nwant %v", first, bits)
+	}
+	if got := digest(t, w); got != sum {
+		t.Errorf("digest of the values %s, want %s", got, sum)
 	}
 }
 

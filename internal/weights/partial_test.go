@@ -14,10 +14,7 @@ func TestSpoil(t *testing.T) {
 	r := source(t)
 	layers := awkward()
 	mask := weights.NewMask(layers, key(r), 0.5)
-	base := make([]float32, mask.Len())
-	for i := range base {
-		base[i] = float32(r.NormFloat64())
-	}
+	base := normal(r, mask.Len())
 	owner, wrong := key(r), key(r)
 	for _, role := range []weights.Role{weights.RoleEmbed, weights.RoleRecover} {
 		whole, other := make([]float32, mask.Len()), make([]float32, mask.Len())

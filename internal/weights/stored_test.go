@@ -66,10 +66,7 @@ func TestSelectAndPut(t *testing.T) {
 	r := source(t)
 	layers := awkward()
 	mask := weights.NewMask(layers, key(r), 0.7)
-	base := make([]float32, mask.Len())
-	for i := range base {
-		base[i] = float32(r.NormFloat64())
-	}
+	base := normal(r, mask.Len())
 	want, got := make([]float32, mask.Len()), make([]float32, mask.Len())
 	mask.Apply(want, base, weights.RoleRecover, key(r))
 	values := mask.Select(want)

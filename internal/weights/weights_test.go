@@ -26,6 +26,15 @@ func key(r *rand.Rand) []byte {
 	return k
 }
 
+// normal draws n values.
+func normal(r *rand.Rand, n int) []float32 {
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(r.NormFloat64())
+	}
+	return values
+}
+
 // table lays layers of the shapes one after another.
 func table(shapes ...[4]int) []weights.Layer {
 	var layers []weights.Layer
@@ -54,10 +63,7 @@ func TestApplyIsMaskedFill(t *testing.T) {
 	layers := awkward()
 	for _, alpha := range []float64{0, 0.5, 0.9, 0.999, 1} {
 		mask := weights.NewMask(layers, key(r), alpha)
-		base := make([]float32, mask.Len())
-		for i := range base {
-			base[i] = float32(r.NormFloat64())
-		}
+		base := normal(r, mask.Len())
 		for _, role := range []weights.Role{weights.RoleEmbed, weights.RoleRecover} {
 			k := key(r)
 			want := make([]float32, mask.Len())
