@@ -27,8 +27,9 @@ var house = map[string][]string{
 	"internal/pytorch":      {},
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
+	"internal/kem":          {},
 
-	"internal/keyring":    {},
+	"internal/keyring":    {"internal/kem"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
@@ -67,6 +68,7 @@ var pure = map[string][]string{
 	"internal/quality": {},
 	"internal/pytorch": {},
 	"internal/lsb":     {"golang.org/x/crypto"},
+	"internal/kem":     {"golang.org/x/crypto"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
