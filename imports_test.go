@@ -28,6 +28,7 @@ var house = map[string][]string{
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
 	"internal/kem":          {},
+	"internal/avif":         {},
 
 	"internal/keyring":    {"internal/kem"},
 	"internal/telemetry":  {},
@@ -81,6 +82,8 @@ var owners = map[string]string{
 	"github.com/alicebob/miniredis":     "internal/cache",
 	"github.com/disintegration/imaging": "internal/pixel",
 	"gonum.org/v1/plot":                 "evaluator/figure",
+	"github.com/gen2brain/avif":         "internal/avif",
+	"github.com/tetratelabs/wazero":     "internal/avif",
 }
 
 // adapters are handed to the roles by cmd: no role reaches one, by whatever way.
