@@ -112,6 +112,9 @@ func Decode(ctx context.Context, coded []byte, width, height int) (*image.NRGBA,
 	if err := checkSize(width, height); err != nil {
 		return nil, err
 	}
+	if err := checkOBUs(coded, width, height); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDecode, err)
+	}
 	program, err := decoder()
 	if err != nil {
 		return nil, err
@@ -138,15 +141,13 @@ func (i *instance) decode(file []byte, width, height int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := func(configOnly, out uint64) error {
-		at := uint64(facts)
-		ok, err := i.call("decode", uint64(in), uint64(len(file)), configOnly, 0, at, at+4, at+8, at+12, at+16, out)
-		if err == nil && ok == 0 {
-			err = errors.New("refused by libavif")
-		}
-		return err
+	at := uint64(facts)
+	out, err := i.allocate(4*width*height, nil)
+	if err != nil {
+		return nil, err
 	}
-	if err := run(1, 0); err != nil {
+	ok, err := i.call("decode", uint64(in), uint64(len(file)), 0, 0, at, at+4, at+8, at+12, at+16, uint64(out))
+	if err != nil {
 		return nil, err
 	}
 	got, err := i.read(facts, 16)
@@ -154,15 +155,8 @@ func (i *instance) decode(file []byte, width, height int) ([]byte, error) {
 		return nil, err
 	}
 	fact := func(n int) int { return int(binary.LittleEndian.Uint32(got[4*n:])) }
-	if fact(0) != width || fact(1) != height || fact(2) != 8 || fact(3) != 1 {
-		return nil, fmt.Errorf("%d images of %dx%d with %d bits, want one of %dx%d with 8", fact(3), fact(0), fact(1), fact(2), width, height)
-	}
-	out, err := i.allocate(4*width*height, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := run(0, uint64(out)); err != nil {
-		return nil, err
+	if ok == 0 || fact(0) != width || fact(1) != height || fact(2) != 8 || fact(3) != 1 {
+		return nil, fmt.Errorf("refused by libavif: %d images of %dx%d with %d bits", fact(3), fact(0), fact(1), fact(2))
 	}
 	pix, err := i.read(out, 4*width*height)
 	if err != nil {

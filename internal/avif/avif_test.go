@@ -127,6 +127,28 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// Coded bytes are one picture, and nothing before, after or between its three parts.
+func TestOnePicture(t *testing.T) {
+	t.Parallel()
+	img := photograph(t, 64, 48)
+	coded := encode(t, img, 50, 9)
+	frame := bytes.IndexByte(coded[4:], 0x32) + 4
+	for name, bad := range map[string][]byte{
+		"nothing":         nil,
+		"half":            coded[:len(coded)/2],
+		"a byte too many": append(bytes.Clone(coded), 0),
+		"twice":           append(bytes.Clone(coded), coded...),
+		"two frames":      append(bytes.Clone(coded), coded[frame:]...),
+		"no delimiter":    coded[2:],
+		"no header":       append(bytes.Clone(coded[:2]), coded[frame:]...),
+		"another size":    encode(t, photograph(t, 48, 64), 50, 9),
+	} {
+		if _, err := avif.Decode(t.Context(), bad, 64, 48); !errors.Is(err, avif.ErrDecode) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Several at a time do not disturb one another.
 func TestConcurrent(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	_ "unsafe" // for go:linkname
 
@@ -108,11 +109,13 @@ func (p *program) start(ctx context.Context, limit int) (*instance, error) {
 
 func (i *instance) close() { _ = i.module.Close(i.ctx) }
 
-// call runs an exported function; its traps are errors.
+// call runs an exported function. Its traps are errors: the modules have no longjmp, so that libaom ends in one where it would
+// give up.
 func (i *instance) call(name string, args ...uint64) (uint32, error) {
 	out, err := i.module.ExportedFunction(name).Call(i.ctx, args...)
 	if err != nil {
-		return 0, fmt.Errorf("avif: %s: %w", name, err)
+		what, _, _ := strings.Cut(err.Error(), "\n") // what follows is a stack of numbers
+		return 0, fmt.Errorf("avif: %s: %s", name, what)
 	}
 	return uint32(out[0]), nil
 }
@@ -168,4 +171,3 @@ func (m *memory) Reallocate(size uint64) []byte {
 
 // Free is for wazero.
 func (m *memory) Free() { m.bytes = nil }
-
