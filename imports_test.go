@@ -27,6 +27,7 @@ var house = map[string][]string{
 	"internal/pytorch":      {},
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
+	"internal/stc":          {},
 
 	"internal/keyring":    {},
 	"internal/telemetry":  {},
@@ -67,6 +68,7 @@ var pure = map[string][]string{
 	"internal/quality": {},
 	"internal/pytorch": {},
 	"internal/lsb":     {"golang.org/x/crypto"},
+	"internal/stc":     {"golang.org/x/sys"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
