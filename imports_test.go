@@ -29,6 +29,8 @@ var house = map[string][]string{
 	"internal/lsb":          {},
 	"internal/kem":          {},
 	"internal/avif":         {},
+	"internal/stc":          {},
+	"internal/sealed":       {"internal/avif", "internal/kem", "internal/stc"},
 
 	"internal/keyring":    {"internal/kem"},
 	"internal/telemetry":  {},
@@ -70,6 +72,7 @@ var pure = map[string][]string{
 	"internal/pytorch": {},
 	"internal/lsb":     {"golang.org/x/crypto"},
 	"internal/kem":     {"golang.org/x/crypto"},
+	"internal/stc":     {"golang.org/x/sys"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
