@@ -32,15 +32,21 @@ type fitter struct {
 	room      int
 	predicted [quantisers]float64
 	encodes   int
+	least     int // bytes of the smallest encode
 }
 
-// fit returns the coded image, and how many encodes that took.
-func fit(ctx context.Context, img *image.NRGBA, room int) (coded []byte, encodes int, err error) {
-	f := &fitter{img: img, room: room, predicted: rates(img)}
+// fit returns the coded image. With errTooLarge comes how many bytes the coarsest quantiser takes.
+func fit(ctx context.Context, img *image.NRGBA, room int) (coded []byte, least int, err error) {
+	f := &fitter{img: img, room: room, predicted: rates(img), least: math.MaxInt}
+	coded, err = f.fit(ctx)
+	return coded, f.least, err
+}
+
+func (f *fitter) fit(ctx context.Context) (coded []byte, err error) {
 	q := f.finest(1, 0, quantisers-1)
 	rough, err := f.encode(ctx, q, fast)
 	if err != nil {
-		return nil, f.encodes, err
+		return nil, err
 	}
 	scale := float64(len(rough)) / f.predicted[q]
 	coded, err = f.search(ctx, slow, scale*ratio, 2)
@@ -50,12 +56,16 @@ func fit(ctx context.Context, img *image.NRGBA, room int) (coded []byte, encodes
 	if err == nil && coded == nil {
 		err = errTooLarge
 	}
-	return coded, f.encodes, err
+	return coded, err
 }
 
 func (f *fitter) encode(ctx context.Context, q, speed int) ([]byte, error) {
 	f.encodes++
-	return avif.Encode(ctx, f.img, avif.Options{Quality: quality(q), Speed: speed})
+	coded, err := avif.Encode(ctx, f.img, avif.Options{Quality: quality(q), Speed: speed})
+	if err == nil {
+		f.least = min(f.least, len(coded))
+	}
+	return coded, err
 }
 
 // finest is the least quantiser in low to high whose prediction, times a scale, fits, or high.
