@@ -215,7 +215,7 @@ func (a *Audit) robustnessSection() section {
 		s.rows = append(s.rows, table.Row{attackWords(v.Attack), psnrOf(v.Secret), ssimOf(v.Secret), percent(v.Kept), number(v.Secret)})
 	}
 	if a.refusesAttacks() {
-		s.notes = append(s.notes, "refused: recovery is authenticated and gives no image; it is in no mean, and the chart leaves it out")
+		s.notes = append(s.notes, "refused: recovery is authenticated and gives no image; it is in no mean and in no chart")
 	}
 	return s
 }
