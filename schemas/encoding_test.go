@@ -215,3 +215,7 @@ func FuzzDecodeJob(f *testing.F) {
 func FuzzDecodeResult(f *testing.F) {
 	fuzzDecode(f, []string{"result", "result-refused"}, decoder(DecodeResult))
 }
+
+func FuzzDecodeScore(f *testing.F) {
+	fuzzDecode(f, []string{"score", "score-failed", "score-refused", "score-attacked"}, decoder(DecodeScore))
+}
