@@ -73,7 +73,8 @@ func (a *app) operationCommand(fl *operationFlags, op schemas.Operation, cmd cob
 
 With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
 completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
-{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed.`
+{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed. A model whose
+recovery is authenticated refuses a wrong key, and an image that was changed: the reason of the reply is then "refused".`
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.operate(cmd.Context(), op, *fl, cmd.InOrStdin(), cmd.OutOrStdout())
 	}
@@ -186,6 +187,8 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 		return nil
 	case reply.Reason == string(schemas.ReasonBadMessage):
 		return errors.New(reply.Error)
+	case reply.Reason == string(schemas.EndRefused):
+		return fmt.Errorf("%w: %s", errRefused, reply.Error)
 	}
 	return fmt.Errorf("%w: %s: %s", errSomeFailed, reply.Reason, reply.Error)
 }
