@@ -27,6 +27,8 @@ var house = map[string][]string{
 	"internal/pytorch":      {},
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
+	"internal/dct":          {},
+	"internal/rotation":     {"internal/dct"},
 
 	"internal/keyring":    {},
 	"internal/telemetry":  {},
@@ -62,11 +64,13 @@ var house = map[string][]string{
 
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
-	"schemas":          {"google.golang.org/protobuf"},
-	"internal/weights": {},
-	"internal/quality": {},
-	"internal/pytorch": {},
-	"internal/lsb":     {"golang.org/x/crypto"},
+	"schemas":           {"google.golang.org/protobuf"},
+	"internal/weights":  {},
+	"internal/quality":  {},
+	"internal/pytorch":  {},
+	"internal/dct":      {},
+	"internal/rotation": {},
+	"internal/lsb":      {"golang.org/x/crypto"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.

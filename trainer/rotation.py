@@ -22,7 +22,7 @@ FREQUENCIES = 3 * SIDE * SIDE
 
 _LEAST = 256  # values in a band
 _ROUNDS = 3
-_STEPS = 16  # of the code of scales, to an octave
+_STEPS = 24  # of the code of scales, to an octave
 _BELOW = 5  # octaves below 1 that the code has
 _TABLE = Path(__file__).resolve().parent.parent / "internal" / "rotation" / "deviations.txt"
 

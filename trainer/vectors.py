@@ -126,9 +126,10 @@ _PICTURES = ((16, 16, 768, "texture"), (33, 50, 768, "texture"), (64, 48, 768, "
 
 def golden_rotation() -> dict[str, Any]:
     """The content of schemas/testdata/rotation.json."""
+    keys = (_ZERO, _ONES, _DEMO_1.embed, _DEMO_2.embed) * 2
     return {
         "version": rotation.VERSION,
-        "bands": [_band(*b, key) for b, key in zip(_BANDS, (_ZERO, _ONES, _DEMO_1.embed, _DEMO_2.embed) * 2, strict=True)],
+        "bands": [_band(*band, key) for band, key in zip(_BANDS, keys, strict=True)],
         "images": [_picture(*p, _DEMO_1.recover) for p in _PICTURES],
     }
 

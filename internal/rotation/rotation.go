@@ -7,7 +7,7 @@
 // values, each divided by the t of its frequency, frequency by frequency. m divides 768, and is the least for which L >= 256 and
 // the bands are not more than was asked for. A band is divided by its root mean square g and rotated; g is coded in one byte:
 //
-//	0 for g < 2^-5.03125, else 1 + round(16 (log2 g + 5)), 255 at the most: steps of 4.4 %
+//	0 for g < 2^(-5 - 1/48), else 1 + round(24 (log2 g + 5)), 255 at the most: steps of 2.9 %
 //
 // The rotation of a band is three rounds of permutation, signs and mixing. It draws 3 L little-endian uint32 x from SHAKE-256 over
 //
@@ -187,7 +187,7 @@ func (r Rotation) Restore(payload []float64, scales []byte, key [KeySize]byte) [
 
 // The code of scales: steps to an octave, and the octaves below 1 that it has.
 const (
-	steps = 16
+	steps = 24
 	below = 5
 )
 
