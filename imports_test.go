@@ -69,7 +69,7 @@ var pure = map[string][]string{
 	"internal/quality":  {},
 	"internal/pytorch":  {},
 	"internal/dct":      {},
-	"internal/rotation": {},
+	"internal/rotation": {"internal/dct"},
 	"internal/lsb":      {"golang.org/x/crypto"},
 }
 
