@@ -29,8 +29,11 @@ var house = map[string][]string{
 	"internal/lsb":          {},
 	"internal/dct":          {},
 	"internal/rotation":     {"internal/dct"},
+	"internal/kem":          {},
+	"internal/avif":         {},
 
-	"internal/keyring":    {},
+	"internal/keyring":    {"internal/kem"},
+	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
@@ -71,6 +74,7 @@ var pure = map[string][]string{
 	"internal/dct":      {},
 	"internal/rotation": {"internal/dct"},
 	"internal/lsb":      {"golang.org/x/crypto"},
+	"internal/kem":      {"golang.org/x/crypto"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
@@ -83,6 +87,8 @@ var owners = map[string]string{
 	"github.com/alicebob/miniredis":     "internal/cache",
 	"github.com/disintegration/imaging": "internal/pixel",
 	"gonum.org/v1/plot":                 "evaluator/figure",
+	"github.com/gen2brain/avif":         "internal/avif",
+	"github.com/tetratelabs/wazero":     "internal/avif",
 }
 
 // adapters are handed to the roles by cmd: no role reaches one, by whatever way.

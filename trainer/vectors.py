@@ -100,6 +100,9 @@ def golden() -> dict[str, Any]:
         )
     pairs = [derivation.demo_pair(i) for i in range(1, 5)]
     pairs.append(derivation.KeyPair("edges", _ZERO, _ONES))
+    # A pair of X25519: the recipient's of RFC 9180, appendix A.2.1, with the private key as the ladder uses it.
+    private = bytes.fromhex("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e07b")
+    pairs.append(derivation.KeyPair("matched", derivation.x25519_public(private), private))
     return {
         "version": derivation.VERSION,
         "fill": fills,

@@ -36,8 +36,8 @@ func TestRoundTrip(t *testing.T) {
 					planes := random(t, g.Samples())
 					back := append([]float64(nil), planes...)
 					coefficients := make([]float64, g.Coefficients())
-					g.Analyse(coefficients, planes)
-					g.Synthesise(back, coefficients)
+					g.Analyse(coefficients, planes, dct.Luma)
+					g.Synthesise(back, coefficients, dct.Luma)
 					for i := range planes {
 						if math.Abs(planes[i]-back[i]) > 1e-9 {
 							t.Fatalf("sample %d is %v, was %v", i, back[i], planes[i])
@@ -54,12 +54,51 @@ func TestOrthonormal(t *testing.T) {
 	g := dct.Within(48, 32, 16)
 	planes := random(t, g.Samples())
 	coefficients := make([]float64, g.Coefficients())
-	g.Analyse(coefficients, planes)
+	g.Analyse(coefficients, planes, dct.Opponent)
 	for i := range planes {
 		planes[i] -= 127.5
 	}
 	if a, b := energy(planes), energy(coefficients); math.Abs(a/b-1) > 1e-12 {
 		t.Errorf("energy of the samples %v, of the coefficients %v", a, b)
+	}
+}
+
+func TestAxesAreOrthonormal(t *testing.T) {
+	t.Parallel()
+	for name, axes := range map[string]dct.Axes{"opponent": dct.Opponent, "luma": dct.Luma} {
+		for i, a := range axes {
+			for j, b := range axes {
+				want := 0.
+				if i == j {
+					want = 1
+				}
+				if dot := a[0]*b[0] + a[1]*b[1] + a[2]*b[2]; math.Abs(dot-want) > 1e-15 {
+					t.Errorf("%s: axes %d and %d have the product %v", name, i, j, dot)
+				}
+			}
+		}
+	}
+}
+
+// One block is what the grid makes of it.
+func TestBlock(t *testing.T) {
+	t.Parallel()
+	g := dct.Within(8, 8, 8)
+	planes := random(t, g.Samples())
+	want, got := make([]float64, 192), make([]float64, 192)
+	g.Analyse(want, planes, dct.Luma)
+	b := dct.NewBlock(8, dct.Luma)
+	b.Forward(got, planes)
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("coefficient %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+	b.Inverse(got, want)
+	for i := range planes {
+		if math.Abs(got[i]-planes[i]) > 1e-10 {
+			t.Fatalf("sample %d is %v, want %v", i, got[i], planes[i])
+		}
 	}
 }
 
@@ -70,7 +109,7 @@ func TestDefinition(t *testing.T) {
 	g := dct.Covering(13, 9, side)
 	planes := random(t, g.Samples())
 	coefficients := make([]float64, g.Coefficients())
-	g.Analyse(coefficients, planes)
+	g.Analyse(coefficients, planes, dct.Opponent)
 	axes := [3][3]float64{
 		{1 / math.Sqrt(3), 1 / math.Sqrt(3), 1 / math.Sqrt(3)},
 		{1 / math.Sqrt2, 0, -1 / math.Sqrt2},
@@ -107,7 +146,7 @@ func BenchmarkAnalyse(b *testing.B) {
 			g := dct.Within(256, 256, side)
 			planes, coefficients := make([]float64, g.Samples()), make([]float64, g.Coefficients())
 			for b.Loop() {
-				g.Analyse(coefficients, planes)
+				g.Analyse(coefficients, planes, dct.Opponent)
 			}
 		})
 	}
@@ -119,7 +158,7 @@ func BenchmarkSynthesise(b *testing.B) {
 			g := dct.Within(256, 256, side)
 			planes, coefficients := make([]float64, g.Samples()), make([]float64, g.Coefficients())
 			for b.Loop() {
-				g.Synthesise(planes, coefficients)
+				g.Synthesise(planes, coefficients, dct.Opponent)
 			}
 		})
 	}

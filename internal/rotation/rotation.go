@@ -132,7 +132,7 @@ func (r Rotation) Rotate(image []byte, key [KeySize]byte) (payload []float64, sc
 		planes[i] = float64(v)
 	}
 	coefficients := make([]float64, r.Len())
-	r.grid.Analyse(coefficients, planes)
+	r.grid.Analyse(coefficients, planes, dct.Opponent)
 
 	n, length := r.grid.Blocks(), r.per*r.grid.Blocks()
 	payload, scales = make([]float64, r.Len()), make([]byte, r.Bands())
@@ -177,7 +177,7 @@ func (r Rotation) Restore(payload []float64, scales []byte, key [KeySize]byte) [
 		}
 	}
 	planes := make([]float64, r.grid.Samples())
-	r.grid.Synthesise(planes, coefficients)
+	r.grid.Synthesise(planes, coefficients, dct.Opponent)
 	image := make([]byte, len(planes))
 	for i, v := range planes {
 		image[i] = byte(math.Floor(min(max(v, 0), 255) + 0.5))
