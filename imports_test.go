@@ -27,8 +27,13 @@ var house = map[string][]string{
 	"internal/pytorch":      {},
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
+	"internal/dct":          {},
+	"internal/rotation":     {"internal/dct"},
+	"internal/kem":          {},
+	"internal/avif":         {},
 
-	"internal/keyring":    {},
+	"internal/keyring":    {"internal/kem"},
+	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
@@ -62,11 +67,14 @@ var house = map[string][]string{
 
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
-	"schemas":          {"google.golang.org/protobuf"},
-	"internal/weights": {},
-	"internal/quality": {},
-	"internal/pytorch": {},
-	"internal/lsb":     {"golang.org/x/crypto"},
+	"schemas":           {"google.golang.org/protobuf"},
+	"internal/weights":  {},
+	"internal/quality":  {},
+	"internal/pytorch":  {},
+	"internal/dct":      {},
+	"internal/rotation": {"internal/dct"},
+	"internal/lsb":      {"golang.org/x/crypto"},
+	"internal/kem":      {"golang.org/x/crypto"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
@@ -79,6 +87,8 @@ var owners = map[string]string{
 	"github.com/alicebob/miniredis":     "internal/cache",
 	"github.com/disintegration/imaging": "internal/pixel",
 	"gonum.org/v1/plot":                 "evaluator/figure",
+	"github.com/gen2brain/avif":         "internal/avif",
+	"github.com/tetratelabs/wazero":     "internal/avif",
 }
 
 // adapters are handed to the roles by cmd: no role reaches one, by whatever way.

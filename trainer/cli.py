@@ -137,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--random", type=int, metavar="SEED", help="the unregistered keys of a seed")
     command.set_defaults(run=_keys)
 
-    command = commands.add_parser("vectors", help="write the golden vectors of the derivation")
-    command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata/derivation.json"))
+    command = commands.add_parser("vectors", help="write the golden vectors of the derivation and of the rotation")
+    command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata"), help="folder")
     command.set_defaults(run=_vectors)
     public.add_commands(commands)
     return parser
@@ -334,7 +334,8 @@ def _keys(options: argparse.Namespace) -> None:
 
 
 def _vectors(options: argparse.Namespace) -> None:
-    options.out.write_text(json.dumps(vectors.golden(), indent=1) + "\n", encoding="utf-8")
+    for name, content in (("derivation", vectors.golden()), ("rotation", vectors.golden_rotation())):
+        (options.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _recipe(runs: Sequence[training.Run]) -> str:

@@ -116,7 +116,34 @@ def normal(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
 
 
 def fingerprint(embed: bytes, recover: bytes) -> str:
+    """Of a pair whose k_e is the X25519 public key of k_r, as `stegomq keys new` makes them, k_e alone counts."""
+    if _is_x25519_private(recover) and x25519_public(recover) == embed:
+        return hashlib.sha256(b"stegomq.fingerprint.public.v1\x00" + embed).digest()[:16].hex()
     return hashlib.sha256(b"stegomq.fingerprint.v1\x00" + embed + recover).digest()[:16].hex()
+
+
+def _is_x25519_private(key: bytes) -> bool:
+    """Whether a key is written clamped (RFC 7748, section 5)."""
+    return key[0] & 7 == 0 and key[31] & 0xC0 == 0x40
+
+
+def x25519_public(private: bytes) -> bytes:
+    """The Montgomery ladder of RFC 7748, section 5, from the base point. Not in constant time: for names."""
+    prime, scalar = 2**255 - 19, int.from_bytes(private, "little")
+    x2, z2, x3, z3, swapped = 1, 0, 9, 1, 0
+    for t in range(254, -1, -1):
+        bit = scalar >> t & 1
+        if swapped != bit:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        swapped = bit
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        aa, bb, da, cb = a * a, b * b, d * a, c * b
+        e = aa - bb
+        x3, z3 = (da + cb) ** 2 % prime, 9 * (da - cb) ** 2 % prime
+        x2, z2 = aa * bb % prime, e * (aa + 121665 * e) % prime
+    if swapped:
+        x2, z2 = x3, z3
+    return (x2 * pow(z2, prime - 2, prime) % prime).to_bytes(32, "little")
 
 
 def wrong_key(owner: str) -> bytes:

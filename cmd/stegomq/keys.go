@@ -22,12 +22,13 @@ func (a *app) keysCommand() *cobra.Command {
 	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring file (default "+defaultKeyring()+")")
 	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
 
-	var passphrase bool
+	var passphrase, unmatched bool
 	create := &cobra.Command{
 		Use: "new ID", Short: "Make a key pair and store it in the keyring", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.newKey(cmd, args[0], passphrase) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.newKey(cmd, args[0], passphrase, unmatched) },
 	}
 	create.Flags().BoolVar(&passphrase, "passphrase", false, "derive the pair from a passphrase (Argon2id) read from standard input: the same on every machine")
+	create.Flags().BoolVar(&unmatched, "unmatched", false, "with --passphrase: the pair that versions without X25519 derived, whose halves are unrelated")
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show a key pair's fingerprint and date, never the key", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,6 +42,10 @@ func (a *app) keysCommand() *cobra.Command {
 			}
 			return printPairs(cmd, []keyring.Pair{pair})
 		},
+	}
+	public := &cobra.Command{
+		Use: "public ID", Short: "Print a keyring with the half of a key pair that embeds, for those who embed for its owner", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.publicKey(cmd, args[0]) },
 	}
 	list := &cobra.Command{
 		Use: "list", Short: "List the key pairs of the keyring", Args: cobra.NoArgs,
@@ -64,7 +69,7 @@ func (a *app) keysCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.AddCommand(create, list, show, load)
+	cmd.AddCommand(create, list, show, public, load)
 	return cmd
 }
 
@@ -94,18 +99,8 @@ func (a *app) change(cmd *cobra.Command, change func(*keyring.Keyring) (string, 
 	return err
 }
 
-func (a *app) newKey(cmd *cobra.Command, id string, fromPassphrase bool) error {
-	now := time.Now().UTC().Truncate(time.Second)
-	var pair keyring.Pair
-	var err error
-	if fromPassphrase {
-		var secret []byte
-		if secret, err = readPassphrase(cmd); err == nil {
-			pair, err = keyring.Derive(id, secret, now)
-		}
-	} else {
-		pair, err = keyring.Generate(id, now)
-	}
+func (a *app) newKey(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) error {
+	pair, err := makePair(cmd, id, fromPassphrase, unmatched)
 	if err != nil {
 		return err
 	}
@@ -115,6 +110,45 @@ func (a *app) newKey(cmd *cobra.Command, id string, fromPassphrase bool) error {
 		}
 		return fmt.Sprintf("%s, fingerprint %s", id, pair.Fingerprint()), ring.Add(pair)
 	})
+}
+
+func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (keyring.Pair, error) {
+	now := time.Now().UTC().Truncate(time.Second)
+	switch {
+	case !fromPassphrase && unmatched:
+		return keyring.Pair{}, errors.New("--unmatched makes a pair of a passphrase again: give --passphrase too")
+	case !fromPassphrase:
+		return keyring.Generate(id, now)
+	}
+	secret, err := readPassphrase(cmd)
+	if err != nil {
+		return keyring.Pair{}, err
+	}
+	if unmatched {
+		return keyring.DeriveUnmatched(id, secret, now)
+	}
+	return keyring.Derive(id, secret, now)
+}
+
+// publicKey prints what somebody needs who embeds for the owner of a pair.
+func (a *app) publicKey(cmd *cobra.Command, id string) error {
+	ring, err := a.openKeys(nil)
+	if err != nil {
+		return err
+	}
+	pair, err := ring.Get(id)
+	if err != nil {
+		return err
+	}
+	half, err := pair.EmbedOnly()
+	if err != nil {
+		return err
+	}
+	public := keyring.NewPublic("The half of a key that embeds. Whoever has it can embed for " + id + ", and recovers nothing.")
+	if err := public.Add(half); err != nil {
+		return err
+	}
+	return public.WritePublic(cmd.OutOrStdout())
 }
 
 // readPassphrase asks on a terminal, twice, and reads one line elsewhere.
@@ -148,13 +182,17 @@ func readPassphrase(cmd *cobra.Command) ([]byte, error) {
 }
 
 func printPairs(cmd *cobra.Command, pairs []keyring.Pair) error {
-	w := newTable(cmd, "key", "fingerprint", "created")
+	w := newTable(cmd, "key", "fingerprint", "created", "does")
 	for _, p := range pairs {
 		created := "-"
 		if !p.Created.IsZero() {
 			created = p.Created.Format(time.RFC3339)
 		}
-		w.AppendRow(table.Row{p.ID, p.Fingerprint(), created})
+		does := "embeds and recovers"
+		if p.Recover.IsZero() {
+			does = "embeds"
+		}
+		w.AppendRow(table.Row{p.ID, p.Fingerprint(), created, does})
 	}
 	w.Render()
 	return nil

@@ -29,7 +29,7 @@ type file struct {
 type fileKey struct {
 	ID      string    `json:"id"`
 	Embed   string    `json:"embed"`
-	Recover string    `json:"recover"`
+	Recover *string   `json:"recover,omitempty"` // nil in an entry that only embeds
 	Created time.Time `json:"created"`
 }
 
@@ -167,11 +167,14 @@ func (fk fileKey) entry(source string) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("embed: %w", err)
 	}
-	recover, err := ParseKey(fk.Recover)
-	if err != nil {
-		return entry{}, fmt.Errorf("recover: %w", err)
+	p := Pair{ID: fk.ID, Embed: embed, Created: fk.Created.UTC()}
+	if fk.Recover != nil {
+		if p.Recover, err = ParseKey(*fk.Recover); err != nil {
+			return entry{}, fmt.Errorf("recover: %w", err)
+		}
+	} else if !p.Matched() {
+		return entry{}, errors.New("recover: it is missing, and embed is not the public key of a pair that stegomq keys new made")
 	}
-	p := Pair{ID: fk.ID, Embed: embed, Recover: recover, Created: fk.Created.UTC()}
 	return entry{pair: p, fingerprint: p.Fingerprint(), source: source}, nil
 }
 
@@ -179,15 +182,28 @@ func (fk fileKey) entry(source string) (entry, error) {
 func (k *Keyring) marshal() ([]byte, error) {
 	f := file{Version: FileVersion, Public: k.public, Note: k.note, Keys: []fileKey{}}
 	for _, e := range k.entries() {
-		f.Keys = append(f.Keys, fileKey{
-			ID:      e.pair.ID,
-			Embed:   fmt.Sprintf("%x", e.pair.Embed.Expose()),
-			Recover: fmt.Sprintf("%x", e.pair.Recover.Expose()),
-			Created: e.pair.Created,
-		})
+		fk := fileKey{ID: e.pair.ID, Embed: fmt.Sprintf("%x", e.pair.Embed.Expose()), Created: e.pair.Created}
+		if !e.pair.Recover.IsZero() {
+			recover := fmt.Sprintf("%x", e.pair.Recover.Expose())
+			fk.Recover = &recover
+		}
+		f.Keys = append(f.Keys, fk)
 	}
 	data, err := json.MarshalIndent(f, "", "  ")
 	return append(data, '\n'), err
+}
+
+// WritePublic writes the file of a public keyring, for those who send it on. A private one is ErrPublic.
+func (k *Keyring) WritePublic(w io.Writer) error {
+	if !k.public {
+		return fmt.Errorf("write keyring: %w: this one is private", ErrPublic)
+	}
+	data, err := k.marshal()
+	if err != nil {
+		return fmt.Errorf("write keyring: %w", err)
+	}
+	_, err = w.Write(data)
+	return err
 }
 
 // readFile reads a bounded file and its mode, which belong together because both come from one handle.

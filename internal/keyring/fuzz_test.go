@@ -13,6 +13,10 @@ func FuzzParse(f *testing.F) {
 	key := strings.Repeat("0123456789abcdef", 4)
 	f.Add([]byte(`{"version":1,"public":false,"note":"n","keys":[{"id":"alice","embed":"` + key + `","recover":"` + key + `","created":"2026-11-23T00:00:00Z"}]}`))
 	f.Add([]byte(`{"version":1,"public":true,"keys":[]}`))
+	base := "09" + strings.Repeat("00", 31) // the base point of X25519
+	f.Add([]byte(`{"version":1,"keys":[{"id":"half","embed":"` + base + `","created":"2026-11-23T00:00:00Z"}]}`))
+	f.Add([]byte(`{"version":1,"keys":[{"id":"half","embed":"` + base + `","recover":""}]}`))
+	f.Add([]byte(`{"version":1,"keys":[{"id":"half","embed":"` + strings.Repeat("00", 32) + `","recover":null}]}`))
 	f.Add([]byte(`{"version":1,"keys":[{"id":"a","embed":1}]}`))
 	f.Add([]byte(`{"version":1,"keys":[{"id":"random-1-1"}]} x`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -6,12 +6,15 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"regexp"
 	"strings"
 	"time"
+
+	"stegomq/internal/kem"
 )
 
 // KeySize is the length of a key in bytes.
@@ -79,23 +82,34 @@ func (Key) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText covers JSON, YAML and whatever else asks for text.
 func (Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Pair is what a user has: the key that embeds and the key that recovers.
+// Pair is what a user has: the key that embeds and the key that recovers. Of a pair that is Matched the first does not tell
+// the second, so that there are entries with the first alone; of older pairs the two are unrelated.
 type Pair struct {
 	ID      string
 	Embed   Key
-	Recover Key
+	Recover Key       // unset in an entry that only embeds
 	Created time.Time // UTC; zero for keys that are not stored
 	Part    *Part     // nil, but for a pair made by Partial
 }
 
-// Generate makes a new pair from the system's randomness.
+// Generate makes a new pair from the system's randomness: k_r is an X25519 private key and k_e its public key (RFC 7748).
 func Generate(id string, created time.Time) (Pair, error) {
 	if err := checkID(id); err != nil {
 		return Pair{}, fmt.Errorf("generate key: %w", err)
 	}
-	var both [2 * KeySize]byte
-	rand.Read(both[:]) // never fails: it ends the program instead
-	return split(id, both[:], created), nil
+	var seed [KeySize]byte
+	rand.Read(seed[:]) // never fails: it ends the program instead
+	return matched(id, seed, created)
+}
+
+// matched makes the pair of an X25519 private key, which it clamps.
+func matched(id string, seed [KeySize]byte, created time.Time) (Pair, error) {
+	recover := kem.Private(seed)
+	embed, err := kem.Public(recover[:])
+	if err != nil {
+		return Pair{}, err
+	}
+	return split(id, append(embed[:], recover[:]...), created), nil
 }
 
 // split makes a pair of 64 bytes: the embed key, then the recover key.
@@ -108,19 +122,48 @@ func split(id string, both []byte, created time.Time) Pair {
 	}
 }
 
-// Fingerprint names the pair in public: the first 16 bytes of SHA-256("stegomq.fingerprint.v1\x00" |
-// k_e | k_r) in lowercase hex, or that of a Part, which is another. It is "" while a key is unset.
+// Matched says whether k_e is the X25519 public key of k_r or, in an entry that only embeds, of anybody: the pairs that
+// Generate makes.
+func (p Pair) Matched() bool {
+	switch {
+	case p.Embed.IsZero():
+		return false
+	case p.Recover.IsZero():
+		return kem.CheckPublic(p.Embed.bytes()[:]) == nil
+	}
+	return kem.Matched(p.Embed.bytes()[:], p.Recover.bytes()[:])
+}
+
+// EmbedOnly is the entry of a pair that only embeds, with the same id and fingerprint; of a pair that is not Matched there is
+// none.
+func (p Pair) EmbedOnly() (Pair, error) {
+	if !p.Matched() {
+		return Pair{}, fmt.Errorf("key %q: %w", p.ID, errUnmatched)
+	}
+	p.Recover = Key{}
+	return p, nil
+}
+
+var errUnmatched = errors.New("its two halves are unrelated keys, and both are needed to embed; make a key with: stegomq keys new ID")
+
+// Fingerprint names the pair in public, in lowercase hex: of a pair that is Matched the first 16 bytes of
+// SHA-256("stegomq.fingerprint.public.v1\x00" | k_e), so that it is the same without k_r; of another the first 16 bytes of
+// SHA-256("stegomq.fingerprint.v1\x00" | k_e | k_r); and that of a Part, which is another. It is "" while a key is missing.
 func (p Pair) Fingerprint() string {
-	if p.Embed.IsZero() || p.Recover.IsZero() {
-		return ""
-	}
-	if p.Part != nil {
-		return p.Part.fingerprint()
-	}
 	h := sha256.New()
-	io.WriteString(h, "stegomq.fingerprint.v1\x00")
-	h.Write(p.Embed.bytes()[:])
-	h.Write(p.Recover.bytes()[:])
+	switch {
+	case p.Part != nil:
+		return p.Part.fingerprint()
+	case p.Matched():
+		io.WriteString(h, "stegomq.fingerprint.public.v1\x00")
+		h.Write(p.Embed.bytes()[:])
+	case p.Embed.IsZero() || p.Recover.IsZero():
+		return ""
+	default:
+		io.WriteString(h, "stegomq.fingerprint.v1\x00")
+		h.Write(p.Embed.bytes()[:])
+		h.Write(p.Recover.bytes()[:])
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
@@ -134,7 +177,7 @@ func (p Pair) check() error {
 	if err := checkID(p.ID); err != nil {
 		return err
 	}
-	if p.Embed.IsZero() || p.Recover.IsZero() {
+	if p.Embed.IsZero() || p.Recover.IsZero() && !p.Matched() {
 		return fmt.Errorf("key %q: the embed or the recover key is not set", p.ID)
 	}
 	return nil

@@ -2,6 +2,8 @@ package keyring_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -66,6 +68,12 @@ func parseKey(t *testing.T, s string) keyring.Key {
 	return k
 }
 
+// noPublicKey is a key that X25519 gives nobody: its unused bit is set.
+func noPublicKey(t *testing.T) keyring.Key {
+	t.Helper()
+	return parseKey(t, strings.Repeat("00", 31)+"80")
+}
+
 // The trainer's vectors bind fingerprints and random pairs.
 func TestGoldenVectors(t *testing.T) {
 	t.Parallel()
@@ -83,6 +91,20 @@ func TestGoldenVectors(t *testing.T) {
 		if got := hex.EncodeToString(p.Recover.Expose()); got != v.Recover {
 			t.Errorf("%s: recover %s, want %s", p.ID, got, v.Recover)
 		}
+	}
+}
+
+// Of a pair that is matched the fingerprint is that of k_e, with a domain of its own.
+func TestFingerprintOfMatchedPairs(t *testing.T) {
+	t.Parallel()
+	p := generate(t, "alice")
+	sum := sha256.Sum256(append([]byte("stegomq.fingerprint.public.v1\x00"), p.Embed.Expose()...))
+	if got, want := p.Fingerprint(), hex.EncodeToString(sum[:16]); got != want || !p.Matched() {
+		t.Errorf("matched %v, fingerprint %s, want %s", p.Matched(), got, want)
+	}
+	private, err := ecdh.X25519().NewPrivateKey(p.Recover.Expose())
+	if err != nil || !bytes.Equal(private.PublicKey().Bytes(), p.Embed.Expose()) {
+		t.Errorf("k_e is not the public key of k_r, %v", err)
 	}
 }
 
@@ -203,7 +225,7 @@ func TestKeyEqual(t *testing.T) {
 	if (keyring.Key{}).Equal(keyring.Key{}) || !(keyring.Key{}).IsZero() || (keyring.Key{}).Expose() != nil {
 		t.Error("an unset key is equal to something, or is not zero")
 	}
-	if (keyring.Pair{ID: "a", Embed: a.Embed}).Fingerprint() != "" {
+	if (keyring.Pair{ID: "a", Recover: a.Recover}).Fingerprint() != "" || (keyring.Pair{ID: "a", Embed: noPublicKey(t)}).Fingerprint() != "" {
 		t.Error("half a pair has a fingerprint")
 	}
 }
@@ -274,10 +296,16 @@ func TestDerive(t *testing.T) {
 	derive := func(id string, passphrase []byte) keyring.Pair {
 		return must(keyring.Derive(id, passphrase, created))
 	}
-	a := derive("alice", passphrase)
-	// As computed from the same parameters by OpenSSL's Argon2id (Python's cryptography 48).
-	if got, want := a.Fingerprint(), "427a7bdd16626705b372099e598c71c2"; got != want {
-		t.Errorf("fingerprint %s, want %s: users could not make their keys again", got, want)
+	a, old := derive("alice", passphrase), must(keyring.DeriveUnmatched("alice", passphrase, created))
+	// The old one as computed from the same parameters by OpenSSL's Argon2id (Python's cryptography 48), the new one by the first
+	// version that made it.
+	for want, got := range map[string]string{"11e2f9cdbaedc59f1390faaa7be7d8e2": a.Fingerprint(), "427a7bdd16626705b372099e598c71c2": old.Fingerprint()} {
+		if got != want {
+			t.Errorf("fingerprint %s, want %s: users could not make their keys again", got, want)
+		}
+	}
+	if !a.Matched() || old.Matched() {
+		t.Error("the pair is not an X25519 pair, or the old one is")
 	}
 	if derive("bob", passphrase).Embed.Equal(a.Embed) {
 		t.Error("the id does not change the keys")

@@ -13,6 +13,8 @@
 //
 //	{"version":1,"public":false,"note":"...",
 //	 "keys":[{"id":"alice","embed":"<64 hex>","recover":"<64 hex>","created":"2026-11-23T00:00:00Z"}]}
+//
+// Without "recover" the entry only embeds; "embed" must then be an X25519 public key.
 package keyring
 
 import (
@@ -39,6 +41,8 @@ var (
 	ErrLocked = errors.New("keyring is encrypted")
 	// ErrFormat: the file is not a keyring that this version understands.
 	ErrFormat = errors.New("not a valid keyring")
+	// ErrEmbedOnly: the keyring has the half of the pair that embeds, and what is asked for needs the other.
+	ErrEmbedOnly = errors.New("this keyring has only the half of the key that embeds")
 	// ErrPublic: private keys must not get into a keyring that anybody may read.
 	ErrPublic = errors.New("keyring is public")
 )
@@ -80,7 +84,8 @@ func (k *Keyring) Len() int {
 	return len(k.pairs)
 }
 
-// Add stores a pair. The same pair again changes nothing; another pair of a known id is ErrConflict.
+// Add stores a pair. The same pair again changes nothing, but that the whole pair takes the place of an entry that only
+// embeds; another pair of a known id is ErrConflict.
 func (k *Keyring) Add(p Pair) error {
 	if err := p.check(); err != nil {
 		return fmt.Errorf("add key: %w", err)
@@ -91,10 +96,15 @@ func (k *Keyring) Add(p Pair) error {
 	if err := k.conflict(e); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
-	if _, ok := k.pairs[p.ID]; !ok {
-		k.pairs[p.ID] = e
-	}
+	put(k.pairs, e)
 	return nil
+}
+
+// put adds an entry that is in no conflict, unless what is there is as much.
+func put(pairs map[string]entry, e entry) {
+	if old, ok := pairs[e.pair.ID]; !ok || old.pair.Recover.IsZero() && !e.pair.Recover.IsZero() {
+		pairs[e.pair.ID] = e
+	}
 }
 
 // Remove deletes a pair, or says ErrUnknownKey.
@@ -117,6 +127,9 @@ func (k *Keyring) Get(id string) (Pair, error) {
 		pair, err := k.Get(of)
 		if err != nil {
 			return Pair{}, err
+		}
+		if pair.Recover.IsZero() {
+			return Pair{}, fmt.Errorf("%w: %q, of which %q is derived", ErrEmbedOnly, of, id)
 		}
 		return derive(pair), nil
 	}
@@ -172,8 +185,8 @@ func (k *Keyring) Merge(others ...*Keyring) error {
 	for _, e := range added {
 		if err := merged.conflict(e); err != nil {
 			broken = append(broken, err)
-		} else if _, ok := merged.pairs[e.pair.ID]; !ok {
-			merged.pairs[e.pair.ID] = e
+		} else {
+			put(merged.pairs, e)
 		}
 	}
 	if len(broken) > 0 {

@@ -42,14 +42,74 @@ func TestAddGetRemove(t *testing.T) {
 			t.Errorf("get %q: %v, want ErrUnknownKey", id, err)
 		}
 	}
-	if err := k.Add(keyring.Pair{ID: "half", Embed: alice.Embed}); err == nil {
-		t.Error("half a pair is stored")
+	for name, half := range map[string]keyring.Pair{
+		"k_e of an unmatched pair": {ID: "half", Embed: noPublicKey(t)},
+		"k_r":                      {ID: "half", Recover: alice.Recover},
+		"nothing":                  {ID: "half"},
+	} {
+		if err := k.Add(half); err == nil {
+			t.Errorf("%s is stored", name)
+		}
 	}
 	if err := k.Add(keyring.Random(1, 2)); !errors.Is(err, keyring.ErrInvalidID) {
 		t.Errorf("store a random pair: %v, want ErrInvalidID", err)
 	}
 	if err := k.Add(keyring.Near(generate(t, "carol"), 2)); !errors.Is(err, keyring.ErrInvalidID) {
 		t.Errorf("store a near pair: %v, want ErrInvalidID", err)
+	}
+}
+
+// Who may embed for a user need not be able to read: the entry without k_r has the pair's names, and gives way to the pair.
+func TestEmbedOnly(t *testing.T) {
+	t.Parallel()
+	alice := generate(t, "alice")
+	half, err := alice.EmbedOnly()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !half.Matched() || !half.Recover.IsZero() || half.Fingerprint() != alice.Fingerprint() || half.Fingerprint() == "" {
+		t.Errorf("matched %v, fingerprints %s and %s", half.Matched(), half.Fingerprint(), alice.Fingerprint())
+	}
+	if again, err := half.EmbedOnly(); err != nil || again.Fingerprint() != half.Fingerprint() {
+		t.Errorf("of itself: %v", err)
+	}
+	for name, other := range map[string]keyring.Pair{
+		"a random pair": keyring.Random(1, 1), "one bit off": keyring.Near(alice, 3), "swapped": keyring.Swapped(alice),
+	} {
+		if _, err := other.EmbedOnly(); err == nil || other.Matched() {
+			t.Errorf("%s has an entry that only embeds", name)
+		}
+	}
+
+	first, second := keyring.NewPublic("for senders"), keyring.New()
+	for ring, pair := range map[*keyring.Keyring]keyring.Pair{first: half, second: alice} {
+		if err := ring.Add(pair); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := first.Resolve("alice", alice.Fingerprint()); err != nil || !got.Embed.Equal(alice.Embed) || !got.Recover.IsZero() {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, id := range []string{"near-0-alice", "swapped-alice", "partial-500-alice"} {
+		if _, err := first.Get(id); !errors.Is(err, keyring.ErrEmbedOnly) {
+			t.Errorf("%s of half a pair: %v", id, err)
+		}
+	}
+	// The whole pair wins, whichever comes first, by Add and by Merge.
+	for _, rings := range [][2]*keyring.Keyring{{first, second}, {second, first}} {
+		merged := keyring.New()
+		if err := merged.Merge(rings[0], rings[1]); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := merged.Get("alice"); err != nil || !got.Recover.Equal(alice.Recover) {
+			t.Errorf("merged: %v, %v", got, err)
+		}
+	}
+	if err := errors.Join(first.Add(alice), first.Add(half)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := first.Get("alice"); err != nil || !got.Recover.Equal(alice.Recover) {
+		t.Errorf("added: %v, %v", got, err)
 	}
 }
 
