@@ -31,6 +31,7 @@ var house = map[string][]string{
 	"internal/rotation":     {"internal/dct"},
 	"internal/kem":          {},
 	"internal/avif":         {},
+	"internal/stc":          {},
 
 	"internal/keyring":    {"internal/kem"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
@@ -75,6 +76,12 @@ var pure = map[string][]string{
 	"internal/rotation": {"internal/dct"},
 	"internal/lsb":      {"golang.org/x/crypto"},
 	"internal/kem":      {"golang.org/x/crypto"},
+	"schemas":          {"google.golang.org/protobuf"},
+	"internal/weights": {},
+	"internal/quality": {},
+	"internal/pytorch": {},
+	"internal/lsb":     {"golang.org/x/crypto"},
+	"internal/stc":     {"golang.org/x/sys"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
