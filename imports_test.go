@@ -76,12 +76,7 @@ var pure = map[string][]string{
 	"internal/rotation": {"internal/dct"},
 	"internal/lsb":      {"golang.org/x/crypto"},
 	"internal/kem":      {"golang.org/x/crypto"},
-	"schemas":          {"google.golang.org/protobuf"},
-	"internal/weights": {},
-	"internal/quality": {},
-	"internal/pytorch": {},
-	"internal/lsb":     {"golang.org/x/crypto"},
-	"internal/stc":     {"golang.org/x/sys"},
+	"internal/stc":      {"golang.org/x/sys"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.
