@@ -27,12 +27,15 @@ var house = map[string][]string{
 	"internal/pytorch":      {},
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
+	"internal/dct":          {},
+	"internal/rotation":     {"internal/dct"},
 	"internal/kem":          {},
 	"internal/avif":         {},
 	"internal/stc":          {},
 	"internal/sealed":       {"internal/avif", "internal/kem", "internal/stc"},
 
 	"internal/keyring":    {"internal/kem"},
+	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
@@ -66,13 +69,15 @@ var house = map[string][]string{
 
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
-	"schemas":          {"google.golang.org/protobuf"},
-	"internal/weights": {},
-	"internal/quality": {},
-	"internal/pytorch": {},
-	"internal/lsb":     {"golang.org/x/crypto"},
-	"internal/kem":     {"golang.org/x/crypto"},
-	"internal/stc":     {"golang.org/x/sys"},
+	"schemas":           {"google.golang.org/protobuf"},
+	"internal/weights":  {},
+	"internal/quality":  {},
+	"internal/pytorch":  {},
+	"internal/dct":      {},
+	"internal/rotation": {"internal/dct"},
+	"internal/lsb":      {"golang.org/x/crypto"},
+	"internal/kem":      {"golang.org/x/crypto"},
+	"internal/stc":      {"golang.org/x/sys"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--random", type=int, metavar="SEED", help="the unregistered keys of a seed")
     command.set_defaults(run=_keys)
 
-    command = commands.add_parser("vectors", help="write the golden vectors of the derivation")
-    command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata/derivation.json"))
+    command = commands.add_parser("vectors", help="write the golden vectors of the derivation and of the rotation")
+    command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata"), help="folder")
     command.set_defaults(run=_vectors)
     public.add_commands(commands)
     return parser
@@ -146,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
 def _threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, default=2, help="on a busy machine one is faster than two")
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    command.add_argument(
+        "--stop-after", type=float, default=math.inf, metavar="SECONDS",
+        help="stop so long after the start, to be resumed; the budget and its schedule stay as they are",
+    )  # fmt: skip
 
 
 def _keyring(command: argparse.ArgumentParser) -> None:
@@ -206,7 +211,7 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
     log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
     torch.set_num_threads(options.threads)
     run.hardware = _hardware(options)
-    run.train(images, folder)
+    run.train(images, folder, options.stop_after)
 
 
 def _hardware(options: argparse.Namespace) -> str:
@@ -329,7 +334,8 @@ def _keys(options: argparse.Namespace) -> None:
 
 
 def _vectors(options: argparse.Namespace) -> None:
-    options.out.write_text(json.dumps(vectors.golden(), indent=1) + "\n", encoding="utf-8")
+    for name, content in (("derivation", vectors.golden()), ("rotation", vectors.golden_rotation())):
+        (options.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _recipe(runs: Sequence[training.Run]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import derivation
+from . import derivation, rotation
 
 _ZERO = bytes(derivation.KEY_BYTES)
 _ONES = b"\xff" * derivation.KEY_BYTES
@@ -116,6 +116,61 @@ def golden() -> dict[str, Any]:
             for s, n, p in ((s, n, derivation.random_pair(s, n)) for s, n in _RANDOM)
         ],
         "normal": [_normal(shape, seed) for shape, seed in _NORMAL],
+    }
+
+
+# Bands of one value, of a power of two and not, with more and fewer frequencies than blocks.
+_BANDS = ((1, 1, 0), (1, 2, 1), (3, 1, 767), (1, 5, 7), (256, 1, 2), (1, 300, 40), (1, 1024, 767), (24, 100, 31))
+
+# Heights and widths that are and are not multiples of 16, and the most bands.
+_PICTURES = ((16, 16, 768, "texture"), (33, 50, 768, "texture"), (64, 48, 768, "grey"), (64, 64, 12, "texture"),
+             (272, 256, 768, "texture"))  # fmt: skip
+
+
+def golden_rotation() -> dict[str, Any]:
+    """The content of schemas/testdata/rotation.json."""
+    keys = (_ZERO, _ONES, _DEMO_1.embed, _DEMO_2.embed) * 2
+    return {
+        "version": rotation.VERSION,
+        "bands": [_band(*band, key) for band, key in zip(_BANDS, keys, strict=True)],
+        "images": [_picture(*p, _DEMO_1.recover) for p in _PICTURES],
+    }
+
+
+def _band(per: int, blocks: int, band: int, key: bytes) -> dict[str, Any]:
+    """Whole numbers, rotated: every bit counts."""
+    drawn = rotation.words(per, blocks, band, key)
+    i = np.arange(per * blocks)
+    values = ((7 * i * i + 3 * i) % 31 - 15.0)[:, None]
+    rotated = rotation.rotate(values, drawn[..., None])[:, 0].astype("<f8")
+    return {
+        "frequencies": per,
+        "blocks": blocks,
+        "band": band,
+        "key": key.hex(),
+        "first_bits": [f"{bits:016x}" for bits in rotated[:8].view("<u8")],
+        "sha256": hashlib.sha256(rotated.tobytes()).hexdigest(),
+    }
+
+
+def _picture(height: int, width: int, most: int, kind: str, key: bytes) -> dict[str, Any]:
+    """An image and back. Its payload is compared within rounding: cosines are the libraries'."""
+    y, x, c = np.indices((height, width, 3))
+    texture = (37 * y + 91 * x * (c + 1) + x * y % 97 + (y // 8 + x // 5) * 29) & 255
+    image = (texture if kind == "texture" else np.full_like(texture, 128)).astype(np.uint8)
+    turned = rotation.Rotation(height, width, most)
+    payload, scales = turned.rotate(image, key)
+    restored = turned.restore(payload, scales, key)
+    flat = payload.reshape(-1)
+    return {
+        "height": height,
+        "width": width,
+        "most": most,
+        "kind": kind,
+        "key": key.hex(),
+        "scales": scales.tobytes().hex(),
+        "payload": [float(v) for v in flat[:: max(1, flat.size // 61)]],
+        "restored": hashlib.sha256(restored.transpose(2, 0, 1).tobytes()).hexdigest(),
     }
 
 

@@ -210,8 +210,8 @@ def test_keys_prints_public_keyrings(capsys: pytest.CaptureFixture[str]) -> None
 def test_vectors_writes_the_committed_file(tmp_path: Path) -> None:
     from .test_derivation import GOLDEN
 
-    assert command("vectors", tmp_path / "d.json") == 0
-    assert json.loads((tmp_path / "d.json").read_text(encoding="utf-8")) == GOLDEN
+    assert command("vectors", tmp_path) == 0
+    assert json.loads((tmp_path / "derivation.json").read_text(encoding="utf-8")) == GOLDEN
 
 
 def test_errors_say_what_to_do(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
