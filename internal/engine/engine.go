@@ -15,6 +15,8 @@ import (
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
+	"stegomq/internal/sealed"
+	"stegomq/internal/stc"
 	"stegomq/internal/weights"
 	"stegomq/schemas"
 )
@@ -41,7 +43,11 @@ func (e *Engine) Add(models ...*model.Model) error {
 	for _, m := range models {
 		switch {
 		case m.Manifest.Keying == model.KeyingCipher:
-			e.ciphers[m.Digest] = cipher{Model: m, open: openLSB}
+			c, err := newCipher(m)
+			if err != nil {
+				return err
+			}
+			e.ciphers[m.Digest] = c
 		case e.runtime == nil:
 			return fmt.Errorf("add model %s: %w", m.Name, ort.ErrNoLibrary)
 		default:
@@ -55,7 +61,7 @@ func (e *Engine) Add(models ...*model.Model) error {
 
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
 // not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, or of which only a share
-// is right where keys encrypt (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
+// is right where keys encrypt, or whose half that recovers is missing (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
 // (unknown_model), an operation that the model does not have (bad_message), images that the model does not take (bad_image).
 //
 // Where recovery is authenticated it may refuse some images, or all, and that is no error: refused then has for each image
@@ -93,9 +99,9 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher):
+	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, keyring.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
-	case errors.Is(err, ort.ErrInput):
+	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet):
 		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return err
@@ -103,6 +109,9 @@ func fault(digest string, err error) error {
 
 // run computes with the network or the cipher. There is no pair for purify.
 func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
+	if pair != nil && op == model.OpRecover && pair.Recover.IsZero() {
+		return pixel.Tensor{}, nil, fmt.Errorf("%s with key %q: %w; its owner has the other", op, pair.ID, keyring.ErrEmbedOnly)
+	}
 	if c, ok := e.ciphers[digest]; ok {
 		if out, refused, err = c.run(ctx, op, pair, in); err != nil {
 			return out, nil, fmt.Errorf("%s with model %s: %w", op, c.Name, err)
