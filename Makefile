@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+# Without the tag the library of the AVIF codec would look for a libavif.so when the program starts.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=nodynamic)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv/bin/python
 
