@@ -117,8 +117,13 @@ func TestCovert(t *testing.T) {
 		height, width := 20+s.IntN(60), 20+s.IntN(60)
 		cover := s.picture(height, width)
 		plane := height * width
+		for i := range cover {
+			if i%7 > 0 { // a pixel in seven keeps its zeros, and may have both ends
+				cover[i] = max(cover[i], 1)
+			}
+		}
 		order := s.order(plane, plane)
-		bits := 1 + s.IntN(plane/2)
+		bits := 1 + s.IntN(plane/3)
 		message := s.message(bits)
 		stego := slices.Clone(cover)
 		if err := EmbedCovert(stego, order, Costs(cover, height, width), message, bits, s); err != nil {
