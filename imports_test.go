@@ -32,6 +32,7 @@ var house = map[string][]string{
 	"internal/kem":          {},
 	"internal/avif":         {},
 	"internal/stc":          {},
+	"internal/sealed":       {"internal/avif", "internal/kem", "internal/stc"},
 
 	"internal/keyring":    {"internal/kem"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
