@@ -35,7 +35,7 @@ var house = map[string][]string{
 	"internal/sealed":       {"internal/avif", "internal/kem", "internal/stc"},
 
 	"internal/keyring":    {"internal/kem"},
-	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
+	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
