@@ -8,9 +8,10 @@ import (
 
 // The ways in which a key acts in a model, as in the manifest.
 const (
-	KeyingWeights = "weights"
-	KeyingVariant = "variant"
-	KeyingCipher  = "cipher"
+	KeyingWeights  = "weights"
+	KeyingVariant  = "variant"
+	KeyingCipher   = "cipher"
+	KeyingRotation = "rotation"
 )
 
 // Purifies says whether the model of a run can purify.
