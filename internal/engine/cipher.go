@@ -30,18 +30,21 @@ type opener func(pair *keyring.Pair) (coder, error)
 
 // coder makes one image of those that embed or recover takes. An image of h rows of w pixels is h w red samples, then
 // the green and the blue ones.
-type coder func(op model.Operation, h, w int, in ...[]byte) ([]byte, error)
+type coder func(ctx context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error)
 
 // authenticationFailed is what is known of an image that recovery refused, for people. Which of the three it is nobody can tell.
 const authenticationFailed = "authentication failed: wrong key, another user's key, or the image was changed"
 
 // openLSB is the opener of the classical cipher, which refuses nothing.
 func openLSB(pair *keyring.Pair) (coder, error) {
+	if pair.Recover.IsZero() {
+		return nil, fmt.Errorf("%s: %w, and this cipher needs both", pair.ID, keyring.ErrEmbedOnly)
+	}
 	key, err := lsb.NewKey(pair.Embed.Expose(), pair.Recover.Expose())
 	if err != nil {
 		return nil, err
 	}
-	return func(op model.Operation, _, _ int, in ...[]byte) ([]byte, error) {
+	return func(_ context.Context, op model.Operation, _, _ int, in ...[]byte) ([]byte, error) {
 		if op == model.OpEmbed {
 			return lsb.Embed(in[0], in[1], key)
 		}
@@ -80,7 +83,7 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 		for i, t := range in {
 			images[i] = samples(t.Data[n*one:][:one])
 		}
-		made, err := code(op, out.H, out.W, images...)
+		made, err := code(ctx, op, out.H, out.W, images...)
 		if op == model.OpRecover && c.refusal != nil && errors.Is(err, c.refusal) {
 			if refused == nil {
 				refused = make([]*schemas.Refusal, out.N)

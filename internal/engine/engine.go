@@ -17,6 +17,8 @@ import (
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/rotated"
+	"stegomq/internal/sealed"
+	"stegomq/internal/stc"
 	"stegomq/internal/weights"
 	"stegomq/schemas"
 )
@@ -44,7 +46,11 @@ func (e *Engine) Add(models ...*model.Model) error {
 	for _, m := range models {
 		switch {
 		case m.Manifest.Keying == model.KeyingCipher:
-			e.ciphers[m.Digest] = cipher{Model: m, open: openLSB}
+			c, err := newCipher(m)
+			if err != nil {
+				return err
+			}
+			e.ciphers[m.Digest] = c
 		case e.runtime == nil:
 			return fmt.Errorf("add model %s: %w", m.Name, ort.ErrNoLibrary)
 		default:
@@ -101,9 +107,11 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, errPartialRotation), errors.Is(err, kem.ErrEmbedOnly):
+	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, errPartialRotation),
+		errors.Is(err, keyring.ErrEmbedOnly), errors.Is(err, kem.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
-	case errors.Is(err, ort.ErrInput), errors.Is(err, rotated.ErrTooSmall):
+	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet),
+		errors.Is(err, rotated.ErrTooSmall):
 		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return err
@@ -111,6 +119,9 @@ func fault(digest string, err error) error {
 
 // run computes with the network or the cipher. There is no pair for purify.
 func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
+	if pair != nil && op == model.OpRecover && pair.Recover.IsZero() {
+		return pixel.Tensor{}, nil, fmt.Errorf("%s with key %q: %w; its owner has the other", op, pair.ID, keyring.ErrEmbedOnly)
+	}
 	if c, ok := e.ciphers[digest]; ok {
 		if out, refused, err = c.run(ctx, op, pair, in); err != nil {
 			return out, nil, fmt.Errorf("%s with model %s: %w", op, c.Name, err)

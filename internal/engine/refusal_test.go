@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +22,7 @@ var errNotMine = errors.New("not for this key")
 func addTagged(e *Engine, m *model.Model, refusal error) {
 	e.ciphers[m.Digest] = cipher{Model: m, refusal: refusal, open: func(pair *keyring.Pair) (coder, error) {
 		tag := pair.Embed.Expose()
-		return func(op model.Operation, h, w int, in ...[]byte) ([]byte, error) {
+		return func(_ context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error) {
 			if len(in[0]) != 3*h*w {
 				return nil, fmt.Errorf("%d samples for %d rows of %d pixels", len(in[0]), h, w)
 			}
@@ -77,7 +78,7 @@ func TestRefusals(t *testing.T) {
 	}
 	// To embed is never refused.
 	e.ciphers[m.Digest] = cipher{Model: m, refusal: errNotMine, open: func(*keyring.Pair) (coder, error) {
-		return func(model.Operation, int, int, ...[]byte) ([]byte, error) { return nil, errNotMine }, nil
+		return func(context.Context, model.Operation, int, int, ...[]byte) ([]byte, error) { return nil, errNotMine }, nil
 	}}
 	if _, refused, err := e.Run(t.Context(), m.Digest, embed, e.ref(t, "demo-1"), cover, secret); !errors.Is(err, errNotMine) || refused != nil {
 		t.Errorf("embed: refused %v, %v; want the cipher's error", refused, err)

@@ -38,6 +38,8 @@ func Keyings() []string { return []string{KeyingWeights, KeyingVariant, KeyingCi
 const (
 	// BackboneLSB is one of KeyingCipher: package lsb, four bits.
 	BackboneLSB = "lsb4-chacha20"
+	// BackboneSealed is one of KeyingCipher: package sealed; config has its rate and profile.
+	BackboneSealed = "sealed"
 	// BackboneRotated is one of KeyingRotation: a network that hides what package rotated makes.
 	BackboneRotated = "rotated"
 )

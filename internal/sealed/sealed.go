@@ -215,11 +215,8 @@ func Embed(ctx context.Context, cover, secret Image, key Key, o Options) (Image,
 
 // message is what is sealed as the body: the secret, as good as the room is.
 func message(ctx context.Context, cover, secret Image, o Options) ([]byte, error) {
-	size := room(cover.pixels(), o)
-	coded, least, err := []byte(nil), 0, errTooLarge
-	if size > 0 {
-		coded, least, err = fit(ctx, secret.toNRGBA(), size)
-	}
+	size := max(room(cover.pixels(), o), 0)
+	coded, least, err := fit(ctx, secret.toNRGBA(), size)
 	if errors.Is(err, errTooLarge) {
 		return nil, tooSmall(cover, secret, least, o)
 	}
@@ -244,21 +241,15 @@ func room(pixels int, o Options) int {
 	return min(bits, int(most*float64(elements)))/8 - kem.Overhead - prefixSize
 }
 
-// leastCoded is what the smallest coded picture takes, in bytes.
-const leastCoded = 22
-
 // tooSmall is ErrCapacity, with the side of a square cover that would do for a coded secret of so many bytes.
 func tooSmall(cover, secret Image, coded int, o Options) error {
 	side := 1
-	for room(side*side, o) < max(coded, leastCoded) {
+	for room(side*side, o) < coded {
 		side++
 	}
-	what := fmt.Sprintf("this one of %dx%d takes %d bytes at the lowest quality", secret.Width, secret.Height, coded)
-	if coded == 0 {
-		what = "there is none so small"
-	}
-	return fmt.Errorf("%w: at %g bits a sample a cover of %dx%d holds %d bytes, and %s; take a cover of %dx%d or more, or a higher rate",
-		ErrCapacity, o.Rate, cover.Width, cover.Height, max(room(cover.pixels(), o), 0), what, side, side)
+	return fmt.Errorf("%w: at %g bits a sample a cover of %dx%d holds %d bytes of it, and this one of %dx%d takes %d at the lowest quality; "+
+		"take a cover of %dx%d or more, or a higher rate",
+		ErrCapacity, o.Rate, cover.Width, cover.Height, max(room(cover.pixels(), o), 0), secret.Width, secret.Height, coded, side, side)
 }
 
 // Recover returns the secret of a stego image. Whatever is wrong with the image or the key is ErrAuthentication; other errors are
