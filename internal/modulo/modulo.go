@@ -70,11 +70,8 @@ func (p Profile) planOf(image []byte, width, height int) (*plan, error) {
 	return p.plan(width, height)
 }
 
-// rounds of moving coefficients so that samples stay in their range, and how far from its ends samples are put before each.
-const (
-	rounds = 8
-	guard  = 3
-)
+// rounds of moving coefficients, at most, so that samples stay in their range. What is out of it then is cut off.
+const rounds = 12
 
 // embed puts a payload and a header into a cover.
 func (p Profile) embed(made *plan, cover []byte, payload []float64, header []byte, keys kem.Keys) []byte {
@@ -104,9 +101,13 @@ func (p Profile) embed(made *plan, cover []byte, payload []float64, header []byt
 		}
 		for round := range rounds {
 			w.block.Forward(w.coefficients, w.samples)
-			for k, s := range made.slots {
+			for _, s := range made.slots {
 				if s.sent {
-					value := min(max(payload[k*n+b]*s.amplitude, -s.limit), s.limit)
+					value := payload[s.share*n+b]
+					if s.detail > 0 {
+						value = s.fine(value)
+					}
+					value = min(max(value*s.amplitude, -s.limit), s.limit)
 					x := w.coefficients[s.f]
 					w.coefficients[s.f] = value + s.step*math.Round((x-value)/s.step)
 				}
@@ -115,7 +116,7 @@ func (p Profile) embed(made *plan, cover []byte, payload []float64, header []byt
 				w.coefficients[f] = l.near(b*len(made.header)+i, w.coefficients[f], bits)
 			}
 			w.block.Inverse(w.samples, w.coefficients)
-			if round == rounds-1 || !w.clip() {
+			if round == rounds-1 || !w.clip(p.guard*float64(round+1)) {
 				break
 			}
 		}
@@ -177,11 +178,20 @@ func (p Profile) extract(made *plan, stego []byte, keys kem.Keys) (payload []flo
 	for b := range n {
 		w.read(stego, b)
 		w.block.Forward(w.coefficients, w.samples)
-		for k, s := range made.slots {
-			if s.sent {
-				x := w.coefficients[s.f]
-				power := s.amplitude * s.amplitude
-				payload[k*n+b] = (x - s.step*math.Round(x/s.step)) / s.amplitude * (power / (power + s.noise))
+		for _, s := range made.slots {
+			if !s.sent {
+				continue
+			}
+			x := w.coefficients[s.f]
+			x = (x - s.step*math.Round(x/s.step)) / s.amplitude
+			value := &payload[s.share*n+b]
+			switch power := s.amplitude * s.amplitude; {
+			case s.rough:
+				*value = x
+			case s.detail > 0:
+				*value = s.refine(*value, x)
+			default:
+				*value = x * power / (power + s.noise)
 			}
 		}
 		for i, f := range made.header {
@@ -221,8 +231,8 @@ func (w *worker) read(image []byte, block int) {
 	})
 }
 
-// clip brings samples that are out of range well into it, and says whether there was one.
-func (w *worker) clip() bool {
+// clip brings samples that are out of range into it, and all of them so far from its ends, and says whether there was one.
+func (w *worker) clip(guard float64) bool {
 	out := false
 	for _, v := range w.samples {
 		out = out || v < -0.5 || v > 255.5

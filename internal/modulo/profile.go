@@ -30,15 +30,16 @@ type Profile struct {
 	gain     float64 // c: amplitude^2 = c t^power noise
 	power    float64
 	exchange float64 // what a unit of the secret's squared error counts in units of the stego image's
-	margin   float64 // standard deviations of noise between the amplitude's limit and half a step
+	guard    float64 // how far from the ends of their range samples are put that have left it, before coefficients move again
 	weakest  float64 // power of the weakest coefficient that is sent, in units of the noise's
+	refined  int     // host frequencies at the front whose values get a second one
 	strength float64 // step of the header in host coefficients; 0: the header lies in the lowest bits of samples
 }
 
 var profiles = []Profile{
-	{Name: "lossless", bands: rotation.Frequencies, gain: 0.3, power: 0.4, exchange: 0.5, margin: 3, weakest: 2},
-	{Name: "noise", noise: 1, bands: 64, gain: 0.5, power: 1, exchange: 1, margin: 2.5, weakest: 0.5, strength: 16},
-	{Name: "jpeg", jpeg: true, bands: 32, gain: 3, power: 0.8, exchange: 3, margin: 2, weakest: 0.2, strength: 24},
+	{Name: "lossless", bands: 192, gain: 1, power: 0.4, exchange: 0.7, guard: 2, weakest: 4},
+	{Name: "noise", noise: 1, bands: 192, gain: 0.5, power: 1.1, exchange: 6, guard: 2, weakest: 1, refined: 24, strength: 24},
+	{Name: "jpeg", jpeg: true, bands: 64, gain: 3, power: 0.8, exchange: 5, guard: 3, weakest: 0.2, refined: 8, strength: 24},
 }
 
 // Profiles are the names of all.
@@ -103,9 +104,13 @@ type plan struct {
 	feedback [][]float64
 }
 
-// slot is a host frequency with a share of the payload: one value in each block.
+// slot is a host frequency with a share of the payload: one value in each block. Where a value is worth two, a second slot holds it
+// times detail, modulo twice the square root of 3, and the first says which of the numbers that this leaves it is.
 type slot struct {
 	f         int
+	share     int     // of the payload: blocks values
+	detail    float64 // 0 for the first slot of a value
+	rough     bool    // a second one follows
 	sent      bool
 	amplitude float64 // of a value of the payload of mean square 1
 	limit     float64 // of what is sent
@@ -148,10 +153,10 @@ func (p Profile) plan(width, height int) (*plan, error) {
 	return made, nil
 }
 
-// Copies of a coded bit of the header that a robust profile aims for, and the frequencies that it may take for them.
+// Copies of a coded bit of the header that a robust profile aims for, and the frequencies that it takes for that at most.
 const (
-	copies    = 4
-	forHeader = 20
+	copies = 4
+	most   = 20
 )
 
 func (p Profile) makePlan(width, height int) (*plan, error) {
@@ -160,8 +165,8 @@ func (p Profile) makePlan(width, height int) (*plan, error) {
 	if p.strength > 0 {
 		blocks, bits := made.host.Blocks(), coded(8*made.headerSize())
 		ceil := func(a, b int) int { return (a + b - 1) / b }
-		need := max(ceil(bits, blocks), min(ceil(copies*bits, blocks), forHeader))
-		middle := lumaByFrequency()[3:] // the lowest are worth most to the payload
+		need := max(ceil(bits, blocks), min(ceil(copies*bits, blocks), most))
+		middle := p.forHeader()
 		if need > len(middle) {
 			return nil, fmt.Errorf("%w: %dx%d does not hold the header of the profile %s, which needs %d bits", ErrTooSmall, width, height, p.Name, bits)
 		}
@@ -205,10 +210,14 @@ func radius(f int) int {
 	return u*u + v*v
 }
 
-// lumaByFrequency are the luma frequencies from low to high.
-func lumaByFrequency() (order []int) {
+// forHeader are the luma frequencies that can hold a header, from low to high: not the lowest, which are worth most to the payload, and
+// none with so much noise that the two lattices cannot be told apart.
+func (p Profile) forHeader() (order []int) {
 	for i := range side * side {
-		order = append(order, 3*i)
+		variance, _ := p.channel(3 * i)
+		if radius(3*i) > 1 && variance <= p.strength*p.strength/36 {
+			order = append(order, 3*i)
+		}
 	}
 	slices.SortStableFunc(order, func(f, g int) int { return radius(f) - radius(g) })
 	return order
@@ -228,15 +237,30 @@ func (p Profile) fill(made *plan, free []int) {
 	made.slots = make([]slot, len(free))
 	worth := make([]float64, len(free)) // t^2: what a unit of the payload's squared error costs the secret
 	for k, f := range free {
-		first, last := k*blocks/rows, min(((k+1)*blocks-1)/rows, rotation.Frequencies-1)
+		s := slot{f: f, share: k, rough: k < p.refined}
+		if k >= p.refined {
+			s.share -= p.refined
+		}
+		first, last := s.share*blocks/rows, min(((s.share+1)*blocks-1)/rows, rotation.Frequencies-1)
 		for r := first; r <= last; r++ {
 			worth[k] += deviations[r] * deviations[r] / float64(last-first+1)
 		}
 		variance, _ := p.channel(f)
 		variance += rounding
-		power := p.gain * math.Pow(worth[k], p.power/2) * math.Sqrt(variance)
-		made.slots[k] = slot{f: f, sent: power >= p.weakest*variance, amplitude: math.Sqrt(power)}
-		weight[f] += p.exchange * worth[k] / (power + variance)
+		t := math.Pow(worth[k], p.power/2)
+		power := p.gain * t * math.Sqrt(variance)
+		detail := 1.
+		if s.share < p.refined {
+			// Both slots have one amplitude, at which what either gains is what it costs.
+			power = math.Pow(p.gain*t*variance*certain/math.Sqrt(3), 2./3)
+			detail = math.Sqrt(3*power/variance) / certain
+			if !s.rough {
+				s.detail = detail
+			}
+		}
+		s.amplitude, s.sent = math.Sqrt(power), power >= p.weakest*variance
+		made.slots[k] = s
+		weight[f] += p.exchange * worth[k] / (detail * detail) / (power + variance)
 	}
 	feedback, shaped := shape(weight)
 	made.feedback = feedback
@@ -244,26 +268,58 @@ func (p Profile) fill(made *plan, free []int) {
 		s := &made.slots[k]
 		variance, _ := p.channel(s.f)
 		s.noise = variance + shaped[s.f]
-		s.limit = s.amplitude * p.cut(s.amplitude, worth[k], s.noise)
-		s.step = 2 * (s.limit + p.margin*math.Sqrt(s.noise))
+		if s.limit, s.step = p.cut(s.amplitude, worth[k], s.noise); s.detail > 0 {
+			s.limit = math.Sqrt(3) * s.amplitude
+			s.step = 2 * (s.limit + certain*math.Sqrt(s.noise))
+		}
 	}
+}
+
+// certain is how many standard deviations of noise the first slot of a value must be off to mislead the second.
+const certain = 3.5
+
+// fine is what the second slot holds of a value: uniform between -sqrt(3) and sqrt(3), of mean square 1.
+func (s slot) fine(value float64) float64 {
+	value *= s.detail
+	return value - 2*math.Sqrt(3)*math.Round(value/(2*math.Sqrt(3)))
+}
+
+// refine is the number nearest to a rough value of which the second slot holds fine.
+func (s slot) refine(rough, fine float64) float64 {
+	return (fine + 2*math.Sqrt(3)*math.Round((rough*s.detail-fine)/(2*math.Sqrt(3)))) / s.detail
 }
 
 // headerWeight makes rounding careful of the header.
 const headerWeight = 30
 
-// cut is where values of mean square 1 are cut off, so that the sum of both errors is least: a step of D costs the stego image D^2/12, a
-// normal value cut at T costs 2 ((1 + T^2) Q(T) - T phi(T)) of its power t.
-func (p Profile) cut(amplitude, t, noise float64) float64 {
-	best, least := 0., math.Inf(1)
-	for i := range 169 {
-		x := 0.8 + 0.025*float64(i)
-		step := 2 * (x*amplitude + p.margin*math.Sqrt(noise))
-		tail := math.Erfc(x/math.Sqrt2) / 2
-		density := math.Exp(-x*x/2) / math.Sqrt(2*math.Pi)
-		if cost := step*step/12 + p.exchange*t*2*((1+x*x)*tail-x*density); cost < least {
-			best, least = x, cost
+// tail is what the upper end of the normal distribution holds beyond x: its share, its density there, and the mean of what
+// is above x, squared, on both sides together.
+type tail struct{ x, share, density, square float64 }
+
+// tails on a grid.
+var tails = func() (grid []tail) {
+	for x := 0.7; x < 6; x += 0.05 {
+		share, density := math.Erfc(x/math.Sqrt2)/2, math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
+		grid = append(grid, tail{x, share, density, 2 * ((1+x*x)*share - x*density)})
+	}
+	return grid
+}()
+
+// cut finds the limit of what is sent and the step, so that the sum of the errors is least. With values cut at T amplitudes and M
+// standard deviations of noise from there to half a step D, the stego image errs by D^2/12. The secret errs, in units of t^2, by what was cut,
+// 2 ((1 + T^2) Q(T) - T phi(T)), and by (D/amplitude)^2 where noise carries a value beyond half a step: 2 Q(T) Q(M) of those that were
+// cut and 2 phi(T) (phi(M) - M Q(M)) noise/amplitude of those just below.
+func (p Profile) cut(amplitude, worth, noise float64) (limit, step float64) {
+	sigma := math.Sqrt(noise)
+	least := math.Inf(1)
+	for _, t := range tails {
+		for _, m := range tails {
+			d := 2 * (t.x*amplitude + m.x*sigma)
+			beyond := 2 * (t.share*m.share + t.density*(m.density-m.x*m.share)*sigma/amplitude)
+			if cost := d*d/12 + p.exchange*worth*(t.square+d*d/(amplitude*amplitude)*beyond); cost < least {
+				least, limit, step = cost, t.x*amplitude, d
+			}
 		}
 	}
-	return best
+	return limit, step
 }

@@ -92,7 +92,9 @@ func TestTune(t *testing.T) {
 		}
 		for _, by := range []float64{-0.2, -0.1, 0.1, 0.2} {
 			try(fmt.Sprintf("power %+.1f", by), func(p *Profile) { p.power += by })
-			try(fmt.Sprintf("margin %+.1f", 5*by), func(p *Profile) { p.margin += 5 * by })
+			try(fmt.Sprintf("guard x %.1f", 1+3*by), func(p *Profile) { p.guard *= 1 + 3*by })
+			try(fmt.Sprintf("refined %+.0f", 40*by), func(p *Profile) { p.refined = max(0, p.refined+int(40*by)) })
+			try(fmt.Sprintf("bands x %.1f", 1+3*by), func(p *Profile) { p.bands = int(float64(p.bands) * (1 + 3*by)) })
 		}
 	}
 }
