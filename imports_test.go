@@ -31,6 +31,8 @@ var house = map[string][]string{
 	"internal/rotation":     {"internal/dct"},
 	"internal/kem":          {},
 	"internal/avif":         {},
+	"internal/stc":          {},
+	"internal/sealed":       {"internal/avif", "internal/kem", "internal/stc"},
 
 	"internal/keyring":    {"internal/kem"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
@@ -42,7 +44,9 @@ var house = map[string][]string{
 	"internal/bus":        {"schemas"},
 	"internal/cache":      {"schemas"},
 	"internal/source":     {"internal/pixel", "schemas"},
-	"internal/engine":     {"internal/keyring", "internal/lsb", "internal/model", "internal/ort", "internal/pixel", "internal/weights", "schemas"},
+	"internal/engine": {
+		"internal/keyring", "internal/lsb", "internal/model", "internal/ort", "internal/pixel", "internal/sealed", "internal/stc", "internal/weights", "schemas",
+	},
 
 	// What only tests import: it stands in no other row.
 	"internal/testrig/browser": {},
@@ -75,6 +79,7 @@ var pure = map[string][]string{
 	"internal/rotation": {"internal/dct"},
 	"internal/lsb":      {"golang.org/x/crypto"},
 	"internal/kem":      {"golang.org/x/crypto"},
+	"internal/stc":      {"golang.org/x/sys"},
 }
 
 // owners keep a library to one package, its tests included, so that it can be replaced there. "C" is cgo.

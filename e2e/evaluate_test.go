@@ -52,6 +52,7 @@ func (h *home) summary(out string) *evaluator.Summary {
 type item struct {
 	item, role, embedKey, decodeKey, reference, test string
 	scores                                           quality.Scores
+	refused                                          bool // there are then no scores, and no test file
 	attack                                           string
 }
 
@@ -60,25 +61,32 @@ func (h *home) items(out string) []item {
 	h.t.Helper()
 	rows, err := csv.NewReader(bytes.NewReader(read(h.t, h.path(out, "items.csv")))).ReadAll()
 	must(h.t, err)
-	head := []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}
+	head := []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse", "outcome"}
 	if len(rows) == 0 || !slices.Equal(rows[0], head) && !slices.Equal(rows[0], append(head, "attack")) {
 		h.t.Fatalf("the head of items.csv is %v", rows)
 	}
 	seen := make(map[string]bool)
 	var items []item
 	for _, row := range rows[1:] {
-		attack := strings.Join(row[10:], "")
+		attack := strings.Join(row[11:], "")
 		if name := strings.Join(append(row[:4:4], attack), "|"); seen[name] {
 			h.t.Errorf("%s stands twice in items.csv", name)
 		} else {
 			seen[name] = true
 		}
+		refused := row[10] == "refused"
+		if !refused && row[10] != "done" || refused && strings.Join(row[5:10], "") != "" {
+			h.t.Errorf("the row %q of items.csv is neither done nor refused", row)
+		}
 		var v [4]float64
 		for i := range v {
+			if refused {
+				continue
+			}
 			v[i], err = strconv.ParseFloat(row[6+i], 64)
 			must(h.t, err)
 		}
-		items = append(items, item{row[0], row[1], row[2], row[3], row[4], row[5], quality.Scores{PSNR: v[0], SSIM: v[1], MAE: v[2], RMSE: v[3]}, attack})
+		items = append(items, item{row[0], row[1], row[2], row[3], row[4], row[5], quality.Scores{PSNR: v[0], SSIM: v[1], MAE: v[2], RMSE: v[3]}, refused, attack})
 	}
 	return items
 }

@@ -204,7 +204,7 @@ func manyScores(pairs, keys, random int, full bool) (*schemas.RunSpec, []*schema
 	for _, p := range spec.GetPairs() {
 		add := func(job *schemas.Job) {
 			item := job.GetItems()[0]
-			for _, s := range schemas.Comparisons(job, item, &schemas.Output{Image: sha("out"), Noisy: sha("noisy")}) {
+			for _, s := range schemas.Comparisons(job, item, &schemas.Outcome{Output: &schemas.Output{Image: sha("out"), Noisy: sha("noisy")}}) {
 				made := row(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey(), 10+rng.Float64())
 				made.Attack = s.GetAttack()
 				scores = append(scores, made)

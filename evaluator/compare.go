@@ -39,7 +39,8 @@ type Paired struct {
 	Geometry Geometry     `json:"geometry"`
 	Pairs    int          `json:"pairs"`
 	Roles    []PairedRole `json:"roles"`
-	// LeftOut names the roles that only one of the runs has, and those that cannot be compared, with the reason.
+	// LeftOut names the roles that only one of the runs has, those that one refused, and those that cannot be compared, with the
+	// reason.
 	LeftOut []Failed `json:"left_out"`
 }
 
@@ -52,11 +53,14 @@ type PairedRole struct {
 	Attack string `json:"attack,omitempty"`
 	// N counts the image pairs that both runs have scores of; the scores of a pair under several keys count as
 	// one, their mean.
-	N    int        `json:"n"`
-	PSNR Difference `json:"psnr"`
-	SSIM Difference `json:"ssim"`
-	MAE  Difference `json:"mae"`
-	RMSE Difference `json:"rmse"`
+	N int `json:"n"`
+	// RefusedA and RefusedB count the images that recovery refused in each run. They have no part in the rest.
+	RefusedA int        `json:"refused_a,omitempty"`
+	RefusedB int        `json:"refused_b,omitempty"`
+	PSNR     Difference `json:"psnr"`
+	SSIM     Difference `json:"ssim"`
+	MAE      Difference `json:"mae"`
+	RMSE     Difference `json:"rmse"`
 }
 
 // Difference is the difference of two runs in a metric, A less B.
@@ -88,6 +92,7 @@ func Compare(a, b Measured) (*Paired, error) {
 		Pairs: len(a.Spec.GetPairs()), Roles: []PairedRole{}, LeftOut: []Failed{},
 	}
 	inA, inB := itemMeans(a), itemMeans(b)
+	refusedA, refusedB := refusals(a), refusals(b)
 	both := maps.Clone(inA)
 	maps.Copy(both, inB)
 	var found []*difference
@@ -95,7 +100,15 @@ func Compare(a, b Measured) (*Paired, error) {
 		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: paired(c).name(), Reason: why}) }
 		noisy := c.role == schemas.Role_ROLE_PURIFICATION || c.role == schemas.Role_ROLE_NOISE
 		d := differ(c, inA[c], inB[c])
+		d.refusedA, d.refusedB = refusedA[c], refusedB[c]
+		allA, allB := len(inA[c]) == 0 && refusedA[c] > 0, len(inB[c]) == 0 && refusedB[c] > 0
 		switch {
+		case allA && allB:
+			leave("both refused it: there are no images to compare")
+		case allA:
+			leave(fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", p.A.Run, refusedA[c], refusedA[c]))
+		case allB:
+			leave(fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", p.B.Run, refusedB[c], refusedB[c]))
 		case len(inA[c]) == 0:
 			leave("only " + p.B.Run + " has it")
 		case len(inB[c]) == 0:
@@ -168,7 +181,18 @@ type means struct {
 
 func (m *means) of(metric int) float64 { return m.sums[metric] / m.n }
 
-// itemMeans sums the scores of a run by class and pair.
+// refusals counts the images that recovery refused in a run, by class.
+func refusals(run Measured) map[class]int {
+	all := make(map[class]int)
+	for _, s := range run.Scores {
+		if s.End() == schemas.EndRefused {
+			all[classOf(s)]++
+		}
+	}
+	return all
+}
+
+// itemMeans sums the scores of a run by class and pair. A class of which every image was refused has no pairs.
 func itemMeans(run Measured) map[class]map[string]*means {
 	name := make(map[string]string) // of each item
 	for i, n := range pairNames(run.Spec) {
@@ -179,6 +203,9 @@ func itemMeans(run Measured) map[class]map[string]*means {
 		c := classOf(s)
 		if all[c] == nil {
 			all[c] = make(map[string]*means)
+		}
+		if s.End() == schemas.EndRefused {
+			continue
 		}
 		m := of(all[c], name[s.GetItem()])
 		m.n++
@@ -195,6 +222,8 @@ type difference struct {
 	a, b    [4]quality.Summary
 	metrics [4]quality.Summary // a less b
 	items   *clusters
+
+	refusedA, refusedB int
 }
 
 func differ(c class, a, b map[string]*means) *difference {
@@ -226,6 +255,7 @@ func (d *difference) summary() PairedRole {
 		return Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
 	}
 	role := paired(d.class)
+	role.RefusedA, role.RefusedB = d.refusedA, d.refusedB
 	role.N, role.PSNR, role.SSIM, role.MAE, role.RMSE = d.metrics[0].N, metric(0), metric(1), metric(2), metric(3)
 	return role
 }
@@ -301,6 +331,11 @@ func (p *Paired) facts() []string {
 	}
 	if n := 4 * len(p.Roles); n >= 20 {
 		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+	}
+	for _, r := range p.Roles {
+		if r.RefusedA+r.RefusedB > 0 {
+			lines = append(lines, fmt.Sprintf("refused, and so in no mean of %s: %d of A, %d of B", r.name(), r.RefusedA, r.RefusedB))
+		}
 	}
 	for _, l := range p.LeftOut {
 		lines = append(lines, fmt.Sprintf("left out: %s (%s)", l.Name, l.Reason))

@@ -36,8 +36,8 @@ type Images interface {
 	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
 }
 
-// Scores stores the scores of a run, each once. A failure gives way to a score, and one of an earlier attempt
-// of the run to the attempt under way.
+// Scores stores the scores of a run, those of refused items too, each once. A failure gives way to a score, and one of an earlier
+// attempt of the run to the attempt under way.
 type Scores interface {
 	PutScores(ctx context.Context, run string, scores []*schemas.Score) (added int, err error)
 	PutFailures(ctx context.Context, run string, attempt int64, scores []*schemas.Score) (added int, err error)
@@ -137,13 +137,13 @@ func bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, e
 	}
 	job = r.GetJob()
 	for i, o := range r.GetOutcomes() {
-		if f := o.GetFailure(); f != nil {
-			lost = append(lost, schemas.Lost(job, job.GetItems()[i], f)...)
+		if o.End() == schemas.EndFailed {
+			lost = append(lost, schemas.Lost(job, job.GetItems()[i], o.GetFailure())...)
 			continue
 		}
 		// The jobs that follow from an output were published: their scores still come.
-		for _, s := range schemas.Comparisons(job, job.GetItems()[i], o.GetOutput()) {
-			s.Failure = why
+		for _, s := range schemas.Comparisons(job, job.GetItems()[i], o) {
+			s.Refusal, s.Failure = nil, why
 			lost = append(lost, s)
 		}
 	}
@@ -159,15 +159,18 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 	var scores, failures []*schemas.Score
 	for i, o := range r.GetOutcomes() {
 		item := job.GetItems()[i]
-		if f := o.GetFailure(); f != nil {
-			failures = append(failures, schemas.Lost(job, item, f)...)
-			continue
+		switch o.End() {
+		case schemas.EndFailed:
+			failures = append(failures, schemas.Lost(job, item, o.GetFailure())...)
+		case schemas.EndRefused:
+			scores = append(scores, schemas.Comparisons(job, item, o)...)
+		default:
+			done, failed, err := e.compare(ctx, job, item, o)
+			if err != nil {
+				return fmt.Errorf("score item %s of job %s: %w", item.GetId(), job.GetId(), err)
+			}
+			scores, failures = append(scores, done...), append(failures, failed...)
 		}
-		done, failed, err := e.compare(ctx, job, item, o.GetOutput())
-		if err != nil {
-			return fmt.Errorf("score item %s of job %s: %w", item.GetId(), job.GetId(), err)
-		}
-		scores, failures = append(scores, done...), append(failures, failed...)
 	}
 	if len(scores) > 0 {
 		added, err := e.Scores.PutScores(ctx, job.GetRun(), scores)
@@ -184,9 +187,9 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 	return nil
 }
 
-// compare gives the scores of one item: those remembered, and those measured now.
-func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, out *schemas.Output) (done, failed []*schemas.Score, err error) {
-	scores := schemas.Comparisons(job, item, out)
+// compare gives the scores of one item that has an output: those remembered, and those measured now.
+func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, o *schemas.Outcome) (done, failed []*schemas.Score, err error) {
+	scores := schemas.Comparisons(job, item, o)
 	ids := make([]string, len(scores))
 	for i, s := range scores {
 		ids[i] = schemas.MetricsID(quality.Version, s.GetReference(), s.GetTest(), job.GetGeometry())

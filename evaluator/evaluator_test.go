@@ -327,7 +327,7 @@ func TestResultsBecomeScores(t *testing.T) {
 	want := make(map[string]*schemas.Score)
 	for _, res := range results {
 		for i, o := range res.GetOutcomes() {
-			for _, s := range schemas.Comparisons(res.GetJob(), res.GetJob().GetItems()[i], o.GetOutput()) {
+			for _, s := range schemas.Comparisons(res.GetJob(), res.GetJob().GetItems()[i], o) {
 				s.Metrics = r.directly(s.GetReference(), s.GetTest())
 				want[schemas.ScoreKey(s)] = s
 			}

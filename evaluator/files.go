@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -82,9 +84,11 @@ func writeAll(dir string, outputs []output) error {
 	return WriteFolder(dir, files)
 }
 
-var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse"}
+var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse", "outcome"}
 
-// writeItems writes one row per comparison, with a column for the attack where there is any. Numbers are written so that reading gives the same float64.
+// writeItems writes one row per comparison, with a column for the attack where there is any. Numbers are written so that
+// reading gives the same float64. The outcome is done or refused (schemas.End); of what was refused there is no test file, and
+// the metrics are empty, which pandas reads as missing.
 func writeItems(w io.Writer, scores []*schemas.Score) error {
 	out := csv.NewWriter(w)
 	head := itemsHead
@@ -95,14 +99,19 @@ func writeItems(w io.Writer, scores []*schemas.Score) error {
 	if err := out.Write(head); err != nil {
 		return err
 	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	for _, s := range scores {
 		reference, test := imageFiles(s)
-		m := s.GetMetrics()
-		row := []string{
-			s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference, test,
-			number(m.GetPsnr()), number(m.GetSsim()), number(m.GetMae()), number(m.GetRmse()),
+		row := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference}
+		if s.End() == schemas.EndRefused {
+			row = append(row, "", "", "", "", "")
+		} else {
+			row = append(row, test)
+			m := s.GetMetrics()
+			for _, v := range []float64{m.GetPsnr(), m.GetSsim(), m.GetMae(), m.GetRmse()} {
+				row = append(row, strconv.FormatFloat(v, 'g', -1, 64))
+			}
 		}
+		row = append(row, string(s.End()))
 		if attacks {
 			row = append(row, s.GetAttack())
 		}
@@ -153,7 +162,8 @@ func imageFiles(s *schemas.Score) (reference, test string) {
 const savedFile = ".images"
 
 // SaveImages writes every image that items.csv names, as the network and the metrics saw it: sources at the
-// run's geometry, outputs byte for byte as they are stored. Those that an earlier call for the same run wrote are left.
+// run's geometry, outputs byte for byte as they are stored. Those that an earlier call for the same run wrote are left. Where
+// an image was refused there is none, not even that of an earlier run.
 func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores []*schemas.Score, images Images, blobs Blobs) error {
 	sources := make(map[string]*schemas.ImageRef)
 	for _, p := range spec.GetPairs() {
@@ -162,9 +172,20 @@ func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores [
 		}
 	}
 	wanted := make(map[string]string) // file to digest
+	var refused []string
 	for _, s := range scores {
 		reference, test := imageFiles(s)
-		wanted[reference], wanted[test] = s.GetReference(), s.GetTest()
+		wanted[reference] = s.GetReference()
+		if s.End() == schemas.EndRefused {
+			refused = append(refused, test)
+		} else {
+			wanted[test] = s.GetTest()
+		}
+	}
+	for _, name := range refused {
+		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the image of another run: %w", err)
+		}
 	}
 	saved := filepath.Join(dir, savedFile)
 	run := []byte(schemas.RunID(spec) + "\n")

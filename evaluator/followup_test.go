@@ -158,12 +158,12 @@ func TestTablesOfAllThatCanFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if head := rows[0]; len(head) != 11 || head[10] != "attack" {
+	if head := rows[0]; len(head) != 12 || head[11] != "attack" {
 		t.Fatalf("the head is %q", head)
 	}
 	files := make(map[string]string)
 	for i, cells := range rows[1:] {
-		if cells[10] != scores[i].GetAttack() {
+		if cells[11] != scores[i].GetAttack() {
 			t.Errorf("%q is of the attack %q", cells, scores[i].GetAttack())
 		}
 		files[schemas.ScoreKey(scores[i])] = cells[4] + " " + cells[5]

@@ -30,7 +30,7 @@ const (
 // residualGain is how much larger than life differences are drawn, around middle grey.
 const residualGain = 10
 
-// gridColumn is a heading and the image below it.
+// gridColumn is a heading and the image below it, nil where it was refused.
 type gridColumn struct {
 	head string
 	draw func(row gridRow) (*image.NRGBA, error)
@@ -40,6 +40,7 @@ type gridColumn struct {
 type gridRow struct {
 	dir, item                string
 	key, wrong, unregistered string
+	refused                  map[string]bool // the files of images that recovery refused to make
 }
 
 func (r gridRow) read(file string) (*image.NRGBA, error) {
@@ -51,9 +52,12 @@ func (r gridRow) read(file string) (*image.NRGBA, error) {
 	return m, err
 }
 
-// test reads the image that a comparison is about.
+// test reads the image that a comparison is about, nil where it was refused.
 func (r gridRow) test(role schemas.Role, decode string) (*image.NRGBA, error) {
 	_, file := imageFiles(&schemas.Score{Item: r.item, Role: role, EmbedKey: r.key, DecodeKey: decode})
+	if r.refused[file] {
+		return nil, nil //nolint:nilnil // what was refused is a cell without an image
+	}
 	return r.read(file)
 }
 
@@ -116,16 +120,25 @@ func gridColumns(spec *schemas.RunSpec) []gridColumn {
 
 // WriteGrid draws the first pairs of a run into dir/grid.png from the images that SaveImages wrote: a row for
 // each pair, embedded with one key after the other, at most 256 pixels of each image. The residual is ten times
-// stego less cover, around middle grey. Pairs without all of their images are left out; without any there is no
-// file.
-func WriteGrid(dir string, spec *schemas.RunSpec) error {
+// stego less cover, around middle grey. An image that was refused is a cell that says so. Pairs without all of their other
+// images are left out; without any there is no file.
+func WriteGrid(dir string, spec *schemas.RunSpec, scores []*schemas.Score) error {
 	columns := gridColumns(spec)
+	refused := make(map[string]bool)
+	for _, s := range scores {
+		if s.End() == schemas.EndRefused {
+			_, file := imageFiles(s)
+			refused[file] = true
+		}
+	}
 	var rows [][]*image.NRGBA
 	for i, pair := range spec.GetPairs() {
 		if len(rows) == gridRows {
 			break
 		}
-		cells, err := gridCells(gridRowOf(dir, spec, i, pair), columns)
+		row := gridRowOf(dir, spec, i, pair)
+		row.refused = refused
+		cells, err := gridCells(row, columns)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -175,15 +188,21 @@ func drawGrid(columns []gridColumn, rows [][]*image.NRGBA) *image.NRGBA {
 	}
 	sheet := image.NewNRGBA(image.Rect(0, 0, len(columns)*(cell.X+gridGap)-gridGap, gridHead+len(rows)*(cell.Y+gridGap)-gridGap))
 	draw.Draw(sheet, sheet.Rect, image.White, image.Point{}, draw.Src)
+	write := func(text string, in image.Rectangle, at fixed.Point26_6) {
+		d := font.Drawer{Dst: sheet.SubImage(in).(draw.Image), Src: image.NewUniform(color.Black), Face: basicfont.Face7x13, Dot: at}
+		d.DrawString(text)
+	}
 	for x, c := range columns {
 		left := x * (cell.X + gridGap)
-		text := font.Drawer{
-			Dst: sheet.SubImage(image.Rect(left, 0, left+cell.X, gridHead)).(draw.Image), Src: image.NewUniform(color.Black),
-			Face: basicfont.Face7x13, Dot: fixed.P(left, gridHead-5),
-		}
-		text.DrawString(c.head)
+		write(c.head, image.Rect(left, 0, left+cell.X, gridHead), fixed.P(left, gridHead-5))
 		for y, row := range rows {
 			at := image.Pt(left, gridHead+y*(cell.Y+gridGap))
+			if row[x] == nil {
+				in := image.Rectangle{at, at.Add(cell)}
+				draw.Draw(sheet, in, image.NewUniform(color.Gray{Y: 224}), image.Point{}, draw.Src)
+				write(string(schemas.EndRefused), in, fixed.P(at.X+5, at.Y+cell.Y/2+5))
+				continue
+			}
 			size := row[x].Rect.Size()
 			visible := image.Pt(min(size.X, cell.X), min(size.Y, cell.Y))
 			from := size.Sub(visible).Div(2)

@@ -15,7 +15,7 @@ import (
 // checkGrid draws the grid of a run whose images are in dir, and compares its cells with them.
 func checkGrid(t *testing.T, dir string, spec *schemas.RunSpec) {
 	t.Helper()
-	if err := evaluator.WriteGrid(dir, spec); err != nil {
+	if err := evaluator.WriteGrid(dir, spec, nil); err != nil {
 		t.Fatal(err)
 	}
 	sheet := readImage(t, filepath.Join(dir, "grid.png"))
@@ -104,7 +104,7 @@ func TestGridWithoutImages(t *testing.T) {
 		Keys:  []*schemas.KeyRef{{Id: "alice"}},
 		Pairs: []*schemas.Pair{{Item: "00001-a"}},
 	}
-	if err := evaluator.WriteGrid(dir, spec); err != nil {
+	if err := evaluator.WriteGrid(dir, spec, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "grid.png")); !os.IsNotExist(err) {

@@ -381,7 +381,7 @@ func TestNumbersOfTheTableAreExact(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
-		if err != nil || len(rows) != 2 || len(rows[1]) != 10 || rows[1][0] != s.GetItem() {
+		if err != nil || len(rows) != 2 || len(rows[1]) != 11 || rows[1][10] != "done" || rows[1][0] != s.GetItem() {
 			t.Fatalf("%q (%v)", data, err)
 		}
 		m := s.GetMetrics()

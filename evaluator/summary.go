@@ -10,15 +10,30 @@ import (
 
 // Group summarises the scores of one role. PSNR is in dB and at most 100, MAE and RMSE are on [0,1].
 type Group struct {
-	// N counts the scores, Items the image pairs that they are of.
-	N     int          `json:"n"`
-	Items int          `json:"items"`
-	PSNR  Distribution `json:"psnr"`
-	SSIM  Distribution `json:"ssim"`
-	MAE   Moments      `json:"mae"`
-	RMSE  Moments      `json:"rmse"`
+	// N counts the scores with metrics, Items the image pairs that they are of.
+	N     int `json:"n"`
+	Items int `json:"items"`
+	// Refused counts the images that recovery refused, of N + Refused. They have no metrics: with N = 0 what follows means nothing.
+	Refused int          `json:"refused"`
+	PSNR    Distribution `json:"psnr"`
+	SSIM    Distribution `json:"ssim"`
+	MAE     Moments      `json:"mae"`
+	RMSE    Moments      `json:"rmse"`
 	// Excess is there for wrong keys, and no key, against the secret alone.
 	Excess *Excess `json:"excess,omitempty"`
+}
+
+// Of counts all images of the group, those that were refused too.
+func (g Group) Of() int { return g.N + g.Refused }
+
+// RefusedText is "refused 3 of 48"; nothing where nothing was refused.
+func (g Group) RefusedText() string { return refusedText(g.Refused, g.Of()) }
+
+func refusedText(refused, of int) string {
+	if refused == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s %d of %d", schemas.EndRefused, refused, of)
 }
 
 // PartialGroup summarises what keys show of which only a share is right.
@@ -34,7 +49,7 @@ type AttackGroup struct {
 }
 
 // Confusion holds mean recoverability: row = the key that embedded, column = the key that decoded, in
-// the order of the run's keys. A cell without a score is null.
+// the order of the run's keys. A cell without a score is null, and so is the mean of one of which every image was refused.
 type Confusion struct {
 	PSNR [][]*float64 `json:"psnr"`
 	SSIM [][]*float64 `json:"ssim"`
@@ -44,10 +59,15 @@ type Confusion struct {
 
 // Cell is what one key recovers of the images that another embedded.
 type Cell struct {
-	N    int     `json:"n"`
-	PSNR Moments `json:"psnr"`
-	SSIM Moments `json:"ssim"`
+	// N counts the scores with metrics, Refused the images that recovery refused beside them.
+	N       int     `json:"n"`
+	Refused int     `json:"refused"`
+	PSNR    Moments `json:"psnr"`
+	SSIM    Moments `json:"ssim"`
 }
+
+// RefusedText is as that of a Group.
+func (c *Cell) RefusedText() string { return refusedText(c.Refused, c.N+c.Refused) }
 
 // Failed names something that could not be used or scored, and why.
 type Failed struct {
@@ -141,11 +161,25 @@ type Summary struct {
 
 	// FailedItems names the comparisons that could not be made.
 	FailedItems []Failed `json:"failed_items"`
+	// RefusedItems names the images that recovery refused to the key that embedded them, though nobody had attacked them. That
+	// other keys are refused is no failure, and stands in their groups.
+	RefusedItems []Failed `json:"refused_items,omitempty"`
 
 	Cache          CacheUse `json:"cache"`
 	ElapsedSeconds float64  `json:"elapsed_seconds"`
 	// ItemsPerSecond counts comparisons.
 	ItemsPerSecond float64 `json:"items_per_second"`
+}
+
+// NotRefused are the scores that have metrics: those of images that recovery refused have none.
+func NotRefused(scores []*schemas.Score) []*schemas.Score {
+	kept := make([]*schemas.Score, 0, len(scores))
+	for _, s := range scores {
+		if s.End() != schemas.EndRefused {
+			kept = append(kept, s)
+		}
+	}
+	return kept
 }
 
 // Baselines are the metrics of cover against secret by item: what an image measures that knows nothing of the secret.
@@ -164,9 +198,13 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 	groups := make(map[class]*tally)
 	cells := make(map[[2]string]*cell)
 	baselines := Baselines(scores)
+	var refused []Failed
 	for _, s := range scores {
 		group := of(groups, classOf(s))
 		group.add(s)
+		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY && s.End() == schemas.EndRefused {
+			refused = append(refused, Failed{Name: schemas.ScoreKey(s), Reason: s.GetRefusal().GetDetail()})
+		}
 		switch s.GetRole() {
 		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
 			schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL, schemas.Role_ROLE_LEAKAGE_UNKEYED:
@@ -210,6 +248,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		LeakageUnkeyedCover: role(schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER),
 
 		FailedItems:    []Failed{},
+		RefusedItems:   refused,
 		Cache:          CacheUse{Hits: inv.Hits, Misses: inv.Misses},
 		ElapsedSeconds: inv.Elapsed.Seconds(),
 	}
@@ -251,7 +290,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		for _, decode := range sum.Keys {
 			c := cells[[2]string{embed, decode}].summary()
 			row = append(row, c)
-			if c == nil {
+			if c == nil || c.N == 0 {
 				psnr, ssim = append(psnr, nil), append(ssim, nil)
 				continue
 			}
@@ -313,8 +352,9 @@ func bootstrapAll(groups map[class]*tally, cells map[[2]string]*cell) {
 	bootstrap(all)
 }
 
-// tally collects the metrics of a group of scores.
+// tally collects the metrics of a group of scores, and counts those that were refused.
 type tally struct {
+	refused    int
 	psnr, ssim series
 	mae, rmse  quality.Summary
 	items      *clusters
@@ -322,6 +362,10 @@ type tally struct {
 }
 
 func (t *tally) add(s *schemas.Score) {
+	if s.End() == schemas.EndRefused {
+		t.refused++
+		return
+	}
 	m := s.GetMetrics()
 	t.psnr.add(m.GetPsnr(), s)
 	t.ssim.add(m.GetSsim(), s)
@@ -337,9 +381,12 @@ func (t *tally) group() Group {
 	if t == nil {
 		return Group{}
 	}
+	if t.items == nil {
+		return Group{Refused: t.refused}
+	}
 	by := t.items
 	g := Group{
-		N: t.psnr.N, Items: len(by.items),
+		N: t.psnr.N, Items: len(by.items), Refused: t.refused,
 		PSNR: t.psnr.distribution(by.interval(0)), SSIM: t.ssim.distribution(by.interval(1)),
 		MAE: moments(t.mae, by.interval(2)), RMSE: moments(t.rmse, by.interval(3)),
 	}
@@ -358,9 +405,9 @@ type excess struct {
 	items      *clusters
 }
 
-// add leaves a score out whose baseline could not be measured.
+// add leaves a score out that was refused, or whose baseline could not be measured.
 func (e *excess) add(s *schemas.Score, baseline *schemas.Metrics) {
-	if baseline == nil {
+	if baseline == nil || s.End() == schemas.EndRefused {
 		return
 	}
 	psnr, ssim := s.GetMetrics().GetPsnr()-baseline.GetPsnr(), s.GetMetrics().GetSsim()-baseline.GetSsim()
@@ -374,11 +421,16 @@ func (e *excess) add(s *schemas.Score, baseline *schemas.Metrics) {
 
 // cell collects what one key recovers of the images that another embedded.
 type cell struct {
+	refused    int
 	psnr, ssim quality.Summary
 	items      *clusters
 }
 
 func (c *cell) add(s *schemas.Score) {
+	if s.End() == schemas.EndRefused {
+		c.refused++
+		return
+	}
 	m := s.GetMetrics()
 	c.psnr.Add(m.GetPsnr())
 	c.ssim.Add(m.GetSsim())
@@ -393,5 +445,5 @@ func (c *cell) summary() *Cell {
 	if c == nil {
 		return nil
 	}
-	return &Cell{N: c.psnr.N, PSNR: moments(c.psnr, c.items.interval(0)), SSIM: moments(c.ssim, c.items.interval(1))}
+	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: moments(c.psnr, c.items.interval(0)), SSIM: moments(c.ssim, c.items.interval(1))}
 }

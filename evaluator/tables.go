@@ -1,6 +1,7 @@
 package evaluator
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -79,14 +80,23 @@ func bounds(format string, i *Interval) string {
 // metricHead is the head of every table of groups.
 var metricHead = table.Row{"", "PSNR dB", "SSIM", "MAE", "RMSE", "n"}
 
+// metricRow is a group in a table of groups. What was refused has no metrics, and is counted beside those that have.
 func metricRow(name string, g Group) table.Row {
 	if g.N == 0 {
-		return table.Row{name, "-", "-", "-", "-", 0}
+		return table.Row{name, cmp.Or(g.RefusedText(), "-"), "-", "-", "-", 0}
 	}
 	cell := func(format string, m Moments) string {
 		return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) + bounds(format, m.CI95)
 	}
-	return table.Row{name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), g.N}
+	return table.Row{name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), counted(g.N, g.RefusedText())}
+}
+
+// counted is a number of scores, with what was refused beside them on a line of its own.
+func counted(n int, refused string) any {
+	if refused == "" {
+		return n
+	}
+	return fmt.Sprintf("%d,\n%s", n, refused)
 }
 
 // blocks are the tables of a run: the three blocks of the paper's Table 1, then what they are to be read
@@ -109,8 +119,8 @@ func (s *Summary) blocks() []block {
 			rows: []table.Row{metricRow("noisy", s.Noise), metricRow("purified", s.Purification)},
 		})
 	}
-	psnr := s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", s.Confusion.PSNR, "%.2f")
-	ssim := s.matrix("Recovered SSIM: row = embedding key, column = decoding key", s.Confusion.SSIM, "%.3f")
+	psnr := s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", "%.2f", func(c *Cell) float64 { return c.PSNR.Mean })
+	ssim := s.matrix("Recovered SSIM: row = embedding key, column = decoding key", "%.3f", func(c *Cell) float64 { return c.SSIM.Mean })
 	ssim.notes = []string{"summary.json has the deviation, the number of scores and the interval of every cell (confusion.cells)"}
 	return append(all, psnr, ssim)
 }
@@ -144,7 +154,7 @@ func (s *Summary) wrongKeys() []wrong {
 	if len(s.NearKeys) > 0 {
 		kinds = append(kinds, wrong{"key one bit off", s.LeakageNear, s.LeakageNearCover, true})
 	}
-	if s.LeakageSwapped.N > 0 {
+	if s.LeakageSwapped.Of() > 0 {
 		kinds = append(kinds, wrong{"k_e and k_r exchanged", s.LeakageSwapped, s.LeakageSwappedCover, false})
 	}
 	for _, p := range s.LeakagePartial {
@@ -156,7 +166,7 @@ func (s *Summary) wrongKeys() []wrong {
 		}
 		kinds = append(kinds, k)
 	}
-	if s.LeakageUnkeyed.N > 0 {
+	if s.LeakageUnkeyed.Of() > 0 {
 		kinds = append(kinds, wrong{"no key", s.LeakageUnkeyed, s.LeakageUnkeyedCover, false})
 	}
 	return kinds
@@ -189,6 +199,9 @@ func (s *Summary) leakage() block {
 	}
 	for _, k := range s.wrongKeys() {
 		e := k.secret.Excess
+		if e == nil && k.secret.N == 0 && k.secret.Refused > 0 {
+			b.rows = append(b.rows, table.Row{k.name, k.secret.RefusedText(), "-", "-", "-", "-", "-", "-", "-", 0})
+		}
 		if e == nil {
 			continue
 		}
@@ -203,25 +216,30 @@ func (s *Summary) leakage() block {
 			row = append(row, fmt.Sprintf(signed, m.excess.Mean)+bounds(signed, m.excess.CI95),
 				fmt.Sprintf(signed, m.excess.P99), fmt.Sprintf(signed, m.excess.Max))
 		}
-		b.rows = append(b.rows, append(row, e.N))
+		b.rows = append(b.rows, append(row, counted(e.N, k.secret.RefusedText())))
 		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, place(e.PSNR.Worst), place(e.SSIM.Worst)))
 	}
 	return b
 }
 
-func (s *Summary) matrix(title string, cells [][]*float64, format string) block {
+func (s *Summary) matrix(title, format string, mean func(*Cell) float64) block {
 	b := block{title: title, head: table.Row{"embed \\ decode"}}
 	for _, k := range s.Keys {
 		b.head = append(b.head, k)
 	}
 	for i, k := range s.Keys {
 		row := table.Row{k}
-		for _, v := range cells[i] {
-			if v == nil {
+		for _, c := range s.Confusion.Cells[i] {
+			switch {
+			case c == nil:
 				row = append(row, "-")
-				continue
+			case c.N == 0:
+				row = append(row, string(schemas.EndRefused))
+			case c.Refused > 0:
+				row = append(row, fmt.Sprintf(format+"\n%s", mean(c), c.RefusedText()))
+			default:
+				row = append(row, fmt.Sprintf(format, mean(c)))
 			}
-			row = append(row, fmt.Sprintf(format, *v))
 		}
 		b.rows = append(b.rows, row)
 	}
@@ -246,7 +264,12 @@ func (s *Summary) facts() []string {
 	case schemas.KeyingVariant:
 		lines = append(lines, "The model has a network for each key: a wrong key is another user's network. There are none for random keys or keys one bit off.")
 	case schemas.KeyingCipher:
-		lines = append(lines, "The model is a cipher, not a network: what a wrong key shows is noise.")
+		line := "The model is a cipher, not a network: what a wrong key shows is noise."
+		if s.refuses() {
+			line = "The model is a cipher, not a network, and its recovery is authenticated: it refuses wrong keys, and images that were changed. " +
+				"What was refused is counted, and in no mean."
+		}
+		lines = append(lines, line)
 	}
 	if !s.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED (its weights are seed-initialised): the figures say nothing about the method.")
@@ -257,7 +280,22 @@ func (s *Summary) facts() []string {
 	if n := len(s.FailedItems); n > 0 {
 		lines = append(lines, fmt.Sprintf("comparisons that FAILED: %d (named at the end)", n))
 	}
+	if n := len(s.RefusedItems); n > 0 {
+		lines = append(lines, fmt.Sprintf("images that were REFUSED to the key that embedded them: %d of %d (named at the end)", n, s.Recoverability.Of()))
+	}
 	return lines
+}
+
+// refuses says whether anything was refused in the run.
+func (s *Summary) refuses() bool {
+	refused := s.Recoverability.Refused
+	for _, k := range s.wrongKeys() {
+		refused += k.secret.Refused
+	}
+	for _, a := range s.Robustness {
+		refused += a.Refused
+	}
+	return refused > 0
 }
 
 func (d Dataset) from() string {
@@ -287,6 +325,7 @@ func (s *Summary) WriteText(w io.Writer) error {
 	}
 	writeFailed(&out, "Files that could not be used", "  %s: %s\n", s.Dataset.Failed)
 	writeFailed(&out, "Comparisons that failed", "  %s: %s\n", s.FailedItems)
+	writeFailed(&out, "Images that were refused to the key that embedded them", "  %s: %s\n", s.RefusedItems)
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -305,6 +344,7 @@ func (s *Summary) WriteMarkdown(w io.Writer) error {
 	s.writeHistograms(&out)
 	writeFailed(&out, "## Files that could not be used\n", "- `%s`: %s\n", s.Dataset.Failed)
 	writeFailed(&out, "## Comparisons that failed\n", "- `%s`: %s\n", s.FailedItems)
+	writeFailed(&out, "## Images that were refused to the key that embedded them\n", "- `%s`: %s\n", s.RefusedItems)
 	_, err := io.WriteString(w, out.String())
 	return err
 }

@@ -28,23 +28,36 @@ func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
 	for _, item := range job.GetItems() {
 		b.workIDs = append(b.workIDs, schemas.ItemWorkID(job, item))
 	}
-	known, err := w.Memo.Outputs(ctx, b.workIDs)
+	known, err := w.Memo.Outcomes(ctx, b.workIDs)
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
-	for i, out := range known {
-		if out == nil {
+	for i, o := range known {
+		if o == nil {
 			continue
 		}
-		stored, err := w.stored(ctx, out)
-		if err != nil {
-			return nil, err
+		if o.End() == schemas.EndDone {
+			stored, err := w.stored(ctx, o.GetOutput())
+			if err != nil {
+				return nil, err
+			}
+			if !stored {
+				continue
+			}
 		}
-		if stored {
-			b.outcomes[i] = &schemas.Outcome{Item: job.GetItems()[i].GetId(), Output: out, Cached: true}
-		}
+		b.outcomes[i] = &schemas.Outcome{Item: job.GetItems()[i].GetId(), Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true}
 	}
 	return b, nil
+}
+
+// refused counts the items that recovery refused.
+func (b *batch) refused() (n int) {
+	for _, o := range b.outcomes {
+		if o.End() == schemas.EndRefused {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *Worker) stored(ctx context.Context, out *schemas.Output) (bool, error) {
@@ -64,17 +77,19 @@ func (w *Worker) stored(ctx context.Context, out *schemas.Output) (bool, error) 
 	return true, nil
 }
 
-// settle ends an item, or passes on an error that may pass.
-func (b *batch) settle(i int, out *schemas.Output, err error) error {
-	o := &schemas.Outcome{Item: b.job.GetItems()[i].GetId(), Output: out}
-	if err != nil {
-		var fault *schemas.Fault
-		if !errors.As(err, &fault) {
-			return err
-		}
-		o.Output, o.Failure = nil, &schemas.Failure{Reason: string(fault.Reason), Detail: err.Error()}
-	}
+// settle ends an item.
+func (b *batch) settle(i int, o *schemas.Outcome) {
+	o.Item = b.job.GetItems()[i].GetId()
 	b.outcomes[i] = o
+}
+
+// fail ends an item with an error, or passes on an error that may pass.
+func (b *batch) fail(i int, err error) error {
+	var fault *schemas.Fault
+	if !errors.As(err, &fault) {
+		return err
+	}
+	b.settle(i, &schemas.Outcome{Failure: &schemas.Failure{Reason: string(fault.Reason), Detail: err.Error()}})
 	return nil
 }
 
@@ -94,7 +109,7 @@ func (w *Worker) compute(ctx context.Context, b *batch) error {
 		}
 		in, err := w.load(ctx, b.job, item)
 		if err != nil {
-			if err := b.settle(i, nil, err); err != nil {
+			if err := b.fail(i, err); err != nil {
 				return err
 			}
 			continue
@@ -203,36 +218,56 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		}
 		tensors[k] = t
 	}
-	out, features, err := w.run(ctx, b.job, tensors)
+	made, err := w.run(ctx, b.job, tensors)
 	if err != nil {
-		return b.refuse(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
+		return b.failAll(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
 	}
-	made := make(map[string]*schemas.Output, len(items))
+	ended := make(map[string]*schemas.Outcome, len(items))
 	for n, in := range items {
-		output, err := w.store(ctx, out, n, in.noisy)
-		if err == nil && features != nil {
-			output.Features, err = finite(features[n])
+		o, err := w.outcome(ctx, made, n, in.noisy)
+		if err != nil {
+			if err := b.fail(in.index, err); err != nil {
+				return err
+			}
+			continue
 		}
-		if err := b.settle(in.index, output, err); err != nil {
-			return err
-		}
-		if err == nil {
-			made[b.workIDs[in.index]] = output
-		}
+		b.settle(in.index, o)
+		ended[b.workIDs[in.index]] = o
 	}
-	if err := w.Memo.RememberOutputs(ctx, made); err != nil {
+	if err := w.Memo.RememberOutcomes(ctx, ended); err != nil {
 		return fmt.Errorf("remember outputs: %w", err)
 	}
 	return nil
 }
 
+// run is what the network, or the cipher, made of a batch: the images and, nil where there are none, the refusals and the features
+// of each.
+type run struct {
+	images   pixel.Tensor
+	refused  []*schemas.Refusal
+	features [][]float32
+}
+
 // run runs the network; there are features where the job asks for them.
-func (w *Worker) run(ctx context.Context, job *schemas.Job, in []pixel.Tensor) (out pixel.Tensor, features [][]float32, err error) {
+func (w *Worker) run(ctx context.Context, job *schemas.Job, in []pixel.Tensor) (r run, err error) {
 	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {
-		return w.Engine.Features(ctx, job.GetModel(), job.GetKey(), in[0])
+		r.images, r.features, err = w.Engine.Features(ctx, job.GetModel(), job.GetKey(), in[0])
+		return r, err
 	}
-	out, err = w.Engine.Run(ctx, job.GetModel(), job.GetOperation(), job.GetKey(), in...)
-	return out, nil, err
+	r.images, r.refused, err = w.Engine.Run(ctx, job.GetModel(), job.GetOperation(), job.GetKey(), in...)
+	return r, err
+}
+
+// outcome is that of image n of a run; its output is stored.
+func (w *Worker) outcome(ctx context.Context, r run, n int, noisy *image.NRGBA) (*schemas.Outcome, error) {
+	if r.refused != nil && r.refused[n] != nil {
+		return &schemas.Outcome{Refusal: r.refused[n]}, nil
+	}
+	out, err := w.store(ctx, r.images, n, noisy)
+	if err == nil && r.features != nil {
+		out.Features, err = finite(r.features[n])
+	}
+	return &schemas.Outcome{Output: out}, err
 }
 
 // finite refuses features that no message can carry.
@@ -245,15 +280,15 @@ func finite(features []float32) ([]float32, error) {
 	return features, nil
 }
 
-// refuse ends items whose images the network does not take. What is wrong with the key or the model would end
+// failAll ends items whose images the network does not take. What is wrong with the key or the model would end
 // every item of the job: the job itself dies of it.
-func (b *batch) refuse(items []input, err error) error {
+func (b *batch) failAll(items []input, err error) error {
 	var fault *schemas.Fault
 	if !errors.As(err, &fault) || fault.Reason != schemas.ReasonBadImage {
 		return err
 	}
 	for _, in := range items {
-		if err := b.settle(in.index, nil, err); err != nil {
+		if err := b.fail(in.index, err); err != nil {
 			return err
 		}
 	}

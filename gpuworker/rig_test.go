@@ -36,24 +36,39 @@ type watchedEngine struct {
 	gpuworker.Engine
 	before func(context.Context) error
 	after  func(*pixel.Tensor)
+	refuse func(n int) bool           // of the images that recover makes, in their order
 	saw    func(features [][]float32) // after a run that gives some
 
 	mu    sync.Mutex
 	calls []call
 }
 
-func (e *watchedEngine) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
+func (e *watchedEngine) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, []*schemas.Refusal, error) {
 	e.note(op, in[0])
 	if e.before != nil {
 		if err := e.before(ctx); err != nil {
-			return pixel.Tensor{}, err
+			return pixel.Tensor{}, nil, err
 		}
 	}
-	out, err := e.Engine.Run(ctx, digest, op, key, in...)
+	out, refused, err := e.Engine.Run(ctx, digest, op, key, in...)
 	if err == nil && e.after != nil {
 		e.after(&out)
 	}
-	return out, err
+	if err == nil && e.refuse != nil && op == schemas.Operation_OPERATION_RECOVER {
+		refused = e.refusals(out.N)
+	}
+	return out, refused, err
+}
+
+// refusals are those of n images.
+func (e *watchedEngine) refusals(n int) []*schemas.Refusal {
+	refused := make([]*schemas.Refusal, n)
+	for i := range refused {
+		if e.refuse(i) {
+			refused[i] = &schemas.Refusal{Detail: "authentication failed"}
+		}
+	}
+	return refused
 }
 
 func (e *watchedEngine) Features(ctx context.Context, digest string, key *schemas.KeyRef, stego pixel.Tensor) (pixel.Tensor, [][]float32, error) {

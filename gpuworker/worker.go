@@ -43,25 +43,29 @@ type Images interface {
 	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
 }
 
-// Memo remembers the outputs of work ids; nil stands for one that is not known.
+// Memo remembers how the work of ids ended, with an output or refused; nil stands for one that is not known.
 type Memo interface {
-	Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error)
-	RememberOutputs(ctx context.Context, outputs map[string]*schemas.Output) error
+	Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error)
+	RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error
 }
 
 // Engine runs the network of a model with a key (nil for purify) on batches of one size, shape
 // [N,3,H,W]: cover and secret for embed, stego for recover, the noisy or the stego image for purify. Features is Run of
 // recover that also gives the features of each image; a model without is a *schemas.Fault. An unknown
 // model or key is a *schemas.Fault, which ends the job; one with ReasonBadImage ends these items alone.
+//
+// Where recovery is authenticated, recover may refuse images, which is no error: refused has for each image nil, or why it
+// was refused, so that out has no meaning there. Refused is nil where no image is.
 type Engine interface {
-	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error)
+	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error)
 	Features(ctx context.Context, model string, key *schemas.KeyRef, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error)
 }
 
 // Observer counts what the worker does.
 type Observer interface {
 	JobStarted(operation string)
-	JobDone(operation, outcome string, items int, took time.Duration)
+	// JobDone notes how a job ended, and of how many items; refused counts those of them that recovery refused.
+	JobDone(operation, outcome string, items, refused int, took time.Duration)
 }
 
 // Config of a worker; zero values take the defaults.
@@ -130,7 +134,7 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 	start, operation := time.Now(), job.GetOperation().Token()
 	w.cfg.Observer.JobStarted(operation)
 	w.cfg.Logger.Debug("job in hand", "id", job.GetId(), "run", job.GetRun(), "operation", operation)
-	err := w.do(ctx, job)
+	refused, err := w.do(ctx, job)
 	outcome := "done"
 	var fault *schemas.Fault
 	switch {
@@ -140,31 +144,32 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 		outcome = "retried"
 	}
 	took := time.Since(start)
-	w.cfg.Observer.JobDone(operation, outcome, len(job.GetItems()), took)
+	w.cfg.Observer.JobDone(operation, outcome, len(job.GetItems()), refused, took)
 	w.cfg.Logger.Debug("job settled", "id", job.GetId(), "run", job.GetRun(), "operation", operation,
-		"key", job.GetKey().GetId(), "items", len(job.GetItems()), "outcome", outcome, "took", took, "error", err)
+		"key", job.GetKey().GetId(), "items", len(job.GetItems()), "refused", refused, "outcome", outcome, "took", took, "error", err)
 	return err
 }
 
-func (w *Worker) do(ctx context.Context, job *schemas.Job) error {
+// do gives the number of items that were refused.
+func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err error) {
 	b, err := w.begin(ctx, job)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := w.compute(ctx, b); err != nil {
-		return err
+		return 0, err
 	}
 	if err := w.Publisher.PublishResult(ctx, b.result(w.cfg.Name)); err != nil {
-		return fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
+		return 0, fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
 	}
-	return w.followUp(ctx, b)
+	return b.refused(), w.followUp(ctx, b)
 }
 
 // followUp publishes what follows an embed job.
 func (w *Worker) followUp(ctx context.Context, b *batch) error {
 	stego := make(map[string]string, len(b.outcomes))
 	for _, o := range b.outcomes {
-		if o.GetOutput() != nil {
+		if o.End() == schemas.EndDone {
 			stego[o.GetItem()] = o.GetOutput().GetImage()
 		}
 	}
@@ -178,5 +183,5 @@ func (w *Worker) followUp(ctx context.Context, b *batch) error {
 
 type silent struct{}
 
-func (silent) JobStarted(string)                          {}
-func (silent) JobDone(string, string, int, time.Duration) {}
+func (silent) JobStarted(string)                               {}
+func (silent) JobDone(string, string, int, int, time.Duration) {}

@@ -81,7 +81,7 @@ func (r *rig) directly(op schemas.Operation, key *schemas.KeyRef, g *schemas.Geo
 		}
 		in = append(in, tensor)
 	}
-	out, err := tiny.Network().Run(testrig.Context(r.t), tiny.Digest, op, key, in...)
+	out, _, err := tiny.Network().Run(testrig.Context(r.t), tiny.Digest, op, key, in...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func (c *counts) JobStarted(string) {
 	c.started++
 }
 
-func (c *counts) JobDone(operation, outcome string, items int, took time.Duration) {
+func (c *counts) JobDone(operation, outcome string, items, refused int, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if took <= 0 {
@@ -288,6 +288,7 @@ func (c *counts) JobDone(operation, outcome string, items int, took time.Duratio
 	}
 	c.ended[operation+" "+outcome]++
 	c.items[operation+" "+outcome] += items
+	c.items[operation+" refused"] += refused
 	c.changed <- struct{}{}
 }
 
@@ -528,11 +529,49 @@ func TestOutputThatIsNotAnImage(t *testing.T) {
 	}
 	expectFailure(t, o[1], schemas.ReasonBadOutput, "not finite")
 	expectFailure(t, o[2], schemas.ReasonBadOutput, "not finite")
-	known, err := r.cache.Outputs(testrig.Context(t), []string{
+	known, err := r.cache.Outcomes(testrig.Context(t), []string{
 		schemas.ItemWorkID(job, job.GetItems()[0]), schemas.ItemWorkID(job, job.GetItems()[1]), schemas.ItemWorkID(job, job.GetItems()[2]),
 	})
 	if err != nil || known[0] == nil || known[1] != nil || known[2] != nil {
 		t.Errorf("the memo has %v (%v), want the good output alone", known, err)
+	}
+}
+
+// Recovery refuses one image of a batch: the others have their outputs, nothing is stored for it, and it is refused again
+// without a run, whoever asks.
+func TestRefusedItems(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.engine.refuse = func(n int) bool { return n == 1 }
+	job, _, _ := r.recoverJobs(3)
+	again := proto.CloneOf(job)
+	again.Run = "again"
+	r.publish(seal(job))
+	counts := newCounts()
+	r.work(gpuworker.Config{Observer: counts})
+	counts.wait(t, 1, "recover done")
+	first := r.result("plain").GetOutcomes()
+	r.publish(seal(again))
+	second := r.result("again").GetOutcomes()
+	for i, want := range []schemas.End{schemas.EndDone, schemas.EndRefused, schemas.EndDone} {
+		if first[i].End() != want || second[i].End() != want || first[i].GetCached() || !second[i].GetCached() {
+			t.Errorf("item %d: %v, and again %v; want both %s and the second from the memo", i, first[i], second[i], want)
+		}
+		if first[i].GetRefusal().GetDetail() != second[i].GetRefusal().GetDetail() || first[i].GetOutput().GetImage() != second[i].GetOutput().GetImage() {
+			t.Errorf("item %d: %v, and again %v", i, first[i], second[i])
+		}
+	}
+	if got := first[1].GetRefusal().GetDetail(); got != "authentication failed" {
+		t.Errorf("the refusal says %q", got)
+	}
+	if got := r.engine.runs(); len(got) != 1 {
+		t.Errorf("the network ran %v, want once", got)
+	}
+	counts.wait(t, 2, "recover done")
+	counts.mu.Lock()
+	defer counts.mu.Unlock()
+	if counts.items["recover done"] != 6 || counts.items["recover refused"] != 2 {
+		t.Errorf("counted the items %v", counts.items)
 	}
 }
 
@@ -612,18 +651,18 @@ func (s *shaky) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geo
 	return s.Images.Image(ctx, ref, g)
 }
 
-func (s *shaky) Outputs(ctx context.Context, ids []string) ([]*schemas.Output, error) {
+func (s *shaky) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {
 	if err := s.at("outputs"); err != nil {
 		return nil, err
 	}
-	return s.Memo.Outputs(ctx, ids)
+	return s.Memo.Outcomes(ctx, ids)
 }
 
-func (s *shaky) RememberOutputs(ctx context.Context, outputs map[string]*schemas.Output) error {
+func (s *shaky) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
 	if err := s.at("remember"); err != nil {
 		return err
 	}
-	return s.Memo.RememberOutputs(ctx, outputs)
+	return s.Memo.RememberOutcomes(ctx, outcomes)
 }
 
 func (s *shaky) PublishResult(ctx context.Context, r *schemas.Result) error {
@@ -640,9 +679,9 @@ func (s *shaky) PublishJob(ctx context.Context, j *schemas.Job) error {
 	return s.Publisher.PublishJob(ctx, j)
 }
 
-func (s *shaky) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
+func (s *shaky) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, []*schemas.Refusal, error) {
 	if err := s.at("engine"); err != nil {
-		return pixel.Tensor{}, err
+		return pixel.Tensor{}, nil, err
 	}
 	return s.Engine.Run(ctx, digest, op, key, in...)
 }

@@ -152,7 +152,7 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	t.Parallel()
 	m := telemetry.NewMetrics()
 	m.JobStarted("embed")
-	m.JobDone("embed", "done", 1, time.Second)
+	m.JobDone("embed", "done", 1, 0, time.Second)
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
 	m.WatchWeights(func() telemetry.WeightsStats { return telemetry.WeightsStats{} })

@@ -10,7 +10,7 @@ import (
 
 // Memo is what was made and measured before; nil stands for what is not known.
 type Memo interface {
-	Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error)
+	Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error)
 	Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error)
 }
 
@@ -21,7 +21,8 @@ type Stored func(ctx context.Context, digests ...string) ([]bool, error)
 type Plan struct {
 	Spec    *schemas.RunSpec
 	Attempt int64
-	// Found are the scores that the cache gives, and with them the digests of their images.
+	// Found are the scores that the cache gives, and with them the digests of their images; those of what was refused before
+	// have none.
 	Found []*schemas.Score
 	// Missing counts the comparisons that are still to be made; Total counts all.
 	Missing, Total int
@@ -84,7 +85,7 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 		for _, pair := range spec.GetPairs() {
 			t := todo{pair: pair}
 			for _, k := range owned[pair.GetItem()] {
-				if p.scores[k].GetMetrics() == nil && !covered[k] {
+				if p.scores[k].End() == schemas.EndNone && !covered[k] {
 					covered[k] = true
 					t.scores++
 				}
@@ -101,7 +102,7 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 	}
 	plan.purify = open(purified)
 	for _, k := range p.order {
-		if s := p.scores[k]; s.GetMetrics() != nil {
+		if s := p.scores[k]; s.End() != schemas.EndNone {
 			plan.Found = append(plan.Found, s)
 		}
 	}
@@ -113,14 +114,14 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Me
 // embedding follows what one key embeds, with all jobs that come of it, in parts of as many as a job takes.
 func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.KeyRef) ([]keyed, error) {
 	job := schemas.EmbedJob(p.spec, attempt, key, nil, p.spec.GetPairs())
-	outputs, err := p.outputs(ctx, job)
+	outcomes, err := p.outcomes(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	embedded := p.note(job, outputs)
-	stego := make(map[string]string, len(outputs))
+	embedded := p.note(job, outcomes)
+	stego := make(map[string]string, len(outcomes))
 	for i, item := range job.GetItems() {
-		stego[item.GetId()] = outputs[i].GetImage()
+		stego[item.GetId()] = outcomes[i].GetOutput().GetImage()
 	}
 	var parts []keyed
 	for follow := range slices.Chunk(schemas.FollowUps(p.spec, key), schemas.MaxFollowUps) {
@@ -129,11 +130,11 @@ func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.Key
 			part.owned[item] = slices.Clone(scores)
 		}
 		for _, next := range schemas.FollowUpJobs(schemas.EmbedJob(p.spec, attempt, key, follow, p.spec.GetPairs()), stego) {
-			outputs, err := p.outputs(ctx, next)
+			outcomes, err := p.outcomes(ctx, next)
 			if err != nil {
 				return nil, err
 			}
-			for item, scores := range p.note(next, outputs) {
+			for item, scores := range p.note(next, outcomes) {
 				part.owned[item] = append(part.owned[item], scores...)
 			}
 		}
@@ -148,20 +149,20 @@ func (p *planner) purification(ctx context.Context, attempt int64) (map[string][
 		return nil, nil
 	}
 	job := schemas.PurifyJob(p.spec, attempt, p.spec.GetPairs())
-	outputs, err := p.outputs(ctx, job)
+	outcomes, err := p.outcomes(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	return p.note(job, outputs), nil
+	return p.note(job, outcomes), nil
 }
 
-// outputs looks up what a job would make; an item whose own input is not known has none.
-func (p *planner) outputs(ctx context.Context, job *schemas.Job) ([]*schemas.Output, error) {
+// outcomes looks up what a job would make, or be refused; an item whose own input is not known has none.
+func (p *planner) outcomes(ctx context.Context, job *schemas.Job) ([]*schemas.Outcome, error) {
 	ids := make([]string, len(job.GetItems()))
 	for i, item := range job.GetItems() {
 		ids[i] = schemas.ItemWorkID(job, item)
 	}
-	outputs, err := p.memo.Outputs(ctx, ids)
+	outcomes, err := p.memo.Outcomes(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
@@ -171,21 +172,21 @@ func (p *planner) outputs(ctx context.Context, job *schemas.Job) ([]*schemas.Out
 			input = item.GetImage()
 		}
 		if job.GetOperation() != schemas.Operation_OPERATION_EMBED && input.GetDigest() == "" {
-			outputs[i] = nil
+			outcomes[i] = nil
 		}
 	}
-	return outputs, p.dropLost(ctx, outputs)
+	return outcomes, p.dropLost(ctx, outcomes)
 }
 
 // dropLost forgets outputs that the blob store no longer holds.
-func (p *planner) dropLost(ctx context.Context, outputs []*schemas.Output) error {
+func (p *planner) dropLost(ctx context.Context, outcomes []*schemas.Outcome) error {
 	if p.stored == nil {
 		return nil
 	}
 	var digests []string
 	var owner []int // of each digest, the output
-	for i, out := range outputs {
-		for _, digest := range []string{out.GetImage(), out.GetNoisy()} {
+	for i, o := range outcomes {
+		for _, digest := range []string{o.GetOutput().GetImage(), o.GetOutput().GetNoisy()} {
 			if digest != "" {
 				digests, owner = append(digests, digest), append(owner, i)
 			}
@@ -197,17 +198,17 @@ func (p *planner) dropLost(ctx context.Context, outputs []*schemas.Output) error
 	}
 	for n, ok := range has {
 		if !ok {
-			outputs[owner[n]] = nil
+			outcomes[owner[n]] = nil
 		}
 	}
 	return nil
 }
 
 // note adds the comparisons of a job. It gives the score keys of each item.
-func (p *planner) note(job *schemas.Job, outputs []*schemas.Output) map[string][]string {
+func (p *planner) note(job *schemas.Job, outcomes []*schemas.Outcome) map[string][]string {
 	owned := make(map[string][]string)
 	for i, item := range job.GetItems() {
-		for _, s := range schemas.Comparisons(job, item, outputs[i]) {
+		for _, s := range schemas.Comparisons(job, item, outcomes[i]) {
 			k := schemas.ScoreKey(s)
 			if _, there := p.scores[k]; !there {
 				p.scores[k] = s

@@ -27,6 +27,8 @@ type evaluation struct {
 	cache *cache.Cache
 	spec  *schemas.RunSpec
 	files map[string]producer.File
+	// refuses says which recover jobs remember has refused; nil: none.
+	refuses func(*schemas.Job) bool
 }
 
 // newEvaluation pairs pictures, for some keys and a random one.
@@ -65,7 +67,7 @@ func made(what string, j *schemas.Job, item *schemas.Item) string {
 // output is named as "<operation> <embed key> <key><attack> <number of the pair>", metrics by their score.
 func (e *evaluation) remember(forgotten ...string) {
 	e.t.Helper()
-	outputs, metrics := make(map[string]*schemas.Output), make(map[string]*schemas.Metrics)
+	outcomes, metrics := make(map[string]*schemas.Outcome), make(map[string]*schemas.Metrics)
 	note := func(j *schemas.Job) {
 		for _, item := range j.GetItems() {
 			number := item.GetId()[4:5]
@@ -76,12 +78,16 @@ func (e *evaluation) remember(forgotten ...string) {
 			if j.GetFeatures() && j.GetOperation() == schemas.Operation_OPERATION_RECOVER {
 				out.Features = []float32{float32(len(j.GetKey().GetId())), -0.5}
 			}
-			if name := strings.Join([]string{j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId() + j.GetAttack(), number}, " "); !slices.Contains(forgotten, name) {
-				outputs[schemas.ItemWorkID(j, item)] = out
+			o := &schemas.Outcome{Output: out}
+			if e.refuses != nil && j.GetOperation() == schemas.Operation_OPERATION_RECOVER && e.refuses(j) {
+				o = &schemas.Outcome{Refusal: &schemas.Refusal{Detail: "authentication failed"}}
 			}
-			for _, s := range schemas.Comparisons(j, item, out) {
+			if name := strings.Join([]string{j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId() + j.GetAttack(), number}, " "); !slices.Contains(forgotten, name) {
+				outcomes[schemas.ItemWorkID(j, item)] = o
+			}
+			for _, s := range schemas.Comparisons(j, item, o) {
 				s.Item = number
-				if !slices.Contains(forgotten, schemas.ScoreKey(s)) {
+				if o.End() == schemas.EndDone && !slices.Contains(forgotten, schemas.ScoreKey(s)) {
 					id := schemas.MetricsID("1", s.GetReference(), s.GetTest(), e.spec.GetGeometry())
 					metrics[id] = &schemas.Metrics{Psnr: 20, Ssim: 0.5, Mae: 0.25, Rmse: 0.125}
 				}
@@ -100,7 +106,7 @@ func (e *evaluation) remember(forgotten ...string) {
 		}
 	}
 	note(schemas.PurifyJob(e.spec, 1, e.spec.GetPairs()))
-	if err := errors.Join(e.cache.RememberOutputs(testrig.Context(e.t), outputs), e.cache.RememberMetrics(testrig.Context(e.t), metrics)); err != nil {
+	if err := errors.Join(e.cache.RememberOutcomes(testrig.Context(e.t), outcomes), e.cache.RememberMetrics(testrig.Context(e.t), metrics)); err != nil {
 		e.t.Fatal(err)
 	}
 }
@@ -226,6 +232,39 @@ func TestPlanOfADoneRun(t *testing.T) {
 	}
 }
 
+// What was refused before is refused without work, whether the images are needed or not; what is not known is to be done.
+func TestPlanOfARunThatWasRefused(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice", "bob")
+	e.refuses = func(j *schemas.Job) bool { return j.GetKey().GetId() != j.GetEmbedKey().GetId() }
+	e.remember("recover alice bob 2")
+	there := func(_ context.Context, digests ...string) ([]bool, error) {
+		return slices.Repeat([]bool{true}, len(digests)), nil
+	}
+	for _, stored := range []producer.Stored{nil, there} {
+		p := e.plan(stored)
+		if p.Total != threeByTwo || p.Missing != 2 || len(p.Found) != threeByTwo-2 {
+			t.Errorf("%d missing of %d, %d found; want 2 missing", p.Missing, p.Total, len(p.Found))
+		}
+		refused := 0
+		for _, s := range p.Found {
+			wrong := s.GetDecodeKey() != "" && s.GetDecodeKey() != s.GetEmbedKey()
+			if wrong != (s.End() == schemas.EndRefused) || s.Validate() != nil {
+				t.Errorf("%v: %v", s, s.Validate())
+			}
+			if wrong {
+				refused++
+			}
+		}
+		if want := 3*2*4 - 2; refused != want {
+			t.Errorf("%d are refused, want %d", refused, want)
+		}
+	}
+	if got, want := e.publish(e.plan(nil), 2).published(), []string{"embed alice: 2"}; !slices.Equal(got, want) {
+		t.Errorf("jobs %q, want %q", got, want)
+	}
+}
+
 func TestPlanOfAnUnfinishedRun(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -300,11 +339,11 @@ type brokenMemo struct {
 	metrics bool
 }
 
-func (b brokenMemo) Outputs(ctx context.Context, ids []string) ([]*schemas.Output, error) {
+func (b brokenMemo) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {
 	if !b.metrics {
 		return nil, errBroken
 	}
-	return b.Cache.Outputs(ctx, ids)
+	return b.Cache.Outcomes(ctx, ids)
 }
 
 func (b brokenMemo) Metrics(context.Context, []string) ([]*schemas.Metrics, error) {

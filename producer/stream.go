@@ -38,7 +38,7 @@ type Reply struct {
 	OK     bool   `json:"ok"`
 	Out    string `json:"out,omitempty"`
 	Digest string `json:"digest,omitempty"`
-	// Reason is a stable word (schemas.Reason) when OK is false, Error a line for people.
+	// Reason is a stable word when OK is false, a schemas.Reason or "refused" (schemas.EndRefused), Error a line for people.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error,omitempty"`
 }
@@ -338,17 +338,26 @@ func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
 		if !ok {
 			continue
 		}
-		reply := Reply{ID: request.ID, Out: request.Out, Digest: o.GetOutput().GetImage()}
-		if f := o.GetFailure(); f != nil {
-			reply = Reply{ID: request.ID, Reason: f.GetReason(), Error: f.GetDetail()}
-		} else if err := s.write(ctx, request.Out, reply.Digest); err != nil {
-			reply.Reason, reply.Error = "output", err.Error()
-		} else {
-			reply.OK = true
-		}
-		s.reply(reply)
+		s.reply(s.answer(ctx, request, o))
 		<-s.slots
 	}
+}
+
+// answer writes an output, and gives the reply to the request that it is of.
+func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome) Reply {
+	switch o.End() {
+	case schemas.EndFailed:
+		return Reply{ID: request.ID, Reason: o.GetFailure().GetReason(), Error: o.GetFailure().GetDetail()}
+	case schemas.EndRefused:
+		return Reply{ID: request.ID, Reason: string(schemas.EndRefused), Error: o.GetRefusal().GetDetail()}
+	}
+	reply := Reply{ID: request.ID, Out: request.Out, Digest: o.GetOutput().GetImage()}
+	if err := s.write(ctx, request.Out, reply.Digest); err != nil {
+		reply.Reason, reply.Error = "output", err.Error()
+		return reply
+	}
+	reply.OK = true
+	return reply
 }
 
 // bury answers the requests of a job that died.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"stegomq/gpuworker"
 	"stegomq/internal/bus"
 	"stegomq/internal/pixel"
 	"stegomq/internal/testrig"
@@ -403,6 +404,41 @@ func TestDeadLettersAreReplies(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(r.path("a.png")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an output is there: %v", err)
+	}
+}
+
+// strict is an engine whose recovery refuses every key but one.
+type strict struct {
+	gpuworker.Engine
+	key string
+}
+
+func (s strict) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, []*schemas.Refusal, error) {
+	out, refused, err := s.Engine.Run(ctx, digest, op, key, in...)
+	if op == schemas.Operation_OPERATION_RECOVER && key.GetId() != s.key {
+		refused = slices.Repeat([]*schemas.Refusal{{Detail: "authentication failed: wrong key"}}, out.N)
+	}
+	return out, refused, err
+}
+
+func TestRefusalsAreReplies(t *testing.T) {
+	t.Parallel()
+	r := newStreamRig(t, schemas.Operation_OPERATION_RECOVER)
+	workWith(t, r.bus, testrig.Cache(t), strict{tiny.Network(), "demo-1"})
+	stego := r.file("stego.png", picture(t, 1, 24, 24))
+	failed, replies := r.serve(
+		line("id", "a", "key", "demo-1", "stego", stego, "out", r.path("a.png")),
+		line("id", "b", "key", "demo-2", "stego", stego, "out", r.path("b.png")))
+	if failed != 1 || len(replies) != 2 {
+		t.Errorf("%d failed, %d replied", failed, len(replies))
+	}
+	r.expectOutput(replies["a"], r.path("a.png"), 24, 24)
+	want := producer.Reply{ID: "b", Reason: "refused", Error: "authentication failed: wrong key"}
+	if replies["b"] != want {
+		t.Errorf("reply %+v, want %+v", replies["b"], want)
+	}
+	if _, err := os.Stat(r.path("b.png")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an output is there: %v", err)
 	}
 }

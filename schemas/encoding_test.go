@@ -106,7 +106,7 @@ func TestDecodeIsStrict(t *testing.T) {
 	}
 	j, r, s, f := testEmbed(), testResult(), testSpec(), testFailedScore()
 	nested, deep, failed := testRecover(), testEmbed(), testResult()
-	sc, l := testScore(), testLetter()
+	sc, l, refused := testScore(), testLetter(), testRefusedResult()
 	for name, c := range map[string]struct {
 		m      message
 		decode func([]byte) (message, error)
@@ -119,6 +119,7 @@ func TestDecodeIsStrict(t *testing.T) {
 		"bad image of a run":   {with(s, s.GetBad()[0]), decoder(DecodeRunSpec)},
 		"failure of a score":   {with(f, f.GetFailure()), decoder(DecodeScore)},
 		"metrics of a score":   {with(sc, sc.GetMetrics()), decoder(DecodeScore)},
+		"refusal of a result":  {with(refused, refused.GetOutcomes()[1].GetRefusal()), decoder(DecodeResult)},
 		"dead letter":          {with(l, l), decoder(DecodeDeadLetter)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,5 +213,9 @@ func FuzzDecodeJob(f *testing.F) {
 }
 
 func FuzzDecodeResult(f *testing.F) {
-	fuzzDecode(f, []string{"result"}, decoder(DecodeResult))
+	fuzzDecode(f, []string{"result", "result-refused"}, decoder(DecodeResult))
+}
+
+func FuzzDecodeScore(f *testing.F) {
+	fuzzDecode(f, []string{"score", "score-failed", "score-refused", "score-attacked"}, decoder(DecodeScore))
 }

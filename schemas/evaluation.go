@@ -68,9 +68,18 @@ func PurifyJob(spec *RunSpec, attempt int64, pairs []*Pair) *Job {
 	return j
 }
 
-// Comparisons lists the scores, still without metrics, that the output of one item of a job gives.
-// Without an output the test digests that depend on it stay empty.
-func Comparisons(j *Job, item *Item, out *Output) []*Score {
+// Comparisons lists the scores that the outcome of one item of a job gives, nil where it is not known. They are still without
+// metrics; without an output the test digests that depend on it stay empty. Those of a refused item have its refusal and
+// so are whole.
+func Comparisons(j *Job, item *Item, o *Outcome) []*Score {
+	scores := comparisons(j, item, o.GetOutput())
+	for _, s := range scores {
+		s.Refusal = o.GetRefusal()
+	}
+	return scores
+}
+
+func comparisons(j *Job, item *Item, out *Output) []*Score {
 	score := func(role Role, reference *ImageRef, test string) *Score {
 		return &Score{Item: item.GetId(), Role: role, Reference: reference.GetDigest(), Test: test}
 	}
@@ -142,11 +151,11 @@ func recoverRoles(j *Job) (secret, cover Role) {
 // Lost lists the scores that will never come when one item of a job fails: its own, and for an embed
 // job those of the jobs that would have followed.
 func Lost(j *Job, item *Item, why *Failure) []*Score {
-	scores := Comparisons(j, item, nil)
+	scores := comparisons(j, item, nil)
 	one := proto.CloneOf(j)
 	one.Items = []*Item{item}
 	for _, next := range FollowUpJobs(one, map[string]string{item.GetId(): ""}) {
-		scores = append(scores, Comparisons(next, next.GetItems()[0], nil)...)
+		scores = append(scores, comparisons(next, next.GetItems()[0], nil)...)
 	}
 	for _, s := range scores {
 		s.Failure = why

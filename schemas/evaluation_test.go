@@ -255,8 +255,66 @@ func TestComparisons(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			expectScores(t, Comparisons(c.job, c.job.GetItems()[0], c.out), c.want...)
+			expectScores(t, Comparisons(c.job, c.job.GetItems()[0], &Outcome{Output: c.out}), c.want...)
 		})
+	}
+}
+
+// A refused item has all scores that an output would have, whole and without an image, whatever its key.
+func TestComparisonsOfWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	refusal := &Refusal{Detail: "authentication failed"}
+	recovered := make(map[Role]bool)
+	for _, next := range fullFollowUps() {
+		if next.GetOperation() != Operation_OPERATION_RECOVER {
+			continue
+		}
+		item := next.GetItems()[0]
+		made := Comparisons(next, item, &Outcome{Output: &Output{Image: sha("out")}})
+		refused := Comparisons(next, item, &Outcome{Refusal: refusal})
+		if len(refused) != len(made) {
+			t.Fatalf("%d scores are refused of %d", len(refused), len(made))
+		}
+		for i, s := range refused {
+			recovered[s.GetRole()] = true
+			if ScoreKey(s) != ScoreKey(made[i]) || s.End() != EndRefused || s.GetRefusal().GetDetail() != refusal.GetDetail() || s.GetTest() != "" {
+				t.Errorf("refused: %v, made: %v", s, made[i])
+			}
+			if err := s.Validate(); err != nil {
+				t.Errorf("%v: %v", s, err)
+			}
+		}
+	}
+	for role := range roleTokens {
+		if role.ofRecovered() != recovered[role] {
+			t.Errorf("%s: of what is recovered: %v, and some recover job has it: %v", role.Token(), role.ofRecovered(), recovered[role])
+		}
+	}
+	if open := Comparisons(testRecover(), testRecover().GetItems()[0], nil); open[0].End() != EndNone {
+		t.Errorf("what is not known has ended: %v", open[0])
+	}
+}
+
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		outcome *Outcome
+		score   *Score
+		want    End
+	}{
+		{testResult().GetOutcomes()[0], testScore(), EndDone},
+		{testResult().GetOutcomes()[1], testFailedScore(), EndFailed},
+		{testRefusedResult().GetOutcomes()[0], testRefusedScore(), EndRefused},
+		{nil, nil, EndNone},
+		{&Outcome{Output: &Output{}, Refusal: &Refusal{}}, &Score{Metrics: &Metrics{}, Refusal: &Refusal{}}, EndNone},
+		{&Outcome{Failure: &Failure{}, Refusal: &Refusal{}}, &Score{Failure: &Failure{}, Refusal: &Refusal{}}, EndNone},
+	} {
+		if got := c.outcome.End(); got != c.want {
+			t.Errorf("%v ended %q, want %q", c.outcome, got, c.want)
+		}
+		if got := c.score.End(); got != c.want {
+			t.Errorf("%v ended %q, want %q", c.score, got, c.want)
+		}
 	}
 }
 
@@ -318,11 +376,11 @@ func TestLostIsWhatWouldHaveCome(t *testing.T) {
 	j := fullEmbed()
 	item := j.GetItems()[0]
 	var made, lost []string
-	for _, s := range Comparisons(j, item, &Output{Image: sha("stego 1")}) {
+	for _, s := range Comparisons(j, item, &Outcome{Output: &Output{Image: sha("stego 1")}}) {
 		made = append(made, ScoreKey(s))
 	}
 	for _, next := range FollowUpJobs(j, map[string]string{item.GetId(): sha("stego 1")}) {
-		for _, s := range Comparisons(next, next.GetItems()[0], &Output{Image: sha("out")}) {
+		for _, s := range Comparisons(next, next.GetItems()[0], &Outcome{Output: &Output{Image: sha("out")}}) {
 			made = append(made, ScoreKey(s))
 		}
 	}

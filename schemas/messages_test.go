@@ -150,6 +150,20 @@ func testFailedScore() *Score {
 	return s
 }
 
+// testRefusedResult is of a key that is not the one that embedded: one stego image was refused, the other found refused.
+func testRefusedResult() *Result {
+	return &Result{Job: testRecover(), Worker: "host-1", Outcomes: []*Outcome{
+		{Item: "item-1", Refusal: &Refusal{Detail: "authentication failed"}},
+		{Item: "item-2", Refusal: &Refusal{}, Cached: true},
+	}}
+}
+
+func testRefusedScore() *Score {
+	s := testScore()
+	s.Metrics, s.Test, s.Refusal = nil, "", &Refusal{Detail: "authentication failed"}
+	return s
+}
+
 // kind is a type of message with its decoder.
 type kind struct {
 	name   string
@@ -180,6 +194,7 @@ func kinds() []kind {
 		{"job-inline", func() message { return testInline() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"result", func() message { return testResult() }, anyMessage(anyResult), decoder(DecodeResult)},
 		{"result-features", func() message { return testFeaturedResult() }, anyMessage(anyResult), decoder(DecodeResult)},
+		{"result-refused", func() message { return testRefusedResult() }, anyMessage(anyResult), decoder(DecodeResult)},
 		{"dead-letter", func() message { return testLetter() }, anyMessage(anyLetter), decoder(DecodeDeadLetter)},
 		{"run-spec", func() message { return testSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"run-spec-near", func() message { return nearSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
@@ -189,6 +204,7 @@ func kinds() []kind {
 		{"score-features", func() message { return testFeaturedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-attacked", func() message { return testAttackedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-failed", func() message { return testFailedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
+		{"score-refused", func() message { return testRefusedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 	}
 }
 
@@ -299,13 +315,24 @@ func anyJob(t *rapid.T) *Job {
 	return j
 }
 
+func anyEnd(t *rapid.T, refusable bool) End {
+	ends := []End{EndDone, EndFailed}
+	if refusable {
+		ends = append(ends, EndRefused)
+	}
+	return rapid.SampledFrom(ends).Draw(t, "end")
+}
+
 func anyResult(t *rapid.T) *Result {
 	r := &Result{Job: anyJob(t), Worker: rapid.String().Draw(t, "worker")}
 	for _, item := range r.GetJob().GetItems() {
 		o := &Outcome{Item: item.GetId(), Cached: rapid.Bool().Draw(t, "cached")}
-		if rapid.Bool().Draw(t, "failed") {
+		switch anyEnd(t, r.GetJob().GetOperation() == Operation_OPERATION_RECOVER) {
+		case EndFailed:
 			o.Failure = &Failure{Reason: rapid.StringN(1, 10, -1).Draw(t, "reason"), Detail: rapid.String().Draw(t, "detail")}
-		} else {
+		case EndRefused:
+			o.Refusal = &Refusal{Detail: rapid.String().Draw(t, "detail")}
+		default:
 			o.Output = &Output{Image: anyHex(t, "image", 32)}
 			if rapid.Bool().Draw(t, "noisy") {
 				o.Output.Noisy = anyHex(t, "noisy", 32)
@@ -371,8 +398,12 @@ func anyScore(t *rapid.T) *Score {
 		s.Attack = attackNames.Draw(t, "attack")
 	}
 	s.Features = anyFeatures(t)
-	if rapid.Bool().Draw(t, "failed") {
+	switch anyEnd(t, s.GetRole().ofRecovered()) {
+	case EndFailed:
 		s.Failure = &Failure{Reason: "bad_image", Detail: rapid.String().Draw(t, "detail")}
+		return s
+	case EndRefused:
+		s.Test, s.Refusal = "", &Refusal{Detail: rapid.String().Draw(t, "detail")}
 		return s
 	}
 	number := rapid.Float64Range(-1e300, 1e300)

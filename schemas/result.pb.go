@@ -140,21 +140,69 @@ func (x *Failure) GetDetail() string {
 	return ""
 }
 
-// Outcome is the end of one item: an output or a failure.
+// Refusal says that recovery, where it is authenticated, refused an image: the key is wrong, or another user's, or the
+// image was changed. There is no output, and yet nothing failed: to refuse is what such a model is for.
+type Refusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One line for people.
+	Detail        string `protobuf:"bytes,1,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_result_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_result_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_result_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Refusal) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// Outcome is the end of one item: an output, a failure, or of recover a refusal.
 type Outcome struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Item    string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
 	Output  *Output                `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
 	Failure *Failure               `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
-	// The output was made earlier and found again.
-	Cached        bool `protobuf:"varint,4,opt,name=cached,proto3" json:"cached,omitempty"`
+	// The output was made, or the image refused, earlier and found again.
+	Cached        bool     `protobuf:"varint,4,opt,name=cached,proto3" json:"cached,omitempty"`
+	Refusal       *Refusal `protobuf:"bytes,5,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_result_proto_msgTypes[2]
+	mi := &file_result_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +214,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_result_proto_msgTypes[2]
+	mi := &file_result_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +227,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_result_proto_rawDescGZIP(), []int{2}
+	return file_result_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Outcome) GetItem() string {
@@ -210,6 +258,13 @@ func (x *Outcome) GetCached() bool {
 	return false
 }
 
+func (x *Outcome) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
 // Result answers a job, one outcome per item in the job's order.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -224,7 +279,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_result_proto_msgTypes[3]
+	mi := &file_result_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -236,7 +291,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_result_proto_msgTypes[3]
+	mi := &file_result_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -249,7 +304,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_result_proto_rawDescGZIP(), []int{3}
+	return file_result_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Result) GetJob() *Job {
@@ -294,7 +349,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_result_proto_msgTypes[4]
+	mi := &file_result_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +361,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_result_proto_msgTypes[4]
+	mi := &file_result_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +374,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_result_proto_rawDescGZIP(), []int{4}
+	return file_result_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeadLetter) GetReason() string {
@@ -383,12 +438,15 @@ const file_result_proto_rawDesc = "" +
 	"\bfeatures\x18\x03 \x03(\x02R\bfeatures\"9\n" +
 	"\aFailure\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x02 \x01(\tR\x06detail\"\x90\x01\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\"!\n" +
+	"\aRefusal\x12\x16\n" +
+	"\x06detail\x18\x01 \x01(\tR\x06detail\"\xbf\x01\n" +
 	"\aOutcome\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12*\n" +
 	"\x06output\x18\x02 \x01(\v2\x12.stegomq.v1.OutputR\x06output\x12-\n" +
 	"\afailure\x18\x03 \x01(\v2\x13.stegomq.v1.FailureR\afailure\x12\x16\n" +
-	"\x06cached\x18\x04 \x01(\bR\x06cached\"t\n" +
+	"\x06cached\x18\x04 \x01(\bR\x06cached\x12-\n" +
+	"\arefusal\x18\x05 \x01(\v2\x13.stegomq.v1.RefusalR\arefusal\"t\n" +
 	"\x06Result\x12!\n" +
 	"\x03job\x18\x01 \x01(\v2\x0f.stegomq.v1.JobR\x03job\x12/\n" +
 	"\boutcomes\x18\x02 \x03(\v2\x13.stegomq.v1.OutcomeR\boutcomes\x12\x16\n" +
@@ -417,25 +475,27 @@ func file_result_proto_rawDescGZIP() []byte {
 	return file_result_proto_rawDescData
 }
 
-var file_result_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_result_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_result_proto_goTypes = []any{
 	(*Output)(nil),     // 0: stegomq.v1.Output
 	(*Failure)(nil),    // 1: stegomq.v1.Failure
-	(*Outcome)(nil),    // 2: stegomq.v1.Outcome
-	(*Result)(nil),     // 3: stegomq.v1.Result
-	(*DeadLetter)(nil), // 4: stegomq.v1.DeadLetter
-	(*Job)(nil),        // 5: stegomq.v1.Job
+	(*Refusal)(nil),    // 2: stegomq.v1.Refusal
+	(*Outcome)(nil),    // 3: stegomq.v1.Outcome
+	(*Result)(nil),     // 4: stegomq.v1.Result
+	(*DeadLetter)(nil), // 5: stegomq.v1.DeadLetter
+	(*Job)(nil),        // 6: stegomq.v1.Job
 }
 var file_result_proto_depIdxs = []int32{
 	0, // 0: stegomq.v1.Outcome.output:type_name -> stegomq.v1.Output
 	1, // 1: stegomq.v1.Outcome.failure:type_name -> stegomq.v1.Failure
-	5, // 2: stegomq.v1.Result.job:type_name -> stegomq.v1.Job
-	2, // 3: stegomq.v1.Result.outcomes:type_name -> stegomq.v1.Outcome
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // 2: stegomq.v1.Outcome.refusal:type_name -> stegomq.v1.Refusal
+	6, // 3: stegomq.v1.Result.job:type_name -> stegomq.v1.Job
+	3, // 4: stegomq.v1.Result.outcomes:type_name -> stegomq.v1.Outcome
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_result_proto_init() }
@@ -450,7 +510,7 @@ func file_result_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_result_proto_rawDesc), len(file_result_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -221,7 +221,9 @@ type Score struct {
 	// Secret against recovered, in a run with features: those of the output.
 	Features []float32 `protobuf:"fixed32,9,rep,packed,name=features,proto3" json:"features,omitempty"`
 	// Robustness: what was done to the stego image.
-	Attack        string `protobuf:"bytes,10,opt,name=attack,proto3" json:"attack,omitempty"`
+	Attack string `protobuf:"bytes,10,opt,name=attack,proto3" json:"attack,omitempty"`
+	// Set instead of metrics when recovery refused the stego image, so that there is no image to compare: test is empty.
+	Refusal       *Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +326,13 @@ func (x *Score) GetAttack() string {
 		return x.Attack
 	}
 	return ""
+}
+
+func (x *Score) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
 }
 
 // Pair is one item of a run.
@@ -730,7 +739,7 @@ const file_run_proto_rawDesc = "" +
 	"\x04psnr\x18\x01 \x01(\x01R\x04psnr\x12\x12\n" +
 	"\x04ssim\x18\x02 \x01(\x01R\x04ssim\x12\x10\n" +
 	"\x03mae\x18\x03 \x01(\x01R\x03mae\x12\x12\n" +
-	"\x04rmse\x18\x04 \x01(\x01R\x04rmse\"\xc1\x02\n" +
+	"\x04rmse\x18\x04 \x01(\x01R\x04rmse\"\xf0\x02\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12$\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.stegomq.v1.RoleR\x04role\x12\x1b\n" +
@@ -743,7 +752,8 @@ const file_run_proto_rawDesc = "" +
 	"\afailure\x18\b \x01(\v2\x13.stegomq.v1.FailureR\afailure\x12\x1a\n" +
 	"\bfeatures\x18\t \x03(\x02R\bfeatures\x12\x16\n" +
 	"\x06attack\x18\n" +
-	" \x01(\tR\x06attack\"t\n" +
+	" \x01(\tR\x06attack\x12-\n" +
+	"\arefusal\x18\v \x01(\v2\x13.stegomq.v1.RefusalR\arefusal\"t\n" +
 	"\x04Pair\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12*\n" +
 	"\x05cover\x18\x02 \x01(\v2\x14.stegomq.v1.ImageRefR\x05cover\x12,\n" +
@@ -827,30 +837,32 @@ var file_run_proto_goTypes = []any{
 	(*Sample)(nil),   // 5: stegomq.v1.Sample
 	(*RunSpec)(nil),  // 6: stegomq.v1.RunSpec
 	(*Failure)(nil),  // 7: stegomq.v1.Failure
-	(*ImageRef)(nil), // 8: stegomq.v1.ImageRef
-	(*KeyRef)(nil),   // 9: stegomq.v1.KeyRef
-	(*Geometry)(nil), // 10: stegomq.v1.Geometry
-	(Operation)(0),   // 11: stegomq.v1.Operation
+	(*Refusal)(nil),  // 8: stegomq.v1.Refusal
+	(*ImageRef)(nil), // 9: stegomq.v1.ImageRef
+	(*KeyRef)(nil),   // 10: stegomq.v1.KeyRef
+	(*Geometry)(nil), // 11: stegomq.v1.Geometry
+	(Operation)(0),   // 12: stegomq.v1.Operation
 }
 var file_run_proto_depIdxs = []int32{
 	0,  // 0: stegomq.v1.Score.role:type_name -> stegomq.v1.Role
 	1,  // 1: stegomq.v1.Score.metrics:type_name -> stegomq.v1.Metrics
 	7,  // 2: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
-	8,  // 3: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
-	8,  // 4: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
-	9,  // 5: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
-	9,  // 6: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
-	10, // 7: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
-	3,  // 8: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
-	4,  // 9: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
-	9,  // 10: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
-	5,  // 11: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
-	11, // 12: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	8,  // 3: stegomq.v1.Score.refusal:type_name -> stegomq.v1.Refusal
+	9,  // 4: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
+	9,  // 5: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
+	10, // 6: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
+	10, // 7: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
+	11, // 8: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
+	3,  // 9: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
+	4,  // 10: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
+	10, // 11: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
+	5,  // 12: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
+	12, // 13: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }

@@ -188,7 +188,8 @@ func (x *Result) Validate() error {
 		if i < len(job.GetItems()) {
 			r.check(o.GetItem() == job.GetItems()[i].GetId(), "%s.item must be %q, got %q", field, job.GetItems()[i].GetId(), o.GetItem())
 		}
-		r.check((o.GetOutput() == nil) != (o.GetFailure() == nil), "%s needs either an output or a failure", field)
+		r.check(o.End() != EndNone, "%s needs one of output, failure and refusal", field)
+		r.check(o.GetRefusal() == nil || job.GetOperation() == Operation_OPERATION_RECOVER, "%s.refusal belongs to recover", field)
 		if out := o.GetOutput(); out != nil {
 			r.check(ValidDigest(out.GetImage()), "%s.output.image must be a digest", field)
 			r.check(out.GetNoisy() == "" || ValidDigest(out.GetNoisy()), "%s.output.noisy must be a digest", field)
@@ -273,7 +274,9 @@ func (x *Score) Validate() error {
 	r.check(len(x.GetItem()) >= 1 && len(x.GetItem()) <= MaxItemID, "item must have 1 to %d bytes", MaxItemID)
 	_, known := roleTokens[x.GetRole()]
 	r.check(known, "role %d is unknown", x.GetRole())
-	r.check((x.GetMetrics() == nil) != (x.GetFailure() == nil), "a score has either metrics or a failure")
+	r.check(x.End() != EndNone, "a score has one of metrics, failure and refusal")
+	r.check(x.GetRefusal() == nil || x.GetRole().ofRecovered(), "refusal belongs to what is recovered, not to role %s", x.GetRole().Token())
+	r.check(x.GetRefusal() == nil || x.GetTest() == "", "a score with a refusal has no test image")
 	attack := x.GetAttack()
 	r.check((x.GetRole() == Role_ROLE_ROBUSTNESS) == (attack != ""), "attack belongs to robustness, which needs it")
 	r.check(attack == "" || ValidAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)

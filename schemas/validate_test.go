@@ -253,8 +253,17 @@ func TestResultRules(t *testing.T) {
 		{"one outcome less", testResult, func(r *Result) { r.Outcomes = r.Outcomes[:1] }, "one outcome per item: 2 items, 1 outcomes"},
 		{"one outcome more", testResult, func(r *Result) { r.Outcomes = append(r.Outcomes, r.Outcomes[0]) }, "2 items, 3 outcomes"},
 		{"another item", testResult, func(r *Result) { r.Outcomes[1].Item = "item-1" }, `outcomes[1].item must be "item-2", got "item-1"`},
-		{"neither", testResult, func(r *Result) { r.Outcomes[0].Output = nil }, "outcomes[0] needs either an output or a failure"},
-		{"both", testResult, func(r *Result) { r.Outcomes[0].Failure = &Failure{Reason: "x"} }, "outcomes[0] needs either"},
+		{"neither", testResult, func(r *Result) { r.Outcomes[0].Output = nil }, "outcomes[0] needs one of output, failure and refusal"},
+		{"both", testResult, func(r *Result) { r.Outcomes[0].Failure = &Failure{Reason: "x"} }, "outcomes[0] needs one of"},
+		{"an output and a refusal", testFeaturedResult, func(r *Result) { r.Outcomes[0].Refusal = &Refusal{} }, "outcomes[0] needs one of"},
+		{"a failure and a refusal", testRefusedResult, func(r *Result) { r.Outcomes[1].Failure = &Failure{Reason: "x"} }, "outcomes[1] needs one of"},
+		{"all three", testRefusedResult, func(r *Result) {
+			r.Outcomes[1].Failure, r.Outcomes[1].Output = &Failure{Reason: "x"}, &Output{Image: sha("x")}
+		}, "outcomes[1] needs one of"},
+		{"a refusal alone", testRefusedResult, func(r *Result) { r.Outcomes[0].Refusal.Detail = "" }, ""},
+		{"a refusal of what is not recovered", testResult, func(r *Result) {
+			r.Outcomes[1].Failure, r.Outcomes[1].Refusal = nil, &Refusal{}
+		}, "outcomes[1].refusal belongs to recover"},
 		{"bad output", testResult, func(r *Result) { r.Outcomes[0].Output.Image = "x" }, "outcomes[0].output.image must be a digest"},
 		{"bad noisy output", testResult, func(r *Result) { r.Outcomes[0].Output.Noisy = "x" }, "outcomes[0].output.noisy must be a digest"},
 		{"features", testFeaturedResult, func(r *Result) { r.Outcomes[0].Output.Features[1] = float32(math.NaN()) }, "outcomes[0].output.features[1] must be finite"},
@@ -340,8 +349,14 @@ func TestScoreRules(t *testing.T) {
 		{"attack of another role", testScore, func(s *Score) { s.Attack = "jpeg-75" }, "attack belongs to robustness"},
 		{"attack of no form", testAttackedScore, func(s *Score) { s.Attack = "jpeg|75" }, "attack must be a word and a number"},
 		{"features", testFeaturedScore, func(s *Score) { s.Features[2] = float32(math.NaN()) }, "features[2] must be finite"},
-		{"neither", testFailedScore, func(s *Score) { s.Failure = nil }, "either metrics or a failure"},
-		{"both", testScore, func(s *Score) { s.Failure = &Failure{} }, "either metrics or a failure"},
+		{"neither", testFailedScore, func(s *Score) { s.Failure = nil }, "one of metrics, failure and refusal"},
+		{"both", testScore, func(s *Score) { s.Failure = &Failure{} }, "one of metrics, failure and refusal"},
+		{"metrics and a refusal", testRefusedScore, func(s *Score) { s.Metrics = &Metrics{} }, "one of metrics, failure and refusal"},
+		{"a failure and a refusal", testRefusedScore, func(s *Score) { s.Failure = &Failure{} }, "one of metrics, failure and refusal"},
+		{"refused after an attack", testRefusedScore, func(s *Score) { s.Role, s.Attack = Role_ROLE_ROBUSTNESS, "jpeg-75" }, ""},
+		{"refused with an image", testRefusedScore, func(s *Score) { s.Test = sha("x") }, "a score with a refusal has no test image"},
+		{"refused to embed", testRefusedScore, func(s *Score) { s.Role = Role_ROLE_IMPERCEPTIBILITY }, "refusal belongs to what is recovered, not to role imperceptibility"},
+		{"refused to purify", testRefusedScore, func(s *Score) { s.Role = Role_ROLE_LEAKAGE_UNKEYED }, "not to role leakage_unkeyed"},
 	}
 	for name, field := range map[string]func(*Metrics) *float64{
 		"psnr": func(m *Metrics) *float64 { return &m.Psnr }, "ssim": func(m *Metrics) *float64 { return &m.Ssim },
@@ -356,5 +371,5 @@ func TestScoreRules(t *testing.T) {
 	checkRules(t, rules)
 	s := testScore()
 	s.Item, s.Role, s.Metrics.Psnr, s.Failure = "", 0, math.NaN(), &Failure{}
-	expectBroken(t, s.Validate(), "item must", "role 0", "either metrics", "metrics.psnr")
+	expectBroken(t, s.Validate(), "item must", "role 0", "one of metrics", "metrics.psnr")
 }

@@ -138,10 +138,14 @@ def _measured(summary: Mapping[str, Any]) -> str:
     rows = []
     for role, words in _ROLES:
         group = summary[role]
-        if not group["n"]:
+        n, refused = group["n"], group.get("refused", 0)
+        if not n and refused:
+            rows.append(f"| {words} | 0 | refused {refused} of {refused} | | | | | |")
+        if not n:
             continue
         psnr, ssim, excess = group["psnr"], group["ssim"], group.get("excess")
-        cells = [words, str(group["n"]), f"{psnr['mean']:.2f}", f"{psnr['max']:.2f}", f"{ssim['mean']:.3f}"]
+        count = f"{n}, refused {refused} of {n + refused}" if refused else str(n)
+        cells = [words, count, f"{psnr['mean']:.2f}", f"{psnr['max']:.2f}", f"{ssim['mean']:.3f}"]
         cells += [f"{group['mae']['mean']:.4f}"]
         if excess:
             cells += [f"{excess['psnr']['mean']:+.2f} / {excess['psnr']['max']:+.2f}"]

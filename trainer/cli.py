@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
 def _threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, default=2, help="on a busy machine one is faster than two")
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    command.add_argument(
+        "--stop-after", type=float, default=math.inf, metavar="SECONDS",
+        help="stop so long after the start, to be resumed; the budget and its schedule stay as they are",
+    )  # fmt: skip
 
 
 def _keyring(command: argparse.ArgumentParser) -> None:
@@ -206,7 +211,7 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
     log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
     torch.set_num_threads(options.threads)
     run.hardware = _hardware(options)
-    run.train(images, folder)
+    run.train(images, folder, options.stop_after)
 
 
 def _hardware(options: argparse.Namespace) -> str:

@@ -48,6 +48,11 @@ class Model:
         return self.architecture().keyed
 
     @property
+    def instances(self) -> int:
+        """How many runs train it: users with keys share one."""
+        return 1 if self.architecture().shared else self.keys
+
+    @property
     def trained_share(self) -> float:
         if not self.keyed:
             return 1.0
@@ -89,7 +94,9 @@ class Training:
     """Convolutions in bfloat16, but for those that the backbone calls exact."""
     channels_last: bool = False
     compile: bool = False
-    """torch.compile: pays on a GPU; on a CPU it was slower."""
+    """torch.compile, on a GPU; on a CPU it was slower."""
+    compact: bool = False
+    """Checkpoints keep averages in half precision and moments in bfloat16. A resumed run differs a little."""
     checkpoint_seconds: float = 120.0
     log_steps: int = 100
     validate_seconds: float = 300.0
@@ -105,7 +112,8 @@ class Training:
 
     def shape(self, progress: float) -> tuple[int, int]:
         """Batch and crop at a share of the budget."""
-        return (self.batch, self.crop) if progress < self.late else (self.late_batch, self.late_crop)
+        late = self.late < 1 and progress >= self.late
+        return (self.late_batch, self.late_crop) if late else (self.batch, self.crop)
 
     @property
     def largest_crop(self) -> int:

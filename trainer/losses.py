@@ -18,8 +18,11 @@ class Losses:
         """The weights by term."""
         return dataclasses.asdict(self)
 
-    def weights(self, progress: float = 1.0) -> dict[str, float]:
-        """What counts at a share of the budget, divided by the sum of all weights so that rates carry over."""
+    def weights(self, progress: float = 1.0, keys: int = 1) -> dict[str, float]:
+        """What the terms of a step count at a share of the budget, with so many key pairs.
+
+        Divided by the sum of all weights, so that rates carry over.
+        """
         terms = self.terms()
         whole = sum(terms.values())
         return {name: weight / whole for name, weight in terms.items()}
@@ -41,14 +44,26 @@ class KeyedLosses(Losses):
     isolate_from: float = 0.0
     isolate_full: float = 0.0
     """Curriculum: the isolation weight rises from 0 to its value between these shares of the budget."""
+    reduction: str = "mean"
+    """How the terms of the key pairs are joined: `sum` as Eq. 4 and 6 have it, where isolation counts K - 1 times as
+    much as recovery and K (K - 1) times as much as purification; `mean` weighs all terms alike, whatever K is."""
     stale_gradient: bool = False
     """Ablation: the gradient of the public PUSNet code, see `network.StaleConv`."""
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"losses.reduction: {self.reduction!r} is neither 'mean' nor 'sum'")
 
     def terms(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ("embed", "recover", "purify", "isolate")}
 
-    def weights(self, progress: float = 1.0) -> dict[str, float]:
-        weights = super().weights()
+    def weights(self, progress: float = 1.0, keys: int = 1) -> dict[str, float]:
+        """With `sum` a step's loss, in which one pair and one wrong key stand for all, has Eq. 7 as its expectation."""
+        if self.reduction == "sum":
+            count = {"embed": keys, "recover": keys, "purify": 1, "isolate": keys * (keys - 1)}
+            weights = {name: count[name] * weight for name, weight in self.terms().items()}
+        else:
+            weights = super().weights()
         return {**weights, "isolate": weights["isolate"] * self.ramp(progress)}
 
     def ramp(self, progress: float) -> float:
@@ -64,7 +79,17 @@ class KeyedLosses(Losses):
         if self.isolate == 0:
             return f"PUSNet losses ({weights}), one key pair a step"
         share = f"{self.unregistered:.0%} of the isolation losses with unregistered keys"
-        return f"PUSNet-MK losses ({weights}; {share}), one matched and one wrong key a step"
+        joined = "summed over the key pairs" if self.reduction == "sum" else "averaged over the key pairs"
+        return f"PUSNet-MK losses ({weights}; {joined}; {share}), one matched and one wrong key a step"
+
+
+@dataclass(frozen=True)
+class RotatedLosses(Losses):
+    """Of a network that hides rotated secrets. `recover` is the error of the secret, not of the payload."""
+
+    embed: float = 1.0
+    recover: float = 0.75
+    purify: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,7 @@ _LOSSES: dict[str, type[Losses]] = {
     "hinet": HiNetLosses,
     "invertible": KeyedLosses,
     "pusnet": KeyedLosses,
+    "rotated": RotatedLosses,
     "udh": PairLosses,
 }
 

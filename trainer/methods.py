@@ -17,10 +17,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, huber_loss, softplus
 
 from . import derivation
+from .backbones import ROTATION, haar
+from .backbones.invertible import CENTRE
 from .derivation import KeyPair
 from .evaluation import NOISE_SIGMA
 from .losses import KeyedLosses, Losses
 from .network import Network, eight_bit
+from .payload import BANDS, Statistics
 
 Terms = dict[str, Tensor]
 
@@ -37,6 +40,8 @@ def create(network: Network, losses: Losses, keys: Sequence[KeyPair], enrolled: 
     """The method of a network's backbone. The last `enrolled` of the key pairs were added to a trained network."""
     if isinstance(losses, KeyedLosses):
         return Keyed(network, losses, keys, enrolled)
+    if network.architecture.keying == ROTATION:
+        return Rotated(network)
     unkeyed: dict[str, type[Pair]] = {"hidden": HiDDeN, "hinet": HiNet}
     return unkeyed.get(network.architecture.kind, Pair)(network)
 
@@ -58,6 +63,8 @@ class Keyed:
         self._network = network
         self._losses = losses
         self._enrolled = enrolled
+        # The paper's terms are squares; the couplings of the invertible backbone need an error that is linear far out.
+        self._error = squared if losses.reduction == "sum" else error
         self.fills = [
             (network.fill(derivation.EMBED, key.embed), network.fill(derivation.RECOVER, key.recover)) for key in keys
         ]
@@ -86,13 +93,50 @@ class Keyed:
         if self._losses.stale_gradient:
             network.differentiated_with = drawn.recover if drawn.wrong is None else drawn.wrong
         stego = eight_bit(network.embed(drawn.embed, cover, secret))
-        terms = {"embed": error(stego, cover)}
+        terms = {"embed": self._error(stego, cover)}
         if "recover" in wanted:
-            terms["recover"] = error(network.recover(drawn.recover, stego), secret)
+            terms["recover"] = self._error(network.recover(drawn.recover, stego), secret)
+        if "purify" in wanted:
+            terms["purify"] = self._error(network.purify(eight_bit(cover + drawn.noise)), cover)
+        if "isolate" in wanted and drawn.wrong is not None:
+            terms["isolate"] = self._error(network.recover(drawn.wrong, stego), cover)
+        return terms
+
+
+@dataclass(frozen=True)
+class DrawnPayload:
+    """What a step of a rotated method hides: bands, what an error in them counts for, and noise to purify."""
+
+    bands: Tensor
+    weights: Tensor
+    noise: Tensor
+
+
+class Rotated:
+    """A network that hides rotated secrets: payloads are drawn, which have the distribution of rotated photographs."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._statistics = Statistics(network.weight.device)
+
+    def draw(
+        self, cover: Tensor, random: np.random.Generator, generator: torch.Generator, progress: float
+    ) -> DrawnPayload:
+        noise = NOISE_SIGMA * torch.randn(cover.shape, generator=generator, device=cover.device)
+        return DrawnPayload(*self._statistics.draw(cover, generator), noise)
+
+    def terms(self, drawn: DrawnPayload, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
+        network = self._network
+        ops = network.operations()
+        image = haar.restore(ops, drawn.bands, BANDS // 4) + CENTRE
+        stego = eight_bit(network.embed(None, cover, image))
+        recovered = haar.bands(ops, network.recover(None, stego) - CENTRE, BANDS // 4)
+        terms = {
+            "embed": error(stego, cover),
+            "recover": error(recovered * drawn.weights, drawn.bands * drawn.weights),
+        }
         if "purify" in wanted:
             terms["purify"] = error(network.purify(eight_bit(cover + drawn.noise)), cover)
-        if "isolate" in wanted and drawn.wrong is not None:
-            terms["isolate"] = error(network.recover(drawn.wrong, stego), cover)
         return terms
 
 
@@ -141,6 +185,11 @@ def adversarial(network: Network, cover: Tensor, stego: Tensor) -> Terms:
         "adversarial": softplus(-network.discriminate(stego, frozen=True)).mean(),
         "discriminator": softplus(-network.discriminate(cover)).mean() + softplus(fake).mean(),
     }
+
+
+def squared(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (a - b).square().mean()
 
 
 def error(a: Tensor, b: Tensor) -> Tensor:

@@ -267,6 +267,10 @@ class Network(nn.Module):
     def purify(self, noisy: Tensor) -> Tensor:
         return self.architecture.purify(self._ops(self.whole()), self._image(noisy))
 
+    def operations(self) -> TorchOps:
+        """For what needs no weights, such as the Haar transform."""
+        return self._ops(self.weight)
+
     def discriminate(self, image: Tensor, frozen: bool = False) -> Tensor:
         """What HiDDeN's discriminator says; with `frozen` the gradient reaches the image alone."""
         weight, affine = (p.detach() if frozen else p for p in (self.weight, self.affine))

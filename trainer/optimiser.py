@@ -29,7 +29,11 @@ class Adam:
         self._network = network
         self.updates = 0
         self.first = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
-        self.second = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+        self.second = {name: torch.zeros_like(p) for name, p in network.named_parameters() if self._squares(name)}
+
+    def _squares(self, name: str) -> bool:
+        """Whether the parameter's squared gradients are kept."""
+        return True
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -63,6 +67,9 @@ class Muon(Adam):
             shape = (layer.shape[0], layer.size // layer.shape[0])
             self._shapes.setdefault(shape, []).append((start, end))
             start = end
+
+    def _squares(self, name: str) -> bool:
+        return name != "weight"
 
     def _move(self, name: str, parameter: Tensor, gradient: Tensor, rate: float) -> None:
         if name != "weight":

@@ -44,7 +44,7 @@ class Photographs:
         if not self._images:
             raise ValueError(f"{folder}: every photograph is smaller than the crop of {crop} pixels")
 
-    def sample(self, count: int, size: int, random: np.random.Generator) -> Tensor:
+    def sample(self, count: int, size: int, random: np.random.Generator, device: torch.device | None = None) -> Tensor:
         """Random crops of size x size pixels, flipped at random: NCHW in [0, 1]."""
         crops = np.empty((count, size, size, 3), np.uint8)
         for crop in crops:
@@ -52,7 +52,8 @@ class Photographs:
             top, left = (random.integers(side - size + 1) for side in image.shape[:2])
             part = image[top : top + size, left : left + size]
             crop[:] = part[:, ::-1] if random.integers(2) else part
-        return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().float() / 255
+        # A quarter of the bytes goes to a GPU, which makes floats of them itself.
+        return torch.from_numpy(crops).to(device or "cpu").permute(0, 3, 1, 2).contiguous().float() / 255
 
     def validation(self, side: int) -> tuple[Tensor, Tensor]:
         """Pairs of the photographs held out, see `pairs`."""

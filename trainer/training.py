@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,20 +65,22 @@ class Run:
     ) -> None:
         self.config = config
         model, training = config.model, config.training
-        if not 1 <= instance <= _instances(model):
-            raise ValueError(f"{model.name} has no instance {instance}: the last is {_instances(model)}")
+        if not 1 <= instance <= model.instances:
+            raise ValueError(f"{model.name} has no instance {instance}: the last is {model.instances}")
         self.instance = instance
         """Of an un-keyed method, counted from 1: whose user's network is trained. Instances differ in their seed."""
         self.seed = model.seed + instance - 1
         self.device = torch.device(device)
+        self._architecture = model.architecture()
         self.network = self._fresh()
         self.network.arithmetic = Arithmetic(training.bfloat16, training.channels_last)
         self.enrolled = list(enrolled)
         """Key pairs added to those that the model was first trained with."""
-        numbers = range(1, model.keys + 1) if model.keyed else [instance]
+        numbers = [instance] if model.instances > 1 else range(1, model.keys + 1)
         self.keys = [derivation.demo_pair(i) for i in numbers] + self.enrolled
         self.method = methods.create(self.network, config.losses, self.keys, len(self.enrolled))
-        self._terms = torch.compile(self.method.terms) if training.compile else self.method.terms
+        compiled = training.compile and self.device.type != "cpu"
+        self._terms = _compiled(self.method.terms) if compiled else self.method.terms
         self._optimiser = OPTIMISERS[training.optimiser](self.network)
         self._average = {name: vector.detach().clone() for name, vector in self.network.vectors().items()}
         self.step = 0
@@ -149,16 +152,20 @@ class Run:
         """Share of the budget that is used."""
         return max(self.step / self.config.training.steps, self.seconds / self.budget)
 
-    def train(self, photographs: Photographs, folder: Path) -> None:
-        """Trains until the budget is used, keeping a checkpoint in the folder."""
+    def train(self, photographs: Photographs, folder: Path, stop_after: float = math.inf) -> None:
+        """Trains until the budget is used, keeping a checkpoint in the folder.
+
+        After `stop_after` seconds of this call it stops before that, to be resumed; the schedule does not know.
+        """
         training = self.config.training
+        stop = time.monotonic() + stop_after
         self.images = photographs.count
         began = clock.seconds(self.device) - self.seconds
         saved = validated = self.seconds
         snapshot = self.state()
         records = journal.Journal(folder)
         records.begin(self.config.text, self.seed, self.hardware, self.step)
-        while self.progress < 1:
+        while self.progress < 1 and time.monotonic() < stop:
             self.seconds = clock.seconds(self.device) - began
             parts = self._advance(photographs)
             if parts is None or self._loss_mean > _EXPLOSION * self._loss_best:
@@ -175,7 +182,8 @@ class Run:
                 saved = self.seconds
                 self.save(folder)
         self.save(folder)
-        self._validate(photographs, records)
+        if self.progress >= 1:
+            self._validate(photographs, records)
 
     def _advance(self, photographs: Photographs) -> Terms | None:
         """One step; None, with no parameter moved, where the loss or the gradient is not finite.
@@ -185,13 +193,15 @@ class Run:
         training = self.config.training
         random = np.random.default_rng((self.seed, self.step))
         batch, crop = training.shape(self.progress)
-        images = photographs.sample(2 * batch, crop, random).to(self.device)
+        images = photographs.sample(2 * batch, crop, random, self.device)
         cover, secret = images.chunk(2)
         generator = torch.Generator(self.device).manual_seed(int(random.integers(2**62)))
-        weights = self.config.losses.weights(self.progress)
+        weights = self.config.losses.weights(self.progress, len(self.keys))
 
         drawn = self.method.draw(cover, random, generator, self.progress)
-        self.network.learning = generator
+        if not self._architecture.shared:
+            # Only these have batch norms or draw values; elsewhere a new object in every step would stop compiled code.
+            self.network.learning = generator
         parts = self._terms(drawn, cover, secret, losses.wanted(weights))
         loss = losses.total(parts, weights)
         value = loss.item()
@@ -302,8 +312,9 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         state = self.state()
         partial = folder / f".{CHECKPOINT}.partial"
+        packed = _packed if self.config.training.compact else _whole
         with partial.open("wb") as file:
-            arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.tensors.items()}
+            arrays: dict[str, Any] = {name: packed(name, tensor.cpu()) for name, tensor in state.tensors.items()}
             np.savez(file, numbers=np.array(json.dumps(state.numbers)), **arrays)
         os.replace(partial, folder / CHECKPOINT)
 
@@ -328,7 +339,7 @@ class State:
 
 def untrained(config: Config) -> list[Run]:
     """A keyed run or, of an un-keyed method, one for every instance."""
-    return [Run(config, instance=i) for i in range(1, _instances(config.model) + 1)]
+    return [Run(config, instance=i) for i in range(1, config.model.instances + 1)]
 
 
 def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) -> Run:
@@ -339,7 +350,7 @@ def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) 
     path = folder / CHECKPOINT
     with np.load(path, allow_pickle=False) as arrays:
         numbers = json.loads(str(arrays["numbers"]))
-        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "numbers"}
+        tensors = {name: _unpacked(arrays[name]) for name in arrays.files if name != "numbers"}
     if numbers.get("enrolled", []) != [key.fingerprint for key in enrolled]:
         raise ValueError(f"{path}: trained with enrolled keys {numbers['enrolled']}: give their keyring with --keyring")
     run = Run(configuration.parse(numbers["config"], str(path)), device, enrolled, numbers.get("instance", 1))
@@ -347,9 +358,27 @@ def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) 
     return run
 
 
-def _instances(model: configuration.Model) -> int:
-    """How many runs train a model: keys share one."""
-    return 1 if model.keyed else model.keys
+def _whole(name: str, tensor: Tensor) -> np.ndarray:
+    return tensor.numpy()
+
+
+def _packed(name: str, tensor: Tensor) -> np.ndarray:
+    """Parameters as they are, averages in half precision, moments in bfloat16, which NumPy keeps as 16-bit words."""
+    if name.startswith("parameter."):
+        return tensor.numpy()
+    if name.startswith("average."):
+        return tensor.half().numpy()
+    return tensor.bfloat16().view(torch.int16).numpy()
+
+
+def _unpacked(array: np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16).float() if tensor.dtype == torch.int16 else tensor.float()
+
+
+def _compiled(terms: Any) -> Any:
+    # With CUDA graphs: the networks are small, and launching their kernels one by one would take most of the time.
+    return torch.compile(terms, mode="reduce-overhead")
 
 
 def _running(mean: float, value: float) -> float:

@@ -87,8 +87,12 @@ func (a *app) openKeys(models []*model.Model) (*keyring.Keyring, error) {
 	return keyring.OpenAll(a.protection(), files...)
 }
 
-// defaultModel is the model of commands that are not told another.
-const defaultModel = "invertible-mk"
+// The models of commands that are not told another: what measures a network, and what embeds and recovers for a user, whose
+// own key it takes.
+const (
+	defaultModel = "invertible-mk"
+	sealedModel  = "sealed"
+)
 
 // loadModels loads every model there is, for a worker. A damaged one is named and left out; none at all is
 // an error.

@@ -75,7 +75,9 @@ func (a *app) evaluateCommand() *cobra.Command {
 are one bit off (--near-keys), and purified; --swapped, --partial, --no-key and --attacks try more. What a model does
 not have is left out: a model with a network for each key knows no other keys, and few models purify.
 The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
-Ctrl-C the same command resumes. Exit code 1 says that some files or comparisons failed; they are named.`,
+Ctrl-C the same command resumes. A model whose recovery is authenticated refuses wrong keys and changed images: that is an
+outcome of its own, counted as refused and in no mean. Exit code 1 says that some files or comparisons failed, or that the
+matched key was refused what nobody had changed; they are named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.evaluate(cmd.Context(), flags, out, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -128,7 +130,7 @@ func (a *app) evaluate(ctx context.Context, flags runFlags, out string, asJSON b
 		return err
 	}
 	if flags.saveImages {
-		if err := evaluator.WriteGrid(done.dir, done.spec); err != nil {
+		if err := evaluator.WriteGrid(done.dir, done.spec, done.scores); err != nil {
 			return err
 		}
 	}
@@ -157,13 +159,17 @@ type evaluated struct {
 	dir              string // where its files are
 }
 
-// failed is the error of a run that could not do everything.
+// failed is the error of a run that could not do everything, or whose images were refused to the keys that embedded them.
 func (e *evaluated) failed() error {
-	if n := len(e.dataset.Bad) + len(e.failures); n > 0 {
-		return fmt.Errorf("%w: files that could not be used: %d, comparisons that could not be made: %d; %s names them",
-			errSomeFailed, len(e.dataset.Bad), len(e.failures), filepath.Join(e.dir, "report.md"))
+	bad, failures, refused := len(e.dataset.Bad), len(e.failures), len(e.summary.RefusedItems)
+	if bad+failures+refused == 0 {
+		return nil
 	}
-	return nil
+	words := fmt.Sprintf("files that could not be used: %d, comparisons that could not be made: %d", bad, failures)
+	if refused > 0 {
+		words += fmt.Sprintf(", images refused to the key that embedded them: %d of %d", refused, e.summary.Recoverability.Of())
+	}
+	return fmt.Errorf("%w: %s; %s names them", errSomeFailed, words, filepath.Join(e.dir, "report.md"))
 }
 
 // makeRun makes what a run still needs, and writes its files into out (empty: out/RUN). Several runs may be made on the

@@ -33,6 +33,9 @@ var version = "development"
 // errSomeFailed ends a command that did what it could. What failed was named before.
 var errSomeFailed = errors.New("some items failed")
 
+// errRefused ends recover where it is authenticated and refused the image.
+var errRefused = errors.New("refused")
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is main without the process.
@@ -63,7 +66,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errSomeFailed):
+	case errors.Is(err, errSomeFailed), errors.Is(err, errRefused):
 		return exitSomeFailed
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted

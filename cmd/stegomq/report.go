@@ -49,8 +49,8 @@ func (a *app) reportCommand() *cobra.Command {
 			if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
 				return err
 			}
-			if len(failures) > 0 {
-				return fmt.Errorf("%w: %d comparisons", errSomeFailed, len(failures))
+			if n := len(failures) + len(sum.RefusedItems); n > 0 {
+				return fmt.Errorf("%w: %d comparisons", errSomeFailed, n)
 			}
 			return nil
 		},

@@ -73,18 +73,27 @@ func (a *app) operationCommand(fl *operationFlags, op schemas.Operation, cmd cob
 
 With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
 completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
-{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed.`
+{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed. A model whose
+recovery is authenticated refuses a wrong key, and an image that was changed: the reason of the reply is then "refused".`
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.operate(cmd.Context(), op, *fl, cmd.InOrStdin(), cmd.OutOrStdout())
 	}
 	f := cmd.Flags()
 	f.StringVarP(&fl.request.Out, "output", "o", "", "PNG file to write")
-	f.StringVar(&fl.model, "model", defaultModel, "model name or directory")
+	f.StringVar(&fl.model, "model", defaultOf(op), "model name or directory")
 	f.IntVar(&fl.size, "size", 0, "bring images to this width and height (0: their own; for embed the cover's)")
 	f.StringVar(&fl.resize, "resize", "squash", "squash or crop")
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
 	a.workerFlags(f)
 	return &cmd
+}
+
+// defaultOf is the model of an operation that names none.
+func defaultOf(op schemas.Operation) string {
+	if op == schemas.Operation_OPERATION_PURIFY {
+		return defaultModel
+	}
+	return sealedModel
 }
 
 // complete says which flag a single request lacks.
@@ -127,7 +136,7 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	if err != nil {
 		return err
 	}
-	keyOf := func(id string) (*schemas.KeyRef, error) { return usableKey(m, ring, id) }
+	keyOf := func(id string) (*schemas.KeyRef, error) { return usableKey(op, m, ring, id) }
 	if !fl.stream && op != schemas.Operation_OPERATION_PURIFY {
 		// Before anything is opened or written.
 		if _, err := keyOf(fl.request.Key); err != nil {
@@ -186,18 +195,23 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 		return nil
 	case reply.Reason == string(schemas.ReasonBadMessage):
 		return errors.New(reply.Error)
+	case reply.Reason == string(schemas.EndRefused):
+		return fmt.Errorf("%w: %s", errRefused, reply.Error)
 	}
 	return fmt.Errorf("%w: %s: %s", errSomeFailed, reply.Reason, reply.Error)
 }
 
 // usableKey finds a key that the model can work with.
-func usableKey(m *model.Model, ring *keyring.Keyring, id string) (*schemas.KeyRef, error) {
+func usableKey(op schemas.Operation, m *model.Model, ring *keyring.Keyring, id string) (*schemas.KeyRef, error) {
 	if id == "" {
 		return nil, errors.New("no key is named: give --key ID (stegomq keys list shows yours)")
 	}
 	pair, err := ring.Get(id)
 	if err != nil {
 		return nil, fmt.Errorf("%w; the keys of model %s are %s", err, m.Name, trainedKeys(m))
+	}
+	if op == schemas.Operation_OPERATION_RECOVER && pair.Recover.IsZero() {
+		return nil, fmt.Errorf("recover with key %s: %w; its owner has the other", id, keyring.ErrEmbedOnly)
 	}
 	if hasVariants(m) && !trainedWith(m, pair) {
 		return nil, fmt.Errorf("model %s has a network for each of its keys and none for %s: its keys are %s", m.Name, id, trainedKeys(m))

@@ -29,7 +29,7 @@ type drawn struct {
 // figures are those that the audit has numbers for.
 func (a *Audit) figures() []drawn {
 	var all []drawn
-	if a.RandomKeys != nil {
+	if a.RandomKeys != nil && len(a.RandomKeys.found) > 0 {
 		psnr, ssim := ascending(a.RandomKeys.found)
 		all = append(all,
 			drawn{figureRandomSSIM, histogram(ssim, 0.01, "SSIM over that of an unrelated image", []figure.Mark{
@@ -96,6 +96,9 @@ func (a *Audit) partialCurve() figure.Lines {
 	ssim := figure.Series{Name: "SSIM with the secret"}
 	psnr := figure.Series{Name: "PSNR with the secret"}
 	for _, p := range a.PartialKeys {
+		if p.Secret.N == 0 {
+			continue // all of it was refused
+		}
 		add(&ssim, 100*p.Right, p.Secret.SSIM.Moments)
 		add(&psnr, 100*p.Right, p.Secret.PSNR.Moments)
 	}
@@ -115,7 +118,7 @@ func (a *Audit) robustnessCurves() figure.Lines {
 	} {
 		s := figure.Series{Name: "matched key"}
 		for _, v := range a.Robustness {
-			if rest, ok := strings.CutPrefix(v.Attack, kind.name+"-"); ok {
+			if rest, ok := strings.CutPrefix(v.Attack, kind.name+"-"); ok && v.Secret.N > 0 { // or all of it was refused
 				if x, err := strconv.ParseFloat(rest, 64); err == nil {
 					add(&s, x, v.Secret.SSIM.Moments)
 				}

@@ -9,14 +9,10 @@ import (
 	"stegomq/schemas"
 )
 
-// BestGuess is the random key's output with the largest excess in SSIM, the first of equal ones; nil where none has a score.
+// BestGuess is the random key's output with the largest excess in SSIM, the first of equal ones; nil where none has a score that was
+// not refused.
 func BestGuess(r *Run) *Guess {
-	found := excesses(r.Scores, schemas.Role_ROLE_LEAKAGE_RANDOM)
-	if len(found) == 0 {
-		return nil
-	}
-	best := bestGuess(r.Scores, found)
-	return &best
+	return bestGuess(r.Scores, excesses(r.Scores, schemas.Role_ROLE_LEAKAGE_RANDOM))
 }
 
 // ShowGuess draws the best guess: cover, stego image, secret, what the matched key recovers, and what the
@@ -29,7 +25,7 @@ func ShowGuess(ctx context.Context, g Guess, spec *schemas.RunSpec, scores []*sc
 		}
 	}
 	for _, s := range scores {
-		if s.GetItem() != g.Item || s.GetEmbedKey() != g.EmbedKey {
+		if s.GetItem() != g.Item || s.GetEmbedKey() != g.EmbedKey || s.End() == schemas.EndRefused {
 			continue
 		}
 		switch {

@@ -1,13 +1,16 @@
 package audit
 
 import (
+	"math"
+
 	"stegomq/evaluator"
 	"stegomq/schemas"
 )
 
-// WrongKeys is what keys of one kind, or no key, show of secrets that they were not given.
+// WrongKeys is what keys of one kind, or no key, show of secrets that they were not given. What recovery refused shows nothing.
 type WrongKeys struct {
-	// Secret has the excess over the baseline of the same pair: what an unrelated image, the cover, measures.
+	// Secret has the excess over the baseline of the same pair: what an unrelated image, the cover, measures. It has none where
+	// every comparison was refused.
 	Secret evaluator.Group `json:"secret"`
 	Cover  evaluator.Group `json:"cover"`
 	Above  []Above         `json:"above"`
@@ -38,14 +41,19 @@ type Showing struct {
 	High float64 `json:"high"`
 }
 
-// wrongKeys gives nil where there are no scores with an excess.
+// wrongKeys gives nil where there are no scores with an excess, and none that were refused.
 func wrongKeys(r *Run, secret, cover evaluator.Group, role schemas.Role) *WrongKeys {
-	if secret.Excess == nil {
+	if secret.Excess == nil && secret.Refused == 0 {
 		return nil
 	}
 	found := excesses(r.Scores, role)
 	w := &WrongKeys{Secret: secret, Cover: cover, Showing: []Showing{}, found: found}
 	largest := make(map[string]float64) // in SSIM, by key
+	for _, s := range r.Scores {
+		if s.GetRole() == role && s.End() == schemas.EndRefused && s.GetDecodeKey() != "" {
+			largest[s.GetDecodeKey()] = math.Inf(-1)
+		}
+	}
 	for _, e := range found {
 		key := e.score.GetDecodeKey()
 		if so, there := largest[key]; key != "" && (!there || e.ssim > so) {
@@ -54,7 +62,7 @@ func wrongKeys(r *Run, secret, cover evaluator.Group, role schemas.Role) *WrongK
 	}
 	w.Keys = len(largest)
 	for _, t := range []float64{thresholds.Shows, thresholds.Clearly} {
-		a := Above{SSIM: t, Of: len(found)}
+		a := Above{SSIM: t, Of: len(found) + secret.Refused}
 		for _, e := range found {
 			if e.ssim > t {
 				a.Count++
@@ -84,12 +92,16 @@ type excess struct {
 	psnr, ssim float64
 }
 
-// excesses are those of a role, in the order of the scores. A score whose pair has no baseline has none.
+// refused says whether recovery refused every comparison.
+func (w *WrongKeys) refused() bool { return w.Secret.N == 0 && w.Secret.Refused > 0 }
+
+// excesses are those of a role, in the order of the scores. A score whose pair has no baseline has none, nor has one that was
+// refused.
 func excesses(scores []*schemas.Score, role schemas.Role) []excess {
 	baselines := evaluator.Baselines(scores)
 	var found []excess
 	for _, s := range scores {
-		if b := baselines[s.GetItem()]; s.GetRole() == role && b != nil {
+		if b := baselines[s.GetItem()]; s.GetRole() == role && b != nil && s.End() == schemas.EndDone {
 			found = append(found, excess{s, s.GetMetrics().GetPsnr() - b.GetPsnr(), s.GetMetrics().GetSsim() - b.GetSsim()})
 		}
 	}
@@ -121,7 +133,8 @@ func (a *Audit) over(g evaluator.Group) float64 { return g.SSIM.Mean - a.Baselin
 type Survival struct {
 	Attack string          `json:"attack"`
 	Secret evaluator.Group `json:"secret"`
-	// Kept is the share that is left of what the matched key's mean SSIM has more than the baseline's.
+	// Kept is the share that is left of what the matched key's mean SSIM has more than the baseline's. Of a refused image nothing
+	// is left.
 	Kept float64 `json:"kept"`
 }
 
@@ -131,8 +144,8 @@ func survivals(sum *evaluator.Summary) []Survival {
 	base := sum.BaselineCoverSecret.SSIM.Mean
 	for _, g := range sum.Robustness {
 		s := Survival{Attack: g.Attack, Secret: g.Group}
-		if whole := sum.Recoverability.SSIM.Mean - base; whole > 0 {
-			s.Kept = (g.SSIM.Mean - base) / whole
+		if whole := sum.Recoverability.SSIM.Mean - base; whole > 0 && g.N > 0 {
+			s.Kept = (g.SSIM.Mean - base) / whole * float64(g.N) / float64(g.Of())
 		}
 		all = append(all, s)
 	}

@@ -17,13 +17,14 @@ type RandomKeys struct {
 	WrongKeys
 	// Stegos are the stego images, a pair embedded with a key, that each key decodes.
 	Stegos int `json:"stegos"`
-	// Quantiles are over all comparisons, linear between the two nearest: as far out as there is a comparison beyond, and
-	// the largest.
+	// Quantiles are over all comparisons that were not refused, linear between the two nearest: as far out as there is a
+	// comparison beyond, and the largest.
 	Quantiles []Quantile `json:"quantiles"`
-	// BestOf is what somebody may hope for who tries several keys on one stego image and knows which output is the best.
+	// BestOf is what somebody may hope for who tries several keys on one stego image and knows which output is the best. There
+	// is none where keys are refused.
 	BestOf []BestOf `json:"best_of"`
-	// Best has the largest excess in SSIM, the first of equal ones.
-	Best Guess `json:"best"`
+	// Best has the largest excess in SSIM, the first of equal ones; null where every key was refused.
+	Best *Guess `json:"best"`
 }
 
 // Quantile are the values that a share of the comparisons does not exceed.
@@ -64,13 +65,20 @@ func randomKeys(r *Run) *RandomKeys {
 		return nil
 	}
 	stegos := make(map[[2]string][]excess) // by item and embedding key
+	at := func(s *schemas.Score) [2]string { return [2]string{s.GetItem(), s.GetEmbedKey()} }
+	for _, s := range r.Scores {
+		if s.GetRole() == schemas.Role_ROLE_LEAKAGE_RANDOM && s.End() == schemas.EndRefused {
+			stegos[at(s)] = nil
+		}
+	}
 	for _, e := range w.found {
-		at := [2]string{e.score.GetItem(), e.score.GetEmbedKey()}
-		stegos[at] = append(stegos[at], e)
+		stegos[at(e.score)] = append(stegos[at(e.score)], e)
 	}
 	out := &RandomKeys{WrongKeys: *w, Stegos: len(stegos), Best: bestGuess(r.Scores, w.found)}
 	out.Quantiles = quantiles(w.found)
-	out.BestOf = bestOf(stegos, w.Keys)
+	if w.Secret.Refused == 0 {
+		out.BestOf = bestOf(stegos, w.Keys)
+	}
 	return out
 }
 
@@ -82,6 +90,9 @@ func quantiles(found []excess) []Quantile {
 	psnr, ssim := ascending(plain)
 	psnrExcess, ssimExcess := ascending(found)
 	var all []Quantile
+	if len(found) == 0 {
+		return nil
+	}
 	for _, q := range []float64{0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1} {
 		if q < 1 && (1-q)*float64(len(found)) < 1 {
 			continue
@@ -156,10 +167,14 @@ func expectedLargest(sorted []float64, n int) float64 {
 	return mean
 }
 
-func bestGuess(scores []*schemas.Score, found []excess) Guess {
+// bestGuess is nil where nothing was found.
+func bestGuess(scores []*schemas.Score, found []excess) *Guess {
+	if len(found) == 0 {
+		return nil
+	}
 	best := slices.MaxFunc(found, func(a, b excess) int { return cmp.Compare(a.ssim, b.ssim) })
 	m := best.score.GetMetrics()
-	g := Guess{
+	g := &Guess{
 		Comparison: evaluator.Comparison{Item: best.score.GetItem(), EmbedKey: best.score.GetEmbedKey(), DecodeKey: best.score.GetDecodeKey()},
 		PSNR:       m.GetPsnr(), SSIM: m.GetSsim(), PSNRExcess: best.psnr, SSIMExcess: best.ssim,
 		BaselinePSNR: m.GetPsnr() - best.psnr, BaselineSSIM: m.GetSsim() - best.ssim,

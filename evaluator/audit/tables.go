@@ -25,8 +25,11 @@ type section struct {
 // sections are the tables of the tests that were made.
 func (a *Audit) sections() []section {
 	all := []section{a.wrongKeysSection()}
-	if a.RandomKeys != nil {
-		all = append(all, a.RandomKeys.distribution(), a.RandomKeys.section())
+	if r := a.RandomKeys; r != nil && len(r.found) > 0 {
+		all = append(all, r.distribution())
+		if len(r.BestOf) > 0 {
+			all = append(all, r.section())
+		}
 	}
 	if a.PartialKeys != nil {
 		all = append(all, a.partialSection())
@@ -48,8 +51,44 @@ func cell(format string, m evaluator.Moments) string {
 	return fmt.Sprintf(format+" ± "+strings.Replace(format, "+", "", 1), m.Mean, m.Std) + m.CI95.Text(format)
 }
 
-// number is how a group says how many scores it has, of how many pairs.
-func number(g evaluator.Group) string { return fmt.Sprintf("%d of %s", g.N, plural(g.Items, "pair")) }
+// number is how a group says how many scores it has, of how many pairs, and how many were refused.
+func number(g evaluator.Group) string {
+	n := fmt.Sprintf("%d of %s", g.N, plural(g.Items, "pair"))
+	switch {
+	case g.Refused == 0:
+		return n
+	case g.N == 0:
+		return "refused " + refusedOf(g)
+	}
+	return n + ", refused " + refusedOf(g)
+}
+
+// of is the cell of a group's mean; where all was refused it says so.
+func of(g evaluator.Group, format string, mean func(evaluator.Group) evaluator.Moments) string {
+	switch {
+	case g.Of() == 0:
+		return "-"
+	case g.N == 0:
+		return string(schemas.EndRefused)
+	}
+	return cell(format, mean(g))
+}
+
+func psnrOf(g evaluator.Group) string {
+	return of(g, "%.2f", func(g evaluator.Group) evaluator.Moments { return g.PSNR.Moments })
+}
+
+func ssimOf(g evaluator.Group) string {
+	return of(g, "%.3f", func(g evaluator.Group) evaluator.Moments { return g.SSIM.Moments })
+}
+
+// overOf is what a group has over unrelated images on average.
+func (a *Audit) overOf(g evaluator.Group) string {
+	if g.N == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%+.3f", a.over(g))
+}
 
 func (a *Audit) wrongKeysSection() section {
 	s := section{
@@ -57,7 +96,7 @@ func (a *Audit) wrongKeysSection() section {
 		about: "What a decoder shows of the secret. The excess is its SSIM less that of the cover, an unrelated image, of the same pair.",
 		head:  table.Row{"", "PSNR dB", "SSIM", "SSIM excess", "largest", fmt.Sprintf("above %+g", thresholds.Shows), fmt.Sprintf("above %+g", thresholds.Clearly), "SSIM with the cover", "n"},
 		rows: []table.Row{
-			{"matched key", cell("%.2f", a.Recoverability.PSNR.Moments), cell("%.3f", a.Recoverability.SSIM.Moments), fmt.Sprintf("%+.3f", a.over(a.Recoverability)), "", "", "", "", number(a.Recoverability)},
+			{"matched key", psnrOf(a.Recoverability), ssimOf(a.Recoverability), a.overOf(a.Recoverability), "", "", "", "", number(a.Recoverability)},
 		},
 	}
 	for _, k := range []struct {
@@ -67,10 +106,13 @@ func (a *Audit) wrongKeysSection() section {
 		if k.keys == nil {
 			continue
 		}
-		g, e := k.keys.Secret, k.keys.Secret.Excess.SSIM
+		g, excess, largest := k.keys.Secret, "-", "-"
+		if g.Excess != nil {
+			excess, largest = cell("%+.3f", g.Excess.SSIM.Moments), fmt.Sprintf("%+.3f", g.Excess.SSIM.Max)
+		}
 		s.rows = append(s.rows, table.Row{
-			k.name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%+.3f", e.Moments), fmt.Sprintf("%+.3f", e.Max),
-			percent(k.keys.Above[0].Share), percent(k.keys.Above[1].Share), cell("%.3f", k.keys.Cover.SSIM.Moments), number(g),
+			k.name, psnrOf(g), ssimOf(g), excess, largest,
+			percent(k.keys.Above[0].Share), percent(k.keys.Above[1].Share), ssimOf(k.keys.Cover), number(g),
 		})
 	}
 	s.rows = append(s.rows, table.Row{"unrelated: cover and secret", cell("%.2f", a.Baseline.PSNR.Moments), cell("%.3f", a.Baseline.SSIM.Moments), "", "", "", "", "", number(a.Baseline)})
@@ -101,6 +143,9 @@ func (r *RandomKeys) distribution() section {
 			name = "largest"
 		}
 		s.rows = append(s.rows, table.Row{name, fmt.Sprintf("%.2f", q.PSNR), fmt.Sprintf("%+.2f", q.PSNRExcess), fmt.Sprintf("%.3f", q.SSIM), fmt.Sprintf("%+.3f", q.SSIMExcess)})
+	}
+	if r.Secret.Refused > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("refused, and so in no quantile and no chart: %s comparisons", refusedOf(r.Secret)))
 	}
 	for _, k := range r.Showing {
 		s.notes = append(s.notes, fmt.Sprintf("above %+g SSIM: %s of %s keys, %s; of all keys %s to %s (95 %%, exact binomial over keys)", k.SSIM, count(k.Keys), count(k.Of), percent(k.Share), percent(k.Low), percent(k.High)))
@@ -135,7 +180,7 @@ func (a *Audit) partialSection() section {
 		figures: []string{figurePartial},
 	}
 	for _, p := range a.PartialKeys {
-		s.rows = append(s.rows, table.Row{exact(p.Right), cell("%.2f", p.Secret.PSNR.Moments), cell("%.3f", p.Secret.SSIM.Moments), fmt.Sprintf("%+.3f", a.over(p.Secret)), number(p.Secret)})
+		s.rows = append(s.rows, table.Row{exact(p.Right), psnrOf(p.Secret), ssimOf(p.Secret), a.overOf(p.Secret), number(p.Secret)})
 	}
 	return s
 }
@@ -163,11 +208,14 @@ func (a *Audit) robustnessSection() section {
 		title:   "Robustness: the matched key after an attack on the stego image",
 		about:   "Kept: the share that is left of what recovery without an attack has more SSIM than an unrelated image.",
 		head:    table.Row{"attack", "PSNR dB", "SSIM", "kept", "n"},
-		rows:    []table.Row{{"none", cell("%.2f", a.Recoverability.PSNR.Moments), cell("%.3f", a.Recoverability.SSIM.Moments), "100 %", number(a.Recoverability)}},
+		rows:    []table.Row{{"none", psnrOf(a.Recoverability), ssimOf(a.Recoverability), "100 %", number(a.Recoverability)}},
 		figures: []string{figureRobust},
 	}
 	for _, v := range a.Robustness {
-		s.rows = append(s.rows, table.Row{attackWords(v.Attack), cell("%.2f", v.Secret.PSNR.Moments), cell("%.3f", v.Secret.SSIM.Moments), percent(v.Kept), number(v.Secret)})
+		s.rows = append(s.rows, table.Row{attackWords(v.Attack), psnrOf(v.Secret), ssimOf(v.Secret), percent(v.Kept), number(v.Secret)})
+	}
+	if a.refusesAttacks() {
+		s.notes = append(s.notes, "refused: recovery is authenticated and gives no image; it is in no mean and in no chart")
 	}
 	return s
 }
@@ -187,7 +235,11 @@ func (a *Audit) facts() []string {
 	case schemas.KeyingVariant:
 		lines = append(lines, "The model has a network for each key: there are none for other keys.")
 	case schemas.KeyingCipher:
-		lines = append(lines, "The model is a cipher, not a network.")
+		line := "The model is a cipher, not a network."
+		if a.refuses() {
+			line = "The model is a cipher, not a network, and its recovery is authenticated: what it refuses is counted, is in no mean, and the charts leave it out."
+		}
+		lines = append(lines, line)
 	}
 	if !a.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED: the figures say nothing about the method.")
@@ -201,6 +253,17 @@ func (a *Audit) facts() []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// refuses says whether anything was refused.
+func (a *Audit) refuses() bool {
+	refused := a.Recoverability.Refused
+	for _, w := range []*WrongKeys{a.RandomKeys.wrong(), a.MismatchedKeys, a.NearKeys, a.SwappedKeys} {
+		if w != nil {
+			refused += w.Secret.Refused
+		}
+	}
+	return refused > 0 || a.refusesAttacks()
 }
 
 const note = "Mean ± standard deviation; in brackets the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."

@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"stegomq/evaluator"
@@ -78,7 +79,7 @@ func (a *Audit) judge(leftOut map[string]string) {
 	leaks := func(w *WrongKeys, who string, drawn bool) func() (Finding, string) {
 		return func() (Finding, string) { return w.judge(who, drawn) }
 	}
-	add(TestMatched, "Matched key", a.Recoverability.N > 0, a.judgeMatched)
+	add(TestMatched, "Matched key", a.Recoverability.Of() > 0, a.judgeMatched)
 	add(TestRandom, "Random keys", a.RandomKeys != nil, func() (Finding, string) { return a.RandomKeys.judge() })
 	add(TestMismatched, "Other users' keys", a.MismatchedKeys != nil, leaks(a.MismatchedKeys, "another user's key", false))
 	add(TestNear, "Keys one bit off", a.NearKeys != nil, leaks(a.NearKeys, "a key one bit off", true))
@@ -90,8 +91,9 @@ func (a *Audit) judge(leftOut map[string]string) {
 	add(TestRobust, "Robustness", a.Robustness != nil, a.judgeRobustness)
 }
 
+// matchedKey passes where the key that embedded recovers, and is never refused.
 func (a *Audit) matchedKey() Finding {
-	if a.Recoverability.N > 0 && a.over(a.Recoverability) > thresholds.Clearly {
+	if a.Recoverability.N > 0 && a.Recoverability.Refused == 0 && a.over(a.Recoverability) > thresholds.Clearly {
 		return Passed
 	}
 	return Failed
@@ -99,15 +101,43 @@ func (a *Audit) matchedKey() Finding {
 
 func (a *Audit) judgeMatched() (Finding, string) {
 	r, b := a.Recoverability, a.Baseline
+	if r.N == 0 {
+		return Failed, fmt.Sprintf("THE MATCHED KEY IS REFUSED: recovery refused %s images to the key that embedded them.", refusedOf(r))
+	}
 	numbers := fmt.Sprintf("the key that embedded recovers %.2f dB, SSIM %.3f; an unrelated image measures %.2f dB, SSIM %.3f", r.PSNR.Mean, r.SSIM.Mean, b.PSNR.Mean, b.SSIM.Mean)
+	if r.Refused > 0 {
+		return Failed, sentence(numbers + fmt.Sprintf(". THE MATCHED KEY IS REFUSED: recovery refused it %s images, which nobody had changed.", refusedOf(r)))
+	}
 	if a.matchedKey() == Passed {
 		return Passed, sentence(numbers + fmt.Sprintf(": %+.3f, more than %+g.", a.over(r), thresholds.Clearly))
 	}
 	return Failed, sentence(numbers + fmt.Sprintf(": %+.3f, which is not more than %+g. THE MATCHED KEY DOES NOT RECOVER.", a.over(r), thresholds.Clearly))
 }
 
+// refusedOf is "3 of 48".
+func refusedOf(g evaluator.Group) string { return count(g.Refused) + " of " + count(g.Of()) }
+
+// accepted is the verdict on an authenticated recovery that took a wrong key: whatever it shows, it should have refused.
+func (w *WrongKeys) accepted(who string) (Finding, string) {
+	words := fmt.Sprintf("ACCEPTED: recovery is authenticated, and yet %s gives an image in %s of %s attempts", who, count(w.Secret.N), count(w.Secret.Of()))
+	if e := w.Secret.Excess; e != nil {
+		words += fmt.Sprintf("; against the secret on average %+.3f SSIM over an unrelated image, at most %+.3f (%s)", e.SSIM.Mean, e.SSIM.Max, place(e.SSIM.Worst))
+	}
+	return Failed, words + "."
+}
+
 // judge says whether any comparison shows more than Shows. Of keys that are drawn from many, few that show nothing prove little.
 func (w *WrongKeys) judge(who string, drawn bool) (Finding, string) {
+	if w.refused() {
+		words := fmt.Sprintf("Recovery refuses %s, every time: %s attempts. It is authenticated, and gives no image.", who, refusedOf(w.Secret))
+		if drawn {
+			words += fmt.Sprintf(" These were %s: at 95 %% fewer than %s of all such keys are not refused.", plural(w.Keys, "key"), percent(w.Showing[0].High))
+		}
+		return Passed, words
+	}
+	if w.Secret.Refused > 0 {
+		return w.accepted(who)
+	}
 	e := w.Secret.Excess.SSIM
 	most := fmt.Sprintf("on average %+.3f, at most %+.3f (%s)", e.Mean, e.Max, place(e.Worst))
 	if shows := w.Above[0]; shows.Count > 0 {
@@ -125,6 +155,13 @@ func (w *WrongKeys) judge(who string, drawn bool) (Finding, string) {
 func (r *RandomKeys) judge() (Finding, string) {
 	shows, clearly := r.Showing[0], r.Showing[1]
 	where := "on " + plural(r.Stegos, "stego image")
+	if r.refused() {
+		return Passed, fmt.Sprintf("Every wrong key of %s was refused, %s (%s attempts): recovery is authenticated, and gives no image. At 95 %% fewer than %s of all keys are not refused.",
+			count(r.Keys), where, refusedOf(r.Secret), percent(shows.High))
+	}
+	if r.Secret.Refused > 0 {
+		return r.accepted("a random key")
+	}
 	best := fmt.Sprintf("the best guess has %+.3f (%s; %.2f dB, SSIM %.3f)", r.Best.SSIMExcess, place(r.Best.Comparison), r.Best.PSNR, r.Best.SSIM)
 	if shows.Keys == 0 {
 		return Passed, fmt.Sprintf("No key of %s shows more than %+g SSIM over an unrelated image, %s: at 95 %% fewer than %s of all keys do; %s.",
@@ -200,6 +237,9 @@ func (a *Audit) judgeRobustness() (Finding, string) {
 	var survived, lost []string
 	for _, s := range a.Robustness {
 		name := fmt.Sprintf("%s (%s)", attackWords(s.Attack), percent(s.Kept))
+		if s.Secret.Refused > 0 {
+			name = fmt.Sprintf("%s (refused %s)", attackWords(s.Attack), refusedOf(s.Secret))
+		}
 		if s.Kept >= thresholds.Kept {
 			survived = append(survived, name)
 		} else {
@@ -214,10 +254,18 @@ func (a *Audit) judgeRobustness() (Finding, string) {
 		return strings.Join(names, ", ")
 	}
 	words := rule + "Survived: " + list(survived) + ". Not survived: " + list(lost) + "."
+	if a.refusesAttacks() {
+		words += " What is refused is no wrong image: recovery is authenticated, and notices that the stego image was changed."
+	}
 	if len(lost) > 0 {
 		return Failed, words
 	}
 	return Passed, words
+}
+
+// refusesAttacks says whether recovery refused an image that was attacked.
+func (a *Audit) refusesAttacks() bool {
+	return slices.ContainsFunc(a.Robustness, func(s Survival) bool { return s.Secret.Refused > 0 })
 }
 
 // attackWords names an attack for people.

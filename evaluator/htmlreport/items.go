@@ -60,7 +60,7 @@ type ItemRow struct {
 }
 
 // Value is the value of a row in a column: Text, or Number where the column is one. NaN is a value that is missing:
-// it is shown as a dash and stands last in every order. Infinities are values.
+// it is shown as the Text, which says why, or as a dash, and stands last in every order. Infinities are values.
 type Value struct {
 	Text   string
 	Number float64
@@ -124,7 +124,7 @@ func (c *Column) text(v Value) string {
 	case c.Kind != Number:
 		return v.Text
 	case math.IsNaN(v.Number):
-		return "–"
+		return cmp.Or(v.Text, "–")
 	case math.IsInf(v.Number, 1):
 		return "∞"
 	case math.IsInf(v.Number, -1):

@@ -113,7 +113,7 @@
   const startItems = (items) => {
     const { columns, rows, pageRows } = JSON.parse(items.querySelector('script').textContent);
     const text = (column, value) => {
-      if (!columns[column].number) return value;
+      if (typeof value === 'string') return value; // in a column of numbers why one is missing
       if (value === null) return '–';
       return Number.isFinite(value) ? value.toFixed(columns[column].decimals) : value < 0 ? '-∞' : '∞';
     };
@@ -133,8 +133,10 @@
     const compare = (a, b) => {
       const x = rows[a][0][sort];
       const y = rows[b][0][sort];
-      if (x === null || y === null) return (x === null) - (y === null); // last in both directions
-      const order = columns[sort].number ? (x > y) - (x < y) : collator.compare(x, y);
+      if (!columns[sort].number) return collator.compare(x, y) * (down ? -1 : 1);
+      const missing = (typeof x !== 'number') - (typeof y !== 'number');
+      if (missing || typeof x !== 'number') return missing; // last in both directions
+      const order = (x > y) - (x < y);
       return down ? -order : order;
     };
 

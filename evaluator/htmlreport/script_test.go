@@ -2,6 +2,7 @@ package htmlreport_test
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"stegomq/evaluator/htmlreport"
 	"stegomq/internal/testrig/browser"
 )
 
@@ -115,6 +117,29 @@ func TestItemsSort(t *testing.T) {
 	b.press(kb.Enter)
 	if pairs := b.column(1); pairs[0] != "0000" || !slices.IsSorted(pairs) {
 		t.Errorf("ascending pairs are %q", pairs)
+	}
+}
+
+// A word in the place of a number stands last in both orders, with and without the script, and can be searched for.
+func TestItemsWithAWordForANumber(t *testing.T) {
+	t.Parallel()
+	page := sample(t)
+	items := page.Sections[len(page.Sections)-1].Items
+	items.Rows = items.Rows[:3]
+	for i, v := range []htmlreport.Value{{Number: 2}, {Text: "refused", Number: math.NaN()}, {Number: 1}} {
+		items.Rows[i].Values[2] = v
+	}
+	b := show(t, page, "")
+	for _, want := range [][]string{{"1.00", "2.00", "refused"}, {"2.00", "1.00", "refused"}, {"1.00", "2.00", "refused"}} {
+		if got := b.column(3); !slices.Equal(got, want) {
+			t.Errorf("PSNR is %q, want %q", got, want)
+		}
+		b.Click(head(3))
+	}
+	b.Do(chromedp.SendKeys(chromedp.CSS(".items input"), "refused"))
+	b.Until(`document.querySelectorAll('.items tbody tr').length === 1`)
+	if got := b.column(3); !slices.Equal(got, []string{"refused"}) {
+		t.Errorf("searched for it, PSNR is %q", got)
 	}
 }
 

@@ -130,7 +130,7 @@ func (it *Items) view() *itemsView {
 		for i, c := range it.Columns {
 			row.Texts = append(row.Texts, c.text(r.Values[i]))
 			values[i] = r.Values[i].Text
-			if c.Kind == Number {
+			if c.Kind == Number && !(math.IsNaN(r.Values[i].Number) && r.Values[i].Text != "") {
 				values[i] = number(r.Values[i].Number)
 			}
 		}

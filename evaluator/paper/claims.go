@@ -134,6 +134,12 @@ func (r *Report) leaks(claim, secret, cover string) Claim {
 		var parts []string
 		for _, name := range []string{"a", "b"} {
 			l := r.Table1.block(secret).line(r.Reference, set.Name, name)
+			if l.Why == whyRefused {
+				all++
+				clean++
+				parts = append(parts, fmt.Sprintf("key pair %s is refused, %s: there is no image that could show something", name, l.refused()))
+				continue
+			}
 			if l.Excess == nil || l.Excess.CI95 == nil {
 				continue
 			}

@@ -152,6 +152,9 @@ func (r *Report) budgetCause(m Method, of []Differing) []string {
 // methodCauses are those of one method.
 func (r *Report) methodCauses(m Method, of []Differing) []string {
 	var words []string
+	if refused, all := r.refusedKeys(m.Method); refused > 0 {
+		words = append(words, fmt.Sprintf("Its recovery is authenticated: it refused wrong keys in %d of %d attempts, so that there is no image to compare with the secret or with the paper's.", refused, all))
+	}
 	cross := meanLess(of, blockCross)
 	if m.Model.Keying == schemas.KeyingVariant && !math.IsNaN(cross) {
 		how := "The paper does not say how a wrong key is given to a method without keys. Ours decodes with another user's network, trained from another seed, and shows "
@@ -177,6 +180,18 @@ func (r *Report) methodCauses(m Method, of []Differing) []string {
 		}
 	}
 	return words
+}
+
+// refusedKeys counts what a method refused of what wrong keys tried.
+func (r *Report) refusedKeys(method string) (refused, all int) {
+	for _, name := range []string{blockCross, blockRandom} {
+		for _, l := range r.Table1.block(name).Lines {
+			if l.Method == method {
+				refused, all = refused+l.Refused, all+l.N+l.Refused
+			}
+		}
+	}
+	return refused, all
 }
 
 // meanLess is the mean difference of a block over the data sets, NaN for none.

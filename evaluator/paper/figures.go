@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"stegomq/evaluator"
 	"stegomq/evaluator/figure"
 	"stegomq/evaluator/htmlreport"
 )
@@ -180,6 +181,14 @@ func cellOf(m, other *image.NRGBA) figure.Picture {
 	return p
 }
 
+// recovered is the cell of an image that was recovered, which may have been refused.
+func (s shownRun) recovered(m, secret *image.NRGBA, embed, decode string) figure.Picture {
+	if m == nil && s.run.refused(s.item, embed, decode) {
+		return figure.Picture{Caption: whyRefused}
+	}
+	return cellOf(m, secret)
+}
+
 const whyNoPictures = "no run has saved its images"
 
 func (r *Report) fig3() (drawing, error) {
@@ -195,7 +204,8 @@ func (r *Report) fig3() (drawing, error) {
 			return drawing{}, err
 		}
 		grid.Rows = append(grid.Rows, figure.PictureRow{Label: s.method, Pictures: []figure.Picture{
-			cellOf(images[0], nil), cellOf(images[1], images[0]), cellOf(images[2], nil), cellOf(images[3], images[2]),
+			cellOf(images[0], nil), cellOf(images[1], images[0]), cellOf(images[2], nil),
+			s.recovered(images[3], images[2], s.pair.Embed, s.pair.Embed),
 		}})
 	}
 	caption := fmt.Sprintf("Key pair a on %s, the image pair whose recoverability is the median. In the corners: the absolute difference to the image before it, %d times as large.", set, residualGain)
@@ -231,8 +241,11 @@ func (r *Report) fig4() (drawing, error) {
 		row := figure.PictureRow{Label: s.method}
 		for i, m := range images {
 			p := cellOf(m, nil)
-			if names[i] != "" {
+			switch keys := wanted[i].keys; {
+			case names[i] != "":
 				p = figure.Picture{Caption: names[i]}
+			case len(keys) > 0:
+				p = s.recovered(m, nil, keys[0], keys[1])
 			}
 			row.Pictures = append(row.Pictures, p)
 		}
@@ -327,7 +340,11 @@ func (r *Report) heatMaps(name, set string) drawing {
 	if set != "" {
 		caption += " on " + set
 	}
-	return draw(name, caption+" and the paper's. Nothing of ours, or not in the paper, where there is none.", out)
+	caption += " and the paper's. Nothing of ours, or not in the paper, where there is none."
+	if slices.ContainsFunc(r.Fig5, func(m Matrix) bool { return m.DataSet == set && m.refuses() }) {
+		caption += " A cell is also empty where recovery refused every image."
+	}
+	return draw(name, caption, out)
 }
 
 // The ends of the colours of matrices, in dB: below the first lies what unrelated images measure, above the last what the eye
@@ -337,12 +354,19 @@ const (
 	scaleHigh = 36
 )
 
+// refuses says whether every image of a cell was refused.
+func (m *Matrix) refuses() bool {
+	return slices.ContainsFunc(m.Ours, func(row []*evaluator.Cell) bool {
+		return slices.ContainsFunc(row, func(c *evaluator.Cell) bool { return c != nil && c.N == 0 })
+	})
+}
+
 // heat gives the cells of ours and of the paper.
 func (m *Matrix) heat() (ours, paper [][]figure.Cell) {
 	for _, row := range m.Ours {
 		var cells []figure.Cell
 		for _, c := range row {
-			if c == nil {
+			if c == nil || c.N == 0 {
 				cells = append(cells, figure.Pair(math.NaN(), math.NaN()))
 				continue
 			}

@@ -51,7 +51,7 @@ func measured(m *evaluator.Moments) []string {
 }
 
 var table1Head = []string{
-	"block", "method", "data_set", "key_pair", "embed_key", "decode_key", "metric", "mean", "std", "ci95_low", "ci95_high", "n", "items",
+	"block", "method", "data_set", "key_pair", "embed_key", "decode_key", "metric", "mean", "std", "ci95_low", "ci95_high", "n", "items", "refused",
 	"paper", "why_not", "model", "parameters", "training_seconds", "training_steps", "training_images",
 }
 
@@ -77,7 +77,7 @@ func (t *Table1) rows() [][]string {
 				f := m.of(&l)
 				row := []string{b.Name, l.Method, l.DataSet, l.KeyPair, l.EmbedKey, l.DecodeKey, m.name}
 				row = append(row, measured(f.Ours)...)
-				row = append(row, strconv.Itoa(l.N), strconv.Itoa(l.Items), optional(f.Paper), l.Why, model.Name, parameters)
+				row = append(row, strconv.Itoa(l.N), strconv.Itoa(l.Items), strconv.Itoa(l.Refused), optional(f.Paper), l.Why, model.Name, parameters)
 				rows = append(rows, append(row, budget...))
 			}
 		}

@@ -68,11 +68,11 @@ func (r Run) typical() string {
 	return of[len(of)/2].GetItem()
 }
 
-// ranked are the scores of a role and two keys, the least alike first.
+// ranked are the scores of a role and two keys that were not refused, the least alike first.
 func (r Run) ranked(role schemas.Role, embed, decode string) []*schemas.Score {
 	var of []*schemas.Score
 	for _, s := range r.Scores {
-		if s.GetRole() == role && s.GetEmbedKey() == embed && s.GetDecodeKey() == decode {
+		if s.GetRole() == role && s.GetEmbedKey() == embed && s.GetDecodeKey() == decode && s.End() == schemas.EndDone {
 			of = append(of, s)
 		}
 	}
@@ -80,6 +80,13 @@ func (r Run) ranked(role schemas.Role, embed, decode string) []*schemas.Score {
 		return cmp.Or(cmp.Compare(a.GetMetrics().GetPsnr(), b.GetMetrics().GetPsnr()), cmp.Compare(a.GetItem(), b.GetItem()))
 	})
 	return of
+}
+
+// refused says whether recovery refused the image of an item that no one attacked.
+func (r Run) refused(item, embed, decode string) bool {
+	return slices.ContainsFunc(r.Scores, func(s *schemas.Score) bool {
+		return s.End() == schemas.EndRefused && s.GetAttack() == "" && s.GetItem() == item && s.GetEmbedKey() == embed && s.GetDecodeKey() == decode
+	})
 }
 
 // sameItem is the item of a run that has the same two images as an item of another; "" where it has none.

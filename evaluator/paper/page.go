@@ -167,9 +167,12 @@ func confusion(a *album, title string, run Run) (htmlreport.Matrix, error) {
 	for i, row := range run.Summary.Confusion.Cells {
 		var cells []htmlreport.MatrixCell
 		for j, c := range row {
-			if c == nil {
-				cells = append(cells, htmlreport.MatrixCell{Lines: []string{"-"}, Level: math.NaN()})
+			if c == nil || c.N == 0 {
+				cells = append(cells, htmlreport.MatrixCell{Lines: []string{pick(c == nil, "-", whyRefused)}, Level: math.NaN()})
 				continue
+			}
+			if c.Refused > 0 {
+				m.Note += fmt.Sprintf(" %s decoded with %s: %s, which is in no mean.", keys[i], keys[j], c.RefusedText())
 			}
 			cell := htmlreport.MatrixCell{
 				Lines: []string{fmt.Sprintf("%.2f", c.PSNR.Mean), fmt.Sprintf("%.3f", c.SSIM.Mean)},
@@ -244,6 +247,7 @@ type itemRow struct {
 	item, key   string
 	// of embedding and recovery, and the largest of wrong and random keys less the baseline, in dB; NaN where there is none.
 	stego, stegoSSIM, recovered, recoveredSSIM, wrong, random float64
+	refused                                                   map[schemas.Role]bool // where recovery refused an image
 }
 
 // itemRows lists those of a run.
@@ -259,8 +263,12 @@ func itemRows(method, set string, run Run) []itemRow {
 		row := found[n]
 		if row == nil {
 			nan := math.NaN()
-			row = &itemRow{method, set, run, n.item, n.key, nan, nan, nan, nan, nan, nan}
+			row = &itemRow{method, set, run, n.item, n.key, nan, nan, nan, nan, nan, nan, make(map[schemas.Role]bool)}
 			found[n] = row
+		}
+		if s.End() == schemas.EndRefused {
+			row.refused[s.GetRole()] = true
+			continue
 		}
 		psnr, ssim := s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim()
 		excess := math.NaN()
@@ -334,10 +342,18 @@ func (r *Report) items(a *album) (htmlreport.Section, error) {
 			return htmlreport.Section{}, err
 		}
 		number := func(v float64) htmlreport.Value { return htmlreport.Value{Number: v} }
+		// of recovery, which may have refused: a number where it gave an image to one of the keys, or else the word
+		of := func(v float64, role schemas.Role) htmlreport.Value {
+			if math.IsNaN(v) && row.refused[role] {
+				return htmlreport.Value{Text: whyRefused, Number: v}
+			}
+			return number(v)
+		}
+		const recovery, wrong, random = schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM
 		items.Rows = append(items.Rows, htmlreport.ItemRow{
 			Values: []htmlreport.Value{
 				{Text: row.method}, {Text: row.set}, {Text: row.item}, {Text: row.key},
-				number(row.recovered), number(row.recoveredSSIM), number(row.stego), number(row.stegoSSIM), number(row.wrong), number(row.random),
+				of(row.recovered, recovery), of(row.recoveredSSIM, recovery), number(row.stego), number(row.stegoSSIM), of(row.wrong, wrong), of(row.random, random),
 			},
 			Pictures: shown,
 		})

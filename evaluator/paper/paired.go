@@ -86,6 +86,14 @@ func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
 				line.Why = left.Reason
 			}
 		}
+		for _, side := range []struct {
+			name string
+			run  evaluator.Measured
+		}{{nameA, inA}, {nameB, inB}} {
+			if allRefused(side.run, kind.role) {
+				line.Why = side.name + " refused every image"
+			}
+		}
 		for _, role := range found.Roles {
 			if role.Role != kind.role.Token() {
 				continue
@@ -102,6 +110,20 @@ func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
 		lines = append(lines, line)
 	}
 	return lines, nil
+}
+
+// allRefused says whether recovery refused every image of a role.
+func allRefused(run evaluator.Measured, role schemas.Role) bool {
+	refused := false
+	for _, s := range run.Scores {
+		if s.GetRole() == role {
+			if s.End() == schemas.EndDone {
+				return false
+			}
+			refused = true
+		}
+	}
+	return refused
 }
 
 // verdict says what a difference shows where sign says which direction is the better one.
@@ -143,7 +165,7 @@ func itemMeans(run evaluator.Measured, role schemas.Role, metric int) map[string
 	}
 	sums, counts := make(map[string]float64), make(map[string]float64)
 	for _, s := range run.Scores {
-		if s.GetRole() == role {
+		if s.GetRole() == role && s.End() == schemas.EndDone {
 			name := names[s.GetItem()]
 			sums[name] += values(s)[metric]
 			counts[name]++

@@ -79,6 +79,9 @@ func (r *Report) missing() []string {
 				if n := len(run.Summary.FailedItems); n > 0 {
 					add("%s on %s: %d comparisons failed; the first is %s (%s).", row.Method, d.Name, n, run.Summary.FailedItems[0].Name, run.Summary.FailedItems[0].Reason)
 				}
+				if n := len(run.Summary.RefusedItems); n > 0 {
+					add("%s on %s: recovery refused %d of %d images to the key that embedded them; the first is %s.", row.Method, d.Name, n, run.Summary.Recoverability.Of(), run.Summary.RefusedItems[0].Name)
+				}
 				if n := len(run.Summary.Dataset.Failed); n > 0 {
 					add("%s on %s: %d image files could not be used; the first is %s (%s).", row.Method, d.Name, n, run.Summary.Dataset.Failed[0].Name, run.Summary.Dataset.Failed[0].Reason)
 				}

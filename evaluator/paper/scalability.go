@@ -109,7 +109,7 @@ func matrix(g Scalability) Matrix {
 	diagonal, off := new(spread), new(spread)
 	for i, row := range m.Ours {
 		for j, c := range row {
-			if c != nil {
+			if c != nil && c.N > 0 {
 				pick(i == j, diagonal, off).add(c.PSNR.Mean)
 			}
 		}
@@ -180,6 +180,9 @@ func (m *Matrix) cellText(i, j int) string {
 		return "-"
 	}
 	c := m.Ours[i][j]
+	if c.N == 0 {
+		return whyRefused
+	}
 	return fmt.Sprintf("%.2f / %.3f", c.PSNR.Mean, c.SSIM.Mean)
 }
 
@@ -294,6 +297,10 @@ func matrixRows(all []Matrix) [][]string {
 				if r < len(m.Ours) && c < len(m.Ours[r]) {
 					ours = m.Ours[r][c]
 				}
+				why := m.Why
+				if ours != nil && ours.N == 0 {
+					ours, why = nil, whyRefused
+				}
 				if ours == nil {
 					row = append(row, "0", "", "", "", "", "", "", "", "")
 				} else {
@@ -305,7 +312,7 @@ func matrixRows(all []Matrix) [][]string {
 				} else {
 					row = append(row, "", "")
 				}
-				rows = append(rows, append(append(row, m.Why), budget...))
+				rows = append(rows, append(append(row, why), budget...))
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package paper
 
 import (
 	"fmt"
+	"slices"
 
 	"stegomq/evaluator"
 	"stegomq/schemas"
@@ -55,6 +56,7 @@ const (
 	whyOneKey    = "one key only"
 	whyNoRandom  = "no random keys"
 	whyNoScores  = "no scores"
+	whyRefused   = string(schemas.EndRefused)
 )
 
 // Table1 is the paper's Table 1, ours and the printed one.
@@ -90,11 +92,13 @@ type Line struct {
 	// Why says in a word why there is no figure of ours; empty where there is.
 	Why string `json:"why,omitempty"`
 	// N counts the scores, Items the image pairs that they are of.
-	N     int    `json:"n"`
-	Items int    `json:"items"`
-	PSNR  Figure `json:"psnr"`
-	SSIM  Figure `json:"ssim"`
-	MAE   Figure `json:"mae"`
+	N     int `json:"n"`
+	Items int `json:"items"`
+	// Refused counts the images that recovery refused, of N + Refused, which are in no mean. Where it refused all, Why says so.
+	Refused int    `json:"refused,omitempty"`
+	PSNR    Figure `json:"psnr"`
+	SSIM    Figure `json:"ssim"`
+	MAE     Figure `json:"mae"`
 	// Excess is the PSNR less that of the same pair's cover against its secret, in dB: what a wrong key shows beyond what any
 	// other image would.
 	Excess *evaluator.Moments `json:"excess_psnr,omitempty"`
@@ -200,8 +204,9 @@ func (l *Line) measure(kind blockKind, set DataSet, run Run, number int, sum *ev
 
 // put takes over the means of a group.
 func (l *Line) put(g evaluator.Group) {
+	l.Refused = g.Refused
 	if g.N == 0 {
-		l.Why = whyNoScores
+		l.Why = pick(g.Refused > 0, whyRefused, whyNoScores)
 		return
 	}
 	l.N, l.Items = g.N, g.Items
@@ -345,6 +350,7 @@ func (t *Table1) grid(b *Block, sets []DataSet) table {
 			out.rows = append(out.rows, printed)
 		}
 	}
+	out.notes = append(out.notes, b.refusals(sets)...)
 	if b.Name == blockCross {
 		row := []string{methodUnrelated, "ours", "-", "-"}
 		for _, set := range sets {
@@ -358,6 +364,28 @@ func (t *Table1) grid(b *Block, sets []DataSet) table {
 	return out
 }
 
+// refusals says of which lines of a block images were refused.
+func (b *Block) refusals(sets []DataSet) []string {
+	var notes []string
+	all := false
+	for _, l := range b.Lines {
+		switch in := slices.ContainsFunc(sets, func(d DataSet) bool { return d.Name == l.DataSet }); {
+		case !in || l.Refused == 0:
+		case l.Why == whyRefused:
+			all = true
+		default:
+			notes = append(notes, fmt.Sprintf("%s on %s, key pair %s: %s images were refused; the means are over the rest.", l.Method, l.DataSet, l.KeyPair, l.refused()))
+		}
+	}
+	if all {
+		notes = append(notes, "Refused: recovery is authenticated and gave no image, so that there is nothing to measure.")
+	}
+	return notes
+}
+
+// refused is "3 of 48".
+func (l *Line) refused() string { return fmt.Sprintf("%d of %d", l.Refused, l.N+l.Refused) }
+
 // long is every figure of ours with its deviation, interval and n.
 func (t *Table1) long() table {
 	out := table{
@@ -366,14 +394,22 @@ func (t *Table1) long() table {
 	}
 	for _, b := range t.Blocks {
 		for _, l := range b.Lines {
-			if l.Why != "" {
+			if l.Why != "" && l.Why != whyRefused {
 				continue
 			}
 			row := []string{blockTitle(b.Name), l.Method, l.DataSet, l.KeyPair}
 			for _, m := range metrics {
+				if l.Why == whyRefused {
+					row = append(row, l.Why)
+					continue
+				}
 				row = append(row, deviating(m.format, m.of(&l).Ours))
 			}
-			out.rows = append(out.rows, append(row, fmt.Sprint(l.N)))
+			n := fmt.Sprint(l.N)
+			if l.Refused > 0 {
+				n += ", refused " + l.refused()
+			}
+			out.rows = append(out.rows, append(row, n))
 		}
 	}
 	return out

@@ -34,16 +34,16 @@ func benchmarkServers(b *testing.B, run func(b *testing.B, c *Cache)) {
 // A job's worth of look-ups, all found.
 func BenchmarkOutputs64(b *testing.B) {
 	benchmarkServers(b, func(b *testing.B, c *Cache) {
-		ids, values := make([]string, schemas.MaxItems), make(map[string]*schemas.Output)
+		ids, values := make([]string, schemas.MaxItems), make(map[string]*schemas.Outcome)
 		for i := range ids {
 			ids[i] = fmt.Sprintf("%032x", i)
-			values[ids[i]] = &schemas.Output{Image: digest("a")}
+			values[ids[i]] = output(&schemas.Output{Image: digest("a")})
 		}
-		if err := c.RememberOutputs(b.Context(), values); err != nil {
+		if err := c.RememberOutcomes(b.Context(), values); err != nil {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			if _, err := c.Outputs(b.Context(), ids); err != nil {
+			if _, err := c.Outcomes(b.Context(), ids); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -73,7 +73,7 @@ func BenchmarkOpenEmbedded(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := c.Outputs(b.Context(), []string{"w"}); err != nil {
+		if _, err := c.Outcomes(b.Context(), []string{"w"}); err != nil {
 			b.Fatal(err)
 		}
 		if err := c.Close(); err != nil {

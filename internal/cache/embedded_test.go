@@ -21,10 +21,10 @@ func fill(t *testing.T, c *Cache) {
 	t.Helper()
 	ctx := t.Context()
 	_, errRun := c.StartRun(ctx, testSpec("run-1"))
-	_, errScores := c.PutScores(ctx, "run-1", []*schemas.Score{measured("i1", 1)})
+	_, errScores := c.PutScores(ctx, "run-1", []*schemas.Score{measured("i1", 1), refusedScore("i3")})
 	_, errFailures := c.PutFailures(ctx, "run-1", 0, []*schemas.Score{failed("i2", "gone")})
 	if err := errors.Join(errRun, errScores, errFailures,
-		c.RememberOutputs(ctx, map[string]*schemas.Output{"w": {Image: digest("e")}}),
+		c.RememberOutcomes(ctx, map[string]*schemas.Outcome{"w": output(&schemas.Output{Image: digest("e")}), "refused": refused("no")}),
 		c.RememberMetrics(ctx, map[string]*schemas.Metrics{"m": {Psnr: 30}}),
 		c.RememberInspected(ctx, []string{"d"}, "limits"),
 	); err != nil {
@@ -47,16 +47,16 @@ func expectFilled(t *testing.T, c *Cache) {
 		t.Errorf("runs = %v, %v", runs, err)
 	}
 	scores, failures, err := c.Scores(ctx, "run-1")
-	if err != nil || len(scores) != 1 || len(failures) != 1 || !proto.Equal(scores[0], measured("i1", 1)) || !proto.Equal(failures[0], failed("i2", "gone")) {
+	if err != nil || len(scores) != 2 || len(failures) != 1 || !proto.Equal(scores[0], measured("i1", 1)) || !proto.Equal(scores[1], refusedScore("i3")) || !proto.Equal(failures[0], failed("i2", "gone")) {
 		t.Errorf("scores = %v, %v, %v", scores, failures, err)
 	}
-	o, errO := c.Outputs(ctx, []string{"w"})
+	o, errO := c.Outcomes(ctx, []string{"w", "refused"})
 	m, errM := c.Metrics(ctx, []string{"m"})
 	good, errI := c.Inspected(ctx, []string{"d"}, "limits")
 	if err := errors.Join(errO, errM, errI); err != nil {
 		t.Fatal(err)
 	}
-	if o[0].GetImage() != digest("e") || m[0].GetPsnr() != 30 || !good[0] {
+	if o[0].GetOutput().GetImage() != digest("e") || !proto.Equal(o[1], refused("no")) || m[0].GetPsnr() != 30 || !good[0] {
 		t.Errorf("memos = %v, %v, %v", o, m, good)
 	}
 }
@@ -83,7 +83,7 @@ func TestEmbeddedKeeps(t *testing.T) {
 	}
 	mustClose(t, again)
 	third := mustOpenEmbedded(t, dir, Options{})
-	expectProgress(t, third, "run-1", 2, 0)
+	expectProgress(t, third, "run-1", 3, 0)
 }
 
 // What another process writes is kept as well.
@@ -167,7 +167,7 @@ func TestEmbeddedExpires(t *testing.T) {
 	fill(t, c)
 	found := func(c *Cache) bool {
 		t.Helper()
-		o, err := c.Outputs(t.Context(), []string{"w"})
+		o, err := c.Outcomes(t.Context(), []string{"w"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func TestEmbeddedExpires(t *testing.T) {
 	if found(c) {
 		t.Error("there after its time")
 	}
-	expectProgress(t, c, "run-1", 1, 1) // scores stay
+	expectProgress(t, c, "run-1", 2, 1) // scores stay
 	mustClose(t, c)
 
 	// Time passes while no process runs, too.
@@ -202,7 +202,7 @@ func TestEmbeddedExpires(t *testing.T) {
 		if ttl := again.rdb.PTTL(t.Context(), outputKey("w")).Val(); want && (ttl <= 0 || ttl > time.Minute) {
 			t.Errorf("a memo with a minute left has %v", ttl)
 		}
-		expectProgress(t, again, "run-1", 1, 1)
+		expectProgress(t, again, "run-1", 2, 1)
 	}
 }
 

@@ -8,7 +8,7 @@ const (
 	runsKey = prefix + "runs:v1" // sorted set: run ids by the start of their latest attempt, Unix ms
 )
 
-// outputKey holds the Output of a piece of work (schemas.ItemWorkID).
+// outputKey holds the Output of a piece of work (schemas.ItemWorkID), or of one that was refused an Outcome.
 func outputKey(workID string) string { return prefix + "output:v1:" + workID }
 
 // metricsKey holds the Metrics of a comparison (schemas.MetricsID).

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -37,18 +38,45 @@ func (c *Cache) Stats() Stats {
 	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Inspections: c.inspections.memo()}
 }
 
-// Outputs returns what the work of each id (schemas.ItemWorkID) made before, in the order of the ids; nil
-// where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
-func (c *Cache) Outputs(ctx context.Context, workIDs []string) ([]*schemas.Output, error) {
-	return recall(ctx, c, "outputs", &c.outputs, workIDs, outputKey, func(data []byte) (*schemas.Output, error) {
-		m := new(schemas.Output)
-		return m, proto.Unmarshal(data, m)
-	})
+// Outcomes returns how the work of each id (schemas.ItemWorkID) ended before, in the order of the ids: an output or a refusal,
+// and no item; nil where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
+func (c *Cache) Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error) {
+	return recall(ctx, c, "outcomes", &c.outputs, workIDs, outputKey, decodeOutcome)
 }
 
-// RememberOutputs stores what work made, by work id.
-func (c *Cache) RememberOutputs(ctx context.Context, outputs map[string]*schemas.Output) error {
-	return keep(ctx, c, "outputs", outputs, outputKey, marshal)
+// RememberOutcomes stores how work ended, by work id: with an output, or refused. One that failed is an error.
+func (c *Cache) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
+	return keep(ctx, c, "outcomes", outcomes, outputKey, encodeOutcome)
+}
+
+// encodeOutcome writes an output as it is, and a refusal as an Outcome, whose field no Output has: what was remembered
+// before there were refusals reads as it did.
+func encodeOutcome(o *schemas.Outcome) ([]byte, error) {
+	switch o.End() {
+	case schemas.EndDone:
+		return proto.Marshal(o.GetOutput())
+	case schemas.EndRefused:
+		return proto.Marshal(&schemas.Outcome{Refusal: o.GetRefusal()})
+	}
+	return nil, errNotToRemember
+}
+
+func decodeOutcome(data []byte) (*schemas.Outcome, error) {
+	out := new(schemas.Output)
+	if err := proto.Unmarshal(data, out); err != nil {
+		return nil, err
+	}
+	if len(out.ProtoReflect().GetUnknown()) == 0 {
+		return &schemas.Outcome{Output: out}, nil
+	}
+	o := new(schemas.Outcome)
+	if err := proto.Unmarshal(data, o); err != nil {
+		return nil, err
+	}
+	if o.End() != schemas.EndRefused {
+		return nil, errNotToRemember
+	}
+	return o, nil
 }
 
 // Metrics returns the metrics that each id (schemas.MetricsID) was measured to have, in the order of the
@@ -65,7 +93,10 @@ func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas
 	return keep(ctx, c, "metrics", metrics, metricsKey, marshal)
 }
 
-var errNil = fmt.Errorf("the value is nil")
+var (
+	errNil           = errors.New("the value is nil")
+	errNotToRemember = errors.New("it is neither an output nor a refusal")
+)
 
 func marshal[M interface {
 	comparable

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,23 +15,84 @@ import (
 	"stegomq/schemas"
 )
 
+func output(out *schemas.Output) *schemas.Outcome { return &schemas.Outcome{Output: out} }
+
+func refused(detail string) *schemas.Outcome {
+	return &schemas.Outcome{Refusal: &schemas.Refusal{Detail: detail}}
+}
+
+// What was remembered before there were refusals is an Output by itself.
+func TestOutputsOfOldReadAsEver(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		want := &schemas.Output{Image: digest("a"), Noisy: digest("b"), Features: []float32{0.5, -1}}
+		data, err := proto.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.rdb.Set(t.Context(), outputKey("old"), data, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Outcomes(t.Context(), []string{"old"})
+		if err != nil || !proto.Equal(got[0], output(want)) {
+			t.Errorf("got %v, %v; want the output", got, err)
+		}
+	})
+}
+
+// FuzzOutcome: what decodes is an output or a refusal, and stays what it is when it is remembered again.
+func FuzzOutcome(f *testing.F) {
+	for _, o := range []*schemas.Outcome{output(&schemas.Output{Image: digest("a"), Features: []float32{1}}), output(&schemas.Output{}), refused("no"), refused("")} {
+		data, err := encodeOutcome(o)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(append(data, 0xff))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		o, err := decodeOutcome(data)
+		if err != nil {
+			return
+		}
+		again, err := encodeOutcome(o)
+		if err != nil {
+			t.Fatalf("%x decoded to %v, which is not remembered: %v", data, o, err)
+		}
+		if back, err := decodeOutcome(again); err != nil || o.End() != back.End() || !bytes.Equal(again, must(encodeOutcome(back))) {
+			t.Errorf("%x decoded to %v and then to %v (%v)", data, o, back, err)
+		}
+	})
+}
+
+func must(data []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
 func TestMemos(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()
-		outputs := map[string]*schemas.Output{"work-1": {Image: strings.Repeat("a", 64)}, "work-2": {Image: "b", Noisy: "c"}, "empty": {}}
+		outputs := map[string]*schemas.Outcome{
+			"work-1": output(&schemas.Output{Image: strings.Repeat("a", 64)}), "work-2": output(&schemas.Output{Image: "b", Noisy: "c"}),
+			"empty": output(&schemas.Output{}), "refused": refused("authentication failed"), "in silence": refused(""),
+		}
 		metrics := map[string]*schemas.Metrics{"m-1": {Psnr: 38.25, Ssim: 0.5, Mae: 1.0 / 3, Rmse: 0.25}}
-		for _, err := range []error{s.RememberOutputs(ctx, outputs), s.RememberMetrics(ctx, metrics), s.RememberInspected(ctx, []string{"d-1", "d-2"}, "limits")} {
+		for _, err := range []error{s.RememberOutcomes(ctx, outputs), s.RememberMetrics(ctx, metrics), s.RememberInspected(ctx, []string{"d-1", "d-2"}, "limits")} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		other := s.open(Options{}) // what one process stores, another finds
 
-		o, err := other.Outputs(ctx, []string{"work-2", "nothing", "work-1", "work-2", "empty"})
+		o, err := other.Outcomes(ctx, []string{"work-2", "nothing", "work-1", "work-2", "empty", "refused", "in silence"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []*schemas.Output{outputs["work-2"], nil, outputs["work-1"], outputs["work-2"], outputs["empty"]} {
+		for i, want := range []*schemas.Outcome{
+			outputs["work-2"], nil, outputs["work-1"], outputs["work-2"], outputs["empty"], outputs["refused"], outputs["in silence"],
+		} {
 			if (o[i] == nil) != (want == nil) || !proto.Equal(o[i], want) {
 				t.Errorf("output %d = %v, want %v", i, o[i], want)
 			}
@@ -49,16 +111,16 @@ func TestMemos(t *testing.T) {
 		if !good[0] || !good[1] {
 			t.Errorf("inspected = %v", good)
 		}
-		if got, want := other.Stats(), (Stats{Outputs: Memo{4, 1}, Metrics: Memo{1, 1}, Inspections: Memo{2, 0}}); got != want {
+		if got, want := other.Stats(), (Stats{Outputs: Memo{6, 1}, Metrics: Memo{1, 1}, Inspections: Memo{2, 0}}); got != want {
 			t.Errorf("stats = %+v, want %+v", got, want)
 		}
 		if got := s.Stats(); got != (Stats{}) {
 			t.Errorf("stats of a process that looked for nothing = %+v", got)
 		}
-		if o, err := other.Outputs(ctx, nil); err != nil || len(o) != 0 {
+		if o, err := other.Outcomes(ctx, nil); err != nil || len(o) != 0 {
 			t.Errorf("no ids: %v, %v", o, err)
 		}
-		if err := s.RememberOutputs(ctx, nil); err != nil {
+		if err := s.RememberOutcomes(ctx, nil); err != nil {
 			t.Errorf("nothing to remember: %v", err)
 		}
 	})
@@ -88,15 +150,15 @@ func TestInspected(t *testing.T) {
 func TestManyMemos(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		const n = 2*chunk + 7
-		values, ids := make(map[string]*schemas.Output), make([]string, n)
+		values, ids := make(map[string]*schemas.Outcome), make([]string, n)
 		for i := range ids {
 			ids[i] = fmt.Sprint("work-", i)
-			values[ids[i]] = &schemas.Output{Image: fmt.Sprintf("%064x", i)}
+			values[ids[i]] = output(&schemas.Output{Image: fmt.Sprintf("%064x", i)})
 		}
-		if err := s.RememberOutputs(t.Context(), values); err != nil {
+		if err := s.RememberOutcomes(t.Context(), values); err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Outputs(t.Context(), ids)
+		got, err := s.Outcomes(t.Context(), ids)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,12 +175,12 @@ func TestMemosReplaceAndExpire(t *testing.T) {
 		ctx := t.Context()
 		short := s.open(Options{Lifetime: time.Hour})
 		for _, c := range []*Cache{s.Cache, short} { // the later value and lifetime count
-			if err := c.RememberOutputs(ctx, map[string]*schemas.Output{"w": {Image: fmt.Sprint(c.lifetime)}}); err != nil {
+			if err := c.RememberOutcomes(ctx, map[string]*schemas.Outcome{"w": output(&schemas.Output{Image: fmt.Sprint(c.lifetime)})}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		got, err := s.Outputs(ctx, []string{"w"})
-		if err != nil || got[0].GetImage() != "1h0m0s" {
+		got, err := s.Outcomes(ctx, []string{"w"})
+		if err != nil || got[0].GetOutput().GetImage() != "1h0m0s" {
 			t.Errorf("replaced output = %v, %v", got, err)
 		}
 		if ttl := s.rdb.PTTL(ctx, outputKey("w")).Val(); ttl <= 59*time.Minute || ttl > time.Hour {
@@ -141,7 +203,7 @@ func TestUnreadableMemoIsAMiss(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		o, err1 := s.Outputs(ctx, []string{"x"})
+		o, err1 := s.Outcomes(ctx, []string{"x"})
 		m, err2 := s.Metrics(ctx, []string{"x"})
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
@@ -159,7 +221,8 @@ func TestNilIsNotRemembered(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()
 		for _, err := range []error{
-			s.RememberOutputs(ctx, map[string]*schemas.Output{"the-id": nil}),
+			s.RememberOutcomes(ctx, map[string]*schemas.Outcome{"the-id": nil}),
+			s.RememberOutcomes(ctx, map[string]*schemas.Outcome{"the-id": {Failure: &schemas.Failure{Reason: "bad_image"}}}),
 			s.RememberMetrics(ctx, map[string]*schemas.Metrics{"the-id": nil}),
 		} {
 			if err == nil || !strings.Contains(err.Error(), "the-id") {
@@ -173,9 +236,9 @@ func TestCancelled(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := s.Outputs(ctx, []string{"w"})
+		_, err := s.Outcomes(ctx, []string{"w"})
 		_, errRun := s.Run(ctx, "r")
-		for _, err := range []error{err, errRun, s.RememberOutputs(ctx, map[string]*schemas.Output{"w": {}}), s.FinishRun(ctx, "r")} {
+		for _, err := range []error{err, errRun, s.RememberOutcomes(ctx, map[string]*schemas.Outcome{"w": output(&schemas.Output{})}), s.FinishRun(ctx, "r")} {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("with a cancelled context: %v", err)
 			}

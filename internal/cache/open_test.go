@@ -149,7 +149,7 @@ func TestClosed(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		mustClose(t, s.Cache)
 		mustClose(t, s.Cache)
-		if _, err := s.Outputs(t.Context(), []string{"w"}); err == nil {
+		if _, err := s.Outcomes(t.Context(), []string{"w"}); err == nil {
 			t.Error("a closed cache answers")
 		}
 	})

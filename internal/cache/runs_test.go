@@ -83,14 +83,14 @@ func TestResumeForgetsFailures(t *testing.T) {
 		if _, err := s.StartRun(t.Context(), testSpec("run-1")); err != nil {
 			t.Fatal(err)
 		}
-		expectProgress(t, s.Cache, "run-1", 1, 0)
+		expectProgress(t, s.Cache, "run-1", 2, 0)
 		for attempt, want := range map[int64]int{start.UnixMilli() - 1: 0, start.UnixMilli(): 1} {
 			n, err := s.PutFailures(t.Context(), "run-1", attempt, []*schemas.Score{failed("i2", "gone")})
 			if n != want || err != nil {
 				t.Errorf("attempt %d: stored %d failures, %v; want %d", attempt, n, err, want)
 			}
 		}
-		expectProgress(t, s.Cache, "run-1", 1, 1)
+		expectProgress(t, s.Cache, "run-1", 2, 1)
 	})
 }
 

@@ -37,25 +37,25 @@ for i = 2, #ARGV, 2 do
 end
 return added`)
 
-// PutScores stores scores with metrics and returns how many were new. A score that is there already, by
-// schemas.ScoreKey, is left as it is; a failure under the same key is removed. An invalid row, or one
-// without metrics, is schemas.ErrInvalid, and then nothing is stored.
+// PutScores stores scores with metrics, or with a refusal, and returns how many were new. A score that is there already, by
+// schemas.ScoreKey, is left as it is; a failure under the same key is removed. An invalid row, or one with a failure,
+// is schemas.ErrInvalid, and then nothing is stored.
 func (c *Cache) PutScores(ctx context.Context, run string, rows []*schemas.Score) (added int, err error) {
 	for _, row := range rows {
-		if row.GetMetrics() == nil {
-			return 0, fmt.Errorf("store scores of run %s: %s: %w: no metrics", run, schemas.ScoreKey(row), schemas.ErrInvalid)
+		if end := row.End(); end != schemas.EndDone && end != schemas.EndRefused {
+			return 0, fmt.Errorf("store scores of run %s: %s: %w: neither metrics nor a refusal", run, schemas.ScoreKey(row), schemas.ErrInvalid)
 		}
 	}
 	return c.put(ctx, "scores", putScores, []string{scoresKey(run), failuresKey(run)}, nil, run, rows)
 }
 
 // PutFailures stores scores with a failure and returns how many were new. One whose comparison has
-// metrics already is dropped; one that failed before is replaced. Failures of an attempt (schemas.Job.attempt;
+// metrics, or was refused, already is dropped; one that failed before is replaced. Failures of an attempt (schemas.Job.attempt;
 // 0 is not known) from before the run was last started are dropped too: the comparisons are being made again.
 // An invalid row, or one without a failure, is schemas.ErrInvalid, and then nothing is stored.
 func (c *Cache) PutFailures(ctx context.Context, run string, attempt int64, rows []*schemas.Score) (added int, err error) {
 	for _, row := range rows {
-		if row.GetFailure() == nil {
+		if row.End() != schemas.EndFailed {
 			return 0, fmt.Errorf("store failures of run %s: %s: %w: no failure", run, schemas.ScoreKey(row), schemas.ErrInvalid)
 		}
 	}
@@ -83,7 +83,7 @@ func (c *Cache) put(ctx context.Context, what string, script *redis.Script, keys
 	return added, nil
 }
 
-// Progress counts the comparisons of a run that were made, and those that could not be made; 0 and 0 for
+// Progress counts the comparisons of a run that were made or refused, and those that could not be made; 0 and 0 for
 // a run that is not there.
 func (c *Cache) Progress(ctx context.Context, run string) (scores, failures int64, err error) {
 	var s, f *redis.IntCmd
@@ -97,7 +97,7 @@ func (c *Cache) Progress(ctx context.Context, run string) (scores, failures int6
 	return s.Val(), f.Val(), nil
 }
 
-// Scores returns the comparisons of a run that were made, and those that could not be made. Both are
+// Scores returns the comparisons of a run that were made or refused, and those that could not be made. Both are
 // sorted by item, role, embed key, decode key and attack.
 func (c *Cache) Scores(ctx context.Context, run string) (scores, failures []*schemas.Score, err error) {
 	var s, f *redis.StringSliceCmd

@@ -33,6 +33,13 @@ func failed(item, detail string) *schemas.Score {
 	return s
 }
 
+// refusedScore is the same comparison as measured, whose image recovery refused.
+func refusedScore(item string) *schemas.Score {
+	s := measured(item, 0)
+	s.Metrics, s.Test, s.Refusal = nil, "", &schemas.Refusal{Detail: "authentication failed"}
+	return s
+}
+
 func expectProgress(t *testing.T, c *Cache, run string, scores, failures int64) {
 	t.Helper()
 	s, f, err := c.Progress(t.Context(), run)
@@ -93,6 +100,35 @@ func TestFailures(t *testing.T) {
 		}
 		if !proto.Equal(scores[0], measured("i2", 2)) || !proto.Equal(failures[0], failed("i1", "second")) {
 			t.Errorf("scores = %v, failures = %v", scores, failures)
+		}
+	})
+}
+
+// A refused comparison is done with: it counts among the scores, takes a failure away and is kept.
+func TestRefusedScores(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		ctx := t.Context()
+		if _, err := s.PutFailures(ctx, "r", 0, []*schemas.Score{failed("i1", "gone"), failed("i2", "gone")}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []int{2, 0} { // the second time is the same result again
+			if n, err := s.PutScores(ctx, "r", []*schemas.Score{refusedScore("i1"), measured("i3", 3)}); n != want || err != nil {
+				t.Errorf("stored %d, %v; want %d", n, err, want)
+			}
+		}
+		if n, err := s.PutScores(ctx, "r", []*schemas.Score{measured("i1", 9)}); n != 0 || err != nil {
+			t.Errorf("a score replaced a refusal: %d, %v", n, err)
+		}
+		if n, err := s.PutFailures(ctx, "r", 0, []*schemas.Score{failed("i1", "late")}); n != 0 || err != nil {
+			t.Errorf("a failure replaced a refusal: %d, %v", n, err)
+		}
+		if _, err := s.PutFailures(ctx, "r", 0, []*schemas.Score{refusedScore("i4")}); !errors.Is(err, schemas.ErrInvalid) {
+			t.Errorf("a refusal as a failure: %v", err)
+		}
+		expectProgress(t, s.Cache, "r", 2, 1)
+		scores, failures, err := s.open(Options{}).Scores(ctx, "r")
+		if err != nil || len(scores) != 2 || len(failures) != 1 || !proto.Equal(scores[0], refusedScore("i1")) || !proto.Equal(scores[1], measured("i3", 3)) {
+			t.Errorf("scores = %v, failures = %v, %v", scores, failures, err)
 		}
 	})
 }

@@ -10,52 +10,95 @@ import (
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
+	"stegomq/schemas"
 )
 
 // errPartialCipher: a partial pair says which weights are right, and there are none.
 var errPartialCipher = errors.New("a key of which a share is right has no meaning where keys encrypt; run it with a model that has a network for all keys")
 
-// runCipher is Run for a model whose keys encrypt: 8-bit samples in and out, image by image. It takes what the networks
-// take, and refuses with the same errors.
-func runCipher(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, error) {
-	if op != model.OpEmbed && op != model.OpRecover {
-		return pixel.Tensor{}, fmt.Errorf("%w: %s", ort.ErrOperation, op)
-	}
-	if err := checkSamples(op, in); err != nil {
-		return pixel.Tensor{}, err
-	}
-	if pair == nil {
-		return pixel.Tensor{}, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
-	}
-	if pair.Part != nil {
-		return pixel.Tensor{}, fmt.Errorf("%s: %w", pair.ID, errPartialCipher)
+// cipher is a model whose keys encrypt.
+type cipher struct {
+	*model.Model
+	open opener
+	// refusal is the error of recover, where that is authenticated, of a wrong key and of an image that was changed;
+	// nil where it is not.
+	refusal error
+}
+
+// opener gives what a cipher does with a pair of keys.
+type opener func(pair *keyring.Pair) (coder, error)
+
+// coder makes one image of those that embed or recover takes. An image of h rows of w pixels is h w red samples, then
+// the green and the blue ones.
+type coder func(ctx context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error)
+
+// authenticationFailed is what is known of an image that recovery refused, for people. Which of the three it is nobody can tell.
+const authenticationFailed = "authentication failed: wrong key, another user's key, or the image was changed"
+
+// openLSB is the opener of the classical cipher, which refuses nothing.
+func openLSB(pair *keyring.Pair) (coder, error) {
+	if pair.Recover.IsZero() {
+		return nil, fmt.Errorf("%s: %w, and this cipher needs both", pair.ID, keyring.ErrEmbedOnly)
 	}
 	key, err := lsb.NewKey(pair.Embed.Expose(), pair.Recover.Expose())
 	if err != nil {
-		return pixel.Tensor{}, err
+		return nil, err
+	}
+	return func(_ context.Context, op model.Operation, _, _ int, in ...[]byte) ([]byte, error) {
+		if op == model.OpEmbed {
+			return lsb.Embed(in[0], in[1], key)
+		}
+		return lsb.Recover(in[0], key)
+	}, nil
+}
+
+// run is Run for a cipher: 8-bit samples in and out, image by image. It takes what the networks take, and refuses with
+// the same errors.
+func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, []*schemas.Refusal, error) {
+	if op != model.OpEmbed && op != model.OpRecover {
+		return pixel.Tensor{}, nil, fmt.Errorf("%w: %s", ort.ErrOperation, op)
+	}
+	if err := checkSamples(op, in); err != nil {
+		return pixel.Tensor{}, nil, err
+	}
+	if pair == nil {
+		return pixel.Tensor{}, nil, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
+	}
+	if pair.Part != nil {
+		return pixel.Tensor{}, nil, fmt.Errorf("%s: %w", pair.ID, errPartialCipher)
+	}
+	code, err := c.open(pair)
+	if err != nil {
+		return pixel.Tensor{}, nil, err
 	}
 	out := in[0]
 	out.Data = make([]float32, len(in[0].Data))
 	one := out.C * out.H * out.W
+	var refused []*schemas.Refusal
 	for n := range out.N {
 		if err := ctx.Err(); err != nil {
-			return pixel.Tensor{}, err
+			return pixel.Tensor{}, nil, err
 		}
-		image := func(t pixel.Tensor) []byte { return samples(t.Data[n*one:][:one]) }
-		var made []byte
-		if op == model.OpEmbed {
-			made, err = lsb.Embed(image(in[0]), image(in[1]), key)
-		} else {
-			made, err = lsb.Recover(image(in[0]), key)
+		images := make([][]byte, len(in))
+		for i, t := range in {
+			images[i] = samples(t.Data[n*one:][:one])
+		}
+		made, err := code(ctx, op, out.H, out.W, images...)
+		if op == model.OpRecover && c.refusal != nil && errors.Is(err, c.refusal) {
+			if refused == nil {
+				refused = make([]*schemas.Refusal, out.N)
+			}
+			refused[n] = &schemas.Refusal{Detail: authenticationFailed}
+			continue
 		}
 		if err != nil {
-			return pixel.Tensor{}, err
+			return pixel.Tensor{}, nil, err
 		}
 		for i, v := range made {
 			out.Data[n*one+i] = float32(v) / 255
 		}
 	}
-	return out, nil
+	return out, refused, nil
 }
 
 // checkSamples compares the images with what the operation takes.

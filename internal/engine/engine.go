@@ -15,6 +15,8 @@ import (
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
+	"stegomq/internal/sealed"
+	"stegomq/internal/stc"
 	"stegomq/internal/weights"
 	"stegomq/schemas"
 )
@@ -22,7 +24,7 @@ import (
 // Engine runs the models of an ONNX engine, and ciphers, with the keys of a keyring.
 type Engine struct {
 	runtime *ort.Engine
-	ciphers map[string]*model.Model // by digest
+	ciphers map[string]cipher // by digest
 	keys    *keyring.Keyring
 }
 
@@ -33,7 +35,7 @@ func NeedsRuntime(models ...*model.Model) bool {
 
 // New joins the two. The runtime may be nil where no model needs it; the caller closes it when no run is under way.
 func New(runtime *ort.Engine, keys *keyring.Keyring) *Engine {
-	return &Engine{runtime: runtime, ciphers: make(map[string]*model.Model), keys: keys}
+	return &Engine{runtime: runtime, ciphers: make(map[string]cipher), keys: keys}
 }
 
 // Add makes models known, before the first run. Models that were added to the runtime itself are known too.
@@ -41,7 +43,11 @@ func (e *Engine) Add(models ...*model.Model) error {
 	for _, m := range models {
 		switch {
 		case m.Manifest.Keying == model.KeyingCipher:
-			e.ciphers[m.Digest] = m
+			c, err := newCipher(m)
+			if err != nil {
+				return err
+			}
+			e.ciphers[m.Digest] = c
 		case e.runtime == nil:
 			return fmt.Errorf("add model %s: %w", m.Name, ort.ErrNoLibrary)
 		default:
@@ -55,15 +61,18 @@ func (e *Engine) Add(models ...*model.Model) error {
 
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
 // not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, or of which only a share
-// is right where keys encrypt (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
+// is right where keys encrypt, or whose half that recovers is missing (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
 // (unknown_model), an operation that the model does not have (bad_message), images that the model does not take (bad_image).
-func (e *Engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, error) {
+//
+// Where recovery is authenticated it may refuse some images, or all, and that is no error: refused then has for each image
+// nil, or why it was refused, and out no meaning there. Refused is nil where no image is. Networks refuse nothing.
+func (e *Engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
 	pair, err := e.pair(ref)
 	if err != nil {
-		return pixel.Tensor{}, err
+		return pixel.Tensor{}, nil, err
 	}
-	out, err := e.run(ctx, digest, model.Operation(op.Token()), pair, in)
-	return out, fault(digest, err)
+	out, refused, err = e.run(ctx, digest, model.Operation(op.Token()), pair, in)
+	return out, refused, fault(digest, err)
 }
 
 // Features recovers, as Run does, and also returns the recovery features of each image, as ort.Engine.Features does:
@@ -73,8 +82,8 @@ func (e *Engine) Features(ctx context.Context, digest string, ref *schemas.KeyRe
 	if err != nil {
 		return pixel.Tensor{}, nil, err
 	}
-	if m, ok := e.ciphers[digest]; ok {
-		err = fmt.Errorf("%s with model %s: %w: features, because it has no network", model.OpRecover, m.Name, ort.ErrOperation)
+	if c, ok := e.ciphers[digest]; ok {
+		err = fmt.Errorf("%s with model %s: %w: features, because it has no network", model.OpRecover, c.Name, ort.ErrOperation)
 	} else if e.runtime == nil {
 		err = ort.ErrUnknownModel
 	} else {
@@ -90,27 +99,30 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher):
+	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, keyring.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
-	case errors.Is(err, ort.ErrInput):
+	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet):
 		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return err
 }
 
 // run computes with the network or the cipher. There is no pair for purify.
-func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, error) {
-	if m, ok := e.ciphers[digest]; ok {
-		out, err := runCipher(ctx, op, pair, in)
-		if err != nil {
-			return out, fmt.Errorf("%s with model %s: %w", op, m.Name, err)
+func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
+	if pair != nil && op == model.OpRecover && pair.Recover.IsZero() {
+		return pixel.Tensor{}, nil, fmt.Errorf("%s with key %q: %w; its owner has the other", op, pair.ID, keyring.ErrEmbedOnly)
+	}
+	if c, ok := e.ciphers[digest]; ok {
+		if out, refused, err = c.run(ctx, op, pair, in); err != nil {
+			return out, nil, fmt.Errorf("%s with model %s: %w", op, c.Name, err)
 		}
-		return out, nil
+		return out, refused, nil
 	}
 	if e.runtime == nil {
-		return pixel.Tensor{}, ort.ErrUnknownModel
+		return pixel.Tensor{}, nil, ort.ErrUnknownModel
 	}
-	return e.runtime.Run(ctx, digest, op, ortKey(op, pair), in...)
+	out, err = e.runtime.Run(ctx, digest, op, ortKey(op, pair), in...)
+	return out, nil, err
 }
 
 // pair is nil where a job names no key.

@@ -123,9 +123,9 @@ func through(t *testing.T, in pixel.Tensor) pixel.Tensor {
 
 func (e *Engine) must(t *testing.T, m *model.Model, op schemas.Operation, key string, in ...pixel.Tensor) pixel.Tensor {
 	t.Helper()
-	out, err := e.Run(t.Context(), m.Digest, op, e.ref(t, key), in...)
-	if err != nil {
-		t.Fatal(err)
+	out, refused, err := e.Run(t.Context(), m.Digest, op, e.ref(t, key), in...)
+	if err != nil || refused != nil {
+		t.Fatal(err, refused)
 	}
 	return out
 }
@@ -237,13 +237,13 @@ func TestFaults(t *testing.T) {
 		{"no pixels, cipher", cipher.Digest, recov, good, make([]pixel.Tensor, 1), schemas.ReasonBadImage, "stego"},
 		{"two sizes, network", network.Digest, embed, good, []pixel.Tensor{image, small}, schemas.ReasonBadImage, "secret"},
 	} {
-		_, err := e.Run(t.Context(), c.model, c.op, c.key, c.in...)
+		_, _, err := e.Run(t.Context(), c.model, c.op, c.key, c.in...)
 		var fault *schemas.Fault
 		if !errors.As(err, &fault) || fault.Reason != c.reason || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want a fault %s about %q", c.name, err, c.reason, c.want)
 		}
 	}
-	if _, err := e.Run(t.Context(), cipher.Digest, recov, nil, image); !errors.Is(err, ort.ErrKey) {
+	if _, _, err := e.Run(t.Context(), cipher.Digest, recov, nil, image); !errors.Is(err, ort.ErrKey) {
 		t.Errorf("no key: %v, want ErrKey", err)
 	}
 }
@@ -318,7 +318,7 @@ func TestWithoutRuntime(t *testing.T) {
 		if err := e.Add(cipher, m); !errors.Is(err, ort.ErrNoLibrary) || !strings.Contains(err.Error(), m.Name) {
 			t.Errorf("%s: %v, want ErrNoLibrary", m.Name, err)
 		}
-		_, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "demo-1"), photograph(t, 1, 32, 32))
+		_, _, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "demo-1"), photograph(t, 1, 32, 32))
 		var fault *schemas.Fault
 		if !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownModel {
 			t.Errorf("%s: %v, want unknown_model", m.Name, err)

@@ -59,7 +59,8 @@ func (m *Manifest) brokenKeying() (broken []error) {
 		rule(1 <= m.Parameters && m.Parameters <= math.MaxInt32, "parameters: %d is not above 0", m.Parameters)
 		broken = append(broken, m.brokenVariants()...)
 	case KeyingCipher:
-		rule(m.Backbone == BackboneLSB, "backbone: %q, the keying %q has %q", m.Backbone, m.Keying, BackboneLSB)
+		rule(m.Backbone == BackboneLSB || m.Backbone == BackboneSealed, "backbone: %q, the keying %q has %q and %q",
+			m.Backbone, m.Keying, BackboneLSB, BackboneSealed)
 		rule(m.Parameters == 0 && !m.Trained, "parameters, trained: there is nothing to train")
 		rule(m.Features == 0, "features: there is no network that has any")
 		rule(m.Factor == 1 && m.MinSide == 1, "factor, min_side: want 1 and 1, every sample goes by itself")

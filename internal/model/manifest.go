@@ -32,8 +32,11 @@ const (
 // Keyings are all of them.
 func Keyings() []string { return []string{KeyingWeights, KeyingVariant, KeyingCipher} }
 
-// BackboneLSB is the one backbone of KeyingCipher: package lsb, four bits.
-const BackboneLSB = "lsb4-chacha20"
+// The backbones of KeyingCipher.
+const (
+	BackboneLSB    = "lsb4-chacha20" // package lsb, four bits
+	BackboneSealed = "sealed"        // package sealed; config has its rate and profile
+)
 
 // The files of a model. The keyring may be absent. The mask is there where it cannot be drawn from a seed,
 // and the fills where some cannot be derived from a key. README.md, the model card, is for people and not

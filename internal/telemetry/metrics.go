@@ -16,6 +16,9 @@ const (
 	other     = "other"
 )
 
+// refusedItems is the outcome of items that recovery refused; their job is done.
+const refusedItems = "refused"
+
 // secondsBuckets reach from one small image on a GPU to 64 large ones on a CPU.
 var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
@@ -23,7 +26,7 @@ var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 //
 //	jobs_in_flight{operation}              jobs begun and not ended
 //	jobs_total{operation,outcome}          jobs ended
-//	items_total{operation,outcome}         items of those jobs
+//	items_total{operation,outcome}         items of those jobs; outcome refused: recovery refused them
 //	job_seconds{operation}                 how long jobs took, histogram
 //	scores_written_total                   scores that were new in Redis
 //	dead_letters_total{reason}             messages given up
@@ -79,15 +82,18 @@ func (m *Metrics) JobStarted(operation string) {
 }
 
 // JobDone notes that a job that was started has ended: operation is embed, recover, purify or score; outcome
-// a word such as done, retry, dead; items how many it had; d how long it took.
-func (m *Metrics) JobDone(operation, outcome string, items int, d time.Duration) {
+// a word such as done, retry, dead; items how many it had, and refused how many of them recovery refused; d how long it took.
+func (m *Metrics) JobDone(operation, outcome string, items, refused int, d time.Duration) {
 	if m == nil {
 		return
 	}
 	operation, outcome = m.operations.value(operation), m.outcomes.value(outcome)
 	m.inFlight.WithLabelValues(operation).Dec()
 	m.jobs.WithLabelValues(operation, outcome).Inc()
-	m.items.WithLabelValues(operation, outcome).Add(float64(items))
+	m.items.WithLabelValues(operation, outcome).Add(float64(items - refused))
+	if refused > 0 {
+		m.items.WithLabelValues(operation, m.outcomes.value(refusedItems)).Add(float64(refused))
+	}
 	m.seconds.WithLabelValues(operation).Observe(d.Seconds())
 }
 

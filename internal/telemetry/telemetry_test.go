@@ -92,9 +92,11 @@ func TestMetricsCount(t *testing.T) {
 	url := serve(t, m, nil)
 	m.JobStarted("embed")
 	m.JobStarted("embed")
-	m.JobDone("embed", "done", 64, 30*time.Millisecond)
+	m.JobDone("embed", "done", 64, 0, 30*time.Millisecond)
 	m.JobStarted("recover")
-	m.JobDone("recover", "dead", 3, 2*time.Second)
+	m.JobDone("recover", "dead", 3, 0, 2*time.Second)
+	m.JobStarted("recover")
+	m.JobDone("recover", "done", 5, 4, time.Second)
 	m.ScoresWritten(7)
 	m.ScoresWritten(5)
 	m.DeadLetter("bad_image")
@@ -104,26 +106,28 @@ func TestMetricsCount(t *testing.T) {
 
 	got := samples(t, url)
 	for name, want := range map[string]float64{
-		`stegomq_jobs_in_flight{operation="embed"}`:                 1,
-		`stegomq_jobs_in_flight{operation="recover"}`:               0,
-		`stegomq_jobs_total{operation="embed",outcome="done"}`:      1,
-		`stegomq_jobs_total{operation="recover",outcome="dead"}`:    1,
-		`stegomq_items_total{operation="embed",outcome="done"}`:     64,
-		`stegomq_items_total{operation="recover",outcome="dead"}`:   3,
-		`stegomq_job_seconds_count{operation="embed"}`:              1,
-		`stegomq_job_seconds_sum{operation="recover"}`:              2,
-		`stegomq_job_seconds_bucket{operation="embed",le="0.025"}`:  0,
-		`stegomq_job_seconds_bucket{operation="embed",le="0.05"}`:   1,
-		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`: 1,
-		`stegomq_scores_written_total`:                              12,
-		`stegomq_dead_letters_total{reason="bad_image"}`:            1,
-		`stegomq_weights_cache_hits_total`:                          10,
-		`stegomq_weights_cache_misses_total`:                        2,
-		`stegomq_weights_cache_bytes`:                               4096,
-		`stegomq_memo_hits_total{kind="outputs"}`:                   21,
-		`stegomq_memo_misses_total{kind="outputs"}`:                 22,
-		`stegomq_memo_hits_total{kind="images"}`:                    31,
-		`stegomq_memo_misses_total{kind="images"}`:                  32,
+		`stegomq_jobs_in_flight{operation="embed"}`:                  1,
+		`stegomq_jobs_in_flight{operation="recover"}`:                0,
+		`stegomq_jobs_total{operation="embed",outcome="done"}`:       1,
+		`stegomq_jobs_total{operation="recover",outcome="dead"}`:     1,
+		`stegomq_items_total{operation="embed",outcome="done"}`:      64,
+		`stegomq_items_total{operation="recover",outcome="dead"}`:    3,
+		`stegomq_items_total{operation="recover",outcome="done"}`:    1,
+		`stegomq_items_total{operation="recover",outcome="refused"}`: 4,
+		`stegomq_job_seconds_count{operation="embed"}`:               1,
+		`stegomq_job_seconds_sum{operation="recover"}`:               3,
+		`stegomq_job_seconds_bucket{operation="embed",le="0.025"}`:   0,
+		`stegomq_job_seconds_bucket{operation="embed",le="0.05"}`:    1,
+		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`:  2,
+		`stegomq_scores_written_total`:                               12,
+		`stegomq_dead_letters_total{reason="bad_image"}`:             1,
+		`stegomq_weights_cache_hits_total`:                           10,
+		`stegomq_weights_cache_misses_total`:                         2,
+		`stegomq_weights_cache_bytes`:                                4096,
+		`stegomq_memo_hits_total{kind="outputs"}`:                    21,
+		`stegomq_memo_misses_total{kind="outputs"}`:                  22,
+		`stegomq_memo_hits_total{kind="images"}`:                     31,
+		`stegomq_memo_misses_total{kind="images"}`:                   32,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
@@ -144,7 +148,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		wg.Go(func() {
 			operation := fmt.Sprint("key-", i)
 			m.JobStarted(operation)
-			m.JobDone(operation, fmt.Sprint("image-", i), 1, time.Second)
+			m.JobDone(operation, fmt.Sprint("image-", i), 1, 0, time.Second)
 			m.DeadLetter(fmt.Sprint("run-", i))
 		})
 	}
@@ -178,7 +182,7 @@ func TestNilMetricsDoNothing(t *testing.T) {
 	t.Parallel()
 	var m *Metrics
 	m.JobStarted("embed")
-	m.JobDone("embed", "done", 1, time.Second)
+	m.JobDone("embed", "done", 1, 0, time.Second)
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
 	m.WatchWeights(func() WeightsStats { t.Error("asked"); return WeightsStats{} })

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .architecture import LEAKY_SLOPE, Affine, Architecture, Layer, Ops
+from .architecture import LEAKY_SLOPE, ROTATION, Affine, Architecture, Layer, Ops
 from .baluja import Baluja
 from .hidden import HiDDeN
 from .hinet import HiNet
 from .invertible import Invertible
 from .pusnet import PUSNet
+from .rotated import Rotated
 from .udh import UDH
 
 __all__ = [
     "LEAKY_SLOPE",
+    "ROTATION",
     "UDH",
     "Affine",
     "Architecture",
@@ -30,11 +32,12 @@ __all__ = [
     "Layer",
     "Ops",
     "PUSNet",
+    "Rotated",
     "create",
 ]
 
 _KINDS: dict[str, type[Architecture]] = {
-    backbone.kind: backbone for backbone in (Baluja, HiDDeN, HiNet, Invertible, PUSNet, UDH)
+    backbone.kind: backbone for backbone in (Baluja, HiDDeN, HiNet, Invertible, PUSNet, Rotated, UDH)
 }
 
 

@@ -10,6 +10,13 @@ from typing import Any, ClassVar, Protocol
 
 LEAKY_SLOPE = 0.01
 
+WEIGHTS = "weights"
+"""A key fills the weights outside the mask."""
+VARIANT = "variant"
+"""A network of its own for each key."""
+ROTATION = "rotation"
+"""One network without keys hides what a key has rotated."""
+
 # An image in whatever form the interpreter works on: NCHW, with + - * between them and numbers.
 Image = Any
 
@@ -110,14 +117,24 @@ class Architecture:
 
     kind: ClassVar[str]
     min_side: ClassVar[int] = 16
-    keyed: ClassVar[bool] = True
-    """Keys fill weights. Otherwise every user has an instance of their own, and there is no purification."""
+    keying: ClassVar[str] = WEIGHTS
+    """How a user's key acts, as a manifest says it."""
     auxiliary: ClassVar[str | None] = None
     """What is named `auxiliary.` serves training alone and is not exported."""
 
     @property
+    def keyed(self) -> bool:
+        """Whether keys fill weights."""
+        return self.keying == WEIGHTS
+
+    @property
+    def shared(self) -> bool:
+        """Whether one network serves every user. Otherwise each has an instance, and there is no purification."""
+        return self.keying != VARIANT
+
+    @property
     def operations(self) -> tuple[str, ...]:
-        return ("embed", "recover", "purify") if self.keyed else ("embed", "recover")
+        return ("embed", "recover", "purify") if self.shared else ("embed", "recover")
 
     @property
     def factor(self) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
-from .architecture import Affine, Architecture, Image, Layer, Ops, biases
+from .architecture import VARIANT, Affine, Architecture, Image, Layer, Ops, biases
 
 # Stacks of convolutions: channels, kernel and padding of each.
 _Stack = tuple[tuple[int, int, int, int], ...]
@@ -26,7 +26,7 @@ class Baluja(Architecture):
     """Channels of most convolutions; some have twice as many, some three fifths."""
 
     kind: ClassVar[str] = "baluja"
-    keyed: ClassVar[bool] = False
+    keying: ClassVar[str] = VARIANT
 
     def __post_init__(self) -> None:
         if self.width < 2:

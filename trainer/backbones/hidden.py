@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .architecture import Affine, Architecture, Image, Layer, Ops, biases, norms, running
+from .architecture import VARIANT, Affine, Architecture, Image, Layer, Ops, biases, norms, running
 
 _RGB = 3
 _COPIES = 11
@@ -26,7 +26,7 @@ class HiDDeN(Architecture):
     """Channels of every block."""
 
     kind: ClassVar[str] = "hidden"
-    keyed: ClassVar[bool] = False
+    keying: ClassVar[str] = VARIANT
     auxiliary: ClassVar[str | None] = "discriminator"
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from . import haar
-from .architecture import Affine, Architecture, Image, Layer, Ops, biases
+from .architecture import VARIANT, Affine, Architecture, Image, Layer, Ops, biases
 
 _RGB = 3
 _BANDS = 4 * _RGB
@@ -30,7 +30,7 @@ class HiNet(Architecture):
     """Channels that each convolution of a subnet adds."""
 
     kind: ClassVar[str] = "hinet"
-    keyed: ClassVar[bool] = False
+    keying: ClassVar[str] = VARIANT
 
     def __post_init__(self) -> None:
         if min(self.couplings, self.growth) < 1:

@@ -19,7 +19,7 @@ from .architecture import Affine, Architecture, Image, Layer, Ops, biases
 
 _RGB = 3
 # Pixels are in [0, 1]; around zero, "nothing" is the natural value of the lost half.
-_CENTRE = 0.5
+CENTRE = 0.5
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Invertible(Architecture):
         return x
 
     def _transform(self, ops: Ops, image: Image) -> Image:
-        x = ops.pad(image, self.factor) - _CENTRE
+        x = ops.pad(image, self.factor) - CENTRE
         for level in range(self.haar_levels):
             x = haar.bands(ops, x, _RGB * 4**level)
         return x
@@ -117,4 +117,4 @@ class Invertible(Architecture):
     def _restore(self, ops: Ops, x: Image, like: Image) -> Image:
         for level in reversed(range(self.haar_levels)):
             x = haar.restore(ops, x, _RGB * 4**level)
-        return ops.crop(x + _CENTRE, like)
+        return ops.crop(x + CENTRE, like)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from .architecture import Affine, Architecture, Image, Layer, Ops, biases, norms, running
+from .architecture import VARIANT, Affine, Architecture, Image, Layer, Ops, biases, norms, running
 
 # Channels after each convolution, in multiples of the width: on the way down, and of revealing.
 _DOWN = (1, 2, 4, 8, 8)
@@ -30,7 +30,7 @@ class UDH(Architecture):
     """Channels after the first convolutions, here and there."""
 
     kind: ClassVar[str] = "udh"
-    keyed: ClassVar[bool] = False
+    keying: ClassVar[str] = VARIANT
     # Reflection adds at most one pixel less than there is.
     min_side: ClassVar[int] = 17
 

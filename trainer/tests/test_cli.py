@@ -260,10 +260,14 @@ def test_card_takes_what_the_queue_measured(
     assert "measured another model" in capsys.readouterr().err
 
     summary["model"]["digest"] = hashlib.sha256((model / "manifest.json").read_bytes()).hexdigest()
+    summary["leakage_random"].update(n=0, refused=48)
+    summary["leakage_near"]["refused"] = 5
     measured.write_text(json.dumps(summary), encoding="utf-8")
     assert command("card", model, measured) == 0
     once = (model / "README.md").read_text(encoding="utf-8")
     assert "| matched key against secret | 3 | 29.00 | 31.00 | 0.453 |" in once
+    assert "| random key against secret | 0 | refused 48 of 48 |" in once
+    assert "| key one bit off against secret | 3, refused 5 of 8 | 9.17 |" in once
     assert "## Limits" in once
     assert command("card", model, measured) == 0
     assert (model / "README.md").read_text(encoding="utf-8") == once, "the section is replaced"

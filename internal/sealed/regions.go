@@ -1,0 +1,83 @@
+package sealed
+
+import (
+	"golang.org/x/crypto/chacha20"
+
+	"stegomq/internal/kem"
+	"stegomq/internal/stc"
+)
+
+// regions are the elements of an image's parts. No sample is in two.
+type regions struct {
+	head, tag []int32 // samples
+	rest      []int32 // pixels of the body
+	pixels    int     // of the image
+}
+
+// The least and the most pixels of head and tag: at the least each element holds a bit, at the most a quarter of one.
+const (
+	leastHead, mostHead = (8*headSize + 2) / 3, (4*8*headSize + 2) / 3
+	leastTag, mostTag   = (8*tagSize + 2) / 3, (4*8*tagSize + 2) / 3
+)
+
+// leastPixels is how many an image needs for head and tag alone.
+const leastPixels = leastHead + leastTag
+
+func regionSizes(pixels int) (head, tags int) {
+	return min(mostHead, max(leastHead, pixels/32)), min(mostTag, max(leastTag, pixels/128))
+}
+
+// divide gives the regions of an image, which has leastPixels or more.
+func divide(m Image, key Key) regions {
+	order := permuted(key.Known("regions", chacha20.KeySize), m.pixels())
+	head, tags := regionSizes(m.pixels())
+	r := regions{rest: order[head+tags:], pixels: m.pixels()}
+	r.head, r.tag = r.samples(order[:head]), r.samples(order[head:][:tags])
+	return r
+}
+
+// samples are the red ones of pixels, then the green and the blue ones.
+func (r regions) samples(pixels []int32) []int32 {
+	out := make([]int32, 0, 3*len(pixels))
+	for plane := range 3 {
+		for _, p := range pixels {
+			out = append(out, p+int32(plane*r.pixels))
+		}
+	}
+	return out
+}
+
+// bodyOrder are the elements of the body in the order in which they hold it.
+func (r regions) bodyOrder(profile Profile, shared *kem.Secret) []int32 {
+	elements := r.rest
+	if profile == Plain {
+		elements = r.samples(r.rest)
+	}
+	order := permuted(shared.Export("body", chacha20.KeySize), len(elements))
+	for i, at := range order {
+		order[i] = elements[at]
+	}
+	return order
+}
+
+// permuted are the numbers 0 to n-1 in an order of the key's, which is for this alone.
+func permuted(key []byte, n int) []int32 {
+	cipher, err := chacha20.NewUnauthenticatedCipher(key, make([]byte, chacha20.NonceSize))
+	if err != nil {
+		panic(err) // the key has the right length
+	}
+	order, err := stc.Permutation(keystream{cipher}, n)
+	if err != nil {
+		panic(err) // a keystream does not end before 256 GiB
+	}
+	return order
+}
+
+// keystream reads as the bytes of a keystream.
+type keystream struct{ *chacha20.Cipher }
+
+func (k keystream) Read(b []byte) (int, error) {
+	clear(b)
+	k.XORKeyStream(b, b)
+	return len(b), nil
+}

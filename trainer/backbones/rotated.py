@@ -1,0 +1,32 @@
+"""The invertible backbone for payloads: it has no keys, and hides what a key has rotated.
+
+What goes in beside the cover is no image: it is white noise of known deviations, whoever's secret it is, and what comes
+out is that noise again. `payload.py` has its layout. So the network can serve every key, and learns nothing of any.
+Purification is the other half of recovery's way: the couplings backwards give the payload and the cover, and without a
+payload that is the clean image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .architecture import ROTATION, Image, Ops
+from .invertible import Invertible
+
+
+@dataclass(frozen=True)
+class Rotated(Invertible):
+    width: int = 48
+    log_scale: float = 1.0
+    cover_bound: float = 0.5
+    secret_bound: float = 8.0
+    """A payload reaches further than an image: its strongest values are around 5."""
+
+    kind: ClassVar[str] = "rotated"
+    keying: ClassVar[str] = ROTATION
+
+    def purify(self, ops: Ops, noisy: Image) -> Image:
+        x = self._transform(ops, noisy)
+        clean, _ = self.backwards(ops, x, x * 0.0)
+        return self._restore(ops, clean, noisy)
