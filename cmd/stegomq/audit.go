@@ -149,7 +149,7 @@ func (r *auditRuns) check() error {
 	switch m.Manifest.Keying {
 	case model.KeyingVariant:
 		flags.randomKeys, flags.nearKeys = 0, 0
-	case model.KeyingCipher:
+	case model.KeyingCipher, model.KeyingRotation:
 		flags.swapped = true
 	default:
 		flags.swapped, flags.partial = true, partialShares
@@ -176,6 +176,8 @@ func (r *auditRuns) leftOut() map[string]string {
 		}
 	case r.all.model.Manifest.Keying == model.KeyingCipher:
 		why[audit.TestPartial] = "the model is a cipher: a key fills no weights"
+	case r.all.model.Manifest.Keying == model.KeyingRotation:
+		why[audit.TestPartial] = "a key rotates the secret: it fills no weights"
 	}
 	asked := func(test string, n int, flag string) {
 		if n == 0 && why[test] == "" {

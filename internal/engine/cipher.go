@@ -14,9 +14,9 @@ import (
 )
 
 // errPartialCipher: a partial pair says which weights are right, and there are none.
-var errPartialCipher = errors.New("a key of which a share is right has no meaning where keys encrypt; run it with a model that has a network for all keys")
+var errPartialCipher = errors.New("a key of which a share is right has no meaning where keys encrypt or rotate; run it with a model that has a network for all keys")
 
-// cipher is a model whose keys encrypt.
+// cipher is a model without a network: its keys encrypt, or rotate.
 type cipher struct {
 	*model.Model
 	open opener

@@ -1,8 +1,8 @@
 // Package engine joins the ONNX engine, which knows models, to the keyring, which knows keys: it takes the names
-// that a job carries and runs the network, or the cipher where the model's keys encrypt. It owns which error of either
+// that a job carries and runs the network, or what stands in its place where the model's keys encrypt or rotate. It owns which error of either
 // is final for a job.
 //
-// Invariant: key bytes go from the keyring to the derivation of weights, or to the cipher, and nowhere else.
+// Invariant: key bytes go from the keyring to the derivation of weights, to the cipher or to the rotation, and nowhere else.
 package engine
 
 import (
@@ -13,6 +13,7 @@ import (
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/modulo"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/sealed"
@@ -30,7 +31,7 @@ type Engine struct {
 
 // NeedsRuntime says whether one of the models has a network.
 func NeedsRuntime(models ...*model.Model) bool {
-	return slices.ContainsFunc(models, func(m *model.Model) bool { return m.Manifest.Keying != model.KeyingCipher })
+	return slices.ContainsFunc(models, func(m *model.Model) bool { return m.Manifest.Network() })
 }
 
 // New joins the two. The runtime may be nil where no model needs it; the caller closes it when no run is under way.
@@ -42,7 +43,7 @@ func New(runtime *ort.Engine, keys *keyring.Keyring) *Engine {
 func (e *Engine) Add(models ...*model.Model) error {
 	for _, m := range models {
 		switch {
-		case m.Manifest.Keying == model.KeyingCipher:
+		case !m.Manifest.Network():
 			c, err := newCipher(m)
 			if err != nil {
 				return err
@@ -101,7 +102,7 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
 	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, keyring.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
-	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet):
+	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet), errors.Is(err, modulo.ErrTooSmall):
 		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return err

@@ -61,9 +61,14 @@ func (m *Manifest) brokenKeying() (broken []error) {
 	case KeyingCipher:
 		rule(m.Backbone == BackboneLSB || m.Backbone == BackboneSealed, "backbone: %q, the keying %q has %q and %q",
 			m.Backbone, m.Keying, BackboneLSB, BackboneSealed)
+		rule(m.Factor == 1 && m.MinSide == 1, "factor, min_side: want 1 and 1, every sample goes by itself")
+	case KeyingRotation:
+		rule(m.Backbone == BackboneModulo, "backbone: %q, the keying %q has %q", m.Backbone, m.Keying, BackboneModulo)
+		rule(m.Factor == 1, "factor: want 1, images of any size are taken")
+	}
+	if slices.Contains(Keyings(), m.Keying) && !m.Network() {
 		rule(m.Parameters == 0 && !m.Trained, "parameters, trained: there is nothing to train")
 		rule(m.Features == 0, "features: there is no network that has any")
-		rule(m.Factor == 1 && m.MinSide == 1, "factor, min_side: want 1 and 1, every sample goes by itself")
 	}
 	return broken
 }
@@ -159,9 +164,9 @@ func (m *Model) keyIDs() (ids []string) {
 	return ids
 }
 
-// Takes says whether the model works with the key pair of a fingerprint: any pair where keys encrypt, otherwise one that
-// it was trained with.
+// Takes says whether the model works with the key pair of a fingerprint: any pair where keys encrypt or
+// rotate, otherwise one that it was trained with.
 func (m *Model) Takes(fingerprint string) bool {
-	return m.Manifest.Keying == KeyingCipher ||
+	return m.Manifest.Keying == KeyingCipher || m.Manifest.Keying == KeyingRotation ||
 		slices.ContainsFunc(m.Keys(), func(k Key) bool { return k.Fingerprint == fingerprint })
 }

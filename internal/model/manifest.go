@@ -27,16 +27,21 @@ const (
 	KeyingVariant = "variant"
 	// KeyingCipher: no network; the key encrypts. Any key will do.
 	KeyingCipher = "cipher"
+	// KeyingRotation: the key rotates the secret into noise, which is hidden the same way for everybody. Any key will do.
+	KeyingRotation = "rotation"
 )
 
 // Keyings are all of them.
-func Keyings() []string { return []string{KeyingWeights, KeyingVariant, KeyingCipher} }
+func Keyings() []string { return []string{KeyingWeights, KeyingVariant, KeyingCipher, KeyingRotation} }
 
 // The backbones of KeyingCipher.
 const (
 	BackboneLSB    = "lsb4-chacha20" // package lsb, four bits
 	BackboneSealed = "sealed"        // package sealed; config has its rate and profile
 )
+
+// BackboneModulo is that of KeyingRotation: package modulo; config has its profile.
+const BackboneModulo = "modulo"
 
 // The files of a model. The keyring may be absent. The mask is there where it cannot be drawn from a seed,
 // and the fills where some cannot be derived from a key. README.md, the model card, is for people and not
@@ -121,6 +126,9 @@ type Fill struct {
 func (m *Manifest) Does(op Operation) bool {
 	return op.Valid() && (len(m.Operations) == 0 || slices.Contains(m.Operations, op))
 }
+
+// Network says whether a network does the work, and not a cipher or arithmetic.
+func (m *Manifest) Network() bool { return m.Keying != KeyingCipher && m.Keying != KeyingRotation }
 
 // graphFile is the file of an operation's graph.
 func graphFile(op Operation) string { return string(op) + ".onnx" }
