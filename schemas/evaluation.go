@@ -14,6 +14,9 @@ const (
 	KeyingRotation = "rotation"
 )
 
+// FillsWeights says whether a key fills weights of the model, of which a share can be right.
+func FillsWeights(keying string) bool { return keying == "" || keying == KeyingWeights }
+
 // Purifies says whether the model of a run can purify.
 func Purifies(spec *RunSpec) bool {
 	return len(spec.GetModelOperations()) == 0 || slices.Contains(spec.GetModelOperations(), Operation_OPERATION_PURIFY)

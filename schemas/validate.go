@@ -227,8 +227,7 @@ func (x *RunSpec) Validate() error {
 		owner, kind, _ := DerivedKeyOf(k.GetId())
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
 		r.check(registered, "near_keys[%d] must be derived from a key of the run, got %q", i, k.GetId())
-		fills := x.GetModelKeying() == "" || x.GetModelKeying() == KeyingWeights || x.GetModelKeying() == KeyingVariant
-		r.check(kind != Partial || fills, "near_keys[%d]: the keys of a %s fill no weights, so that no part of them can be right, got %q", i, x.GetModelKeying(), k.GetId())
+		r.check(kind != Partial || FillsWeights(x.GetModelKeying()), "near_keys[%d]: a key of this model fills no weights, so that no part of them can be right, got %q", i, k.GetId())
 	}
 	r.attackNames(x.GetAttacks())
 	r.check(!x.GetUnkeyed() || Purifies(x), "unkeyed: the model has no network without a key: it does not purify")

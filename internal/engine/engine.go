@@ -14,6 +14,7 @@ import (
 	"stegomq/internal/kem"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/modulo"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/rotated"
@@ -45,7 +46,7 @@ func New(runtime *ort.Engine, keys *keyring.Keyring) *Engine {
 func (e *Engine) Add(models ...*model.Model) error {
 	for _, m := range models {
 		switch {
-		case m.Manifest.Keying == model.KeyingCipher:
+		case !m.Manifest.Network():
 			c, err := newCipher(m)
 			if err != nil {
 				return err
@@ -107,11 +108,11 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, errPartialRotation),
+	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartial),
 		errors.Is(err, keyring.ErrEmbedOnly), errors.Is(err, kem.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
 	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet),
-		errors.Is(err, rotated.ErrTooSmall):
+		errors.Is(err, modulo.ErrTooSmall), errors.Is(err, rotated.ErrTooSmall):
 		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return err

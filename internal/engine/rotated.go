@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"stegomq/internal/kem"
@@ -12,9 +11,6 @@ import (
 	"stegomq/internal/pixel"
 	"stegomq/internal/rotated"
 )
-
-// errPartialRotation: a partial pair says which weights are right, and keys have none here.
-var errPartialRotation = errors.New("a key of which a share is right has no meaning where keys rotate; run it with a model whose weights keys fill")
 
 // rotatedNetwork is a model whose keys rotate what its network hides. The network knows nothing of keys.
 type rotatedNetwork struct {
@@ -110,7 +106,7 @@ func rotationKeys(op model.Operation, pair *keyring.Pair) (kem.Keys, error) {
 		return kem.Keys{}, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
 	}
 	if pair.Part != nil {
-		return kem.Keys{}, fmt.Errorf("%s: %w", pair.ID, errPartialRotation)
+		return kem.Keys{}, fmt.Errorf("%s: %w", pair.ID, errPartial)
 	}
 	return rotated.NewKeys(pair.Embed.Expose(), pair.Recover.Expose())
 }

@@ -61,13 +61,20 @@ func (m *Manifest) brokenKeying() (broken []error) {
 	case KeyingCipher:
 		rule(m.Backbone == BackboneLSB || m.Backbone == BackboneSealed, "backbone: %q, the keying %q has %q and %q",
 			m.Backbone, m.Keying, BackboneLSB, BackboneSealed)
-		rule(m.Parameters == 0 && !m.Trained, "parameters, trained: there is nothing to train")
-		rule(m.Features == 0, "features: there is no network that has any")
 		rule(m.Factor == 1 && m.MinSide == 1, "factor, min_side: want 1 and 1, every sample goes by itself")
 	case KeyingRotation:
-		rule(m.Backbone == BackboneRotated, "backbone: %q, the keying %q has %q", m.Backbone, m.Keying, BackboneRotated)
-		rule(1 <= m.Parameters && m.Parameters <= math.MaxInt32, "parameters: %d is not above 0", m.Parameters)
-		rule(m.Factor <= 2, "factor: %d, at most 2: the network is given an image of even sides, as it is", m.Factor)
+		rule(m.Backbone == BackboneModulo || m.Backbone == BackboneRotated, "backbone: %q, the keying %q has %q and %q",
+			m.Backbone, m.Keying, BackboneModulo, BackboneRotated)
+		if m.Network() {
+			rule(1 <= m.Parameters && m.Parameters <= math.MaxInt32, "parameters: %d is not above 0", m.Parameters)
+			rule(m.Factor <= 2, "factor: %d, at most 2: the network is given an image of even sides, as it is", m.Factor)
+		} else {
+			rule(m.Factor == 1, "factor: want 1, images of any size are taken")
+		}
+	}
+	if slices.Contains(Keyings(), m.Keying) && !m.Network() {
+		rule(m.Parameters == 0 && !m.Trained, "parameters, trained: there is nothing to train")
+		rule(m.Features == 0, "features: there is no network that has any")
 	}
 	return broken
 }

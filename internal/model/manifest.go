@@ -42,6 +42,8 @@ const (
 	BackboneSealed = "sealed"
 	// BackboneRotated is one of KeyingRotation: a network that hides what package rotated makes.
 	BackboneRotated = "rotated"
+	// BackboneModulo is the other: package modulo, no network; config has its profile.
+	BackboneModulo = "modulo"
 )
 
 // The files of a model. The keyring may be absent. The mask is there where it cannot be drawn from a seed,

@@ -162,7 +162,7 @@ func New(c Config) (*Engine, error) {
 
 // Add makes a model known under its digest. It is cheap: a graph is opened when
 // it is first needed, or by Prepare. Adding a digest again changes nothing. A model
-// whose keys encrypt has no graphs: ErrGraph.
+// without a network has no graphs: ErrGraph.
 func (e *Engine) Add(m *model.Model) error {
 	if !m.Manifest.Network() {
 		return fmt.Errorf("add model %s: %w: it has none", m.Name, ErrGraph)
