@@ -36,6 +36,7 @@ var house = map[string][]string{
 
 	"internal/keyring":    {"internal/kem"},
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
+	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
