@@ -80,7 +80,7 @@ type Model struct {
 	Name    string `json:"name"`
 	Digest  string `json:"digest"`
 	Trained bool   `json:"trained"`
-	// Keying is how a key acts, "variant" or "cipher"; absent where it fills weights.
+	// Keying is how a key acts, "variant", "cipher" or "rotation"; absent where it fills weights.
 	Keying string `json:"keying,omitempty"`
 }
 

@@ -263,6 +263,8 @@ func (s *Summary) facts() []string {
 	switch s.Model.Keying {
 	case schemas.KeyingVariant:
 		lines = append(lines, "The model has a network for each key: a wrong key is another user's network. There are none for random keys or keys one bit off.")
+	case schemas.KeyingRotation:
+		lines = append(lines, "The model's keys rotate the secret, freshly for every image: what a wrong key shows is noise.")
 	case schemas.KeyingCipher:
 		line := "The model is a cipher, not a network: what a wrong key shows is noise."
 		if s.refuses() {

@@ -8,10 +8,14 @@ import (
 
 // The ways in which a key acts in a model, as in the manifest.
 const (
-	KeyingWeights = "weights"
-	KeyingVariant = "variant"
-	KeyingCipher  = "cipher"
+	KeyingWeights  = "weights"
+	KeyingVariant  = "variant"
+	KeyingCipher   = "cipher"
+	KeyingRotation = "rotation"
 )
+
+// FillsWeights says whether a key fills weights of the model, of which a share can be right.
+func FillsWeights(keying string) bool { return keying == "" || keying == KeyingWeights }
 
 // Purifies says whether the model of a run can purify.
 func Purifies(spec *RunSpec) bool {

@@ -538,7 +538,7 @@ type RunSpec struct {
 	NearKeys []*KeyRef `protobuf:"bytes,15,rep,name=near_keys,json=nearKeys,proto3" json:"near_keys,omitempty"`
 	// Absent when the pairs are the first of the data set, or all.
 	Sample *Sample `protobuf:"bytes,16,opt,name=sample,proto3" json:"sample,omitempty"`
-	// How a key acts in the model: "weights", "variant" or "cipher". Empty: weights.
+	// How a key acts in the model: "weights", "variant", "cipher" or "rotation". Empty: weights.
 	ModelKeying string `protobuf:"bytes,17,opt,name=model_keying,json=modelKeying,proto3" json:"model_keying,omitempty"`
 	// What the model can do. Empty: everything.
 	ModelOperations []Operation `protobuf:"varint,18,rep,packed,name=model_operations,json=modelOperations,proto3,enum=stegomq.v1.Operation" json:"model_operations,omitempty"`

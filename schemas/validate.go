@@ -227,7 +227,7 @@ func (x *RunSpec) Validate() error {
 		owner, kind, _ := DerivedKeyOf(k.GetId())
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
 		r.check(registered, "near_keys[%d] must be derived from a key of the run, got %q", i, k.GetId())
-		r.check(kind != Partial || x.GetModelKeying() != KeyingCipher, "near_keys[%d]: a cipher fills no weights, so that no part of them can be right, got %q", i, k.GetId())
+		r.check(kind != Partial || FillsWeights(x.GetModelKeying()), "near_keys[%d]: a key of this model fills no weights, so that no part of them can be right, got %q", i, k.GetId())
 	}
 	r.attackNames(x.GetAttacks())
 	r.check(!x.GetUnkeyed() || Purifies(x), "unkeyed: the model has no network without a key: it does not purify")
@@ -256,7 +256,7 @@ func (x *RunSpec) Validate() error {
 // model checks what a run says of its model.
 func (r *rules) model(x *RunSpec) {
 	switch x.GetModelKeying() {
-	case "", KeyingWeights, KeyingCipher:
+	case "", KeyingWeights, KeyingCipher, KeyingRotation:
 	case KeyingVariant:
 		r.check(len(x.GetRandomKeys())+len(x.GetNearKeys()) == 0, "random_keys and near_keys: a model with a network for each key has none for them")
 	default:

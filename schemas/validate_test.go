@@ -309,7 +309,7 @@ func TestRunSpecRules(t *testing.T) {
 		{"everything", fullSpec, func(*RunSpec) {}, ""},
 		{"swapped key of a stranger", fullSpec, func(s *RunSpec) { s.NearKeys[4] = testKey("swapped-eve") }, `near_keys[4] must be derived from a key of the run, got "swapped-eve"`},
 		{"partial key of a partial one", fullSpec, func(s *RunSpec) { s.NearKeys[0] = testKey("partial-5-partial-250-alice") }, "near_keys[0] must be"},
-		{"partial key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:6] }, "near_keys[1]: a cipher fills no weights"},
+		{"partial key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:6] }, "near_keys[1]: a key of this model fills no weights"},
 		{"swapped key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:5] }, ""},
 		{"no key and nothing without one", fullSpec, func(s *RunSpec) { s.ModelOperations = variantSpec().GetModelOperations() }, "unkeyed: the model has no network without a key"},
 		{"attack of no form", fullSpec, func(s *RunSpec) { s.Attacks[1] = "rotate" }, `attacks[1] must be a word and a number, as jpeg-75, got "rotate"`},

@@ -88,7 +88,7 @@ func (d *doctor) models() {
 		}
 		trained := "trained"
 		switch {
-		case m.Manifest.Keying == model.KeyingCipher:
+		case !m.Manifest.Network():
 			trained = "nothing to train"
 		case !m.Trained():
 			trained = "NOT trained"

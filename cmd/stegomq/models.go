@@ -27,10 +27,10 @@ func (a *app) modelsCommand() *cobra.Command {
 				}
 				m := e.Manifest
 				alpha, trained := "-", yesNo(m.Trained)
-				switch m.Keying {
-				case model.KeyingWeights:
+				if m.Keying == model.KeyingWeights {
 					alpha = fmt.Sprint(m.Alpha)
-				case model.KeyingCipher:
+				}
+				if !m.Network() {
 					trained = "-"
 				}
 				w.AppendRow(table.Row{e.Name, e.Digest[:12], m.Backbone, m.Keying, m.Parameters, alpha, len(m.Keys), trained})

@@ -234,6 +234,8 @@ func (a *Audit) facts() []string {
 	switch a.Model.Keying {
 	case schemas.KeyingVariant:
 		lines = append(lines, "The model has a network for each key: there are none for other keys.")
+	case schemas.KeyingRotation:
+		lines = append(lines, "The model's keys rotate the secret, freshly for every image.")
 	case schemas.KeyingCipher:
 		line := "The model is a cipher, not a network."
 		if a.refuses() {

@@ -112,6 +112,8 @@ func (r *Report) budgetCause(m Method, of []Differing) []string {
 	switch {
 	case m.Model.Keying == schemas.KeyingCipher:
 		return []string{"A classical method without training, added here: its figures are exact, and the paper has none."}
+	case t == nil && m.Model.Keying == schemas.KeyingRotation:
+		return []string{"A method without training, added here: the paper has none."}
 	case t == nil:
 		return []string{"The model is not trained (its weights are seed-initialised): its figures say nothing about the method."}
 	}

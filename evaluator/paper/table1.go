@@ -278,7 +278,7 @@ func (b *Block) line(method, set, keyPair string) *Line {
 // budget says in words what a model cost.
 func (m Model) budget() string {
 	switch t := m.Training; {
-	case m.Keying == schemas.KeyingCipher:
+	case m.Keying == schemas.KeyingCipher, t == nil && m.Keying == schemas.KeyingRotation:
 		return "none needed"
 	case t == nil:
 		return "not trained"

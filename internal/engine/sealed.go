@@ -11,8 +11,11 @@ import (
 
 // newCipher gives the cipher of a model's backbone, with its configuration.
 func newCipher(m *model.Model) (cipher, error) {
-	if m.Manifest.Backbone != model.BackboneSealed {
+	switch m.Manifest.Backbone {
+	case model.BackboneLSB:
 		return cipher{Model: m, open: openLSB}, nil
+	case model.BackboneModulo:
+		return newModulo(m)
 	}
 	o, err := sealedOptions(m.Manifest.Config)
 	if err != nil {

@@ -123,7 +123,7 @@ func (m *Model) Graph(op Operation) []byte { return m.graphs[op] }
 
 // Trained reports whether the weights were trained, or there are none; those of a fixture or a new model are not, and
 // its images mean nothing.
-func (m *Model) Trained() bool { return m.Manifest.Trained || m.Manifest.Keying == KeyingCipher }
+func (m *Model) Trained() bool { return m.Manifest.Trained || !m.Manifest.Network() }
 
 // Keys are the public demo keys that the model was trained with, or that ship with it.
 func (m *Model) Keys() []Key { return m.Manifest.Keys }
