@@ -38,8 +38,8 @@ type Profile struct {
 
 var profiles = []Profile{
 	{Name: "lossless", bands: 192, gain: 1, power: 0.4, exchange: 0.7, guard: 2, weakest: 4},
-	{Name: "noise", noise: 1, bands: 192, gain: 0.5, power: 1.1, exchange: 6, guard: 2, weakest: 1, refined: 24, strength: 24},
-	{Name: "jpeg", jpeg: true, bands: 64, gain: 3, power: 0.8, exchange: 5, guard: 3, weakest: 0.2, refined: 8, strength: 24},
+	{Name: "noise", noise: 1, bands: 192, gain: 0.4, power: 1.2, exchange: 6, guard: 1, weakest: 1, refined: 12, strength: 24},
+	{Name: "jpeg", jpeg: true, bands: 64, gain: 2, power: 0.8, exchange: 5, guard: 2, weakest: 0.2, refined: 4, strength: 28},
 }
 
 // Profiles are the names of all.
@@ -210,16 +210,28 @@ func radius(f int) int {
 	return u*u + v*v
 }
 
-// forHeader are the luma frequencies that can hold a header, from low to high: not the lowest, which are worth most to the payload, and
-// none with so much noise that the two lattices cannot be told apart.
+// forHeader are the luma frequencies that can hold a header: none with so much noise that the two lattices cannot be told apart, first
+// those with so much that the payload makes little of them, and low ones before high ones. The mean of a block is left out: some
+// decoders of JPEG shift it.
 func (p Profile) forHeader() (order []int) {
-	for i := range side * side {
-		variance, _ := p.channel(3 * i)
-		if radius(3*i) > 1 && variance <= p.strength*p.strength/36 {
-			order = append(order, 3*i)
+	noise := func(f int) float64 {
+		variance, _ := p.channel(f)
+		return variance / (p.strength * p.strength)
+	}
+	for f := 3; f < frequencies; f += 3 {
+		if noise(f) <= 1./36 {
+			order = append(order, f)
 		}
 	}
-	slices.SortStableFunc(order, func(f, g int) int { return radius(f) - radius(g) })
+	slices.SortStableFunc(order, func(f, g int) int {
+		if a, b := noise(f) >= 1./256, noise(g) >= 1./256; a != b {
+			if a {
+				return -1
+			}
+			return 1
+		}
+		return radius(f) - radius(g)
+	})
 	return order
 }
 
