@@ -17,6 +17,7 @@ from . import (
     attack,
     card,
     config,
+    decoder,
     derivation,
     evaluation,
     export,
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata"), help="folder")
     command.set_defaults(run=_vectors)
     public.add_commands(commands)
+    decoder.add_commands(commands)
     return parser
 
 
