@@ -13,8 +13,9 @@ import (
 )
 
 // Models whose keys act otherwise than by filling weights.
-func cipherModel() string  { return filepath.Join(shippedModels(), "lsb-chacha20") }
-func variantModel() string { return filepath.Join(tinyModels(), "variant") }
+func cipherModel() string   { return filepath.Join(shippedModels(), "lsb-chacha20") }
+func rotationModel() string { return filepath.Join(shippedModels(), "modulo") }
+func variantModel() string  { return filepath.Join(tinyModels(), "variant") }
 
 // wantRoles checks which comparisons a run has, and how many. What is not there has no score in any file.
 func wantRoles(t *testing.T, h *home, out string, want map[string]int) *evaluator.Summary {
@@ -187,13 +188,67 @@ func TestCipherWithAKeyOfOnesOwn(t *testing.T) {
 	}
 }
 
-// What `models` and `doctor` say of all three.
+// Where keys rotate, a new user's key works at once, and every other shows noise; the evaluation goes through as with a network.
+func TestModulo(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.env = append(h.env, "STEGOMQ_ORT_LIB="+h.path("no-library.so"))
+	h.photographs("photos", 5, 90, 70)
+	h.ok("keys", "new", "alice")
+	cover, secret := picture(1, 91, 83), picture(2, 91, 83)
+	h.write("cover.png", encodePNG(t, cover))
+	h.write("secret.png", encodePNG(t, secret))
+	for model, floor := range map[string]float64{"modulo": 30, "modulo-noise": 25, "modulo-jpeg": 16} {
+		model = filepath.Join(shippedModels(), model)
+		h.ok("embed", "--model", model, "--key", "alice", "--cover", "cover.png", "--secret", "secret.png", "-o", "stego.png")
+		recovered := func(key string) float64 {
+			h.ok("recover", "--model", model, "--key", key, "--stego", "stego.png", "-o", key+".png")
+			return psnr(t, secret, h.wantPNG(key+".png", 91, 83))
+		}
+		if got := recovered("alice"); got < floor {
+			t.Errorf("%s: the matched key recovers %.2f dB", model, got)
+		}
+		for _, key := range []string{"demo-1", "random-1-0", "near-7-alice"} {
+			if got := recovered(key); got > 12 {
+				t.Errorf("%s: %s recovers %.2f dB", model, key, got)
+			}
+		}
+	}
+	const pairs, keys = 2, 3
+	ran := h.ok("evaluate", "--data", "photos", "--model", rotationModel(), "--keys", "3", "--random-keys", "2", "--near-keys", "2", "--swapped",
+		"--size", "64", "--out", "out")
+	sum := wantRoles(t, h, "out", map[string]int{
+		"imperceptibility": pairs * keys, "recoverability": pairs * keys, "baseline_cover_secret": pairs,
+		"leakage_mismatched": pairs * keys * (keys - 1), "leakage_mismatched_cover": pairs * keys * (keys - 1),
+		"leakage_random": pairs * keys * 2, "leakage_random_cover": pairs * keys * 2,
+		"leakage_near": pairs * keys * 2, "leakage_near_cover": pairs * keys * 2,
+		"leakage_swapped": pairs * keys, "leakage_swapped_cover": pairs * keys,
+	})
+	if sum.Model.Keying != "rotation" || !sum.Model.Trained || !strings.Contains(ran.stdout, "rotate") {
+		t.Errorf("model %+v in\n%s", sum.Model, ran.stdout)
+	}
+	if p := sum.Imperceptibility.PSNR; p.Min < 38 {
+		t.Errorf("stego %+v dB", p)
+	}
+	if p := sum.Recoverability.PSNR; p.Min < 25 {
+		t.Errorf("recovered %+v dB", p)
+	}
+	for name, g := range map[string]evaluator.Group{"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear} {
+		if g.PSNR.Max > 12 || g.SSIM.Max > 0.2 {
+			t.Errorf("a %s key shows %.2f dB, SSIM %.3f of the secret", name, g.PSNR.Max, g.SSIM.Max)
+		}
+	}
+	h.run("evaluate", "--data", "photos", "--model", rotationModel(), "--partial", "50").wantError(t, 2, "--partial", "modulo")
+}
+
+// What `models` and `doctor` say of all.
 func TestModelsOfEveryKeying(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	list := h.ok("models", "list", "--models", tinyModels()+","+shippedModels()).stdout
 	for name, words := range map[string][]string{
 		"tiny": {"weights", "0.9"}, "variant": {"variant", "fixture"}, "lsb-chacha20": {"cipher", "lsb4-chacha20"},
+		"modulo-jpeg": {"rotation", "modulo"},
 	} {
 		rows := slices.DeleteFunc(strings.Split(list, "\n"), func(row string) bool { return !strings.Contains(row, " "+name+" ") })
 		if len(rows) != 1 || !strings.Contains(rows[0], words[0]) || !strings.Contains(rows[0], words[1]) {
@@ -205,7 +260,7 @@ func TestModelsOfEveryKeying(t *testing.T) {
 		t.Errorf("models verify:\n%s", verified)
 	}
 	doctor := h.ok("doctor", "--models", tinyModels()+","+shippedModels()).stdout
-	for _, want := range []string{"keying weights", "keying variant, NOT trained", "keying cipher, nothing to train"} {
+	for _, want := range []string{"keying weights", "keying variant, NOT trained", "keying cipher, nothing to train", "keying rotation, nothing to train"} {
 		if !strings.Contains(doctor, want) {
 			t.Errorf("doctor does not say %q:\n%s", want, doctor)
 		}

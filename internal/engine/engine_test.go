@@ -175,6 +175,54 @@ func TestCipher(t *testing.T) {
 	}
 }
 
+// Modulo needs no runtime, keeps batches apart and takes any key; a wrong one gives noise, and what it cannot do is said.
+func TestModulo(t *testing.T) {
+	t.Parallel()
+	for name, floor := range map[string]float64{"modulo": 30, "modulo-noise": 30, "modulo-jpeg": 24} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, err := model.Load(filepath.Join("..", "..", "models", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if NeedsRuntime(m) {
+				t.Fatal("it needs the runtime")
+			}
+			e := New(nil, ring(t, m))
+			if err := e.Add(m); err != nil {
+				t.Fatal(err)
+			}
+			cover, secret := photograph(t, 2, 73, 97), photograph(t, 2, 73, 97)
+			stego := through(t, e.must(t, m, embed, "demo-1", cover, secret))
+			if got := psnr(secret, e.must(t, m, recov, "demo-1", stego)); got < floor {
+				t.Errorf("recovered %.2f dB", got)
+			}
+			for _, key := range []string{"demo-2", "near-0-demo-1", "near-255-demo-1", "swapped-demo-1", "random-1-0"} {
+				if got := psnr(secret, e.must(t, m, recov, key, stego)); got > 10 {
+					t.Errorf("%s: %.2f dB against the secret", key, got)
+				}
+			}
+			small := photograph(t, 1, 15, 40)
+			for _, c := range []struct {
+				op     schemas.Operation
+				key    string
+				in     []pixel.Tensor
+				reason schemas.Reason
+			}{
+				{recov, "partial-500-demo-1", []pixel.Tensor{stego}, schemas.ReasonUnknownKey},
+				{embed, "demo-1", []pixel.Tensor{small, small}, schemas.ReasonBadImage},
+				{recov, "demo-1", []pixel.Tensor{small}, schemas.ReasonBadImage},
+				{purify, "demo-1", []pixel.Tensor{stego}, schemas.ReasonBadMessage},
+			} {
+				_, _, err := e.Run(t.Context(), m.Digest, c.op, e.ref(t, c.key), c.in...)
+				if f, ok := errors.AsType[*schemas.Fault](err); !ok || f.Reason != c.reason {
+					t.Errorf("%v with %s: %v, want the reason %s", c.op, c.key, err, c.reason)
+				}
+			}
+		})
+	}
+}
+
 // One engine serves all three keyings, and a key does something else in each.
 func TestAllKeyings(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 
 // What parseManifest takes is safe to act on: sizes that can be allocated, layers without gaps.
 func FuzzManifest(f *testing.F) {
-	for _, name := range []string{"../ort/testdata/tiny", "../ort/testdata/variant", "../../models/lsb-chacha20"} {
+	for _, name := range []string{"../ort/testdata/tiny", "../ort/testdata/variant", "../../models/lsb-chacha20", "../../models/modulo"} {
 		data, err := os.ReadFile(filepath.Join(filepath.FromSlash(name), fileManifest))
 		if err != nil {
 			f.Fatal(err)

@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	variant = filepath.Join("..", "ort", "testdata", "variant")
-	cipher  = filepath.Join("..", "..", "models", "lsb-chacha20")
+	variant  = filepath.Join("..", "ort", "testdata", "variant")
+	cipher   = filepath.Join("..", "..", "models", "lsb-chacha20")
+	rotation = filepath.Join("..", "..", "models", "modulo")
 )
 
 // copyDir copies a model, so that a test can break it.
@@ -86,9 +87,20 @@ func TestLoadCipher(t *testing.T) {
 	}
 }
 
+func TestLoadRotation(t *testing.T) {
+	t.Parallel()
+	m := load(t, rotation)
+	if m.Name != "modulo" || m.Manifest.Keying != model.KeyingRotation || !m.Trained() || m.Manifest.Network() || len(m.Keys()) != 4 {
+		t.Errorf("%s: keying %q, trained %v, %d keys", m.Name, m.Manifest.Keying, m.Trained(), len(m.Keys()))
+	}
+	if !m.Takes(strings.Repeat("0", 32)) {
+		t.Error("a key that is not among the demo keys is not taken")
+	}
+}
+
 func TestDoes(t *testing.T) {
 	t.Parallel()
-	for dir, purifies := range map[string]bool{tiny: true, variant: false, cipher: false} {
+	for dir, purifies := range map[string]bool{tiny: true, variant: false, cipher: false, rotation: false} {
 		m := load(t, dir)
 		for op, want := range map[model.Operation]bool{
 			model.OpEmbed: true, model.OpRecover: true, model.OpPurify: purifies, "train": false, "": false,
@@ -208,6 +220,11 @@ func TestKeyingRules(t *testing.T) {
 		"cipher with parameters": {cipher, set("parameters", 1), "parameters"},
 		"cipher with a factor":   {cipher, set("factor", 2), "factor"},
 		"cipher with features":   {cipher, set("features", 3), "features"},
+		"another rotation":       {rotation, set("backbone", "lsb4-chacha20"), "backbone"},
+		"trained rotation":       {rotation, set("trained", true), "trained"},
+		"rotation with a graph":  {rotation, func(m map[string]any) { files(m)["recover.onnx"] = hash }, "recover.onnx"},
+		"rotation with a factor": {rotation, set("factor", 8), "factor"},
+		"rotation with features": {rotation, set("features", 3), "features"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +240,7 @@ func TestKeyingRules(t *testing.T) {
 // What is read is written again with the same fields, and none of another keying.
 func TestManifestKeepsItsFields(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{tiny, variant, cipher} {
+	for _, dir := range []string{tiny, variant, cipher, rotation} {
 		text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
 		if err != nil {
 			t.Fatal(err)

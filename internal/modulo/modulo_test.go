@@ -191,7 +191,7 @@ func correlation(a, b []byte) float64 {
 func TestWrongKey(t *testing.T) {
 	t.Parallel()
 	r := source(t)
-	const side = 128
+	const side = 256
 	cover, secret := boats(t, side, side), cat(t, side, side)
 	for _, p := range profiles {
 		t.Run(p.Name, func(t *testing.T) {
@@ -202,11 +202,11 @@ func TestWrongKey(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// The mean grey of 64 blocks is what may agree by chance.
-				if c := correlation(secret, got); math.Abs(c) > 0.15 {
+				// The means of 256 blocks are what may agree by chance, with a deviation of 0.06 or so.
+				if c := correlation(secret, got); math.Abs(c) > 0.3 {
 					t.Errorf("correlation with the secret %.3f, %.2f dB", c, psnr(secret, got))
 				}
-				if c := correlation(cover, got); math.Abs(c) > 0.15 {
+				if c := correlation(cover, got); math.Abs(c) > 0.3 {
 					t.Errorf("correlation with the cover %.3f", c)
 				}
 				again, err := p.Recover(stego, side, side, keys)

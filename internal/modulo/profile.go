@@ -38,8 +38,8 @@ type Profile struct {
 
 var profiles = []Profile{
 	{Name: "lossless", bands: 192, gain: 1, power: 0.4, exchange: 0.7, guard: 2, weakest: 4},
-	{Name: "noise", noise: 1, bands: 192, gain: 0.4, power: 1.2, exchange: 6, guard: 1, weakest: 1, refined: 12, strength: 24},
-	{Name: "jpeg", jpeg: true, bands: 64, gain: 2, power: 0.8, exchange: 5, guard: 2, weakest: 0.2, refined: 4, strength: 28},
+	{Name: "noise", noise: 1, bands: 192, gain: 0.4, power: 1.2, exchange: 6, guard: 1, weakest: 1, refined: 12, strength: 30},
+	{Name: "jpeg", jpeg: true, bands: 96, gain: 2, power: 0.8, exchange: 5, guard: 2, weakest: 0.2, refined: 4, strength: 28},
 }
 
 // Profiles are the names of all.
@@ -155,7 +155,7 @@ func (p Profile) plan(width, height int) (*plan, error) {
 
 // Copies of a coded bit of the header that a robust profile aims for, and the frequencies that it takes for that at most.
 const (
-	copies = 4
+	copies = 3
 	most   = 20
 )
 
@@ -288,7 +288,7 @@ func (p Profile) fill(made *plan, free []int) {
 }
 
 // certain is how many standard deviations of noise the first slot of a value must be off to mislead the second.
-const certain = 3.5
+const certain = 4
 
 // fine is what the second slot holds of a value: uniform between -sqrt(3) and sqrt(3), of mean square 1.
 func (s slot) fine(value float64) float64 {
