@@ -68,7 +68,11 @@ func TestOwnKeyWorksAtOnce(t *testing.T) {
 	}
 	h.ok("embed", "--key", "alice", "--keyring", "public.json", "--cover", "cover.png", "--secret", "secret.png", "-o", "sent.png")
 	h.ok("recover", "--key", "alice", "--stego", "sent.png", "-o", "sent-secret.png")
-	for _, args := range [][]string{{"recover", "--key", "alice", "--keyring", "public.json", "--stego", "sent.png", "-o", "x.png"}} {
+	h.photographs("photos", 2, 40, 40)
+	for _, args := range [][]string{
+		{"recover", "--key", "alice", "--keyring", "public.json", "--stego", "sent.png", "-o", "x.png"},
+		{"evaluate", "--data", "photos", "--keys", "public.json", "--model", "sealed", "--out", "half"},
+	} {
 		if r := h.run(args...); r.code != 2 || !strings.Contains(r.stderr, "only the half") {
 			t.Errorf("%q: code %d, %s", args, r.code, r.stderr)
 		}

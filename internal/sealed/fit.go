@@ -20,6 +20,9 @@ const (
 	doubt      = 1.2
 )
 
+// slowPixels is the largest image that is coded at slow: beyond it an encode takes seconds.
+const slowPixels = 1 << 20
+
 // sure is the share of the room up to which a prediction must be for a search to try a finer quantiser than one that fits: a
 // step is 4 to 9 % of the bytes, and what is predicted from a quantiser near by is 1 or 2 % off.
 const sure = 0.95
@@ -53,7 +56,9 @@ func (f *fitter) fit(ctx context.Context) (coded []byte, err error) {
 		return rough, nil // there is nothing finer
 	}
 	scale := float64(len(rough)) / f.predicted[q]
-	coded, err = f.search(ctx, slow, scale*ratio*careful, 2)
+	if f.img.Rect.Dx()*f.img.Rect.Dy() <= slowPixels {
+		coded, err = f.search(ctx, slow, scale*ratio*careful, 2)
+	}
 	if err == nil && coded == nil {
 		coded, err = f.search(ctx, fast, scale, math.MaxInt)
 	}
