@@ -80,7 +80,7 @@ class Settings:
     steps: int = 0
     """The budget also ends after so many, if not 0."""
     width: int = 24
-    rate: float = 1e-3
+    rate: float = 2e-3
     batch: int = 8
     seed: int = 1
 
@@ -412,7 +412,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--seconds", type=float, default=1800, help="of the processor, for each N")
     command.add_argument("--steps", type=int, default=0, help="stop after so many, if not 0: that repeats anywhere")
     command.add_argument("--width", type=int, default=24, help="of the network")
-    command.add_argument("--rate", type=float, default=1e-3, help="Adam's at its highest")
+    command.add_argument("--rate", type=float, default=2e-3, help="Adam's at its highest")
     command.add_argument("--batch", type=int, default=8)
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--state", type=Path, help="folder of checkpoints: the same command goes on from them")

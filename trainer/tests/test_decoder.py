@@ -144,7 +144,7 @@ def test_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--pairs", "0"], "need --own"),
+        (["--pairs", "0"], "needs --own"),
         (["--pairs", "13"], "has 12 pairs"),
         (["--width", "7"], "multiple"),
     ],
