@@ -66,7 +66,7 @@ var house = map[string][]string{
 
 	"cmd/stegomq": {
 		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
-		"internal/model", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/source",
+		"internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/rotation", "internal/source",
 		"internal/steganalysis", "internal/telemetry",
 	},
 }

@@ -18,6 +18,7 @@ from . import (
     attack,
     card,
     config,
+    decoder,
     derivation,
     evaluation,
     export,
@@ -155,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("out", type=Path, nargs="?", default=Path("schemas/testdata"), help="folder")
     command.set_defaults(run=_vectors)
     public.add_commands(commands)
+    decoder.add_commands(commands)
     return parser
 
 

@@ -59,6 +59,7 @@ the exit code is 0 when the audit was made, and 1 when some files or comparisons
 	f.BoolVar(&flags.asJSON, "json", false, "print audit.json instead of the verdicts")
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
+	cmd.AddCommand(a.auditPublicCommand())
 	return cmd
 }
 

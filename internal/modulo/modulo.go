@@ -163,17 +163,29 @@ func open(enc [kem.Size]byte, keys kem.Keys) (func(label string, n int) []byte, 
 // extract is the inverse of embed.
 func (p Profile) extract(made *plan, stego []byte, keys kem.Keys) (payload []float64, header []byte) {
 	key := keys.Known("header", 32)
-	n := made.host.Blocks()
-	payload = make([]float64, made.rotation.Len())
-	var (
-		l    lattice
-		soft []float64
-	)
-	if p.strength > 0 {
-		l, soft = p.lattice(made, key), make([]float64, coded(8*made.headerSize()))
-	} else {
-		header = readLowBits(stego, key, made.headerSize())
+	if p.strength == 0 {
+		return p.payload(made, stego, nil), readLowBits(stego, key, made.headerSize())
 	}
+	l, soft := p.lattice(made, key), make([]float64, coded(8*made.headerSize()))
+	payload = p.payload(made, stego, func(i int, x float64) { l.weigh(i, x, soft) })
+	return payload, decode(soft, made.headerSize())
+}
+
+// Payload is what anybody reads of a stego image, without a key: the payload of package rotation as the receiver has it before he
+// rotates it back, rotation.Frequencies rows of one value for each block. In an image that hides nothing it is noise too. The errors
+// are ErrTooSmall and ErrSize.
+func (p Profile) Payload(stego []byte, width, height int) ([]float64, error) {
+	made, err := p.planOf(stego, width, height)
+	if err != nil {
+		return nil, err
+	}
+	return p.payload(made, stego, nil), nil
+}
+
+// payload reads the slots, and hands on the coefficients of the header where there are any and somebody wants them.
+func (p Profile) payload(made *plan, stego []byte, header func(i int, x float64)) []float64 {
+	n := made.host.Blocks()
+	payload := make([]float64, made.rotation.Len())
 	w := newWorker(made)
 	for b := range n {
 		w.read(stego, b)
@@ -194,14 +206,14 @@ func (p Profile) extract(made *plan, stego []byte, keys kem.Keys) (payload []flo
 				*value = x * power / (power + s.noise)
 			}
 		}
+		if header == nil {
+			continue
+		}
 		for i, f := range made.header {
-			l.weigh(b*len(made.header)+i, w.coefficients[f], soft)
+			header(b*len(made.header)+i, w.coefficients[f])
 		}
 	}
-	if p.strength > 0 {
-		header = decode(soft, made.headerSize())
-	}
-	return payload, header
+	return payload
 }
 
 // worker holds one block of an image.

@@ -17,64 +17,118 @@ const (
 	cells     = levels * levels * levels
 )
 
-// Features is the length of what SPAM returns.
-const Features = 2 * cells
+// Features is the length of what SPAM returns, and ColourFeatures of what ColourSPAM returns.
+const (
+	Features       = 2 * cells
+	ColourFeatures = 2 * Features
+)
 
 // SPAM returns the second-order features by Pevný, Bas and Fridrich (2010): the probability of a difference
 // between neighbouring pixels given the two before it, in eight directions, each of them clipped at 3. The first half
 // is the mean over the four directions along rows and columns, the second over the four diagonals; both are
 // means over red, green and blue. An image with a side below four pixels has no features: all are zero.
 func SPAM(m *image.NRGBA) []float64 {
+	planes := planesOf(m)
+	return spam(planes[:])
+}
+
+// ColourSPAM returns the features of SPAM, and behind them the same of the differences R-G, G-B and R-B. Photographs have less
+// noise in these than in the channels, so that changes which the channels do not share are seen there first.
+func ColourSPAM(m *image.NRGBA) []float64 {
+	planes := planesOf(m)
+	r, g, b := planes[0], planes[1], planes[2]
+	return append(spam(planes[:]), spam([]plane{r.less(g), g.less(b), r.less(b)})...)
+}
+
+// spam is the mean of the features of some planes.
+func spam(planes []plane) []float64 {
 	f := make([]float64, Features)
-	for channel := range 3 {
-		p := planeOf(m, channel)
-		for i, d := range []struct{ dx, dy int }{{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {-1, -1}, {1, -1}, {-1, 1}} {
+	for _, p := range planes {
+		for i, d := range [4][2]int{{1, 0}, {0, 1}, {1, 1}, {1, -1}} {
 			half := f[:cells]
-			if i >= 4 {
+			if i >= 2 {
 				half = f[cells:]
 			}
-			p.transitions(d.dx, d.dy, half)
+			p.transitions(d[0], d[1], 1/(2*float64(len(planes))), half)
 		}
 	}
 	return f
 }
 
-// plane is one channel of an image.
+// plane is one channel of an image, or what two channels differ by.
 type plane struct {
 	width, height int
-	pixels        []uint8
+	pixels        []int16
 }
 
-func planeOf(m *image.NRGBA, channel int) plane {
-	p := plane{m.Rect.Dx(), m.Rect.Dy(), make([]uint8, 0, m.Rect.Dx()*m.Rect.Dy())}
-	for y := range p.height {
-		row := m.Pix[y*m.Stride:][:4*p.width]
-		for x := channel; x < len(row); x += 4 {
-			p.pixels = append(p.pixels, row[x])
+func planesOf(m *image.NRGBA) (planes [3]plane) {
+	width, height := m.Rect.Dx(), m.Rect.Dy()
+	for c := range planes {
+		planes[c] = plane{width, height, make([]int16, 0, width*height)}
+		for y := range height {
+			row := m.Pix[y*m.Stride:][:4*width]
+			for x := c; x < len(row); x += 4 {
+				planes[c].pixels = append(planes[c].pixels, int16(row[x]))
+			}
 		}
 	}
-	return p
+	return planes
 }
 
-// transitions adds to sum a twelfth of the probabilities of one direction: index (a*levels+b)*levels+c is that of
-// the difference c after a and b.
-func (p plane) transitions(dx, dy int, sum []float64) {
-	var counts [cells]int
+func (p plane) less(o plane) plane {
+	d := plane{p.width, p.height, make([]int16, len(p.pixels))}
+	for i, v := range p.pixels {
+		d.pixels[i] = v - o.pixels[i]
+	}
+	return d
+}
+
+// transitions adds to sum a share of the probabilities of one direction and of its opposite: index (a*levels+b)*levels+c is
+// that of the difference c after a and b.
+func (p plane) transitions(dx, dy int, share float64, sum []float64) {
 	step := dy*p.width + dx
-	difference := func(at int) int {
-		return max(-threshold, min(threshold, int(p.pixels[at])-int(p.pixels[at+step]))) + threshold
-	}
 	// Three differences in a row take four pixels.
-	firstX, lastX := span(dx, p.width)
-	firstY, lastY := span(dy, p.height)
+	firstX, lastX := span(dx, p.width, 3)
+	firstY, lastY := span(dy, p.height, 3)
+	if firstX >= lastX || firstY >= lastY {
+		return
+	}
+	differences := p.differences(dx, dy)
+	var counts [cells]int
 	for y := firstY; y < lastY; y++ {
+		row, after, last := differences[y*p.width:], differences[y*p.width+step:], differences[y*p.width+2*step:]
 		for x := firstX; x < lastX; x++ {
-			at := y*p.width + x
-			a, b, c := difference(at), difference(at+step), difference(at+2*step)
-			counts[(a*levels+b)*levels+c]++
+			counts[(int(row[x])*levels+int(after[x]))*levels+int(last[x])]++
 		}
 	}
-	const share = 1.0 / (3 * 4)
+	// Who walks the other way meets the same differences in the other order, with the other sign.
+	var opposite [cells]int
+	for i, n := range counts {
+		a, b, c := i/(levels*levels), i/levels%levels, i%levels
+		opposite[((levels-1-c)*levels+levels-1-b)*levels+levels-1-a] = n
+	}
+	conditional(&counts, share/2, sum)
+	conditional(&opposite, share/2, sum)
+}
+
+// differences between each pixel and the next one in a direction, from 0 (-threshold or less) to levels-1; those without a next
+// one are 0.
+func (p plane) differences(dx, dy int) []uint8 {
+	d := make([]uint8, len(p.pixels))
+	firstX, lastX := span(dx, p.width, 1)
+	firstY, lastY := span(dy, p.height, 1)
+	for y := firstY; y < lastY; y++ {
+		at := y * p.width
+		for x := firstX; x < lastX; x++ {
+			v := p.pixels[at+x] - p.pixels[at+dy*p.width+dx+x]
+			d[at+x] = uint8(max(-threshold, min(threshold, v)) + threshold)
+		}
+	}
+	return d
+}
+
+// conditional adds a share of the probabilities of the last difference given those before it.
+func conditional(counts *[cells]int, share float64, sum []float64) {
 	for pair := 0; pair < cells; pair += levels {
 		total := 0
 		for _, n := range counts[pair : pair+levels] {
@@ -89,13 +143,13 @@ func (p plane) transitions(dx, dy int, sum []float64) {
 	}
 }
 
-// span is where a walk of three steps in a direction can begin.
-func span(step, size int) (first, last int) {
+// span is where a walk of so many steps in a direction can begin.
+func span(step, size, steps int) (first, last int) {
 	switch {
 	case step > 0:
-		return 0, size - 3
+		return 0, size - steps
 	case step < 0:
-		return 3, size
+		return steps, size
 	}
 	return 0, size
 }

@@ -32,15 +32,11 @@ func natural(r *rand.Rand, width, height int, noise float64) *image.NRGBA {
 	return m
 }
 
-// The features by their definition: conditional probabilities counted in a map, one direction after another.
-func TestSPAMIsItsDefinition(t *testing.T) {
-	t.Parallel()
-	r := random(t)
-	m := natural(r, 19, 11, 4)
+// definition counts conditional probabilities in a map, one direction after another, in three planes of 19 x 11.
+func definition(planes [3]func(x, y int) int) []float64 {
 	want := make([]float64, Features)
 	clip := func(v int) int { return max(-3, min(3, v)) }
-	for c := range 3 {
-		at := func(x, y int) int { return int(m.Pix[y*m.Stride+4*x+c]) }
+	for _, at := range planes {
 		for dy := -1; dy <= 1; dy++ {
 			for dx := -1; dx <= 1; dx++ {
 				if dx == 0 && dy == 0 {
@@ -71,9 +67,29 @@ func TestSPAMIsItsDefinition(t *testing.T) {
 			}
 		}
 	}
-	for i, v := range SPAM(m) {
-		if math.Abs(v-want[i]) > 1e-12 {
-			t.Fatalf("feature %d is %v, want %v", i, v, want[i])
+	return want
+}
+
+func TestFeaturesAreTheirDefinition(t *testing.T) {
+	t.Parallel()
+	m := natural(random(t), 19, 11, 4)
+	sample := func(c, x, y int) int { return int(m.Pix[y*m.Stride+4*x+c]) }
+	var channels, differences [3]func(x, y int) int
+	for i, pair := range [3][2]int{{0, 1}, {1, 2}, {0, 2}} {
+		channels[i] = func(x, y int) int { return sample(i, x, y) }
+		differences[i] = func(x, y int) int { return sample(pair[0], x, y) - sample(pair[1], x, y) }
+	}
+	want := append(definition(channels), definition(differences)...)
+	for name, c := range map[string]struct{ got, want []float64 }{
+		"SPAM": {SPAM(m), want[:Features]}, "ColourSPAM": {ColourSPAM(m), want},
+	} {
+		if len(c.got) != len(c.want) {
+			t.Fatalf("%s has %d features, want %d", name, len(c.got), len(c.want))
+		}
+		for i, v := range c.got {
+			if math.Abs(v-c.want[i]) > 1e-12 {
+				t.Fatalf("%s: feature %d is %v, want %v", name, i, v, c.want[i])
+			}
 		}
 	}
 }
@@ -91,10 +107,54 @@ func TestSPAMOfFlatAndTinyImages(t *testing.T) {
 			t.Errorf("feature %d of a flat image is %v, want %v", i, v, want)
 		}
 	}
-	for i, v := range SPAM(image.NewNRGBA(image.Rect(0, 0, 3, 3))) {
-		if v != 0 {
-			t.Errorf("feature %d of an image of three pixels is %v", i, v)
+	for _, r := range []image.Rectangle{image.Rect(0, 0, 3, 3), image.Rect(0, 0, 1, 1), {}} {
+		for i, v := range ColourSPAM(image.NewNRGBA(r)) {
+			if v != 0 {
+				t.Errorf("feature %d of an image of %v is %v", i, r, v)
+			}
 		}
+	}
+}
+
+// Noise that red, green and blue share hides changes from SPAM, but not from the differences of colours. Changes that they share
+// are hidden from those.
+func TestColourDifferencesSeeWhatTheChannelsDoNotShare(t *testing.T) {
+	t.Parallel()
+	r := random(t)
+	var covers, stegos, shared [2][][]float64
+	for range 60 {
+		m := natural(r, 64, 64, 0)
+		light := natural(r, 64, 64, 3)
+		for i := range m.Pix {
+			if i%4 != 3 {
+				m.Pix[i] = uint8(max(1, min(254, int(m.Pix[i])/2+int(light.Pix[i/4*4])/2)))
+			}
+		}
+		seed := r.Uint64()
+		one, all := Matching(m, 0.4, seed), image.NewNRGBA(m.Rect)
+		for i := range m.Pix {
+			all.Pix[i] = m.Pix[i]
+			if i%4 != 3 {
+				all.Pix[i] += one.Pix[i/4*4] - m.Pix[i/4*4]
+			}
+		}
+		for i, features := range []func(*image.NRGBA) []float64{SPAM, ColourSPAM} {
+			covers[i] = append(covers[i], features(m))
+			stegos[i] = append(stegos[i], features(one))
+			shared[i] = append(shared[i], features(all))
+		}
+	}
+	auc := func(of [2][][]float64, kind int) float64 {
+		d, err := Detect(covers[kind], of[kind], []uint64{1, 2, 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.AUC.Mean
+	}
+	plain, colour, hidden := auc(stegos, 0), auc(stegos, 1), auc(shared, 1)
+	t.Logf("AUC of SPAM %.2f, with colour differences %.2f, of changes that the channels share %.2f", plain, colour, hidden)
+	if colour < 0.9 || colour < plain+0.05 || hidden > colour-0.1 {
+		t.Errorf("AUC of SPAM %.2f, with colour differences %.2f, of changes that the channels share %.2f", plain, colour, hidden)
 	}
 }
 

@@ -1,0 +1,468 @@
+"""The attacker who decodes: stego images of a user, with the secrets in them, teach a network to read the others.
+
+He knows of the method what is public, and needs neither its code nor a key, so that he attacks every method alike.
+With N leaked pairs of one key he learns from these; with none he learns from pairs that he made with a key of his own.
+He never looks at the test: with ten pairs or more he keeps a tenth to choose between the states of his network, with
+fewer he takes the last.
+
+What his network sees of a stego image: its samples, their two lowest bits as planes of their own, and, where he is
+given them, arrays that anybody can compute from it without a key (`stegomq audit public`: of a rotated secret the
+payload, as its receiver has it before he rotates it back). What it is: a U-Net on whole images. At an eighth of the
+side, linear maps between all places, the same in all channels, let a value anywhere reach a pixel anywhere, as
+convolutions alone could not undo even a fixed permutation. It starts as the best constant guess, the mean of the
+secrets that he has.
+
+`as_json` (trainer/attack.py) writes a report. A *score* is as there: mean, deviation and 95 % interval of the mean over
+the images of the test, by a bootstrap over them. All figures are of 8-bit images. *Measures* are `psnr` (dB), `ssim`
+and `correlation` (Pearson's, over all samples; 0 where an image is flat), each a score.
+
+    kind       `decoder`
+    version    1
+    model      name and `digest` of the model attacked
+    data       name of the test; `side`: of every image, in pixels
+    public     whether he had the arrays
+    seconds    of the processor, the budget for each number of pairs; `steps`: its limit of steps, 0 for none
+    hardware   what the seconds are of
+    width      of the network; `parameters`: how many; `rate`, `batch`, `seed`: of the training
+    results    for each number of pairs: `pairs` (0: `made` of his own); `steps` and `seconds` after which he had the
+               state that he chose; the measures; `guess`: those of the mean secret; `over_guess` and
+               `over_unrelated`: SSIM over that of the guess, and of an unrelated image, as scores of the differences;
+               `own`: SSIM with the image's own secret over that with other secrets of the test, which is 0 on average
+               where nothing of a secret comes out; `curve`: of every state, `steps`, `seconds`, and the means of the
+               measures
+    baseline   the measures of an unrelated image: the next secret of the test
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import clock, evaluation, export, imagefolders, journal
+from .attack import as_json, score
+
+log = logging.getLogger("trainer")
+
+VERSION = 1
+# With so many pairs or more he keeps one in so many to choose by.
+_TENTH = 10
+# Shares of the budget at which his network is kept.
+_KEPT = (1 / 8, 1 / 4, 1 / 2, 1.0)
+_WARMUP = 20
+_AVERAGE = 0.995
+_CLIP = 1.0
+_LARGEST_PSNR = 100.0
+# Sides must divide by it: the network's coarsest grid.
+GRID = 8
+_GROUPS = 4
+# Seconds between checkpoints.
+_SAVED = 60
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the attacker goes about it."""
+
+    seconds: float = 1800.0
+    steps: int = 0
+    """The budget also ends after so many, if not 0."""
+    width: int = 24
+    rate: float = 2e-3
+    batch: int = 8
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.seconds, self.batch, self.rate) <= 0 or self.steps < 0:
+            raise ValueError("decode: seconds, batch and rate must be above 0, and steps not below")
+        if self.width < _GROUPS or self.width % _GROUPS:
+            raise ValueError(f"decode: the width must be a multiple of {_GROUPS}")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Stego images and their secrets, n x 3 x side x side bytes; what is public about each, n x channels x h x w."""
+
+    stego: Tensor
+    secret: Tensor
+    public: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.stego)
+
+    @property
+    def side(self) -> int:
+        return self.stego.shape[-1]
+
+    def take(self, which: slice | Tensor) -> Pairs:
+        return Pairs(self.stego[which], self.secret[which], None if self.public is None else self.public[which])
+
+
+def load(folder: Path, limit: int = 0, seed: int | None = None) -> Pairs:
+    """The pairs of the folders `stego` and `secret`, with `public` where it is there; all, or so many.
+
+    The order is that of the names or, with a seed, a random one in which fewer pairs are the first of more.
+    """
+    pairs = imagefolders.paired(folder / "stego", folder / "secret")
+    if limit > len(pairs):
+        raise ValueError(f"{folder} has {len(pairs)} pairs of stego images and secrets, and {limit} are asked for")
+    if seed is not None:
+        pairs = [pairs[i] for i in np.random.default_rng(seed).permutation(len(pairs))]
+    stego, secret = zip(*(pairs[:limit] if limit else pairs))
+    read = Pairs(imagefolders.read(stego), imagefolders.read(secret), _public(folder / "public", stego))
+    height, width = read.stego.shape[2:]
+    if read.secret.shape != read.stego.shape or height != width or width % GRID:
+        raise ValueError(f"{folder}: decode takes square images of one size, whose side divides by {GRID}")
+    return read
+
+
+def _public(folder: Path, stego: Sequence[Path]) -> Tensor | None:
+    if not folder.is_dir():
+        return None
+    # Half precision: far finer than the noise in them, and a thousand pairs must fit into memory.
+    arrays = [np.load(folder / f"{path.stem}.npy", allow_pickle=False).astype(np.float16) for path in stego]
+    return torch.from_numpy(np.stack(arrays))
+
+
+class Block(nn.Module):
+    """A convolution of 3x3, normalised."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.norm = nn.GroupNorm(_GROUPS, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(self.norm(self.convolution(x)), 0.1)
+
+
+class Mixing(nn.Module):
+    """Every place sees every other: a linear map between places, the same in all channels, then between channels."""
+
+    def __init__(self, channels: int, places: int) -> None:
+        super().__init__()
+        self.places = nn.Linear(places, places)
+        self.channels = nn.Conv2d(channels, channels, 1)
+        self.block = Block(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.places(x.flatten(2)).view_as(x)
+        return self.block(x + self.channels(functional.leaky_relu(mixed, 0.1)))
+
+
+class Decoder(nn.Module):
+    """From a stego image to a guess of its secret, in [0, 1] but for what is too far."""
+
+    def __init__(self, width: int, guess: Tensor, public: Tensor | None) -> None:
+        super().__init__()
+        side = guess.shape[-1]
+        coarse = side // GRID
+        self.guess = nn.Parameter(guess.clone())
+        self.second = Block(4 * 9, width)
+        self.fourth = Block(width, 2 * width, 2)
+        self.eighth = Block(2 * width, 4 * width, 2)
+        self.public = None if public is None else nn.Conv2d(_folded(public[:1], coarse).shape[1], 4 * width, 1)
+        self.middle = nn.Sequential(*(Mixing(4 * width, coarse * coarse) for _ in range(2)))
+        self.up_fourth = Block(width + 2 * width, 2 * width)
+        self.up_second = Block(width // 2 + width, width)
+        self.head = nn.Conv2d(width, 4 * 3, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, stego: Tensor, public: Tensor | None) -> Tensor:
+        """Of bytes."""
+        planes = torch.cat([stego.float() / 255 - 0.5, (stego & 1).float() - 0.5, (stego >> 1 & 1).float() - 0.5], 1)
+        second = self.second(functional.pixel_unshuffle(planes, 2))
+        fourth = self.fourth(second)
+        eighth = self.eighth(fourth)
+        if self.public is not None:
+            if public is None:
+                raise ValueError("the network was made for what is public about a stego image as well")
+            eighth = eighth + self.public(_folded(public, eighth.shape[-1]))
+        eighth = self.middle(eighth)
+        fourth = self.up_fourth(torch.cat([functional.pixel_shuffle(eighth, 2), fourth], 1))
+        second = self.up_second(torch.cat([functional.pixel_shuffle(fourth, 2), second], 1))
+        return self.guess + functional.pixel_shuffle(self.head(second), 2)
+
+
+def _folded(public: Tensor, coarse: int) -> Tensor:
+    """Arrays on the network's coarsest grid: finer ones are folded into channels, coarser ones repeated."""
+    public = public.float()
+    factor = public.shape[-1] / coarse
+    if factor >= 1 and factor == int(factor):
+        return functional.pixel_unshuffle(public, int(factor))
+    return functional.interpolate(public, size=(coarse, coarse), mode="nearest")
+
+
+@dataclass
+class _State:
+    """The averaged network at a share of the budget."""
+
+    weights: dict[str, Tensor]
+    steps: int
+    seconds: float
+    held_out: float
+    """Mean squared error on the pairs kept to choose by; 0 where there are none."""
+
+
+class Training:
+    """That of one decoder, from its start or its checkpoint."""
+
+    def __init__(self, settings: Settings, pairs: Pairs, file: Path | None) -> None:
+        self.settings, self.file = settings, file
+        kept = len(pairs) // _TENTH
+        self.kept, self.learn = pairs.take(slice(0, kept)), pairs.take(slice(kept, None))
+        torch.manual_seed(settings.seed)
+        self.network = Decoder(settings.width, mean_secret(self.learn), pairs.public)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), settings.rate)
+        self.random = np.random.default_rng((settings.seed, len(pairs)))
+        self.step, self.seconds = 0, 0.0
+        self.states: list[_State] = []
+        self._identity = asdict(settings) | {"pairs": len(pairs), "side": pairs.side}
+        if file and file.exists():
+            self._resume(file)
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Trains to the end of the budget, which is true, or until told to stop."""
+        device = torch.device("cpu")
+        began = clock.seconds(device) - self.seconds
+        saved = self.seconds
+        while len(self.states) < len(_KEPT):
+            while self._progress() < _KEPT[len(self.states)]:
+                self._learn()
+                self.seconds = clock.seconds(device) - began
+                if self.seconds - saved > _SAVED:
+                    self.save()
+                    saved = self.seconds
+                if stop():
+                    self.save()
+                    return False
+            self.states.append(_State(copy.deepcopy(self.average.state_dict()), self.step, self.seconds, self._miss()))
+            self.save()
+        return True
+
+    def chosen(self) -> int:
+        """Which state the attacker takes."""
+        return min(range(len(self.states)), key=lambda i: self.states[i].held_out) if len(self.kept) else -1
+
+    def recover(self, state: _State, pairs: Pairs) -> Tensor:
+        """What a state makes of stego images: in 8 bits, in [0, 1]."""
+        network = copy.deepcopy(self.average)
+        network.load_state_dict(state.weights)
+        return _recovered(network, pairs)
+
+    def save(self) -> None:
+        if not self.file:
+            return
+        content = {
+            "identity": self._identity, "network": self.network.state_dict(), "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(), "random": self.random.bit_generator.state, "step": self.step,
+            "seconds": self.seconds, "states": [vars(state) for state in self.states],
+        }  # fmt: skip
+        temporary = self.file.with_suffix(".tmp")
+        torch.save(content, temporary)
+        temporary.replace(self.file)
+
+    def _resume(self, file: Path) -> None:
+        content = torch.load(file)
+        if content["identity"] != self._identity:
+            raise ValueError(f"{file} is of an attack with {content['identity']}: remove it, or choose another --state")
+        self.network.load_state_dict(content["network"])
+        self.average.load_state_dict(content["average"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.random.bit_generator.state = content["random"]
+        self.step, self.seconds = content["step"], content["seconds"]
+        self.states = [_State(**state) for state in content["states"]]
+
+    def _progress(self) -> float:
+        steps = self.step / self.settings.steps if self.settings.steps else 0
+        return max(self.seconds / self.settings.seconds, steps)
+
+    def _learn(self) -> None:
+        rate = self.settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress())))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (self.step + 1) / _WARMUP)
+        batch = self.learn.take(torch.from_numpy(self.random.integers(len(self.learn), size=self.settings.batch)))
+        loss = functional.mse_loss(self.network(batch.stego, batch.public), batch.secret.float() / 255)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        self.optimiser.step()
+        self.step += 1
+        share = 1 - min(_AVERAGE, self.step / (self.step + 10))
+        with torch.no_grad():
+            for mine, new in zip(self.average.parameters(), self.network.parameters()):
+                mine.lerp_(new, share)
+
+    def _miss(self) -> float:
+        if not len(self.kept):
+            return 0.0
+        return float((_recovered(self.average, self.kept) - self.kept.secret.float() / 255).square().mean())
+
+
+@torch.no_grad()
+def _recovered(network: Decoder, pairs: Pairs) -> Tensor:
+    made = [network(single.stego, single.public) for single in (pairs.take(slice(i, i + 1)) for i in range(len(pairs)))]
+    return torch.round(torch.cat(made).clamp(0, 1) * 255) / 255
+
+
+def mean_secret(pairs: Pairs) -> Tensor:
+    """The best constant guess by squared error: 1 x 3 x side x side."""
+    return pairs.secret.float().mean(0, keepdim=True) / 255
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson's, of each image, over all samples; 0 where one is flat."""
+    a, b = (x.double().flatten(1) - x.double().mean((1, 2, 3)).unsqueeze(1) for x in (a, b))
+    size = a.norm(dim=1) * b.norm(dim=1)
+    return torch.where(size > 0, (a * b).sum(1) / size.clamp(min=1e-12), torch.zeros_like(size))
+
+
+def _measures(recovered: Tensor, secret: Tensor) -> dict[str, Any]:
+    psnr = evaluation.psnr(recovered, secret).clamp(max=_LARGEST_PSNR)
+    return {
+        "psnr": score(psnr.tolist()),
+        "ssim": score(evaluation.ssim(recovered, secret).tolist()),
+        "correlation": score(correlation(recovered, secret).tolist()),
+    }
+
+
+# Other secrets that an output is compared with, to see what it says of its own.
+_OTHERS = 8
+
+
+def _own(recovered: Tensor, secret: Tensor) -> dict[str, Any]:
+    others = min(_OTHERS, len(secret) - 1)
+    if not others:
+        return score([0.0] * len(secret))
+    with_others = sum(evaluation.ssim(recovered, secret.roll(-shift, 0)) for shift in range(1, others + 1)) / others
+    return score((evaluation.ssim(recovered, secret) - with_others).tolist())
+
+
+def result(training: Training, made: bool, count: int, test: Pairs) -> dict[str, Any]:
+    """What the attacker with so many pairs gets of the test."""
+    secret = test.secret.float() / 255
+    tested = [training.recover(state, test) for state in training.states]
+    chosen = training.chosen()
+    recovered, state = tested[chosen], training.states[chosen]
+    guess = torch.round(mean_secret(training.learn) * 255).div(255).expand_as(secret)
+    ssim = evaluation.ssim(recovered, secret)
+    found = {
+        "pairs": 0 if made else count, "made": count if made else 0,
+        "steps": state.steps, "seconds": round(state.seconds, 1),
+        **_measures(recovered, secret), "guess": _measures(guess, secret),
+        "over_guess": score((ssim - evaluation.ssim(guess, secret)).tolist()),
+        "over_unrelated": score((ssim - evaluation.ssim(secret.roll(-1, 0), secret)).tolist()),
+        "own": _own(recovered, secret),
+        "curve": [_point(state, _measures(images, secret)) for state, images in zip(training.states, tested)],
+    }  # fmt: skip
+    log.info("%d pairs: %s", found["pairs"], line(found))
+    return found
+
+
+def _point(state: _State, measures: dict[str, Any]) -> dict[str, Any]:
+    means = {name: value["mean"] for name, value in measures.items()}
+    return {"steps": state.steps, "seconds": round(state.seconds, 1)} | means
+
+
+def line(of: dict[str, Any]) -> str:
+    psnr, ssim, correlated = (of[name]["mean"] for name in ("psnr", "ssim", "correlation"))
+    words = f"PSNR {psnr:.2f} dB, SSIM {ssim:.3f}, correlation {correlated:.3f}"
+    if "over_guess" in of:
+        words += f"; SSIM over the guess {of['over_guess']['mean']:+.4f}, own over others {of['own']['mean']:+.4f}"
+    return words
+
+
+def report(
+    model: str, digest: str, data: str, settings: Settings, hardware: str, test: Pairs, results: list[dict[str, Any]]
+) -> dict[str, Any]:
+    secret = test.secret.float() / 255
+    size = sum(p.numel() for p in Decoder(settings.width, secret[:1], test.public).parameters())
+    return {
+        "kind": "decoder", "version": VERSION, "model": model, "digest": digest, "data": data, "side": test.side,
+        "public": test.public is not None, "hardware": hardware, "parameters": size, **asdict(settings),
+        "results": results, "baseline": _measures(secret.roll(-1, 0), secret),
+    }  # fmt: skip
+
+
+def add_commands(commands: Any) -> None:
+    command = commands.add_parser("decode", help="train a decoder on leaked stego images and secrets of any method")
+    command.add_argument("model", type=Path, help="the directory of the model attacked, for its name and digest")
+    command.add_argument("--leaked", type=Path, help="folder with stego and secret: pairs of the victim's key")
+    command.add_argument("--own", type=Path, help="the same of the attacker's own key, for --pairs 0")
+    command.add_argument("--made", type=int, default=0, help="how many of his own (0: all)")
+    command.add_argument(
+        "--test", required=True, metavar="NAME=FOLDER", help="the same of other secrets, with the victim's key"
+    )
+    command.add_argument("--limit", type=int, default=0, help="at most so many pairs to test on (0: all)")
+    command.add_argument("--pairs", type=_numbers, default=[0, 1, 10, 100, 1000], metavar="N,N", help="leaked")
+    command.add_argument("--seconds", type=float, default=1800, help="of the processor, for each N")
+    command.add_argument("--steps", type=int, default=0, help="stop after so many, if not 0: that repeats anywhere")
+    command.add_argument("--width", type=int, default=24, help="of the network")
+    command.add_argument("--rate", type=float, default=2e-3, help="Adam's at its highest")
+    command.add_argument("--batch", type=int, default=8)
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--state", type=Path, help="folder of checkpoints: the same command goes on from them")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument(
+        "--stop-after", type=float, default=math.inf, metavar="SECONDS", help="stop so long after the start"
+    )
+    command.add_argument("--out", type=Path, required=True, help="the report, a JSON file; written after each N")
+    command.set_defaults(run=_decode)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _name(model: Path) -> str:
+    return str(json.loads((model / "manifest.json").read_text(encoding="utf-8"))["name"])
+
+
+def _hardware(threads: int) -> str:
+    return f"{threads} {'thread' if threads == 1 else 'threads'} of one {journal.processor()} CPU"
+
+
+def _decode(options: argparse.Namespace) -> None:
+    name, _, folder = options.test.partition("=")
+    if not folder:
+        raise ValueError(f"--test {options.test}: write NAME=FOLDER")
+    if (0 in options.pairs and not options.own) or (max(options.pairs) > 0 and not options.leaked):
+        raise ValueError("--pairs 0 needs --own, and other numbers need --leaked: folders with stego and secret")
+    if options.leaked and options.leaked.resolve() == Path(folder).resolve():
+        raise ValueError("--leaked and --test are one folder: the attacker must not have seen what he is tested on")
+    torch.set_num_threads(options.threads)
+    if options.state:
+        options.state.mkdir(parents=True, exist_ok=True)
+    settings = Settings(options.seconds, options.steps, options.width, options.rate, options.batch, options.seed)
+    end = time.monotonic() + options.stop_after
+    test = load(Path(folder), options.limit)
+    results: list[dict[str, Any]] = []
+    for count in options.pairs:
+        pairs = load(options.leaked, count, settings.seed) if count else load(options.own, options.made, settings.seed)
+        if (pairs.public is None) != (test.public is None):
+            raise ValueError("a folder public is there for the test or for the pairs alone: make it for both")
+        training = Training(settings, pairs, options.state / f"{count}.pt" if options.state else None)
+        if not training.run(lambda: time.monotonic() > end):
+            print(f"stopped after {training.seconds:.0f} s with {count} pairs: the same command goes on")
+            return
+        results.append(result(training, not count, len(pairs), test))
+        made = report(
+            _name(options.model), export.digest(options.model), name, settings,
+            _hardware(options.threads), test, results,
+        )  # fmt: skip
+        options.out.write_bytes(as_json(made))
+        print(f"{count} pairs: {line(results[-1])}")
