@@ -35,7 +35,8 @@ var house = map[string][]string{
 	"internal/sealed":       {"internal/avif", "internal/kem", "internal/stc"},
 
 	"internal/keyring":    {"internal/kem"},
-	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
+	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
+	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
@@ -45,7 +46,8 @@ var house = map[string][]string{
 	"internal/cache":      {"schemas"},
 	"internal/source":     {"internal/pixel", "schemas"},
 	"internal/engine": {
-		"internal/keyring", "internal/lsb", "internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/sealed", "internal/stc", "internal/weights", "schemas",
+		"internal/kem", "internal/keyring", "internal/lsb", "internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/rotated",
+		"internal/sealed", "internal/stc", "internal/weights", "schemas",
 	},
 
 	// What only tests import: it stands in no other row.

@@ -36,14 +36,12 @@ func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
 		if o == nil {
 			continue
 		}
-		if o.End() == schemas.EndDone {
-			stored, err := w.stored(ctx, o.GetOutput())
-			if err != nil {
-				return nil, err
-			}
-			if !stored {
-				continue
-			}
+		usable, err := w.usable(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if !usable {
+			continue
 		}
 		b.outcomes[i] = &schemas.Outcome{Item: job.GetItems()[i].GetId(), Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true}
 	}
@@ -219,6 +217,15 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		tensors[k] = t
 	}
 	made, err := w.run(ctx, b.job, tensors)
+	if err != nil && len(items) > 1 && isFault(err, schemas.ReasonBadImage) {
+		// It may be one image alone that is not taken: each by itself.
+		for i := range items {
+			if err := w.infer(ctx, b, items[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if err != nil {
 		return b.failAll(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
 	}
@@ -234,10 +241,51 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		b.settle(in.index, o)
 		ended[b.workIDs[in.index]] = o
 	}
-	if err := w.Memo.RememberOutcomes(ctx, ended); err != nil {
+	return w.remember(ctx, b, items, ended)
+}
+
+// remember lets the first who did the work win: where another worker was first, this batch has that one's outcomes. Where
+// they are remembered but their images are gone, this batch's take their place.
+func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended map[string]*schemas.Outcome) error {
+	before, err := w.Memo.FirstOutcomes(ctx, ended)
+	if err != nil {
+		return fmt.Errorf("remember outputs: %w", err)
+	}
+	renewed := make(map[string]*schemas.Outcome)
+	for _, in := range items {
+		id := b.workIDs[in.index]
+		o := before[id]
+		if o == nil || proto.Equal(o.GetOutput(), ended[id].GetOutput()) {
+			continue
+		}
+		usable, err := w.usable(ctx, o)
+		if err != nil {
+			return err
+		}
+		if usable {
+			b.settle(in.index, &schemas.Outcome{Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true})
+		} else {
+			renewed[id] = ended[id]
+		}
+	}
+	if len(renewed) == 0 {
+		return nil
+	}
+	if err := w.Memo.RememberOutcomes(ctx, renewed); err != nil {
 		return fmt.Errorf("remember outputs: %w", err)
 	}
 	return nil
+}
+
+// usable says whether what is remembered can be a result: it ended, and its images are there.
+func (w *Worker) usable(ctx context.Context, o *schemas.Outcome) (bool, error) {
+	switch o.End() {
+	case schemas.EndDone:
+		return w.stored(ctx, o.GetOutput())
+	case schemas.EndRefused:
+		return true, nil
+	}
+	return false, nil
 }
 
 // run is what the network, or the cipher, made of a batch: the images and, nil where there are none, the refusals and the features
@@ -280,11 +328,15 @@ func finite(features []float32) ([]float32, error) {
 	return features, nil
 }
 
+func isFault(err error, reason schemas.Reason) bool {
+	var fault *schemas.Fault
+	return errors.As(err, &fault) && fault.Reason == reason
+}
+
 // failAll ends items whose images the network does not take. What is wrong with the key or the model would end
 // every item of the job: the job itself dies of it.
 func (b *batch) failAll(items []input, err error) error {
-	var fault *schemas.Fault
-	if !errors.As(err, &fault) || fault.Reason != schemas.ReasonBadImage {
+	if !isFault(err, schemas.ReasonBadImage) {
 		return err
 	}
 	for _, in := range items {

@@ -3,8 +3,9 @@
 // publishes the result and then the jobs that follow from it.
 //
 // Invariants: a job is only done when its result is stored and its follow-up jobs are published, so a
-// worker that dies at any point loses nothing; doing a job twice gives the same bytes, so a job that is
-// delivered twice does no harm; an image that cannot be used fails its item, never the worker.
+// worker that dies at any point loses nothing; a job that is delivered twice does no harm, because the first output that
+// is remembered for an item's work is the one of every result, even where the key's cipher makes another one each time;
+// an image that cannot be used fails its item, never the worker.
 package gpuworker
 
 import (
@@ -46,6 +47,9 @@ type Images interface {
 // Memo remembers how the work of ids ended, with an output or refused; nil stands for one that is not known.
 type Memo interface {
 	Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error)
+	// FirstOutcomes remembers what is not known, and returns what is.
+	FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error)
+	// RememberOutcomes puts outcomes in the place of what is known.
 	RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error
 }
 

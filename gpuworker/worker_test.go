@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -513,6 +514,87 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// overtaken has another worker do the same work a moment earlier.
+type overtaken struct {
+	gpuworker.Memo
+	first func(workIDs []string) map[string]*schemas.Outcome
+}
+
+func (o overtaken) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (map[string]*schemas.Outcome, error) {
+	if _, err := o.Memo.FirstOutcomes(ctx, o.first(slices.Sorted(maps.Keys(outcomes)))); err != nil {
+		return nil, err
+	}
+	return o.Memo.FirstOutcomes(ctx, outcomes)
+}
+
+// Where a cipher makes another stego image each time, and two workers had the same job, the first one's is in both results; and
+// where that one is gone from the store, the second one's takes its place.
+func TestTheFirstOutputWins(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	job := r.embedJob(square, squares(3)...)
+	theirs := r.put(picture(t, 77, 32, 32)).GetDigest()
+	lost := strings.Repeat("0", 64)
+	r.parts.Memo = overtaken{Memo: r.cache, first: func(ids []string) map[string]*schemas.Outcome {
+		first := map[string]*schemas.Outcome{}
+		for _, id := range ids {
+			switch id {
+			case schemas.ItemWorkID(job, job.GetItems()[0]):
+				first[id] = &schemas.Outcome{Output: &schemas.Output{Image: theirs}}
+			case schemas.ItemWorkID(job, job.GetItems()[1]):
+				first[id] = &schemas.Outcome{Output: &schemas.Output{Image: lost}}
+			}
+		}
+		return first
+	}}
+	r.publish(job)
+	r.work(gpuworker.Config{})
+	o := r.result("run").GetOutcomes()
+	if o[0].GetOutput().GetImage() != theirs || !o[0].GetCached() {
+		t.Errorf("the first output was %s, the result has %v", theirs, o[0])
+	}
+	if image := o[1].GetOutput().GetImage(); image == lost || o[1].GetCached() {
+		t.Errorf("the result has an image that is not there: %v", o[1])
+	}
+	if o[2].GetOutput() == nil || o[2].GetCached() {
+		t.Errorf("nobody was first, and the result has %v", o[2])
+	}
+	var ids []string
+	for _, item := range job.GetItems() {
+		ids = append(ids, schemas.ItemWorkID(job, item))
+	}
+	known, err := r.cache.Outcomes(testrig.Context(t), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range o {
+		if !proto.Equal(known[i].GetOutput(), o[i].GetOutput()) {
+			t.Errorf("item %d: the memo has %v, the result %v", i, known[i], o[i])
+		}
+	}
+}
+
+// Of a batch that is not taken each image is tried alone, so that those that are good end well.
+func TestOneImageIsNotTaken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	job := r.embedJob(square, squares(3)...)
+	runs := 0
+	r.engine.before = func(context.Context) error {
+		if runs++; runs == 1 || runs == 3 { // all together, and then the second
+			return schemas.Permanent(schemas.ReasonBadImage, errors.New("too rough"))
+		}
+		return nil
+	}
+	r.publish(job)
+	r.work(gpuworker.Config{})
+	o := r.result("run").GetOutcomes()
+	if o[0].GetOutput() == nil || o[2].GetOutput() == nil {
+		t.Errorf("good images failed with a bad one: %v, %v", o[0], o[2])
+	}
+	expectFailure(t, o[1], schemas.ReasonBadImage, "too rough")
+}
+
 func TestOutputThatIsNotAnImage(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -658,6 +740,13 @@ func (s *shaky) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome,
 	return s.Memo.Outcomes(ctx, ids)
 }
 
+func (s *shaky) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (map[string]*schemas.Outcome, error) {
+	if err := s.at("first"); err != nil {
+		return nil, err
+	}
+	return s.Memo.FirstOutcomes(ctx, outcomes)
+}
+
 func (s *shaky) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
 	if err := s.at("remember"); err != nil {
 		return err
@@ -722,7 +811,7 @@ func TestEveryPartMayFailForAMoment(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices.Sort(s.seen)
-	if want := []string{"engine", "follow-up", "has", "image", "outputs", "put", "remember", "result"}; !slices.Equal(s.seen, want) {
+	if want := []string{"engine", "first", "follow-up", "has", "image", "outputs", "put", "result"}; !slices.Equal(s.seen, want) {
 		t.Errorf("%q failed, want %q", s.seen, want)
 	}
 	counts.mu.Lock()

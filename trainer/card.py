@@ -9,6 +9,14 @@ from typing import Any
 from .facts import Facts
 from .network import Network
 
+_ROTATED_LIMITS = """\
+- The network has no keys and serves everybody's: any key pair embeds and recovers at once. What isolates users is the
+  keyed rotation of what is hidden (docs/decisions/0011-rotation.md), not training.
+- The demo keys are public. They protect nothing.
+- Nothing authenticates the stego image: a wrong key gives noise and no error.
+- It was trained through 8-bit rounding and through nothing else, and the lowest bits say how to rotate back.
+  JPEG, resizing and other processing of a stego image destroy the secret.
+- Steganalysis finds that something is there: `stegomq audit` measures it."""
 _KEYED_LIMITS = """\
 - Keys that are not in the table were never trained on. They do not embed or recover properly:
   another user needs a model that was trained with that user's key pair.
@@ -47,9 +55,15 @@ def render(network: Network, facts: Facts) -> str:
     if facts.quality:
         sections += ["## Quality", _quality(facts)]
     if facts.training is not None:
-        limits = _KEYED_LIMITS if network.architecture.keyed else _VARIANT_LIMITS
-        sections += ["## Limits", limits + _LIMITS]
+        sections += ["## Limits", _limits(network)]
     return "\n\n".join(sections) + "\n"
+
+
+def _limits(network: Network) -> str:
+    architecture = network.architecture
+    if architecture.shared and not architecture.keyed:
+        return _ROTATED_LIMITS
+    return (_KEYED_LIMITS if architecture.keyed else _VARIANT_LIMITS) + _LIMITS
 
 
 def _what(network: Network, facts: Facts) -> str:
@@ -59,6 +73,9 @@ def _what(network: Network, facts: Facts) -> str:
     if architecture.keyed:
         hides = "per user key"
         share = f"; a share of {network.alpha:g} of the convolution weights is trained, keys fill the rest"
+    elif architecture.shared:
+        hides = "rotated by any user's key"
+        share = ""
     else:
         hides = "with an instance for each user"
         share = " in each instance. A wrong key is another user's instance"

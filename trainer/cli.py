@@ -229,7 +229,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _runs(folders: Sequence[Path], options: argparse.Namespace) -> list[training.Run]:
-    """One run, or the runs of the instances of one un-keyed model."""
+    """One run, or the runs of the instances of one model without keys."""
     runs = [training.resume(folder, enrolled=_enrolled(options)) for folder in folders]
     if len({run.config.text for run in runs}) > 1:
         raise ValueError("these runs were trained from different configurations")

@@ -36,12 +36,17 @@ _KEYRING_NOTE = (
 def write(networks: Sequence[Network], facts: Facts, folder: Path) -> str:
     """Makes or replaces the model directory; returns the model's digest.
 
-    There is one keyed network, or one of an un-keyed method for each of the facts' keys.
+    There is one network for all, or one of a method without keys for each of the facts' keys.
     """
     architecture = networks[0].architecture
-    if len(networks) != (1 if architecture.keyed else len(facts.keys)):
+    if len(networks) != (1 if architecture.shared else len(facts.keys)):
         raise ValueError(f"{facts.name}: {len(networks)} networks and {len(facts.keys)} keys do not go together")
-    files = _keyed_files(networks[0]) if architecture.keyed else _variant_files(networks, facts.keys)
+    if architecture.keyed:
+        files = _keyed_files(networks[0])
+    elif architecture.shared:
+        files = _graphs(networks[0])
+    else:
+        files = {name: graph for n, key in zip(networks, facts.keys) for name, graph in _graphs(n, key).items()}
     files["keyring.json"] = as_json(keyring([key for key in facts.keys if key not in facts.private], facts.created))
     manifest = as_json(_manifest(networks[0], facts, files))
     readme = card.render(networks[0], facts).encode("utf-8")
@@ -54,12 +59,10 @@ def _keyed_files(network: Network) -> dict[str, bytes]:
     return {"weights.bin": weights} | {_graph(name): build(network) for name, build in onnxgraph.GRAPHS.items()}
 
 
-def _variant_files(networks: Sequence[Network], keys: Sequence[KeyPair]) -> dict[str, bytes]:
-    return {
-        _graph(operation, key): onnxgraph.GRAPHS[operation](network)
-        for network, key in zip(networks, keys)
-        for operation in network.architecture.operations
-    }
+def _graphs(network: Network, key: KeyPair | None = None) -> dict[str, bytes]:
+    """With the parameters in them: of all users, or of one user's instance."""
+    operations = network.architecture.operations
+    return {_graph(operation, key): onnxgraph.GRAPHS[operation](network) for operation in operations}
 
 
 def _graph(operation: str, key: KeyPair | None = None) -> str:
@@ -74,9 +77,9 @@ def _manifest(network: Network, facts: Facts, files: dict[str, bytes]) -> dict[s
         "name": facts.name,
         "backbone": architecture.kind,
         "config": architecture.config(),
-        "keying": "weights" if architecture.keyed else "variant",
+        "keying": architecture.keying,
     }
-    if not architecture.keyed:
+    if not architecture.shared:
         manifest["operations"] = list(architecture.operations)
     manifest |= {
         "parameters": network.parameter_count,
@@ -97,7 +100,7 @@ def _manifest(network: Network, facts: Facts, files: dict[str, bytes]) -> dict[s
     manifest["keys"] = [{"id": key.id, "fingerprint": key.fingerprint} for key in facts.keys]
     if architecture.keyed:
         manifest["layers"] = _layers(network)
-    else:
+    elif not architecture.shared:
         manifest["variants"] = [
             {"id": key.id, "fingerprint": key.fingerprint} | {op: _graph(op, key) for op in architecture.operations}
             for key in facts.keys
@@ -146,14 +149,11 @@ def keyring(keys: Sequence[KeyPair], created: str) -> dict[str, Any]:
 
 
 def read(folder: Path, network: Network) -> dict[str, Any]:
-    """Loads the parameters of a keyed model directory into a network of the same shape; returns the manifest."""
+    """Loads the parameters of a model directory for all users into a network of its shape; returns the manifest."""
     manifest = _read_manifest(folder)
-    expected = {
-        "keying": "weights",
-        "backbone": network.architecture.kind,
-        "alpha": network.alpha,
-        "mask_seed": network.mask_seed.hex(),
-    }
+    expected: dict[str, Any] = {"keying": network.architecture.keying, "backbone": network.architecture.kind}
+    if network.architecture.keyed:
+        expected |= {"alpha": network.alpha, "mask_seed": network.mask_seed.hex()}
     for name, value in expected.items():
         if manifest.get(name) != value:
             raise ValueError(f"{folder}: its {name} is {manifest.get(name)}, the configuration's {value}")
@@ -162,11 +162,10 @@ def read(folder: Path, network: Network) -> dict[str, Any]:
         raise ValueError(
             f"{folder}: its config is {sizes.config()}, the configuration's {network.architecture.config()}"
         )
-    found = _initialisers(folder / _graph(operation) for operation in ("embed", "recover", "purify"))
-    affine = np.concatenate([found[a.name] for a in network.architecture.affines()])
-    with torch.no_grad():
-        network.weight.copy_(torch.from_numpy(np.fromfile(folder / "weights.bin", "<f4")))
-        network.affine.copy_(torch.from_numpy(affine))
+    _fill(network, (folder / _graph(operation) for operation in network.architecture.operations))
+    if network.architecture.keyed:
+        with torch.no_grad():
+            network.weight.copy_(torch.from_numpy(np.fromfile(folder / "weights.bin", "<f4")))
     return manifest
 
 
@@ -176,10 +175,11 @@ def load(folder: Path) -> tuple[list[Network], dict[str, Any]]:
     if manifest["keying"] == "variant":
         architecture = create(manifest["backbone"], manifest["config"])
         return [_instance(folder, architecture, variant) for variant in manifest["variants"]], manifest
-    if manifest["keying"] != "weights" or "mask_seed" not in manifest:
+    if not {"mask_seed", "embed.onnx"} & (manifest.keys() | manifest["files"].keys()) or manifest["keying"] == "cipher":
         raise ValueError(f"{folder} is not a model that the trainer made: there is no network to load")
     architecture = create(manifest["backbone"], manifest["config"])
-    network = Network(architecture, manifest["alpha"], bytes.fromhex(manifest["mask_seed"]))
+    seed = bytes.fromhex(manifest.get("mask_seed", "00" * derivation.KEY_BYTES))
+    network = Network(architecture, manifest.get("alpha", 1.0), seed)
     read(folder, network)
     return [network], manifest
 
@@ -187,7 +187,13 @@ def load(folder: Path) -> tuple[list[Network], dict[str, Any]]:
 def _instance(folder: Path, architecture: Architecture, variant: dict[str, str]) -> Network:
     """Of what serves training alone, which is not exported, it has the first values."""
     network = Network(architecture, 1.0, bytes(derivation.KEY_BYTES))
-    found = _initialisers(folder / variant[operation] for operation in architecture.operations)
+    _fill(network, (folder / variant[operation] for operation in architecture.operations))
+    return network
+
+
+def _fill(network: Network, graphs: Iterable[Path]) -> None:
+    """Takes over the parameters that are in graphs."""
+    architecture, found = network.architecture, _initialisers(graphs)
     vectors: tuple[tuple[torch.Tensor, Sequence[Layer | Affine]], ...] = (
         (network.weight, architecture.layers()),
         (network.affine, architecture.affines()),
@@ -198,7 +204,6 @@ def _instance(folder: Path, architecture: Architecture, variant: dict[str, str])
             for part, values in zip(parts, torch.split(vector, [part.size for part in parts])):
                 if part.name in found:
                     values.copy_(torch.from_numpy(found[part.name]))
-    return network
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

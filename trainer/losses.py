@@ -39,6 +39,8 @@ class KeyedLosses(Losses):
     recover: float = 0.75
     purify: float = 0.25
     isolate: float = 0.5
+    range: float = 0.0
+    """Of how far the stego image is outside of [0, 1], where clamping loses what it carries. The paper has none."""
     unregistered: float = 0.3
     """Share of isolation losses with a fresh random key instead of a registered wrong one."""
     isolate_from: float = 0.0
@@ -55,12 +57,12 @@ class KeyedLosses(Losses):
             raise ValueError(f"losses.reduction: {self.reduction!r} is neither 'mean' nor 'sum'")
 
     def terms(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in ("embed", "recover", "purify", "isolate")}
+        return {name: getattr(self, name) for name in ("embed", "recover", "purify", "isolate", "range")}
 
     def weights(self, progress: float = 1.0, keys: int = 1) -> dict[str, float]:
         """With `sum` a step's loss, in which one pair and one wrong key stand for all, has Eq. 7 as its expectation."""
         if self.reduction == "sum":
-            count = {"embed": keys, "recover": keys, "purify": 1, "isolate": keys * (keys - 1)}
+            count = {"embed": keys, "recover": keys, "purify": 1, "isolate": keys * (keys - 1), "range": keys}
             weights = {name: count[name] * weight for name, weight in self.terms().items()}
         else:
             weights = super().weights()
@@ -90,6 +92,7 @@ class RotatedLosses(Losses):
     embed: float = 1.0
     recover: float = 0.75
     purify: float = 0.25
+    range: float = 10.0
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,12 @@ class Keyed:
         network = self._network
         if self._losses.stale_gradient:
             network.differentiated_with = drawn.recover if drawn.wrong is None else drawn.wrong
-        stego = eight_bit(network.embed(drawn.embed, cover, secret))
-        terms = {"embed": self._error(stego, cover)}
+        # Compared before it is clamped: what is out of range must be drawn back however far it is.
+        raw = network.embed(drawn.embed, cover, secret)
+        stego = eight_bit(raw)
+        terms = {"embed": self._error(raw, cover)}
+        if "range" in wanted:
+            terms["range"] = outside(raw)
         if "recover" in wanted:
             terms["recover"] = self._error(network.recover(drawn.recover, stego), secret)
         if "purify" in wanted:
@@ -129,10 +133,12 @@ class Rotated:
         network = self._network
         ops = network.operations()
         image = haar.restore(ops, drawn.bands, BANDS // 4) + CENTRE
-        stego = eight_bit(network.embed(None, cover, image))
+        raw = network.embed(None, cover, image)
+        stego = eight_bit(raw)
         recovered = haar.bands(ops, network.recover(None, stego) - CENTRE, BANDS // 4)
         terms = {
-            "embed": error(stego, cover),
+            "embed": error(raw, cover),
+            "range": outside(raw),
             "recover": error(recovered * drawn.weights, drawn.bands * drawn.weights),
         }
         if "purify" in wanted:
@@ -185,6 +191,11 @@ def adversarial(network: Network, cover: Tensor, stego: Tensor) -> Terms:
         "adversarial": softplus(-network.discriminate(stego, frozen=True)).mean(),
         "discriminator": softplus(-network.discriminate(cover)).mean() + softplus(fake).mean(),
     }
+
+
+def outside(x: Tensor) -> Tensor:
+    """The mean square of how far values are outside of [0, 1], where clamping would lose what they carry."""
+    return (x - x.clamp(0, 1)).square().mean()
 
 
 def squared(a: Tensor, b: Tensor) -> Tensor:

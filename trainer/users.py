@@ -6,14 +6,19 @@ so that another user's instance stands for a wrong key and there is no unregiste
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from . import derivation
-from .derivation import KeyPair
+from . import derivation, layout
+from .derivation import KEY_BYTES, KeyPair
 from .network import Network
+from .rotation import Rotation
 
 
 class Users(Protocol):
@@ -83,9 +88,59 @@ class Instances:
         return None
 
 
+class Rotated:
+    """One network without keys, and rotations by each user's key.
+
+    The key of a rotation comes from the user's and from how many images were embedded. What travels beside the payload
+    in a real stego image, that number and the scales, is remembered here.
+    """
+
+    def __init__(self, network: Network, keys: Sequence[KeyPair]) -> None:
+        self._network = network
+        self._keys = [key.recover for key in keys]
+        self._embedded = 0
+        self._scales = np.zeros(0, np.uint8)
+
+    @property
+    def count(self) -> int:
+        return len(self._keys)
+
+    def embed(self, user: int, cover: Tensor, secret: Tensor) -> Tensor:
+        self._embedded += 1
+        key = self._session(self._keys[user])
+        image = (secret[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+        values, self._scales = Rotation(*image.shape[:2]).rotate(image, key)
+        payload = layout.spread(values, *image.shape[:2], self._random(key))
+        return self._network.embed(None, cover, payload.to(cover))
+
+    def recover(self, user: int, stego: Tensor) -> Tensor:
+        return self._recover(self._keys[user], stego)
+
+    def recover_random(self, n: int, stego: Tensor) -> Tensor:
+        return self._recover(derivation.random_pair(0, n).recover, stego)
+
+    def purify(self, noisy: Tensor) -> Tensor:
+        return self._network.purify(noisy)
+
+    def _recover(self, user: bytes, stego: Tensor) -> Tensor:
+        height, width = stego.shape[2:]
+        key, rotation = self._session(user), Rotation(height, width)
+        values = layout.gather(self._network.recover(None, stego), rotation.blocks, self._random(key))
+        image = torch.from_numpy(rotation.restore(values, self._scales, key))
+        return image.permute(2, 0, 1).unsqueeze(0).to(stego) / 255
+
+    def _session(self, user: bytes) -> bytes:
+        return hashlib.shake_256(b"stegomq.measure" + struct.pack("<Q", self._embedded) + user).digest(KEY_BYTES)
+
+    @staticmethod
+    def _random(key: bytes) -> np.random.Generator:
+        return np.random.default_rng(np.frombuffer(key, "<u4"))
+
+
 def of(networks: Sequence[Network], keys: Sequence[KeyPair]) -> Users:
-    """The users of a model: one keyed network, or one of an un-keyed method for every key pair's id."""
-    if networks[0].architecture.keyed:
+    """The users of a model: one network for all, or one of an un-keyed method for every key pair's id."""
+    architecture = networks[0].architecture
+    if architecture.shared:
         (network,) = networks
-        return Keyed(network, keys)
+        return Keyed(network, keys) if architecture.keyed else Rotated(network, keys)
     return Instances(networks)

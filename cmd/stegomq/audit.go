@@ -174,10 +174,8 @@ func (r *auditRuns) leftOut() map[string]string {
 		for _, test := range []string{audit.TestRandom, audit.TestNear, audit.TestSwapped, audit.TestPartial} {
 			why[test] = "the model has a network for each of its keys, and none for other keys"
 		}
-	case r.all.model.Manifest.Keying == model.KeyingCipher:
-		why[audit.TestPartial] = "the model is a cipher: a key fills no weights"
-	case r.all.model.Manifest.Keying == model.KeyingRotation:
-		why[audit.TestPartial] = "a key rotates the secret: it fills no weights"
+	case r.all.model.Manifest.Keying != model.KeyingWeights:
+		why[audit.TestPartial] = "the model's keys fill no weights, so that no part of them can be right"
 	}
 	asked := func(test string, n int, flag string) {
 		if n == 0 && why[test] == "" {

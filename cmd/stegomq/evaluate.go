@@ -262,6 +262,9 @@ func (a *app) registeredKeys(flags runFlags, m *model.Model) ([]keyring.Pair, er
 			return nil, fmt.Errorf("--keys: %s holds no keys", flags.keys)
 		}
 		for _, p := range pairs {
+			if p.Recover.IsZero() {
+				return nil, fmt.Errorf("--keys: %s: %w; a run recovers, too", p.ID, keyring.ErrEmbedOnly)
+			}
 			if hasVariants(m) && !trainedWith(m, p) {
 				return nil, fmt.Errorf("--keys: model %s has a network for each of its keys and none for %s: its keys are %s", m.Name, p.ID, trainedKeys(m))
 			}

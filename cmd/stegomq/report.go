@@ -59,7 +59,31 @@ func (a *app) reportCommand() *cobra.Command {
 	f.StringVar(&out, "out", "", "folder for summary.json, items.csv and report.md")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
 	a.cacheFlags(f)
-	cmd.AddCommand(a.compareCommand())
+	cmd.AddCommand(a.compareCommand(), overviewCommand())
+	return cmd
+}
+
+func overviewCommand() *cobra.Command {
+	var markdown bool
+	cmd := &cobra.Command{
+		Use:   "table SUMMARY...",
+		Short: "Put several runs into one table, a row for each",
+		Long:  `Each SUMMARY is a summary.json of evaluate, or the folder that it is in. No server and no cache is asked.`,
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			overview, err := evaluator.ReadOverview(args...)
+			if err != nil {
+				return err
+			}
+			text := overview.Text()
+			if markdown {
+				text = overview.Markdown()
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "as Markdown")
 	return cmd
 }
 

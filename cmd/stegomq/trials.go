@@ -51,7 +51,7 @@ func (t *trials) check(m *model.Model) error {
 	case (t.swapped || len(t.partial) > 0) && hasVariants(m):
 		return fmt.Errorf("--swapped, --partial: model %s has a network for each of its keys and none for other keys; leave them out", m.Name)
 	case len(t.partial) > 0 && !schemas.FillsWeights(m.Manifest.Keying):
-		return fmt.Errorf("--partial: model %s encrypts or rotates, so that a key fills no weights; leave it out", m.Name)
+		return fmt.Errorf("--partial: the keys of model %s fill no weights, so that no part of them can be right; leave it out", m.Name)
 	case t.noKey && !m.Manifest.Does(model.OpPurify):
 		return fmt.Errorf("--no-key: model %s does not purify, so that it has no network without a key; leave it out", m.Name)
 	case t.features && m.Manifest.Features == 0:

@@ -2,7 +2,7 @@
 // WebAssembly, which github.com/gen2brain/avif holds and wazero runs. There is no cgo, and no thread beside the caller's.
 //
 // Of that library only the two modules are used, so that what runs is always they and never a libavif that the system has. Its
-// Go code compiles them anew in each process, for 2.7 s; this package keeps the compiled code in the user's cache folder
+// Go code compiles them anew in each process, for 1 to 3 s; this package keeps the compiled code in the user's cache folder
 // (stegomq/wasm), and gives each call a fresh instance with a bound on its memory. Build with the tag nodynamic (the Makefile
 // does): without it the library looks for a libavif.so when the program starts, which then lies unused.
 //

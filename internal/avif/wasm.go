@@ -70,7 +70,7 @@ func compile(zipped []byte) (*program, error) {
 	return p, nil
 }
 
-// onDisk is where compiled modules are kept: compiling takes seconds, reading what was compiled a fiftieth of one. It is machine
+// onDisk is where compiled modules are kept: compiling takes a second or more, reading what was compiled a twentieth of one. It is machine
 // code that this user's programs run, so that nobody else may write there. Without such a folder each process compiles.
 func onDisk() wazero.CompilationCache {
 	base, err := os.UserCacheDir()

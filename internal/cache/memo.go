@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -22,6 +24,18 @@ for i, key in ipairs(KEYS) do
   redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
 end
 return #KEYS`)
+
+// first stores each value with one lifetime where there is none, and returns what there is. KEYS: the keys; ARGV: the lifetime
+// in ms, the values.
+var first = redis.NewScript(`
+local there = {}
+for i, key in ipairs(KEYS) do
+  there[i] = redis.call('GET', key)
+  if not there[i] then
+    redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
+  end
+end
+return there`)
 
 // Memo counts what this process looked for among memos of one kind.
 type Memo struct{ Hits, Misses int64 }
@@ -42,6 +56,38 @@ func (c *Cache) Stats() Stats {
 // and no item; nil where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
 func (c *Cache) Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error) {
 	return recall(ctx, c, "outcomes", &c.outputs, workIDs, outputKey, decodeOutcome)
+}
+
+// FirstOutcomes stores how work ended, by work id, where nothing is remembered, and returns what others have remembered before:
+// of workers that do the same work at a time, the first one wins. It is for the items of one job.
+func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error) {
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	ids := slices.Sorted(maps.Keys(outcomes))
+	keys, args := make([]string, len(ids)), []any{c.lifetimeArgument()}
+	for i, id := range ids {
+		data, err := encodeOutcome(outcomes[id])
+		if err != nil {
+			return nil, fmt.Errorf("remember outcomes %s: %w", id, err)
+		}
+		keys[i], args = outputKey(id), append(args, data)
+	}
+	there, err := first.Run(ctx, c.rdb, keys, args...).Slice()
+	if err != nil {
+		return nil, fmt.Errorf("remember outcomes: %w", err)
+	}
+	before = make(map[string]*schemas.Outcome)
+	for i, value := range there {
+		if text, ok := value.(string); ok {
+			o, err := decodeOutcome([]byte(text))
+			if err != nil {
+				o = new(schemas.Outcome) // as good as none
+			}
+			before[ids[i]] = o
+		}
+	}
+	return before, nil
 }
 
 // RememberOutcomes stores how work ended, by work id: with an output, or refused. One that failed is an error.
@@ -139,9 +185,13 @@ func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, i
 	return values, nil
 }
 
+func (c *Cache) lifetimeArgument() string {
+	return strconv.FormatInt(max(c.lifetime.Milliseconds(), 1), 10)
+}
+
 // keep stores memos of one kind, all with the cache's lifetime.
 func keep[V any](ctx context.Context, c *Cache, kind string, values map[string]V, key func(string) string, encode func(V) ([]byte, error)) error {
-	lifetime := strconv.FormatInt(max(c.lifetime.Milliseconds(), 1), 10)
+	lifetime := c.lifetimeArgument()
 	keys := make([]string, 0, min(len(values), chunk))
 	args := append(make([]any, 0, cap(keys)+1), lifetime)
 	flush := func() error {

@@ -126,6 +126,40 @@ func TestMemos(t *testing.T) {
 	})
 }
 
+// Of several who do the same work the first one wins, and the others learn how it ended.
+func TestFirstOutcomes(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		ctx := t.Context()
+		mine := map[string]*schemas.Outcome{"a": output(&schemas.Output{Image: digest("a")}), "b": refused("no")}
+		if before, err := s.FirstOutcomes(ctx, mine); err != nil || len(before) != 0 {
+			t.Errorf("the first: %v, %v", before, err)
+		}
+		if err := s.rdb.Set(ctx, outputKey("broken"), "\xff\xff", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		other := s.open(Options{})
+		before, err := other.FirstOutcomes(ctx, map[string]*schemas.Outcome{
+			"a": output(&schemas.Output{Image: digest("b")}), "b": output(&schemas.Output{}), "c": refused("too late"), "broken": refused(""),
+		})
+		if err != nil || len(before) != 3 || !proto.Equal(before["a"], mine["a"]) || !proto.Equal(before["b"], mine["b"]) || before["broken"].End() == schemas.EndDone {
+			t.Errorf("the second: %v, %v", before, err)
+		}
+		got, err := s.Outcomes(ctx, []string{"a", "b", "c"})
+		if err != nil || !proto.Equal(got[0], mine["a"]) || !proto.Equal(got[1], mine["b"]) || got[2].GetRefusal().GetDetail() != "too late" {
+			t.Errorf("remembered: %v, %v", got, err)
+		}
+		if ttl := s.rdb.PTTL(ctx, outputKey("c")).Val(); ttl <= DefaultLifetime-time.Minute || ttl > DefaultLifetime {
+			t.Errorf("lifetime = %v, want %v", ttl, DefaultLifetime)
+		}
+		if before, err := s.FirstOutcomes(ctx, nil); err != nil || len(before) != 0 {
+			t.Errorf("nothing: %v, %v", before, err)
+		}
+		if _, err := s.FirstOutcomes(ctx, map[string]*schemas.Outcome{"the-id": nil}); err == nil || !strings.Contains(err.Error(), "the-id") {
+			t.Errorf("a nil value: %v", err)
+		}
+	})
+}
+
 func TestInspected(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()

@@ -13,8 +13,8 @@ import (
 	"stegomq/schemas"
 )
 
-// errPartialCipher: a partial pair says which weights are right, and there are none.
-var errPartialCipher = errors.New("a key of which a share is right has no meaning where keys encrypt or rotate; run it with a model that has a network for all keys")
+// errPartial: a partial pair says which weights are right, and there are none.
+var errPartial = errors.New("a key of which a share is right has no meaning where keys encrypt or rotate; run it with a model whose weights keys fill")
 
 // cipher is a model without a network: its keys encrypt, or rotate.
 type cipher struct {
@@ -65,7 +65,7 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 		return pixel.Tensor{}, nil, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
 	}
 	if pair.Part != nil {
-		return pixel.Tensor{}, nil, fmt.Errorf("%s: %w", pair.ID, errPartialCipher)
+		return pixel.Tensor{}, nil, fmt.Errorf("%s: %w", pair.ID, errPartial)
 	}
 	code, err := c.open(pair)
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package engine joins the ONNX engine, which knows models, to the keyring, which knows keys: it takes the names
-// that a job carries and runs the network, or what stands in its place where the model's keys encrypt or rotate. It owns which error of either
-// is final for a job.
+// that a job carries and runs the network, or the cipher where the model's keys encrypt, or rotates what a network hides. It
+// owns which error of either is final for a job.
 //
-// Invariant: key bytes go from the keyring to the derivation of weights, to the cipher or to the rotation, and nowhere else.
+// Invariant: key bytes go from the keyring to the derivation of weights, to the cipher, or to the rotation, and nowhere else.
 package engine
 
 import (
@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"slices"
 
+	"stegomq/internal/kem"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/modulo"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
+	"stegomq/internal/rotated"
 	"stegomq/internal/sealed"
 	"stegomq/internal/stc"
 	"stegomq/internal/weights"
@@ -25,7 +27,8 @@ import (
 // Engine runs the models of an ONNX engine, and ciphers, with the keys of a keyring.
 type Engine struct {
 	runtime *ort.Engine
-	ciphers map[string]cipher // by digest
+	ciphers map[string]cipher         // by digest
+	rotated map[string]rotatedNetwork // by digest
 	keys    *keyring.Keyring
 }
 
@@ -36,7 +39,7 @@ func NeedsRuntime(models ...*model.Model) bool {
 
 // New joins the two. The runtime may be nil where no model needs it; the caller closes it when no run is under way.
 func New(runtime *ort.Engine, keys *keyring.Keyring) *Engine {
-	return &Engine{runtime: runtime, ciphers: make(map[string]cipher), keys: keys}
+	return &Engine{runtime: runtime, ciphers: make(map[string]cipher), rotated: make(map[string]rotatedNetwork), keys: keys}
 }
 
 // Add makes models known, before the first run. Models that were added to the runtime itself are known too.
@@ -55,14 +58,17 @@ func (e *Engine) Add(models ...*model.Model) error {
 			if err := e.runtime.Add(m); err != nil {
 				return err
 			}
+			if m.Manifest.Keying == model.KeyingRotation {
+				e.rotated[m.Digest] = rotatedNetwork{m, e.runtime}
+			}
 		}
 	}
 	return nil
 }
 
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
-// not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, or of which only a share
-// is right where keys encrypt, or whose half that recovers is missing (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
+// not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, that only embeds and is asked to
+// recover, or of which only a share is right where keys fill no weights (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
 // (unknown_model), an operation that the model does not have (bad_message), images that the model does not take (bad_image).
 //
 // Where recovery is authenticated it may refuse some images, or all, and that is no error: refused then has for each image
@@ -85,6 +91,8 @@ func (e *Engine) Features(ctx context.Context, digest string, ref *schemas.KeyRe
 	}
 	if c, ok := e.ciphers[digest]; ok {
 		err = fmt.Errorf("%s with model %s: %w: features, because it has no network", model.OpRecover, c.Name, ort.ErrOperation)
+	} else if n, ok := e.rotated[digest]; ok {
+		recovered, features, err = n.features(ctx, pair, stego)
 	} else if e.runtime == nil {
 		err = ort.ErrUnknownModel
 	} else {
@@ -100,9 +108,11 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartialCipher), errors.Is(err, keyring.ErrEmbedOnly):
+	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartial),
+		errors.Is(err, keyring.ErrEmbedOnly), errors.Is(err, kem.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
-	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet), errors.Is(err, modulo.ErrTooSmall):
+	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet),
+		errors.Is(err, modulo.ErrTooSmall), errors.Is(err, rotated.ErrTooSmall):
 		return schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return err
@@ -118,6 +128,10 @@ func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pai
 			return out, nil, fmt.Errorf("%s with model %s: %w", op, c.Name, err)
 		}
 		return out, refused, nil
+	}
+	if n, ok := e.rotated[digest]; ok {
+		out, err = n.run(ctx, op, pair, in)
+		return out, nil, err
 	}
 	if e.runtime == nil {
 		return pixel.Tensor{}, nil, ort.ErrUnknownModel

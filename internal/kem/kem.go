@@ -7,16 +7,16 @@
 //     of HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20-Poly1305, and info = the
 //     purpose. k_e alone encapsulates, k_r is needed to decapsulate.
 //
-//   - Symmetric: any other two keys. The encapsulation is 32 random bytes; the secret comes from both keys and from it by
-//     HKDF-SHA256 (RFC 5869), and both are needed on either side:
+//   - Symmetric: any other two keys. The encapsulation is a nonce of 32 random bytes; the secret comes from both keys and from
+//     the nonce by HKDF-SHA256 (RFC 5869), and both are needed on either side:
 //
 //     shared = HKDF-Extract(salt = "stegomq.kem.symmetric.v1", k_e | k_r)
-//     root   = HKDF-Expand(shared, LP("secret") | LP(purpose) | encapsulation, 32)
-//     key, nonce = HKDF-Expand(root, LP("key"), 32), HKDF-Expand(root, LP("nonce"), 12)
+//     root   = HKDF-Expand(shared, LP("secret") | LP(purpose) | nonce, 32)
+//     key, first = HKDF-Expand(root, LP("key"), 32), HKDF-Expand(root, LP("nonce"), 12)
 //     export = HKDF-Expand(root, LP("export") | label, n)
 //
 //     LP(s) = u32(len(s)), big-endian, then s. Message i = 0, 1, ... is sealed with ChaCha20-Poly1305 (RFC 8439) and the nonce
-//     XOR i, big-endian, as in RFC 9180, section 5.2.
+//     first XOR i, big-endian, as in RFC 9180, section 5.2.
 //
 // As it is written, an encapsulation looks uniform to whoever lacks k_e. Its highest bit, which X25519 does not use, is
 // random, and the whole is XORed with Known("encapsulation", 32). Whoever holds k_e can take that off, and then tell

@@ -19,7 +19,7 @@ func (m *Manifest) brokenOperations() (broken []error) {
 	if !m.Does(OpEmbed) || !m.Does(OpRecover) {
 		broken = append(broken, fmt.Errorf("operations: %q lack one of %q and %q", m.Operations, OpEmbed, OpRecover))
 	}
-	if m.Keying != KeyingWeights && m.Does(OpPurify) {
+	if !m.Shared() && m.Does(OpPurify) {
 		broken = append(broken, fmt.Errorf("operations: the keying %q has %q and %q alone, and must say so", m.Keying, OpEmbed, OpRecover))
 	}
 	return broken
@@ -63,8 +63,14 @@ func (m *Manifest) brokenKeying() (broken []error) {
 			m.Backbone, m.Keying, BackboneLSB, BackboneSealed)
 		rule(m.Factor == 1 && m.MinSide == 1, "factor, min_side: want 1 and 1, every sample goes by itself")
 	case KeyingRotation:
-		rule(m.Backbone == BackboneModulo, "backbone: %q, the keying %q has %q", m.Backbone, m.Keying, BackboneModulo)
-		rule(m.Factor == 1, "factor: want 1, images of any size are taken")
+		rule(m.Backbone == BackboneModulo || m.Backbone == BackboneRotated, "backbone: %q, the keying %q has %q and %q",
+			m.Backbone, m.Keying, BackboneModulo, BackboneRotated)
+		if m.Network() {
+			rule(1 <= m.Parameters && m.Parameters <= math.MaxInt32, "parameters: %d is not above 0", m.Parameters)
+			rule(m.Factor <= 2, "factor: %d, at most 2: the network is given an image of even sides, as it is", m.Factor)
+		} else {
+			rule(m.Factor == 1, "factor: want 1, images of any size are taken")
+		}
 	}
 	if slices.Contains(Keyings(), m.Keying) && !m.Network() {
 		rule(m.Parameters == 0 && !m.Trained, "parameters, trained: there is nothing to train")
@@ -75,18 +81,18 @@ func (m *Manifest) brokenKeying() (broken []error) {
 
 // neededFiles are those that a model of this keying cannot do without.
 func (m *Manifest) neededFiles() (names []string) {
-	switch m.Keying {
-	case KeyingWeights:
+	if m.Keying == KeyingWeights {
 		names = append(names, fileWeights)
+	}
+	if m.Shared() {
 		for _, op := range Operations() {
 			if m.Does(op) {
 				names = append(names, graphFile(op))
 			}
 		}
-	case KeyingVariant:
-		for _, v := range m.Variants {
-			names = append(names, v.Embed, v.Recover)
-		}
+	}
+	for _, v := range m.Variants {
+		names = append(names, v.Embed, v.Recover)
 	}
 	return names
 }
@@ -164,8 +170,8 @@ func (m *Model) keyIDs() (ids []string) {
 	return ids
 }
 
-// Takes says whether the model works with the key pair of a fingerprint: any pair where keys encrypt or
-// rotate, otherwise one that it was trained with.
+// Takes says whether the model works with the key pair of a fingerprint: any pair where keys encrypt or rotate, otherwise one
+// that it was trained with.
 func (m *Model) Takes(fingerprint string) bool {
 	return m.Manifest.Keying == KeyingCipher || m.Manifest.Keying == KeyingRotation ||
 		slices.ContainsFunc(m.Keys(), func(k Key) bool { return k.Fingerprint == fingerprint })

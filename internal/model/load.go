@@ -37,7 +37,12 @@ func Load(dir string) (*Model, error) {
 		graphs: make(map[Operation][]byte, 3),
 	}
 	if manifest.Keying == KeyingWeights {
-		if err := m.readNetwork(); err != nil {
+		if err := m.readWeights(); err != nil {
+			return nil, err
+		}
+	}
+	if manifest.Shared() {
+		if err := m.readGraphs(); err != nil {
 			return nil, err
 		}
 	}
@@ -56,8 +61,8 @@ func Load(dir string) (*Model, error) {
 	return m, nil
 }
 
-// readNetwork reads the one network of KeyingWeights.
-func (m *Model) readNetwork() error {
+// readWeights reads what KeyingWeights has beside its graphs.
+func (m *Model) readWeights() error {
 	packed, err := m.read(fileWeights, 4*int64(m.Manifest.Weights()), true)
 	if err != nil {
 		return err
@@ -68,9 +73,11 @@ func (m *Model) readNetwork() error {
 	if err := m.readMask(); err != nil {
 		return err
 	}
-	if err := m.readFills(); err != nil {
-		return err
-	}
+	return m.readFills()
+}
+
+// readGraphs reads the graphs of the one network.
+func (m *Model) readGraphs() (err error) {
 	for _, op := range Operations() {
 		if !m.Manifest.Does(op) {
 			continue

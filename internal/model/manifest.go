@@ -27,21 +27,24 @@ const (
 	KeyingVariant = "variant"
 	// KeyingCipher: no network; the key encrypts. Any key will do.
 	KeyingCipher = "cipher"
-	// KeyingRotation: the key rotates the secret into noise, which is hidden the same way for everybody. Any key will do.
+	// KeyingRotation: the key turns the secret into noise, which one network for all, or none, hides. Any key will do.
 	KeyingRotation = "rotation"
 )
 
 // Keyings are all of them.
 func Keyings() []string { return []string{KeyingWeights, KeyingVariant, KeyingCipher, KeyingRotation} }
 
-// The backbones of KeyingCipher.
+// Backbones that the program knows by name.
 const (
-	BackboneLSB    = "lsb4-chacha20" // package lsb, four bits
-	BackboneSealed = "sealed"        // package sealed; config has its rate and profile
+	// BackboneLSB is one of KeyingCipher: package lsb, four bits.
+	BackboneLSB = "lsb4-chacha20"
+	// BackboneSealed is one of KeyingCipher: package sealed; config has its rate and profile.
+	BackboneSealed = "sealed"
+	// BackboneRotated is one of KeyingRotation: a network that hides what package rotated makes.
+	BackboneRotated = "rotated"
+	// BackboneModulo is the other: package modulo, no network; config has its profile.
+	BackboneModulo = "modulo"
 )
-
-// BackboneModulo is that of KeyingRotation: package modulo; config has its profile.
-const BackboneModulo = "modulo"
 
 // The files of a model. The keyring may be absent. The mask is there where it cannot be drawn from a seed,
 // and the fills where some cannot be derived from a key. README.md, the model card, is for people and not
@@ -127,8 +130,13 @@ func (m *Manifest) Does(op Operation) bool {
 	return op.Valid() && (len(m.Operations) == 0 || slices.Contains(m.Operations, op))
 }
 
-// Network says whether a network does the work, and not a cipher or arithmetic.
-func (m *Manifest) Network() bool { return m.Keying != KeyingCipher && m.Keying != KeyingRotation }
+// Network says whether the model has one, or one for each key.
+func (m *Manifest) Network() bool {
+	return m.Keying == KeyingWeights || m.Keying == KeyingVariant || m.Keying == KeyingRotation && m.Backbone == BackboneRotated
+}
+
+// Shared says whether one network serves every key, so that purification is one more thing that it can do.
+func (m *Manifest) Shared() bool { return m.Network() && m.Keying != KeyingVariant }
 
 // graphFile is the file of an operation's graph.
 func graphFile(op Operation) string { return string(op) + ".onnx" }

@@ -203,7 +203,7 @@ func (e *Engine) Prepare(digest string, ops ...model.Operation) error {
 // images of the size of the inputs, RGB, not clamped. Embed takes the covers and
 // the secrets, two tensors of one shape, and a key with weights.RoleEmbed; recover
 // the stegos and a key with weights.RoleRecover; purify the noisy images and no
-// key. Sizes are at least the model's MinSide, otherwise free; N is free.
+// key. A model of KeyingRotation takes no keys at all: what it is given was rotated. Sizes are at least the model's MinSide, otherwise free; N is free.
 //
 // The inputs must not change meanwhile. Errors wrap ErrUnknownModel, ErrOperation,
 // ErrGraph, ErrInput, ErrKey, model.ErrNoVariant, ErrRun, ErrClosed or the context's error. A cancelled context
@@ -245,7 +245,7 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key
 	if err := checkInputs(want.op, m.model.Manifest.MinSide, in); err != nil {
 		return outcome{}, err
 	}
-	if err := checkKey(want.op, key); err != nil {
+	if err := checkKey(want.op, m.model.Manifest.Keying, key); err != nil {
 		return outcome{}, err
 	}
 	if err := m.does(want); err != nil {
@@ -261,8 +261,8 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key
 		return outcome{}, ctx.Err()
 	}
 	compute := m.runKeyed
-	if m.model.Manifest.Keying == model.KeyingVariant {
-		compute = m.runVariant
+	if m.constant() {
+		compute = m.runConstant
 	}
 	out, err := compute(ctx, want, key, in)
 	if err != nil {

@@ -61,8 +61,8 @@ func (m *loadedModel) prepare(op model.Operation) error {
 	if err := m.does(o); err != nil {
 		return fmt.Errorf("model %s: %w", m.model.Name, err)
 	}
-	if m.model.Manifest.Keying == model.KeyingVariant {
-		return m.prepareVariants(op)
+	if m.constant() {
+		return m.prepareConstant(op)
 	}
 	_, err := m.program(o)
 	return err

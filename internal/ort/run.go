@@ -41,8 +41,9 @@ func checkInputs(op model.Operation, minSide int, in []pixel.Tensor) error {
 }
 
 // checkKey compares the key with what the operation takes.
-func checkKey(op model.Operation, key *Key) error {
+func checkKey(op model.Operation, keying string, key *Key) error {
 	role, keyed := op.Role()
+	keyed = keyed && keying != model.KeyingRotation
 	switch {
 	case !keyed && key != nil:
 		return fmt.Errorf("%w: %s takes none", ErrKey, op)

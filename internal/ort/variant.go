@@ -15,7 +15,7 @@ import (
 	"stegomq/internal/weights"
 )
 
-// Variants: a model that has a network for each key. There is nothing to patch and
+// Variants: a model that has a network for each key, or one that keys do not change. There is nothing to patch and
 // nothing to check: a session has the parameters as the runtime likes them best.
 // Its memory is what counts. It lies in the cache of weights, under the same bound.
 
@@ -35,7 +35,7 @@ const maxNoise = 1024
 // 67 MB, up to 3.3 for the first sessions of a process.
 const variantCost = 3
 
-// variant is the network of one key for one operation.
+// variant is the network of one key, or of all, for one operation.
 type variant struct {
 	engine  *Engine
 	session *onnx.DynamicAdvancedSession
@@ -43,9 +43,16 @@ type variant struct {
 	bytes   int64
 }
 
-// runVariant computes a batch with the network of a key. The inputs were checked.
-func (m *loadedModel) runVariant(ctx context.Context, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
-	hot, err := m.acquireVariant(ctx, want, key.Fingerprint, key.Role)
+// constant says whether the graphs of a model hold their parameters: there is nothing to patch with a key.
+func (m *loadedModel) constant() bool { return m.model.Manifest.Keying != model.KeyingWeights }
+
+// runConstant computes a batch with the network of a key, or with that of all keys. The inputs were checked.
+func (m *loadedModel) runConstant(ctx context.Context, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
+	fingerprint := ""
+	if key != nil {
+		fingerprint = key.Fingerprint
+	}
+	hot, err := m.acquireVariant(ctx, want, fingerprint)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -59,16 +66,23 @@ func (m *loadedModel) runVariant(ctx context.Context, want outputs, key *Key, in
 	})
 }
 
-func (m *loadedModel) acquireVariant(ctx context.Context, want outputs, fingerprint string, role weights.Role) (*weightEntry, error) {
-	name := weightKey{variantOf: m, features: want.wanted, fingerprint: fingerprint, role: role}
+func (m *loadedModel) acquireVariant(ctx context.Context, want outputs, fingerprint string) (*weightEntry, error) {
+	// What stands for the role tells the operations apart, purification too.
+	name := weightKey{variantOf: m, features: want.wanted, fingerprint: fingerprint, role: weights.Role(want.op)}
 	return m.engine.cache.acquire(ctx, name, func() (held, error) { return m.openVariant(want, fingerprint) })
 }
 
-// prepareVariants opens the graphs of an operation of every key, one after another.
-func (m *loadedModel) prepareVariants(op model.Operation) error {
-	role, _ := op.Role()
-	for _, v := range m.model.Manifest.Variants {
-		hot, err := m.acquireVariant(context.Background(), outputsOf(op, m.model, false), v.Fingerprint, role)
+// prepareConstant opens the graphs of an operation of every key, one after another, or the one of all keys.
+func (m *loadedModel) prepareConstant(op model.Operation) error {
+	fingerprints := []string{""}
+	if m.model.Manifest.Keying == model.KeyingVariant {
+		fingerprints = fingerprints[:0]
+		for _, v := range m.model.Manifest.Variants {
+			fingerprints = append(fingerprints, v.Fingerprint)
+		}
+	}
+	for _, fingerprint := range fingerprints {
+		hot, err := m.acquireVariant(context.Background(), outputsOf(op, m.model, false), fingerprint)
 		if err != nil {
 			return err
 		}
@@ -80,11 +94,15 @@ func (m *loadedModel) prepareVariants(op model.Operation) error {
 // openVariant makes the session of a key.
 func (m *loadedModel) openVariant(want outputs, fingerprint string) (*variant, error) {
 	begin, op := time.Now(), want.op
-	data, err := m.model.VariantGraph(op, fingerprint)
-	if err != nil {
-		return nil, err
+	data := m.model.Graph(op)
+	if data == nil {
+		var err error
+		if data, err = m.model.VariantGraph(op, fingerprint); err != nil {
+			return nil, err
+		}
 	}
 	v := &variant{engine: m.engine, bytes: variantCost * int64(len(data))}
+	var err error
 	if data, v.noise, err = checkVariant(want, data, m.model.Manifest.Factor); err != nil {
 		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w", op, fingerprint, m.model.Name, err)
 	}

@@ -16,12 +16,16 @@ import (
 const (
 	fast, slow = 9, 8
 	ratio      = 0.95
+	careful    = 1.03 // the first encode at slow shall fit, as a second one costs more than the step that is lost
 	doubt      = 1.2
 )
 
-// sure is how far beyond the room a prediction must be for a search not to try: a step of the quantiser is 4 to 9 % of the
-// bytes, and what is predicted from a quantiser near by is 1 or 2 % off.
-const sure = 0.98
+// slowPixels is the largest image that is coded at slow: beyond it an encode takes seconds.
+const slowPixels = 1 << 20
+
+// sure is the share of the room up to which a prediction must be for a search to try a finer quantiser than one that fits: a
+// step is 4 to 9 % of the bytes, and what is predicted from a quantiser near by is 1 or 2 % off.
+const sure = 0.95
 
 // errTooLarge: the secret is larger than the room even at the coarsest quantiser.
 var errTooLarge = errors.New("the secret does not fit")
@@ -31,13 +35,13 @@ type fitter struct {
 	img       *image.NRGBA
 	room      int
 	predicted [quantisers]float64
-	encodes   int
-	least     int // bytes of the smallest encode
+	made      map[[2]int][]byte // by quantiser and speed
+	least     int               // bytes of the smallest
 }
 
 // fit returns the coded image. With errTooLarge comes how many bytes the coarsest quantiser takes.
 func fit(ctx context.Context, img *image.NRGBA, room int) (coded []byte, least int, err error) {
-	f := &fitter{img: img, room: room, predicted: rates(img), least: math.MaxInt}
+	f := &fitter{img: img, room: room, predicted: rates(img), made: make(map[[2]int][]byte), least: math.MaxInt}
 	coded, err = f.fit(ctx)
 	return coded, f.least, err
 }
@@ -48,8 +52,13 @@ func (f *fitter) fit(ctx context.Context) (coded []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if q == 0 && len(rough) <= f.room {
+		return rough, nil // there is nothing finer
+	}
 	scale := float64(len(rough)) / f.predicted[q]
-	coded, err = f.search(ctx, slow, scale*ratio, 2)
+	if f.img.Rect.Dx()*f.img.Rect.Dy() <= slowPixels {
+		coded, err = f.search(ctx, slow, scale*ratio*careful, 2)
+	}
 	if err == nil && coded == nil {
 		coded, err = f.search(ctx, fast, scale, math.MaxInt)
 	}
@@ -60,12 +69,15 @@ func (f *fitter) fit(ctx context.Context) (coded []byte, err error) {
 }
 
 func (f *fitter) encode(ctx context.Context, q, speed int) ([]byte, error) {
-	f.encodes++
-	coded, err := avif.Encode(ctx, f.img, avif.Options{Quality: quality(q), Speed: speed})
-	if err == nil {
-		f.least = min(f.least, len(coded))
+	at := [2]int{q, speed}
+	if f.made[at] == nil {
+		coded, err := avif.Encode(ctx, f.img, avif.Options{Quality: quality(q), Speed: speed})
+		if err != nil {
+			return nil, err
+		}
+		f.made[at], f.least = coded, min(f.least, len(coded))
 	}
-	return coded, err
+	return f.made[at], nil
 }
 
 // finest is the least quantiser in low to high whose prediction, times a scale, fits, or high.

@@ -1,8 +1,6 @@
 package sealed
 
 import (
-	"golang.org/x/crypto/chacha20"
-
 	"stegomq/internal/kem"
 	"stegomq/internal/stc"
 )
@@ -29,7 +27,7 @@ func regionSizes(pixels int) (head, tags int) {
 
 // divide gives the regions of an image, which has leastPixels or more.
 func divide(m Image, key Key) regions {
-	order := permuted(key.Known("regions", chacha20.KeySize), m.pixels())
+	order := permuted(key.Known("regions", kem.StreamKey), m.pixels())
 	head, tags := regionSizes(m.pixels())
 	r := regions{rest: order[head+tags:], pixels: m.pixels()}
 	r.head, r.tag = r.samples(order[:head]), r.samples(order[head:][:tags])
@@ -53,7 +51,7 @@ func (r regions) bodyOrder(profile Profile, shared *kem.Secret) []int32 {
 	if profile == Plain {
 		elements = r.samples(r.rest)
 	}
-	order := permuted(shared.Export("body", chacha20.KeySize), len(elements))
+	order := permuted(shared.Export("body", kem.StreamKey), len(elements))
 	for i, at := range order {
 		order[i] = elements[at]
 	}
@@ -62,22 +60,9 @@ func (r regions) bodyOrder(profile Profile, shared *kem.Secret) []int32 {
 
 // permuted are the numbers 0 to n-1 in an order of the key's, which is for this alone.
 func permuted(key []byte, n int) []int32 {
-	cipher, err := chacha20.NewUnauthenticatedCipher(key, make([]byte, chacha20.NonceSize))
-	if err != nil {
-		panic(err) // the key has the right length
-	}
-	order, err := stc.Permutation(keystream{cipher}, n)
+	order, err := stc.Permutation(kem.Stream(key), n)
 	if err != nil {
 		panic(err) // a keystream does not end before 256 GiB
 	}
 	return order
-}
-
-// keystream reads as the bytes of a keystream.
-type keystream struct{ *chacha20.Cipher }
-
-func (k keystream) Read(b []byte) (int, error) {
-	clear(b)
-	k.XORKeyStream(b, b)
-	return len(b), nil
 }

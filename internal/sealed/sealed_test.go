@@ -15,10 +15,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/cryptotest"
+	"time"
 
+	"stegomq/internal/avif"
 	"stegomq/internal/kem"
+	"stegomq/internal/pixel"
 )
 
 // seeded logs the seed of a test's random numbers.
@@ -491,31 +495,79 @@ func FuzzRecover(f *testing.F) {
 	})
 }
 
-func BenchmarkEmbed(b *testing.B) {
-	key := newKey(b, bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32))
-	for _, side := range []int{128, 256, 512} {
-		cover, secret := photograph(b, "boats", side, side), photograph(b, "cat", side, side)
-		for _, o := range []Options{{0.1, Plain}, {0.25, Plain}, {0.5, Plain}, {1, Plain}, {2, Plain}, {0.25, Covert}} {
-			b.Run(fmt.Sprintf("%d-%s-%g", side, o.Profile, o.Rate), func(b *testing.B) {
-				var stego Image
-				for b.Loop() {
-					stego = embed(b, cover, secret, key, o)
-				}
-				b.ReportMetric(psnr(cover, stego), "dB-stego")
-				b.ReportMetric(psnr(secret, recovered(b, stego, key)), "dB-recovered")
-			})
-		}
+// benchmarkImages are the photographs of a folder, STEGOMQ_PHOTOGRAPHS, as `stegomq evaluate` takes them: consecutive ones are
+// cover and secret, at most 32 pairs. Without the folder they are those of the tests.
+func benchmarkImages(b *testing.B, side int) []Image {
+	b.Helper()
+	folder := os.Getenv("STEGOMQ_PHOTOGRAPHS")
+	if folder == "" {
+		folder = "testdata"
 	}
+	names, err := filepath.Glob(filepath.Join(folder, "*.[jJ][pP]*[gG]"))
+	if err != nil || len(names) < 2 {
+		b.Fatalf("%d photographs in %s: %v", len(names), folder, err)
+	}
+	images := make([]Image, 0, 64)
+	for _, name := range names[:min(len(names), cap(images))&^1] {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		img, _, err := pixel.Decode(data, pixel.Limits{})
+		if err == nil {
+			img, err = pixel.Fit(img, pixel.Geometry{Width: side, Height: side})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		images = append(images, fromNRGBA(img))
+	}
+	return images
 }
 
-func BenchmarkRecover(b *testing.B) {
+// processor is the CPU time of this process so far.
+func processor(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkPhotographs measures round trips: what is seen, what is recovered, and the CPU time of each side, means over the pairs.
+func BenchmarkPhotographs(b *testing.B) {
+	if err := avif.Warm(); err != nil {
+		b.Fatal(err)
+	}
 	key := newKey(b, bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32))
 	for _, side := range []int{128, 256, 512} {
-		stego := embed(b, photograph(b, "boats", side, side), photograph(b, "cat", side, side), key, half)
-		b.Run(fmt.Sprint(side), func(b *testing.B) {
-			for b.Loop() {
-				recovered(b, stego, key)
-			}
-		})
+		images := benchmarkImages(b, side)
+		for _, o := range []Options{{0.1, Plain}, {0.25, Plain}, {0.5, Plain}, {1, Plain}, {2, Plain}, {0.1, Covert}, {0.25, Covert}} {
+			b.Run(fmt.Sprintf("%d-%s-%g", side, o.Profile, o.Rate), func(b *testing.B) {
+				var seen, got, least, n float64
+				var writing, reading time.Duration
+				for b.Loop() {
+					for i := 0; i < len(images); i += 2 {
+						cover, secret := images[i], images[i+1]
+						start := processor(b)
+						stego := embed(b, cover, secret, key, o)
+						between := processor(b)
+						again := recovered(b, stego, key)
+						writing, reading = writing+between-start, reading+processor(b)-between
+						quality := psnr(secret, again)
+						if n == 0 || quality < least {
+							least = quality
+						}
+						seen, got, n = seen+psnr(cover, stego), got+quality, n+1
+					}
+				}
+				b.ReportMetric(seen/n, "dB-stego")
+				b.ReportMetric(got/n, "dB-recovered")
+				b.ReportMetric(least, "dB-least")
+				b.ReportMetric(writing.Seconds()*1000/n, "ms-embed")
+				b.ReportMetric(reading.Seconds()*1000/n, "ms-recover")
+			})
+		}
 	}
 }

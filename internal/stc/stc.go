@@ -115,7 +115,8 @@ func Replace(samples []byte, order []int32, costs []float32, message []byte, bit
 
 // EmbedCovert writes bits into pixels: a change moves red, green and blue together, as noise of the light would. The
 // samples are three planes, the order names pixels, and the costs are those of all samples. More than MaxCovertRate bits
-// a pixel are ErrCapacity. A pixel with both a 0 and a 255 cannot move; where there are too many of them, ErrWet.
+// a pixel are ErrCapacity. A pixel with both a 0 and a 255 cannot move; where too many of them come together in the order,
+// ErrWet: another order may do.
 func EmbedCovert(samples []byte, order []int32, costs []float32, message []byte, bits int, random io.Reader) error {
 	if err := check(len(order), bits, MaxCovertRate); err != nil {
 		return err

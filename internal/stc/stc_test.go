@@ -117,11 +117,21 @@ func TestCovert(t *testing.T) {
 		height, width := 20+s.IntN(60), 20+s.IntN(60)
 		cover := s.picture(height, width)
 		plane := height * width
-		order := s.order(plane, plane)
-		bits := 1 + s.IntN(plane/2)
+		for i := range cover {
+			if i%7 > 0 { // a pixel in seven keeps its zeros, and may have both ends
+				cover[i] = max(cover[i], 1)
+			}
+		}
+		bits := 1 + s.IntN(plane/3)
 		message := s.message(bits)
-		stego := slices.Clone(cover)
-		if err := EmbedCovert(stego, order, Costs(cover, height, width), message, bits, s); err != nil {
+		var stego []byte
+		var order []int32
+		err := ErrWet
+		for try := 0; errors.Is(err, ErrWet) && try < 5; try++ {
+			order, stego = s.order(plane, plane), slices.Clone(cover)
+			err = EmbedCovert(stego, order, Costs(cover, height, width), message, bits, s)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := ExtractCovert(stego, order, bits); err != nil || !bytes.Equal(got, message) {

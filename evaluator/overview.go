@@ -1,0 +1,80 @@
+package evaluator
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"stegomq/schemas"
+)
+
+// Overview is a table of several runs, a row for each: one model on one data set at one size.
+type Overview []*Summary
+
+// ReadOverview reads the summary.json files at the paths, or in the folders, in their order.
+func ReadOverview(paths ...string) (Overview, error) {
+	var o Overview
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			path = filepath.Join(path, "summary.json")
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read a summary, which `stegomq evaluate --out` writes: %w", err)
+		}
+		s := &Summary{}
+		if err := json.Unmarshal(data, s); err != nil {
+			return nil, fmt.Errorf("%s is not a summary.json: %w", path, err)
+		}
+		o = append(o, s)
+	}
+	return o, nil
+}
+
+// Text is the table for a terminal.
+func (o Overview) Text() string { return o.block().text() + "\n" }
+
+// Markdown is the table with every row on one line.
+func (o Overview) Markdown() string { return o.block().markdown() + "\n" }
+
+// block is the table. A wrong key is judged by its SSIM with the secret, and by how much that is above the baseline of the same
+// pair: PSNR alone flatters photographs, and noise around grey measures more than an unrelated one.
+func (o Overview) block() block {
+	b := block{head: table.Row{"model", "keying", "data", "size", "pairs", "stego dB", "SSIM", "recovered dB", "SSIM", "least dB", "wrong key dB", "SSIM", "SSIM above an unrelated image", "purified dB"}}
+	for _, s := range o {
+		keying := s.Model.Keying
+		if keying == "" {
+			keying = schemas.KeyingWeights
+		}
+		row := table.Row{s.Model.Name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), s.Dataset.Pairs}
+		row = append(row, measured(s.Imperceptibility, "%.2f", psnrOf), measured(s.Imperceptibility, "%.3f", ssimOf))
+		row = append(row, measured(s.Recoverability, "%.2f", psnrOf), measured(s.Recoverability, "%.3f", ssimOf))
+		row = append(row, measured(s.Recoverability, "%.2f", func(g Group) float64 { return g.PSNR.Min }))
+		row = append(row, measured(s.LeakageMismatched, "%.2f", psnrOf), measured(s.LeakageMismatched, "%.3f", ssimOf))
+		above := "-"
+		if e := s.LeakageMismatched.Excess; e != nil {
+			above = fmt.Sprintf("%+.3f", e.SSIM.Mean) + e.SSIM.CI95.Text("%+.3f")
+		}
+		b.rows = append(b.rows, append(row, above, measured(s.Purification, "%.2f", psnrOf)))
+	}
+	return b
+}
+
+func psnrOf(g Group) float64 { return g.PSNR.Mean }
+func ssimOf(g Group) float64 { return g.SSIM.Mean }
+
+// measured is a number of a group, or what became of its images instead.
+func measured(g Group, format string, of func(Group) float64) string {
+	switch {
+	case g.N > 0 && g.Refused > 0:
+		return fmt.Sprintf(format, of(g)) + ", " + g.RefusedText()
+	case g.N > 0:
+		return fmt.Sprintf(format, of(g))
+	case g.Refused > 0:
+		return g.RefusedText()
+	}
+	return "-"
+}

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/ort"
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// The shipped network serves a new user's key at once, and whoever has k_e alone embeds and does not read.
+func TestRotatedNetwork(t *testing.T) {
+	t.Parallel()
+	m, err := model.Load(filepath.Join("..", "..", "models", "invertible-rk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime, err := ort.New(ort.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatalf("start the runtime (`make ort` gets the library): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := runtime.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	keys := ring(t, m)
+	alice, err := keyring.Generate("alice", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := keyring.Generate("bob", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := keyring.New()
+	for _, p := range []keyring.Pair{alice, bob} {
+		if err := keys.Add(p); err != nil {
+			t.Fatal(err)
+		}
+		half, err := p.EmbedOnly()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := public.Add(half); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, sender := New(runtime, keys), New(runtime, public)
+	for _, x := range []*Engine{e, sender} {
+		if err := x.Add(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for _, size := range [][2]int{{64, 96}, {63, 81}} {
+		cover, secret := photograph(t, 2, size[0], size[1]), photograph(t, 2, size[0], size[1])
+		stego := through(t, sender.must(t, m, embed, "alice", cover, secret))
+		if got := psnr(cover, stego); got < 25 {
+			t.Errorf("%v: stego %.1f dB against the cover", size, got)
+		}
+		unrelated := psnr(cover, secret)
+		for _, key := range []string{"alice", "bob", "demo-1", "near-0-alice", "swapped-alice", "random-1-0"} {
+			got := psnr(secret, e.must(t, m, recov, key, stego))
+			switch {
+			case key == "alice" && got < unrelated+6:
+				t.Errorf("%v: alice reads %.1f dB, an unrelated image has %.1f", size, got, unrelated)
+			case key != "alice" && got > unrelated+4:
+				t.Errorf("%v: %s reads %.1f dB, an unrelated image has %.1f", size, key, got, unrelated)
+			}
+		}
+		again := sender.must(t, m, embed, "alice", cover, secret)
+		if slices.Equal(again.Data, stego.Data) {
+			t.Errorf("%v: two embeddings are the same", size)
+		}
+		var fault *schemas.Fault
+		if _, _, err := sender.Run(t.Context(), m.Digest, recov, sender.ref(t, "alice"), stego); !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownKey {
+			t.Errorf("a key that only embeds recovers: %v", err)
+		}
+		if _, _, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "partial-900-alice"), stego); !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownKey {
+			t.Errorf("a part of a key recovers: %v", err)
+		}
+	}
+
+	noisy := photograph(t, 1, 64, 64)
+	clean, _, err := e.Run(t.Context(), m.Digest, purify, nil, noisy)
+	if err != nil || clean.H != 64 || clean.W != 64 {
+		t.Errorf("purify: %dx%d, %v", clean.W, clean.H, err)
+	}
+	out, features, err := e.Features(t.Context(), m.Digest, e.ref(t, "alice"), noisy)
+	if err != nil || out.N != 1 || len(features) != 1 || len(features[0]) != m.Manifest.Features || math.IsNaN(float64(features[0][0])) {
+		t.Errorf("features: %d of %d, %v", len(features), m.Manifest.Features, err)
+	}
+	small := pixel.Tensor{N: 1, C: 3, H: 15, W: 40, Data: make([]float32, 3*15*40)}
+	var fault *schemas.Fault
+	if _, _, err := e.Run(t.Context(), m.Digest, embed, e.ref(t, "alice"), small, small); !errors.As(err, &fault) || fault.Reason != schemas.ReasonBadImage {
+		t.Errorf("15 pixels: %v", err)
+	}
+}
