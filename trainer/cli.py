@@ -19,6 +19,7 @@ from . import (
     config,
     decoder,
     derivation,
+    detector,
     evaluation,
     export,
     facts,
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_vectors)
     public.add_commands(commands)
     decoder.add_commands(commands)
+    detector.add_commands(commands)
     return parser
 
 
@@ -219,8 +221,7 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
 def _hardware(options: argparse.Namespace) -> str:
     if options.device.startswith("cuda"):
         return f"one {torch.cuda.get_device_name(options.device)}"
-    threads = f"{options.threads} {'thread' if options.threads == 1 else 'threads'}"
-    return f"{threads} of one {journal.processor()} CPU"
+    return journal.cpu(options.threads)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
