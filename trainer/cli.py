@@ -20,6 +20,7 @@ from . import (
     config,
     decoder,
     derivation,
+    detector,
     evaluation,
     export,
     facts,
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_vectors)
     public.add_commands(commands)
     decoder.add_commands(commands)
+    detector.add_commands(commands)
     return parser
 
 
@@ -248,8 +250,7 @@ def _joined(before: str, now: str) -> str:
 def _hardware(options: argparse.Namespace) -> str:
     if options.device.startswith("cuda"):
         return f"one {torch.cuda.get_device_name(options.device)}"
-    threads = f"{options.threads} {'thread' if options.threads == 1 else 'threads'}"
-    return f"{threads} of one {journal.processor()} CPU"
+    return journal.cpu(options.threads)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

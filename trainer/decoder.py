@@ -36,12 +36,11 @@ and `correlation` (Pearson's, over all samples; 0 where an image is flat), each 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,25 +50,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import clock, evaluation, export, imagefolders, journal
+from . import evaluation, export, imagefolders, journal
 from .attack import as_json, score
+from .course import Budget, Course, State
 
 log = logging.getLogger("trainer")
 
 VERSION = 1
 # With so many pairs or more he keeps one in so many to choose by.
 _TENTH = 10
-# Shares of the budget at which his network is kept.
-_KEPT = (1 / 8, 1 / 4, 1 / 2, 1.0)
-_WARMUP = 20
 _AVERAGE = 0.995
-_CLIP = 1.0
 _LARGEST_PSNR = 100.0
 # Sides must divide by it: the network's coarsest grid.
 GRID = 8
 _GROUPS = 4
-# Seconds between checkpoints.
-_SAVED = 60
 
 
 @dataclass(frozen=True)
@@ -206,115 +200,36 @@ def _folded(public: Tensor, coarse: int) -> Tensor:
     return functional.interpolate(public, size=(coarse, coarse), mode="nearest")
 
 
-@dataclass
-class _State:
-    """The averaged network at a share of the budget."""
-
-    weights: dict[str, Tensor]
-    steps: int
-    seconds: float
-    held_out: float
-    """Mean squared error on the pairs kept to choose by; 0 where there are none."""
-
-
-class Training:
+class Training(Course):
     """That of one decoder, from its start or its checkpoint."""
 
     def __init__(self, settings: Settings, pairs: Pairs, file: Path | None) -> None:
-        self.settings, self.file = settings, file
         kept = len(pairs) // _TENTH
         self.kept, self.learn = pairs.take(slice(0, kept)), pairs.take(slice(kept, None))
         torch.manual_seed(settings.seed)
-        self.network = Decoder(settings.width, mean_secret(self.learn), pairs.public)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), settings.rate)
-        self.random = np.random.default_rng((settings.seed, len(pairs)))
-        self.step, self.seconds = 0, 0.0
-        self.states: list[_State] = []
-        self._identity = asdict(settings) | {"pairs": len(pairs), "side": pairs.side}
-        if file and file.exists():
-            self._resume(file)
+        network = Decoder(settings.width, mean_secret(self.learn), pairs.public)
+        identity = asdict(settings) | {"pairs": len(pairs), "side": pairs.side}
+        super().__init__(network, Budget(settings.seconds, settings.steps, settings.rate), identity, file, _AVERAGE)
+        self.settings = settings
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Trains to the end of the budget, which is true, or until told to stop."""
-        device = torch.device("cpu")
-        began = clock.seconds(device) - self.seconds
-        saved = self.seconds
-        while len(self.states) < len(_KEPT):
-            while self._progress() < _KEPT[len(self.states)]:
-                self._learn()
-                self.seconds = clock.seconds(device) - began
-                if self.seconds - saved > _SAVED:
-                    self.save()
-                    saved = self.seconds
-                if stop():
-                    self.save()
-                    return False
-            self.states.append(_State(copy.deepcopy(self.average.state_dict()), self.step, self.seconds, self._miss()))
-            self.save()
-        return True
-
-    def chosen(self) -> int:
-        """Which state the attacker takes."""
-        return min(range(len(self.states)), key=lambda i: self.states[i].held_out) if len(self.kept) else -1
-
-    def recover(self, state: _State, pairs: Pairs) -> Tensor:
+    def recover(self, state: State, pairs: Pairs) -> Tensor:
         """What a state makes of stego images: in 8 bits, in [0, 1]."""
-        network = copy.deepcopy(self.average)
-        network.load_state_dict(state.weights)
-        return _recovered(network, pairs)
+        return _recovered(self.at(state), pairs)
 
-    def save(self) -> None:
-        if not self.file:
-            return
-        content = {
-            "identity": self._identity, "network": self.network.state_dict(), "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "random": self.random.bit_generator.state, "step": self.step,
-            "seconds": self.seconds, "states": [vars(state) for state in self.states],
-        }  # fmt: skip
-        temporary = self.file.with_suffix(".tmp")
-        torch.save(content, temporary)
-        temporary.replace(self.file)
+    def loss(self) -> Tensor:
+        drawn = self.random.integers(len(self.learn), size=self.settings.batch)
+        batch = self.learn.take(torch.from_numpy(drawn))
+        return functional.mse_loss(self.network(batch.stego, batch.public), batch.secret.float() / 255)
 
-    def _resume(self, file: Path) -> None:
-        content = torch.load(file)
-        if content["identity"] != self._identity:
-            raise ValueError(f"{file} is of an attack with {content['identity']}: remove it, or choose another --state")
-        self.network.load_state_dict(content["network"])
-        self.average.load_state_dict(content["average"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.random.bit_generator.state = content["random"]
-        self.step, self.seconds = content["step"], content["seconds"]
-        self.states = [_State(**state) for state in content["states"]]
-
-    def _progress(self) -> float:
-        steps = self.step / self.settings.steps if self.settings.steps else 0
-        return max(self.seconds / self.settings.seconds, steps)
-
-    def _learn(self) -> None:
-        rate = self.settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self._progress())))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (self.step + 1) / _WARMUP)
-        batch = self.learn.take(torch.from_numpy(self.random.integers(len(self.learn), size=self.settings.batch)))
-        loss = functional.mse_loss(self.network(batch.stego, batch.public), batch.secret.float() / 255)
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        self.optimiser.step()
-        self.step += 1
-        share = 1 - min(_AVERAGE, self.step / (self.step + 10))
-        with torch.no_grad():
-            for mine, new in zip(self.average.parameters(), self.network.parameters()):
-                mine.lerp_(new, share)
-
-    def _miss(self) -> float:
+    def held_out(self) -> float:
+        """Mean squared error; 0 where there are no pairs to choose by."""
         if not len(self.kept):
             return 0.0
         return float((_recovered(self.average, self.kept) - self.kept.secret.float() / 255).square().mean())
 
 
 @torch.no_grad()
-def _recovered(network: Decoder, pairs: Pairs) -> Tensor:
+def _recovered(network: nn.Module, pairs: Pairs) -> Tensor:
     made = [network(single.stego, single.public) for single in (pairs.take(slice(i, i + 1)) for i in range(len(pairs)))]
     return torch.round(torch.cat(made).clamp(0, 1) * 255) / 255
 
@@ -356,7 +271,7 @@ def result(training: Training, made: bool, count: int, test: Pairs) -> dict[str,
     """What the attacker with so many pairs gets of the test."""
     secret = test.secret.float() / 255
     tested = [training.recover(state, test) for state in training.states]
-    chosen = training.chosen()
+    chosen = training.chosen() if len(training.kept) else -1
     recovered, state = tested[chosen], training.states[chosen]
     guess = torch.round(mean_secret(training.learn) * 255).div(255).expand_as(secret)
     ssim = evaluation.ssim(recovered, secret)
@@ -373,7 +288,7 @@ def result(training: Training, made: bool, count: int, test: Pairs) -> dict[str,
     return found
 
 
-def _point(state: _State, measures: dict[str, Any]) -> dict[str, Any]:
+def _point(state: State, measures: dict[str, Any]) -> dict[str, Any]:
     means = {name: value["mean"] for name, value in measures.items()}
     return {"steps": state.steps, "seconds": round(state.seconds, 1)} | means
 
@@ -432,10 +347,6 @@ def _name(model: Path) -> str:
     return str(json.loads((model / "manifest.json").read_text(encoding="utf-8"))["name"])
 
 
-def _hardware(threads: int) -> str:
-    return f"{threads} {'thread' if threads == 1 else 'threads'} of one {journal.processor()} CPU"
-
-
 def _decode(options: argparse.Namespace) -> None:
     name, _, folder = options.test.partition("=")
     if not folder:
@@ -462,7 +373,7 @@ def _decode(options: argparse.Namespace) -> None:
         results.append(result(training, not count, len(pairs), test))
         made = report(
             _name(options.model), export.digest(options.model), name, settings,
-            _hardware(options.threads), test, results,
+            journal.cpu(options.threads), test, results,
         )  # fmt: skip
         options.out.write_bytes(as_json(made))
         print(f"{count} pairs: {line(results[-1])}")

@@ -53,6 +53,11 @@ def revision() -> str:
     return result.stdout.strip() if result.returncode == 0 else "unknown"
 
 
+def cpu(threads: int) -> str:
+    """What seconds of the processor are of."""
+    return f"{threads} {'thread' if threads == 1 else 'threads'} of one {processor()} CPU"
+
+
 def processor() -> str:
     """The name of the CPU."""
     name = platform.processor() or platform.machine()

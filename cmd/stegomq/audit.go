@@ -18,7 +18,8 @@ import (
 
 // auditFlags describe an audit.
 type auditFlags struct {
-	data, covers, model, keys, resize, out, attacker string
+	data, covers, model, keys, resize, out, detector string
+	attackers                                        []string
 	size, limit, batch                               int
 	randomKeys, randomPairs, nearKeys                int
 	randomSeed                                       uint64
@@ -53,7 +54,8 @@ the exit code is 0 when the audit was made, and 1 when some files or comparisons
 	f.IntVar(&flags.randomPairs, "random-pairs", 2, "number of pairs that they try, the first ones")
 	f.Uint64Var(&flags.randomSeed, "random-seed", 1, "seed of the unregistered keys")
 	f.IntVar(&flags.nearKeys, "near-keys", 32, fmt.Sprintf("number of keys one bit off each key, 0 to %d", keyring.KeyBits))
-	f.StringVar(&flags.attacker, "attacker", "", "file that `python -m trainer attack` wrote about an attacker with leaked pairs")
+	f.StringArrayVar(&flags.attackers, "attacker", nil, "file that `python -m trainer attack` or `decode` wrote about an attacker with leaked pairs; may be repeated, one of each")
+	f.StringVar(&flags.detector, "detector", "", "file that `python -m trainer detect` wrote about a network that looks for stego images")
 	f.IntVar(&flags.batch, "batch", 8, "image pairs in one job, 1 to 64")
 	f.StringVar(&flags.out, "out", filepath.Join("out", "audit"), "folder for the report, its figures and its runs")
 	f.BoolVar(&flags.asJSON, "json", false, "print audit.json instead of the verdicts")
@@ -90,10 +92,8 @@ func (a *app) audit(ctx context.Context, flags auditFlags, stdout, stderr io.Wri
 		return err
 	}
 	evidence := audit.Evidence{LeftOut: r.leftOut()}
-	if flags.attacker != "" {
-		if evidence.Attacker, err = readAttacker(flags.attacker, r.all.model); err != nil {
-			return err
-		}
+	if err := r.readReports(&evidence); err != nil {
+		return err
 	}
 	if r.services, err = a.open(ctx, ""); err != nil {
 		return err
@@ -116,20 +116,56 @@ func (a *app) audit(ctx context.Context, flags auditFlags, stdout, stderr io.Wri
 	return errors.Join(r.failed...)
 }
 
-// readAttacker reads what the trainer wrote about an attack on the model.
-func readAttacker(path string, m *model.Model) (*audit.Attacker, error) {
+// readReports reads what the trainer's attackers wrote about the model.
+func (r *auditRuns) readReports(e *audit.Evidence) error {
+	for _, path := range r.flags.attackers {
+		err := r.readReport("--attacker", path, func(data []byte) (name, digest string, err error) {
+			if audit.ReportKind(data) == audit.KindDecoder {
+				if e.Decoder != nil {
+					return "", "", errors.New("there is another report of `python -m trainer decode`: give one, of all numbers of pairs")
+				}
+				if e.Decoder, err = audit.ReadDecoder(data); err != nil {
+					return "", "", err
+				}
+				return e.Decoder.Model, e.Decoder.Digest, nil
+			}
+			if e.Attacker != nil {
+				return "", "", errors.New("there is another report of `python -m trainer attack`: give one, of all numbers of pairs")
+			}
+			if e.Attacker, err = audit.ReadAttacker(data); err != nil {
+				return "", "", err
+			}
+			return e.Attacker.Model, e.Attacker.Digest, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if r.flags.detector == "" {
+		return nil
+	}
+	return r.readReport("--detector", r.flags.detector, func(data []byte) (name, digest string, err error) {
+		if e.Detector, err = audit.ReadDetector(data); err != nil {
+			return "", "", err
+		}
+		return e.Detector.Model, e.Detector.Digest, nil
+	})
+}
+
+// readReport reads a file of a flag, which must be about this audit's model.
+func (r *auditRuns) readReport(flag, path string, read func(data []byte) (name, digest string, err error)) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("--attacker: %w", err)
+		return fmt.Errorf("%s: %w", flag, err)
 	}
-	found, err := audit.ReadAttacker(data)
+	name, digest, err := read(data)
 	if err != nil {
-		return nil, fmt.Errorf("--attacker %s: %w", path, err)
+		return fmt.Errorf("%s %s: %w", flag, path, err)
 	}
-	if found.Digest != m.Digest {
-		return nil, fmt.Errorf("--attacker %s: it is about model %s (%.12s), and this audit about %s (%.12s): attack this one", path, found.Model, found.Digest, m.Name, m.Digest)
+	if m := r.all.model; digest != m.Digest {
+		return fmt.Errorf("%s %s: it is about model %s (%.12s), and this audit about %s (%.12s): attack this one", flag, path, name, digest, m.Name, m.Digest)
 	}
-	return found, nil
+	return nil
 }
 
 // check finds what is wrong with the flags before anything is opened or written. A model with a network for each key has
@@ -191,9 +227,12 @@ func (r *auditRuns) leftOut() map[string]string {
 	if !r.all.model.Manifest.Does(model.OpPurify) {
 		why[audit.TestNoKey] = "the model does not purify: it has no network without a key"
 	}
-	if r.flags.attacker == "" {
-		why[audit.TestLeaked] = "--attacker names no outcome of `python -m trainer attack`"
+	why[audit.TestLeaked] = "--attacker names no outcome of `python -m trainer attack`"
+	if k := r.all.model.Manifest.Keying; k != model.KeyingWeights && k != model.KeyingVariant {
+		why[audit.TestLeaked] = "keys are no weights that somebody could train; what he decodes with a network of his own is another test"
 	}
+	why[audit.TestDecoder] = "--attacker names no outcome of `python -m trainer decode`"
+	why[audit.TestDetector] = "--detector names no outcome of `python -m trainer detect`"
 	return why
 }
 
@@ -208,7 +247,7 @@ func (r *auditRuns) make(ctx context.Context, e *audit.Evidence) (err error) {
 	}
 	e.Detected, err = audit.Detect(ctx, images.Spec, images.Scores, r.services.source)
 	if errors.Is(err, steganalysis.ErrPairs) {
-		e.LeftOut[audit.TestDetect], err = err.Error(), nil
+		e.LeftOut[audit.TestDetect], e.LeftOut[audit.TestColour], err = err.Error(), err.Error(), nil
 	}
 	if err != nil || e.LeftOut[audit.TestRandom] != "" {
 		return err

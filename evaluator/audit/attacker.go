@@ -77,15 +77,9 @@ type Point struct {
 
 // ReadAttacker reads what the trainer wrote. The error wraps ErrAttacker.
 func ReadAttacker(data []byte) (*Attacker, error) {
-	const again = "make it again with the trainer of this version"
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
 	var a Attacker
-	if err := dec.Decode(&a); err != nil {
-		return nil, fmt.Errorf("%w: %w; %s", ErrAttacker, err, again)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: there is more after the first value", ErrAttacker)
+	if err := readReport(data, &a, ErrAttacker); err != nil {
+		return nil, err
 	}
 	if a.Version != attackerVersion || a.Model == "" || a.Digest == "" || len(a.Results) == 0 {
 		return nil, fmt.Errorf("%w: version %d of model %q with %d results; %s", ErrAttacker, a.Version, a.Model, len(a.Results), again)
@@ -99,6 +93,31 @@ func ReadAttacker(data []byte) (*Attacker, error) {
 		}
 	}
 	return &a, nil
+}
+
+// again is what to do about a report that does not fit.
+const again = "make it again with the trainer of this version"
+
+// readReport reads a report of the trainer, which has no field that is not known. The error wraps class.
+func readReport(data []byte, into any, class error) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("%w: %w; %s", class, err, again)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: there is more after the first value", class)
+	}
+	return nil
+}
+
+// ReportKind is the kind that a report of the trainer names: empty for that of `python -m trainer attack`, or of what is none.
+func ReportKind(data []byte) string {
+	var report struct {
+		Kind string `json:"kind"`
+	}
+	_ = json.Unmarshal(data, &report) // who reads the report as its kind says what is wrong with it
+	return report.Kind
 }
 
 func (s Scored) measured() bool { return s.PSNR.N > 0 && s.SSIM.N > 0 }

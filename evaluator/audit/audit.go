@@ -30,8 +30,10 @@ type Evidence struct {
 	Guess *figure.Grid
 	// Detected is nil where it could not be tested.
 	Detected *Detectability
-	// Attacker is what the trainer's attacker found; nil where it was not asked.
-	Attacker *Attacker
+	// What the trainer's attackers found; nil where they were not asked.
+	Attacker *Attacker // who changes the model's weights
+	Decoder  *Decoder  // who trains a network of his own
+	Detector *Detector // who looks for stego images
 	// Runs are all that were made, in their order.
 	Runs []*Run
 	// LeftOut says by the name of a test why it was not made.
@@ -60,7 +62,9 @@ type Audit struct {
 	NoKey          *WrongKeys     `json:"no_key"`
 	PartialKeys    []Partial      `json:"partial_keys"`
 	Attacker       *Attacker      `json:"attacker"`
+	Decoder        *Decoder       `json:"decoder"`
 	Detectability  *Detectability `json:"detectability"`
+	Detector       *Detector      `json:"detector"`
 	Robustness     []Survival     `json:"robustness"`
 
 	Runs []Made `json:"runs"`
@@ -90,7 +94,8 @@ func New(e Evidence) *Audit {
 		NearKeys:       wrongKeys(e.Attempts, sum.LeakageNear, sum.LeakageNearCover, schemas.Role_ROLE_LEAKAGE_NEAR),
 		SwappedKeys:    wrongKeys(e.Attempts, sum.LeakageSwapped, sum.LeakageSwappedCover, schemas.Role_ROLE_LEAKAGE_SWAPPED),
 		NoKey:          wrongKeys(e.Attempts, sum.LeakageUnkeyed, sum.LeakageUnkeyedCover, schemas.Role_ROLE_LEAKAGE_UNKEYED),
-		PartialKeys:    partials(sum), Robustness: survivals(sum), Detectability: e.Detected, Attacker: e.Attacker, guess: e.Guess,
+		PartialKeys:    partials(sum), Robustness: survivals(sum), Detectability: e.Detected, Attacker: e.Attacker,
+		Decoder: e.Decoder, Detector: e.Detector, guess: e.Guess,
 	}
 	if e.Random != nil {
 		a.RandomKeys = randomKeys(e.Random)

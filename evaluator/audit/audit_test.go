@@ -323,7 +323,11 @@ func TestDetectability(t *testing.T) {
 		t.Errorf("stego %+v, matching %+v, null %+v", d.Stego, d.Matching, d.Null)
 	}
 	a := New(Evidence{Attempts: m.run("attempts"), Detected: d})
-	verdict(t, a, TestDetect).want(t, Failed, "DETECTABLE", "20 pairs tested", "LSB matching")
+	verdict(t, a, TestDetect).want(t, Failed, "DETECTABLE", "SPAM features and", "20 pairs tested", "LSB matching")
+	verdict(t, a, TestColour).want(t, Failed, "DETECTABLE", "of channels and of their differences", "20 pairs tested", "LSB matching")
+	if d.Colour.Stego.AUC.Mean < 0.9 || d.Colour.Matching.AUC.Mean < 0.8 || math.Abs(d.Colour.Null.AUC.Mean-0.5) > thresholds.Null || d.Colour.Null == d.Null {
+		t.Errorf("with colour: %+v", d.Colour)
+	}
 
 	// The words follow from the figures.
 	quiet := *d
@@ -385,6 +389,93 @@ func TestAttacker(t *testing.T) {
 	}
 }
 
+// decoderFile has an attacker who gets nothing with one pair, and perhaps something with 100.
+var decoderFile = `{"kind": "decoder", "version": 1, "model": "model", "digest": "aa", "data": "photos", "side": 128, "public": true, "seconds": 1800, "steps": 0,
+ "hardware": "one core", "parameters": 700000, "width": 24, "rate": 0.002, "batch": 8, "seed": 1,
+ "baseline": {"psnr": {"high": 11, "low": 9, "mean": 10, "n": 64, "std": 1}, "ssim": {"high": 0.3, "low": 0.1, "mean": 0.2, "n": 64, "std": 0.1}, "correlation": {"high": 0.1, "low": -0.1, "mean": 0, "n": 64, "std": 0.1}},
+ "results": [` + decoded1 + "," + decoded100 + "]}"
+
+const decoded1 = `{"pairs": 1, "made": 0, "steps": 3000, "seconds": 1700, "curve": [{"steps": 3000, "seconds": 1700, "psnr": 12, "ssim": 0.25, "correlation": 0.1}],
+  "psnr": {"mean": 12, "std": 1, "n": 64, "low": 11, "high": 13}, "ssim": {"mean": 0.25, "std": 0.1, "n": 64, "low": 0.24, "high": 0.26}, "correlation": {"mean": 0.1, "std": 0.1, "n": 64, "low": 0, "high": 0.2},
+  "guess": {"psnr": {"mean": 12, "std": 1, "n": 64, "low": 11, "high": 13}, "ssim": {"mean": 0.25, "std": 0.1, "n": 64, "low": 0.24, "high": 0.26}, "correlation": {"mean": 0.1, "std": 0.1, "n": 64, "low": 0, "high": 0.2}},
+  "over_guess": {"mean": 0.001, "std": 0.01, "n": 64, "low": -0.002, "high": 0.004}, "over_unrelated": {"mean": 0.05, "std": 0.1, "n": 64, "low": 0.03, "high": 0.07},
+  "own": {"mean": 0.0003, "std": 0.01, "n": 64, "low": -0.002, "high": 0.003}}`
+
+var decoded100 = strings.NewReplacer(`"pairs": 1,`, `"pairs": 100,`, `"over_guess": {"mean": 0.001, "std": 0.01, "n": 64, "low": -0.002, "high": 0.004}`,
+	`"over_guess": {"mean": 0.03, "std": 0.01, "n": 64, "low": 0.01, "high": 0.05}`).Replace(decoded1)
+
+func TestDecoderReport(t *testing.T) {
+	t.Parallel()
+	attempts := newMade(2).run("attempts")
+	file := decoderFile
+	read := func() *Decoder {
+		t.Helper()
+		found, err := ReadDecoder([]byte(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	found := read()
+	of := func(d *Decoder) Verdict { return verdict(t, New(Evidence{Attempts: attempts, Decoder: d}), TestDecoder) }
+	of(found).want(t, Unclear, "100 leaked pairs", "+0.0300 [+0.0100, +0.0500] over the mean of the secrets", "Test on more images")
+	found.Results = found.Results[:1]
+	of(found).want(t, Passed, "1 leaked pair,", "+0.0010 [-0.0020, +0.0040]", "correlation 0.100", "+0.0003 [-0.0020, +0.0030] SSIM more than with others")
+	// What he has over a guess that is worse than an unrelated image is nothing.
+	file = strings.Replace(decoderFile, `"over_unrelated": {"mean": 0.05, "std": 0.1, "n": 64, "low": 0.03, "high": 0.07}`, `"over_unrelated": {"mean": -0.05, "std": 0.1, "n": 64, "low": -0.07, "high": -0.03}`, 2)
+	of(read()).want(t, Passed, "-0.0500", "over an unrelated image")
+	file = strings.Replace(decoderFile, `"low": 0.01, "high": 0.05}`, `"low": 0.021, "high": 0.05}`, 1)
+	of(read()).want(t, Failed, "LEAK", "100 leaked pairs")
+
+	for name, data := range map[string]string{
+		"nothing":        "",
+		"a new field":    strings.Replace(decoderFile, `"model"`, `"new": 1, "model"`, 1),
+		"a new version":  strings.Replace(decoderFile, `"version": 1`, `"version": 2`, 1),
+		"another kind":   strings.Replace(decoderFile, `"kind": "decoder"`, `"kind": "detector"`, 1),
+		"no digest":      strings.Replace(decoderFile, `"digest": "aa",`, "", 1),
+		"fewer pairs":    strings.Replace(decoderFile, `"pairs": 100`, `"pairs": -1`, 1),
+		"no interval":    strings.Replace(decoderFile, `"low": 0.01, "high": 0.05}`, `"low": null, "high": null}`, 1),
+		"the other file": attackerFile,
+		"two files":      decoderFile + decoderFile,
+	} {
+		if _, err := ReadDecoder([]byte(data)); !errors.Is(err, ErrDecoder) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if ReportKind([]byte(decoderFile)) != KindDecoder || ReportKind([]byte(attackerFile)) != "" || ReportKind([]byte("x")) != "" {
+		t.Error("a report is of another kind than it says")
+	}
+}
+
+const detectorFile = `{"kind": "detector", "version": 1, "model": "model", "digest": "aa", "matching": 0.0, "data": "photos", "side": 256, "trained": 800, "tested": 128,
+ "seconds": 1800, "steps": 0, "spent": {"steps": 900, "seconds": 880.5}, "hardware": "one core", "parameters": 20000, "width": 16, "crop": 128, "batch": 8, "rate": 0.002, "seed": 1,
+ "auc": {"mean": 0.61, "low": 0.55, "high": 0.67}, "p_e": {"mean": 0.4, "low": 0.36, "high": 0.44}, "held_out": 0.63,
+ "curve": [{"steps": 900, "seconds": 880.5, "auc": 0.61}, {"steps": 1800, "seconds": 1800, "auc": 0.6}]}`
+
+func TestDetectorReport(t *testing.T) {
+	t.Parallel()
+	found, err := ReadDetector([]byte(detectorFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempts := newMade(2).run("attempts")
+	verdict(t, New(Evidence{Attempts: attempts, Detector: found}), TestDetector).want(t, Failed, "DETECTABLE", "800 pairs", "0.610 [0.550, 0.670]", "128 pairs")
+	found.AUC.Low = 0.48
+	verdict(t, New(Evidence{Attempts: attempts, Detector: found}), TestDetector).want(t, Passed, "does not tell", "for longer")
+	for name, data := range map[string]string{
+		"nothing":        "",
+		"a new field":    strings.Replace(detectorFile, `"model"`, `"new": 1, "model"`, 1),
+		"a new version":  strings.Replace(detectorFile, `"version": 1`, `"version": 2`, 1),
+		"no test":        strings.Replace(detectorFile, `"tested": 128`, `"tested": 0`, 1),
+		"the control":    strings.Replace(detectorFile, `"matching": 0.0`, `"matching": 0.5`, 1),
+		"the other file": attackerFile,
+	} {
+		if _, err := ReadDetector([]byte(data)); !errors.Is(err, ErrDetector) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // whole is an audit in which every test was made.
 func whole(t *testing.T) *Audit {
 	t.Helper()
@@ -412,6 +503,12 @@ func whole(t *testing.T) *Audit {
 		t.Fatal(err)
 	}
 	if e.Attacker, err = ReadAttacker([]byte(attackerFile)); err != nil {
+		t.Fatal(err)
+	}
+	if e.Decoder, err = ReadDecoder([]byte(decoderFile)); err != nil {
+		t.Fatal(err)
+	}
+	if e.Detector, err = ReadDetector([]byte(detectorFile)); err != nil {
 		t.Fatal(err)
 	}
 	if e.Guess, err = ShowGuess(t.Context(), *BestGuess(e.Random), random.spec, random.scores, painted{}); err != nil {
@@ -448,7 +545,7 @@ func TestFiles(t *testing.T) {
 	if err := a.WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Verdicts) != 10 {
+	if len(a.Verdicts) != 13 {
 		t.Errorf("%d verdicts", len(a.Verdicts))
 	}
 	for _, v := range a.Verdicts {

@@ -23,8 +23,16 @@ const (
 
 // Detectability is how well stego images are told from covers, as both are stored: 8 bits, at the run's geometry.
 type Detectability struct {
-	Key   string `json:"key"` // that embedded
-	Pairs int    `json:"pairs"`
+	Key          string  `json:"key"` // that embedded
+	Pairs        int     `json:"pairs"`
+	MatchingRate float64 `json:"lsb_matching_rate"` // bits a sample, of the positive control
+	Told                 // by SPAM features of the channels
+	// Colour is by those and the same of the differences between channels.
+	Colour Told `json:"colour"`
+}
+
+// Told is what one kind of features tells, and what it is to be read against.
+type Told struct {
 	// Stego is covers against their stego images.
 	Stego steganalysis.Detection `json:"stego"`
 	// Null is two photographs of a pair, the cover and the secret, neither of which hides anything; for each split a coin says
@@ -32,13 +40,21 @@ type Detectability struct {
 	// so that the outcome is exact and tests nothing. Nor would two halves of the covers: half as many images.
 	Null steganalysis.Detection `json:"null"`
 	// Matching is covers against what LSB matching makes of them, MatchingRate bits a sample: a method that can be found.
-	Matching     steganalysis.Detection `json:"lsb_matching"`
-	MatchingRate float64                `json:"lsb_matching_rate"` // bits a sample
+	Matching steganalysis.Detection `json:"lsb_matching"`
 }
+
+// The images that features are of.
+const (
+	cover = iota
+	stegoImage
+	secret
+	matching
+	images
+)
 
 // Detect reads the covers, secrets and stego images of the first key of a run, and tells them apart. Pairs without a stego
 // image are left out; below steganalysis.MinPairs the error wraps steganalysis.ErrPairs.
-func Detect(ctx context.Context, spec *schemas.RunSpec, scores []*schemas.Score, images evaluator.Images) (*Detectability, error) {
+func Detect(ctx context.Context, spec *schemas.RunSpec, scores []*schemas.Score, from evaluator.Images) (*Detectability, error) {
 	d := &Detectability{Key: spec.GetKeys()[0].GetId(), MatchingRate: matchingRate}
 	stego := make(map[string]string) // digest by item
 	for _, s := range scores {
@@ -53,19 +69,22 @@ func Detect(ctx context.Context, spec *schemas.RunSpec, scores []*schemas.Score,
 		}
 	}
 	d.Pairs = len(pairs)
-	features := make([][4][]float64, len(pairs)) // of cover, stego, secret and matching
+	var features [images][][]float64
+	for of := range features {
+		features[of] = make([][]float64, len(pairs))
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, p := range pairs {
 		g.Go(func() error {
-			for at, ref := range []*schemas.ImageRef{p.GetCover(), schemas.BlobRef(stego[p.GetItem()], ""), p.GetSecret()} {
-				m, err := images.Image(ctx, ref, spec.GetGeometry())
+			for of, ref := range []*schemas.ImageRef{cover: p.GetCover(), stegoImage: schemas.BlobRef(stego[p.GetItem()], ""), secret: p.GetSecret()} {
+				m, err := from.Image(ctx, ref, spec.GetGeometry())
 				if err != nil {
 					return fmt.Errorf("features of item %s: %w", p.GetItem(), err)
 				}
-				features[i][at] = steganalysis.SPAM(m)
-				if at == 0 {
-					features[i][3] = steganalysis.SPAM(control(m, i))
+				features[of][i] = steganalysis.ColourSPAM(m)
+				if of == cover {
+					features[matching][i] = steganalysis.ColourSPAM(control(m, i))
 				}
 			}
 			return nil
@@ -74,26 +93,34 @@ func Detect(ctx context.Context, spec *schemas.RunSpec, scores []*schemas.Score,
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	column := func(at int) (rows [][]float64) {
-		for _, f := range features {
-			rows = append(rows, f[at])
-		}
-		return rows
+	var err error
+	if d.Colour, err = tell(features); err != nil {
+		return nil, err
 	}
+	// The features of SPAM are the first of those with colour.
+	for of := range features {
+		for i, f := range features[of] {
+			features[of][i] = f[:steganalysis.Features]
+		}
+	}
+	d.Told, err = tell(features)
+	return d, err
+}
+
+// tell compares covers with the others.
+func tell(features [images][][]float64) (t Told, err error) {
 	var seeds []uint64
 	for seed := range uint64(splits) {
 		seeds = append(seeds, seed+1)
 	}
-	covers := column(0)
-	var err error
-	if d.Stego, err = steganalysis.Detect(covers, column(1), seeds); err != nil {
-		return nil, err
+	if t.Stego, err = steganalysis.Detect(features[cover], features[stegoImage], seeds); err != nil {
+		return t, err
 	}
-	if d.Null, err = steganalysis.Null(covers, column(2), seeds); err != nil {
-		return nil, err
+	if t.Null, err = steganalysis.Null(features[cover], features[secret], seeds); err != nil {
+		return t, err
 	}
-	d.Matching, err = steganalysis.Detect(covers, column(3), seeds)
-	return d, err
+	t.Matching, err = steganalysis.Detect(features[cover], features[matching], seeds)
+	return t, err
 }
 
 // control is the positive control's stego image of cover i.

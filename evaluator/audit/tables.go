@@ -37,8 +37,14 @@ func (a *Audit) sections() []section {
 	if a.Attacker != nil {
 		all = append(all, a.Attacker.section())
 	}
+	if a.Decoder != nil {
+		all = append(all, a.Decoder.section())
+	}
 	if a.Detectability != nil {
 		all = append(all, a.Detectability.section())
+	}
+	if a.Detector != nil {
+		all = append(all, a.Detector.section())
 	}
 	if a.Robustness != nil {
 		all = append(all, a.robustnessSection())
@@ -188,17 +194,22 @@ func (a *Audit) partialSection() section {
 func (d *Detectability) section() section {
 	s := section{
 		title: "Detectability",
-		about: fmt.Sprintf("SPAM features of the 8-bit images and a regularised Fisher discriminant, %d splits of %s embedded with %s, half to learn and half to test. AUC: 0.5 is guessing, 1 certainty. P_E, the least error over thresholds: 0 is certainty; its threshold is the best one for the tested images, so that guessing gives less than 0.5. Mean ± deviation over the splits; in brackets 95 %% over the tested pairs, as the discriminants were learnt.", d.Stego.AUC.N, plural(d.Pairs, "pair"), d.Key),
-		head:  table.Row{"covers against", "AUC", "P_E", "P_E of guessing", "pairs tested"},
+		about: fmt.Sprintf("SPAM features of the 8-bit images, without and with those of R-G, G-B and R-B, and a regularised Fisher discriminant, %d splits of %s embedded with %s, half to learn and half to test. AUC: 0.5 is guessing, 1 certainty. P_E, the least error over thresholds: 0 is certainty; its threshold is the best one for the tested images, so that guessing gives less than 0.5. Mean ± deviation over the splits; in brackets 95 %% over the tested pairs, as the discriminants were learnt.", d.Stego.AUC.N, plural(d.Pairs, "pair"), d.Key),
+		head:  table.Row{"covers against", "features", "AUC", "P_E", "P_E of guessing", "pairs tested"},
 	}
-	for _, r := range []struct {
+	for _, features := range []struct {
 		name string
-		of   steganalysis.Detection
-	}{{"stego images", d.Stego}, {"nothing hidden (cover or secret, by a coin)", d.Null}, {fmt.Sprintf("LSB matching, %g bits a sample", d.MatchingRate), d.Matching}} {
-		bounds := func(e steganalysis.Estimate) string {
-			return fmt.Sprintf("%.3f ± %.3f [%.3f, %.3f]", e.Mean, e.Std, e.Low, e.High)
+		told Told
+	}{{"plain", d.Told}, {"with colour", d.Colour}} {
+		for _, r := range []struct {
+			name string
+			of   steganalysis.Detection
+		}{{"stego images", features.told.Stego}, {"nothing hidden (cover or secret, by a coin)", features.told.Null}, {fmt.Sprintf("LSB matching, %g bits a sample", d.MatchingRate), features.told.Matching}} {
+			bounds := func(e steganalysis.Estimate) string {
+				return fmt.Sprintf("%.3f ± %.3f [%.3f, %.3f]", e.Mean, e.Std, e.Low, e.High)
+			}
+			s.rows = append(s.rows, table.Row{r.name, features.name, bounds(r.of.AUC), bounds(r.of.PE), fmt.Sprintf("%.3f", r.of.Guessing), r.of.Pairs})
 		}
-		s.rows = append(s.rows, table.Row{r.name, bounds(r.of.AUC), bounds(r.of.PE), fmt.Sprintf("%.3f", r.of.Guessing), r.of.Pairs})
 	}
 	return s
 }

@@ -22,9 +22,11 @@ type Thresholds struct {
 	Kept float64 `json:"kept"`
 	// Null is how far the AUC of the null control may lie from 0.5.
 	Null float64 `json:"null"`
+	// Decoded is the most SSIM that a decoder trained on leaked pairs may have over what knows nothing.
+	Decoded float64 `json:"decoded"`
 }
 
-var thresholds = Thresholds{Shows: 0.1, Clearly: 0.2, Partial: 0.5, Kept: 0.5, Null: 0.15}
+var thresholds = Thresholds{Shows: 0.1, Clearly: 0.2, Partial: 0.5, Kept: 0.5, Null: 0.15, Decoded: 0.02}
 
 // Finding is the outcome of a test.
 type Finding string
@@ -55,7 +57,10 @@ const (
 	TestNoKey      = "no_key"
 	TestPartial    = "partial_keys"
 	TestLeaked     = "leaked_pairs"
+	TestDecoder    = "leaked_pairs_decoder"
 	TestDetect     = "detectability"
+	TestColour     = "detectability_colour"
+	TestDetector   = "learned_detector"
 	TestRobust     = "robustness"
 )
 
@@ -70,7 +75,7 @@ func (a *Audit) judge(leftOut map[string]string) {
 		case v.Text == "":
 			v.Text = "there are no scores of it"
 		}
-		wrongKeys := test != TestDetect && test != TestRobust
+		wrongKeys := !slices.Contains([]string{TestDetect, TestColour, TestDetector, TestRobust}, test)
 		if wrongKeys && v.Finding == Passed && matched != Passed {
 			v.Finding, v.Text = Unclear, v.Text+" As the matched key does not recover either, this proves nothing."
 		}
@@ -87,7 +92,14 @@ func (a *Audit) judge(leftOut map[string]string) {
 	add(TestNoKey, "No key (purification of the stego image)", a.NoKey != nil, leaks(a.NoKey, "the network without a key", false))
 	add(TestPartial, "Keys of which a part is right", a.PartialKeys != nil, a.judgePartial)
 	add(TestLeaked, "Attacker with leaked pairs", a.Attacker != nil, func() (Finding, string) { return a.Attacker.judge() })
-	add(TestDetect, "Detectability", a.Detectability != nil, func() (Finding, string) { return a.Detectability.judge() })
+	add(TestDecoder, "Decoder trained on leaked pairs", a.Decoder != nil, func() (Finding, string) { return a.Decoder.judge() })
+	add(TestDetect, "Detectability", a.Detectability != nil, func() (Finding, string) {
+		return a.Detectability.judge("SPAM features", a.Detectability.Told)
+	})
+	add(TestColour, "Detectability with colour", a.Detectability != nil, func() (Finding, string) {
+		return a.Detectability.judge("SPAM features of channels and of their differences", a.Detectability.Colour)
+	})
+	add(TestDetector, "Learned detector", a.Detector != nil, func() (Finding, string) { return a.Detector.judge() })
 	add(TestRobust, "Robustness", a.Robustness != nil, a.judgeRobustness)
 }
 
@@ -213,21 +225,22 @@ func (a *Audit) partialAt(right float64) Partial {
 	return Partial{}
 }
 
-func (d *Detectability) judge() (Finding, string) {
+// judge is the verdict on what some features tell.
+func (d *Detectability) judge(features string, told Told) (Finding, string) {
 	words := func(s steganalysis.Detection) string {
 		return fmt.Sprintf("AUC %.3f [%.3f, %.3f], P_E %.3f (guessing: %.3f)", s.AUC.Mean, s.AUC.Low, s.AUC.High, s.PE.Mean, s.Guessing)
 	}
-	what := fmt.Sprintf("SPAM features and a Fisher discriminant, %s tested", plural(d.Stego.Pairs, "pair"))
+	what := fmt.Sprintf("%s and a Fisher discriminant, %s tested", features, plural(told.Stego.Pairs, "pair"))
 	switch {
-	case math.Abs(d.Null.AUC.Mean-0.5) > thresholds.Null:
-		return Unclear, fmt.Sprintf("The null control has %s, where there is nothing to find: too few images. Stego images: %s.", words(d.Null), words(d.Stego))
-	case d.Stego.AUC.Low > 0.5:
-		return Failed, fmt.Sprintf("DETECTABLE: %s tell stego images from covers: %s. LSB matching at %g bits a sample: %s.", what, words(d.Stego), d.MatchingRate, words(d.Matching))
-	case d.Matching.AUC.Low <= 0.5:
-		return Unclear, fmt.Sprintf("Not even LSB matching at %g bits a sample is found (%s): too few images. Stego images: %s.", d.MatchingRate, words(d.Matching), words(d.Stego))
+	case math.Abs(told.Null.AUC.Mean-0.5) > thresholds.Null:
+		return Unclear, fmt.Sprintf("The null control has %s, where there is nothing to find: too few images. Stego images: %s.", words(told.Null), words(told.Stego))
+	case told.Stego.AUC.Low > 0.5:
+		return Failed, fmt.Sprintf("DETECTABLE: %s tell stego images from covers: %s. LSB matching at %g bits a sample: %s.", what, words(told.Stego), d.MatchingRate, words(told.Matching))
+	case told.Matching.AUC.Low <= 0.5:
+		return Unclear, fmt.Sprintf("Not even LSB matching at %g bits a sample is found (%s): too few images. Stego images: %s.", d.MatchingRate, words(told.Matching), words(told.Stego))
 	}
 	return Passed, fmt.Sprintf("%s do not tell stego images from covers: %s. LSB matching at %g bits a sample is found: %s. A trained network may find more.",
-		what, words(d.Stego), d.MatchingRate, words(d.Matching))
+		what, words(told.Stego), d.MatchingRate, words(told.Matching))
 }
 
 func (a *Audit) judgeRobustness() (Finding, string) {

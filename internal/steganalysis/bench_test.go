@@ -159,3 +159,44 @@ func hidden(covert bool) func(*image.NRGBA, float64, uint64) *image.NRGBA {
 		return out
 	}
 }
+
+// What is found of the stego images that `stegomq evaluate --save-images` made: STEGOMQ_IMAGES names the folder images of a run with
+// one key, of whose pairs the first 64 are taken. AUC with the ends of its interval.
+func BenchmarkImages(b *testing.B) {
+	folder := os.Getenv("STEGOMQ_IMAGES")
+	if folder == "" {
+		b.Skip("STEGOMQ_IMAGES names no folder images of a run of `stegomq evaluate --save-images`")
+	}
+	read := func(kind string) (all []*image.NRGBA) {
+		paths, err := filepath.Glob(filepath.Join(folder, kind, "*.png"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		slices.Sort(paths)
+		for _, path := range paths[:min(64, len(paths))] {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m, _, err := pixel.Decode(data, pixel.Limits{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, m)
+		}
+		return all
+	}
+	covers, stego := read("cover"), read("stego")
+	for b.Loop() {
+		for kind, features := range kinds {
+			of := func(_ int, m *image.NRGBA) []float64 { return features(m) }
+			d, err := Detect(each(covers, of), each(stego, of), []uint64{1, 2, 3, 4, 5})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(d.AUC.Mean, kind+"-AUC")
+			b.ReportMetric(d.AUC.Low, kind+"-low")
+			b.ReportMetric(d.AUC.High, kind+"-high")
+		}
+	}
+}
