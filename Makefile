@@ -144,6 +144,15 @@ fig5: trainer-env ## train the small networks of Fig. 5 and of the gradient's ab
 	  small 2 $$alpha -stale-s1 --set model.seed=1 --set losses.stale_gradient=true; \
 	done
 
+# Training in idle time, of the run in trainer/runs/RUN; trainer/idle.sh says how.
+RUN ?= invertible-mk
+.PHONY: train-idle train-keep
+train-idle: trainer-env ## go on training RUN (invertible-mk, invertible-rk) in the background at the lowest priority, until train-keep
+	@RUN='$(RUN)' PYTHON='$(PYTHON)' PHOTOGRAPHS='$(PHOTOGRAPHS)' trainer/idle.sh start
+
+train-keep: trainer-env ## stop that, measure, and commit the checkpoint and the model where they are better (ten minutes)
+	@RUN='$(RUN)' PYTHON='$(PYTHON)' PHOTOGRAPHS='$(PHOTOGRAPHS)' DATA='$(DATA)' trainer/idle.sh keep
+
 paper: build ort ## the paper's evaluation on DATA/bsds and DATA/imagenet, into out/paper (a quarter of an hour)
 	.bin/stegomq paper --data ImageNet=$(DATA)/imagenet --data BSDS=$(DATA)/bsds --size 256 \
 	  --state out/paper/state --out out/paper

@@ -270,3 +270,29 @@ func TestModelsOfEveryKeying(t *testing.T) {
 	must(t, os.Remove(filepath.Join(broken, "recover.demo-2.onnx")))
 	h.run("models", "verify", broken).wantError(t, 2, "recover.demo-2.onnx")
 }
+
+// A network without keys serves two new users at once: their own keys recover, all others show noise, and it purifies.
+func TestEvaluateRotatedNetwork(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 4, 80, 80)
+	h.ok("keys", "new", "alice", "--keyring", "keys.json")
+	h.ok("keys", "new", "bob", "--keyring", "keys.json")
+	h.ok("evaluate", "--data", "photos", "--model", filepath.Join(shippedModels(), "invertible-rk"), "--keys", "keys.json",
+		"--random-keys", "2", "--near-keys", "2", "--swapped", "--size", "64", "--out", "out")
+	sum := h.summary("out")
+	if sum.Model.Keying != "rotation" || !sum.Model.Trained || len(sum.FailedItems) != 0 {
+		t.Errorf("model %+v, failed %v", sum.Model, sum.FailedItems)
+	}
+	if sum.Imperceptibility.PSNR.Min < 25 || sum.Recoverability.PSNR.Mean < sum.BaselineCoverSecret.PSNR.Mean+5 || sum.Purification.N == 0 {
+		t.Errorf("stego %.1f dB, recovered %.1f, unrelated %.1f, %d purified", sum.Imperceptibility.PSNR.Min, sum.Recoverability.PSNR.Mean,
+			sum.BaselineCoverSecret.PSNR.Mean, sum.Purification.N)
+	}
+	for name, g := range map[string]evaluator.Group{
+		"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear, "swapped": sum.LeakageSwapped,
+	} {
+		if g.N == 0 || g.SSIM.Max > 0.15 || g.PSNR.Mean > sum.Recoverability.PSNR.Mean-5 {
+			t.Errorf("%s: %d comparisons, at most %.3f SSIM, %.1f dB on average", name, g.N, g.SSIM.Max, g.PSNR.Mean)
+		}
+	}
+}

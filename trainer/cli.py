@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from . import (
     export,
     facts,
     journal,
+    keeping,
     photographs,
     public,
     training,
@@ -34,6 +36,7 @@ from .config import ConfigError
 
 log = logging.getLogger("trainer")
 
+_NOT_BETTER = 3
 _RUNS = "folder of a run; of a method without keys, of the run of every instance"
 
 
@@ -41,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        options.run(options)
+        code: int | None = options.run(options)
     except (ConfigError, OSError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 1
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,10 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
     command.add_argument("--seconds", type=float, help="budget (default: the configuration's)")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="TABLE.NAME=VALUE", dest="settings",
-        help="in place of the configuration's; a TOML value; may be repeated",
-    )  # fmt: skip
+    _settings(command)
     command.add_argument(
         "--instance", type=int, default=1, help="of a method without keys: the user to train, counted from 1"
     )
@@ -73,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     _threads(command)
     _keyring(command)
-    command.add_argument("--seconds", type=float, help="a new budget, counted from the start of the run")
+    _settings(command)
+    budget = command.add_mutually_exclusive_group()
+    budget.add_argument("--seconds", type=float, help="a new budget, counted from the start of the run")
+    budget.add_argument(
+        "--anneal", type=float, metavar="SECONDS", help="lower the rate to the final one in so long, and end the run"
+    )
     command.set_defaults(run=_resume)
 
     command = commands.add_parser("enroll", help="add key pairs to a trained network by a short fine-tune")
@@ -90,10 +95,19 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_enroll)
 
     command = commands.add_parser("evaluate", help="measure a checkpoint")
-    command.add_argument("folder", type=Path, nargs="+", help=_RUNS)
+    command.add_argument("folder", type=Path, nargs="+", help=f"{_RUNS}; or a model directory")
     _keyring(command)
     _measured(command, required=True)
     command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser(
+        "better", help=f"whether a run is better than another on photographs held out; exits with {_NOT_BETTER} if not"
+    )
+    command.add_argument("new", type=Path, help="folder of the run")
+    command.add_argument("old", type=Path, help="folder of the other run, or a model directory")
+    command.add_argument("--data", type=Path, required=True, help="folder of photographs that the run is trained on")
+    command.add_argument("--side", type=int, default=256, help="of every image, in pixels")
+    command.set_defaults(run=_better)
 
     command = commands.add_parser("export", help="write a model directory")
     command.add_argument("source", type=Path, nargs="+", help=f"{_RUNS}; or a configuration for untrained weights")
@@ -148,6 +162,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set", action="append", default=[], metavar="TABLE.NAME=VALUE", dest="settings",
+        help="in place of the configuration's; a TOML value; may be repeated",
+    )  # fmt: skip
+
+
 def _threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, default=2, help="on a busy machine one is faster than two")
     command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
@@ -186,9 +207,11 @@ def _unused(folder: Path) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    run = training.resume(options.folder, options.device, _enrolled(options))
+    run = training.resume(options.folder, options.device, _enrolled(options), options.settings)
     if options.seconds:
         run.budget = options.seconds
+    if options.anneal:
+        run.anneal(options.anneal)
     _go_on(run, options.folder, options)
 
 
@@ -214,8 +237,14 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
     images = photographs.Photographs(options.data, settings.largest_crop, settings.held_out)
     log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
     torch.set_num_threads(options.threads)
-    run.hardware = _hardware(options)
+    run.hardware = _joined(run.hardware, _hardware(options))
+    signal.signal(signal.SIGTERM, lambda *_: run.stop())
     run.train(images, folder, options.stop_after)
+
+
+def _joined(before: str, now: str) -> str:
+    """What a run was trained on: its stretches may have been on several machines."""
+    return before if now in before else ", then ".join(filter(None, (before, now)))
 
 
 def _hardware(options: argparse.Namespace) -> str:
@@ -225,10 +254,37 @@ def _hardware(options: argparse.Namespace) -> str:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    runs = _runs(options.folder, options)
-    for measurement in _measurements(runs, options):
+    first = options.folder[0]
+    model = len(options.folder) == 1 and not (first / training.CHECKPOINT).exists()
+    trained = _shipped(first) if model else _trained(_runs(options.folder, options))
+    for measurement in _measurements(trained, options):
         quality = measurement.quality
         print(f"{measurement.dataset} {measurement.width}x{measurement.height} {quality.line()}")
+
+
+def _better(options: argparse.Namespace) -> int:
+    new = training.resume(options.new)
+    covers, secrets = photographs.held_out(options.data, new.config.training.held_out, options.side)
+    qualities = []
+    old = options.old
+    trained = _trained([training.resume(old)]) if (old / training.CHECKPOINT).exists() else _shipped(old)
+    for folder, network in ((old, trained), (options.new, _trained([new]))):
+        quality = evaluation.measure(network, covers, secrets)
+        print(f"{folder}: {len(covers)} pairs of {options.side}x{options.side} held out: {quality.line()}")
+        qualities.append(quality)
+    reasons = keeping.objections(*qualities)
+    print(f"{options.new} is not better: {'; '.join(reasons)}" if reasons else f"{options.new} is better")
+    return _NOT_BETTER if reasons else 0
+
+
+def _shipped(folder: Path) -> users.Users:
+    """Of a model directory, by the keyring in it."""
+    networks, _ = export.load(folder)
+    return users.of(networks, export.read_keyring(folder / "keyring.json")[0])
+
+
+def _trained(runs: Sequence[training.Run]) -> users.Users:
+    return users.of([run.averaged() for run in runs], _keys_of(runs))
 
 
 def _runs(folders: Sequence[Path], options: argparse.Namespace) -> list[training.Run]:
@@ -241,9 +297,8 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace) -> list[training
     return runs
 
 
-def _measurements(runs: Sequence[training.Run], options: argparse.Namespace) -> list[facts.Measurement]:
+def _measurements(trained: users.Users, options: argparse.Namespace) -> list[facts.Measurement]:
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    trained = users.of([run.averaged() for run in runs], _keys_of(runs))
     measurements = []
     for name, folder in map(_named_folder, options.data):
         for side in options.sides:
@@ -276,7 +331,7 @@ def _export(options: argparse.Namespace) -> None:
             recipe=". ".join(filter(None, (_recipe(runs), options.note))),
             revision=options.revision or journal.revision(),
         )
-        quality = _measurements(runs, options)
+        quality = _measurements(_trained(runs), options)
     elif len(options.source) == 1:
         runs = training.untrained(config.load(options.source[0]))
         if options.data:

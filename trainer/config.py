@@ -135,10 +135,18 @@ class Config:
 
 def load(path: Path, settings: Sequence[str] = ()) -> Config:
     """The configuration in a file, with settings TABLE.NAME=VALUE in place of its own."""
-    text = path.read_text(encoding="utf-8")
+    return _with(path.read_text(encoding="utf-8"), settings, str(path))
+
+
+def changed(config: Config, settings: Sequence[str]) -> Config:
+    """A configuration with settings TABLE.NAME=VALUE in place of its own."""
+    return _with(config.text, settings, " ".join(settings))
+
+
+def _with(text: str, settings: Sequence[str], source: str) -> Config:
     for setting in settings:
         text = _set(text, setting)
-    return parse(text, str(path))
+    return parse(text, source)
 
 
 def _set(text: str, setting: str) -> str:

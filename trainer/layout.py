@@ -20,7 +20,7 @@ _COLOURS, _QUARTERS = 3, 4
 
 def spread(values: rotation.Values, height: int, width: int, random: np.random.Generator) -> Tensor:
     """The image [1, 3, height, width], both even, of a payload [768, blocks]."""
-    gained = (values * _gains()[:, None]).reshape(-1)
+    gained = (values * payload.gains()[:, None]).reshape(-1)
     bands = np.zeros((payload.BANDS, height // 2 * (width // 2)))
     for band, part in zip(bands, _parts(len(gained), bands.shape[1])):
         band[random.permutation(bands.shape[1])[: part.stop - part.start]] = gained[part]
@@ -38,12 +38,7 @@ def gather(image: Tensor, blocks: int, random: np.random.Generator) -> rotation.
     values = np.zeros(rotation.FREQUENCIES * blocks)
     for band, part in zip(bands, _parts(len(values), bands.shape[1])):
         values[part] = band[random.permutation(bands.shape[1])[: part.stop - part.start]]
-    return values.reshape(rotation.FREQUENCIES, blocks) / _gains()[:, None]
-
-
-def _gains() -> rotation.Values:
-    """By the rows of a payload."""
-    return payload.gains()[rotation.order()]
+    return values.reshape(rotation.FREQUENCIES, blocks) / payload.gains()[:, None]
 
 
 def _parts(values: int, size: int) -> list[slice]:

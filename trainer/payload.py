@@ -9,54 +9,43 @@ and every key, and training draws it instead of rotating photographs.
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-BANDS = 12
-FREQUENCIES = 768
-"""Of 16x16 blocks in three colours."""
-PER_BAND = FREQUENCIES // BANDS
+from . import rotation
+from .rotation import Values
 
-_TABLE = Path(__file__).parents[1] / "internal" / "rotation" / "deviations.txt"
+BANDS = 12
+PER_BAND = rotation.FREQUENCIES // BANDS
+
 _MEAN_GAIN = 0.5
 """Root of the mean squared gain, in units of the range of a pixel: about that of an image's own bands."""
 
 
-@functools.lru_cache(maxsize=1)
-def deviations() -> NDArray[np.float64]:
-    """Of the frequencies, by index, in units of the range of a pixel: the public table."""
-    return np.loadtxt(_TABLE) / 255
-
-
-def order() -> NDArray[np.intp]:
-    """The frequencies from the strongest to the weakest; equal ones by index."""
-    return np.argsort(-deviations(), kind="stable")
-
-
-def gains() -> NDArray[np.float64]:
-    """What one unit of every frequency, by index, becomes in a payload.
+def gains() -> Values:
+    """What one unit of every frequency, in the public order, becomes in a payload.
 
     The root of the deviation: with it, noise that is equal everywhere costs all frequencies the same share of the least
     total error (isolation.md: a = sqrt(c / s)).
     """
-    table = deviations()
+    table = rotation.deviations()
     return _MEAN_GAIN * np.sqrt(table / table.mean())
+
+
+def weights() -> Values:
+    """What an error of 1 in a value of the payload is in the secret, in units of the range of a pixel; same order."""
+    return rotation.deviations() / 255 / gains()
 
 
 class Statistics:
     """Draws payloads as rotated secrets have them."""
 
     def __init__(self, device: torch.device) -> None:
-        def banded(values: NDArray[np.float64]) -> Tensor:
-            return torch.from_numpy(values[order()].reshape(BANDS, PER_BAND)).float().to(device)
+        def banded(values: Values) -> Tensor:
+            return torch.from_numpy(values.reshape(BANDS, PER_BAND)).float().to(device)
 
-        self._gains = banded(gains())
-        self._weights = banded(deviations() / gains())
+        self._gains, self._weights = banded(gains()), banded(weights())
         self._band = torch.arange(BANDS, device=device).view(1, BANDS, 1, 1)
 
     def draw(self, cover: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -60,6 +60,13 @@ class Photographs:
         return paired(self._held_out, side, side)
 
 
+def held_out(folder: Path, count: int, side: int) -> tuple[Tensor, Tensor]:
+    """Pairs of the photographs that a run with so many held out does not train on, see `pairs`."""
+    if not count:
+        raise ValueError("the run holds no photographs out: resume it with --set training.held_out=64")
+    return paired(files(folder)[-count:], side, side)
+
+
 def pairs(folder: Path, width: int, height: int, limit: int = 0) -> tuple[Tensor, Tensor]:
     """Covers and secrets: consecutive files in sorted order, the first of two is the cover.
 

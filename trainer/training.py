@@ -86,6 +86,8 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self.budget = config.training.seconds
+        self._began = 0.0
+        self._stopped = False
         self.rate_scale = 1.0
         self.before = Work()
         self.images = 0
@@ -149,8 +151,17 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is used."""
-        return max(self.step / self.config.training.steps, self.seconds / self.budget)
+        """Share of the budget that is used. It stays 0 where the budget has no end: the rate is constant then."""
+        used = (self.seconds - self._began) / (self.budget - self._began)
+        return max(self.step / self.config.training.steps, used)
+
+    def anneal(self, seconds: float) -> None:
+        """Ends the run in so many seconds, in which the rate falls from the configuration's to its final one."""
+        self._began, self.budget = self.seconds, self.seconds + seconds
+
+    def stop(self) -> None:
+        """Ends `train` after the step that it is in; the run can be resumed. For signal handlers."""
+        self._stopped = True
 
     def train(self, photographs: Photographs, folder: Path, stop_after: float = math.inf) -> None:
         """Trains until the budget is used, keeping a checkpoint in the folder.
@@ -165,7 +176,7 @@ class Run:
         snapshot = self.state()
         records = journal.Journal(folder)
         records.begin(self.config.text, self.seed, self.hardware, self.step)
-        while self.progress < 1 and time.monotonic() < stop:
+        while self.progress < 1 and time.monotonic() < stop and not self._stopped:
             self.seconds = clock.seconds(self.device) - began
             parts = self._advance(photographs)
             if parts is None or self._loss_mean > _EXPLOSION * self._loss_best:
@@ -278,6 +289,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "budget": self.budget,
+            "began": self._began,
             "images": self.images,
             "hardware": self.hardware,
             "brake": self._brake,
@@ -298,6 +310,7 @@ class Run:
             raise ValueError(f"checkpoint version {numbers.get('version')}, expected {_VERSION}")
         self.step, self._brake = numbers["step"], numbers["brake"]
         self.seconds, self.budget = numbers["seconds"], numbers["budget"]
+        self._began = numbers.get("began", 0.0)
         self.rate_scale, self.before = numbers["rate_scale"], Work(*numbers["before"])
         self.images, self.hardware = numbers["images"], numbers["hardware"]
         self._loss_mean, self._loss_best = numbers["loss_mean"], numbers["loss_best"]
@@ -342,10 +355,11 @@ def untrained(config: Config) -> list[Run]:
     return [Run(config, instance=i) for i in range(1, config.model.instances + 1)]
 
 
-def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) -> Run:
+def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = (), settings: Sequence[str] = ()) -> Run:
     """The run whose checkpoint is in the folder. Checkpoints hold arrays and JSON: no code runs.
 
     They do not hold keys: `enrolled` are the key pairs that `enroll` added, in their order.
+    `settings`, TABLE.NAME=VALUE, take the place of its configuration's, and what the loss was is forgotten.
     """
     path = folder / CHECKPOINT
     with np.load(path, allow_pickle=False) as arrays:
@@ -353,7 +367,15 @@ def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = ()) 
         tensors = {name: _unpacked(arrays[name]) for name in arrays.files if name != "numbers"}
     if numbers.get("enrolled", []) != [key.fingerprint for key in enrolled]:
         raise ValueError(f"{path}: trained with enrolled keys {numbers['enrolled']}: give their keyring with --keyring")
-    run = Run(configuration.parse(numbers["config"], str(path)), device, enrolled, numbers.get("instance", 1))
+    kept = configuration.parse(numbers["config"], str(path))
+    config = configuration.changed(kept, settings)
+    if (config.model, config.training.optimiser) != (kept.model, kept.training.optimiser):
+        raise ValueError(f"{path}: the model and the optimiser of a run stay as they are")
+    if config.training.seconds != kept.training.seconds:
+        numbers["budget"] = config.training.seconds
+    if settings:
+        numbers |= dict.fromkeys(("loss_mean", "loss_best", "gradient_mean"), math.inf)
+    run = Run(config, device, enrolled, numbers.get("instance", 1))
     run.restore(State(numbers, tensors))
     return run
 

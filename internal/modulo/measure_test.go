@@ -1,3 +1,5 @@
+//go:build tune
+
 package modulo
 
 import (
@@ -17,7 +19,7 @@ import (
 
 // The figures of the model cards and of docs/decisions/0011-rotation.md:
 //
-//	STEGOMQ_PYTHON=$PWD/.venv/bin/python go test ./internal/modulo -run TestMeasure -eval DIR -side 256 -v
+//	STEGOMQ_PYTHON=$PWD/.venv/bin/python go test -tags tune ./internal/modulo -run TestMeasure -eval DIR -side 256 -v
 //
 // Consecutive photographs of the sorted folder are pairs, as in `stegomq evaluate`. JPEG with whole chroma is Pillow's.
 var (
@@ -79,7 +81,7 @@ func (m means) String() string {
 
 func TestMeasure(t *testing.T) {
 	if *eval == "" {
-		t.Skip("-eval names no folder of photographs: this measures and tests nothing")
+		t.Fatal("-eval names no folder of photographs")
 	}
 	var files []string
 	for _, pattern := range []string{"*.jpg", "*.jpeg", "*.JPEG", "*.png"} {

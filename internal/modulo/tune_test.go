@@ -1,3 +1,5 @@
+//go:build tune
+
 package modulo
 
 import (
@@ -14,11 +16,11 @@ import (
 
 // The parameters of the profiles come from here:
 //
-//	go test ./internal/modulo -run TestTune -train DIR -v
+//	go test -tags tune ./internal/modulo -run TestTune -train DIR -v
 //
 // tries what lies around the committed ones on pairs of training photographs, and
 //
-//	go test ./internal/modulo -run TestJPEGNoise -train DIR -write
+//	go test -tags tune ./internal/modulo -run TestJPEGNoise -train DIR -write
 //
 // measures jpeg.txt again.
 var (
@@ -31,7 +33,7 @@ var (
 // trainingSet draws photographs of 256x256, the same ones each time.
 func trainingSet(t *testing.T, n int) (images [][]byte) {
 	if *train == "" {
-		t.Skip("-train names no folder of training photographs: this chooses parameters and tests nothing")
+		t.Fatal("-train names no folder of training photographs")
 	}
 	files, err := filepath.Glob(filepath.Join(*train, "*.jpg"))
 	if err != nil || len(files) < n {

@@ -6,9 +6,12 @@
 // the rate, bits for each element, which both sides know:
 //
 //	below 1     a syndrome-trellis code (Filler, Judas and Fridrich 2011) of constraint height 10: of all ways to
-//	            write the message, the cheapest by the costs of the elements
-//	1           the bit of every element
+//	            write the message, nearly the cheapest by the costs of the elements
+//	1           the lowest bit of every element
 //	1 to 2      the two lowest bits of the first elements, moved to the nearest value, and the lowest bit of the others
+//
+// The code needs as many elements that carry no bit as it has segments (see below); with fewer, but more than none, the
+// message is in the bits of the first elements.
 //
 // A change is +1 or -1 at random (LSB matching), inwards at 0 and 255.
 //
@@ -23,7 +26,8 @@
 //
 // Invariants:
 //   - Extract depends on the samples, the order and the number of bits alone, and gives what Embed wrote, on every host.
-//   - Nothing but the elements of the order changes; Replace leaves everything but the lowest bits.
+//   - Nothing but the elements of the order changes, and nothing at all where there is an error; Replace leaves everything but
+//     the lowest bits.
 package stc
 
 import (
@@ -37,7 +41,7 @@ var (
 	// ErrCapacity: there are more bits than the elements can hold.
 	ErrCapacity = errors.New("more bits than the samples hold")
 	// ErrWet: the message cannot be written without elements that must not change.
-	ErrWet = errors.New("too many pixels have both black and white samples")
+	ErrWet = errors.New("too many pixels have both black and white samples: take another cover, or a lower rate")
 )
 
 // MaxRate is the most bits of an element, and MaxCovertRate of a pixel in the covert form.
@@ -57,27 +61,26 @@ func Embed(samples []byte, order []int32, costs []float32, message []byte, bits 
 	if err != nil {
 		return err
 	}
-	if bits < len(order) {
-		return code(
-			order, costs, message, bits,
-			func(at int32) byte { return samples[at] & 1 },
-			func(at int32) { samples[at] = match(samples[at], signs.next()) },
-		)
+	read := func(at int32) byte { return samples[at] & 1 }
+	change := func(at int32) { samples[at] = match(samples[at], signs.next()) }
+	if coded(len(order), bits) {
+		return code(order, costs, message, bits, read, change)
 	}
-	double := bits - len(order) // elements that carry two bits
-	at := 0
-	for i, p := range order {
-		if i < double {
-			samples[p] = nearest(samples[p], bit(message, at)<<1|bit(message, at+1), signs.next())
-			at += 2
-			continue
-		}
-		if samples[p]&1 != bit(message, at) {
-			samples[p] = match(samples[p], signs.next())
-		}
-		at++
+	double := max(bits-len(order), 0) // elements that carry two bits
+	for i, p := range order[:double] {
+		samples[p] = nearest(samples[p], bit(message, 2*i)<<1|bit(message, 2*i+1), signs.next())
 	}
+	direct(order[double:bits-double], message, 2*double, read, change)
 	return nil
+}
+
+// direct makes the bits of elements those of the message from the first one on.
+func direct(order []int32, message []byte, first int, read func(int32) byte, change func(int32)) {
+	for i, at := range order {
+		if read(at) != bit(message, first+i) {
+			change(at)
+		}
+	}
 }
 
 // Extract reads the bits that Embed wrote; they are packed in bytes, the last of which is filled with zeros.
@@ -85,32 +88,33 @@ func Extract(samples []byte, order []int32, bits int) ([]byte, error) {
 	if err := check(len(order), bits, MaxRate); err != nil {
 		return nil, err
 	}
-	if bits < len(order) {
+	if coded(len(order), bits) {
 		return decode(order, bits, func(at int32) byte { return samples[at] & 1 }), nil
 	}
 	message := make([]byte, (bits+7)/8)
-	double, at := bits-len(order), 0
-	for i, p := range order {
-		if i < double {
-			put(message, at, samples[p]>>1&1)
-			at++
-		}
-		put(message, at, samples[p]&1)
-		at++
+	double := max(bits-len(order), 0)
+	for i, p := range order[:double] {
+		put(message, 2*i, samples[p]>>1&1)
+		put(message, 2*i+1, samples[p]&1)
+	}
+	for i, p := range order[double : bits-double] {
+		put(message, 2*double+i, samples[p]&1)
 	}
 	return message, nil
 }
 
-// Replace is Embed at rates below 1 that changes the lowest bits alone, so that what stands above them stays.
+// Replace is Embed at rates up to 1 that changes the lowest bits alone, so that what stands above them stays.
 func Replace(samples []byte, order []int32, costs []float32, message []byte, bits int) error {
-	if bits >= len(order) {
-		return fmt.Errorf("%w: %d bits, %d samples; replacing needs fewer bits than samples", ErrCapacity, bits, len(order))
+	if err := check(len(order), bits, 1); err != nil {
+		return err
 	}
-	return code(
-		order, costs, message, bits,
-		func(at int32) byte { return samples[at] & 1 },
-		func(at int32) { samples[at] ^= 1 },
-	)
+	read := func(at int32) byte { return samples[at] & 1 }
+	change := func(at int32) { samples[at] ^= 1 }
+	if coded(len(order), bits) {
+		return code(order, costs, message, bits, read, change)
+	}
+	direct(order[:bits], message, 0, read, change)
+	return nil
 }
 
 // EmbedCovert writes bits into pixels: a change moves red, green and blue together, as noise of the light would. The

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"crypto/sha3"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -105,8 +108,93 @@ func TestReplaceKeepsHighBits(t *testing.T) {
 	if got, _ := Extract(stego, order, 128); !bytes.Equal(got, message) || changed == 0 || changed > 64 {
 		t.Errorf("%d samples changed for 128 bits in 2000", changed)
 	}
-	if err := Replace(stego, order[:8], Costs(cover, 40, 40), message, 8); !errors.Is(err, ErrCapacity) {
+	if err := Replace(stego, order[:128], Costs(cover, 40, 40), message, 128); err != nil {
 		t.Errorf("as many bits as samples: %v", err)
+	}
+	if got, _ := Extract(stego, order[:128], 128); !bytes.Equal(got, message) {
+		t.Error("as many bits as samples: another message came back")
+	}
+	if err := Replace(stego, order[:127], Costs(cover, 40, 40), message, 128); !errors.Is(err, ErrCapacity) {
+		t.Errorf("more bits than samples: %v", err)
+	}
+}
+
+// Where hardly an element is without a bit, few ways lead through the trellis, and segments have no room to spare.
+func TestNearOneBit(t *testing.T) {
+	t.Parallel()
+	s := random(t)
+	for _, n := range []int{3, 300, 30_000, segmentSize + 1, 2*segmentSize + 3, 4*60_000 + 4, 5*60_000 + 3} {
+		cover := make([]byte, n)
+		_, _ = s.Read(cover)
+		costs := make([]float32, n)
+		for i := range costs {
+			costs[i] = float32(s.ExpFloat64())
+		}
+		order := s.order(n, n)
+		for _, missing := range []int{0, 1, 2, 3, 4, 5, 8, 20, 100} {
+			bits := max(n-missing, 1)
+			message, stego := s.message(bits), slices.Clone(cover)
+			if err := Embed(stego, order, costs, message, bits, s); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := Extract(stego, order, bits); err != nil || !bytes.Equal(got, message) {
+				t.Errorf("%d bits in %d samples: another message came back (%v)", bits, n, err)
+			}
+		}
+	}
+}
+
+// A part of an image without texture costs thousands of times as much as the rest, in which costs must count all the same.
+func TestFlatParts(t *testing.T) {
+	t.Parallel()
+	s := random(t)
+	const height, width = 48, 64
+	for _, flat := range []int{0, 5, 24, 43} { // rows
+		cover := make([]byte, 3*height*width)
+		for i := range cover {
+			cover[i] = 250
+			if y := i / width % height; y >= flat {
+				cover[i] = byte(128 + (1+float64(y)/4)*s.NormFloat64())
+			}
+		}
+		costs, order := Costs(cover, height, width), s.order(len(cover), len(cover))
+		for _, rate := range []float64{0.05, 0.25, 0.5, 0.9} {
+			bits := int(rate * float64(len(cover)))
+			stego := slices.Clone(cover)
+			if err := Embed(stego, order, costs, s.message(bits), bits, s); err != nil {
+				t.Fatal(err)
+			}
+			if paid, least := paid(cover, stego, costs), bound(costs, float64(bits)); paid > 1.4*least {
+				t.Errorf("%d flat rows, rate %v: costs %.2f times the least", flat, rate, paid/least)
+			}
+		}
+	}
+}
+
+// Metrics stay in range where every change is of a wet element, until the error; nothing is half written.
+func TestAllWet(t *testing.T) {
+	t.Parallel()
+	s := random(t)
+	cover := s.picture(60, 60)
+	costs := make([]float32, len(cover))
+	for i := range costs {
+		costs[i] = float32(math.Inf(1))
+	}
+	order, stego := s.order(len(cover), len(cover)), slices.Clone(cover)
+	for _, bits := range []int{50, 5000, len(cover) - 1} {
+		if err := Embed(stego, order, costs, s.message(bits), bits, s); !errors.Is(err, ErrWet) {
+			t.Errorf("%d bits: %v", bits, err)
+		}
+		if !bytes.Equal(stego, cover) {
+			t.Fatalf("%d bits: an error, and another image", bits)
+		}
+		read, err := Extract(cover, order, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Embed(stego, order, costs, read, bits, s); err != nil || !bytes.Equal(stego, cover) {
+			t.Errorf("%d bits that stand there already: %v", bits, err)
+		}
 	}
 }
 
@@ -209,9 +297,14 @@ func TestOddCosts(t *testing.T) {
 				costs[i] = odd
 			}
 		}
-		order, message := s.order(2000, len(samples)), s.message(400)
+		order, message, before := s.order(2000, len(samples)), s.message(400), slices.Clone(samples)
 		if err := Embed(samples, order, costs, message, 400, s); err != nil {
 			t.Fatalf("costs of %v: %v", odd, err)
+		}
+		for i := range samples {
+			if samples[i] != before[i] && !changeable(float64(costs[i])) {
+				t.Fatalf("sample %d costs %v, and changed", i, costs[i])
+			}
 		}
 		if got, _ := Extract(samples, order, 400); !bytes.Equal(got, message) {
 			t.Errorf("costs of %v: another message came back", odd)
@@ -219,32 +312,73 @@ func TestOddCosts(t *testing.T) {
 	}
 }
 
-// What other versions and other hosts wrote must stay readable.
+// golden is testdata/golden.json: version 1 of the code.
+type golden struct {
+	Columns     []uint32 // of the first elements
+	Permutation []int32  // of as many elements, from SHAKE-256 of goldenSeed
+	Messages    []goldenMessage
+}
+
+type goldenMessage struct {
+	Covert         bool
+	Elements, Bits int
+	SHA3           string // the first 16 digits of SHA3-256 of the message
+}
+
+const (
+	goldenSeed    = "stegomq stc golden"
+	goldenSamples = 210_000
+)
+
+// What other versions and other hosts wrote must stay readable. The samples are the stream's, then comes the order.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	samples := make([]byte, 70_000)
-	stream := sha3.NewSHAKE256()
-	_, _ = stream.Write([]byte("stegomq stc golden"))
-	_, _ = stream.Read(samples)
-	order, err := Permutation(stream, len(samples))
+	data, err := os.ReadFile(filepath.Join("testdata", "golden.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for bits, want := range map[int]string{
-		100:     "dd6632ed0789b92e",
-		35_001:  "d1cd67b95c38c78f",
-		70_000:  "c2a7e61ab39fd174",
-		100_003: "a13037f946f2a556",
-	} {
-		message, err := Extract(samples, order, bits)
+	var want golden
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	if len(want.Columns) < 16 || len(want.Permutation) < 16 || len(want.Messages) < 8 {
+		t.Fatal("testdata/golden.json is not whole")
+	}
+	for e, c := range want.Columns {
+		if got := column(e); got != c {
+			t.Errorf("column %d is %#x, want %#x", e, got, c)
+		}
+	}
+	got, err := Permutation(goldenStream(), len(want.Permutation))
+	if err != nil || !slices.Equal(got, want.Permutation) {
+		t.Errorf("the permutation is %v (%v), want %v", got, err, want.Permutation)
+	}
+	for _, m := range want.Messages {
+		stream, samples := goldenStream(), make([]byte, goldenSamples)
+		_, _ = stream.Read(samples)
+		order, err := Permutation(stream, m.Elements)
+		if err != nil {
+			t.Fatal(err)
+		}
+		extract := Extract
+		if m.Covert {
+			extract = ExtractCovert
+		}
+		message, err := extract(samples, order, m.Bits)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sum := sha3.Sum256(message)
-		if got := hex.EncodeToString(sum[:8]); got != want {
-			t.Errorf("%d bits: the message hashes to %s, want %s", bits, got, want)
+		if got := hex.EncodeToString(sum[:8]); got != m.SHA3 {
+			t.Errorf("%d bits of %d elements (covert: %v): the message hashes to %s, want %s", m.Bits, m.Elements, m.Covert, got, m.SHA3)
 		}
 	}
+}
+
+func goldenStream() *sha3.SHAKE {
+	stream := sha3.NewSHAKE256()
+	_, _ = stream.Write([]byte(goldenSeed))
+	return stream
 }
 
 func TestPermutation(t *testing.T) {

@@ -1,6 +1,9 @@
 package stc
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // The trellis has 2^height states. Metrics are saturating 16-bit numbers: infinite is a state that no path reaches.
 const (
@@ -14,16 +17,18 @@ const (
 // segmentSize bounds the elements of one trellis, and so its memory: 128 bytes an element.
 const segmentSize = 1 << 16
 
-// Costs as the trellis adds them up: unit is the mean cost of a segment, and no cost is above dearest but that of
-// elements which must not change. Finer units change the result by less than the code's own loss.
+// Costs as the trellis adds them up: unit is the cost at which the best code of the same length changes an element with
+// probability 1/(1+e), see multiplier. So dearest is one of 10^-7: what costs more is the same to any code. No element is
+// free, since of two ways that cost the same the one with fewer changes is seen less.
 const (
-	unit    = 64
-	dearest = 1023
-	wet     = 1 << 14
+	unit     = 64
+	cheapest = 1
+	dearest  = 1023
+	wet      = 1 << 14
 )
 
-// high is where metrics are brought down again. The states of a trellis are never further apart than what ten changes cost,
-// so that from here on nothing that matters saturates.
+// high is how far metrics may rise before they are brought down again. The cheapest way costs no more than that, and so never
+// saturates. Ways that do are dearer by 48 of the dearest changes, or three wet ones, and lost.
 const high = 1 << 14
 
 // column of the parity-check matrix of element e of a segment: see the package comment.
@@ -38,9 +43,16 @@ func column(e int) uint32 {
 // rows says which bits of a column count where so many bits of the message are left.
 func rows(left int) uint32 { return uint32(1)<<min(left, height) - 1 }
 
-// segments calls do with the range of elements and of bits of each segment.
-func segments(elements, bits int, do func(e0, e1, b0, b1 int) error) error {
-	k := (elements + segmentSize - 1) / segmentSize
+// segments are how many trellises there are for so many elements.
+func segments(elements int) int { return (elements + segmentSize - 1) / segmentSize }
+
+// coded says whether the trellis is used. Where fewer bits are missing to one an element than there are segments, a segment
+// could get more bits than it has elements.
+func coded(elements, bits int) bool { return elements-bits >= max(segments(elements), 1) }
+
+// eachSegment calls do with the range of elements and of bits of each segment.
+func eachSegment(elements, bits int, do func(e0, e1, b0, b1 int) error) error {
+	k := segments(elements)
 	for j := range k {
 		if err := do(j*elements/k, (j+1)*elements/k, j*bits/k, (j+1)*bits/k); err != nil {
 			return err
@@ -49,12 +61,13 @@ func segments(elements, bits int, do func(e0, e1, b0, b1 int) error) error {
 	return nil
 }
 
-// code changes elements so that the message can be read.
+// code finds the elements to change so that the message can be read, and only then changes them.
 func code(order []int32, costs []float32, message []byte, bits int, read func(int32) byte, change func(int32)) error {
 	t := newTrellis(min(len(order), segmentSize))
-	return segments(len(order), bits, func(e0, e1, b0, b1 int) error {
+	var changes []int32
+	err := eachSegment(len(order), bits, func(e0, e1, b0, b1 int) error {
 		elements := order[e0:e1]
-		weights := integers(elements, costs)
+		weights := integers(elements, costs, b1-b0)
 		values := make([]byte, len(elements))
 		for e, at := range elements {
 			values[e] = read(at)
@@ -64,16 +77,23 @@ func code(order []int32, costs []float32, message []byte, bits int, read func(in
 			if weights[e] == wet {
 				return fmt.Errorf("write %d bits into %d elements: %w", bits, len(order), ErrWet)
 			}
-			change(elements[e])
+			changes = append(changes, elements[e])
 			return nil
 		})
 	})
+	if err != nil {
+		return err
+	}
+	for _, at := range changes {
+		change(at)
+	}
+	return nil
 }
 
 // decode reads a message.
 func decode(order []int32, bits int, read func(int32) byte) []byte {
 	message := make([]byte, (bits+7)/8)
-	_ = segments(len(order), bits, func(e0, e1, b0, b1 int) error {
+	_ = eachSegment(len(order), bits, func(e0, e1, b0, b1 int) error {
 		n, m := e1-e0, b1-b0
 		e, state := 0, uint32(0)
 		for i := range m {
@@ -91,33 +111,73 @@ func decode(order []int32, bits int, read func(int32) byte) []byte {
 	return message
 }
 
-// integers are the costs of elements in units of the trellis.
-func integers(elements []int32, costs []float32) []uint16 {
-	sum, finite := 0.0, 0
-	for _, at := range elements {
-		if c := float64(costs[at]); c >= 0 && c <= maxCost {
-			sum += c
-			finite++
-		}
-	}
-	scale := 0.0
-	if sum > 0 {
-		scale = unit * float64(finite) / sum
-	}
+// integers are the costs of elements that are to hold so many bits, in units of the trellis.
+func integers(elements []int32, costs []float32, bits int) []uint16 {
+	scale := unit * multiplier(elements, costs, bits)
 	weights := make([]uint16, len(elements))
 	for e, at := range elements {
-		switch c := float64(costs[at]); {
-		case c >= 0 && c <= maxCost:
-			weights[e] = uint16(min(c*scale+0.5, dearest))
-		default: // infinite, or not a number
+		if c := float64(costs[at]); changeable(c) {
+			weights[e] = uint16(min(max(c*scale+0.5, cheapest), dearest))
+		} else {
 			weights[e] = wet
 		}
 	}
 	return weights
 }
 
+// changeable says whether an element of such a cost may change: not where the cost is infinite, negative or not a number.
+func changeable(cost float64) bool { return cost >= 0 && cost <= maxCost }
+
 // maxCost is the largest cost of an element that may change.
 const maxCost = 1e20
+
+// sampleSize is how many elements multiplier looks at.
+const sampleSize = 1024
+
+// multiplier is the l with which elements that change with probability 1/(1+exp(l cost)) hold so many bits, the least total
+// cost of all ways (Filler, Judas and Fridrich 2011, eq. 4 and 6), from a part of the elements. Where there is hardly
+// a choice it goes no lower than what makes the mean cost an eighth.
+func multiplier(elements []int32, costs []float32, bits int) float64 {
+	stride := len(elements)/sampleSize + 1
+	sample := make([]float64, 0, sampleSize)
+	sum, looked := 0.0, 0
+	for e := 0; e < len(elements); e += stride {
+		if c := float64(costs[elements[e]]); changeable(c) {
+			sample = append(sample, c)
+			sum += c
+		}
+		looked++
+	}
+	if sum == 0 {
+		return 0
+	}
+	want := float64(bits) / float64(len(elements)) * float64(looked)
+	low := float64(len(sample)) / sum / 8
+	high, most := low, 1e30*low // elements that cost nothing may hold all bits
+	for high < most && held(sample, high) > want {
+		low, high = high, 16*high
+	}
+	for high > 1.02*low {
+		if middle := math.Sqrt(low * high); held(sample, middle) > want {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
+// held is how many bits elements of such costs hold: the entropy of their changes.
+func held(costs []float64, multiplier float64) float64 {
+	nats := 0.0
+	for _, c := range costs {
+		if x := multiplier * c; x < 40 {
+			odds := math.Exp(-x)
+			nats += math.Log1p(odds) + x*odds/(1+odds)
+		}
+	}
+	return nats / math.Ln2
+}
 
 // trellis is the memory of one segment.
 type trellis struct {
@@ -135,10 +195,14 @@ func (t *trellis) forwards(values []byte, weights []uint16, message []byte, firs
 		t.from[s] = infinite
 	}
 	t.from[0] = 0
-	e := 0
+	e, risen := 0, 0
 	for i := range bits {
 		mask := rows(bits - i)
 		for ; e < (i+1)*len(values)/bits; e++ {
+			if risen += int(weights[e]); risen > high {
+				t.lower()
+				risen = int(weights[e])
+			}
 			zero, one := weights[e], uint16(0)
 			if values[e] == 0 {
 				zero, one = one, zero
@@ -148,20 +212,16 @@ func (t *trellis) forwards(values []byte, weights []uint16, message []byte, firs
 		}
 		shift(t.to, t.from, bit(message, first+i))
 		t.from, t.to = t.to, t.from
-		t.lower()
 	}
 }
 
-// lower keeps the metrics of a long message from saturating.
+// lower makes the cheapest way cost nothing, so that metrics of a long message do not saturate.
 func (t *trellis) lower() {
-	if m := t.from[0]; m < high || m == infinite {
-		return
-	}
 	least := uint16(infinite)
-	for _, m := range t.from[:states/2] {
+	for _, m := range t.from {
 		least = min(least, m)
 	}
-	for s, m := range t.from[:states/2] {
+	for s, m := range t.from {
 		if m != infinite {
 			t.from[s] = m - least
 		}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer import config, training
+from trainer import cli, config, training
 from trainer.cli import main
 
 from .conftest import REPOSITORY
@@ -307,3 +307,63 @@ def test_models_can_be_trained_further(
         assert message in capsys.readouterr().err
     assert command("train", recipe, *data, "--from", run, "--out", tmp_path / "no") == 1
     assert "not a model directory" in capsys.readouterr().err
+
+
+def test_run_is_kept_where_it_is_better(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model, careful = tmp_path / "run", tmp_path / "model", tmp_path / "careful"
+    data = ("--data", photographs, "--threads", 1)
+    assert command("train", recipe, *data, "--out", run) == 0
+    assert command("export", run, model) == 0
+    better = ("--data", photographs, "--side", 32)
+    capsys.readouterr()
+    assert command("better", run, model, *better) == 3, "it is the same"
+    printed = capsys.readouterr().out
+    assert f"{model}: 1 pairs of 32x32 held out: stego " in printed
+    assert "is not better: stego and recovered have +0.00 dB together" in printed
+
+    recipe.write_text(CONFIG.replace("steps = 3", "steps = 30") + "[losses]\nrecover = 0\n", encoding="utf-8")
+    assert command("train", recipe, *data, "--out", careful, "--set", "losses.isolate=0") == 0
+    capsys.readouterr()
+    assert command("better", careful, model, *better) == 0, "it changes its covers less, and tells no more"
+    assert f"{careful} is better" in capsys.readouterr().out
+
+    assert command("resume", run, *data, "--set", "training.held_out=0", "--stop-after", 0) == 0
+    assert command("better", run, model, *better) == 1
+    assert "holds no photographs out" in capsys.readouterr().err
+
+
+def test_run_is_annealed(recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    data = ("--data", photographs, "--threads", 1)
+    endless = ("--set", "training.steps=1000000", "--set", "training.seconds=inf")
+    assert command("train", recipe, *data, "--out", run, *endless, "--stop-after", 0.5) == 0
+    stopped = training.resume(run)
+    assert stopped.progress < 1e-3
+    assert command("resume", run, *data, "--anneal", 0.5) == 0
+    annealed = training.resume(run)
+    assert annealed.progress >= 1
+    assert annealed.step > stopped.step
+    with pytest.raises(SystemExit):
+        command("resume", run, *data, "--anneal", 1, "--seconds", 2)
+
+
+def test_evaluate_measures_a_model_directory(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    assert command("train", recipe, "--data", photographs, "--threads", 1, "--out", run) == 0
+    assert command("export", run, model) == 0
+    capsys.readouterr()
+    measured = ("--data", f"made={photographs}", "--sides", 32)
+    assert command("evaluate", run, *measured) == 0
+    of_the_run = capsys.readouterr().out
+    assert command("evaluate", model, *measured) == 0
+    assert capsys.readouterr().out == of_the_run
+
+
+def test_hardware_of_every_stretch_is_named() -> None:
+    assert cli._joined("", "one A") == "one A"
+    assert cli._joined("one A", "one A") == "one A"
+    assert cli._joined(cli._joined("one A", "one B"), "one A") == "one A, then one B"

@@ -144,6 +144,121 @@ def test_late_crops_and_the_isolation_ramp_follow_the_budget() -> None:
     assert (whole - total(terms, losses.weights(0.4))).item() == pytest.approx(0.25 / 2.5)
 
 
+def test_late_crops_do_not_come_at_the_very_end_where_there_are_none(images: Photographs) -> None:
+    """A step whose budget runs out while it computes is like the ones before: another shape would be compiled anew."""
+    text = TEXT.replace("{steps}", "10") + "late = 1.0\nlate_crop = 64\nlate_batch = 1\n"
+    trained = training.Run(config.parse(text, "test"))
+    assert [trained.config.training.shape(p) for p in (0, 0.999, 1, 1.5)] == [(2, 32)] * 4
+    assert trained.config.training.largest_crop == 32
+    trained.seconds = trained.budget + 1
+    assert trained._advance(images) is not None, "photographs smaller than 64 pixels were not left out"
+
+
+def test_compact_checkpoints_round_what_may_be_rounded(images: Photographs, tmp_path: Path) -> None:
+    text = TEXT.replace("{steps}", "8") + 'optimiser = "muon"\n'
+    compact, whole = (training.Run(config.parse(text + f"compact = {flag}\n", "test")) for flag in ("true", "false"))
+    for trained in (compact, whole):
+        for _ in range(4):
+            assert trained._advance(images) is not None
+        trained.save(tmp_path / str(trained.config.training.compact))
+    sizes = [(tmp_path / flag / training.CHECKPOINT).stat().st_size for flag in ("True", "False")]
+    assert sizes[0] < 0.75 * sizes[1]
+
+    again = training.resume(tmp_path / "True")
+    state, kept = again.state().tensors, compact.state().tensors
+    for name, tensor in kept.items():
+        group = name.partition(".")[0]
+        rounded = {"parameter": tensor, "average": tensor.half().float()}.get(group, tensor.bfloat16().float())
+        torch.testing.assert_close(state[name], rounded, rtol=0, atol=0)
+    assert not torch.equal(state["average.weight"], kept["average.weight"])
+    assert not torch.equal(state["first.weight"], kept["first.weight"])
+
+    for trained in (again, whole):
+        for _ in range(4):
+            assert trained._advance(images) is not None
+    far = (whole.network.weight - training.resume(tmp_path / "False").network.weight).abs().max()
+    assert (again.network.weight - whole.network.weight).abs().max() < 0.1 * far, "it goes on nearly as it would have"
+
+
+def test_stop_after_ends_a_stretch_and_not_the_schedule(images: Photographs, tmp_path: Path) -> None:
+    trained = run(1000)
+    trained.train(images, tmp_path, stop_after=0.0)
+    assert trained.step == 0
+    assert (tmp_path / training.CHECKPOINT).exists()
+    trained.train(images, tmp_path, stop_after=0.2)
+    assert 0 < trained.step < 1000
+    assert trained.progress < 1
+    assert not (tmp_path / "validation.csv").exists(), "the run is not over"
+    again = training.resume(tmp_path)
+    assert (again.step, again.budget, again.progress) == (trained.step, 600, trained.progress)
+    assert again._rate() == trained._rate()
+
+
+def test_stop_ends_a_run_after_its_step(images: Photographs, tmp_path: Path) -> None:
+    trained = run(1000)
+    advance = trained._advance
+
+    def and_stop(photographs: Photographs) -> methods.Terms | None:
+        if trained.step == 2:
+            trained.stop()
+        return advance(photographs)
+
+    trained._advance = and_stop  # type: ignore[method-assign]
+    trained.train(images, tmp_path)
+    assert training.resume(tmp_path).step == 3
+
+
+def test_run_without_an_end_keeps_its_rate_and_is_annealed(images: Photographs, tmp_path: Path) -> None:
+    text = TEXT.replace("{steps}", "1000000000").replace("seconds = 600", "seconds = inf") + "final_rate = 1e-5\n"
+    trained = training.Run(config.parse(text, "test"))
+    for _ in range(8):
+        assert trained._advance(images) is not None
+    trained.seconds = 5000.0
+    assert trained.progress < 1e-7
+    assert trained._rate() == pytest.approx(2e-3)
+    trained.save(tmp_path)
+
+    again = training.resume(tmp_path)
+    assert again.budget == float("inf")
+    again.anneal(100.0)
+    assert (again.progress, again._rate()) == (pytest.approx(0, abs=1e-7), pytest.approx(2e-3))
+    again.seconds += 50.0
+    assert again.progress == 0.5
+    assert again._rate() == pytest.approx((2e-3 + 1e-5) / 2)
+    again.save(tmp_path)
+    last = training.resume(tmp_path)
+    assert last.progress == 0.5, "an annealing run is resumed where it was"
+    last.seconds += 50.0
+    assert last.progress == 1
+    assert last._rate() == pytest.approx(1e-5)
+    assert trained.progress < 1e-7, "the run that it is a copy of goes on"
+
+
+def test_run_goes_on_with_other_settings(images: Photographs, tmp_path: Path) -> None:
+    trained = training.Run(config.parse(TEXT.replace("{steps}", "10") + "[losses]\n", "test"))
+    for _ in range(3):
+        assert trained._advance(images) is not None
+    trained.seconds = 7.0
+    trained.save(tmp_path)
+    again = training.resume(
+        tmp_path, settings=["training.rate=5e-4", "training.seconds=inf", "losses.unregistered=0.5"]
+    )
+    assert (again.step, again.seconds, again.budget) == (3, 7.0, float("inf"))
+    assert again.config.training.rate == 5e-4
+    assert isinstance(again.config.losses, KeyedLosses)
+    assert again.config.losses.unregistered == 0.5
+    assert again._loss_best == float("inf"), "what the loss was says nothing of other settings"
+    torch.testing.assert_close(again._optimiser.first["weight"], trained._optimiser.first["weight"], rtol=0, atol=0)
+    assert again._advance(images) is not None
+    again.save(tmp_path)
+    assert training.resume(tmp_path).config == again.config, "the checkpoint has them"
+    for setting in ("model.alpha=0.5", 'training.optimiser="muon"'):
+        with pytest.raises(ValueError, match="stay as they are"):
+            training.resume(tmp_path, settings=[setting])
+    with pytest.raises(config.ConfigError, match="unknown setting rat"):
+        training.resume(tmp_path, settings=["training.rat=1"])
+
+
 @pytest.mark.parametrize("settings", ["bfloat16 = true", "channels_last = true", 'optimiser = "muon"'])
 def test_ways_to_compute_train_and_resume(settings: str, images: Photographs, tmp_path: Path) -> None:
     text = TEXT.replace("{steps}", "4") + settings + "\n"
