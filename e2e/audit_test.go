@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"image/png"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +79,7 @@ func TestAudit(t *testing.T) {
 		if !strings.Contains(report, v.Text) || !strings.Contains(first.stdout, v.Title) {
 			t.Errorf("%+v is not both printed and in audit.md", v)
 		}
-		if left := v.Finding == audit.LeftOut; left != (v.Test == audit.TestLeaked) {
+		if left := v.Finding == audit.LeftOut; left != slices.Contains([]string{audit.TestLeaked, audit.TestDecoder, audit.TestDetector}, v.Test) {
 			t.Errorf("%+v", v)
 		}
 	}
@@ -91,7 +94,7 @@ func TestAudit(t *testing.T) {
 
 	wantRandomKeys(t, a, h.ssims("one/runs/random"), random, randomPairs)
 	wantAttempts(t, a, h.ssims("one/runs/attempts"), pairs, keys, near)
-	if d := a.Detectability; d.Pairs != pairs || d.Stego.Pairs != pairs/2 || d.Key != "demo-1" || d.Stego.AUC.N != 5 {
+	if d := a.Detectability; d.Pairs != pairs || d.Stego.Pairs != pairs/2 || d.Colour.Stego.Pairs != pairs/2 || d.Key != "demo-1" || d.Stego.AUC.N != 5 {
 		t.Errorf("detectability %+v", d)
 	}
 	wantVerdicts(t, a)
@@ -230,6 +233,8 @@ func TestAuditOfOtherKeyings(t *testing.T) {
 	}
 	want := func(a *audit.Audit, says map[string]string) {
 		t.Helper()
+		says[audit.TestDetect], says[audit.TestColour] = "need 8", "need 8"
+		says[audit.TestDecoder], says[audit.TestDetector] = "trainer decode", "trainer detect"
 		why := leftOut(a)
 		for test, words := range says {
 			if !strings.Contains(why[test], words) {
@@ -245,7 +250,7 @@ func TestAuditOfOtherKeyings(t *testing.T) {
 	networks := "a network for each of its keys"
 	want(variant, map[string]string{
 		audit.TestRandom: networks, audit.TestNear: networks, audit.TestSwapped: networks, audit.TestPartial: networks,
-		audit.TestNoKey: "does not purify", audit.TestDetect: "need 8", audit.TestLeaked: "--attacker",
+		audit.TestNoKey: "does not purify", audit.TestLeaked: "--attacker",
 	})
 	if variant.RandomKeys != nil || variant.MismatchedKeys.Secret.N != 4 || len(variant.Robustness) != 14 || len(variant.Runs) != 2 {
 		t.Errorf("%+v", variant)
@@ -257,8 +262,8 @@ func TestAuditOfOtherKeyings(t *testing.T) {
 
 	cipher := audited("cipher", "--model", cipherModel(), "--keys", "1")
 	want(cipher, map[string]string{
-		audit.TestPartial: "cipher", audit.TestNoKey: "does not purify", audit.TestMismatched: "one key",
-		audit.TestDetect: "need 8", audit.TestLeaked: "--attacker",
+		audit.TestPartial: "fill no weights", audit.TestNoKey: "does not purify", audit.TestMismatched: "one key",
+		audit.TestLeaked: "no weights",
 	})
 	for test, found := range map[string]audit.Finding{
 		audit.TestMatched: audit.Passed, audit.TestRandom: audit.Passed, audit.TestNear: audit.Passed, audit.TestSwapped: audit.Passed, audit.TestRobust: audit.Failed,
@@ -268,17 +273,81 @@ func TestAuditOfOtherKeyings(t *testing.T) {
 		}
 	}
 
-	h.write("attacker.json", attackerFile(t, cipher.Model.Digest))
-	attacked := audited("attacked", "--model", cipherModel(), "--keys", "1", "--attacker", "attacker.json", "--random-keys", "0")
-	if v := finding(t, attacked, audit.TestLeaked); v.Finding != audit.Passed || attacked.Attacker.Results[0].Pairs != 4 {
+	rotation := audited("rotation", "--model", filepath.Join(shippedModels(), "modulo"))
+	want(rotation, map[string]string{
+		audit.TestPartial: "fill no weights", audit.TestNoKey: "does not purify", audit.TestLeaked: "no weights",
+	})
+	for _, test := range []string{audit.TestMatched, audit.TestRandom, audit.TestNear, audit.TestSwapped, audit.TestMismatched} {
+		if v := finding(t, rotation, test); v.Finding != audit.Passed {
+			t.Errorf("%+v", v)
+		}
+	}
+
+	sealed := audited("sealed", "--model", filepath.Join(shippedModels(), "sealed"), "--size", "128")
+	want(sealed, map[string]string{
+		audit.TestPartial: "fill no weights", audit.TestNoKey: "does not purify", audit.TestLeaked: "no weights",
+	})
+	for _, test := range []string{audit.TestRandom, audit.TestNear, audit.TestSwapped, audit.TestMismatched} {
+		if v := finding(t, sealed, test); v.Finding != audit.Passed || !strings.Contains(v.Text, "refuse") {
+			t.Errorf("%+v", v)
+		}
+	}
+
+	h.write("attacker.json", attackerFile(t, variant.Model.Digest))
+	h.write("decoder.json", decoderFile(t, variant.Model.Digest))
+	h.write("detector.json", detectorFile(t, variant.Model.Digest))
+	attacked := audited("attacked", "--model", "variant", "--keys", "1", "--attacker", "attacker.json", "--attacker", "decoder.json", "--detector", "detector.json")
+	for _, test := range []string{audit.TestLeaked, audit.TestDecoder} { // the model is not trained
+		if v := finding(t, attacked, test); v.Finding != audit.Unclear {
+			t.Errorf("%+v", v)
+		}
+	}
+	if v := finding(t, attacked, audit.TestDetector); v.Finding != audit.Failed || !strings.Contains(v.Text, "0.900") {
 		t.Errorf("%+v", v)
 	}
-	if why := leftOut(attacked)[audit.TestRandom]; !strings.Contains(why, "--random-keys 0") {
+	report := string(read(t, h.path("attacked", "audit.md")))
+	for _, words := range []string{"leaked-pairs.png", "## Decoder trained on leaked pairs", "## Learned detector"} {
+		if !strings.Contains(report, words) {
+			t.Errorf("audit.md does not have %q", words)
+		}
+	}
+
+	silent := audited("silent", "--model", cipherModel(), "--keys", "1", "--random-keys", "0")
+	if why := leftOut(silent)[audit.TestRandom]; !strings.Contains(why, "--random-keys 0") {
 		t.Errorf("random keys are left out because %q", why)
 	}
-	if !bytes.Contains(read(t, h.path("attacked", "audit.md")), []byte("leaked-pairs.png")) {
-		t.Error("audit.md does not show the attacker")
+}
+
+// decoderFile is what the trainer writes about a decoder that got nowhere.
+func decoderFile(t *testing.T, digest string) []byte {
+	t.Helper()
+	score := func(mean float64) map[string]any {
+		return map[string]any{"mean": mean, "std": 0, "n": 4, "low": mean, "high": mean}
 	}
+	measures := func() map[string]any {
+		return map[string]any{"psnr": score(10), "ssim": score(0.2), "correlation": score(0)}
+	}
+	result := measures()
+	for name, v := range map[string]any{
+		"pairs": 4, "made": 0, "steps": 10, "seconds": 1, "guess": measures(), "over_guess": score(0), "over_unrelated": score(0), "own": score(0), "curve": []any{},
+	} {
+		result[name] = v
+	}
+	return []byte(asJSON(t, map[string]any{
+		"kind": "decoder", "version": 1, "model": "model", "digest": digest, "data": "photos", "side": 32, "public": false, "seconds": 1, "steps": 0,
+		"hardware": "one core", "parameters": 9, "width": 8, "rate": 0.001, "batch": 4, "seed": 1, "results": []any{result}, "baseline": measures(),
+	}))
+}
+
+// detectorFile is what the trainer writes about a detector that finds most.
+func detectorFile(t *testing.T, digest string) []byte {
+	t.Helper()
+	auc, error := map[string]any{"mean": 0.9, "low": 0.8, "high": 0.95}, map[string]any{"mean": 0.2, "low": 0.1, "high": 0.3}
+	return []byte(asJSON(t, map[string]any{
+		"kind": "detector", "version": 1, "model": "model", "digest": digest, "matching": 0, "data": "photos", "side": 32, "trained": 8, "tested": 4,
+		"seconds": 1, "steps": 0, "spent": map[string]any{"steps": 10, "seconds": 1}, "hardware": "one core", "parameters": 9, "width": 8, "crop": 32,
+		"batch": 4, "rate": 0.001, "seed": 1, "auc": auc, "p_e": error, "held_out": 0.9, "curve": []any{},
+	}))
 }
 
 // attackerFile is what the trainer writes about an attack that got nowhere.
@@ -302,6 +371,8 @@ func TestAuditRefuses(t *testing.T) {
 	h := newHome(t)
 	h.photographs("photos", 2, 60, 40)
 	h.write("other.json", attackerFile(t, strings.Repeat("a", 64)))
+	digest := sha256.Sum256(read(t, filepath.Join(tinyModels(), "tiny", "manifest.json")))
+	h.write("mine.json", attackerFile(t, hex.EncodeToString(digest[:])))
 	h.write("new.json", bytes.Replace(attackerFile(t, "aa"), []byte(`"batch"`), []byte(`"bunch"`), 1))
 	must(t, os.WriteFile(h.path("ring.json"), []byte("{}"), 0o600))
 	before := h.tree()
@@ -315,6 +386,8 @@ func TestAuditRefuses(t *testing.T) {
 		"no keys":         {[]string{"--keys", "ring.json"}, []string{"--keys", "ring.json"}},
 		"another model's": {[]string{"--attacker", "other.json"}, []string{"other.json", "aaaaaaaaaaaa", "tiny"}},
 		"unknown fields":  {[]string{"--attacker", "new.json"}, []string{"new.json", "bunch", "make it again"}},
+		"not a detector":  {[]string{"--detector", "other.json"}, []string{"--detector other.json", "trainer detect"}},
+		"two of a kind":   {[]string{"--attacker", "mine.json", "--attacker", "mine.json"}, []string{"mine.json", "there is another report"}},
 		"no file":         {[]string{"--attacker", "none.json"}, []string{"--attacker", "none.json"}},
 	} {
 		h.run(append([]string{"audit", "--data", "photos", "--size", "32"}, c.args...)...).wantError(t, 2, c.says...)

@@ -1,4 +1,4 @@
-"""The command line: train, resume, evaluate, export, attack, keys, vectors."""
+"""The command line: train, resume, evaluate, export, attack, decode, detect, keys, vectors."""
 
 from __future__ import annotations
 

@@ -179,7 +179,8 @@ class Training(Course):
         )
 
     def loss(self) -> Tensor:
-        covers, stegos = [], []
+        covers: list[Tensor] = []
+        stegos: list[Tensor] = []
         height, width = self.learn.cover.shape[2:]
         crop = min(self.settings.crop, height, width)
         for _ in range(self.settings.batch):

@@ -417,7 +417,9 @@ func TestDecoderReport(t *testing.T) {
 		return found
 	}
 	found := read()
-	of := func(d *Decoder) Verdict { return verdict(t, New(Evidence{Attempts: attempts, Decoder: d}), TestDecoder) }
+	of := func(d *Decoder) Verdict {
+		return verdict(t, New(Evidence{Attempts: attempts, Decoder: d}), TestDecoder)
+	}
 	of(found).want(t, Unclear, "100 leaked pairs", "+0.0300 [+0.0100, +0.0500] over the mean of the secrets", "Test on more images")
 	found.Results = found.Results[:1]
 	of(found).want(t, Passed, "1 leaked pair,", "+0.0010 [-0.0020, +0.0040]", "correlation 0.100", "+0.0003 [-0.0020, +0.0030] SSIM more than with others")
