@@ -6,11 +6,11 @@ He never looks at the test: with ten pairs or more he keeps a tenth to choose be
 fewer he takes the last.
 
 What his network sees of a stego image: its samples, their two lowest bits as planes of their own, and, where he is
-given them, arrays that anybody can compute from it without a key (`stegomq audit public`: of a rotated secret the
-payload, as its receiver has it before he rotates it back). What it is: a U-Net on whole images. At an eighth of the
-side, linear maps between all places, the same in all channels, let a value anywhere reach a pixel anywhere, as
-convolutions alone could not undo even a fixed permutation. It starts as the best constant guess, the mean of the
-secrets that he has.
+given them, arrays that anybody can compute from it without a key: of a rotated secret the payload, as its receiver has
+it before he rotates it back (`stegomq audit public`, or what the model's own network recovers). What it is: a U-Net on
+whole images. At an eighth of the side, linear maps between all places, the same in all channels, let a value anywhere
+reach a pixel anywhere, as convolutions alone could not undo even a fixed permutation. It starts as the best constant
+guess, the mean of the secrets that he has.
 
 `as_json` (trainer/attack.py) writes a report. A *score* is as there: mean, deviation and 95 % interval of the mean over
 the images of the test, by a bootstrap over them. All figures are of 8-bit images. *Measures* are `psnr` (dB), `ssim`
@@ -53,6 +53,7 @@ from torch.nn import functional
 from . import evaluation, export, imagefolders, journal
 from .attack import as_json, score
 from .course import Budget, Course, State
+from .network import Network
 
 log = logging.getLogger("trainer")
 
@@ -104,9 +105,10 @@ class Pairs:
         return Pairs(self.stego[which], self.secret[which], None if self.public is None else self.public[which])
 
 
-def load(folder: Path, limit: int = 0, seed: int | None = None) -> Pairs:
-    """The pairs of the folders `stego` and `secret`, with `public` where it is there; all, or so many.
+def load(folder: Path, limit: int = 0, seed: int | None = None, network: Network | None = None) -> Pairs:
+    """The pairs of the folders `stego` and `secret`; all, or so many.
 
+    Public about them is what the folder `public` has where it is there, or what a network recovers that has no keys.
     The order is that of the names or, with a seed, a random one in which fewer pairs are the first of more.
     """
     pairs = imagefolders.paired(folder / "stego", folder / "secret")
@@ -115,11 +117,27 @@ def load(folder: Path, limit: int = 0, seed: int | None = None) -> Pairs:
     if seed is not None:
         pairs = [pairs[i] for i in np.random.default_rng(seed).permutation(len(pairs))]
     stego, secret = zip(*(pairs[:limit] if limit else pairs))
-    read = Pairs(imagefolders.read(stego), imagefolders.read(secret), _public(folder / "public", stego))
+    samples = imagefolders.read(stego)
+    public = _public(folder / "public", stego) if network is None else _payloads(network, samples)
+    read = Pairs(samples, imagefolders.read(secret), public)
     height, width = read.stego.shape[2:]
     if read.secret.shape != read.stego.shape or height != width or width % GRID:
         raise ValueError(f"{folder}: decode takes square images of one size, whose side divides by {GRID}")
     return read
+
+
+@torch.no_grad()
+def _payloads(network: Network, stego: Tensor) -> Tensor:
+    """What the network of a model whose keys rotate reads: the payload that a key would turn back."""
+    return torch.cat([network.recover(None, single.float() / 255).half() for single in stego.split(1)])
+
+
+def _network(model: Path) -> Network | None:
+    """That of a model which has one, without keys."""
+    manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
+    if manifest["keying"] != "rotation" or "recover.onnx" not in manifest["files"]:
+        return None
+    return export.load(model)[0][0].requires_grad_(False)
 
 
 def _public(folder: Path, stego: Sequence[Path]) -> Tensor | None:
@@ -360,10 +378,12 @@ def _decode(options: argparse.Namespace) -> None:
         options.state.mkdir(parents=True, exist_ok=True)
     settings = Settings(options.seconds, options.steps, options.width, options.rate, options.batch, options.seed)
     end = time.monotonic() + options.stop_after
-    test = load(Path(folder), options.limit)
+    network = _network(options.model)
+    test = load(Path(folder), options.limit, network=network)
     results: list[dict[str, Any]] = []
     for count in options.pairs:
-        pairs = load(options.leaked, count, settings.seed) if count else load(options.own, options.made, settings.seed)
+        source, limit = (options.leaked, count) if count else (options.own, options.made)
+        pairs = load(source, limit, settings.seed, network)
         if (pairs.public is None) != (test.public is None):
             raise ValueError("a folder public is there for the test or for the pairs alone: make it for both")
         training = Training(settings, pairs, options.state / f"{count}.pt" if options.state else None)

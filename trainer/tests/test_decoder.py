@@ -141,6 +141,17 @@ def test_command(tmp_path: Path) -> None:
     assert (tmp_path / "report.json").read_bytes() == again
 
 
+def test_a_network_without_keys_tells_what_it_reads(tmp_path: Path) -> None:
+    made = folder(tmp_path / "made", pairs(1, 2))
+    assert decoder._network(Path(MODEL)) is None
+    network = decoder._network(REPOSITORY / "models" / "invertible-rk")
+    assert network is not None
+    read = decoder.load(made, network=network)
+    assert read.public is not None
+    assert read.public.shape == (2, 3, SIDE, SIDE)
+    assert decoder.load(made).public is None
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
