@@ -264,51 +264,52 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(size > 0, (a * b).sum(1) / size.clamp(min=1e-12), torch.zeros_like(size))
 
 
-def _measures(recovered: Tensor, secret: Tensor) -> dict[str, Any]:
-    psnr = evaluation.psnr(recovered, secret).clamp(max=_LARGEST_PSNR)
+def _values(images: Tensor, secret: Tensor) -> dict[str, Tensor]:
+    """The measures of each image."""
     return {
-        "psnr": score(psnr.tolist()),
-        "ssim": score(evaluation.ssim(recovered, secret).tolist()),
-        "correlation": score(correlation(recovered, secret).tolist()),
+        "psnr": evaluation.psnr(images, secret).clamp(max=_LARGEST_PSNR),
+        "ssim": evaluation.ssim(images, secret),
+        "correlation": correlation(images, secret),
     }
 
 
+def _scores(values: dict[str, Tensor]) -> dict[str, Any]:
+    return {name: score(of.tolist()) for name, of in values.items()}
+
+
 # Other secrets that an output is compared with, to see what it says of its own.
-_OTHERS = 8
+_OTHERS = 4
 
 
-def _own(recovered: Tensor, secret: Tensor) -> dict[str, Any]:
-    others = min(_OTHERS, len(secret) - 1)
-    if not others:
-        return score([0.0] * len(secret))
-    with_others = sum(evaluation.ssim(recovered, secret.roll(-shift, 0)) for shift in range(1, others + 1)) / others
-    return score((evaluation.ssim(recovered, secret) - with_others).tolist())
+def _with_others(recovered: Tensor, secret: Tensor) -> Tensor:
+    """The SSIM of every image with other secrets, on average."""
+    shifts = range(1, min(_OTHERS, len(secret) - 1) + 1)
+    return torch.stack([evaluation.ssim(recovered, secret.roll(-shift, 0)) for shift in shifts]).mean(0)
 
 
 def result(training: Training, made: bool, count: int, test: Pairs) -> dict[str, Any]:
     """What the attacker with so many pairs gets of the test."""
     secret = test.secret.float() / 255
-    tested = [training.recover(state, test) for state in training.states]
-    chosen = training.chosen() if len(training.kept) else -1
-    recovered, state = tested[chosen], training.states[chosen]
-    guess = torch.round(mean_secret(training.learn) * 255).div(255).expand_as(secret)
-    ssim = evaluation.ssim(recovered, secret)
+    recovered = [training.recover(state, test) for state in training.states]
+    tested = [_values(images, secret) for images in recovered]
+    chosen = training.chosen() if len(training.kept) else len(tested) - 1
+    state, ssim = training.states[chosen], tested[chosen]["ssim"]
+    guess = _values(torch.round(mean_secret(training.learn) * 255).div(255).expand_as(secret), secret)
     found = {
         "pairs": 0 if made else count, "made": count if made else 0,
         "steps": state.steps, "seconds": round(state.seconds, 1),
-        **_measures(recovered, secret), "guess": _measures(guess, secret),
-        "over_guess": score((ssim - evaluation.ssim(guess, secret)).tolist()),
+        **_scores(tested[chosen]), "guess": _scores(guess),
+        "over_guess": score((ssim - guess["ssim"]).tolist()),
         "over_unrelated": score((ssim - evaluation.ssim(secret.roll(-1, 0), secret)).tolist()),
-        "own": _own(recovered, secret),
-        "curve": [_point(state, _measures(images, secret)) for state, images in zip(training.states, tested)],
+        "own": score((ssim - _with_others(recovered[chosen], secret)).tolist()),
+        "curve": [
+            {"steps": s.steps, "seconds": round(s.seconds, 1)}
+            | {name: round(float(of.double().mean()), 4) for name, of in values.items()}
+            for s, values in zip(training.states, tested)
+        ],
     }  # fmt: skip
     log.info("%d pairs: %s", found["pairs"], line(found))
     return found
-
-
-def _point(state: State, measures: dict[str, Any]) -> dict[str, Any]:
-    means = {name: value["mean"] for name, value in measures.items()}
-    return {"steps": state.steps, "seconds": round(state.seconds, 1)} | means
 
 
 def line(of: dict[str, Any]) -> str:
@@ -327,7 +328,7 @@ def report(
     return {
         "kind": "decoder", "version": VERSION, "model": model, "digest": digest, "data": data, "side": test.side,
         "public": test.public is not None, "hardware": hardware, "parameters": size, **asdict(settings),
-        "results": results, "baseline": _measures(secret.roll(-1, 0), secret),
+        "results": results, "baseline": _scores(_values(secret.roll(-1, 0), secret)),
     }  # fmt: skip
 
 
@@ -380,6 +381,8 @@ def _decode(options: argparse.Namespace) -> None:
     end = time.monotonic() + options.stop_after
     network = _network(options.model)
     test = load(Path(folder), options.limit, network=network)
+    if len(test) < 2:
+        raise ValueError(f"{folder}: there must be two images at least to test on")
     results: list[dict[str, Any]] = []
     for count in options.pairs:
         source, limit = (options.leaked, count) if count else (options.own, options.made)

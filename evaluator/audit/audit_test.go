@@ -591,3 +591,27 @@ func TestPercentAndCount(t *testing.T) {
 		}
 	}
 }
+
+// The reports in docs/results are the trainer's own: what it writes is what the audit reads.
+func TestTheTrainersReports(t *testing.T) {
+	t.Parallel()
+	for pattern, read := range map[string]func([]byte) (any, error){
+		"attack*.json":   func(data []byte) (any, error) { return ReadAttacker(data) },
+		"decoder*.json":  func(data []byte) (any, error) { return ReadDecoder(data) },
+		"detector*.json": func(data []byte) (any, error) { return ReadDetector(data) },
+	} {
+		paths, err := filepath.Glob(filepath.Join("..", "..", "docs", "results", pattern))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no report in docs/results is %s (%v)", pattern, err)
+		}
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := read(data); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}
