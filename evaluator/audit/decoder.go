@@ -108,8 +108,8 @@ func (d *Decoder) judge() (Finding, string) {
 		}
 	}
 	over, what := worst.over()
-	numbers := fmt.Sprintf("with %s, %s steps in %.0f s (%s), SSIM %.3f, which is %+.4f [%+.4f, %+.4f] over %s; PSNR %.2f dB, correlation %.3f; with its own secret an output has %+.4f%s SSIM more than with others",
-		leaked(worst.Pairs), count(worst.Steps), worst.Seconds, d.Hardware, worst.SSIM.Mean, over.Mean, *over.Low, *over.High, what,
+	numbers := fmt.Sprintf("with %s, chosen after %.0f of %.0f s (%s steps; %s), SSIM %.3f, which is %+.4f [%+.4f, %+.4f] over %s; PSNR %.2f dB, correlation %.3f; with its own secret an output has %+.4f%s SSIM more than with others",
+		leaked(worst.Pairs), worst.Seconds, d.Seconds, count(worst.Steps), d.Hardware, worst.SSIM.Mean, over.Mean, *over.Low, *over.High, what,
 		worst.PSNR.Mean, worst.Correlation.Mean, worst.Own.Mean, worst.Own.moments().CI95.Text("%+.4f"))
 	switch finding {
 	case Failed:
@@ -140,7 +140,7 @@ func (d *Decoder) section() section {
 		title: "Decoder trained on leaked pairs",
 		about: fmt.Sprintf("Who has so many stego images of one key with their secrets trains a network of %s parameters that sees %s (%.0f s for each row; %s), and is tested on other images of %s, at %d pixels. With no leaked pair he has pairs of a key of his own. The guess is the mean of the secrets that he has: an answer without looking. Own: SSIM with an image's own secret over that with other secrets of the test.",
 			count(d.Parameters), sees, d.Seconds, d.Hardware, d.Data, d.Side),
-		head: table.Row{"leaked pairs", "steps", "PSNR dB", "SSIM", "correlation", "SSIM of the guess", "SSIM over the guess", "SSIM over an unrelated image", "own", "n"},
+		head: table.Row{"leaked pairs", "steps of the chosen state", "PSNR dB", "SSIM", "correlation", "SSIM of the guess", "SSIM over the guess", "SSIM over an unrelated image", "own", "n"},
 	}
 	for _, r := range d.Results {
 		s.rows = append(s.rows, table.Row{r.Pairs, r.Steps, cell("%.2f", r.PSNR.moments()), cell("%.3f", r.SSIM.moments()), cell("%.3f", r.Correlation.moments()),

@@ -81,8 +81,8 @@ func ReadDetector(data []byte) (*Detector, error) {
 func (b Bounded) text() string { return fmt.Sprintf("%.3f [%.3f, %.3f]", b.Mean, b.Low, b.High) }
 
 func (d *Detector) judge() (Finding, string) {
-	numbers := fmt.Sprintf("a network trained on %s for %.0f s (%s) has an AUC of %s, P_E %.3f, on %s of %s at %d pixels",
-		plural(d.Trained, "pair"), d.Spent.Seconds, d.Hardware, d.AUC.text(), d.PE.Mean, plural(d.Tested, "pair"), d.Data, d.Side)
+	numbers := fmt.Sprintf("a network trained on %s, chosen after %.0f of %.0f s (%s), has an AUC of %s, P_E %.3f, on %s of %s at %d pixels",
+		plural(d.Trained, "pair"), d.Spent.Seconds, d.Seconds, d.Hardware, d.AUC.text(), d.PE.Mean, plural(d.Tested, "pair"), d.Data, d.Side)
 	if d.AUC.Low > 0.5 {
 		return Failed, "DETECTABLE: " + numbers + "."
 	}
