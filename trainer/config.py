@@ -96,7 +96,8 @@ class Training:
     compile: bool = False
     """torch.compile, on a GPU; on a CPU it was slower."""
     compact: bool = False
-    """Checkpoints keep averages in half precision and moments in bfloat16. A resumed run differs a little."""
+    """Checkpoints keep averages in half precision and moments in bfloat16, and a finished run's the averages alone. A
+    resumed run differs a little."""
     checkpoint_seconds: float = 120.0
     log_steps: int = 100
     validate_seconds: float = 300.0

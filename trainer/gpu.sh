@@ -1,38 +1,45 @@
 #!/usr/bin/env bash
 # Trains on a machine with an NVIDIA GPU and PyTorch from which nothing else can be reached, in calls of a few minutes.
 #
-#   trainer/gpu.sh pack                 here: photographs and what came back last go into .gpu, which the call carries
+#   trainer/gpu.sh pack                 here: photographs, and the runs to go on with, into .gpu, which the call carries
+#   trainer/gpu.sh tree                 here: whether what travels is small enough, and what may stay behind
 #   OUT=DIR trainer/gpu.sh [NAME...]    there: trains the runs named, side by side, for CALL seconds (default 540)
 #   trainer/gpu.sh unpack DIR           here: puts what came back into RUNS
 #
 # Without names a call takes the first stage that is not done: invertible-rk and invertible-mk, then pusnet-mk at full
 # width, then Table 1 at full width. A run whose budget is not used up goes on in the next call where it stopped. A run
-# comes back as one tar archive, cut into pieces of 15 MB.
+# comes back as one tar archive, cut into pieces of 15 MB. SETTINGS are further --set of `train`, for a rehearsal on a CPU:
+#   SETTINGS='training.batch=1 training.crop=32' THREADS=1 CALL=20 OUT=/tmp/out WORK=/tmp/work trainer/gpu.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 CALL=${CALL:-540}
 RUNS=${RUNS:-out/gpu}
 PHOTOGRAPHS=${PHOTOGRAPHS:-../shared/data/train}
-PYTHON=${PYTHON:-python3}
+if [[ -z ${PYTHON:-} ]]; then if [[ -x .venv/bin/python ]]; then PYTHON=.venv/bin/python; else PYTHON=python3; fi; fi
+SETTINGS=${SETTINGS:-}
+THREADS=${THREADS:-4}
 PIECE=15000000
-BOX=.gpu
+BOX=${BOX:-.gpu}
 # Outside of what a call replaces: a machine that is still held goes on with what lies there.
 WORK=${WORK:-/tmp/stegomq-gpu}
+# What a call may carry, and what may come back, in bytes; in at most eight files.
+LIMIT=$((64 * 1024 * 1024))
 
+# What one stage leaves, finished, fits into what comes back.
 stages=("invertible-rk invertible-mk" "pusnet-mk"
   "table1-pusnet-mk table1-pusnet table1-hinet-1 table1-hinet-2"
-  "table1-hidden-1 table1-hidden-2 table1-baluja-1 table1-baluja-2 table1-udh-1 table1-udh-2")
+  "table1-udh-1 table1-hidden-1 table1-baluja-1" "table1-udh-2 table1-hidden-2 table1-baluja-2")
 
 # The arguments of `train` for a run. Large crops and batches, which a GPU does as fast as small ones.
 recipe() {
   local wide=(--set training.batch=16 --set training.crop=128 --set training.late=1.0
-    --set training.compile=true --set training.checkpoint_seconds=60 --set training.held_out=0)
+    --set training.compile=true --set training.checkpoint_seconds=60 --set training.held_out=64)
   case $1 in
     invertible-rk) echo trainer/configs/invertible-rk.toml --seconds 1000 "${wide[@]}" ;;
     invertible-mk) echo trainer/configs/invertible-mk.toml --from models/invertible-mk --seconds 540 "${wide[@]}" \
       --set losses.unregistered=0.5 ;;
-    pusnet-mk) echo trainer/configs/pusnet-mk.toml --set training.held_out=0 ;;
+    pusnet-mk) echo trainer/configs/pusnet-mk.toml --set training.held_out=64 ;;
     table1-*)
       local method=${1#table1-}
       local instance=1
@@ -45,12 +52,37 @@ recipe() {
 }
 
 pack() {
+  rm -rf "$BOX/runs" # made of RUNS anew
   mkdir -p "$BOX/photographs" "$BOX/runs"
   cp -u "$PHOTOGRAPHS"/*.jpg "$BOX/photographs/"
   for run in "$RUNS"/*/; do
-    if [[ -f $run/checkpoint.npz ]]; then tar -C "$RUNS" -cf "$BOX/runs/$(basename "$run").tar" "$(basename "$run")"; fi
+    name=$(basename "$run")
+    if finished "$run"; then
+      touch "$BOX/runs/$name.done"
+    elif [[ -f $run/checkpoint.npz ]]; then
+      tar -C "$RUNS" -cf "$BOX/runs/$name.tar" "$name"
+    fi
   done
-  du -sh "$BOX"
+  tree
+}
+
+bytes() { xargs -0 -r du -cb -- | awk '$2 == "total" { sum += $1 } END { printf "%d\n", sum }'; }
+
+tree() { # changes nothing
+  local tracked box model
+  tracked=$(git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+    if [[ -e $file ]]; then printf '%s\0' "$file"; fi
+  done | bytes)
+  box=$(find "$BOX" -type f -print0 2>/dev/null | bytes)
+  printf '%d MB of files that git does not ignore and %d MB of %s travel: %d MB of %d\n' \
+    $((tracked / 1000000)) $((box / 1000000)) "$BOX" $(((tracked + box) / 1000000)) $((LIMIT / 1000000))
+  if [[ $((tracked + box)) -le $LIMIT ]]; then return; fi
+  echo "That is too much. No run begins from these: move them away for the call, and back after it."
+  for model in models/*/; do
+    if [[ $model != models/invertible-mk/ ]]; then printf '%6d kB  %s\n' "$(du -sk "$model" | cut -f1)" "${model%/}"; fi
+  done | sort -rn
+  echo "  mkdir -p out/aside && mv models/NAME... out/aside/    # out is ignored, and does not travel"
+  echo "  mv out/aside/* models/ && git status --short models   # which must say nothing"
 }
 
 unpack() {
@@ -61,29 +93,33 @@ unpack() {
   ls "$RUNS"
 }
 
-done_already() { # NAME
-  [[ -f $WORK/$1/checkpoint.npz ]] && "$PYTHON" - "$WORK/$1" <<'PYTHON'
+finished() { # FOLDER of a run
+  [[ -f $1/checkpoint.npz ]] && "$PYTHON" - "$1" <<'PYTHON'
 import json, sys, numpy
 numbers = json.loads(str(numpy.load(sys.argv[1] + "/checkpoint.npz")["numbers"]))
 sys.exit(numbers["seconds"] < numbers["budget"])
 PYTHON
 }
 
+done_already() { # NAME
+  [[ -f $BOX/runs/$1.done ]] || finished "$WORK/$1"
+}
+
 train() { # NAME
-  local folder=$WORK/$1
-  if done_already "$1"; then return; fi
+  local folder=$WORK/$1 setting
   if [[ -f $folder/checkpoint.npz ]]; then
-    "$PYTHON" -m trainer resume "$folder" --data "$BOX/photographs" --stop-after "$left" --threads 4
+    "$PYTHON" -m trainer resume "$folder" --data "$BOX/photographs" --stop-after "$left" --threads "$THREADS"
   else
     local arguments
     arguments=$(recipe "$1")
+    for setting in $SETTINGS; do arguments+=" --set $setting"; done
     # shellcheck disable=SC2086 # the words of a recipe have no spaces
-    "$PYTHON" -m trainer train $arguments --data "$BOX/photographs" --out "$folder" --stop-after "$left" --threads 4
+    "$PYTHON" -m trainer train $arguments --data "$BOX/photographs" --out "$folder" --stop-after "$left" --threads "$THREADS"
   fi
 }
 
 case ${1:-} in
-  pack) pack; exit ;;
+  pack | tree) "$1"; exit ;;
   unpack) unpack "$2"; exit ;;
 esac
 
@@ -100,6 +136,7 @@ if [[ $# -eq 0 ]]; then
     if [[ ${#names[@]} -gt 0 ]]; then break; fi
   done
 fi
+if [[ ${#names[@]} -eq 0 ]]; then echo "every run is done" && exit; fi
 echo "training ${names[*]} for $CALL s"
 left=$((end - SECONDS))
 for name in "${names[@]}"; do

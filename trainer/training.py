@@ -318,16 +318,30 @@ class Run:
         self._optimiser.updates = numbers["updates"]
         with torch.no_grad():
             for name, tensor in self._tensors().items():
-                tensor.copy_(state.tensors[name])
+                group, _, vector = name.partition(".")
+                if name in state.tensors:
+                    tensor.copy_(state.tensors[name])
+                elif group == "parameter":
+                    tensor.copy_(state.tensors[f"average.{vector}"])
+                else:
+                    tensor.zero_()
 
     def save(self, folder: Path) -> None:
-        """Atomic: a reader, or a resumed run, sees the old checkpoint or the new one."""
+        """Atomic: a reader, or a resumed run, sees the old checkpoint or the new one.
+
+        A compact one of a finished run has the averages alone; with a longer budget it goes on from them.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         state = self.state()
         partial = folder / f".{CHECKPOINT}.partial"
-        packed = _packed if self.config.training.compact else _whole
+        compact = self.config.training.compact
+        packed, over = _packed if compact else _whole, compact and self.progress >= 1
         with partial.open("wb") as file:
-            arrays: dict[str, Any] = {name: packed(name, tensor.cpu()) for name, tensor in state.tensors.items()}
+            arrays: dict[str, Any] = {
+                name: packed(name, tensor.cpu())
+                for name, tensor in state.tensors.items()
+                if not over or name.startswith("average.")
+            }
             np.savez(file, numbers=np.array(json.dumps(state.numbers)), **arrays)
         os.replace(partial, folder / CHECKPOINT)
 

@@ -380,9 +380,13 @@ func benchmark(b *testing.B, embed bool) {
 				stego, recovered := roundTrip(b, p, cover, secret, side, side, keys, unchanged)
 				for b.Loop() {
 					if embed {
-						p.Embed(cover, secret, side, side, keys)
+						if _, err := p.Embed(cover, secret, side, side, keys); err != nil {
+							b.Fatal(err)
+						}
 					} else {
-						p.Recover(stego, side, side, keys)
+						if _, err := p.Recover(stego, side, side, keys); err != nil {
+							b.Fatal(err)
+						}
 					}
 				}
 				b.ReportMetric(psnr(cover, stego), "stego-dB")

@@ -179,6 +179,15 @@ def test_compact_checkpoints_round_what_may_be_rounded(images: Photographs, tmp_
     far = (whole.network.weight - training.resume(tmp_path / "False").network.weight).abs().max()
     assert (again.network.weight - whole.network.weight).abs().max() < 0.1 * far, "it goes on nearly as it would have"
 
+    assert again.progress == 1
+    again.save(tmp_path / "True")
+    assert (tmp_path / "True" / training.CHECKPOINT).stat().st_size < 0.25 * sizes[1]
+    over = training.resume(tmp_path / "True", settings=["training.steps=12"])
+    for name, vector in over.averaged().vectors().items():
+        torch.testing.assert_close(vector, again.averaged().vectors()[name].half().float(), rtol=0, atol=0)
+    torch.testing.assert_close(over.network.weight, over.averaged().weight, rtol=0, atol=0)
+    assert over._advance(images) is not None
+
 
 def test_stop_after_ends_a_stretch_and_not_the_schedule(images: Photographs, tmp_path: Path) -> None:
     trained = run(1000)
