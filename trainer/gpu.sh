@@ -88,6 +88,7 @@ tree() { # changes nothing
 unpack() {
   mkdir -p "$RUNS"
   for first in "$1"/*.tar.aa; do
+    if [[ ! -f $first ]]; then echo "gpu.sh: no run came back in $1: read the logs there" >&2 && exit 1; fi
     cat "${first%aa}"* | tar -C "$RUNS" -xf -
   done
   ls "$RUNS"

@@ -75,12 +75,14 @@ class KeyedLosses(Losses):
         return max(0.0, (progress - self.isolate_from) / (self.isolate_full - self.isolate_from))
 
     def recipe(self) -> str:
-        weights = ", ".join(f"{name} {weight:g}" for name, weight in self.terms().items())
+        weights = ", ".join(f"{name} {weight:g}" for name, weight in self.terms().items() if weight)
         if self.stale_gradient:
             weights += "; the gradient of the public code: every pass differentiated with the last one's fill"
         if self.isolate == 0:
             return f"PUSNet losses ({weights}), one key pair a step"
         share = f"{self.unregistered:.0%} of the isolation losses with unregistered keys"
+        if not self.unregistered:
+            share = "isolated from registered keys alone"
         joined = "summed over the key pairs" if self.reduction == "sum" else "averaged over the key pairs"
         return f"PUSNet-MK losses ({weights}; {joined}; {share}), one matched and one wrong key a step"
 
