@@ -48,10 +48,10 @@ func (a *app) open(ctx context.Context, redisListen string) (*services, error) {
 	s := &services{app: a}
 	var err error
 	opts := cache.Options{Logger: a.log, Listen: redisListen}
-	if a.redisURL != "" {
-		s.cache, err = cache.Open(ctx, a.redisURL, opts)
+	if a.at.Redis != "" {
+		s.cache, err = cache.Open(ctx, a.at.Redis, opts)
 	} else {
-		s.cache, err = cache.OpenEmbedded(ctx, filepath.Join(a.state, "redis"), opts)
+		s.cache, err = cache.OpenEmbedded(ctx, filepath.Join(a.at.State, "redis"), opts)
 	}
 	if err != nil {
 		return nil, err
@@ -66,9 +66,9 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 		return nil
 	}
 	a := s.app
-	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", AckWait: a.ackWait, BlobLifetime: a.blobLifetime, Logger: a.log}
-	if a.natsURL == "" {
-		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.state, "nats"), Listen: natsListen, Logger: a.log})
+	cfg := bus.Config{URL: a.at.NATS, CredentialsFile: a.at.NATSCredentials, Name: "stegomq", AckWait: a.at.AckWait, BlobLifetime: a.at.BlobLifetime, Logger: a.log}
+	if a.at.NATS == "" {
+		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.at.State, "nats"), Listen: natsListen, Logger: a.log})
 		if err != nil {
 			return err
 		}
@@ -89,10 +89,10 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 }
 
 func (s *services) openBlobs() (blobStore, error) {
-	if s.app.blobDir == "" {
+	if s.app.at.Blobs == "" {
 		return s.bus.Blobs(), nil
 	}
-	return bus.OpenDirectory(s.app.blobDir, cmp.Or(s.app.blobLifetime, defaultBlobLifetime))
+	return bus.OpenDirectory(s.app.at.Blobs, cmp.Or(s.app.at.BlobLifetime, defaultBlobLifetime))
 }
 
 // defaultBlobLifetime is that of a folder; the object store has its own.

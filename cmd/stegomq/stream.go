@@ -145,7 +145,7 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	}
 	// Without external servers the worker runs in this process; a missing library shows first.
 	var eng *localEngine
-	if a.natsURL == "" {
+	if a.at.NATS == "" {
 		if eng, err = a.newEngine([]*model.Model{m}, ring); err != nil {
 			return err
 		}

@@ -1,0 +1,24 @@
+package pipeline
+
+import "time"
+
+// Endpoints say where the servers of a pipeline are, and what is asked of them. The zero value of a field means the server's or
+// the package's default. Without NATS and Redis both servers are embedded in this process, on the state folder.
+type Endpoints struct {
+	// State is the folder of the embedded servers' data.
+	State string
+	// NATS is the URL of a server with JetStream, and NATSCredentials a credentials file for it. Empty: an embedded server.
+	NATS, NATSCredentials string
+	// Redis is the URL of a server. Empty: an embedded one.
+	Redis string
+	// NATSListen and RedisListen are loopback addresses at which embedded servers serve other processes. Empty: this one only.
+	NATSListen, RedisListen string
+	// Blobs is a folder for images that all processes share. Empty: the store of the message queue.
+	Blobs string
+	// BlobLifetime is how long images are kept, AckWait how long a worker or evaluator may give no sign of life before its work goes
+	// to another. 0: what the server has.
+	BlobLifetime, AckWait time.Duration
+}
+
+// Embedded says whether the message queue runs in this process.
+func (e *Endpoints) Embedded() bool { return e.NATS == "" }
