@@ -38,6 +38,8 @@ var house = map[string][]string{
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
+	"internal/access":     {"schemas"},
+	"internal/state":      {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},

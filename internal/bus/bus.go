@@ -91,27 +91,23 @@ func (b *Bus) connect(ctx context.Context) error {
 		where = "in process"
 		opts = append(opts, nats.InProcessServer(b.cfg.Server.ns))
 	}
-	if b.cfg.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(b.cfg.CredentialsFile))
+	identity, err := b.cfg.identity()
+	if err != nil {
+		return err
 	}
-	if b.cfg.CAFile != "" {
-		opts = append(opts, nats.RootCAs(b.cfg.CAFile))
-	}
+	opts = append(opts, identity...)
 	if where == "" {
 		return fmt.Errorf("%w: no URL was given", ErrUnreachable)
 	}
 	nc, err := nats.Connect(b.cfg.URL, opts...)
-	switch where = redact(where); {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return fmt.Errorf("%w at %s: check the user, token or credentials file", ErrDenied, where)
-	case err != nil:
-		return fmt.Errorf("%w at %s: %s: check the address and that the server runs", ErrUnreachable, where, redact(err.Error()))
+	if err != nil {
+		return refusal(redact(where), err)
 	}
 	b.nc = nc
 	b.js, err = jetstream.New(nc)
 	if err != nil {
 		nc.Close()
-		return fmt.Errorf("%w at %s: %w", ErrUnreachable, where, err)
+		return fmt.Errorf("%w at %s: %w", ErrUnreachable, redact(where), err)
 	}
 	return nil
 }
