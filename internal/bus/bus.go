@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -32,12 +31,13 @@ type Bus struct {
 	loops sync.WaitGroup
 	mu    sync.Mutex // orders loops.Add before Close's loops.Wait
 
-	jobs, results, dead, advisories jetstream.Stream
-	workers                         jetstream.KeyValue
-	blobs                           *blobStream
-	jobBytes                        atomic.Int64  // bound of JOBS, for messages that never fit
-	workerLifetime                  time.Duration // as stored
-	stats                           counters
+	results, dead jetstream.Stream // results of the tenant; dead is nil for a tenant
+	tries         jetstream.KeyValue
+	blobs         *blobStream
+	jobBytes      atomic.Int64 // the smallest bound of a queue, for messages that never fit
+	known         knownLanes
+	ackWait       atomic.Int64 // the shortest that a consumer has stored; 0: none is known
+	stats         counters
 }
 
 // Open connects and makes sure that the streams exist. Several processes may do so at once. It returns
@@ -45,6 +45,7 @@ type Bus struct {
 // Once open, a Bus survives the server's absence: it reconnects for as long as it is not closed.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	b := &Bus{cfg: cfg.withDefaults(), closed: make(chan struct{})}
+	b.known.all = make(map[lane]time.Time)
 	b.log = b.cfg.Logger.With("part", "bus")
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	if err := b.connect(ctx); err != nil {
@@ -104,7 +105,7 @@ func (b *Bus) connect(ctx context.Context) error {
 		return refusal(redact(where), err)
 	}
 	b.nc = nc
-	b.js, err = jetstream.New(nc)
+	b.js, err = jetstream.NewWithAPIPrefix(nc, b.cfg.api())
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("%w at %s: %w", ErrUnreachable, redact(where), err)
@@ -137,6 +138,9 @@ func (b *Bus) reconnected() {
 		return
 	}
 	b.log.Info("connected to the message queue again")
+	b.known.mu.Lock()
+	clear(b.known.all) // the consumers may be gone
+	b.known.mu.Unlock()
 	go func() {
 		defer done()
 		ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"stegomq/schemas"
 )
 
 // identity is by what the client and the server know each other. Files are read now, so that a wrong one is told by its name, and
@@ -45,6 +47,15 @@ func (c Config) identity() ([]nats.Option, error) {
 		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
 	}
 	return opts, nil
+}
+
+// api begins the subjects of requests to JetStream. A tenant has an account of its own, whose imports have another name for the
+// operator's (package access).
+func (c Config) api() string {
+	if c.Tenant != "" {
+		return schemas.TenantAPI
+	}
+	return "$JS.API"
 }
 
 // refusal makes one line of why there is no connection, with what to do.

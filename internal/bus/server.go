@@ -120,10 +120,6 @@ func listenOptions(opts *server.Options, listen, secret string) error {
 		opts.DontListen = true
 		return nil
 	}
-	if secret == "" {
-		return ErrNoSecret
-	}
-	opts.Username, opts.Password = User, secret
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return fmt.Errorf("%w at %q: want host:port", ErrListen, listen)
@@ -135,6 +131,10 @@ func listenOptions(opts *server.Options, listen, secret string) error {
 	if err != nil {
 		return fmt.Errorf("%w at %q: want host:port", ErrListen, listen)
 	}
+	if secret == "" {
+		return ErrNoSecret
+	}
+	opts.Username, opts.Password = User, secret
 	opts.Host, opts.Port = host, int(n)
 	if n == 0 {
 		opts.Port = server.RANDOM_PORT
