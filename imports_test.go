@@ -61,7 +61,7 @@ var house = map[string][]string{
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
-	"pipeline": {},
+	"pipeline": {"internal/bus", "internal/cache", "internal/state", "schemas"},
 
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},

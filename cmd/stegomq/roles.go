@@ -124,7 +124,12 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 	if evaluate {
 		s.startEvaluator(r, metrics)
 	}
-	if s.server != nil {
+	if s.server != nil && s.server.URL() != "" && s.cache.URL() != "" {
+		told, failed := a.at.Announce(s.server.URL(), s.cache.URL())
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, told.Withdraw()) }()
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ready: --nats %s --redis %s\n", s.server.URL(), s.cache.URL())
 	} else {
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "ready")

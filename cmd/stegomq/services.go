@@ -46,8 +46,11 @@ type services struct {
 // open connects to Redis. redisListen is a loopback address for other processes, when the server is embedded.
 func (a *app) open(ctx context.Context, redisListen string) (*services, error) {
 	s := &services{app: a}
-	var err error
-	opts := cache.Options{Logger: a.log, Listen: redisListen}
+	a.at.RedisListen = redisListen
+	opts, err := a.at.CacheOptions(a.log)
+	if err != nil {
+		return nil, err
+	}
 	if a.at.Redis != "" {
 		s.cache, err = cache.Open(ctx, a.at.Redis, opts)
 	} else {
@@ -66,13 +69,18 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 		return nil
 	}
 	a := s.app
-	cfg := bus.Config{URL: a.at.NATS, CredentialsFile: a.at.NATSCredentials, Name: "stegomq", AckWait: a.at.AckWait, BlobLifetime: a.at.BlobLifetime, UnservedAfter: a.at.UnservedAfter, Replicas: a.at.Replicas, Logger: a.log}
+	a.at.NATSListen = natsListen
+	cfg := a.at.BusConfig(a.log)
 	if a.at.NATS == "" {
-		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.at.State, "nats"), Listen: natsListen, Logger: a.log})
+		serverConfig, err := a.at.ServerConfig(a.log)
 		if err != nil {
 			return err
 		}
-		s.server, cfg.Server, cfg.Exclusive = server, server, natsListen == ""
+		server, err := bus.StartServer(serverConfig)
+		if err != nil {
+			return err
+		}
+		s.server, cfg.Server = server, server
 		s.closers = append(s.closers, func() error { server.Shutdown(); return nil })
 	}
 	b, err := bus.Open(ctx, cfg)
