@@ -34,7 +34,7 @@ func workWith(t testing.TB, b *bus.Bus, memo gpuworker.Memo, engine gpuworker.En
 	if err != nil {
 		t.Fatal(err)
 	}
-	jobs, err := b.JobSource("worker")
+	jobs, err := b.JobSource(bus.JobOptions{Worker: "worker"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,15 +128,13 @@ func (s *Source) file(name string) ([]byte, error) {
 			continue
 		}
 		data, err := readUnder(root, rel, s.limits.MaxBytes)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) {
+		if err != nil && !errors.Is(err, pixel.ErrTooManyBytes) {
 			err = schemas.Permanent(schemas.ReasonBadImage, err)
 		}
-		return data, err // any other error of reading may pass
+		return data, err
 	}
 	return nil, schemas.Permanent(schemas.ReasonForbidden, fmt.Errorf("%s is under no folder that this worker may read (--allow DIR adds one)", name))
 }
-
-var errNotRegular = errors.New("not a regular file")
 
 func readUnder(root, rel string, limit int64) ([]byte, error) {
 	if limit <= 0 {
@@ -152,7 +150,7 @@ func readUnder(root, rel string, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular(): // to open a pipe would wait for its other end
-		return nil, fmt.Errorf("%s: %w", rel, errNotRegular)
+		return nil, fmt.Errorf("%s is not a regular file", rel)
 	case info.Size() > limit:
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", pixel.ErrTooManyBytes, info.Size(), limit)
 	}
