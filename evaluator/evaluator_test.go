@@ -490,7 +490,7 @@ func TestDeadJobsLoseTheirScores(t *testing.T) {
 		t.Errorf("%d scores and %d failures, want 7 failures for each of 2 items", len(scores), len(failures))
 	}
 	for k, s := range failures {
-		if f := s.GetFailure(); f.GetReason() != "unknown_key" || !strings.Contains(f.GetDetail(), "no keyring has alice") {
+		if f := s.GetFailure(); f.GetReason() != "key_mismatch" || !strings.Contains(f.GetDetail(), "no keyring has alice") {
 			t.Errorf("%s: %v", k, f)
 		}
 	}
@@ -499,7 +499,7 @@ func TestDeadJobsLoseTheirScores(t *testing.T) {
 	}
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
-	if want := []string{"unknown_key", "unknown_key"}; !slices.Equal(seen.dead, want) {
+	if want := []string{"key_mismatch", "key_mismatch"}; !slices.Equal(seen.dead, want) {
 		t.Errorf("dead letters %v, want %v", seen.dead, want)
 	}
 }
