@@ -40,13 +40,17 @@ func Open(path string, unlock Protection) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
+	return open(path, data, mode, unlock)
+}
+
+// open reads what a keyring file holds.
+func open(path string, data []byte, mode fs.FileMode, unlock Protection) (k *Keyring, err error) {
 	if encrypted(data) {
 		if data, err = unlock.decrypt(data); err != nil {
 			return nil, fmt.Errorf("open keyring %s: %w", path, err)
 		}
 	}
-	k, err := parse(data, path)
-	if err != nil {
+	if k, err = parse(data, path); err != nil {
 		return nil, fmt.Errorf("open keyring %s: %w", path, err)
 	}
 	if !k.public {
@@ -221,14 +225,20 @@ func readFile(path string) ([]byte, fs.FileMode, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := readAll(f, path)
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(data) > maxFile {
-		return nil, 0, fmt.Errorf("%s: %w: more than %d bytes", path, ErrFormat, maxFile)
-	}
 	return data, info.Mode(), nil
+}
+
+// readAll reads an open file, within the bound.
+func readAll(f io.Reader, path string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrFormat, maxFile)
+	}
+	return data, err
 }
 
 // private refuses a mode that lets anybody but the owner in.
