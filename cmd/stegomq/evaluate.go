@@ -427,7 +427,7 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*sc
 		for _, bad := range dataset.Bad {
 			a.log.Error("file cannot be used", "file", bad.GetName(), "reason", bad.GetReason())
 		}
-		return nil, nil, fmt.Errorf("%w: %s has %d usable images, a pair needs two", producer.ErrDataset, flags.data, dataset.Images)
+		return nil, nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, flags.data, dataset.Images)
 	}
 	return spec, dataset, spec.Validate()
 }
