@@ -63,6 +63,24 @@ type PairedRole struct {
 	RMSE     Difference `json:"rmse"`
 }
 
+// Verdict is what a difference shows.
+type Verdict string
+
+// What a difference shows of A.
+const (
+	Better Verdict = "better"
+	Worse  Verdict = "worse"
+	// Higher and Lower are of roles that are neither good nor bad, such as what a wrong key's output has of the cover.
+	Higher Verdict = "higher"
+	Lower  Verdict = "lower"
+	// CannotBeTold: the interval holds 0, or there are fewer than VerdictPairs pairs.
+	CannotBeTold Verdict = "cannot be told"
+)
+
+// VerdictPairs is the least number of image pairs that a verdict is given of: fewer images stand for no data set, and the interval of
+// very skewed differences is least sure there (docs/statistics.md).
+const VerdictPairs = 8
+
 // Difference is the difference of two runs in a metric, A less B.
 type Difference struct {
 	// A and B are the means over the image pairs that both have.
@@ -73,13 +91,15 @@ type Difference struct {
 	// HoldsZero says that the interval holds 0: these pairs do not show which of the two is higher. It is also true
 	// where there is no interval.
 	HoldsZero bool `json:"holds_zero"`
+	// Verdict is of A, by the metric's and the role's direction.
+	Verdict Verdict `json:"verdict"`
 }
 
 // Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
 // are, whatever their names. Models and keys may differ: that is what is compared. The error wraps ErrIncomparable.
 //
 // A difference is taken within each pair, so that what makes some images easier than others for both drops out;
-// intervals are those of clusters, over pairs.
+// intervals are those of clusters, over pairs, and there is no verdict on fewer than VerdictPairs.
 func Compare(a, b Measured) (*Paired, error) {
 	if err := sameConditions(a.Spec, b.Spec); err != nil {
 		return nil, err
@@ -122,11 +142,6 @@ func Compare(a, b Measured) (*Paired, error) {
 		}
 	}
 	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
-	var all []*clusters
-	for _, d := range found {
-		all = append(all, d.items)
-	}
-	bootstrap(all)
 	for _, d := range found {
 		p.Roles = append(p.Roles, d.summary())
 	}
@@ -250,9 +265,12 @@ func differ(c class, a, b map[string]*means) *difference {
 }
 
 func (d *difference) summary() PairedRole {
+	likeness := [4]float64{+1, +1, -1, -1} // the errors are less where images are more alike
 	metric := func(i int) Difference {
 		ci := d.items.interval(i)
-		return Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
+		m := Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
+		m.Verdict = m.verdict(d.metrics[i].N, likeness[i]*d.class.better())
+		return m
 	}
 	role := paired(d.class)
 	role.RefusedA, role.RefusedB = d.refusedA, d.refusedB
@@ -280,17 +298,30 @@ func (r PairedRole) name() string {
 	return r.Role
 }
 
-// verdict says in words what a difference shows.
-func (d Difference) verdict() string {
+// verdict says what a difference over n pairs shows of A. Sign is +1 where more is better, -1 where less is, 0 where neither is.
+func (d Difference) verdict(n int, sign float64) Verdict {
 	switch {
-	case d.CI95 == nil:
-		return "one pair shows nothing"
-	case d.HoldsZero:
-		return "holds 0: no difference shown"
+	case d.HoldsZero || n < VerdictPairs:
+		return CannotBeTold
+	case d.Mean*sign > 0:
+		return Better
+	case d.Mean*sign < 0:
+		return Worse
 	case d.Mean > 0:
-		return "A is higher"
+		return Higher
 	}
-	return "A is lower"
+	return Lower
+}
+
+// words are the verdict on n pairs for a table.
+func (d Difference) words(n int) string {
+	switch {
+	case n < VerdictPairs:
+		return fmt.Sprintf("no verdict on fewer than %d pairs", VerdictPairs)
+	case d.Verdict == CannotBeTold:
+		return "holds 0: no difference shown"
+	}
+	return "A is " + string(d.Verdict)
 }
 
 // blocks are a table for each metric.
@@ -308,7 +339,7 @@ func (p *Paired) blocks() []block {
 		for _, r := range p.Roles {
 			d := m.of(r)
 			b.rows = append(b.rows, table.Row{r.name(), fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B),
-				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95), r.N, d.verdict()})
+				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95), r.N, d.words(r.N)})
 		}
 		all = append(all, b)
 	}
@@ -327,7 +358,7 @@ func (p *Paired) facts() []string {
 	lines := []string{
 		side("A", p.A), side("B", p.B),
 		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.text()),
-		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean, by a bootstrap over pairs.",
+		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean (Student's t on the pairs).",
 	}
 	if n := 4 * len(p.Roles); n >= 20 {
 		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))

@@ -14,7 +14,7 @@ import (
 type Moments struct {
 	Mean float64 `json:"mean"`
 	Std  float64 `json:"std"`
-	// CI95 is the 95 % interval of the mean by a bootstrap over items; null for fewer than two items.
+	// CI95 is the 95 % interval of the mean, Student's t on the items; null for fewer than two items.
 	CI95 *Interval `json:"ci95"`
 }
 

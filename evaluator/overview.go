@@ -1,7 +1,6 @@
 package evaluator
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,15 +18,11 @@ func ReadOverview(paths ...string) (Overview, error) {
 	var o Overview
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			path = filepath.Join(path, "summary.json")
+			path = filepath.Join(path, summaryFile)
 		}
-		data, err := os.ReadFile(path)
+		s, err := readSummary(path)
 		if err != nil {
-			return nil, fmt.Errorf("read a summary, which `stegomq evaluate --out` writes: %w", err)
-		}
-		s := &Summary{}
-		if err := json.Unmarshal(data, s); err != nil {
-			return nil, fmt.Errorf("%s is not a summary.json: %w", path, err)
+			return nil, err
 		}
 		o = append(o, s)
 	}

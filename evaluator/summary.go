@@ -104,6 +104,15 @@ type Sample struct {
 	Seed  uint64 `json:"seed"`
 }
 
+// Pair is an item of a run: a cover and the secret that was hidden in it. Digests are SHA-256 of the files, names what people call them.
+type Pair struct {
+	Item         string `json:"item"`
+	Cover        string `json:"cover"`
+	CoverDigest  string `json:"cover_digest"`
+	Secret       string `json:"secret"`
+	SecretDigest string `json:"secret_digest"`
+}
+
 // Geometry is the size that every image was brought to.
 type Geometry struct {
 	Width  int    `json:"width"`
@@ -135,6 +144,8 @@ type Summary struct {
 	// DerivedKeys are the swapped and the partial ones.
 	DerivedKeys []string `json:"derived_keys,omitempty"`
 	NoiseSigma  float64  `json:"noise_sigma"`
+	// MetricsVersion names the definitions of PSNR, SSIM, MAE and RMSE.
+	MetricsVersion string `json:"metrics_version"`
 
 	Imperceptibility       Group     `json:"imperceptibility"`
 	Recoverability         Group     `json:"recoverability"`
@@ -169,6 +180,9 @@ type Summary struct {
 	ElapsedSeconds float64  `json:"elapsed_seconds"`
 	// ItemsPerSecond counts comparisons.
 	ItemsPerSecond float64 `json:"items_per_second"`
+
+	// Pairs are in the order of the run.
+	Pairs []Pair `json:"pairs"`
 }
 
 // NotRefused are the scores that have metrics: those of images that recovery refused have none.
@@ -205,9 +219,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY && s.End() == schemas.EndRefused {
 			refused = append(refused, Failed{Name: schemas.ScoreKey(s), Reason: s.GetRefusal().GetDetail()})
 		}
-		switch s.GetRole() {
-		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
-			schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL, schemas.Role_ROLE_LEAKAGE_UNKEYED:
+		if leaks(s.GetRole()) {
 			group.excess.add(s, baselines[s.GetItem()])
 		}
 		switch s.GetRole() {
@@ -215,7 +227,6 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 			of(cells, [2]string{s.GetEmbedKey(), s.GetDecodeKey()}).add(s)
 		}
 	}
-	bootstrapAll(groups, cells)
 	role := func(r schemas.Role) Group { return groups[class{role: r}].group() }
 	sum := &Summary{
 		Run:   spec.GetId(),
@@ -229,6 +240,9 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		RandomKeys: keyIDs(spec.GetRandomKeys()),
 		NearKeys:   []string{},
 		NoiseSigma: spec.GetNoiseSigma(),
+
+		MetricsVersion: spec.GetMetricsVersion(),
+		Pairs:          pairsOf(spec),
 
 		Imperceptibility:       role(schemas.Role_ROLE_IMPERCEPTIBILITY),
 		Recoverability:         role(schemas.Role_ROLE_RECOVERABILITY),
@@ -310,6 +324,17 @@ func modelOf(s *schemas.RunSpec) Model {
 	return Model{Name: s.GetModelName(), Digest: s.GetModel(), Trained: s.GetModelTrained(), Keying: s.GetModelKeying()}
 }
 
+func pairsOf(s *schemas.RunSpec) []Pair {
+	pairs := make([]Pair, 0, len(s.GetPairs()))
+	for _, p := range s.GetPairs() {
+		pairs = append(pairs, Pair{
+			Item: p.GetItem(), Cover: p.GetCover().GetName(), CoverDigest: p.GetCover().GetDigest(),
+			Secret: p.GetSecret().GetName(), SecretDigest: p.GetSecret().GetDigest(),
+		})
+	}
+	return pairs
+}
+
 func geometryOf(s *schemas.RunSpec) Geometry {
 	g := s.GetGeometry()
 	return Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: resizeWord(g.GetResize())}
@@ -338,18 +363,6 @@ func of[K comparable, V any](m map[K]*V, key K) *V {
 		m[key] = new(V)
 	}
 	return m[key]
-}
-
-// bootstrapAll finds the interval of every mean of a run.
-func bootstrapAll(groups map[class]*tally, cells map[[2]string]*cell) {
-	var all []*clusters
-	for _, t := range groups {
-		all = append(all, t.items, t.excess.items)
-	}
-	for _, c := range cells {
-		all = append(all, c.items)
-	}
-	bootstrap(all)
 }
 
 // tally collects the metrics of a group of scores, and counts those that were refused.

@@ -247,7 +247,7 @@ func (s *Summary) matrix(title, format string, mean func(*Cell) float64) block {
 }
 
 // intervalNote says what the intervals in the tables are.
-const intervalNote = "In brackets: the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."
+const intervalNote = "In brackets: the 95 % interval of the mean, Student's t on the image pairs."
 
 // facts are the lines that stand over the tables.
 func (s *Summary) facts() []string {

@@ -279,7 +279,7 @@ func (a *Audit) refuses() bool {
 	return refused > 0 || a.refusesAttacks()
 }
 
-const note = "Mean ± standard deviation; in brackets the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."
+const note = "Mean ± standard deviation; in brackets the 95 % interval of the mean, Student's t on the image pairs."
 
 // WriteText writes the verdicts for a terminal.
 func (a *Audit) WriteText(w io.Writer) error {

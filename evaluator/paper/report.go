@@ -141,7 +141,7 @@ func pairedTable(all []Paired, set string) table {
 			}{{"%.2f", p.PSNR}, {"%.3f", p.SSIM}, {"%.4f", p.MAE}} {
 				row = append(row, signed(m.format, &m.of.Moments), fmt.Sprintf("%.0f %%", 100*m.of.Won))
 			}
-			row = append(row, fmt.Sprint(p.N), p.PSNR.Verdict)
+			row = append(row, fmt.Sprint(p.N), string(p.PSNR.Verdict))
 		}
 		t.rows = append(t.rows, row)
 	}

@@ -134,7 +134,7 @@ func pairedRows(all []Paired) [][]string {
 				row = append(row, "", "", "", "", "", "", "", "", "0", p.Why)
 			} else {
 				row = append(row, number(l.A), number(l.B))
-				row = append(append(row, measured(&l.Moments)...), number(l.Won), l.Verdict, strconv.Itoa(p.N), "")
+				row = append(append(row, measured(&l.Moments)...), number(l.Won), string(l.Verdict), strconv.Itoa(p.N), "")
 			}
 			rows = append(rows, row)
 		}
