@@ -93,6 +93,10 @@ type Difference struct {
 	HoldsZero bool `json:"holds_zero"`
 	// Verdict is of A, by the metric's and the role's direction.
 	Verdict Verdict `json:"verdict"`
+	// Worst is the difference of the pair on which A does worst beside B, by the same direction, and the least where there is none;
+	// WorstOf is what A calls that pair.
+	Worst   float64 `json:"worst"`
+	WorstOf string  `json:"worst_of"`
 }
 
 // Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
@@ -190,6 +194,7 @@ func pairNames(s *schemas.RunSpec) []string {
 
 // means are the sums of the four metrics of an item in a role, and their number.
 type means struct {
+	item string
 	n    float64
 	sums [4]float64
 }
@@ -223,6 +228,7 @@ func itemMeans(run Measured) map[class]map[string]*means {
 			continue
 		}
 		m := of(all[c], name[s.GetItem()])
+		m.item = s.GetItem()
 		m.n++
 		for i, v := range []float64{s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim(), s.GetMetrics().GetMae(), s.GetMetrics().GetRmse()} {
 			m.sums[i] += v
@@ -236,9 +242,34 @@ type difference struct {
 	class   class
 	a, b    [4]quality.Summary
 	metrics [4]quality.Summary // a less b
+	worst   [4]worstDifference
 	items   *clusters
 
 	refusedA, refusedB int
+}
+
+// worstDifference is that of the pair on which A does worst beside B.
+type worstDifference struct {
+	value float64
+	item  string
+}
+
+// likeness is +1 where a metric is more for images that are more alike, -1 where it is less, in the order of PairedRole.
+var likeness = [4]float64{+1, +1, -1, -1}
+
+// sign is +1 where more of a metric is better, -1 where less is, 0 where neither is.
+func (d *difference) sign(metric int) float64 { return likeness[metric] * d.class.better() }
+
+// meet takes in the difference of a pair.
+func (d *difference) meet(metric int, value float64, item string) {
+	w, sign := &d.worst[metric], d.sign(metric)
+	if sign == 0 {
+		sign = 1
+	}
+	if d.metrics[metric].N == 0 || value*sign < w.value*sign {
+		*w = worstDifference{value, item}
+	}
+	d.metrics[metric].Add(value)
 }
 
 func differ(c class, a, b map[string]*means) *difference {
@@ -257,7 +288,7 @@ func differ(c class, a, b map[string]*means) *difference {
 			less[i] = va - vb
 			d.a[i].Add(va)
 			d.b[i].Add(vb)
-			d.metrics[i].Add(less[i])
+			d.meet(i, less[i], a[name].item)
 		}
 		d.items.add(name, less[:]...)
 	}
@@ -265,11 +296,10 @@ func differ(c class, a, b map[string]*means) *difference {
 }
 
 func (d *difference) summary() PairedRole {
-	likeness := [4]float64{+1, +1, -1, -1} // the errors are less where images are more alike
 	metric := func(i int) Difference {
 		ci := d.items.interval(i)
-		m := Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
-		m.Verdict = m.verdict(d.metrics[i].N, likeness[i]*d.class.better())
+		m := Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero(), Worst: d.worst[i].value, WorstOf: d.worst[i].item}
+		m.Verdict = m.verdict(d.metrics[i].N, d.sign(i))
 		return m
 	}
 	role := paired(d.class)
@@ -334,12 +364,13 @@ func (p *Paired) blocks() []block {
 		{"PSNR in dB", "%.2f", func(r PairedRole) Difference { return r.PSNR }}, {"SSIM", "%.3f", func(r PairedRole) Difference { return r.SSIM }},
 		{"MAE", "%.4f", func(r PairedRole) Difference { return r.MAE }}, {"RMSE", "%.4f", func(r PairedRole) Difference { return r.RMSE }},
 	} {
-		b := block{title: m.title, head: table.Row{"", "A", "B", "A - B", "n", "in words"}}
+		b := block{title: m.title, head: table.Row{"", "A", "B", "A - B", "worst for A (pair)", "n", "in words"}}
 		signed := "%+" + m.format[1:]
 		for _, r := range p.Roles {
 			d := m.of(r)
 			b.rows = append(b.rows, table.Row{r.name(), fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B),
-				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95), r.N, d.words(r.N)})
+				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95),
+				fmt.Sprintf(signed+"\n(%s)", d.Worst, d.WorstOf), r.N, d.words(r.N)})
 		}
 		all = append(all, b)
 	}

@@ -1,7 +1,10 @@
 package evaluator
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"stegomq/internal/quality"
@@ -113,6 +116,21 @@ type Pair struct {
 	SecretDigest string `json:"secret_digest"`
 }
 
+// WorstPair is a pair on which a model does badly, with its worst score over the keys.
+type WorstPair struct {
+	// Role is imperceptibility, recoverability or purification.
+	Role string `json:"role"`
+	Comparison
+	// Cover and Secret are what people call the images.
+	Cover  string  `json:"cover"`
+	Secret string  `json:"secret"`
+	PSNR   float64 `json:"psnr"`
+	SSIM   float64 `json:"ssim"`
+}
+
+// worstOfRole is how many of its pairs a role names.
+const worstOfRole = 3
+
 // Geometry is the size that every image was brought to.
 type Geometry struct {
 	Width  int    `json:"width"`
@@ -169,6 +187,9 @@ type Summary struct {
 	LeakageUnkeyed      Group          `json:"leakage_unkeyed,omitzero"`
 	LeakageUnkeyedCover Group          `json:"leakage_unkeyed_cover,omitzero"`
 	Robustness          []AttackGroup  `json:"robustness,omitempty"`
+
+	// WorstPairs are the three of least PSNR in each role, the worst first.
+	WorstPairs []WorstPair `json:"worst_pairs"`
 
 	// FailedItems names the comparisons that could not be made.
 	FailedItems []Failed `json:"failed_items"`
@@ -243,6 +264,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 
 		MetricsVersion: spec.GetMetricsVersion(),
 		Pairs:          pairsOf(spec),
+		WorstPairs:     worstPairs(spec, scores),
 
 		Imperceptibility:       role(schemas.Role_ROLE_IMPERCEPTIBILITY),
 		Recoverability:         role(schemas.Role_ROLE_RECOVERABILITY),
@@ -322,6 +344,36 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 
 func modelOf(s *schemas.RunSpec) Model {
 	return Model{Name: s.GetModelName(), Digest: s.GetModel(), Trained: s.GetModelTrained(), Keying: s.GetModelKeying()}
+}
+
+// worstPairs finds the pairs of least PSNR in the roles of images that a model makes well or badly.
+func worstPairs(spec *schemas.RunSpec, scores []*schemas.Score) []WorstPair {
+	names := make(map[string]*schemas.Pair)
+	for _, p := range spec.GetPairs() {
+		names[p.GetItem()] = p
+	}
+	all := []WorstPair{}
+	for _, role := range []schemas.Role{schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_PURIFICATION} {
+		worst := make(map[string]*schemas.Score) // of each item
+		for _, s := range scores {
+			if s.GetRole() == role && s.End() == schemas.EndDone {
+				if before := worst[s.GetItem()]; before == nil || s.GetMetrics().GetPsnr() < before.GetMetrics().GetPsnr() {
+					worst[s.GetItem()] = s
+				}
+			}
+		}
+		sorted := slices.SortedFunc(maps.Values(worst), func(a, b *schemas.Score) int {
+			return cmp.Or(cmp.Compare(a.GetMetrics().GetPsnr(), b.GetMetrics().GetPsnr()), cmp.Compare(a.GetItem(), b.GetItem()))
+		})
+		for _, s := range sorted[:min(worstOfRole, len(sorted))] {
+			p := names[s.GetItem()]
+			all = append(all, WorstPair{
+				Role: role.Token(), Comparison: comparisonOf(s), Cover: p.GetCover().GetName(), Secret: p.GetSecret().GetName(),
+				PSNR: s.GetMetrics().GetPsnr(), SSIM: s.GetMetrics().GetSsim(),
+			})
+		}
+	}
+	return all
 }
 
 func pairsOf(s *schemas.RunSpec) []Pair {

@@ -77,18 +77,32 @@ func bounds(format string, i *Interval) string {
 	return strings.Replace(i.Text(format), " ", "\n", 1)
 }
 
-// metricHead is the head of every table of groups.
-var metricHead = table.Row{"", "PSNR dB", "SSIM", "MAE", "RMSE", "n"}
+// extreme is the worst case that a table of groups shows of each, by its PSNR: the least, or the largest where wrong keys are measured.
+type extreme struct {
+	word string
+	of   func(Distribution, string) string
+}
 
-// metricRow is a group in a table of groups. What was refused has no metrics, and is counted beside those that have.
-func metricRow(name string, g Group) table.Row {
+var (
+	least   = extreme{"least", Distribution.Least}
+	largest = extreme{"largest", Distribution.Largest}
+)
+
+// groups is a table of groups without rows.
+func (e extreme) groups(title string) block {
+	return block{title: title, head: table.Row{"", "PSNR dB", e.word + " (pair)", "SSIM", "MAE", "RMSE", "n"}}
+}
+
+// row is a group in a table of groups. What was refused has no metrics, and is counted beside those that have.
+func (e extreme) row(name string, g Group) table.Row {
 	if g.N == 0 {
-		return table.Row{name, cmp.Or(g.RefusedText(), "-"), "-", "-", "-", 0}
+		return table.Row{name, cmp.Or(g.RefusedText(), "-"), "-", "-", "-", "-", 0}
 	}
 	cell := func(format string, m Moments) string {
 		return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) + bounds(format, m.CI95)
 	}
-	return table.Row{name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), counted(g.N, g.RefusedText())}
+	worst := strings.Replace(e.of(g.PSNR, "%.2f"), " ", "\n", 1)
+	return table.Row{name, cell("%.2f", g.PSNR.Moments), worst, cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), counted(g.N, g.RefusedText())}
 }
 
 // counted is a number of scores, with what was refused beside them on a line of its own.
@@ -102,11 +116,11 @@ func counted(n int, refused string) any {
 // blocks are the tables of a run: the three blocks of the paper's Table 1, then what they are to be read
 // against.
 func (s *Summary) blocks() []block {
-	all := []block{
-		{title: "Imperceptibility (cover against stego)", head: metricHead, rows: []table.Row{metricRow("stego", s.Imperceptibility)}},
-		{title: "Recoverability (secret against recovered, matched key)", head: metricHead, rows: []table.Row{metricRow("recovered", s.Recoverability)}},
-		s.crossDecoding(),
-	}
+	stego := least.groups("Imperceptibility (cover against stego)")
+	stego.rows = []table.Row{least.row("stego", s.Imperceptibility)}
+	recovered := least.groups("Recoverability (secret against recovered, matched key)")
+	recovered.rows = []table.Row{least.row("recovered", s.Recoverability)}
+	all := []block{stego, recovered, s.crossDecoding()}
 	if b := s.leakage(); len(b.rows) > 0 {
 		all = append(all, b)
 	}
@@ -114,26 +128,29 @@ func (s *Summary) blocks() []block {
 		all = append(all, s.robustness())
 	}
 	if s.Noise.N+s.Purification.N > 0 { // a model may not purify
-		all = append(all, block{
-			title: fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), head: metricHead,
-			rows: []table.Row{metricRow("noisy", s.Noise), metricRow("purified", s.Purification)},
-		})
+		b := least.groups(fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma))
+		b.rows = []table.Row{least.row("noisy", s.Noise), least.row("purified", s.Purification)}
+		all = append(all, b)
+	}
+	if b := s.worstPairs(); len(b.rows) > 0 {
+		all = append(all, b)
 	}
 	psnr := s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", "%.2f", func(c *Cell) float64 { return c.PSNR.Mean })
 	ssim := s.matrix("Recovered SSIM: row = embedding key, column = decoding key", "%.3f", func(c *Cell) float64 { return c.SSIM.Mean })
-	ssim.notes = []string{"summary.json has the deviation, the number of scores and the interval of every cell (confusion.cells)"}
+	psnr.notes = s.matrixExtremes("%.2f dB", func(g Group) Distribution { return g.PSNR })
+	ssim.notes = append(s.matrixExtremes("%.3f", func(g Group) Distribution { return g.SSIM }), "summary.json has the deviation, the number of scores and the interval of every cell (confusion.cells)")
 	return append(all, psnr, ssim)
 }
 
 // crossDecoding is what wrong keys show.
 func (s *Summary) crossDecoding() block {
-	b := block{title: "Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", head: metricHead}
+	b := largest.groups("Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)")
 	for _, k := range s.wrongKeys() {
-		b.rows = append(b.rows, metricRow(k.name+", against the secret", k.secret))
+		b.rows = append(b.rows, largest.row(k.name+", against the secret", k.secret))
 	}
-	b.rows = append(b.rows, metricRow("baseline: cover against secret", s.BaselineCoverSecret))
+	b.rows = append(b.rows, largest.row("baseline: cover against secret", s.BaselineCoverSecret))
 	for _, k := range s.wrongKeys() {
-		b.rows = append(b.rows, metricRow(k.name+", against the cover", k.cover))
+		b.rows = append(b.rows, largest.row(k.name+", against the cover", k.cover))
 	}
 	return b
 }
@@ -174,14 +191,45 @@ func (s *Summary) wrongKeys() []wrong {
 
 // robustness is what the matched key recovers after each attack, below what it recovers without one.
 func (s *Summary) robustness() block {
-	b := block{
-		title: "Robustness (secret against recovered, matched key, after an attack on the stego image)", head: metricHead,
-		rows: []table.Row{metricRow("none", s.Recoverability)},
-	}
+	b := least.groups("Robustness (secret against recovered, matched key, after an attack on the stego image)")
+	b.rows = []table.Row{least.row("none", s.Recoverability)}
 	for _, a := range s.Robustness {
-		b.rows = append(b.rows, metricRow(a.Attack, a.Group))
+		b.rows = append(b.rows, least.row(a.Attack, a.Group))
 	}
 	return b
+}
+
+// text names a comparison of what was recovered.
+func (c Comparison) text() string {
+	if c.DecodeKey == "" {
+		return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
+	}
+	return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
+}
+
+// matrixExtremes are the worst cases of a matrix: of the cells on its diagonal, and of the others.
+func (s *Summary) matrixExtremes(format string, of func(Group) Distribution) (notes []string) {
+	if d := of(s.Recoverability); s.Recoverability.N > 0 {
+		notes = append(notes, fmt.Sprintf("least on the diagonal: "+format+" at %s", d.Min, d.MinOf.text()))
+	}
+	if d := of(s.LeakageMismatched); s.LeakageMismatched.N > 0 {
+		notes = append(notes, fmt.Sprintf("largest beside it: "+format+" at %s", d.Max, d.MaxOf.text()))
+	}
+	return notes
+}
+
+// worstPairs are the pairs to look at first.
+func (s *Summary) worstPairs() block {
+	b := block{title: "Worst pairs (the least PSNR of each pair, over the keys)", head: table.Row{"", "pair", "cover", "secret", "key", "PSNR dB", "SSIM"}}
+	for _, w := range s.WorstPairs {
+		b.rows = append(b.rows, table.Row{worstWords[w.Role], w.Item, w.Cover, w.Secret, cmp.Or(w.EmbedKey, "-"), fmt.Sprintf("%.2f", w.PSNR), fmt.Sprintf("%.3f", w.SSIM)})
+	}
+	return b
+}
+
+// worstWords say what image a role is about.
+var worstWords = map[string]string{
+	schemas.Role_ROLE_IMPERCEPTIBILITY.Token(): "stego", schemas.Role_ROLE_RECOVERABILITY.Token(): "recovered", schemas.Role_ROLE_PURIFICATION.Token(): "purified",
 }
 
 // leakage is what wrong keys show of the secret at most, and beyond the baseline. It has a row for each kind of
@@ -190,12 +238,6 @@ func (s *Summary) leakage() block {
 	b := block{
 		title: "Leakage (against the secret; excess: what the score has more than the baseline of the same pair)",
 		head:  table.Row{"", "PSNR max", "excess mean", "p99", "max", "SSIM max", "excess mean", "p99", "max", "n"},
-	}
-	place := func(c Comparison) string {
-		if c.DecodeKey == "" {
-			return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
-		}
-		return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
 	}
 	for _, k := range s.wrongKeys() {
 		e := k.secret.Excess
@@ -217,7 +259,7 @@ func (s *Summary) leakage() block {
 				fmt.Sprintf(signed, m.excess.P99), fmt.Sprintf(signed, m.excess.Max))
 		}
 		b.rows = append(b.rows, append(row, counted(e.N, k.secret.RefusedText())))
-		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, place(e.PSNR.Worst), place(e.SSIM.Worst)))
+		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, e.PSNR.Worst.text(), e.SSIM.Worst.text()))
 	}
 	return b
 }
