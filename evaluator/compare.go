@@ -29,6 +29,8 @@ type Side struct {
 	Run   string `json:"run"`
 	Model Model  `json:"model"`
 	Keys  int    `json:"keys"`
+	// UntrainedKeys are those that the model was not trained with, though it needs to be.
+	UntrainedKeys []string `json:"untrained_keys,omitempty"`
 }
 
 // Paired is the comparison of two runs, image pair by image pair.
@@ -109,7 +111,7 @@ func Compare(a, b Measured) (*Paired, error) {
 		return nil, err
 	}
 	side := func(s *schemas.RunSpec) Side {
-		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys())}
+		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys()), UntrainedKeys: s.GetUntrainedKeys()}
 	}
 	p := &Paired{
 		A: side(a.Spec), B: side(b.Spec), Dataset: schemas.DatasetDigest(a.Spec), Geometry: geometryOf(a.Spec),
@@ -383,6 +385,9 @@ func (p *Paired) facts() []string {
 		line := fmt.Sprintf("%s: run %s, model %s (%.12s), keys: %d", name, s.Run, s.Model.Name, s.Model.Digest, s.Keys)
 		if !s.Model.Trained {
 			line += "; the model is NOT TRAINED"
+		}
+		if words := UntrainedWords(s.UntrainedKeys, s.Keys); words != "" {
+			line += ". " + words
 		}
 		return line
 	}

@@ -50,7 +50,11 @@ func (o Overview) block() block {
 		if keying == "" {
 			keying = schemas.KeyingWeights
 		}
-		row := table.Row{s.Model.Name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), s.Dataset.Pairs}
+		name := s.Model.Name
+		if n := len(s.UntrainedKeys); n > 0 {
+			name += fmt.Sprintf(" (not trained with %d of %d keys)", n, len(s.Keys))
+		}
+		row := table.Row{name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), s.Dataset.Pairs}
 		row = append(row, measured(s.Imperceptibility, "%.2f", psnrOf), measured(s.Imperceptibility, "%.3f", ssimOf), least(s.Imperceptibility))
 		row = append(row, measured(s.Recoverability, "%.2f", psnrOf), measured(s.Recoverability, "%.3f", ssimOf), least(s.Recoverability))
 		row = append(row, measured(s.LeakageMismatched, "%.2f", psnrOf), measured(s.LeakageMismatched, "%.3f", ssimOf))

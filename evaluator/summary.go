@@ -161,7 +161,9 @@ type Summary struct {
 	NearKeys   []string `json:"near_keys"`
 	// DerivedKeys are the swapped and the partial ones.
 	DerivedKeys []string `json:"derived_keys,omitempty"`
-	NoiseSigma  float64  `json:"noise_sigma"`
+	// UntrainedKeys are those of Keys that the model was not trained with, though it needs to be.
+	UntrainedKeys []string `json:"untrained_keys,omitempty"`
+	NoiseSigma    float64  `json:"noise_sigma"`
 	// MetricsVersion names the definitions of PSNR, SSIM, MAE and RMSE.
 	MetricsVersion string `json:"metrics_version"`
 
@@ -262,6 +264,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		NearKeys:   []string{},
 		NoiseSigma: spec.GetNoiseSigma(),
 
+		UntrainedKeys:  spec.GetUntrainedKeys(),
 		MetricsVersion: spec.GetMetricsVersion(),
 		Pairs:          pairsOf(spec),
 		WorstPairs:     worstPairs(spec, scores),

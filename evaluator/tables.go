@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -117,9 +118,9 @@ func counted(n int, refused string) any {
 // against.
 func (s *Summary) blocks() []block {
 	stego := least.groups("Imperceptibility (cover against stego)")
-	stego.rows = []table.Row{least.row("stego", s.Imperceptibility)}
+	stego.rows, stego.notes = []table.Row{least.row("stego", s.Imperceptibility)}, s.untrainedNote()
 	recovered := least.groups("Recoverability (secret against recovered, matched key)")
-	recovered.rows = []table.Row{least.row("recovered", s.Recoverability)}
+	recovered.rows, recovered.notes = []table.Row{least.row("recovered", s.Recoverability)}, s.untrainedNote()
 	all := []block{stego, recovered, s.crossDecoding()}
 	if b := s.leakage(); len(b.rows) > 0 {
 		all = append(all, b)
@@ -152,6 +153,7 @@ func (s *Summary) crossDecoding() block {
 	for _, k := range s.wrongKeys() {
 		b.rows = append(b.rows, largest.row(k.name+", against the cover", k.cover))
 	}
+	b.notes = s.untrainedNote()
 	return b
 }
 
@@ -196,6 +198,7 @@ func (s *Summary) robustness() block {
 	for _, a := range s.Robustness {
 		b.rows = append(b.rows, least.row(a.Attack, a.Group))
 	}
+	b.notes = s.untrainedNote()
 	return b
 }
 
@@ -266,11 +269,17 @@ func (s *Summary) leakage() block {
 
 func (s *Summary) matrix(title, format string, mean func(*Cell) float64) block {
 	b := block{title: title, head: table.Row{"embed \\ decode"}}
+	name := func(key string) string {
+		if slices.Contains(s.UntrainedKeys, key) {
+			return key + " (not trained with)"
+		}
+		return key
+	}
 	for _, k := range s.Keys {
-		b.head = append(b.head, k)
+		b.head = append(b.head, name(k))
 	}
 	for i, k := range s.Keys {
-		row := table.Row{k}
+		row := table.Row{name(k)}
 		for _, c := range s.Confusion.Cells[i] {
 			switch {
 			case c == nil:
@@ -318,6 +327,9 @@ func (s *Summary) facts() []string {
 	if !s.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED (its weights are seed-initialised): the figures say nothing about the method.")
 	}
+	if line := UntrainedWords(s.UntrainedKeys, len(s.Keys)); line != "" {
+		lines = append(lines, line)
+	}
 	if n := len(s.Dataset.Failed); n > 0 {
 		lines = append(lines, fmt.Sprintf("files that could not be used: %d (named at the end)", n))
 	}
@@ -328,6 +340,23 @@ func (s *Summary) facts() []string {
 		lines = append(lines, fmt.Sprintf("images that were REFUSED to the key that embedded them: %d of %d (named at the end)", n, s.Recoverability.Of()))
 	}
 	return lines
+}
+
+// UntrainedWords say that a model was not trained with some of its keys; nothing where there are none.
+func UntrainedWords(untrained []string, of int) string {
+	if len(untrained) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The model was NOT TRAINED WITH %d of the %d keys (%s): the figures of these say nothing about the method. Expect neither recovery nor isolation.",
+		len(untrained), of, strings.Join(untrained, ", "))
+}
+
+// untrainedNote stands below a table whose means are over such keys, too.
+func (s *Summary) untrainedNote() []string {
+	if len(s.UntrainedKeys) == 0 {
+		return nil
+	}
+	return []string{"of keys that the model was not trained with, too: " + strings.Join(s.UntrainedKeys, ", ")}
 }
 
 // refuses says whether anything was refused in the run.

@@ -409,6 +409,9 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*sc
 	}
 	for _, p := range req.keys {
 		spec.Keys = append(spec.Keys, keyRef(p))
+		if !trainedWith(m, p) {
+			spec.UntrainedKeys = append(spec.UntrainedKeys, p.ID)
+		}
 	}
 	for n := range uint64(randomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, flags.firstRandom+n)))

@@ -268,6 +268,9 @@ func (a *Audit) facts() []string {
 	if !a.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED: the figures say nothing about the method.")
 	}
+	if words := evaluator.UntrainedWords(a.UntrainedKeys, len(a.Keys)); words != "" {
+		lines = append(lines, words)
+	}
 	for _, r := range a.Runs {
 		line := fmt.Sprintf("run %s (%s): %s, %s, %s; %s comparisons found in the cache, %s made, %.1f s", r.Name, r.Run,
 			plural(r.Pairs, "pair"), plural(r.Keys, "key"), plural(r.RandomKeys, "random key"), count(r.Cache.Hits), count(r.Cache.Misses), r.Seconds)
