@@ -144,10 +144,13 @@ type CacheUse struct {
 	Misses int `json:"misses"`
 }
 
-// Invocation is what a summary says about the command rather than about the scores.
+// Invocation is what a summary says about the command rather than about the scores. Where it made nothing, the time is that of the run's
+// provenance.
 type Invocation struct {
 	Hits, Misses int
 	Elapsed      time.Duration
+	// Provenance is that of the run, from its first command; nil where it is not known.
+	Provenance *Provenance
 }
 
 // Summary is summary.json.
@@ -199,6 +202,10 @@ type Summary struct {
 	// other keys are refused is no failure, and stands in their groups.
 	RefusedItems []Failed `json:"refused_items,omitempty"`
 
+	// Provenance says what made the run. It is absent where nobody wrote that down.
+	Provenance *Provenance `json:"provenance,omitempty"`
+
+	// Cache is of this command; the times are too, unless it found everything in the cache: then they are of the run's first.
 	Cache          CacheUse `json:"cache"`
 	ElapsedSeconds float64  `json:"elapsed_seconds"`
 	// ItemsPerSecond counts comparisons.
@@ -288,6 +295,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 
 		FailedItems:    []Failed{},
 		RefusedItems:   refused,
+		Provenance:     inv.Provenance,
 		Cache:          CacheUse{Hits: inv.Hits, Misses: inv.Misses},
 		ElapsedSeconds: inv.Elapsed.Seconds(),
 	}
@@ -339,8 +347,11 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		sum.Confusion.SSIM = append(sum.Confusion.SSIM, ssim)
 		sum.Confusion.Cells = append(sum.Confusion.Cells, row)
 	}
-	if inv.Elapsed > 0 {
-		sum.ItemsPerSecond = float64(inv.Hits+inv.Misses) / inv.Elapsed.Seconds()
+	if p := inv.Provenance; p != nil && inv.Misses == 0 {
+		sum.ElapsedSeconds = p.ElapsedSeconds
+	}
+	if sum.ElapsedSeconds > 0 {
+		sum.ItemsPerSecond = float64(inv.Hits+inv.Misses) / sum.ElapsedSeconds
 	}
 	return sum
 }

@@ -308,9 +308,9 @@ func (s *Summary) facts() []string {
 			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.text(),
 			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)),
 		fmt.Sprintf("data set %.12s (SHA-256 of the sorted digests of its images)%s", s.Dataset.Digest, s.Dataset.Sample.text()),
-		fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second",
-			s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond),
+		s.times(),
 	}
+	lines = append(lines, s.Provenance.Lines()...)
 	switch s.Model.Keying {
 	case schemas.KeyingVariant:
 		lines = append(lines, "The model has a network for each key: a wrong key is another user's network. There are none for random keys or keys one bit off.")
@@ -340,6 +340,15 @@ func (s *Summary) facts() []string {
 		lines = append(lines, fmt.Sprintf("images that were REFUSED to the key that embedded them: %d of %d (named at the end)", n, s.Recoverability.Of()))
 	}
 	return lines
+}
+
+// times are those of this command, or of the first where this one had nothing to make.
+func (s *Summary) times() string {
+	if s.Provenance != nil && s.Cache.Misses == 0 {
+		return fmt.Sprintf("%d comparisons, all found in the cache; when the run was made first it took %.2f s, %.1f comparisons a second",
+			s.Cache.Hits, s.ElapsedSeconds, s.ItemsPerSecond)
+	}
+	return fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second", s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond)
 }
 
 // UntrainedWords say that a model was not trained with some of its keys; nothing where there are none.

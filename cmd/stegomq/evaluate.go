@@ -19,6 +19,7 @@ import (
 	"stegomq/internal/cache"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/ort"
 	"stegomq/internal/quality"
 	"stegomq/producer"
 	"stegomq/schemas"
@@ -106,6 +107,7 @@ type evaluation struct {
 	spec    *schemas.RunSpec
 	dataset *producer.Dataset
 	plan    *producer.Plan
+	runtime *ort.Info // of the engine that worked on it in this process
 }
 
 // nameBad tells which files could not be used, and why.
@@ -206,8 +208,13 @@ func (a *app) makeRun(ctx context.Context, s *services, req *request, out string
 			return nil, err
 		}
 	}
+	elapsed := time.Since(start)
+	provenance, err := s.keepMade(ctx, ev.spec.GetId(), a.made(ev, start, elapsed))
+	if err != nil {
+		return nil, err
+	}
 	done.summary = evaluator.Summarise(ev.spec, done.scores, done.failures, evaluator.Invocation{
-		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: time.Since(start),
+		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: elapsed, Provenance: provenance,
 	})
 	return done, evaluator.WriteFiles(done.dir, done.summary, done.scores)
 }
@@ -465,6 +472,10 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
+		if eng.runtime != nil {
+			info := eng.runtime.Info()
+			ev.runtime = &info
+		}
 	}
 	if err := s.openBus(ctx, ""); err != nil {
 		return err

@@ -43,6 +43,9 @@ func (a *app) reportCommand() *cobra.Command {
 			if !run.Finished.IsZero() {
 				inv.Elapsed = run.Finished.Sub(run.Started)
 			}
+			if run.Provenance != nil {
+				inv.Provenance = provenanceOf(run.Provenance)
+			}
 			sum := evaluator.Summarise(run.Spec, scores, failures, inv)
 			if out != "" {
 				if err := evaluator.WriteFiles(out, sum, scores); err != nil {

@@ -49,6 +49,8 @@ type Audit struct {
 	// UntrainedKeys are those of them that the model was not trained with, though it needs to be.
 	UntrainedKeys []string   `json:"untrained_keys,omitempty"`
 	Thresholds    Thresholds `json:"thresholds"`
+	// Provenance is that of the run of the attempts; the other runs have theirs in their own summaries.
+	Provenance *evaluator.Provenance `json:"provenance,omitempty"`
 	// Verdicts are in the order of the report: one of each test.
 	Verdicts []Verdict `json:"verdicts"`
 
@@ -90,7 +92,7 @@ type Made struct {
 func New(e Evidence) *Audit {
 	sum := e.Attempts.Summary
 	a := &Audit{
-		Model: sum.Model, Dataset: sum.Dataset, Geometry: sum.Geometry, Keys: sum.Keys, UntrainedKeys: sum.UntrainedKeys, Thresholds: thresholds,
+		Model: sum.Model, Dataset: sum.Dataset, Geometry: sum.Geometry, Keys: sum.Keys, UntrainedKeys: sum.UntrainedKeys, Thresholds: thresholds, Provenance: sum.Provenance,
 		Imperceptibility: sum.Imperceptibility, Recoverability: sum.Recoverability, Baseline: sum.BaselineCoverSecret,
 		MismatchedKeys: wrongKeys(e.Attempts, sum.LeakageMismatched, sum.LeakageMismatchedCover, schemas.Role_ROLE_LEAKAGE_MISMATCHED),
 		NearKeys:       wrongKeys(e.Attempts, sum.LeakageNear, sum.LeakageNearCover, schemas.Role_ROLE_LEAKAGE_NEAR),

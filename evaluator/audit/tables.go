@@ -271,6 +271,7 @@ func (a *Audit) facts() []string {
 	if words := evaluator.UntrainedWords(a.UntrainedKeys, len(a.Keys)); words != "" {
 		lines = append(lines, words)
 	}
+	lines = append(lines, a.Provenance.Lines()...)
 	for _, r := range a.Runs {
 		line := fmt.Sprintf("run %s (%s): %s, %s, %s; %s comparisons found in the cache, %s made, %.1f s", r.Name, r.Run,
 			plural(r.Pairs, "pair"), plural(r.Keys, "key"), plural(r.RandomKeys, "random key"), count(r.Cache.Hits), count(r.Cache.Misses), r.Seconds)
