@@ -105,7 +105,7 @@ func (b *Bus) connect(ctx context.Context) error {
 		return refusal(redact(where), err)
 	}
 	b.nc = nc
-	b.js, err = jetstream.NewWithAPIPrefix(nc, b.cfg.api())
+	b.js, err = jetstream.NewWithAPIPrefix(nc, b.cfg.apiPrefix())
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("%w at %s: %w", ErrUnreachable, redact(where), err)

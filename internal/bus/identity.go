@@ -49,9 +49,9 @@ func (c Config) identity() ([]nats.Option, error) {
 	return opts, nil
 }
 
-// api begins the subjects of requests to JetStream. A tenant has an account of its own, whose imports have another name for the
+// apiPrefix begins the subjects of requests to JetStream. A tenant has an account of its own, whose imports have another name for the
 // operator's (package access).
-func (c Config) api() string {
+func (c Config) apiPrefix() string {
 	if c.Tenant != "" {
 		return schemas.TenantAPI
 	}
