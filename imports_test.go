@@ -80,6 +80,7 @@ var house = map[string][]string{
 var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
 	"internal/weights":  {},
+	"internal/access":   {"schemas"},
 	"internal/quality":  {},
 	"internal/pytorch":  {},
 	"internal/dct":      {},
