@@ -38,6 +38,8 @@ var house = map[string][]string{
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
+	"internal/access":     {"schemas"},
+	"internal/state":      {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},
@@ -58,6 +60,9 @@ var house = map[string][]string{
 	"gpuworker": {"internal/pixel", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
+	// Runs and requests: the roles with the adapters that they need, between them and the commands.
+	"pipeline": {"internal/bus", "internal/cache", "internal/state", "schemas"},
+
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},
 	"evaluator/htmlreport": {},
@@ -67,7 +72,7 @@ var house = map[string][]string{
 	"cmd/stegomq": {
 		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/rotation", "internal/source",
-		"internal/steganalysis", "internal/telemetry",
+		"internal/steganalysis", "internal/telemetry", "pipeline",
 	},
 }
 

@@ -63,6 +63,8 @@ type StreamConfig struct {
 	Geometry *schemas.Geometry
 	// Run names the stream in subjects; it must be new.
 	Run string
+	// Tenant whose jobs these are; empty: the operator's own.
+	Tenant string
 	// InFlight bounds the requests under way. Default 64.
 	InFlight int
 	Limits   pixel.Limits
@@ -351,7 +353,7 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 		*want.ref = ref
 	}
 	job := &schemas.Job{
-		Run: s.cfg.Run, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
+		Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
 	}
 	if s.cfg.Operation != schemas.Operation_OPERATION_PURIFY {
 		key, err := s.Key(r.Key)

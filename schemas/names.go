@@ -56,6 +56,9 @@ const MainTenant = "main"
 // TenantName is the word for a tenant in subjects and names of streams: main for an empty one.
 func TenantName(tenant string) string { return cmp.Or(tenant, MainTenant) }
 
+// TenantAPI begins the subjects of the requests to JetStream in a tenant's NATS account, where $JS.API is that account's own.
+const TenantAPI = "stegomq.API"
+
 // MaxItems bounds the items of one job.
 const MaxItems = 64
 

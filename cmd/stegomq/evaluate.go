@@ -181,7 +181,7 @@ func (a *app) makeRun(ctx context.Context, s *services, req *request, out string
 	flags := req.flags
 	// A server that is not there shows before the run is written down. The embedded one is only started
 	// when it is needed.
-	if flags.saveImages || a.natsURL != "" {
+	if flags.saveImages || a.at.NATS != "" {
 		if err := s.openBus(ctx, ""); err != nil {
 			return nil, err
 		}
@@ -467,7 +467,7 @@ func geometryOf(size int, resize string) (*schemas.Geometry, error) {
 func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFlags, stderr io.Writer) (err error) {
 	// A missing library shows before anything is queued.
 	var eng *localEngine
-	if a.natsURL == "" {
+	if a.at.NATS == "" {
 		keys, err := a.watchKeys([]*model.Model{ev.model})
 		if err != nil {
 			return err

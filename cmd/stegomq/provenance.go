@@ -30,7 +30,7 @@ func (a *app) made(ev *evaluation, start time.Time, elapsed time.Duration) *eval
 	switch {
 	case ev.plan.Missing == 0:
 		p.Where = evaluator.InTheCache
-	case a.natsURL != "":
+	case !a.at.Embedded():
 		p.Where = evaluator.AtWorkers
 	default:
 		p.Processor = processorName()

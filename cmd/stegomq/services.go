@@ -46,12 +46,15 @@ type services struct {
 // open connects to Redis. redisListen is a loopback address for other processes, when the server is embedded.
 func (a *app) open(ctx context.Context, redisListen string) (*services, error) {
 	s := &services{app: a}
-	var err error
-	opts := cache.Options{Logger: a.log, Listen: redisListen}
-	if a.redisURL != "" {
-		s.cache, err = cache.Open(ctx, a.redisURL, opts)
+	a.at.RedisListen = redisListen
+	opts, err := a.at.CacheOptions(a.log)
+	if err != nil {
+		return nil, err
+	}
+	if a.at.Redis != "" {
+		s.cache, err = cache.Open(ctx, a.at.Redis, opts)
 	} else {
-		s.cache, err = cache.OpenEmbedded(ctx, filepath.Join(a.state, "redis"), opts)
+		s.cache, err = cache.OpenEmbedded(ctx, filepath.Join(a.at.State, "redis"), opts)
 	}
 	if err != nil {
 		return nil, err
@@ -66,13 +69,18 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 		return nil
 	}
 	a := s.app
-	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", AckWait: a.ackWait, BlobLifetime: a.blobLifetime, UnservedAfter: a.unservedAfter, Replicas: a.replicas, Logger: a.log}
-	if a.natsURL == "" {
-		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.state, "nats"), Listen: natsListen, Logger: a.log})
+	a.at.NATSListen = natsListen
+	cfg := a.at.BusConfig(a.log)
+	if a.at.NATS == "" {
+		serverConfig, err := a.at.ServerConfig(a.log)
 		if err != nil {
 			return err
 		}
-		s.server, cfg.Server, cfg.Exclusive = server, server, natsListen == ""
+		server, err := bus.StartServer(serverConfig)
+		if err != nil {
+			return err
+		}
+		s.server, cfg.Server = server, server
 		s.closers = append(s.closers, func() error { server.Shutdown(); return nil })
 	}
 	b, err := bus.Open(ctx, cfg)
@@ -89,10 +97,10 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 }
 
 func (s *services) openBlobs() (blobStore, error) {
-	if s.app.blobDir == "" {
+	if s.app.at.Blobs == "" {
 		return s.bus.Blobs(), nil
 	}
-	return bus.OpenDirectory(s.app.blobDir, cmp.Or(s.app.blobLifetime, defaultBlobLifetime))
+	return bus.OpenDirectory(s.app.at.Blobs, cmp.Or(s.app.at.BlobLifetime, defaultBlobLifetime))
 }
 
 // defaultBlobLifetime is that of a folder; the object store has its own.

@@ -297,7 +297,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "127.0.0.1:0")
 	cfg := quick(nil)
-	cfg.URL = "nats://someone@" + s.URL()[len("nats://"):]
+	cfg.URL = "nats://" + User + ":" + testSecret + "@" + s.URL()[len("nats://"):]
 	b := open(t, cfg)
 	publishJobs(t, b, testJob("run", "alice", 1), testJob("run", "bob", 2))
 	if err := b.PublishResult(testContext(t), testResult(scored(testJob("run", "alice", 1)))); err != nil {

@@ -178,7 +178,6 @@ func (e *Engine) Add(m *model.Model) error {
 	return nil
 }
 
-
 // Prepare opens the graphs of some operations, or of all if none is named, so
 // that whatever is wrong with them shows now. Errors wrap ErrUnknownModel,
 // ErrOperation or ErrGraph. The outcome is kept either way: the first Run does no
