@@ -31,16 +31,22 @@ func (d *disks) folder(name string, own bool) (string, *disk, error) {
 	if !own || d.why != nil {
 		return dir, nil, nil
 	}
-	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=700,size="+diskSize, "tmpfs", dir).CombinedOutput() //nolint:gosec // a folder of ours
-	if err != nil {
-		d.why = fmt.Errorf("mount a tmpfs: %w: %s", err, out)
-		return dir, nil, nil
+	if d.why = mount(dir); d.why != nil {
+		return d.folder(name, false)
 	}
 	mounted := &disk{dir}
 	d.mounted = append(d.mounted, mounted)
 	// What is on a disk of its own can be removed whole, but not the folder that it is mounted at.
 	store := filepath.Join(dir, "store")
 	return store, mounted, os.MkdirAll(store, 0o700)
+}
+
+func mount(dir string) error {
+	out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=700,size="+diskSize, "tmpfs", dir).CombinedOutput() //nolint:gosec // a folder of ours
+	if err != nil {
+		return fmt.Errorf("mount a tmpfs: %w: %s", err, out)
+	}
+	return nil
 }
 
 func (d *disks) close() error {

@@ -166,6 +166,9 @@ func (c *settings) eachKind(ctx context.Context, r *report) error {
 		return err
 	}
 	for i, k := range kinds() {
+		if !strings.Contains(k.name, c.only) {
+			continue
+		}
 		s := one
 		if k.cluster {
 			s.nodes = 3

@@ -95,19 +95,14 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 	defer looking.Wait()
 	defer cancel()
 
-	breaking := make(chan []suffered, 1)
 	running, over := context.WithCancel(ctx)
 	defer over()
-	go func() { breaking <- s.breakThings(running, o, look, start) }()
-	lastFault := make(chan struct{})
-	go func() {
-		result.Faults = <-breaking
-		close(lastFault)
-	}()
+	mended, broken := make(chan struct{}), make(chan []suffered, 1)
+	go func() { broken <- s.breakThings(running, o, look, start, mended) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-	case <-lastFault:
+	case <-mended:
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -119,7 +114,7 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 	look.measure()
 	s.command.close()
 	over()
-	<-lastFault
+	result.Faults = <-broken
 	if err := context.Cause(ctx); err != nil {
 		return result, err
 	}
@@ -151,9 +146,10 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 // atOnce is how many faults last at the same time, at most.
 const atOnce = 3
 
-// breakThings goes through the schedule until it ends or the context does.
-func (s *system) breakThings(ctx context.Context, o order, look *watch, start time.Time) []suffered {
-	var wg sync.WaitGroup
+// breakThings goes through the schedule until it ends or the context does. It closes mended when the last fault is over, and
+// returns when the run has moved after every one, or the context has ended.
+func (s *system) breakThings(ctx context.Context, o order, look *watch, start time.Time, mended chan<- struct{}) []suffered {
+	var faults, moves sync.WaitGroup
 	var mu sync.Mutex
 	var all []suffered
 	room := make(chan struct{}, atOnce)
@@ -168,12 +164,14 @@ func (s *system) breakThings(ctx context.Context, o order, look *watch, start ti
 			break
 		}
 		last = time.Now()
-		wg.Go(func() {
+		faults.Add(1)
+		moves.Go(func() {
 			hit := suffered{Number: i + 1, fault: f, Began: time.Since(start)}
 			var err error
 			hit.Target, err = f.kind.do(ctx, s, f.Pick, f.Hold)
 			<-room
-			if err != nil {
+			faults.Done()
+			if err != nil && ctx.Err() == nil {
 				hit.Error = err.Error()
 			}
 			hit.Recovered = look.nextMove(ctx)
@@ -182,7 +180,9 @@ func (s *system) breakThings(ctx context.Context, o order, look *watch, start ti
 			mu.Unlock()
 		})
 	}
-	wg.Wait()
+	faults.Wait()
+	close(mended)
+	moves.Wait()
 	slices.SortFunc(all, func(a, b suffered) int { return a.Number - b.Number })
 	return all
 }
