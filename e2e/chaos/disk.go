@@ -31,14 +31,15 @@ func (d *disks) folder(name string, own bool) (string, *disk, error) {
 	if !own || d.why != nil {
 		return dir, nil, nil
 	}
-	if d.why = mount(dir); d.why != nil {
-		return d.folder(name, false)
+	d.why = mount(dir)
+	if d.why == nil {
+		mounted := &disk{dir}
+		d.mounted = append(d.mounted, mounted)
+		// What is on a disk of its own can be removed whole, but not the folder that it is mounted at.
+		store := filepath.Join(dir, "store")
+		return store, mounted, os.MkdirAll(store, 0o700)
 	}
-	mounted := &disk{dir}
-	d.mounted = append(d.mounted, mounted)
-	// What is on a disk of its own can be removed whole, but not the folder that it is mounted at.
-	store := filepath.Join(dir, "store")
-	return store, mounted, os.MkdirAll(store, 0o700)
+	return dir, nil, nil
 }
 
 func mount(dir string) error {

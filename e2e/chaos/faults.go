@@ -17,7 +17,7 @@ type kind struct {
 	name        string
 	least, most time.Duration // how long it lasts
 	// once is how often it comes at most in a run; 0: as often as there is room. What loses data undoes work that was done, so that
-	// a run with many of it would never end.
+	// a run with much of it would never end.
 	once int
 	// cluster and single say that it needs several nodes, or one.
 	cluster, single bool
@@ -60,6 +60,7 @@ func kinds() []kind {
 		{name: "connections to NATS cut", least: 10 * ms, most: 4 * s, do: storm(toNATS, cut)},
 		{name: "connections to NATS stalled", least: s, most: 8 * s, do: storm(toNATS, stalled)},
 		{name: "connections to NATS slow", least: 2 * s, most: 6 * s, do: storm(toNATS, slow)},
+		{name: "all but the command killed", least: 100 * ms, most: 3 * s, once: 2, do: killAll},
 	}
 }
 
@@ -131,6 +132,24 @@ func down(ctx context.Context, p *part, with syscall.Signal, hold time.Duration)
 	p.stop(with, stopPatience)
 	sleep(ctx, hold)
 	return p.start()
+}
+
+// killAll ends every part but the command at once, as a power cut of the machines that serve would.
+func killAll(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
+	all := append(s.servers(), s.roles()...)
+	for _, p := range all {
+		p.busy.Lock()
+		defer p.busy.Unlock()
+	}
+	for _, p := range all {
+		p.stop(syscall.SIGKILL, stopPatience)
+	}
+	sleep(ctx, hold)
+	var failed []error
+	for _, p := range all {
+		failed = append(failed, p.start())
+	}
+	return "everything", errors.Join(failed...)
 }
 
 func restart(choose func(*system, int) *part, with syscall.Signal) func(context.Context, *system, int, time.Duration) (string, error) {
