@@ -28,11 +28,10 @@ func (d *disks) folder(name string, own bool) (string, *disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, err
 	}
-	if !own || d.why != nil {
-		return dir, nil, nil
+	if own && d.why == nil {
+		d.why = mount(dir)
 	}
-	d.why = mount(dir)
-	if d.why == nil {
+	if own && d.why == nil {
 		mounted := &disk{dir}
 		d.mounted = append(d.mounted, mounted)
 		// What is on a disk of its own can be removed whole, but not the folder that it is mounted at.
