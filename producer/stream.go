@@ -43,10 +43,9 @@ type Reply struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// Results gives the results of one run, and the dead letters of its jobs, from the first one on until ctx
-// ends or a callback returns an error.
+// Results gives the results of one run, from the first one on until ctx ends or onResult returns an error. A job that died has one too.
 type Results interface {
-	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error, onDead func(*schemas.DeadLetter) error) error
+	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error) error
 }
 
 // Blobs is the blob store.
@@ -135,8 +134,7 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	ctx, cancel := context.WithCancelCause(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		err := s.Results.SubscribeResults(ctx, s.cfg.Run,
-			func(r *schemas.Result) error { s.finish(ctx, r); return nil }, s.bury)
+		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error { s.finish(ctx, r); return nil })
 		cancel(fmt.Errorf("results stopped coming: %w", err))
 	})
 	background.Go(func() { s.watch(ctx) })
@@ -358,21 +356,6 @@ func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome
 	}
 	reply.OK = true
 	return reply
-}
-
-// bury answers the requests of a job that died.
-func (s *Stream) bury(d *schemas.DeadLetter) error {
-	job, err := schemas.DecodeJob(d.GetMessage())
-	if err != nil {
-		return nil //nolint:nilerr // not a job: nobody waits for it here
-	}
-	for _, item := range job.GetItems() {
-		if request, ok := s.take(job, item.GetId()); ok {
-			s.reply(Reply{ID: request.ID, Reason: d.GetReason(), Error: d.GetDetail()})
-			<-s.slots
-		}
-	}
-	return nil
 }
 
 // take gives the request of an item of a job, if it still waits for that job.

@@ -469,7 +469,7 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 	r := startRoles(ctx)
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if eng != nil {
-		if err := s.startWorker(r, eng, nil); err != nil {
+		if err := s.startWorker(r, eng, nil, ev.spec.GetId(), ev.model.Digest); err != nil {
 			return err
 		}
 		s.startEvaluator(r, nil)

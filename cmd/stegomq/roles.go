@@ -117,7 +117,7 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		r.start(folder.Run)
 	}
 	if work {
-		if err := s.startWorker(r, eng, metrics); err != nil {
+		if err := s.startWorker(r, eng, metrics, "", ""); err != nil {
 			return err
 		}
 	}

@@ -66,13 +66,13 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 		return nil
 	}
 	a := s.app
-	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", AckWait: a.ackWait, BlobLifetime: a.blobLifetime, Logger: a.log}
+	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", AckWait: a.ackWait, BlobLifetime: a.blobLifetime, UnservedAfter: a.unservedAfter, Replicas: a.replicas, Logger: a.log}
 	if a.natsURL == "" {
 		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.state, "nats"), Listen: natsListen, Logger: a.log})
 		if err != nil {
 			return err
 		}
-		s.server, cfg.Server = server, server
+		s.server, cfg.Server, cfg.Exclusive = server, server, natsListen == ""
 		s.closers = append(s.closers, func() error { server.Shutdown(); return nil })
 	}
 	b, err := bus.Open(ctx, cfg)
@@ -140,10 +140,11 @@ func (r *roles) wait() error {
 	return nil
 }
 
-// startWorker starts the worker of this process.
-func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Metrics) error {
+// startWorker starts the worker of this process. The run and the model are those of a command that has the server for itself; else
+// they are empty.
+func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Metrics, run, model string) error {
 	name := workerName()
-	jobs, err := s.bus.JobSource(name)
+	jobs, err := s.bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: run, Model: model, Gate: s.cache.Ping})
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Me
 func (s *services) startEvaluator(r *roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.app.slots, Logger: s.app.log, Observer: metrics}
 	r.start(evaluator.New(cfg, evaluator.Parts{
-		Results: s.bus.ResultSource(), DeadLetters: s.bus.DeadSource(), Images: s.source, Scores: s.cache, Memo: s.cache,
+		Results: s.bus.ResultSource(s.cache.Ping), DeadLetters: s.bus.DeadSource(s.cache.Ping), Images: s.source, Scores: s.cache, Memo: s.cache,
 	}).Run)
 }
 

@@ -23,7 +23,8 @@ type app struct {
 	config, logLevel, logFormat string
 
 	state, natsURL, natsCreds, redisURL, blobDir string
-	ackWait, blobLifetime                        time.Duration
+	ackWait, blobLifetime, unservedAfter         time.Duration
+	replicas                                     int
 
 	models, keyrings               []string
 	keyringIdentity                string
@@ -56,6 +57,8 @@ func (a *app) serviceFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.redisURL, "redis", "", redisUsage)
 	f.StringVar(&a.blobDir, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
 	f.DurationVar(&a.blobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
+	f.DurationVar(&a.unservedAfter, "unserved-after", 0, "how long a job may wait for a worker that has its key and model before it becomes a dead letter (0: 2m)")
+	f.IntVar(&a.replicas, "replicas", 0, "replicas of each stream that is created (0: 3 where the NATS cluster has three servers or more, else 1)")
 	f.DurationVar(&a.ackWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
 }
 

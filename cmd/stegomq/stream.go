@@ -159,10 +159,11 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	if err := s.openBus(ctx, ""); err != nil {
 		return err
 	}
+	run := "stream-" + randomToken() + randomToken()
 	r := startRoles(ctx)
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if eng != nil {
-		if err := s.startWorker(r, eng, nil); err != nil {
+		if err := s.startWorker(r, eng, nil, run, m.Digest); err != nil {
 			return err
 		}
 	}
@@ -172,7 +173,7 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 		replies = &single
 	}
 	stream := producer.NewStream(producer.StreamConfig{
-		Operation: op, Model: m.Digest, Geometry: geometry, Run: "stream-" + randomToken() + randomToken(),
+		Operation: op, Model: m.Digest, Geometry: geometry, Run: run,
 		Limits: a.limits(), Logger: a.log,
 	}, producer.StreamParts{Publisher: s.bus, Blobs: s.blobs, Results: s.bus, Key: keyOf}, replies)
 	if fl.stream {

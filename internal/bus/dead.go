@@ -104,17 +104,20 @@ func (b *Bus) RetryDead(ctx context.Context, seq uint64) error {
 		return err
 	}
 	subject := letter.GetSubject()
-	if !strings.HasPrefix(subject, "job.") && !strings.HasPrefix(subject, "result.") {
-		return fmt.Errorf("retry dead letter %d: %w: it came from %q", seq, ErrBadFilter, subject)
-	}
 	// The id differs from the message's first one, which the server may still remember, but is the same
 	// for two retries of one letter.
 	again := outgoing{subject: subject, id: fmt.Sprintf("retry-%d", seq), data: letter.GetMessage()}
+	job, jobErr := schemas.DecodeJob(letter.GetMessage())
+	result, resultErr := schemas.DecodeResult(letter.GetMessage())
+	switch {
+	case jobErr == nil && schemas.JobSubject(job) == subject:
+		again.lane = job
+	case resultErr == nil && schemas.ResultSubject(result) == subject:
+	default:
+		return fmt.Errorf("retry dead letter %d: %w: what came from %q would die again", seq, ErrBadFilter, subject)
+	}
 	if err := b.publish(ctx, again); err != nil {
 		return fmt.Errorf("retry dead letter %d: %w", seq, err)
-	}
-	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
-		b.wake(schemas.JobPartition(job))
 	}
 	return b.DropDead(ctx, seq)
 }
@@ -129,4 +132,15 @@ func (b *Bus) DropDead(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("delete dead letter %d: %w", seq, err)
 	}
 	return nil
+}
+
+// RunOf is the run of the job or result that a dead letter holds, or "".
+func RunOf(letter *schemas.DeadLetter) string {
+	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
+		return job.GetRun()
+	}
+	if result, err := schemas.DecodeResult(letter.GetMessage()); err == nil {
+		return result.GetJob().GetRun()
+	}
+	return ""
 }

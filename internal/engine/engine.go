@@ -66,6 +66,14 @@ func (e *Engine) Add(models ...*model.Model) error {
 	return nil
 }
 
+// Serves says whether the engine has a model, by its digest.
+func (e *Engine) Serves(digest string) bool {
+	if _, ok := e.ciphers[digest]; ok {
+		return true
+	}
+	return e.runtime != nil && e.runtime.Has(digest)
+}
+
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
 // not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, that only embeds and is asked to
 // recover, or of which only a share is right where keys fill no weights (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added

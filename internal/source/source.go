@@ -73,7 +73,9 @@ func New(blobs Blobs, cfg Config) (*Source, error) {
 // Image gives the image of a reference at a geometry. It is shared: read it, do not change it. What
 // will never work is a *schemas.Fault; any other error may pass.
 func (s *Source) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error) {
-	img, err := s.cache.Get(ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
+	// What one tenant has is not there for another who knows its digest.
+	tenant, _ := schemas.TenantOf(ctx)
+	img, err := s.cache.Get(tenant+"/"+ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", label(ref), classify(err))
 	}
@@ -126,13 +128,15 @@ func (s *Source) file(name string) ([]byte, error) {
 			continue
 		}
 		data, err := readUnder(root, rel, s.limits.MaxBytes)
-		if err != nil && !errors.Is(err, pixel.ErrTooManyBytes) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) {
 			err = schemas.Permanent(schemas.ReasonBadImage, err)
 		}
-		return data, err
+		return data, err // any other error of reading may pass
 	}
 	return nil, schemas.Permanent(schemas.ReasonForbidden, fmt.Errorf("%s is under no folder that this worker may read (--allow DIR adds one)", name))
 }
+
+var errNotRegular = errors.New("not a regular file")
 
 func readUnder(root, rel string, limit int64) ([]byte, error) {
 	if limit <= 0 {
@@ -148,7 +152,7 @@ func readUnder(root, rel string, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular(): // to open a pipe would wait for its other end
-		return nil, fmt.Errorf("%s is not a regular file", rel)
+		return nil, fmt.Errorf("%s: %w", rel, errNotRegular)
 	case info.Size() > limit:
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", pixel.ErrTooManyBytes, info.Size(), limit)
 	}
