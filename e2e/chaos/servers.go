@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,18 +33,26 @@ type redisServer struct {
 	disk  *disk
 }
 
+// nextPort is the one that is tried next. Ports below those that systems give to outgoing connections stay free while a server is down.
+var nextPort atomic.Int64
+
+const firstPort, ports = 20000, 10000
+
 // freeAddrs are addresses of this machine where nobody listens.
 func freeAddrs(n int) ([]string, error) {
+	nextPort.CompareAndSwap(0, 1+rand.Int64N(ports)) // others run beside this program
 	var addrs []string
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+	for range ports {
+		if len(addrs) == n {
+			return addrs, nil
 		}
-		defer func() { _ = l.Close() }() // at the end, so that no address comes twice
-		addrs = append(addrs, l.Addr().String())
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+nextPort.Add(1)%ports)
+		if l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr); err == nil {
+			_ = l.Close()
+			addrs = append(addrs, addr)
+		}
 	}
-	return addrs, nil
+	return nil, fmt.Errorf("no %d free ports from %d on", n, firstPort)
 }
 
 // newNodes makes the configurations of n servers, a cluster where there are several.
