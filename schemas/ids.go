@@ -189,6 +189,9 @@ func RunID(s *RunSpec) string {
 		h.text(bad.GetName())
 		h.text(bad.GetReason())
 	}
+	if keys := s.GetUntrainedKeys(); len(keys) > 0 {
+		h.texts(keys)
+	}
 	return "run-" + h.sum()[:16]
 }
 

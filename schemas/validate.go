@@ -248,6 +248,10 @@ func (x *RunSpec) Validate() error {
 		r.check(registered, "near_keys[%d] must be derived from a key of the run, got %q", i, k.GetId())
 		r.check(kind != Partial || FillsWeights(x.GetModelKeying()), "near_keys[%d]: a key of this model fills no weights, so that no part of them can be right, got %q", i, k.GetId())
 	}
+	for i, id := range x.GetUntrainedKeys() {
+		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == id })
+		r.check(registered, "untrained_keys[%d] must be a key of the run, got %q", i, id)
+	}
 	r.attackNames(x.GetAttacks())
 	r.check(!x.GetUnkeyed() || Purifies(x), "unkeyed: the model has no network without a key: it does not purify")
 	r.model(x)

@@ -19,6 +19,7 @@ import (
 	"stegomq/internal/cache"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/ort"
 	"stegomq/internal/quality"
 	"stegomq/producer"
 	"stegomq/schemas"
@@ -106,6 +107,7 @@ type evaluation struct {
 	spec    *schemas.RunSpec
 	dataset *producer.Dataset
 	plan    *producer.Plan
+	runtime *ort.Info // of the engine that worked on it in this process
 }
 
 // nameBad tells which files could not be used, and why.
@@ -206,8 +208,13 @@ func (a *app) makeRun(ctx context.Context, s *services, req *request, out string
 			return nil, err
 		}
 	}
+	elapsed := time.Since(start)
+	provenance, err := s.keepMade(ctx, ev.spec.GetId(), a.made(ev, start, elapsed))
+	if err != nil {
+		return nil, err
+	}
 	done.summary = evaluator.Summarise(ev.spec, done.scores, done.failures, evaluator.Invocation{
-		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: time.Since(start),
+		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: elapsed, Provenance: provenance,
 	})
 	return done, evaluator.WriteFiles(done.dir, done.summary, done.scores)
 }
@@ -409,6 +416,9 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*sc
 	}
 	for _, p := range req.keys {
 		spec.Keys = append(spec.Keys, keyRef(p))
+		if !trainedWith(m, p) {
+			spec.UntrainedKeys = append(spec.UntrainedKeys, p.ID)
+		}
 	}
 	for n := range uint64(randomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, flags.firstRandom+n)))
@@ -427,7 +437,7 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*sc
 		for _, bad := range dataset.Bad {
 			a.log.Error("file cannot be used", "file", bad.GetName(), "reason", bad.GetReason())
 		}
-		return nil, nil, fmt.Errorf("%w: %s has %d usable images, a pair needs two", producer.ErrDataset, flags.data, dataset.Images)
+		return nil, nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, flags.data, dataset.Images)
 	}
 	return spec, dataset, spec.Validate()
 }
@@ -462,6 +472,10 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
+		if eng.runtime != nil {
+			info := eng.runtime.Info()
+			ev.runtime = &info
+		}
 	}
 	if err := s.openBus(ctx, ""); err != nil {
 		return err

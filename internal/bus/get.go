@@ -9,9 +9,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// api is the subject of a request to JetStream.
+func (b *Bus) api(request string) string { return "$JS.API." + request }
+
 // directGet is the last message of a subject from any replica of a stream that allows it (ADR-31), and when it was stored.
 func (b *Bus) directGet(ctx context.Context, stream, subject string) (data []byte, at time.Time, err error) {
-	m, err := b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	m, err := b.nc.RequestWithContext(ctx, b.api("DIRECT.GET.")+stream+"."+subject, nil)
 	if err != nil {
 		return nil, at, err
 	}
@@ -46,7 +49,7 @@ func (b *Bus) getMsg(ctx context.Context, stream string, r getRequest) (*storedM
 	if err != nil {
 		return nil, err
 	}
-	m, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+	m, err := b.nc.RequestWithContext(ctx, b.api("STREAM.MSG.GET.")+stream, body)
 	if err != nil {
 		return nil, err
 	}
