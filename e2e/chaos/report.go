@@ -75,31 +75,31 @@ func (o *outcome) exit() string {
 
 // writeKinds writes what each kind of fault cost in the mixed runs.
 func (r *report) writeKinds(b *strings.Builder) {
-	recovered := make(map[string][]time.Duration)
+	kinds := make(map[string][]suffered)
 	for _, o := range r.Runs {
 		for _, f := range o.Faults {
-			recovered[f.Kind] = append(recovered[f.Kind], f.Recovered)
+			kinds[f.Kind] = append(kinds[f.Kind], f)
 		}
 	}
-	if len(recovered) == 0 {
+	if len(kinds) == 0 {
 		return
 	}
-	table(b, []string{"fault", "times", "median until the run moved again", "longest"})
-	for _, kind := range slices.Sorted(maps.Keys(recovered)) {
-		var times []time.Duration
-		for _, d := range recovered[kind] {
-			if d >= 0 {
-				times = append(times, d)
+	table(b, []string{"fault", "times", "lasted, median", "nothing moved, median", "longest", "moved after it was mended, median", "longest"})
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		var held, stalled, recovered []time.Duration
+		for _, f := range kinds[kind] {
+			held, stalled = append(held, f.Hold), append(stalled, f.Stalled)
+			if f.Recovered >= 0 {
+				recovered = append(recovered, f.Recovered)
 			}
 		}
-		q := quantilesOf(times, 0)
-		longest := time.Duration(0)
-		if len(times) > 0 {
-			longest = slices.Max(times)
-		}
-		row(b, kind, len(recovered[kind]), seconds(q.P50), seconds(longest))
+		row(b, kind, len(held), middle(held), middle(stalled), largest(stalled), middle(recovered), largest(recovered))
 	}
 }
+
+func middle(times []time.Duration) string { return seconds(quantilesOf(times, 0).P50) }
+
+func largest(times []time.Duration) string { return seconds(slices.Max(append(times, 0))) }
 
 // writeMemory writes the largest of each role.
 func (r *report) writeMemory(b *strings.Builder) {

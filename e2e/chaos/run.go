@@ -20,7 +20,9 @@ type suffered struct {
 	Began time.Duration `json:"began"`
 	// Recovered is how long after it had been mended the run moved again; negative: it did not while somebody looked.
 	Recovered time.Duration `json:"recovered"`
-	Error     string        `json:"error,omitempty"`
+	// Stalled is the longest time without a move from when it began until that move.
+	Stalled time.Duration `json:"stalled"`
+	Error   string        `json:"error,omitempty"`
 }
 
 // memory is what a part held at most, and how often it ended without being asked to.
@@ -120,7 +122,7 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 	}
 	result.ExitCode = s.command.state.ExitCode()
 	result.LastWords = lastWords(s.command.logFile())
-	result.Stall, result.StallAt = look.stall()
+	result.Stall, result.StallAt = look.stall(0)
 	// What died at the very end is seen too, once the server can be asked again.
 	if err := eventually(ctx, func() bool { return look.letters(ctx) == nil }); err != nil {
 		return result, err
@@ -175,6 +177,7 @@ func (s *system) breakThings(ctx context.Context, o order, look *watch, start ti
 				hit.Error = err.Error()
 			}
 			hit.Recovered = look.nextMove(ctx)
+			hit.Stalled, _ = look.stall(hit.Began)
 			mu.Lock()
 			all = append(all, hit)
 			mu.Unlock()
@@ -203,19 +206,18 @@ type watch struct {
 	name  string
 	total int
 
-	mu        sync.Mutex
-	count     int
-	start     time.Time
-	moved     time.Time     // when the run moved last
-	longest   time.Duration // without a move
-	longestAt time.Duration // when that began, since start
-	change    chan struct{} // closed at the next move
-	deadNow   int
-	deadAll   int
+	start time.Time
+
+	mu      sync.Mutex
+	count   int
+	moves   []time.Duration // when the run moved, since the start
+	change  chan struct{}   // closed at the next move
+	deadNow int
+	deadAll int
 }
 
 func newWatch(s *system, name string, total int, start time.Time) *watch {
-	return &watch{s: s, name: name, total: total, start: start, moved: start, change: make(chan struct{})}
+	return &watch{s: s, name: name, total: total, start: start, change: make(chan struct{})}
 }
 
 const (
@@ -253,24 +255,26 @@ func (w *watch) saw(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n > w.count {
-		w.pauseEnds()
-		w.moved = time.Now()
+		w.moves = append(w.moves, time.Since(w.start))
 		close(w.change)
 		w.change = make(chan struct{})
 	}
 	w.count = n
 }
 
-func (w *watch) pauseEnds() {
-	if d := time.Since(w.moved); d > w.longest {
-		w.longest, w.longestAt = d, w.moved.Sub(w.start)
-	}
-}
-
-func (w *watch) stall() (longest, at time.Duration) {
+// stall is the longest time between two moves, of which the second came after a time since the start, and when it began. What has
+// lasted until now without a move counts.
+func (w *watch) stall(since time.Duration) (longest, at time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.longest, w.longestAt
+	var before time.Duration
+	for _, move := range append(slices.Clone(w.moves), time.Since(w.start)) {
+		if move > since && move-before > longest {
+			longest, at = move-before, before
+		}
+		before = move
+	}
+	return longest, at
 }
 
 // until waits for a share of the run, or for a time.
@@ -349,8 +353,12 @@ func (f suffered) String() string {
 	if f.Hold > 0 {
 		text += fmt.Sprintf(" for %.1f s", f.Hold.Seconds())
 	}
+	text += fmt.Sprintf(", stalled %.1f s", f.Stalled.Seconds())
 	if f.Recovered >= 0 {
 		text += fmt.Sprintf(", moved %.1f s after it was mended", f.Recovered.Seconds())
 	}
-	return text + f.Error
+	if f.Error != "" {
+		text += ": " + f.Error
+	}
+	return text
 }
