@@ -70,7 +70,7 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
+		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/access", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/rotation", "internal/source",
 		"internal/steganalysis", "internal/telemetry", "pipeline",
 	},
@@ -83,6 +83,7 @@ var house = map[string][]string{
 var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
 	"internal/weights":  {},
+	"internal/access":   {"schemas"},
 	"internal/quality":  {},
 	"internal/pytorch":  {},
 	"internal/dct":      {},

@@ -136,6 +136,11 @@ func ModelFilter(c Class, model string) string { return fmt.Sprintf("job.%s.*.%s
 // RunFilter selects the jobs of a class for a model and a run; both may be *.
 func RunFilter(c Class, model, run string) string { return fmt.Sprintf("job.%s.*.%s.*.*.%s", c, model, run) }
 
+// TenantJobs selects the jobs of a class of a tenant.
+func TenantJobs(c Class, tenant string) string {
+	return fmt.Sprintf("job.%s.%s.>", c, TenantName(tenant))
+}
+
 // SubjectModel is the model in a job's subject, or "".
 func SubjectModel(subject string) string {
 	if tokens := strings.Split(subject, "."); len(tokens) == 7 && tokens[0] == "job" && ValidDigest(tokens[3]) {

@@ -105,8 +105,19 @@ func (b *Bus) Tenant(ctx context.Context, tenant string) (*TenantStatus, error) 
 	return status, nil
 }
 
-// DropTenant deletes the streams of a tenant with all that they hold. Streams that are not there are no error.
+// DropTenant deletes a tenant's waiting jobs, and the tenant's streams with all that they hold. Streams that are not there are no error.
 func (b *Bus) DropTenant(ctx context.Context, tenant string) error {
+	queue := schemas.JobStream(schemas.Interactive)
+	err := b.request(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, queue)
+		if err != nil {
+			return err
+		}
+		return stream.Purge(ctx, jetstream.WithPurgeSubject(schemas.TenantJobs(schemas.Interactive, tenant)))
+	})
+	if err != nil {
+		return fmt.Errorf("drop the jobs of %s from %s on %s: %w", tenant, queue, b.where(), err)
+	}
 	for name := range b.tenantSpecs(tenant) {
 		err := b.request(ctx, func(ctx context.Context) error { return b.js.DeleteStream(ctx, name) })
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
