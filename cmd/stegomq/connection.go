@@ -18,7 +18,7 @@ func (a *app) serviceFlags(f *pflag.FlagSet) {
 	a.redisFlags(f)
 	f.StringVar(&a.at.Blobs, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
 	f.DurationVar(&a.at.BlobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
-	f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job may wait for a worker that has its key and model before it becomes a dead letter (0: 2m)")
+	f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job whose key a worker lacks goes round among the others before it becomes a dead letter (0: 2m)")
 	f.IntVar(&a.at.Replicas, "replicas", 0, "replicas of each stream that is created (0: 3 where the NATS cluster has three servers or more, else 1)")
 	f.DurationVar(&a.at.AckWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
 }

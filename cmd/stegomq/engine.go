@@ -23,7 +23,7 @@ type localEngine struct {
 
 // newEngine loads models into a new engine. The keys are those of the user and the models' public ones. The library
 // is only needed for networks.
-func (a *app) newEngine(models []*model.Model, keys *keyring.Keyring) (*localEngine, error) {
+func (a *app) newEngine(models []*model.Model, keys engine.Keys) (*localEngine, error) {
 	e := &localEngine{}
 	if engine.NeedsRuntime(models...) {
 		var err error
@@ -76,15 +76,25 @@ func (a *app) keyringFiles() []string {
 	return nil
 }
 
-// openKeys merges the user's keyrings with the models' public ones.
+// openKeys merges the user's keyrings with the models' public ones, as they are now.
 func (a *app) openKeys(models []*model.Model) (*keyring.Keyring, error) {
+	return keyring.OpenAll(a.protection(), a.keyFiles(models)...)
+}
+
+// watchKeys is openKeys for those who work for long: keys that are added to the files, or taken out, are so at once.
+func (a *app) watchKeys(models []*model.Model) (*keyring.Watched, error) {
+	return keyring.Watch(a.protection(), a.keyFiles(models)...)
+}
+
+// keyFiles are the user's keyrings and the models' public ones.
+func (a *app) keyFiles(models []*model.Model) []string {
 	files := slices.Clone(a.keyringFiles())
 	for _, m := range models {
 		if path := m.Keyring(); path != "" {
 			files = append(files, path)
 		}
 	}
-	return keyring.OpenAll(a.protection(), files...)
+	return files
 }
 
 // The models of commands that are not told another: what measures a network, and what embeds and recovers for a user, whose

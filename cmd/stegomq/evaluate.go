@@ -275,6 +275,10 @@ func (a *app) registeredKeys(flags runFlags, m *model.Model) ([]keyring.Pair, er
 			if hasVariants(m) && !trainedWith(m, p) {
 				return nil, fmt.Errorf("--keys: model %s has a network for each of its keys and none for %s: its keys are %s", m.Name, p.ID, trainedKeys(m))
 			}
+			if m.Trained() && !trainedWith(m, p) {
+				return nil, fmt.Errorf("--keys: model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s",
+					m.Name, p.ID, trainedKeys(m))
+			}
 			if !trainedWith(m, p) {
 				a.log.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
 			}
@@ -464,11 +468,11 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 	// A missing library shows before anything is queued.
 	var eng *localEngine
 	if a.at.NATS == "" {
-		ring, err := a.openKeys([]*model.Model{ev.model})
+		keys, err := a.watchKeys([]*model.Model{ev.model})
 		if err != nil {
 			return err
 		}
-		if eng, err = a.newEngine([]*model.Model{ev.model}, ring); err != nil {
+		if eng, err = a.newEngine([]*model.Model{ev.model}, keys); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()

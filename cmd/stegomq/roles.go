@@ -82,11 +82,11 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		if err != nil {
 			return err
 		}
-		ring, err := a.openKeys(models)
+		keys, err := a.watchKeys(models)
 		if err != nil {
 			return err
 		}
-		if eng, err = a.newEngine(models, ring); err != nil {
+		if eng, err = a.newEngine(models, keys); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()

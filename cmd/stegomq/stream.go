@@ -135,11 +135,17 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	if !m.Manifest.Does(model.Operation(op.Token())) {
 		return fmt.Errorf("%s: the model %s has no such operation: it can %s; choose another --model", op.Token(), m.Name, operationsOf(m))
 	}
-	ring, err := a.openKeys([]*model.Model{m})
+	keys, err := a.watchKeys([]*model.Model{m})
 	if err != nil {
 		return err
 	}
-	keyOf := func(id string) (*schemas.KeyRef, error) { return usableKey(op, m, ring, id) }
+	keyOf := func(id string) (*schemas.KeyRef, error) {
+		ring, err := keys.Now()
+		if err != nil {
+			return nil, err
+		}
+		return usableKey(op, m, ring, id)
+	}
 	if !fl.stream && op != schemas.Operation_OPERATION_PURIFY {
 		// Before anything is opened or written.
 		if _, err := keyOf(fl.request.Key); err != nil {
@@ -149,7 +155,7 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	// Without external servers the worker runs in this process; a missing library shows first.
 	var eng *localEngine
 	if a.at.NATS == "" {
-		if eng, err = a.newEngine([]*model.Model{m}, ring); err != nil {
+		if eng, err = a.newEngine([]*model.Model{m}, keys); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()

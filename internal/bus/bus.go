@@ -143,10 +143,18 @@ func (b *Bus) reconnected() {
 	b.known.mu.Unlock()
 	go func() {
 		defer done()
-		ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)
-		defer cancel()
-		if err := b.ensure(ctx); err != nil && b.ctx.Err() == nil {
-			b.log.Error("streams after a reconnection", "err", err)
+		// A cluster that elects, and a server that gets its disk back, answer later.
+		for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+			ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)
+			err := b.ensure(ctx)
+			cancel()
+			if err == nil || b.ctx.Err() != nil {
+				return
+			}
+			b.log.Error("the streams are not there after a reconnection, trying again", "err", err)
+			if !pause(b.ctx, wait) {
+				return
+			}
 		}
 	}()
 }

@@ -40,7 +40,7 @@ type Config struct {
 	// HardWait is how long a hard stop waits for cancelled handlers to return. Default 10 s.
 	HardWait time.Duration
 
-	// UnservedAfter is how long a job may wait for a worker that has its key and its model, since it was published, before it
+	// UnservedAfter is how long a job that a worker had no key or model for goes round among the others before it
 	// becomes a dead letter. Default 2 min.
 	UnservedAfter time.Duration
 

@@ -43,41 +43,47 @@ func (b *Bus) ListDead(ctx context.Context, reason schemas.Reason, limit int) ([
 	return list, nil
 }
 
-// pullBytes bounds what is under way to an ordered consumer. Unbounded prefetch of large messages has the
-// server cut the connection as too slow.
-const pullBytes = 16 << 20
-
-// scan calls f for what a stream holds under filter now, until f returns false.
+// scan calls f for what a stream holds under filter now, until f returns false. It makes no consumer: those stay for a while, and a stream
+// has only so many.
 func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, f func(seq uint64, data []byte) bool) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
-	if err != nil {
-		return err
-	}
-	pending := c.CachedInfo().NumPending
-	if pending == 0 {
-		return nil
-	}
-	it, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(64, pullBytes))
-	if err != nil {
-		return err
-	}
-	defer it.Stop()
-	for ; pending > 0; pending-- {
-		m, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
+	name := stream.CachedInfo().Config.Name
+	for next := uint64(1); ; {
+		var m *storedMsg
+		err := b.request(ctx, func(ctx context.Context) (err error) {
+			m, err = b.getMsg(ctx, name, getRequest{Seq: next, NextBySubject: filter})
 			return err
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if !f(meta.Sequence.Stream, m.Data()) || meta.NumPending == 0 {
+		})
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
+		if err != nil {
+			return err
+		}
+		if !f(m.Seq, m.Data) {
+			return nil
+		}
+		next = m.Seq + 1
 	}
-	return nil
+}
+
+// buryForeign makes dead letters of what lies in a queue on a subject that no job has.
+func (b *Bus) buryForeign(ctx context.Context, stream jetstream.Stream, subject string) error {
+	name := stream.CachedInfo().Config.Name
+	return b.scan(ctx, stream, subject, func(seq uint64, data []byte) bool {
+		letter := &schemas.DeadLetter{
+			Reason: string(schemas.ReasonBadMessage), Detail: "no job has this subject", Stream: name, Subject: subject, Message: data,
+		}
+		err := b.publishDead(ctx, letter, seq)
+		if err == nil {
+			err = stream.DeleteMsg(ctx, seq)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+			b.log.Warn("a message that nobody reads stays where it is", "subject", subject, "err", err)
+		}
+		return true
+	})
 }
 
 // GetDead returns one dead letter, or ErrNoDeadLetter.

@@ -67,7 +67,9 @@ func refusal(where string, err error) error {
 		return fmt.Errorf("%w at %s: check the user, token or credentials file", ErrDenied, where)
 	case errors.As(err, &cert):
 		return fmt.Errorf("%w at %s: its certificate is not trusted (%w): give the file of its authority with --nats-ca", ErrUnreachable, where, cert.Err)
-	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"):
+	// With TLS 1.3 the refusal of a client's certificate comes after the handshake, and the client may notice the end before the word.
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"),
+		strings.Contains(text, "after TLS handshake"):
 		return fmt.Errorf("%w at %s: it wants a client certificate that it knows (%s): give --nats-cert and --nats-key", ErrDenied, where, text)
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("%w at %s: it has no TLS, which --nats-ca and --nats-cert ask for", ErrUnreachable, where)
