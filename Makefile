@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null)
 # Without the tag the library of the AVIF codec would look for a libavif.so when the program starts.
 export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=nodynamic)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -37,7 +38,7 @@ help: ## say what there is
 .PHONY: build demo up
 build: ## the program, .bin/stegomq
 	@mkdir -p .bin
-	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o .bin/stegomq ./cmd/stegomq
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.revision=$(REVISION)' -o .bin/stegomq ./cmd/stegomq
 
 demo: build ort photos ## evaluate four keys on nine photographs, into out/demo
 	@code=0; .bin/stegomq evaluate --data .cache/photos --keys 4 --size 256 \
@@ -51,7 +52,7 @@ up: build ort ## every role in one process, on embedded servers that other comma
 	.bin/stegomq up
 
 ##@ Check
-.PHONY: test test-go test-trainer race lint bench fuzz
+.PHONY: test test-go test-trainer race chaos lint bench fuzz
 test: generated vet test-go test-trainer ## everything that must pass: stale generated code, go vet, Go and trainer tests
 
 .PHONY: vet
@@ -66,6 +67,11 @@ test-trainer: trainer-env ## the trainer's tests
 
 race: build ort photos redis chromium nats-server trainer-env ## the Go tests under the race detector
 	STEGOMQ_PYTHON='$(PYTHON)' go test -race -timeout $(RACETIME) $(PKG)
+
+# A seed repeats a schedule of faults, which `make chaos` prints; 0 draws one.
+CHAOS_SEED ?= 0
+chaos: build ort redis nats-server ## break a whole pipeline 160 times while it works, into out/chaos (ten minutes; CHAOS_SEED=...)
+	go run ./e2e/chaos -seed $(CHAOS_SEED)
 
 lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint, ruff; buf breaking since the last release
 	.bin/golangci-lint run

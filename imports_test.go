@@ -38,6 +38,8 @@ var house = map[string][]string{
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
+	"internal/access":     {"schemas"},
+	"internal/state":      {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},
@@ -58,6 +60,9 @@ var house = map[string][]string{
 	"gpuworker": {"internal/pixel", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
+	// Runs and requests: the roles with the adapters that they need, between them and the commands.
+	"pipeline": {"internal/bus", "internal/cache", "internal/state", "schemas"},
+
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},
 	"evaluator/htmlreport": {},
@@ -65,16 +70,20 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
+		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/access", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/rotation", "internal/source",
-		"internal/steganalysis", "internal/telemetry",
+		"internal/steganalysis", "internal/telemetry", "pipeline",
 	},
+
+	// It knows the program as its users do.
+	"e2e/chaos": {},
 }
 
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
 	"internal/weights":  {},
+	"internal/access":   {"schemas"},
 	"internal/quality":  {},
 	"internal/pytorch":  {},
 	"internal/dct":      {},

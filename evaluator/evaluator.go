@@ -133,7 +133,7 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 // bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics.
 func bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
 	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
-	if d.GetStream() != schemas.StreamResults {
+	if d.GetStream() != schemas.StreamScoring {
 		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {
 			return nil, nil, err
 		}

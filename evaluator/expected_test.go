@@ -121,7 +121,7 @@ func TestForgedDeadLetters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &schemas.DeadLetter{Reason: "unknown_key", Stream: "JOBS", Subject: "job.x", Message: data, DiedAt: 1}
+		return &schemas.DeadLetter{Reason: "unknown_key", Stream: schemas.JobStream(schemas.Bulk), Subject: "job.x", Message: data, DiedAt: 1}
 	}
 	for n := range 16 {
 		l.list = append(l.list, letter(r.forge(r.embed(), n, rnd).GetJob()))
@@ -132,7 +132,7 @@ func TestForgedDeadLetters(t *testing.T) {
 	l.list = append(l.list, letter(elsewhere), letter(r.embed()))
 	seen := &written{}
 	e := evaluator.New(evaluator.Config{Observer: seen}, evaluator.Parts{
-		Results: r.bus.ResultSource(), DeadLetters: l, Images: r.parts, Runs: r.parts, Scores: r.parts, Memo: r.parts,
+		Results: r.bus.ResultSource(nil), DeadLetters: l, Images: r.parts, Runs: r.parts, Scores: r.parts, Memo: r.parts,
 	})
 	ctx, cancel := context.WithCancel(testrig.Context(t))
 	ended := make(chan error, 1)

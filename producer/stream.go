@@ -44,10 +44,9 @@ type Reply struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// Results gives the results of one run, and the dead letters of its jobs, from the first one on until ctx
-// ends or a callback returns an error.
+// Results gives the results of one run, from the first one on until ctx ends or onResult returns an error. A job that died has one too.
 type Results interface {
-	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error, onDead func(*schemas.DeadLetter) error) error
+	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error) error
 }
 
 // Blobs is the blob store.
@@ -64,6 +63,8 @@ type StreamConfig struct {
 	Geometry *schemas.Geometry
 	// Run names the stream in subjects; it must be new.
 	Run string
+	// Tenant whose jobs these are; empty: the operator's own.
+	Tenant string
 	// InFlight bounds the requests under way. Default 64.
 	InFlight int
 	Limits   pixel.Limits
@@ -129,8 +130,7 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	ctx, cancel := context.WithCancelCause(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		err := s.Results.SubscribeResults(ctx, s.cfg.Run,
-			func(r *schemas.Result) error { s.finish(ctx, r); return nil }, s.bury)
+		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error { s.finish(ctx, r); return nil })
 		cancel(fmt.Errorf("results stopped coming: %w", err))
 	})
 	background.Go(func() { s.watch(ctx) })
@@ -362,7 +362,7 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 		*want.ref = ref
 	}
 	job := &schemas.Job{
-		Run: s.cfg.Run, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
+		Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
 	}
 	if s.cfg.Operation != schemas.Operation_OPERATION_PURIFY {
 		key, err := s.Key(r.Key)
@@ -417,19 +417,6 @@ func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome
 	}
 	reply.OK = true
 	return reply
-}
-
-// bury answers the requests of a job that died.
-func (s *Stream) bury(d *schemas.DeadLetter) error {
-	job, err := schemas.DecodeJob(d.GetMessage())
-	if err != nil {
-		return nil //nolint:nilerr // not a job: nobody waits for it here
-	}
-	if request, ok := s.take(job); ok {
-		s.reply(Reply{ID: request.ID, Reason: d.GetReason(), Error: d.GetDetail()})
-		<-s.slots
-	}
-	return nil
 }
 
 // take gives the request of a job, if it still waits for that job.

@@ -371,7 +371,7 @@ type echo struct {
 	tell  func(*schemas.Result) error
 }
 
-func (e *echo) SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error, onDead func(*schemas.DeadLetter) error) error {
+func (e *echo) SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error) error {
 	return e.Bus.SubscribeResults(ctx, run, func(r *schemas.Result) error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -379,7 +379,7 @@ func (e *echo) SubscribeResults(ctx context.Context, run string, onResult func(*
 			e.first, e.tell = r, onResult
 		}
 		return onResult(r)
-	}, onDead)
+	})
 }
 
 func (e *echo) PublishJob(ctx context.Context, j *schemas.Job) error {
@@ -481,7 +481,7 @@ func TestRefusalsAreReplies(t *testing.T) {
 // deaf ends its subscription as soon as it is told to.
 type deaf struct{ end chan struct{} }
 
-func (d deaf) SubscribeResults(ctx context.Context, _ string, _ func(*schemas.Result) error, _ func(*schemas.DeadLetter) error) error {
+func (d deaf) SubscribeResults(ctx context.Context, _ string, _ func(*schemas.Result) error) error {
 	select {
 	case <-d.end:
 		return errBroken

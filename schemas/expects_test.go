@@ -86,10 +86,14 @@ func TestUnexpectedScores(t *testing.T) {
 		"embed key":     func(s *Score) { s.EmbedKey = "eve" },
 		"decode key":    func(s *Score) { s.DecodeKey = "eve" },
 		"random embeds": func(s *Score) { s.EmbedKey = spec.GetRandomKeys()[0].GetId() },
-		"role":          func(s *Score) { s.Role = Role(int32(s.GetRole())%18 + 1) },
-		"reference":     func(s *Score) { s.Reference = sha("evil") },
-		"test":          func(s *Score) { s.Test = "../evil" },
-		"attack":        func(s *Score) { s.Attack = "jpeg-1" },
+		"role": func(s *Score) {
+			if s.Role = Role(int32(s.GetRole())%18 + 1); s.GetRole() == Role_ROLE_NOISE { // which purification has beside it
+				s.Role = Role_ROLE_ROBUSTNESS
+			}
+		},
+		"reference": func(s *Score) { s.Reference = sha("evil") },
+		"test":      func(s *Score) { s.Test = "../evil" },
+		"attack":    func(s *Score) { s.Attack = "jpeg-1" },
 	} {
 		for key, s := range scores {
 			s := proto.CloneOf(s)

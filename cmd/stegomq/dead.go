@@ -122,7 +122,7 @@ func (a *app) tailCommand() *cobra.Command {
 dead., such as job.embed.> or result.*.RUN.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if a.natsURL == "" {
+			if a.at.NATS == "" {
 				return errNeedServers
 			}
 			filter := ""

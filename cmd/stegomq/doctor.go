@@ -143,17 +143,17 @@ func (d *doctor) servers(ctx context.Context) {
 }
 
 func (d *doctor) disk() {
-	for dir := d.app.state; ; dir = filepath.Dir(dir) {
+	for dir := d.app.at.State; ; dir = filepath.Dir(dir) {
 		var fs syscall.Statfs_t
 		err := syscall.Statfs(dir, &fs)
 		if errors.Is(err, syscall.ENOENT) && dir != filepath.Dir(dir) {
 			continue
 		}
 		if err != nil {
-			d.wrong("disk", fmt.Errorf("look at %s: %w", d.app.state, err))
+			d.wrong("disk", fmt.Errorf("look at %s: %w", d.app.at.State, err))
 			return
 		}
-		d.say("disk", "%.1f GiB free for %s", float64(fs.Bavail)*float64(fs.Bsize)/(1<<30), d.app.state)
+		d.say("disk", "%.1f GiB free for %s", float64(fs.Bavail)*float64(fs.Bsize)/(1<<30), d.app.at.State)
 		return
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"stegomq/internal/cache"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/ort"
 	"stegomq/internal/quality"
 	"stegomq/producer"
 	"stegomq/schemas"
@@ -106,6 +107,7 @@ type evaluation struct {
 	spec    *schemas.RunSpec
 	dataset *producer.Dataset
 	plan    *producer.Plan
+	runtime *ort.Info // of the engine that worked on it in this process
 }
 
 // nameBad tells which files could not be used, and why.
@@ -179,7 +181,7 @@ func (a *app) makeRun(ctx context.Context, s *services, req *request, out string
 	flags := req.flags
 	// A server that is not there shows before the run is written down. The embedded one is only started
 	// when it is needed.
-	if flags.saveImages || a.natsURL != "" {
+	if flags.saveImages || a.at.NATS != "" {
 		if err := s.openBus(ctx, ""); err != nil {
 			return nil, err
 		}
@@ -206,8 +208,13 @@ func (a *app) makeRun(ctx context.Context, s *services, req *request, out string
 			return nil, err
 		}
 	}
+	elapsed := time.Since(start)
+	provenance, err := s.keepMade(ctx, ev.spec.GetId(), a.made(ev, start, elapsed))
+	if err != nil {
+		return nil, err
+	}
 	done.summary = evaluator.Summarise(ev.spec, done.scores, done.failures, evaluator.Invocation{
-		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: time.Since(start),
+		Hits: len(ev.plan.Found), Misses: ev.plan.Missing, Elapsed: elapsed, Provenance: provenance,
 	})
 	return done, evaluator.WriteFiles(done.dir, done.summary, done.scores)
 }
@@ -413,6 +420,9 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*sc
 	}
 	for _, p := range req.keys {
 		spec.Keys = append(spec.Keys, keyRef(p))
+		if !trainedWith(m, p) {
+			spec.UntrainedKeys = append(spec.UntrainedKeys, p.ID)
+		}
 	}
 	for n := range uint64(randomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(flags.randomSeed, flags.firstRandom+n)))
@@ -431,7 +441,7 @@ func (a *app) runSpec(ctx context.Context, memo *cache.Cache, req *request) (*sc
 		for _, bad := range dataset.Bad {
 			a.log.Error("file cannot be used", "file", bad.GetName(), "reason", bad.GetReason())
 		}
-		return nil, nil, fmt.Errorf("%w: %s has %d usable images, a pair needs two", producer.ErrDataset, flags.data, dataset.Images)
+		return nil, nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, flags.data, dataset.Images)
 	}
 	return spec, dataset, spec.Validate()
 }
@@ -457,7 +467,7 @@ func geometryOf(size int, resize string) (*schemas.Geometry, error) {
 func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFlags, stderr io.Writer) (err error) {
 	// A missing library shows before anything is queued.
 	var eng *localEngine
-	if a.natsURL == "" {
+	if a.at.NATS == "" {
 		keys, err := a.watchKeys([]*model.Model{ev.model})
 		if err != nil {
 			return err
@@ -466,6 +476,10 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
+		if eng.runtime != nil {
+			info := eng.runtime.Info()
+			ev.runtime = &info
+		}
 	}
 	if err := s.openBus(ctx, ""); err != nil {
 		return err
@@ -473,7 +487,7 @@ func (a *app) work(ctx context.Context, s *services, ev *evaluation, flags runFl
 	r := startRoles(ctx)
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if eng != nil {
-		if err := s.startWorker(r, eng, nil); err != nil {
+		if err := s.startWorker(r, eng, nil, ev.spec.GetId(), ev.model.Digest); err != nil {
 			return err
 		}
 		s.startEvaluator(r, nil)

@@ -21,7 +21,7 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Run every role in one process, on embedded servers that other commands can use",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.natsURL != "" {
+			if a.at.NATS != "" {
 				return errors.New("up starts its own servers; with --nats and --redis run gpuworker and evaluator")
 			}
 			return a.serve(cmd, natsListen, redisListen, true, true)
@@ -41,7 +41,7 @@ func (a *app) gpuworkerCommand() *cobra.Command {
 		Short: "Run one worker: jobs to images",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.natsURL == "" {
+			if a.at.NATS == "" {
 				return errNeedServers
 			}
 			return a.serve(cmd, "", "", true, false)
@@ -58,7 +58,7 @@ func (a *app) evaluatorCommand() *cobra.Command {
 		Short: "Run one evaluator: images to scores",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.natsURL == "" {
+			if a.at.NATS == "" {
 				return errNeedServers
 			}
 			return a.serve(cmd, "", "", false, true)
@@ -117,14 +117,19 @@ func (a *app) serve(cmd *cobra.Command, natsListen, redisListen string, work, ev
 		r.start(folder.Run)
 	}
 	if work {
-		if err := s.startWorker(r, eng, metrics); err != nil {
+		if err := s.startWorker(r, eng, metrics, "", ""); err != nil {
 			return err
 		}
 	}
 	if evaluate {
 		s.startEvaluator(r, metrics)
 	}
-	if s.server != nil {
+	if s.server != nil && s.server.URL() != "" && s.cache.URL() != "" {
+		told, failed := a.at.Announce(s.server.URL(), s.cache.URL())
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, told.Withdraw()) }()
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ready: --nats %s --redis %s\n", s.server.URL(), s.cache.URL())
 	} else {
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "ready")
@@ -150,7 +155,7 @@ func (a *app) producerCommand() *cobra.Command {
 		Short: "Publish the jobs of an evaluation and leave the rest to the workers; prints the run's name",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.natsURL == "" {
+			if a.at.NATS == "" {
 				return errNeedServers
 			}
 			return a.produce(cmd, flags)

@@ -46,12 +46,15 @@ type services struct {
 // open connects to Redis. redisListen is a loopback address for other processes, when the server is embedded.
 func (a *app) open(ctx context.Context, redisListen string) (*services, error) {
 	s := &services{app: a}
-	var err error
-	opts := cache.Options{Logger: a.log, Listen: redisListen}
-	if a.redisURL != "" {
-		s.cache, err = cache.Open(ctx, a.redisURL, opts)
+	a.at.RedisListen = redisListen
+	opts, err := a.at.CacheOptions(a.log)
+	if err != nil {
+		return nil, err
+	}
+	if a.at.Redis != "" {
+		s.cache, err = cache.Open(ctx, a.at.Redis, opts)
 	} else {
-		s.cache, err = cache.OpenEmbedded(ctx, filepath.Join(a.state, "redis"), opts)
+		s.cache, err = cache.OpenEmbedded(ctx, filepath.Join(a.at.State, "redis"), opts)
 	}
 	if err != nil {
 		return nil, err
@@ -66,9 +69,14 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 		return nil
 	}
 	a := s.app
-	cfg := bus.Config{URL: a.natsURL, CredentialsFile: a.natsCreds, Name: "stegomq", AckWait: a.ackWait, BlobLifetime: a.blobLifetime, Logger: a.log}
-	if a.natsURL == "" {
-		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(a.state, "nats"), Listen: natsListen, Logger: a.log})
+	a.at.NATSListen = natsListen
+	cfg := a.at.BusConfig(a.log)
+	if a.at.NATS == "" {
+		serverConfig, err := a.at.ServerConfig(a.log)
+		if err != nil {
+			return err
+		}
+		server, err := bus.StartServer(serverConfig)
 		if err != nil {
 			return err
 		}
@@ -89,10 +97,10 @@ func (s *services) openBus(ctx context.Context, natsListen string) error {
 }
 
 func (s *services) openBlobs() (blobStore, error) {
-	if s.app.blobDir == "" {
+	if s.app.at.Blobs == "" {
 		return s.bus.Blobs(), nil
 	}
-	return bus.OpenDirectory(s.app.blobDir, cmp.Or(s.app.blobLifetime, defaultBlobLifetime))
+	return bus.OpenDirectory(s.app.at.Blobs, cmp.Or(s.app.at.BlobLifetime, defaultBlobLifetime))
 }
 
 // defaultBlobLifetime is that of a folder; the object store has its own.
@@ -140,10 +148,11 @@ func (r *roles) wait() error {
 	return nil
 }
 
-// startWorker starts the worker of this process.
-func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Metrics) error {
+// startWorker starts the worker of this process. The run and the model are those of a command that has the server for itself; else
+// they are empty.
+func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Metrics, run, model string) error {
 	name := workerName()
-	jobs, err := s.bus.JobSource(name)
+	jobs, err := s.bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: run, Model: model, Gate: s.cache.Ping})
 	if err != nil {
 		return err
 	}
@@ -161,7 +170,7 @@ func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Me
 func (s *services) startEvaluator(r *roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.app.slots, Logger: s.app.log, Observer: metrics}
 	r.start(evaluator.New(cfg, evaluator.Parts{
-		Results: s.bus.ResultSource(), DeadLetters: s.bus.DeadSource(), Images: s.source, Runs: s.cache, Scores: s.cache, Memo: s.cache,
+		Results: s.bus.ResultSource(s.cache.Ping), DeadLetters: s.bus.DeadSource(s.cache.Ping), Images: s.source, Runs: s.cache, Scores: s.cache, Memo: s.cache,
 	}).Run)
 }
 

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,14 +15,14 @@ import (
 
 	"stegomq/internal/pixel"
 	"stegomq/internal/telemetry"
+	"stegomq/pipeline"
 )
 
 // app is what the flags say, and what every command uses.
 type app struct {
 	config, logLevel, logFormat string
 
-	state, natsURL, natsCreds, redisURL, blobDir string
-	ackWait, blobLifetime                        time.Duration
+	at pipeline.Endpoints
 
 	models, keyrings               []string
 	keyringIdentity                string
@@ -49,31 +48,6 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.StringVar(&a.logLevel, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "auto", "auto, text or json")
 }
-
-// serviceFlags are for what needs the whole pipeline; busFlags and cacheFlags for what needs one of its servers.
-func (a *app) serviceFlags(f *pflag.FlagSet) {
-	a.busFlags(f)
-	f.StringVar(&a.redisURL, "redis", "", redisUsage)
-	f.StringVar(&a.blobDir, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
-	f.DurationVar(&a.blobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
-	f.DurationVar(&a.ackWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
-}
-
-func (a *app) busFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.state, "state", defaultState(), stateUsage)
-	f.StringVar(&a.natsURL, "nats", "", "NATS server with JetStream, nats://host:4222; embedded when empty")
-	f.StringVar(&a.natsCreds, "nats-creds", "", "NATS credentials file")
-}
-
-func (a *app) cacheFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.state, "state", defaultState(), stateUsage)
-	f.StringVar(&a.redisURL, "redis", "", redisUsage)
-}
-
-const (
-	stateUsage = "folder of the embedded servers' data"
-	redisUsage = "Redis server, redis://host:6379; embedded when empty"
-)
 
 func (a *app) imageFlags(f *pflag.FlagSet) {
 	f.Int64Var(&a.maxBytesMiB, "max-bytes", pixel.DefaultMaxBytes>>20, "largest image file, MiB")
@@ -112,8 +86,14 @@ func (a *app) metricsFlag(f *pflag.FlagSet) {
 // prepare fills in what flags did not set from the environment and the configuration file, in this order,
 // and makes the logger.
 func (a *app) prepare(cmd *cobra.Command) error {
+	if err := refuseSecretsInFlags(cmd.Flags()); err != nil {
+		return err
+	}
 	fromFile, err := readConfig(a.config)
 	if err != nil {
+		return err
+	}
+	if err := refuseOpenSecrets(a.config, fromFile); err != nil {
 		return err
 	}
 	var broken []error
@@ -142,12 +122,8 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := errors.Join(broken...); err != nil {
 		return err
 	}
-	if a.state == "" && cmd.Flags().Lookup("state") != nil {
-		return errors.New("there is no home folder to keep data in: name one with --state")
-	}
-	both := cmd.Flags().Lookup("nats") != nil && cmd.Flags().Lookup("redis") != nil
-	if both && (a.natsURL == "") != (a.redisURL == "") {
-		return errors.New("--nats and --redis go together: give both servers, or neither to use embedded ones")
+	if err := a.checkConnection(cmd); err != nil {
+		return err
 	}
 	a.log, err = telemetry.NewLogger(cmd.ErrOrStderr(), a.logLevel, a.logFormat)
 	return err
@@ -203,18 +179,6 @@ func knownFlags(root *cobra.Command) []string {
 
 func (a *app) limits() pixel.Limits {
 	return pixel.Limits{MaxBytes: a.maxBytesMiB << 20, MaxPixels: a.maxMpx << 20, MinSide: a.minSide}
-}
-
-// defaultState is $XDG_STATE_HOME/stegomq, or "" without a home.
-func defaultState() string {
-	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		return filepath.Join(dir, "stegomq")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, ".local", "state", "stegomq")
 }
 
 // defaultKeyring is $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.

@@ -85,6 +85,9 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 	f.StringVar(&fl.resize, "resize", "squash", "squash or crop")
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
 	a.workerFlags(f)
+	if op != schemas.Operation_OPERATION_PURIFY {
+		a.tenantFlag(f)
+	}
 	return &cmd
 }
 
@@ -151,24 +154,27 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 	}
 	// Without external servers the worker runs in this process; a missing library shows first.
 	var eng *localEngine
-	if a.natsURL == "" {
+	if a.at.NATS == "" {
 		if eng, err = a.newEngine([]*model.Model{m}, keys); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
 	}
-	s, err := a.open(ctx, "")
-	if err != nil {
-		return err
+	s := &services{app: a}
+	if a.at.Tenant == "" { // a tenant has no Redis
+		if s, err = a.open(ctx, ""); err != nil {
+			return err
+		}
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.openBus(ctx, ""); err != nil {
 		return err
 	}
+	run := "stream-" + randomToken() + randomToken()
 	r := startRoles(ctx)
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if eng != nil {
-		if err := s.startWorker(r, eng, nil); err != nil {
+		if err := s.startWorker(r, eng, nil, run, m.Digest); err != nil {
 			return err
 		}
 	}
@@ -178,7 +184,7 @@ func (a *app) operate(ctx context.Context, op schemas.Operation, fl operationFla
 		replies = &single
 	}
 	stream := producer.NewStream(producer.StreamConfig{
-		Operation: op, Model: m.Digest, Geometry: geometry, Run: "stream-" + randomToken() + randomToken(),
+		Operation: op, Model: m.Digest, Geometry: geometry, Run: run, Tenant: a.at.Tenant,
 		Limits: a.limits(), Logger: a.log,
 	}, producer.StreamParts{Publisher: s.bus, Blobs: s.blobs, Results: s.bus, Key: keyOf}, replies)
 	if fl.stream {

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -32,12 +31,13 @@ type Bus struct {
 	loops sync.WaitGroup
 	mu    sync.Mutex // orders loops.Add before Close's loops.Wait
 
-	jobs, results, dead, advisories jetstream.Stream
-	workers                         jetstream.KeyValue
-	blobs                           *blobStream
-	jobBytes                        atomic.Int64  // bound of JOBS, for messages that never fit
-	workerLifetime                  time.Duration // as stored
-	stats                           counters
+	results, dead jetstream.Stream // results of the tenant; dead is nil for a tenant
+	tries         jetstream.KeyValue
+	blobs         *blobStream
+	jobBytes      atomic.Int64 // the smallest bound of a queue, for messages that never fit
+	known         knownLanes
+	ackWait       atomic.Int64 // the shortest that a consumer has stored; 0: none is known
+	stats         counters
 }
 
 // Open connects and makes sure that the streams exist. Several processes may do so at once. It returns
@@ -45,6 +45,7 @@ type Bus struct {
 // Once open, a Bus survives the server's absence: it reconnects for as long as it is not closed.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	b := &Bus{cfg: cfg.withDefaults(), closed: make(chan struct{})}
+	b.known.all = make(map[lane]time.Time)
 	b.log = b.cfg.Logger.With("part", "bus")
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	if err := b.connect(ctx); err != nil {
@@ -91,27 +92,23 @@ func (b *Bus) connect(ctx context.Context) error {
 		where = "in process"
 		opts = append(opts, nats.InProcessServer(b.cfg.Server.ns))
 	}
-	if b.cfg.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(b.cfg.CredentialsFile))
+	identity, err := b.cfg.identity()
+	if err != nil {
+		return err
 	}
-	if b.cfg.CAFile != "" {
-		opts = append(opts, nats.RootCAs(b.cfg.CAFile))
-	}
+	opts = append(opts, identity...)
 	if where == "" {
 		return fmt.Errorf("%w: no URL was given", ErrUnreachable)
 	}
 	nc, err := nats.Connect(b.cfg.URL, opts...)
-	switch where = redact(where); {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return fmt.Errorf("%w at %s: check the user, token or credentials file", ErrDenied, where)
-	case err != nil:
-		return fmt.Errorf("%w at %s: %s: check the address and that the server runs", ErrUnreachable, where, redact(err.Error()))
+	if err != nil {
+		return refusal(redact(where), err)
 	}
 	b.nc = nc
-	b.js, err = jetstream.New(nc)
+	b.js, err = jetstream.NewWithAPIPrefix(nc, b.cfg.apiPrefix())
 	if err != nil {
 		nc.Close()
-		return fmt.Errorf("%w at %s: %w", ErrUnreachable, where, err)
+		return fmt.Errorf("%w at %s: %w", ErrUnreachable, redact(where), err)
 	}
 	return nil
 }
@@ -141,12 +138,23 @@ func (b *Bus) reconnected() {
 		return
 	}
 	b.log.Info("connected to the message queue again")
+	b.known.mu.Lock()
+	clear(b.known.all) // the consumers may be gone
+	b.known.mu.Unlock()
 	go func() {
 		defer done()
-		ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)
-		defer cancel()
-		if err := b.ensure(ctx); err != nil && b.ctx.Err() == nil {
-			b.log.Error("streams after a reconnection", "err", err)
+		// A cluster that elects, and a server that gets its disk back, answer later.
+		for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+			ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)
+			err := b.ensure(ctx)
+			cancel()
+			if err == nil || b.ctx.Err() != nil {
+				return
+			}
+			b.log.Error("the streams are not there after a reconnection, trying again", "err", err)
+			if !pause(b.ctx, wait) {
+				return
+			}
 		}
 	}()
 }

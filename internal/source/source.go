@@ -75,7 +75,9 @@ func New(blobs Blobs, cfg Config) (*Source, error) {
 // Image gives the image of a reference at a geometry. It is shared: read it, do not change it. What
 // will never work is a *schemas.Fault; any other error may pass.
 func (s *Source) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error) {
-	img, err := s.cache.Get(ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
+	// What one tenant has is not there for another who knows its digest.
+	tenant, _ := schemas.TenantOf(ctx)
+	img, err := s.cache.Get(tenant+"/"+ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", label(ref), classify(err))
 	}
