@@ -170,7 +170,7 @@ func (s *services) startWorker(r *roles, eng *localEngine, metrics *telemetry.Me
 func (s *services) startEvaluator(r *roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.app.slots, Logger: s.app.log, Observer: metrics}
 	r.start(evaluator.New(cfg, evaluator.Parts{
-		Results: s.bus.ResultSource(s.cache.Ping), DeadLetters: s.bus.DeadSource(s.cache.Ping), Images: s.source, Scores: s.cache, Memo: s.cache,
+		Results: s.bus.ResultSource(s.cache.Ping), DeadLetters: s.bus.DeadSource(s.cache.Ping), Images: s.source, Runs: s.cache, Scores: s.cache, Memo: s.cache,
 	}).Run)
 }
 
