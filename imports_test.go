@@ -59,7 +59,14 @@ var house = map[string][]string{
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
-	"pipeline": {},
+	"pipeline": {
+		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/model",
+		"internal/ort", "internal/pixel", "internal/quality", "internal/source", "internal/telemetry",
+	},
+	"pipeline/reports": {
+		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/pixel",
+		"internal/rotation", "internal/steganalysis", "pipeline",
+	},
 
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},
@@ -68,9 +75,8 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
-		"internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/rotation", "internal/source",
-		"internal/steganalysis", "internal/telemetry", "pipeline",
+		"schemas", "producer", "evaluator", "internal/bus", "internal/cache", "internal/keyring", "internal/model", "internal/ort", "internal/pixel",
+		"internal/pusnet", "internal/telemetry", "pipeline", "pipeline/reports",
 	},
 }
 

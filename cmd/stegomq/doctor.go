@@ -9,8 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stegomq/internal/bus"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
+	"stegomq/pipeline"
+	"stegomq/pipeline/reports"
 )
 
 // doctorCommand looks at everything that a pipeline needs and says what is wrong with each, rather than
@@ -18,37 +21,55 @@ import (
 func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check the library, the models, the keys, the servers and the disk", Args: cobra.NoArgs,
+		Long: `Checks the library, the models, the keys, the servers and the disk, creates nothing, and ends with a verdict. Exit code 1 says
+that something is wrong; a warning alone does not.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := doctor{app: a, cmd: cmd}
 			d.runtime()
 			d.models()
 			d.keys()
-			d.servers(cmd.Context())
+			d.redis(cmd.Context())
+			d.nats(cmd.Context())
 			d.disk()
-			return d.verdict
+			return d.verdict()
 		},
 	}
-	f := cmd.Flags()
-	a.workerFlags(f)
+	a.workerFlags(cmd.Flags())
 	return cmd
 }
 
 type doctor struct {
-	app     *app
-	cmd     *cobra.Command
-	verdict error
+	app                *app
+	cmd                *cobra.Command
+	problems, warnings int
 }
 
 func (d *doctor) say(what, format string, args ...any) {
 	_, _ = fmt.Fprintf(d.cmd.OutOrStdout(), "%-10s "+format+"\n", append([]any{what}, args...)...)
 }
 
-// wrong keeps the first of the worst: a server that is not there before a wrong configuration.
+// wrong is what keeps work from being done, or loses it; warn is what may be meant.
 func (d *doctor) wrong(what string, err error) {
+	d.problems++
 	d.say(what, "PROBLEM: %v", err)
-	if d.verdict == nil || exitCode(err) > exitCode(d.verdict) {
-		d.verdict = fmt.Errorf("doctor: %s: %w", what, err)
+}
+
+func (d *doctor) warn(what, format string, args ...any) {
+	d.warnings++
+	d.say(what, "WARNING: "+format, args...)
+}
+
+func (d *doctor) verdict() error {
+	switch {
+	case d.problems > 0:
+		d.say("verdict", "problems: %d, warnings: %d", d.problems, d.warnings)
+		return fmt.Errorf("%w: problems: %d; the lines above say what to do", errUnwell, d.problems)
+	case d.warnings > 0:
+		d.say("verdict", "it works, with warnings: %d", d.warnings)
+	default:
+		d.say("verdict", "all is well")
 	}
+	return nil
 }
 
 func (d *doctor) runtime() {
@@ -98,7 +119,7 @@ func (d *doctor) models() {
 }
 
 func (d *doctor) keys() {
-	ring, err := d.app.openKeys(nil)
+	ring, err := d.app.openKeys()
 	if err != nil {
 		d.wrong("keys", err)
 		return
@@ -106,39 +127,58 @@ func (d *doctor) keys() {
 	d.say("keys", "%d key pairs in %v", ring.Len(), d.app.keyringFiles())
 }
 
-func (d *doctor) servers(ctx context.Context) {
-	s, err := d.app.open(ctx, "")
-	if err != nil {
-		d.wrong("redis", err)
-		s = &services{app: d.app}
-	} else if st, err := s.cache.Status(ctx); err != nil {
-		d.wrong("redis", err)
-	} else {
+// fresh says of an embedded server that it has no data yet: to start it would make some.
+func (d *doctor) fresh(what string) bool {
+	if !d.app.at.Embedded() || reports.Exists(filepath.Join(d.app.at.State, what)) {
+		return false
+	}
+	d.say(what, "embedded, with no data in %s yet", d.app.at.State)
+	return true
+}
+
+func (d *doctor) redis(ctx context.Context) {
+	if d.fresh("redis") {
+		return
+	}
+	err := d.app.withCache(ctx, func(s *pipeline.Services) error {
+		st, err := s.Cache.Status(ctx)
+		if err != nil {
+			return err
+		}
 		where := st.Address
 		if st.Embedded {
 			where = "embedded"
 		}
 		d.say("redis", "%s %s, %s, %d keys, %d bytes", st.Server, st.Version, where, st.Keys, st.Memory)
+		return pipeline.Eviction(st)
+	})
+	if err != nil {
+		d.wrong("redis", err)
 	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			d.wrong("servers", err)
-		}
-	}()
-	if err := s.openBus(ctx, ""); err != nil {
-		d.wrong("nats", err)
+}
+
+func (d *doctor) nats(ctx context.Context) {
+	if d.fresh("nats") {
 		return
 	}
-	st, err := s.bus.Status(ctx)
+	err := d.app.withBus(ctx, func(ctx context.Context, b *bus.Bus) error {
+		st, err := b.Status(ctx)
+		if err != nil {
+			return err
+		}
+		d.say("nats", "%s, version %s, messages up to %d bytes", st.URL, st.Version, st.MaxPayload)
+		d.say("nats", "jobs: %d waiting, %d in flight; results: %d waiting; dead letters: %d; workers: %d",
+			st.JobsWaiting, st.JobsInFlight, st.ResultsWaiting, st.DeadLetters, len(st.Workers))
+		if len(st.Workers) == 0 && !d.app.at.Embedded() {
+			d.warn("nats", "no gpuworker is there, so that jobs wait: start one with stegomq gpuworker")
+		}
+		for _, stream := range st.Streams {
+			d.say("stream", "%s: %d messages, %d bytes of %d", stream.Name, stream.Messages, stream.Bytes, stream.MaxBytes)
+		}
+		return nil
+	})
 	if err != nil {
 		d.wrong("nats", err)
-		return
-	}
-	d.say("nats", "%s, version %s, messages up to %d bytes", st.URL, st.Version, st.MaxPayload)
-	d.say("nats", "jobs: %d waiting, %d in flight; results: %d waiting; dead letters: %d; workers: %d",
-		st.JobsWaiting, st.JobsInFlight, st.ResultsWaiting, st.DeadLetters, len(st.Workers))
-	for _, stream := range st.Streams {
-		d.say("stream", "%s: %d messages, %d bytes of %d", stream.Name, stream.Messages, stream.Bytes, stream.MaxBytes)
 	}
 }
 

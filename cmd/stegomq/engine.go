@@ -1,62 +1,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
-	"stegomq/internal/engine"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
-	"stegomq/internal/ort"
-	"stegomq/internal/telemetry"
-	"stegomq/schemas"
+	"stegomq/pipeline"
 )
-
-// localEngine is the engine of a worker in this process.
-type localEngine struct {
-	*engine.Engine
-	runtime *ort.Engine // nil where no model has a network
-}
-
-// newEngine loads models into a new engine. The keys are those of the user and the models' public ones. The library
-// is only needed for networks.
-func (a *app) newEngine(models []*model.Model, keys *keyring.Keyring) (*localEngine, error) {
-	e := &localEngine{}
-	if engine.NeedsRuntime(models...) {
-		var err error
-		if e.runtime, err = ort.New(ort.Config{
-			Library: a.ortLib, Provider: ort.Provider(a.provider), Workers: a.slots,
-			CacheBytes: a.weightsCacheMiB << 20, Logger: a.log,
-		}); err != nil {
-			return nil, err
-		}
-	}
-	e.Engine = engine.New(e.runtime, keys)
-	if err := e.Add(models...); err != nil {
-		return nil, errors.Join(err, e.Close())
-	}
-	return e, nil
-}
-
-// Close frees the runtime; no run may be under way.
-func (e *localEngine) Close() error {
-	if e.runtime == nil {
-		return nil
-	}
-	return e.runtime.Close()
-}
-
-// weightsStats are those of the runtime.
-func (e *localEngine) weightsStats() telemetry.WeightsStats {
-	if e.runtime == nil {
-		return telemetry.WeightsStats{}
-	}
-	st := e.runtime.Stats()
-	return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
-}
 
 // protection opens encrypted keyrings.
 func (a *app) protection() keyring.Protection {
@@ -77,7 +31,7 @@ func (a *app) keyringFiles() []string {
 }
 
 // openKeys merges the user's keyrings with the models' public ones.
-func (a *app) openKeys(models []*model.Model) (*keyring.Keyring, error) {
+func (a *app) openKeys(models ...*model.Model) (*keyring.Keyring, error) {
 	files := slices.Clone(a.keyringFiles())
 	for _, m := range models {
 		if path := m.Keyring(); path != "" {
@@ -85,6 +39,34 @@ func (a *app) openKeys(models []*model.Model) (*keyring.Keyring, error) {
 		}
 	}
 	return keyring.OpenAll(a.protection(), files...)
+}
+
+// registeredKeys are those of the keyring file that --keys names, or as many of the model's demo keys as it says.
+func (a *app) registeredKeys(keys string, m *model.Model) ([]keyring.Pair, error) {
+	if n, err := strconv.Atoi(keys); err == nil {
+		pairs, err := pipeline.DemoKeys(m)
+		if err == nil && (n < 1 || n > len(pairs)) {
+			err = fmt.Errorf("--keys %d: model %s has %d demo keys; give 1 to %d, or a keyring file", n, m.Name, len(pairs), len(pairs))
+		}
+		if err != nil {
+			return nil, err
+		}
+		return pairs[:n], nil
+	}
+	ring, err := keyring.Open(keys, a.protection())
+	if err != nil {
+		return nil, fmt.Errorf("--keys: %w", err)
+	}
+	pairs := ring.List()
+	if len(pairs) == 0 {
+		return nil, fmt.Errorf("--keys: %s holds no keys", keys)
+	}
+	for _, p := range pairs {
+		if !pipeline.HasVariants(m) && !m.Takes(p.Fingerprint()) {
+			a.log.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
+		}
+	}
+	return pairs, nil
 }
 
 // The models of commands that are not told another: what measures a network, and what embeds and recovers for a user, whose
@@ -131,14 +113,3 @@ func (a *app) warnUntrained(m *model.Model) {
 		a.log.Warn("the model is not trained: its images mean nothing", "model", m.Name, "dir", filepath.Base(m.Dir))
 	}
 }
-
-func keyRef(p keyring.Pair) *schemas.KeyRef {
-	return &schemas.KeyRef{Id: p.ID, Fingerprint: p.Fingerprint()}
-}
-
-// trainedWith says whether the model works with a key pair: it was trained with it, or keys need no training. A model
-// without a list was trained with none.
-func trainedWith(m *model.Model, p keyring.Pair) bool { return m.Takes(p.Fingerprint()) }
-
-// hasVariants says whether the model has a network for each of its keys, and nothing for any other.
-func hasVariants(m *model.Model) bool { return m.Manifest.Keying == model.KeyingVariant }

@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/bus"
-	"stegomq/internal/cache"
+	"stegomq/pipeline"
+	"stegomq/pipeline/reports"
 )
 
 // Exit codes. They are part of the interface.
@@ -30,8 +31,8 @@ const (
 // version is set by the build.
 var version = "development"
 
-// errSomeFailed ends a command that did what it could. What failed was named before.
-var errSomeFailed = errors.New("some items failed")
+// errUnwell ends doctor where something is wrong. What is wrong was said before.
+var errUnwell = errors.New("something is wrong")
 
 // errRefused ends recover where it is authenticated and refused the image.
 var errRefused = errors.New("refused")
@@ -66,11 +67,11 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errSomeFailed), errors.Is(err, errRefused):
+	case errors.Is(err, reports.ErrSomeFailed), errors.Is(err, pipeline.ErrCancelled), errors.Is(err, errRefused), errors.Is(err, errUnwell):
 		return exitSomeFailed
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, bus.ErrUnreachable), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream), errors.Is(err, cache.ErrUnreachable):
+	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream):
 		return exitUnreachable
 	}
 	return exitUsage
@@ -93,7 +94,7 @@ Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) an
 	root.AddCommand(
 		a.evaluateCommand(), a.embedCommand(), a.recoverCommand(), a.purifyCommand(),
 		a.upCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
-		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.deadCommand(), a.tailCommand(),
+		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(),
 		a.doctorCommand(), versionCommand(),
 	)
 	root.Version = version

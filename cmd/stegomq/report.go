@@ -1,14 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"stegomq/evaluator"
+	"stegomq/pipeline"
+	"stegomq/pipeline/reports"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -18,41 +17,38 @@ func (a *app) reportCommand() *cobra.Command {
 		Use:   "report [RUN]",
 		Short: "Make the tables and files of a run from its stored scores; without a name, list the runs",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			s, err := a.open(ctx, "")
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-			if len(args) == 0 {
-				return listRuns(cmd, s)
-			}
-			run, err := s.cache.Run(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			scores, failures, err := s.cache.Scores(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			inv := evaluator.Invocation{Hits: len(scores)}
-			if !run.Finished.IsZero() {
-				inv.Elapsed = run.Finished.Sub(run.Started)
-			}
-			sum := evaluator.Summarise(run.Spec, scores, failures, inv)
-			if out != "" {
-				if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+			return a.withCache(ctx, func(s *pipeline.Services) error {
+				if len(args) == 0 {
+					return listRuns(cmd, s, asJSON)
+				}
+				run, err := s.Cache.Run(ctx, args[0])
+				if err != nil {
 					return err
 				}
-			}
-			if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
-				return err
-			}
-			if n := len(failures) + len(sum.RefusedItems); n > 0 {
-				return fmt.Errorf("%w: %d comparisons", errSomeFailed, n)
-			}
-			return nil
+				scores, failures, err := s.Cache.Scores(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				inv := evaluator.Invocation{Hits: len(scores)}
+				if !run.Finished.IsZero() {
+					inv.Elapsed = run.Finished.Sub(run.Started)
+				}
+				sum := evaluator.Summarise(run.Spec, scores, failures, inv)
+				if out != "" {
+					if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+						return err
+					}
+				}
+				if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
+					return err
+				}
+				if n := len(failures) + len(sum.RefusedItems); n > 0 {
+					return fmt.Errorf("%w: %d comparisons", reports.ErrSomeFailed, n)
+				}
+				return nil
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -96,34 +92,31 @@ func (a *app) compareCommand() *cobra.Command {
 		Long: `The differences in every metric and role, RUN_A less RUN_B, with the 95 % interval of their mean. Both runs must be
 of the same images at the same size; their models and keys may differ.`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			s, err := a.open(ctx, "")
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-			var runs [2]evaluator.Measured
-			for i, id := range args {
-				run, err := s.cache.Run(ctx, id)
+			return a.withCache(ctx, func(s *pipeline.Services) error {
+				var runs [2]evaluator.Measured
+				for i, id := range args {
+					run, err := s.Cache.Run(ctx, id)
+					if err != nil {
+						return err
+					}
+					runs[i].Spec = run.Spec
+					if runs[i].Scores, _, err = s.Cache.Scores(ctx, id); err != nil {
+						return err
+					}
+				}
+				paired, err := evaluator.Compare(runs[0], runs[1])
 				if err != nil {
 					return err
 				}
-				runs[i].Spec = run.Spec
-				if runs[i].Scores, _, err = s.cache.Scores(ctx, id); err != nil {
-					return err
+				if out != "" {
+					if err := paired.WriteFiles(out); err != nil {
+						return err
+					}
 				}
-			}
-			paired, err := evaluator.Compare(runs[0], runs[1])
-			if err != nil {
-				return err
-			}
-			if out != "" {
-				if err := paired.WriteFiles(out); err != nil {
-					return err
-				}
-			}
-			return printReport(cmd.OutOrStdout(), paired, asJSON)
+				return printReport(cmd.OutOrStdout(), paired, asJSON)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -131,26 +124,4 @@ of the same images at the same size; their models and keys may differ.`,
 	f.BoolVar(&asJSON, "json", false, "print comparison.json instead of tables")
 	a.cacheFlags(f)
 	return cmd
-}
-
-func listRuns(cmd *cobra.Command, s *services) error {
-	runs, err := s.cache.Runs(cmd.Context())
-	if err != nil {
-		return err
-	}
-	w := newTable(cmd, "run", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed")
-	for _, r := range runs {
-		scores, failures, err := s.cache.Progress(cmd.Context(), r.Spec.GetId())
-		if err != nil {
-			return err
-		}
-		finished := "-"
-		if !r.Finished.IsZero() {
-			finished = r.Finished.Format(time.DateTime)
-		}
-		w.AppendRow(table.Row{r.Spec.GetId(), r.Started.Format(time.DateTime), finished, r.Spec.GetModelName(),
-			r.Spec.GetDataset(), len(r.Spec.GetPairs()), len(r.Spec.GetKeys()), scores, failures})
-	}
-	w.Render()
-	return nil
 }

@@ -25,6 +25,8 @@ type RunState struct {
 	Started time.Time
 	// Finished is when the latest attempt ended; zero when it has not.
 	Finished time.Time
+	// Cancelled is when the latest attempt was cancelled (CancelRun); zero when it was not.
+	Cancelled time.Time
 }
 
 // Fields of a run's state.
@@ -32,6 +34,8 @@ const (
 	attemptField  = "attempt"
 	startedField  = "started"  // Unix ms
 	finishedField = "finished" // Unix ms
+
+	cancelledField = "cancelled" // Unix ms
 )
 
 // startRun stores a run's specification unless there is another, and begins an attempt: what failed before
@@ -46,7 +50,7 @@ if not old then
 end
 local attempt = redis.call('HINCRBY', KEYS[2], 'attempt', 1)
 redis.call('HSET', KEYS[2], 'started', ARGV[2])
-redis.call('HDEL', KEYS[2], 'finished')
+redis.call('HDEL', KEYS[2], 'finished', 'cancelled')
 redis.call('DEL', KEYS[3])
 return {attempt}`)
 
@@ -165,6 +169,9 @@ func (c *Cache) run(ctx context.Context, id string) (*RunState, error) {
 	r := &RunState{Spec: s, Attempt: number(attemptField), Started: time.UnixMilli(number(startedField))}
 	if ms := number(finishedField); ms > 0 {
 		r.Finished = time.UnixMilli(ms)
+	}
+	if ms := number(cancelledField); ms > 0 {
+		r.Cancelled = time.UnixMilli(ms)
 	}
 	return r, nil
 }
