@@ -15,6 +15,7 @@ import (
 var errNeedServers = errors.New("this role works with others: name the servers with --nats and --redis (stegomq up starts both)")
 
 func (a *app) upCommand() *cobra.Command {
+	var natsListen, redisListen string // the servers of other commands do not listen
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run every role in one process, on embedded servers that other commands can use",
@@ -23,12 +24,13 @@ func (a *app) upCommand() *cobra.Command {
 			if !a.at.Embedded() {
 				return errors.New("up starts its own servers; with --nats and --redis run gpuworker and evaluator")
 			}
+			a.at.NATSListen, a.at.RedisListen = natsListen, redisListen
 			return a.serve(cmd, true, true)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&a.at.NATSListen, "nats-listen", "127.0.0.1:4222", "loopback address of the embedded NATS server")
-	f.StringVar(&a.at.RedisListen, "redis-listen", "127.0.0.1:6379", "loopback address of the embedded Redis")
+	f.StringVar(&natsListen, "nats-listen", "127.0.0.1:4222", "loopback address of the embedded NATS server")
+	f.StringVar(&redisListen, "redis-listen", "127.0.0.1:6379", "loopback address of the embedded Redis")
 	a.workerFlags(f)
 	a.metricsFlag(f)
 	return cmd
