@@ -9,6 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null)
 # Without the tag the library of the AVIF codec would look for a libavif.so when the program starts.
 export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=nodynamic)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -37,7 +38,7 @@ help: ## say what there is
 .PHONY: build demo up
 build: ## the program, .bin/stegomq
 	@mkdir -p .bin
-	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o .bin/stegomq ./cmd/stegomq
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.revision=$(REVISION)' -o .bin/stegomq ./cmd/stegomq
 
 demo: build ort photos ## evaluate four keys on nine photographs, into out/demo
 	@code=0; .bin/stegomq evaluate --data .cache/photos --keys 4 --size 256 \

@@ -64,8 +64,8 @@ var house = map[string][]string{
 		"internal/ort", "internal/pixel", "internal/quality", "internal/source", "internal/telemetry",
 	},
 	"pipeline/reports": {
-		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/pixel",
-		"internal/rotation", "internal/steganalysis", "pipeline",
+		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/ort",
+		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
 	},
 
 	// The reports that are made of the runs' scores.

@@ -163,7 +163,7 @@ func TestTail(t *testing.T) {
 	ready := up.await(`ready: --nats (\S+) --redis (\S+)`)
 	tail := h.start("tail", "--nats", ready[1])
 	seen := func(result) bool {
-		return strings.Contains(tail.log.String(), "job.embed.") && strings.Contains(tail.log.String(), "result.embed.")
+		return strings.Contains(tail.log.String(), "job.interactive.main.") && strings.Contains(tail.log.String(), "result.main.")
 	}
 	// It shows what is sent after it has come up, and nobody is told when that is.
 	h.eventually("a job and a result", seen, "embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png", "--nats", ready[1], "--redis", ready[2])

@@ -153,7 +153,7 @@ func TestReportCompare(t *testing.T) {
 	for run, args := range map[string][]string{
 		"two": {"--keys", "2"}, "one": {"--keys", "1"}, "small": {"--size", "24"}, "fewer": {"--limit", "3"},
 	} {
-		h.ok(append([]string{"evaluate", "--data", "photos", "--size", "32", "--run", run, "--out", run}, args...)...)
+		h.ok(append([]string{"evaluate", "--data", "photos", "--size", "32", "--run", run, "--out", "files/" + run}, args...)...)
 	}
 	r := h.ok("report", "compare", "two", "one", "--json", "--out", "compared")
 	var p, written evaluator.Paired
@@ -165,7 +165,7 @@ func TestReportCompare(t *testing.T) {
 		dec.DisallowUnknownFields()
 		must(t, dec.Decode(c.into))
 	}
-	if p.A.Run != "two" || p.B.Run != "one" || p.Pairs != 4 || p.Dataset != h.summary("two").Dataset.Digest || len(p.Roles) != len(written.Roles) {
+	if p.A.Run != "two" || p.B.Run != "one" || p.Pairs != 4 || p.Dataset != h.summary("files/two").Dataset.Digest || len(p.Roles) != len(written.Roles) {
 		t.Errorf("compared %+v", p)
 	}
 	if !slices.Contains(p.LeftOut, evaluator.Failed{Name: "leakage_mismatched", Reason: "only two has it"}) {
@@ -187,7 +187,7 @@ func TestReportCompare(t *testing.T) {
 	}
 	checked := 0
 	for _, role := range p.Roles {
-		a, b := means("two", role.Role), means("one", role.Role)
+		a, b := means("files/two", role.Role), means("files/one", role.Role)
 		var mean float64
 		for item := range a {
 			mean += (a[item] - b[item]) / float64(len(a))
@@ -202,7 +202,7 @@ func TestReportCompare(t *testing.T) {
 		t.Errorf("%d roles", checked)
 	}
 	text := h.ok("report", "compare", "two", "one").stdout
-	for _, what := range []string{"A: run two", "B: run one", "holds 0: no difference shown", "left out: leakage_mismatched"} {
+	for _, what := range []string{"A: run two", "B: run one", "no verdict on fewer than 8 pairs", "left out: leakage_mismatched"} {
 		if !strings.Contains(text, what) {
 			t.Errorf("%q is not printed:\n%s", what, text)
 		}
@@ -210,6 +210,14 @@ func TestReportCompare(t *testing.T) {
 	if md := string(read(t, h.path("compared", "comparison.md"))); !strings.Contains(md, "# Run two against run one") {
 		t.Errorf("comparison.md:\n%s", md)
 	}
+	// Folders do as well, with no cache at hand.
+	if got := h.ok("report", "compare", "files/two", "files/one", "--json", "--state", "elsewhere").stdout; got != r.stdout {
+		t.Errorf("of the folders:\n%s\nof the ids:\n%s", got, r.stdout)
+	}
+	if got := h.ok("report", "compare", "files/two", "one", "--json").stdout; got != r.stdout {
+		t.Errorf("of a folder and an id:\n%s", got)
+	}
+	h.run("report", "compare", "./photos", "one").wantError(t, 2, "photos", "not the folder of a run", "evaluate --out")
 	h.run("report", "compare", "two", "small").wantError(t, 2, "cannot be compared", "32x32", "24x24", "--size")
 	h.run("report", "compare", "two", "fewer").wantError(t, 2, "cannot be compared", "1 of the 4 of two are not in fewer", "--limit")
 	h.run("report", "compare", "two", "tow").wantError(t, 2, "tow", "two")

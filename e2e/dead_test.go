@@ -39,7 +39,7 @@ func TestDeadLetters(t *testing.T) {
 	nats, redis := startNATS(t), startRedis(t)
 	both := []string{"--nats", nats, "--redis", redis}
 	h.start(append([]string{"evaluator"}, both...)...).await("(?m)^ready$")
-	worker := h.start(append([]string{"gpuworker", "--log-level", "debug"}, both...)...)
+	worker := h.start(append([]string{"gpuworker", "--unserved-after", "1s", "--log-level", "debug"}, both...)...)
 	worker.await("(?m)^ready$")
 	id := strings.TrimSpace(h.ok(append(append([]string{"producer"}, run...), both...)...).stdout)
 
@@ -50,7 +50,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("failed items: %+v", sum.FailedItems)
 	}
 	list := h.ok("dead", "list", "--nats", nats).stdout
-	rows := regexp.MustCompile(`(?m)^\W*(\d+)\W.*unknown_key.*job\.embed\.\d\d\.carol`).FindAllStringSubmatch(list, -1)
+	rows := regexp.MustCompile(`(?m)^\W*(\d+)\W.*unknown_key.*job\.bulk\.\S*carol`).FindAllStringSubmatch(list, -1)
 	if len(rows) != 1 {
 		t.Fatalf("one dead letter was expected:\n%s", list)
 	}
@@ -79,7 +79,7 @@ func TestDeadLetters(t *testing.T) {
 	if code := worker.end(); code != 0 {
 		t.Errorf("exit code of a gpuworker after SIGTERM: %d", code)
 	}
-	h.start(append([]string{"gpuworker", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
+	h.start(append([]string{"gpuworker", "--unserved-after", "1s", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
 	h.ok("dead", "retry", number, "--nats", nats)
 	whole := len(h.items("whole"))
 	h.eventually("the whole run", func(r result) bool {
@@ -111,7 +111,7 @@ func TestEvaluateAgainAfterFailures(t *testing.T) {
 	h.ok("keys", "new", "carol", "--keyring", "carol.json")
 	both := servers(t)
 	h.start(append([]string{"evaluator"}, both...)...).await("(?m)^ready$")
-	worker := h.start(append([]string{"gpuworker"}, both...)...)
+	worker := h.start(append([]string{"gpuworker", "--unserved-after", "1s"}, both...)...)
 	worker.await("(?m)^ready$")
 	evaluate := append([]string{"evaluate", "--data", "photos", "--keys", "carol.json", "--size", "32", "--out", "out"}, both...)
 	r := h.run(evaluate...)
@@ -121,7 +121,7 @@ func TestEvaluateAgainAfterFailures(t *testing.T) {
 	}
 	worker.signal(syscall.SIGTERM)
 	worker.end()
-	h.start(append([]string{"gpuworker", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
+	h.start(append([]string{"gpuworker", "--unserved-after", "1s", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
 	h.ok(evaluate...)
 	wantCounts(t, h.summary("out"), h.items("out"), 2, 1, 1, 0)
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"stegomq/evaluator"
 	"stegomq/internal/quality"
@@ -198,6 +199,45 @@ func wantCached(t *testing.T, h *home, r result, before, after, run string) {
 	}
 	if strings.Contains(r.stderr, "worker started") {
 		t.Errorf("a worker was started for nothing:\n%s", r.stderr)
+	}
+}
+
+// A report says what made its figures: the first command, with its times, also where a later one finds everything in the cache.
+func TestProvenance(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 4, 48, 40)
+	start := time.Now().Add(-time.Second)
+	command := []string{"evaluate", "--data", "photos", "--size", "32", "--keys", "2", "--run", "once"}
+	h.ok(append(command, "--out", "first")...)
+	first := h.summary("first")
+	p := first.Provenance
+	if p == nil || p.Version != programVersion || p.Where != evaluator.Here || p.Runtime == "" || p.Provider != "cpu" || p.Processor == "" || p.Metrics != "1" ||
+		!strings.Contains(p.Decoder, "golang.org/x/image v") || !strings.Contains(p.Command, "evaluate --data photos --size 32 --keys 2 --run once --out first") ||
+		p.Date.Before(start) || p.Date.After(time.Now()) || p.Found != 0 || p.Made != first.Cache.Misses || p.ElapsedSeconds != first.ElapsedSeconds {
+		t.Fatalf("provenance %+v of %+v", p, first.Cache)
+	}
+	h.ok(append(command, "--out", "again")...)
+	h.ok("report", "once", "--out", "reported")
+	for _, out := range []string{"again", "reported"} {
+		sum := h.summary(out)
+		if sum.Provenance == nil || *sum.Provenance != *p || sum.ElapsedSeconds != first.ElapsedSeconds || sum.Cache.Misses != 0 {
+			t.Errorf("%s: %v s, provenance %+v, want %v s and %+v", out, sum.ElapsedSeconds, sum.Provenance, first.ElapsedSeconds, p)
+		}
+		for _, want := range []string{"made on ", "ONNX Runtime " + p.Runtime + " (cpu), on " + p.Processor, "command: ", "all found in the cache; when the run was made first it took"} {
+			if report := string(read(t, h.path(out, "report.md"))); !strings.Contains(report, want) {
+				t.Errorf("%s/report.md does not say %q:\n%s", out, want, report)
+			}
+		}
+	}
+	// Another run of the same work says that it made nothing itself; a cipher has no runtime.
+	h.ok("evaluate", "--data", "photos", "--size", "32", "--keys", "2", "--run", "twice", "--out", "twice")
+	if p := h.summary("twice").Provenance; p == nil || p.Where != evaluator.InTheCache || p.Made != 0 || p.Found != first.Cache.Misses || p.Runtime != "" {
+		t.Errorf("of a run that was in the cache: %+v", p)
+	}
+	h.ok("evaluate", "--data", "photos", "--size", "32", "--model", filepath.Join(shippedModels(), "lsb-chacha20"), "--out", "cipher")
+	if p := h.summary("cipher").Provenance; p == nil || p.Where != evaluator.Here || p.Runtime != "" || p.Processor == "" {
+		t.Errorf("of a cipher: %+v", p)
 	}
 }
 

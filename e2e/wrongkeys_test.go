@@ -71,6 +71,32 @@ func TestEvaluateWrongKeys(t *testing.T) {
 	}
 }
 
+// Who evaluates with keys of their own is told in every file that the network does not know them; a cipher knows every key.
+func TestKeysThatTheModelWasNotTrainedWith(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 2, 48, 40)
+	h.ok("keys", "new", "carol")
+	keys := filepath.Join("config", "stegomq", "keyring.json")
+	printed := h.ok("evaluate", "--data", "photos", "--size", "32", "--keys", keys, "--run", "own", "--out", "own").stdout
+	const words = "NOT TRAINED WITH 1 of the 1 keys (carol)"
+	for name, text := range map[string]string{"the terminal": printed, "report.md": string(read(t, h.path("own", "report.md"))), "report": h.ok("report", "own").stdout} {
+		if !strings.Contains(text, words) {
+			t.Errorf("%s does not say %q:\n%s", name, words, text)
+		}
+	}
+	if got := h.summary("own").UntrainedKeys; !slices.Equal(got, []string{"carol"}) {
+		t.Errorf("untrained keys %q", got)
+	}
+	h.ok("evaluate", "--data", "photos", "--size", "32", "--keys", keys, "--model", filepath.Join(shippedModels(), "lsb-chacha20"), "--out", "cipher")
+	h.ok("evaluate", "--data", "photos", "--size", "32", "--out", "demo")
+	for _, out := range []string{"cipher", "demo"} {
+		if got := h.summary(out).UntrainedKeys; len(got) > 0 {
+			t.Errorf("%s: untrained keys %q", out, got)
+		}
+	}
+}
+
 // wantDistributions computes the groups of a summary from items.csv anew.
 func wantDistributions(t *testing.T, sum *evaluator.Summary, items []item) {
 	t.Helper()

@@ -29,6 +29,29 @@ func (c class) partial() bool {
 	return c.role == schemas.Role_ROLE_LEAKAGE_PARTIAL || c.role == schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER
 }
 
+// leaks says whether scores compare what a wrong key, or no key, shows with the secret.
+func leaks(r schemas.Role) bool {
+	switch r {
+	case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
+		schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL, schemas.Role_ROLE_LEAKAGE_UNKEYED:
+		return true
+	}
+	return false
+}
+
+// better is +1 where more likeness is better, -1 where less is, and 0 where neither is: of what a wrong key shows of the cover, and of what
+// is not made by the model.
+func (c class) better() float64 {
+	switch c.role {
+	case schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_PURIFICATION, schemas.Role_ROLE_ROBUSTNESS:
+		return +1
+	}
+	if leaks(c.role) {
+		return -1
+	}
+	return 0
+}
+
 // percent writes a share as people read it.
 func percent(permille int) string { return fmt.Sprintf("%g %%", float64(permille)/10) }
 

@@ -29,6 +29,8 @@ type Side struct {
 	Run   string `json:"run"`
 	Model Model  `json:"model"`
 	Keys  int    `json:"keys"`
+	// UntrainedKeys are those that the model was not trained with, though it needs to be.
+	UntrainedKeys []string `json:"untrained_keys,omitempty"`
 }
 
 // Paired is the comparison of two runs, image pair by image pair.
@@ -63,6 +65,24 @@ type PairedRole struct {
 	RMSE     Difference `json:"rmse"`
 }
 
+// Verdict is what a difference shows.
+type Verdict string
+
+// What a difference shows of A.
+const (
+	Better Verdict = "better"
+	Worse  Verdict = "worse"
+	// Higher and Lower are of roles that are neither good nor bad, such as what a wrong key's output has of the cover.
+	Higher Verdict = "higher"
+	Lower  Verdict = "lower"
+	// CannotBeTold: the interval holds 0, or there are fewer than VerdictPairs pairs.
+	CannotBeTold Verdict = "cannot be told"
+)
+
+// VerdictPairs is the least number of image pairs that a verdict is given of: fewer images stand for no data set, and the interval of
+// very skewed differences is least sure there (docs/statistics.md).
+const VerdictPairs = 8
+
 // Difference is the difference of two runs in a metric, A less B.
 type Difference struct {
 	// A and B are the means over the image pairs that both have.
@@ -73,19 +93,25 @@ type Difference struct {
 	// HoldsZero says that the interval holds 0: these pairs do not show which of the two is higher. It is also true
 	// where there is no interval.
 	HoldsZero bool `json:"holds_zero"`
+	// Verdict is of A, by the metric's and the role's direction.
+	Verdict Verdict `json:"verdict"`
+	// Worst is the difference of the pair on which A does worst beside B, by the same direction, and the least where there is none;
+	// WorstOf is what A calls that pair.
+	Worst   float64 `json:"worst"`
+	WorstOf string  `json:"worst_of"`
 }
 
 // Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
 // are, whatever their names. Models and keys may differ: that is what is compared. The error wraps ErrIncomparable.
 //
 // A difference is taken within each pair, so that what makes some images easier than others for both drops out;
-// intervals are those of clusters, over pairs.
+// intervals are those of clusters, over pairs, and there is no verdict on fewer than VerdictPairs.
 func Compare(a, b Measured) (*Paired, error) {
 	if err := sameConditions(a.Spec, b.Spec); err != nil {
 		return nil, err
 	}
 	side := func(s *schemas.RunSpec) Side {
-		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys())}
+		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys()), UntrainedKeys: s.GetUntrainedKeys()}
 	}
 	p := &Paired{
 		A: side(a.Spec), B: side(b.Spec), Dataset: schemas.DatasetDigest(a.Spec), Geometry: geometryOf(a.Spec),
@@ -122,11 +148,6 @@ func Compare(a, b Measured) (*Paired, error) {
 		}
 	}
 	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
-	var all []*clusters
-	for _, d := range found {
-		all = append(all, d.items)
-	}
-	bootstrap(all)
 	for _, d := range found {
 		p.Roles = append(p.Roles, d.summary())
 	}
@@ -175,6 +196,7 @@ func pairNames(s *schemas.RunSpec) []string {
 
 // means are the sums of the four metrics of an item in a role, and their number.
 type means struct {
+	item string
 	n    float64
 	sums [4]float64
 }
@@ -208,6 +230,7 @@ func itemMeans(run Measured) map[class]map[string]*means {
 			continue
 		}
 		m := of(all[c], name[s.GetItem()])
+		m.item = s.GetItem()
 		m.n++
 		for i, v := range []float64{s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim(), s.GetMetrics().GetMae(), s.GetMetrics().GetRmse()} {
 			m.sums[i] += v
@@ -221,9 +244,34 @@ type difference struct {
 	class   class
 	a, b    [4]quality.Summary
 	metrics [4]quality.Summary // a less b
+	worst   [4]worstDifference
 	items   *clusters
 
 	refusedA, refusedB int
+}
+
+// worstDifference is that of the pair on which A does worst beside B.
+type worstDifference struct {
+	value float64
+	item  string
+}
+
+// likeness is +1 where a metric is more for images that are more alike, -1 where it is less, in the order of PairedRole.
+var likeness = [4]float64{+1, +1, -1, -1}
+
+// sign is +1 where more of a metric is better, -1 where less is, 0 where neither is.
+func (d *difference) sign(metric int) float64 { return likeness[metric] * d.class.better() }
+
+// meet takes in the difference of a pair.
+func (d *difference) meet(metric int, value float64, item string) {
+	w, sign := &d.worst[metric], d.sign(metric)
+	if sign == 0 {
+		sign = 1
+	}
+	if d.metrics[metric].N == 0 || value*sign < w.value*sign {
+		*w = worstDifference{value, item}
+	}
+	d.metrics[metric].Add(value)
 }
 
 func differ(c class, a, b map[string]*means) *difference {
@@ -242,7 +290,7 @@ func differ(c class, a, b map[string]*means) *difference {
 			less[i] = va - vb
 			d.a[i].Add(va)
 			d.b[i].Add(vb)
-			d.metrics[i].Add(less[i])
+			d.meet(i, less[i], a[name].item)
 		}
 		d.items.add(name, less[:]...)
 	}
@@ -252,7 +300,9 @@ func differ(c class, a, b map[string]*means) *difference {
 func (d *difference) summary() PairedRole {
 	metric := func(i int) Difference {
 		ci := d.items.interval(i)
-		return Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero()}
+		m := Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: moments(d.metrics[i], ci), HoldsZero: ci == nil || ci.holdsZero(), Worst: d.worst[i].value, WorstOf: d.worst[i].item}
+		m.Verdict = m.verdict(d.metrics[i].N, d.sign(i))
+		return m
 	}
 	role := paired(d.class)
 	role.RefusedA, role.RefusedB = d.refusedA, d.refusedB
@@ -280,17 +330,30 @@ func (r PairedRole) name() string {
 	return r.Role
 }
 
-// verdict says in words what a difference shows.
-func (d Difference) verdict() string {
+// verdict says what a difference over n pairs shows of A. Sign is +1 where more is better, -1 where less is, 0 where neither is.
+func (d Difference) verdict(n int, sign float64) Verdict {
 	switch {
-	case d.CI95 == nil:
-		return "one pair shows nothing"
-	case d.HoldsZero:
-		return "holds 0: no difference shown"
+	case d.HoldsZero || n < VerdictPairs:
+		return CannotBeTold
+	case d.Mean*sign > 0:
+		return Better
+	case d.Mean*sign < 0:
+		return Worse
 	case d.Mean > 0:
-		return "A is higher"
+		return Higher
 	}
-	return "A is lower"
+	return Lower
+}
+
+// words are the verdict on n pairs for a table.
+func (d Difference) words(n int) string {
+	switch {
+	case n < VerdictPairs:
+		return fmt.Sprintf("no verdict on fewer than %d pairs", VerdictPairs)
+	case d.Verdict == CannotBeTold:
+		return "holds 0: no difference shown"
+	}
+	return "A is " + string(d.Verdict)
 }
 
 // blocks are a table for each metric.
@@ -303,12 +366,13 @@ func (p *Paired) blocks() []block {
 		{"PSNR in dB", "%.2f", func(r PairedRole) Difference { return r.PSNR }}, {"SSIM", "%.3f", func(r PairedRole) Difference { return r.SSIM }},
 		{"MAE", "%.4f", func(r PairedRole) Difference { return r.MAE }}, {"RMSE", "%.4f", func(r PairedRole) Difference { return r.RMSE }},
 	} {
-		b := block{title: m.title, head: table.Row{"", "A", "B", "A - B", "n", "in words"}}
+		b := block{title: m.title, head: table.Row{"", "A", "B", "A - B", "worst for A (pair)", "n", "in words"}}
 		signed := "%+" + m.format[1:]
 		for _, r := range p.Roles {
 			d := m.of(r)
 			b.rows = append(b.rows, table.Row{r.name(), fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B),
-				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95), r.N, d.verdict()})
+				fmt.Sprintf(signed+" ± "+m.format, d.Mean, d.Std) + bounds(signed, d.CI95),
+				fmt.Sprintf(signed+"\n(%s)", d.Worst, d.WorstOf), r.N, d.words(r.N)})
 		}
 		all = append(all, b)
 	}
@@ -322,12 +386,15 @@ func (p *Paired) facts() []string {
 		if !s.Model.Trained {
 			line += "; the model is NOT TRAINED"
 		}
+		if words := UntrainedWords(s.UntrainedKeys, s.Keys); words != "" {
+			line += ". " + words
+		}
 		return line
 	}
 	lines := []string{
 		side("A", p.A), side("B", p.B),
 		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.text()),
-		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean, by a bootstrap over pairs.",
+		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean (Student's t on the pairs).",
 	}
 	if n := 4 * len(p.Roles); n >= 20 {
 		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))

@@ -55,14 +55,13 @@ func TestCompare(t *testing.T) {
 		role          string
 		n             int
 		a, b, std     float64
-		low, high     float64
+		half          float64
 		interval, not bool // there is one; it does not hold 0
 	}{
-		// The least mean of four drawn is 1 once in 256 draws, and 2 in 4 more; the percentile lies above both.
-		{"imperceptibility", 4, 34.5, 30.5, math.Sqrt(14. / 3), 1.75, 5.75, true, true},
-		{"recoverability", 2, 22, 22, math.Sqrt(32), -4, 4, true, false},
-		{"baseline_cover_secret", 1, 9, 9, 0, 0, 0, false, false},
-		{"noise", 1, 22, 22, 0, 0, 0, false, false},
+		{"imperceptibility", 4, 34.5, 30.5, math.Sqrt(14. / 3), 3.18245 * math.Sqrt(14./3/4), true, true},
+		{"recoverability", 2, 22, 22, math.Sqrt(32), 12.7062 * 4, true, false},
+		{"baseline_cover_secret", 1, 9, 9, 0, 0, false, false},
+		{"noise", 1, 22, 22, 0, 0, false, false},
 	}
 	if len(p.Roles) != len(want) {
 		t.Fatalf("%d roles, want %d: %+v", len(p.Roles), len(want), p.Roles)
@@ -81,8 +80,11 @@ func TestCompare(t *testing.T) {
 			}
 			if (m.CI95 != nil) != w.interval {
 				t.Errorf("%s, %s: interval %+v", w.role, metric, m.CI95)
-			} else if w.interval && (math.Abs(m.CI95.Low-w.low/m.scale) > 0.5/m.scale || math.Abs(m.CI95.High-w.high/m.scale) > 0.25/m.scale) {
-				t.Errorf("%s, %s: interval %+v, want about %v to %v", w.role, metric, *m.CI95, w.low/m.scale, w.high/m.scale)
+			} else if middle := w.a - w.b; w.interval && (math.Abs(m.CI95.Low*m.scale-middle+w.half) > 1e-3 || math.Abs(m.CI95.High*m.scale-middle-w.half) > 1e-3) {
+				t.Errorf("%s, %s: interval %+v, want %v ± %v", w.role, metric, *m.CI95, middle/m.scale, w.half/m.scale)
+			}
+			if m.Verdict != evaluator.CannotBeTold {
+				t.Errorf("%s, %s: %s on %d pairs", w.role, metric, m.Verdict, w.n)
 			}
 		}
 	}
@@ -91,7 +93,7 @@ func TestCompare(t *testing.T) {
 	}
 	// The other way round every sign changes.
 	back, err := evaluator.Compare(b, a)
-	if err != nil || back.Roles[0].PSNR.Mean != -4 || back.Roles[0].PSNR.CI95.High != -p.Roles[0].PSNR.CI95.Low && math.Abs(back.Roles[0].PSNR.CI95.High+p.Roles[0].PSNR.CI95.Low) > 0.5 {
+	if err != nil || back.Roles[0].PSNR.Mean != -4 || math.Abs(back.Roles[0].PSNR.CI95.High+p.Roles[0].PSNR.CI95.Low) > 1e-9 {
 		t.Errorf("%+v (%v)", back.Roles[0].PSNR, err)
 	}
 	b.Spec.NoiseSigma = 10

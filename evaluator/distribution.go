@@ -14,7 +14,7 @@ import (
 type Moments struct {
 	Mean float64 `json:"mean"`
 	Std  float64 `json:"std"`
-	// CI95 is the 95 % interval of the mean by a bootstrap over items; null for fewer than two items.
+	// CI95 is the 95 % interval of the mean, Student's t on the items; null for fewer than two items.
 	CI95 *Interval `json:"ci95"`
 }
 
@@ -26,6 +26,19 @@ type Distribution struct {
 	P95    float64 `json:"p95"`
 	P99    float64 `json:"p99"`
 	Max    float64 `json:"max"`
+	// MinOf and MaxOf are the comparisons that have Min and Max, the first in the order of items.csv.
+	MinOf Comparison `json:"min_of"`
+	MaxOf Comparison `json:"max_of"`
+}
+
+// Least is the least score with the pair that has it, the score in a format of fmt.
+func (d Distribution) Least(format string) string { return ofPair(format, d.Min, d.MinOf.Item) }
+
+// Largest is the same of the largest score, which is the worst where a wrong key should show nothing.
+func (d Distribution) Largest(format string) string { return ofPair(format, d.Max, d.MaxOf.Item) }
+
+func ofPair(format string, v float64, item string) string {
+	return fmt.Sprintf(format+" (%s)", v, item)
 }
 
 // Excess is what a group of wrong keys shows of the secret beyond what an unrelated image does: each score less
@@ -65,13 +78,16 @@ type Histogram struct {
 // series collects a metric. It keeps the values, 8 bytes each, as quantiles need them.
 type series struct {
 	quality.Summary
-	values []float64
-	worst  *schemas.Score
+	values         []float64
+	least, largest *schemas.Score
 }
 
 func (s *series) add(v float64, of *schemas.Score) {
+	if s.N == 0 || v < s.Min {
+		s.least = of
+	}
 	if s.N == 0 || v > s.Max {
-		s.worst = of
+		s.largest = of
 	}
 	s.Add(v)
 	s.values = append(s.values, v)
@@ -86,14 +102,19 @@ func (s *series) distribution(mean *Interval) Distribution {
 	return Distribution{
 		Moments: moments(s.Summary, mean), Min: s.Min, Max: s.Max, Median: quality.Quantile(s.values, 0.5),
 		P95: quality.Quantile(s.values, 0.95), P99: quality.Quantile(s.values, 0.99),
+		MinOf: comparisonOf(s.least), MaxOf: comparisonOf(s.largest),
 	}
+}
+
+func comparisonOf(s *schemas.Score) Comparison {
+	return Comparison{Item: s.GetItem(), EmbedKey: s.GetEmbedKey(), DecodeKey: s.GetDecodeKey()}
 }
 
 func (s *series) tail(mean *Interval) Tail {
 	slices.Sort(s.values)
 	return Tail{
 		Moments: moments(s.Summary, mean), P99: quality.Quantile(s.values, 0.99), Max: s.Max, Histogram: histogram(s.values),
-		Worst: Comparison{Item: s.worst.GetItem(), EmbedKey: s.worst.GetEmbedKey(), DecodeKey: s.worst.GetDecodeKey()},
+		Worst: comparisonOf(s.largest),
 	}
 }
 

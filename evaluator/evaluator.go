@@ -123,7 +123,7 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 // they are of. A letter that holds neither is an error.
 func Bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
 	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
-	if d.GetStream() != schemas.StreamResults {
+	if d.GetStream() != schemas.StreamScoring {
 		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {
 			return nil, nil, err
 		}

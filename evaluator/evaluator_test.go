@@ -167,7 +167,7 @@ func (r *rig) run(cfg evaluator.Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	e := evaluator.New(cfg, evaluator.Parts{
-		Results: r.bus.ResultSource(), DeadLetters: r.bus.DeadSource(), Images: r.parts, Scores: r.parts, Memo: r.parts,
+		Results: r.bus.ResultSource(nil), DeadLetters: r.bus.DeadSource(nil), Images: r.parts, Scores: r.parts, Memo: r.parts,
 	})
 	go func() { done <- e.Run(ctx) }()
 	r.t.Cleanup(func() {
@@ -463,7 +463,7 @@ func (r *rig) bury(j *schemas.Job, fault error) {
 	if err := r.bus.PublishJob(testrig.Context(r.t), j); err != nil {
 		r.t.Fatal(err)
 	}
-	jobs, err := r.bus.JobSource("worker")
+	jobs, err := r.bus.JobSource(bus.JobOptions{Worker: "worker"})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -476,7 +476,7 @@ func (r *rig) bury(j *schemas.Job, fault error) {
 func TestDeadJobsLoseTheirScores(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	fault := schemas.Permanent(schemas.ReasonUnknownKey, errors.New("no keyring has alice"))
+	fault := schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("no keyring has alice"))
 	plain := r.embed()
 	plain.Score, plain.Run = false, "plain"
 	plain.Id = schemas.JobID(plain)
@@ -490,7 +490,7 @@ func TestDeadJobsLoseTheirScores(t *testing.T) {
 		t.Errorf("%d scores and %d failures, want 7 failures for each of 2 items", len(scores), len(failures))
 	}
 	for k, s := range failures {
-		if f := s.GetFailure(); f.GetReason() != "unknown_key" || !strings.Contains(f.GetDetail(), "no keyring has alice") {
+		if f := s.GetFailure(); f.GetReason() != "key_mismatch" || !strings.Contains(f.GetDetail(), "no keyring has alice") {
 			t.Errorf("%s: %v", k, f)
 		}
 	}
@@ -499,7 +499,7 @@ func TestDeadJobsLoseTheirScores(t *testing.T) {
 	}
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
-	if want := []string{"unknown_key", "unknown_key"}; !slices.Equal(seen.dead, want) {
+	if want := []string{"key_mismatch", "key_mismatch"}; !slices.Equal(seen.dead, want) {
 		t.Errorf("dead letters %v, want %v", seen.dead, want)
 	}
 }
@@ -557,12 +557,12 @@ func TestDeadLettersThatNobodyCanRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := letters{done: make(chan error, 3), list: []*schemas.DeadLetter{
-		{Reason: "bad_message", Stream: schemas.StreamJobs, Subject: "job.x", Message: []byte("garbage")},
-		{Reason: "bad_message", Stream: schemas.StreamResults, Subject: "result.x", Message: job},
-		{Reason: "bad_message", Stream: schemas.StreamJobs, Subject: "job.x"},
+		{Reason: "bad_message", Stream: schemas.JobStream(schemas.Bulk), Subject: "job.x", Message: []byte("garbage")},
+		{Reason: "bad_message", Stream: schemas.StreamScoring, Subject: "result.x", Message: job},
+		{Reason: "bad_message", Stream: schemas.JobStream(schemas.Bulk), Subject: "job.x"},
 	}}
 	e := evaluator.New(evaluator.Config{}, evaluator.Parts{
-		Results: r.bus.ResultSource(), DeadLetters: l, Images: r.parts, Scores: r.parts, Memo: r.parts,
+		Results: r.bus.ResultSource(nil), DeadLetters: l, Images: r.parts, Scores: r.parts, Memo: r.parts,
 	})
 	ctx, cancel := context.WithCancel(testrig.Context(t))
 	ended := make(chan error, 1)

@@ -66,3 +66,36 @@ func TestReportOfEveryKeying(t *testing.T) {
 		}
 	}
 }
+
+// A key that the model was not trained with is named wherever its figures stand.
+func TestUntrainedKeys(t *testing.T) {
+	t.Parallel()
+	text, markdown, sum := reportOf(t, func(s *schemas.RunSpec) { s.UntrainedKeys = []string{"bob"} })
+	if !slices.Equal(sum.UntrainedKeys, []string{"bob"}) {
+		t.Errorf("untrained keys %q", sum.UntrainedKeys)
+	}
+	const note = "of keys that the model was not trained with, too: bob"
+	for name, out := range map[string]string{"terminal": text, "report.md": markdown} {
+		for words, n := range map[string]int{"NOT TRAINED WITH 1 of the 2 keys (bob)": 1, "bob (not trained with)": 4, note: 3} {
+			if got := strings.Count(out, words); got != n {
+				t.Errorf("%s says %q %d times, want %d:\n%s", name, words, got, n, out)
+			}
+		}
+	}
+	if out := (evaluator.Overview{sum}).Markdown(); !strings.Contains(out, "tiny (not trained with 1 of 2 keys)") {
+		t.Errorf("the overview:\n%s", out)
+	}
+	a, b := twoRuns()
+	a.Spec.UntrainedKeys = []string{"bob"}
+	p, err := evaluator.Compare(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := p.WriteText(&out); err != nil || strings.Count(out.String(), "NOT TRAINED WITH 1 of the 2 keys (bob)") != 1 || !slices.Equal(p.A.UntrainedKeys, []string{"bob"}) {
+		t.Errorf("the comparison (%v):\n%s", err, out.String())
+	}
+	if text, _, _ := reportOf(t, func(*schemas.RunSpec) {}); strings.Contains(text, "TRAINED WITH") || strings.Contains(text, "trained with") {
+		t.Errorf("all keys are the model's:\n%s", text)
+	}
+}

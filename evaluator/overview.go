@@ -1,7 +1,6 @@
 package evaluator
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,15 +18,11 @@ func ReadOverview(paths ...string) (Overview, error) {
 	var o Overview
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			path = filepath.Join(path, "summary.json")
+			path = filepath.Join(path, summaryFile)
 		}
-		data, err := os.ReadFile(path)
+		s, err := readSummary(path)
 		if err != nil {
-			return nil, fmt.Errorf("read a summary, which `stegomq evaluate --out` writes: %w", err)
-		}
-		s := &Summary{}
-		if err := json.Unmarshal(data, s); err != nil {
-			return nil, fmt.Errorf("%s is not a summary.json: %w", path, err)
+			return nil, err
 		}
 		o = append(o, s)
 	}
@@ -43,16 +38,25 @@ func (o Overview) Markdown() string { return o.block().markdown() + "\n" }
 // block is the table. A wrong key is judged by its SSIM with the secret, and by how much that is above the baseline of the same
 // pair: PSNR alone flatters photographs, and noise around grey measures more than an unrelated one.
 func (o Overview) block() block {
-	b := block{head: table.Row{"model", "keying", "data", "size", "pairs", "stego dB", "SSIM", "recovered dB", "SSIM", "least dB", "wrong key dB", "SSIM", "SSIM above an unrelated image", "purified dB"}}
+	b := block{head: table.Row{"model", "keying", "data", "size", "pairs", "stego dB", "SSIM", "least dB (pair)", "recovered dB", "SSIM", "least dB (pair)", "wrong key dB", "SSIM", "SSIM above an unrelated image", "purified dB"}}
+	least := func(g Group) string {
+		if g.N == 0 {
+			return measured(g, "", nil)
+		}
+		return g.PSNR.Least("%.2f")
+	}
 	for _, s := range o {
 		keying := s.Model.Keying
 		if keying == "" {
 			keying = schemas.KeyingWeights
 		}
-		row := table.Row{s.Model.Name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), s.Dataset.Pairs}
-		row = append(row, measured(s.Imperceptibility, "%.2f", psnrOf), measured(s.Imperceptibility, "%.3f", ssimOf))
-		row = append(row, measured(s.Recoverability, "%.2f", psnrOf), measured(s.Recoverability, "%.3f", ssimOf))
-		row = append(row, measured(s.Recoverability, "%.2f", func(g Group) float64 { return g.PSNR.Min }))
+		name := s.Model.Name
+		if n := len(s.UntrainedKeys); n > 0 {
+			name += fmt.Sprintf(" (not trained with %d of %d keys)", n, len(s.Keys))
+		}
+		row := table.Row{name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), s.Dataset.Pairs}
+		row = append(row, measured(s.Imperceptibility, "%.2f", psnrOf), measured(s.Imperceptibility, "%.3f", ssimOf), least(s.Imperceptibility))
+		row = append(row, measured(s.Recoverability, "%.2f", psnrOf), measured(s.Recoverability, "%.3f", ssimOf), least(s.Recoverability))
 		row = append(row, measured(s.LeakageMismatched, "%.2f", psnrOf), measured(s.LeakageMismatched, "%.3f", ssimOf))
 		above := "-"
 		if e := s.LeakageMismatched.Excess; e != nil {

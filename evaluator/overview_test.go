@@ -13,8 +13,8 @@ func TestOverview(t *testing.T) {
 	folder := t.TempDir()
 	network, cipher := &Summary{Model: Model{Name: "net"}, Geometry: Geometry{Width: 256, Height: 128}}, &Summary{Model: Model{Name: "box", Keying: "cipher"}}
 	network.Dataset = Dataset{Path: "/some/where/photos", Pairs: 3}
-	network.Imperceptibility = Group{N: 3, PSNR: Distribution{Moments: Moments{Mean: 35.126}}, SSIM: Distribution{Moments: Moments{Mean: 0.9}}}
-	network.Recoverability = Group{N: 3, PSNR: Distribution{Moments: Moments{Mean: 30}, Min: 24.5}}
+	network.Imperceptibility = Group{N: 3, PSNR: Distribution{Moments: Moments{Mean: 35.126}, Min: 31, MinOf: Comparison{Item: "1-w"}}, SSIM: Distribution{Moments: Moments{Mean: 0.9}}}
+	network.Recoverability = Group{N: 3, PSNR: Distribution{Moments: Moments{Mean: 30}, Min: 24.5, MinOf: Comparison{Item: "2-x"}}}
 	network.LeakageMismatched = Group{N: 3, Excess: &Excess{}}
 	cipher.LeakageMismatched = Group{Refused: 6}
 	var paths []string
@@ -36,8 +36,8 @@ func TestOverview(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| net | weights | photos | 256x128 | 3 | 35.13 | 0.900 | 30.00 | 0.000 | 24.50 | 0.00 | 0.000 | +0.000 | - |",
-		"| box | cipher | . | 0x0 | 0 | - | - | - | - | - | refused 6 of 6 | refused 6 of 6 | - | - |",
+		"| net | weights | photos | 256x128 | 3 | 35.13 | 0.900 | 31.00 (1-w) | 30.00 | 0.000 | 24.50 (2-x) | 0.00 | 0.000 | +0.000 | - |",
+		"| box | cipher | . | 0x0 | 0 | - | - | - | - | - | - | refused 6 of 6 | refused 6 of 6 | - | - |",
 	} {
 		if got := o.Markdown(); !strings.Contains(got, want) {
 			t.Errorf("the table lacks\n%s\nit is\n%s", want, got)

@@ -1,7 +1,10 @@
 package evaluator
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"stegomq/internal/quality"
@@ -104,6 +107,30 @@ type Sample struct {
 	Seed  uint64 `json:"seed"`
 }
 
+// Pair is an item of a run: a cover and the secret that was hidden in it. Digests are SHA-256 of the files, names what people call them.
+type Pair struct {
+	Item         string `json:"item"`
+	Cover        string `json:"cover"`
+	CoverDigest  string `json:"cover_digest"`
+	Secret       string `json:"secret"`
+	SecretDigest string `json:"secret_digest"`
+}
+
+// WorstPair is a pair on which a model does badly, with its worst score over the keys.
+type WorstPair struct {
+	// Role is imperceptibility, recoverability or purification.
+	Role string `json:"role"`
+	Comparison
+	// Cover and Secret are what people call the images.
+	Cover  string  `json:"cover"`
+	Secret string  `json:"secret"`
+	PSNR   float64 `json:"psnr"`
+	SSIM   float64 `json:"ssim"`
+}
+
+// worstOfRole is how many of its pairs a role names.
+const worstOfRole = 3
+
 // Geometry is the size that every image was brought to.
 type Geometry struct {
 	Width  int    `json:"width"`
@@ -117,10 +144,13 @@ type CacheUse struct {
 	Misses int `json:"misses"`
 }
 
-// Invocation is what a summary says about the command rather than about the scores.
+// Invocation is what a summary says about the command rather than about the scores. Where it made nothing, the time is that of the run's
+// provenance.
 type Invocation struct {
 	Hits, Misses int
 	Elapsed      time.Duration
+	// Provenance is that of the run, from its first command; nil where it is not known.
+	Provenance *Provenance
 }
 
 // Summary is summary.json.
@@ -134,7 +164,11 @@ type Summary struct {
 	NearKeys   []string `json:"near_keys"`
 	// DerivedKeys are the swapped and the partial ones.
 	DerivedKeys []string `json:"derived_keys,omitempty"`
-	NoiseSigma  float64  `json:"noise_sigma"`
+	// UntrainedKeys are those of Keys that the model was not trained with, though it needs to be.
+	UntrainedKeys []string `json:"untrained_keys,omitempty"`
+	NoiseSigma    float64  `json:"noise_sigma"`
+	// MetricsVersion names the definitions of PSNR, SSIM, MAE and RMSE.
+	MetricsVersion string `json:"metrics_version"`
 
 	Imperceptibility       Group     `json:"imperceptibility"`
 	Recoverability         Group     `json:"recoverability"`
@@ -159,16 +193,26 @@ type Summary struct {
 	LeakageUnkeyedCover Group          `json:"leakage_unkeyed_cover,omitzero"`
 	Robustness          []AttackGroup  `json:"robustness,omitempty"`
 
+	// WorstPairs are the three of least PSNR in each role, the worst first.
+	WorstPairs []WorstPair `json:"worst_pairs"`
+
 	// FailedItems names the comparisons that could not be made.
 	FailedItems []Failed `json:"failed_items"`
 	// RefusedItems names the images that recovery refused to the key that embedded them, though nobody had attacked them. That
 	// other keys are refused is no failure, and stands in their groups.
 	RefusedItems []Failed `json:"refused_items,omitempty"`
 
+	// Provenance says what made the run. It is absent where nobody wrote that down.
+	Provenance *Provenance `json:"provenance,omitempty"`
+
+	// Cache is of this command; the times are too, unless it found everything in the cache: then they are of the run's first.
 	Cache          CacheUse `json:"cache"`
 	ElapsedSeconds float64  `json:"elapsed_seconds"`
 	// ItemsPerSecond counts comparisons.
 	ItemsPerSecond float64 `json:"items_per_second"`
+
+	// Pairs are in the order of the run.
+	Pairs []Pair `json:"pairs"`
 }
 
 // NotRefused are the scores that have metrics: those of images that recovery refused have none.
@@ -205,9 +249,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY && s.End() == schemas.EndRefused {
 			refused = append(refused, Failed{Name: schemas.ScoreKey(s), Reason: s.GetRefusal().GetDetail()})
 		}
-		switch s.GetRole() {
-		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
-			schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL, schemas.Role_ROLE_LEAKAGE_UNKEYED:
+		if leaks(s.GetRole()) {
 			group.excess.add(s, baselines[s.GetItem()])
 		}
 		switch s.GetRole() {
@@ -215,7 +257,6 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 			of(cells, [2]string{s.GetEmbedKey(), s.GetDecodeKey()}).add(s)
 		}
 	}
-	bootstrapAll(groups, cells)
 	role := func(r schemas.Role) Group { return groups[class{role: r}].group() }
 	sum := &Summary{
 		Run:   spec.GetId(),
@@ -229,6 +270,11 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		RandomKeys: keyIDs(spec.GetRandomKeys()),
 		NearKeys:   []string{},
 		NoiseSigma: spec.GetNoiseSigma(),
+
+		UntrainedKeys:  spec.GetUntrainedKeys(),
+		MetricsVersion: spec.GetMetricsVersion(),
+		Pairs:          pairsOf(spec),
+		WorstPairs:     worstPairs(spec, scores),
 
 		Imperceptibility:       role(schemas.Role_ROLE_IMPERCEPTIBILITY),
 		Recoverability:         role(schemas.Role_ROLE_RECOVERABILITY),
@@ -249,6 +295,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 
 		FailedItems:    []Failed{},
 		RefusedItems:   refused,
+		Provenance:     inv.Provenance,
 		Cache:          CacheUse{Hits: inv.Hits, Misses: inv.Misses},
 		ElapsedSeconds: inv.Elapsed.Seconds(),
 	}
@@ -300,14 +347,58 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		sum.Confusion.SSIM = append(sum.Confusion.SSIM, ssim)
 		sum.Confusion.Cells = append(sum.Confusion.Cells, row)
 	}
-	if inv.Elapsed > 0 {
-		sum.ItemsPerSecond = float64(inv.Hits+inv.Misses) / inv.Elapsed.Seconds()
+	if p := inv.Provenance; p != nil && inv.Misses == 0 {
+		sum.ElapsedSeconds = p.ElapsedSeconds
+	}
+	if sum.ElapsedSeconds > 0 {
+		sum.ItemsPerSecond = float64(inv.Hits+inv.Misses) / sum.ElapsedSeconds
 	}
 	return sum
 }
 
 func modelOf(s *schemas.RunSpec) Model {
 	return Model{Name: s.GetModelName(), Digest: s.GetModel(), Trained: s.GetModelTrained(), Keying: s.GetModelKeying()}
+}
+
+// worstPairs finds the pairs of least PSNR in the roles of images that a model makes well or badly.
+func worstPairs(spec *schemas.RunSpec, scores []*schemas.Score) []WorstPair {
+	names := make(map[string]*schemas.Pair)
+	for _, p := range spec.GetPairs() {
+		names[p.GetItem()] = p
+	}
+	all := []WorstPair{}
+	for _, role := range []schemas.Role{schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_PURIFICATION} {
+		worst := make(map[string]*schemas.Score) // of each item
+		for _, s := range scores {
+			if s.GetRole() == role && s.End() == schemas.EndDone {
+				if before := worst[s.GetItem()]; before == nil || s.GetMetrics().GetPsnr() < before.GetMetrics().GetPsnr() {
+					worst[s.GetItem()] = s
+				}
+			}
+		}
+		sorted := slices.SortedFunc(maps.Values(worst), func(a, b *schemas.Score) int {
+			return cmp.Or(cmp.Compare(a.GetMetrics().GetPsnr(), b.GetMetrics().GetPsnr()), cmp.Compare(a.GetItem(), b.GetItem()))
+		})
+		for _, s := range sorted[:min(worstOfRole, len(sorted))] {
+			p := names[s.GetItem()]
+			all = append(all, WorstPair{
+				Role: role.Token(), Comparison: comparisonOf(s), Cover: p.GetCover().GetName(), Secret: p.GetSecret().GetName(),
+				PSNR: s.GetMetrics().GetPsnr(), SSIM: s.GetMetrics().GetSsim(),
+			})
+		}
+	}
+	return all
+}
+
+func pairsOf(s *schemas.RunSpec) []Pair {
+	pairs := make([]Pair, 0, len(s.GetPairs()))
+	for _, p := range s.GetPairs() {
+		pairs = append(pairs, Pair{
+			Item: p.GetItem(), Cover: p.GetCover().GetName(), CoverDigest: p.GetCover().GetDigest(),
+			Secret: p.GetSecret().GetName(), SecretDigest: p.GetSecret().GetDigest(),
+		})
+	}
+	return pairs
 }
 
 func geometryOf(s *schemas.RunSpec) Geometry {
@@ -338,18 +429,6 @@ func of[K comparable, V any](m map[K]*V, key K) *V {
 		m[key] = new(V)
 	}
 	return m[key]
-}
-
-// bootstrapAll finds the interval of every mean of a run.
-func bootstrapAll(groups map[class]*tally, cells map[[2]string]*cell) {
-	var all []*clusters
-	for _, t := range groups {
-		all = append(all, t.items, t.excess.items)
-	}
-	for _, c := range cells {
-		all = append(all, c.items)
-	}
-	bootstrap(all)
 }
 
 // tally collects the metrics of a group of scores, and counts those that were refused.

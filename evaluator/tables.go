@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -77,18 +78,32 @@ func bounds(format string, i *Interval) string {
 	return strings.Replace(i.Text(format), " ", "\n", 1)
 }
 
-// metricHead is the head of every table of groups.
-var metricHead = table.Row{"", "PSNR dB", "SSIM", "MAE", "RMSE", "n"}
+// extreme is the worst case that a table of groups shows of each, by its PSNR: the least, or the largest where wrong keys are measured.
+type extreme struct {
+	word string
+	of   func(Distribution, string) string
+}
 
-// metricRow is a group in a table of groups. What was refused has no metrics, and is counted beside those that have.
-func metricRow(name string, g Group) table.Row {
+var (
+	least   = extreme{"least", Distribution.Least}
+	largest = extreme{"largest", Distribution.Largest}
+)
+
+// groups is a table of groups without rows.
+func (e extreme) groups(title string) block {
+	return block{title: title, head: table.Row{"", "PSNR dB", e.word + " (pair)", "SSIM", "MAE", "RMSE", "n"}}
+}
+
+// row is a group in a table of groups. What was refused has no metrics, and is counted beside those that have.
+func (e extreme) row(name string, g Group) table.Row {
 	if g.N == 0 {
-		return table.Row{name, cmp.Or(g.RefusedText(), "-"), "-", "-", "-", 0}
+		return table.Row{name, cmp.Or(g.RefusedText(), "-"), "-", "-", "-", "-", 0}
 	}
 	cell := func(format string, m Moments) string {
 		return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) + bounds(format, m.CI95)
 	}
-	return table.Row{name, cell("%.2f", g.PSNR.Moments), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), counted(g.N, g.RefusedText())}
+	worst := strings.Replace(e.of(g.PSNR, "%.2f"), " ", "\n", 1)
+	return table.Row{name, cell("%.2f", g.PSNR.Moments), worst, cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), counted(g.N, g.RefusedText())}
 }
 
 // counted is a number of scores, with what was refused beside them on a line of its own.
@@ -102,11 +117,11 @@ func counted(n int, refused string) any {
 // blocks are the tables of a run: the three blocks of the paper's Table 1, then what they are to be read
 // against.
 func (s *Summary) blocks() []block {
-	all := []block{
-		{title: "Imperceptibility (cover against stego)", head: metricHead, rows: []table.Row{metricRow("stego", s.Imperceptibility)}},
-		{title: "Recoverability (secret against recovered, matched key)", head: metricHead, rows: []table.Row{metricRow("recovered", s.Recoverability)}},
-		s.crossDecoding(),
-	}
+	stego := least.groups("Imperceptibility (cover against stego)")
+	stego.rows, stego.notes = []table.Row{least.row("stego", s.Imperceptibility)}, s.untrainedNote()
+	recovered := least.groups("Recoverability (secret against recovered, matched key)")
+	recovered.rows, recovered.notes = []table.Row{least.row("recovered", s.Recoverability)}, s.untrainedNote()
+	all := []block{stego, recovered, s.crossDecoding()}
 	if b := s.leakage(); len(b.rows) > 0 {
 		all = append(all, b)
 	}
@@ -114,27 +129,31 @@ func (s *Summary) blocks() []block {
 		all = append(all, s.robustness())
 	}
 	if s.Noise.N+s.Purification.N > 0 { // a model may not purify
-		all = append(all, block{
-			title: fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), head: metricHead,
-			rows: []table.Row{metricRow("noisy", s.Noise), metricRow("purified", s.Purification)},
-		})
+		b := least.groups(fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma))
+		b.rows = []table.Row{least.row("noisy", s.Noise), least.row("purified", s.Purification)}
+		all = append(all, b)
+	}
+	if b := s.worstPairs(); len(b.rows) > 0 {
+		all = append(all, b)
 	}
 	psnr := s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", "%.2f", func(c *Cell) float64 { return c.PSNR.Mean })
 	ssim := s.matrix("Recovered SSIM: row = embedding key, column = decoding key", "%.3f", func(c *Cell) float64 { return c.SSIM.Mean })
-	ssim.notes = []string{"summary.json has the deviation, the number of scores and the interval of every cell (confusion.cells)"}
+	psnr.notes = s.matrixExtremes("%.2f dB", func(g Group) Distribution { return g.PSNR })
+	ssim.notes = append(s.matrixExtremes("%.3f", func(g Group) Distribution { return g.SSIM }), "summary.json has the deviation, the number of scores and the interval of every cell (confusion.cells)")
 	return append(all, psnr, ssim)
 }
 
 // crossDecoding is what wrong keys show.
 func (s *Summary) crossDecoding() block {
-	b := block{title: "Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", head: metricHead}
+	b := largest.groups("Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)")
 	for _, k := range s.wrongKeys() {
-		b.rows = append(b.rows, metricRow(k.name+", against the secret", k.secret))
+		b.rows = append(b.rows, largest.row(k.name+", against the secret", k.secret))
 	}
-	b.rows = append(b.rows, metricRow("baseline: cover against secret", s.BaselineCoverSecret))
+	b.rows = append(b.rows, largest.row("baseline: cover against secret", s.BaselineCoverSecret))
 	for _, k := range s.wrongKeys() {
-		b.rows = append(b.rows, metricRow(k.name+", against the cover", k.cover))
+		b.rows = append(b.rows, largest.row(k.name+", against the cover", k.cover))
 	}
+	b.notes = s.untrainedNote()
 	return b
 }
 
@@ -174,14 +193,46 @@ func (s *Summary) wrongKeys() []wrong {
 
 // robustness is what the matched key recovers after each attack, below what it recovers without one.
 func (s *Summary) robustness() block {
-	b := block{
-		title: "Robustness (secret against recovered, matched key, after an attack on the stego image)", head: metricHead,
-		rows: []table.Row{metricRow("none", s.Recoverability)},
-	}
+	b := least.groups("Robustness (secret against recovered, matched key, after an attack on the stego image)")
+	b.rows = []table.Row{least.row("none", s.Recoverability)}
 	for _, a := range s.Robustness {
-		b.rows = append(b.rows, metricRow(a.Attack, a.Group))
+		b.rows = append(b.rows, least.row(a.Attack, a.Group))
+	}
+	b.notes = s.untrainedNote()
+	return b
+}
+
+// text names a comparison of what was recovered.
+func (c Comparison) text() string {
+	if c.DecodeKey == "" {
+		return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
+	}
+	return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
+}
+
+// matrixExtremes are the worst cases of a matrix: of the cells on its diagonal, and of the others.
+func (s *Summary) matrixExtremes(format string, of func(Group) Distribution) (notes []string) {
+	if d := of(s.Recoverability); s.Recoverability.N > 0 {
+		notes = append(notes, fmt.Sprintf("least on the diagonal: "+format+" at %s", d.Min, d.MinOf.text()))
+	}
+	if d := of(s.LeakageMismatched); s.LeakageMismatched.N > 0 {
+		notes = append(notes, fmt.Sprintf("largest beside it: "+format+" at %s", d.Max, d.MaxOf.text()))
+	}
+	return notes
+}
+
+// worstPairs are the pairs to look at first.
+func (s *Summary) worstPairs() block {
+	b := block{title: "Worst pairs (the least PSNR of each pair, over the keys)", head: table.Row{"", "pair", "cover", "secret", "key", "PSNR dB", "SSIM"}}
+	for _, w := range s.WorstPairs {
+		b.rows = append(b.rows, table.Row{worstWords[w.Role], w.Item, w.Cover, w.Secret, cmp.Or(w.EmbedKey, "-"), fmt.Sprintf("%.2f", w.PSNR), fmt.Sprintf("%.3f", w.SSIM)})
 	}
 	return b
+}
+
+// worstWords say what image a role is about.
+var worstWords = map[string]string{
+	schemas.Role_ROLE_IMPERCEPTIBILITY.Token(): "stego", schemas.Role_ROLE_RECOVERABILITY.Token(): "recovered", schemas.Role_ROLE_PURIFICATION.Token(): "purified",
 }
 
 // leakage is what wrong keys show of the secret at most, and beyond the baseline. It has a row for each kind of
@@ -190,12 +241,6 @@ func (s *Summary) leakage() block {
 	b := block{
 		title: "Leakage (against the secret; excess: what the score has more than the baseline of the same pair)",
 		head:  table.Row{"", "PSNR max", "excess mean", "p99", "max", "SSIM max", "excess mean", "p99", "max", "n"},
-	}
-	place := func(c Comparison) string {
-		if c.DecodeKey == "" {
-			return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
-		}
-		return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
 	}
 	for _, k := range s.wrongKeys() {
 		e := k.secret.Excess
@@ -217,18 +262,24 @@ func (s *Summary) leakage() block {
 				fmt.Sprintf(signed, m.excess.P99), fmt.Sprintf(signed, m.excess.Max))
 		}
 		b.rows = append(b.rows, append(row, counted(e.N, k.secret.RefusedText())))
-		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, place(e.PSNR.Worst), place(e.SSIM.Worst)))
+		b.notes = append(b.notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, e.PSNR.Worst.text(), e.SSIM.Worst.text()))
 	}
 	return b
 }
 
 func (s *Summary) matrix(title, format string, mean func(*Cell) float64) block {
 	b := block{title: title, head: table.Row{"embed \\ decode"}}
+	name := func(key string) string {
+		if slices.Contains(s.UntrainedKeys, key) {
+			return key + " (not trained with)"
+		}
+		return key
+	}
 	for _, k := range s.Keys {
-		b.head = append(b.head, k)
+		b.head = append(b.head, name(k))
 	}
 	for i, k := range s.Keys {
-		row := table.Row{k}
+		row := table.Row{name(k)}
 		for _, c := range s.Confusion.Cells[i] {
 			switch {
 			case c == nil:
@@ -247,7 +298,7 @@ func (s *Summary) matrix(title, format string, mean func(*Cell) float64) block {
 }
 
 // intervalNote says what the intervals in the tables are.
-const intervalNote = "In brackets: the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."
+const intervalNote = "In brackets: the 95 % interval of the mean, Student's t on the image pairs."
 
 // facts are the lines that stand over the tables.
 func (s *Summary) facts() []string {
@@ -257,9 +308,9 @@ func (s *Summary) facts() []string {
 			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.text(),
 			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)),
 		fmt.Sprintf("data set %.12s (SHA-256 of the sorted digests of its images)%s", s.Dataset.Digest, s.Dataset.Sample.text()),
-		fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second",
-			s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond),
+		s.times(),
 	}
+	lines = append(lines, s.Provenance.Lines()...)
 	switch s.Model.Keying {
 	case schemas.KeyingVariant:
 		lines = append(lines, "The model has a network for each key: a wrong key is another user's network. There are none for random keys or keys one bit off.")
@@ -276,6 +327,9 @@ func (s *Summary) facts() []string {
 	if !s.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED (its weights are seed-initialised): the figures say nothing about the method.")
 	}
+	if line := UntrainedWords(s.UntrainedKeys, len(s.Keys)); line != "" {
+		lines = append(lines, line)
+	}
 	if n := len(s.Dataset.Failed); n > 0 {
 		lines = append(lines, fmt.Sprintf("files that could not be used: %d (named at the end)", n))
 	}
@@ -286,6 +340,32 @@ func (s *Summary) facts() []string {
 		lines = append(lines, fmt.Sprintf("images that were REFUSED to the key that embedded them: %d of %d (named at the end)", n, s.Recoverability.Of()))
 	}
 	return lines
+}
+
+// times are those of this command, or of the first where this one had nothing to make.
+func (s *Summary) times() string {
+	if s.Provenance != nil && s.Cache.Misses == 0 {
+		return fmt.Sprintf("%d comparisons, all found in the cache; when the run was made first it took %.2f s, %.1f comparisons a second",
+			s.Cache.Hits, s.ElapsedSeconds, s.ItemsPerSecond)
+	}
+	return fmt.Sprintf("%d comparisons found in the cache, %d made, %.2f s, %.1f comparisons a second", s.Cache.Hits, s.Cache.Misses, s.ElapsedSeconds, s.ItemsPerSecond)
+}
+
+// UntrainedWords say that a model was not trained with some of its keys; nothing where there are none.
+func UntrainedWords(untrained []string, of int) string {
+	if len(untrained) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The model was NOT TRAINED WITH %d of the %d keys (%s): the figures of these say nothing about the method. Expect neither recovery nor isolation.",
+		len(untrained), of, strings.Join(untrained, ", "))
+}
+
+// untrainedNote stands below a table whose means are over such keys, too.
+func (s *Summary) untrainedNote() []string {
+	if len(s.UntrainedKeys) == 0 {
+		return nil
+	}
+	return []string{"of keys that the model was not trained with, too: " + strings.Join(s.UntrainedKeys, ", ")}
 }
 
 // refuses says whether anything was refused in the run.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"image"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"stegomq/gpuworker"
 	"stegomq/internal/bus"
@@ -101,14 +103,35 @@ type rig struct {
 	blobs  bus.BlobStore
 	engine *watchedEngine
 	parts  gpuworker.Parts
+
+	mu       sync.Mutex
+	came     chan struct{} // word of a result or a letter
+	results  map[string][]*schemas.Result
+	dead     map[string][]*schemas.DeadLetter
+	followed map[string]bool
 }
 
 // newRig starts a pipeline on servers of its own.
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	b, c := testrig.Bus(t, 20), testrig.Cache(t)
-	r := &rig{t: t, bus: b, cache: c, engine: &watchedEngine{Engine: tiny.Network()}}
-	jobs, err := b.JobSource("worker")
+	r := &rig{
+		t: t, bus: b, cache: c, engine: &watchedEngine{Engine: tiny.Network()}, came: make(chan struct{}, 1),
+		results: make(map[string][]*schemas.Result), dead: make(map[string][]*schemas.DeadLetter), followed: make(map[string]bool),
+	}
+	r.background(func(ctx context.Context) error {
+		return b.ResultSource(nil).Consume(ctx, 1, func(_ context.Context, res *schemas.Result) error { r.note(res); return nil })
+	})
+	r.background(func(ctx context.Context) error {
+		return b.DeadSource(nil).Consume(ctx, 1, func(_ context.Context, l *schemas.DeadLetter) error {
+			r.mu.Lock()
+			r.dead[bus.RunOf(l)] = append(r.dead[bus.RunOf(l)], l)
+			r.mu.Unlock()
+			r.word()
+			return nil
+		})
+	})
+	jobs, err := b.JobSource(bus.JobOptions{Worker: "worker"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,23 +182,64 @@ func (r *rig) publish(jobs ...*schemas.Job) {
 	}
 }
 
+// background runs f until the test ends.
+func (r *rig) background(f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	r.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			r.t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func (r *rig) word() {
+	select {
+	case r.came <- struct{}{}:
+	default:
+	}
+}
+
+// note keeps a result once. That of a job that died has no worker: its letter is kept.
+func (r *rig) note(res *schemas.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run := res.GetJob().GetRun()
+	again := slices.ContainsFunc(r.results[run], func(have *schemas.Result) bool { return schemas.ResultMsgID(have) == schemas.ResultMsgID(res) })
+	if !again && res.GetWorker() != "" {
+		r.results[run] = append(r.results[run], res)
+	}
+	r.word()
+}
+
 // await gives the first n results and dead letters of a run together, in their order each.
 func (r *rig) await(run string, n int) (results []*schemas.Result, dead []*schemas.DeadLetter) {
 	r.t.Helper()
-	enough := errors.New("enough")
-	count := func() error {
-		if len(results)+len(dead) == n {
-			return enough
+	r.mu.Lock()
+	first := !r.followed[run]
+	r.followed[run] = true
+	r.mu.Unlock()
+	if first {
+		r.background(func(ctx context.Context) error {
+			return r.bus.SubscribeResults(ctx, run, func(res *schemas.Result) error { r.note(res); return nil })
+		})
+	}
+	timeout := time.After(testrig.Patience)
+	for {
+		r.mu.Lock()
+		results, dead = slices.Clone(r.results[run]), slices.Clone(r.dead[run])
+		r.mu.Unlock()
+		if len(results)+len(dead) >= n {
+			return results, dead
 		}
-		return nil
+		select {
+		case <-r.came:
+		case <-timeout:
+			r.t.Fatalf("%d results and %d dead letters of %d came", len(results), len(dead), n)
+		}
 	}
-	err := r.bus.SubscribeResults(testrig.Context(r.t), run,
-		func(res *schemas.Result) error { results = append(results, res); return count() },
-		func(d *schemas.DeadLetter) error { dead = append(dead, d); return count() })
-	if !errors.Is(err, enough) {
-		r.t.Fatalf("%d results and %d dead letters of %d came: %v", len(results), len(dead), n, err)
-	}
-	return results, dead
 }
 
 // result awaits one result and no dead letter.

@@ -251,15 +251,6 @@ func TestJobThatComesTwiceIsDoneOnce(t *testing.T) {
 	if got, want := r.engine.runs(), 2; len(got) != want {
 		t.Errorf("the network ran %v, want once to embed and once to recover", got)
 	}
-	s, err := r.bus.Status(testrig.Context(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, stream := range s.Streams {
-		if stream.Name == schemas.StreamResults && stream.Messages != 2 {
-			t.Errorf("%d results are stored, want 2", stream.Messages)
-		}
-	}
 }
 
 // counts notes how jobs ended.
@@ -680,8 +671,10 @@ func TestJobsThatDie(t *testing.T) {
 				t.Fatalf("a result came: %v", results[0])
 			}
 			d := dead[0]
-			if d.GetReason() != string(c.reason) || !strings.Contains(d.GetDetail(), c.says) || d.GetDeliveries() != 1 {
-				t.Errorf("dead letter %s after %d deliveries: %q; want %s at once that says %q", d.GetReason(), d.GetDeliveries(), d.GetDetail(), c.reason, c.says)
+			// What another worker may have, others are given a chance at.
+			atOnce := c.reason == schemas.ReasonKeyMismatch
+			if d.GetReason() != string(c.reason) || !strings.Contains(d.GetDetail(), c.says) || atOnce != (d.GetDeliveries() == 1) {
+				t.Errorf("dead letter %s after %d deliveries: %q; want %s that says %q", d.GetReason(), d.GetDeliveries(), d.GetDetail(), c.reason, c.says)
 			}
 			if j, err := schemas.DecodeJob(d.GetMessage()); err != nil || !proto.Equal(j, job) {
 				t.Errorf("it holds %v (%v)", j, err)

@@ -148,7 +148,7 @@ func (l *look) look(ctx context.Context) error {
 		l.teller.explain("")
 		return nil
 	}
-	waiting, err := l.queue().Outstanding(ctx, l.run.Spec.GetId())
+	waiting, err := l.Bus.Outstanding(ctx, l.run.Spec.GetId())
 	switch {
 	case err != nil:
 		l.empty = 0

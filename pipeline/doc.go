@@ -5,7 +5,7 @@
 // Invariants:
 //   - A request is checked before anything is opened or written.
 //   - A server that goes away is waited for, Options.Patience long, and whoever asked is told; an outage that lasts longer is an
-//     ErrAway. Nothing is given up for a shorter one.
+//     schemas.ErrAway. Nothing is given up for a shorter one.
 //   - A run ends when every comparison that it expects has a score or a failure. What it waits for and is in no queue and in nobody's
 //     hands is planned and published again, as a new attempt.
 //   - Connections are closed in the order opposite to that in which they were opened: the roles' before the server that they need,

@@ -18,6 +18,10 @@ type Endpoints struct {
 	// BlobLifetime is how long images are kept, AckWait how long a worker or evaluator may give no sign of life before its work goes
 	// to another. 0: what the server has.
 	BlobLifetime, AckWait time.Duration
+	// UnservedAfter is how long a job may wait for a worker that has its key and model. 0: two minutes.
+	UnservedAfter time.Duration
+	// Replicas of each stream that is created. 0: three where the cluster has as many servers.
+	Replicas int
 }
 
 // Embedded says whether the message queue runs in this process.

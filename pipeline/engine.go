@@ -64,3 +64,12 @@ func (e *Engine) WeightsStats() telemetry.WeightsStats {
 	st := e.runtime.Stats()
 	return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
 }
+
+// Info is of the runtime; nil where no model has a network.
+func (e *Engine) Info() *ort.Info {
+	if e.runtime == nil {
+		return nil
+	}
+	info := e.runtime.Info()
+	return &info
+}

@@ -8,21 +8,11 @@ import (
 	"time"
 
 	"stegomq/internal/bus"
-	"stegomq/internal/cache"
+	"stegomq/schemas"
 )
 
-// ErrAway: a server was away for longer than the patience.
-var ErrAway = errors.New("a server is away")
-
 // Away says whether an error is of a server that does not answer, or not yet, rather than of what it was asked.
-func Away(err error) bool {
-	for _, e := range []error{ErrAway, cache.ErrUnreachable, bus.ErrUnreachable, context.DeadlineExceeded} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return busAway(err)
-}
+func Away(err error) bool { return bus.Away(err) || errors.Is(err, context.DeadlineExceeded) }
 
 // The servers, as they are named to people.
 const (
@@ -50,7 +40,7 @@ func newPatience(limit time.Duration) *patience {
 }
 
 // try calls f until its error is not of a server that is away, ctx ends, or the server has been away for too long: then it
-// returns an ErrAway. F must be harmless to repeat.
+// returns a schemas.ErrAway. F must be harmless to repeat.
 func (p *patience) try(ctx context.Context, server string, f func(context.Context) error) error {
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		err := f(ctx)
@@ -62,7 +52,7 @@ func (p *patience) try(ctx context.Context, server string, f func(context.Contex
 			return err
 		}
 		if away := p.failed(server); away >= p.limit {
-			return fmt.Errorf("%w: %s has not answered for %v: %w", ErrAway, server, away.Round(time.Second), err)
+			return fmt.Errorf("%w: %s has not answered for %v: %w", schemas.ErrAway, server, away.Round(time.Second), err)
 		}
 		if !pause(ctx, wait) {
 			return ctx.Err()
@@ -117,7 +107,7 @@ func (s *Services) Patiently(ctx context.Context, f func(context.Context) error)
 	return newPatience(s.opts.Patience).try(ctx, natsServer, f)
 }
 
-// watchBus returns an ErrAway when the message queue has been away for longer than the patience, which nothing else notices that
+// watchBus returns a schemas.ErrAway when the message queue has been away for longer than the patience, which nothing else notices that
 // only waits for it; and nil when ctx ends.
 func (s *Services) watchBus(ctx context.Context, p *patience) error {
 	for pause(ctx, s.pace) {

@@ -210,6 +210,9 @@ func (r *Request) spec(d *producer.Dataset) *schemas.RunSpec {
 	}
 	for _, p := range r.Keys {
 		spec.Keys = append(spec.Keys, keyRef(p))
+		if !m.Takes(p.Fingerprint()) {
+			spec.UntrainedKeys = append(spec.UntrainedKeys, p.ID)
+		}
 	}
 	for n := range uint64(r.RandomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(r.RandomSeed, r.FirstRandom+n)))
@@ -245,7 +248,7 @@ func (s *Services) dataset(ctx context.Context, r *Request, memo producer.Inspec
 		for _, bad := range d.Bad {
 			s.log.Error("file cannot be used", "file", bad.GetName(), "reason", bad.GetReason())
 		}
-		return nil, fmt.Errorf("%w: %s has %d usable images, a pair needs two", producer.ErrDataset, r.Dataset.Data, d.Images)
+		return nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, r.Dataset.Data, d.Images)
 	}
 	return d, nil
 }

@@ -59,9 +59,9 @@ func (s *Services) StartWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 	return s.startWorker(r, eng, metrics, lane{})
 }
 
-func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics, _ lane) error {
+func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics, l lane) error {
 	name := workerName()
-	jobs, err := s.Bus.JobSource(name)
+	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 func (s *Services) StartEvaluator(r *Roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.opts.Slots, Logger: s.log, Observer: metrics}
 	r.Go(evaluator.New(cfg, evaluator.Parts{
-		Results: s.Bus.ResultSource(), DeadLetters: s.Bus.DeadSource(), Images: s.Source, Scores: s.Cache, Memo: s.Cache,
+		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Scores: s.Cache, Memo: s.Cache,
 	}).Run)
 }
 

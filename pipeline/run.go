@@ -9,6 +9,7 @@ import (
 
 	"stegomq/internal/cache"
 	"stegomq/internal/model"
+	"stegomq/internal/ort"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -29,6 +30,8 @@ type Run struct {
 	Plan *producer.Plan
 	// Scores and Failures are the comparisons that were made, or refused, and those that could not be.
 	Scores, Failures []*schemas.Score
+	// Runtime is what computed in this process; nil where nothing did.
+	Runtime *ort.Info
 	// Elapsed is the time from the request to the last score.
 	Elapsed time.Duration
 }
@@ -198,6 +201,7 @@ func (e *evaluation) work(ctx context.Context) (err error) {
 	}
 	if eng != nil {
 		defer func() { err = errors.Join(err, eng.Close()) }()
+		e.run.Runtime = eng.Info()
 	}
 	if err := e.OpenBus(ctx); err != nil {
 		return err
@@ -239,7 +243,7 @@ func (e *evaluation) interrupted(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
-	if err := e.queue().DropRun(ctx, e.run.Spec.GetId()); err != nil {
+	if err := e.Bus.DropRun(ctx, e.run.Spec.GetId()); err != nil {
 		e.log.Warn("the waiting jobs of the run stay in the queue", "run", e.run.Spec.GetId(), "error", err)
 	}
 }

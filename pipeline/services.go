@@ -61,6 +61,9 @@ func New(opts Options) *Services {
 	return &Services{opts: opts, log: opts.Logger, pace: 3 * time.Second}
 }
 
+// Embedded says whether the message queue runs in this process.
+func (s *Services) Embedded() bool { return s.opts.Embedded() }
+
 // Open makes services that are connected to Redis.
 func Open(ctx context.Context, opts Options) (*Services, error) {
 	s := New(opts)
@@ -94,7 +97,8 @@ func (s *Services) OpenBus(ctx context.Context) error {
 	}
 	o := &s.opts
 	cfg := bus.Config{
-		URL: o.NATS, CredentialsFile: o.NATSCredentials, Name: "stegomq", AckWait: o.AckWait, BlobLifetime: o.BlobLifetime, Logger: s.log,
+		URL: o.NATS, CredentialsFile: o.NATSCredentials, Name: "stegomq", AckWait: o.AckWait, BlobLifetime: o.BlobLifetime,
+		UnservedAfter: o.UnservedAfter, Replicas: o.Replicas, Exclusive: o.Embedded() && o.NATSListen == "", Logger: s.log,
 	}
 	if o.Embedded() {
 		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(o.State, "nats"), Listen: o.NATSListen, Logger: s.log})

@@ -34,11 +34,11 @@ type DatasetOptions struct {
 	Data string
 	// Covers is where the covers are, paired in order with the images of Data. Optional.
 	Covers string
-	// Limit is the largest number of pairs, the first ones; 0 takes all. Files after the last that is needed are
+	// Limit is the largest number of pairs, the first ones of two files that differ; 0 takes all. Files after the last that is needed are
 	// not read.
 	Limit int
 	// Sample is the number of pairs that Seed draws from all; 0 takes them in order. The pairs to draw from are made
-	// by names, before a file is read: where one has a bad file, the next that is drawn takes its place. It excludes
+	// by names, before a file is read: where one has a bad file, or one file twice, the next that is drawn takes its place. It excludes
 	// Limit.
 	Sample int
 	Seed   uint64
@@ -86,7 +86,8 @@ type Dataset struct {
 	Pairs []*schemas.Pair
 	// Images counts the files that can be used, in a pair or not, as far as they were read.
 	Images int
-	// Bad names the files that look like images by their names and cannot be used, with the reason.
+	// Bad names the files that look like images by their names and cannot be used, and the covers of pairs that were left out because the
+	// secret is the same file, with the reason.
 	Bad []*schemas.BadImage
 	// Files says where the images are, by their digests.
 	Files map[string]File
@@ -110,31 +111,55 @@ func ReadDataset(ctx context.Context, opts DatasetOptions, memo Inspections) (*D
 		}
 	}
 	r := reader{limits: opts.Limits, memo: memo}
-	switch {
-	case opts.Sample > 0 || images.paired:
-		err = d.choose(ctx, r, candidates(images, covers), opts)
-	case covers == nil:
-		var found []*schemas.ImageRef
-		found, err = d.take(ctx, r, images.entries, 2*opts.Limit)
+	if opts.Sample > 0 || images.paired {
+		return d, d.choose(ctx, r, candidates(images, covers), opts)
+	}
+	for {
+		// A pair that is left out gives its place to the next.
+		if err := d.next(ctx, r, images, covers, max(0, opts.Limit-len(d.Pairs))); err != nil {
+			return nil, err
+		}
+		ended := len(images.entries) == 0 || covers != nil && len(covers.entries) == 0
+		if ended || len(d.Pairs) >= opts.Limit { // without a limit everything was taken
+			return d, nil
+		}
+	}
+}
+
+// next pairs the images that come next, at most n pairs (0: all).
+func (d *Dataset) next(ctx context.Context, r reader, images, covers *listing, n int) error {
+	if covers == nil {
+		found, err := d.take(ctx, r, images, 2*n)
 		for pair := range slices.Chunk(found, 2) {
-			if len(pair) == 2 {
+			if len(pair) == 2 && d.differ(pair[0], pair[1]) {
 				d.pair(pair[0], pair[1])
 			}
 		}
-	default:
-		var secret, cover []*schemas.ImageRef
-		if secret, err = d.take(ctx, r, images.entries, opts.Limit); err != nil {
-			return nil, err
-		}
-		cover, err = d.take(ctx, r, covers.entries, opts.Limit)
-		for i := range min(len(secret), len(cover)) {
+		return err
+	}
+	secret, err := d.take(ctx, r, images, n)
+	if err != nil {
+		return err
+	}
+	cover, err := d.take(ctx, r, covers, n)
+	for i := range min(len(secret), len(cover)) {
+		if d.differ(cover[i], secret[i]) {
 			d.pair(cover[i], secret[i])
 		}
 	}
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// differ says whether two files are of different bytes. A pair of one image is left out and named: its recovered image would be as
+// near to the cover as to the secret, and its baseline would be 100 dB.
+func (d *Dataset) differ(cover, secret *schemas.ImageRef) bool {
+	if cover.GetDigest() != secret.GetDigest() {
+		return true
 	}
-	return d, nil
+	d.Bad = append(d.Bad, &schemas.BadImage{
+		Name: cover.GetName(), Reason: fmt.Sprintf("the pair is left out: its cover and its secret, %s, are the same file", secret.GetName()),
+	})
+	return false
 }
 
 // candidate is a pair by its names.
@@ -154,7 +179,7 @@ func candidates(images, covers *listing) []candidate {
 	return all
 }
 
-// choose takes the pairs whose two files can be used: the first ones, or those that are drawn. They keep their
+// choose takes the pairs whose two files can be used and differ: the first ones, or those that are drawn. They keep their
 // order.
 func (d *Dataset) choose(ctx context.Context, r reader, all []candidate, opts DatasetOptions) error {
 	order, want := make([]int, len(all)), opts.Limit
@@ -181,7 +206,7 @@ func (d *Dataset) choose(ctx context.Context, r reader, all []candidate, opts Da
 		}
 		for n, i := range next {
 			cover, secret := d.keep(files[2*n]), d.keep(files[2*n+1])
-			if cover && secret {
+			if cover && secret && d.differ(files[2*n].ref, files[2*n+1].ref) {
 				chosen[i] = [2]*schemas.ImageRef{files[2*n].ref, files[2*n+1].ref}
 			}
 		}
@@ -209,19 +234,19 @@ func (d *Dataset) pair(cover, secret *schemas.ImageRef) {
 // chunk is the number of files that are looked up in the memo at once.
 const chunk = 128
 
-// take gives the images that can be used in order, at most limit (0: all).
-func (d *Dataset) take(ctx context.Context, r reader, entries []entry, limit int) ([]*schemas.ImageRef, error) {
+// take takes the images that can be used off a list, in order, at most limit (0: all).
+func (d *Dataset) take(ctx context.Context, r reader, from *listing, limit int) ([]*schemas.ImageRef, error) {
 	var images []*schemas.ImageRef
-	for len(entries) > 0 && (limit <= 0 || len(images) < limit) {
-		n := min(chunk, len(entries))
+	for len(from.entries) > 0 && (limit <= 0 || len(images) < limit) {
+		n := min(chunk, len(from.entries))
 		if limit > 0 {
 			n = min(n, limit-len(images))
 		}
-		files, err := r.check(ctx, entries[:n])
+		files, err := r.check(ctx, from.entries[:n])
 		if err != nil {
 			return nil, err
 		}
-		entries = entries[n:]
+		from.entries = from.entries[n:]
 		for _, f := range files {
 			if d.keep(f) {
 				images = append(images, f.ref)

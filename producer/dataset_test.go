@@ -86,6 +86,48 @@ func expectPairs(t *testing.T, d *producer.Dataset, images int, want ...string) 
 	}
 }
 
+// TestPairsOfOneImage: a pair of one image would have a baseline of 100 dB. It is left out and named, and the next takes its place.
+func TestPairsOfOneImage(t *testing.T) {
+	t.Parallel()
+	dir := pictures(t, "a.png", "c.png", "d.png", "e.png", "f.png", "g.png")
+	testrig.WriteFile(t, picture(t, 0, 20, 20), dir, "b.png") // as a.png
+	list := func(lines string) string {
+		testrig.WriteFile(t, []byte(lines), dir, "list.csv")
+		return filepath.Join(dir, "list.csv")
+	}
+	others := pictures(t, "0.png", "1.png", "2.png") // 0.png as a.png
+	for name, c := range map[string]struct {
+		opts   producer.DatasetOptions
+		images int
+		pairs  []string
+		bad    []string
+	}{
+		"a folder":         {producer.DatasetOptions{Data: dir}, 7, []string{"c.png+d.png", "e.png+f.png"}, []string{"a.png b.png"}},
+		"a limit":          {producer.DatasetOptions{Data: dir, Limit: 1}, 4, []string{"c.png+d.png"}, []string{"a.png b.png"}},
+		"a limit too high": {producer.DatasetOptions{Data: dir, Limit: 5}, 7, []string{"c.png+d.png", "e.png+f.png"}, []string{"a.png b.png"}},
+		"covers":           {producer.DatasetOptions{Data: dir, Covers: others, Limit: 2}, 6, []string{"1.png+b.png", "2.png+c.png"}, []string{"0.png a.png"}},
+		"covers of the same folder": {
+			producer.DatasetOptions{Data: others, Covers: others}, 3, nil, []string{"0.png 0.png", "1.png 1.png", "2.png 2.png"},
+		},
+		"a list": {producer.DatasetOptions{Data: list("a.png,b.png\nc.png,a.png\nd.png,d.png\n")}, 4, []string{"c.png+a.png"}, []string{"a.png b.png", "d.png d.png"}},
+		// All are drawn, in an order that seeds choose: it has to find the two that are left.
+		"a sample": {producer.DatasetOptions{Data: dir, Sample: 2, Seed: 3}, 6, []string{"c.png+d.png", "e.png+f.png"}, nil},
+	} {
+		d := readDataset(t, c.opts)
+		if c.bad == nil { // only where it was drawn before the others
+			c.images = d.Images
+		}
+		t.Run(name, func(t *testing.T) { expectPairs(t, d, c.images, c.pairs...) })
+		for i, want := range c.bad {
+			cover, secret, _ := strings.Cut(want, " ")
+			if len(d.Bad) != len(c.bad) || d.Bad[i].GetName() != cover || !strings.Contains(d.Bad[i].GetReason(), "its secret, "+secret+", are the same") {
+				t.Errorf("%s: %v, want %q", name, d.Bad, c.bad)
+				break
+			}
+		}
+	}
+}
+
 func TestPairs(t *testing.T) {
 	t.Parallel()
 	t.Run("consecutive images", func(t *testing.T) {
@@ -122,17 +164,13 @@ func TestPairs(t *testing.T) {
 	})
 	t.Run("one cover and one secret", func(t *testing.T) {
 		t.Parallel()
-		d := readDataset(t, producer.DatasetOptions{Data: pictures(t, "s.png"), Covers: pictures(t, "c.png")})
+		d := readDataset(t, producer.DatasetOptions{Data: pictures(t, "s.png"), Covers: covers(t, "c.png")})
 		expectPairs(t, d, 2, "c.png+s.png")
 	})
-	t.Run("the same image twice", func(t *testing.T) {
+	t.Run("two covers of one name", func(t *testing.T) {
 		t.Parallel()
-		dir := t.TempDir()
-		for _, name := range []string{"a.png", "b.png", "c.png", "d.png"} {
-			testrig.WriteFile(t, picture(t, 1, 20, 20), dir, name)
-		}
-		d := readDataset(t, producer.DatasetOptions{Data: dir})
-		expectPairs(t, d, 4, "a.png+b.png", "c.png+d.png")
+		d := readDataset(t, producer.DatasetOptions{Data: pictures(t, "x/a.png", "x/b.png", "y/a.png", "y/b.png")})
+		expectPairs(t, d, 4, "x/a.png+x/b.png", "y/a.png+y/b.png")
 		if d.Pairs[0].GetItem() == d.Pairs[1].GetItem() {
 			t.Error("two pairs have one name")
 		}
@@ -261,8 +299,7 @@ func TestLimit(t *testing.T) {
 			t.Errorf("limit %d: %d files were read, want %d: none after the last that is needed", limit, memo.asked, want)
 		}
 	}
-	covers := pictures(t, "1.png", "2.png", "3.png")
-	d := readDataset(t, producer.DatasetOptions{Data: dir, Covers: covers, Limit: 2})
+	d := readDataset(t, producer.DatasetOptions{Data: dir, Covers: covers(t, "1.png", "2.png", "3.png"), Limit: 2})
 	if want := []string{"1.png+a.png", "2.png+b.png"}; !slices.Equal(names(d), want) || d.Images != 4 {
 		t.Errorf("pairs %q of %d images, want %q of 4", names(d), d.Images, want)
 	}

@@ -365,8 +365,7 @@ func TestSample(t *testing.T) {
 	if _, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Sample: 2, Seed: 1}, counted); err != nil || counted.asked > 6 {
 		t.Errorf("%d files were read for 2 pairs (%v)", counted.asked, err)
 	}
-	covers := pictures(t, "1.png", "2.png", "3.png")
-	d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Covers: covers, Sample: 3}, memo)
+	d, err := producer.ReadDataset(testrig.Context(t), producer.DatasetOptions{Data: dir, Covers: covers(t, "1.png", "2.png", "3.png"), Sample: 3}, memo)
 	if want := []string{"1.png+00.png", "2.png+01.png", "3.png+02.png"}; err != nil || !slices.Equal(names(d), want) {
 		t.Errorf("pairs %q (%v), want %q", names(d), err, want)
 	}

@@ -34,7 +34,7 @@ func workWith(t testing.TB, b *bus.Bus, memo gpuworker.Memo, engine gpuworker.En
 	if err != nil {
 		t.Fatal(err)
 	}
-	jobs, err := b.JobSource("worker")
+	jobs, err := b.JobSource(bus.JobOptions{Worker: "worker"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,11 +76,16 @@ func picture(t testing.TB, seed uint64, w, h int) []byte {
 }
 
 // pictures makes a folder of small pictures, each another one.
-func pictures(t testing.TB, names ...string) string {
+func pictures(t testing.TB, names ...string) string { return picturesFrom(t, 0, names...) }
+
+// covers are other pictures than those of pictures.
+func covers(t testing.TB, names ...string) string { return picturesFrom(t, 1000, names...) }
+
+func picturesFrom(t testing.TB, seed uint64, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for i, name := range names {
-		testrig.WriteFile(t, picture(t, uint64(i), 20, 20), dir, filepath.FromSlash(name))
+		testrig.WriteFile(t, picture(t, seed+uint64(i), 20, 20), dir, filepath.FromSlash(name))
 	}
 	return dir
 }

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,10 +44,9 @@ type Reply struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// Results gives the results of one run, and the dead letters of its jobs, from the first one on until ctx
-// ends or a callback returns an error.
+// Results gives the results of one run, from the first one on until ctx ends or onResult returns an error. A job that died has one too.
 type Results interface {
-	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error, onDead func(*schemas.DeadLetter) error) error
+	SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error) error
 }
 
 // Blobs is the blob store.
@@ -135,8 +135,7 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	ctx, cancel := context.WithCancelCause(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		err := s.Results.SubscribeResults(ctx, s.cfg.Run,
-			func(r *schemas.Result) error { s.finish(ctx, r); return nil }, s.bury)
+		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error { s.finish(ctx, r); return nil })
 		cancel(fmt.Errorf("results stopped coming: %w", err))
 	})
 	background.Go(func() { s.watch(ctx) })
@@ -166,51 +165,87 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	return s.failed, err
 }
 
+// maxLine bounds a request, in bytes without its line feed.
+const maxLine = 1 << 20
+
+var errLongLine = fmt.Errorf("it has more than %d bytes", maxLine)
+
+// inputLine is a line of a stream, or why it cannot be one.
+type inputLine struct {
+	text string
+	err  error
+}
+
 func (s *Stream) readAll(ctx context.Context, in io.Reader) error {
-	lines := make(chan string)
+	lines := make(chan inputLine)
 	ended := make(chan error, 1)
 	// Nothing interrupts a read of standard input, so it has a goroutine of its own, which an interrupted
 	// stream leaves behind until its input ends.
 	go func() {
-		scanner := bufio.NewScanner(in)
-		scanner.Buffer(make([]byte, 0, 64<<10), 1<<20)
-		for scanner.Scan() {
+		r := bufio.NewReaderSize(in, 64<<10)
+		for {
+			line, err := nextLine(r)
+			if err != nil {
+				ended <- err
+				return
+			}
 			select {
-			case lines <- scanner.Text():
+			case lines <- line:
 			case <-ctx.Done():
 				return
 			}
 		}
-		ended <- scanner.Err()
 	}()
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-ended:
-			if err != nil {
+			if !errors.Is(err, io.EOF) {
 				return fmt.Errorf("read requests: %w", err)
 			}
 			return nil
 		case line := <-lines:
-			if err := s.line(ctx, n, strings.TrimSpace(line)); err != nil {
+			if err := s.line(ctx, n, line); err != nil {
 				return err
 			}
 		}
 	}
 }
 
+// nextLine reads up to the next line feed. A line that is too long is read to its end and not kept. The error is io.EOF
+// where nothing is left, or the input's.
+func nextLine(r *bufio.Reader) (line inputLine, err error) {
+	var text []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		switch {
+		case line.err != nil:
+		case len(text)+len(bytes.TrimSuffix(part, []byte("\n"))) > maxLine:
+			line.err, text = errLongLine, nil
+		default:
+			text = append(text, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		line.text = strings.TrimSpace(string(text))
+		if errors.Is(err, io.EOF) && (len(text) > 0 || line.err != nil) {
+			err = nil // the last line has no line feed
+		}
+		return line, err
+	}
+}
+
 // line serves line n. An empty one is none.
-func (s *Stream) line(ctx context.Context, n int, line string) error {
-	if line == "" {
+func (s *Stream) line(ctx context.Context, n int, in inputLine) error {
+	if in == (inputLine{}) {
 		return nil
 	}
 	var r Request
-	dec := json.NewDecoder(strings.NewReader(line))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(&r)
-	if _, more := dec.Token(); err == nil && !errors.Is(more, io.EOF) {
-		err = errors.New("more follows after it")
+	err := in.err
+	if err == nil {
+		err = parseRequest(in.text, &r)
 	}
 	if r.ID == "" {
 		r.ID = fmt.Sprint(n)
@@ -220,6 +255,19 @@ func (s *Stream) line(ctx context.Context, n int, line string) error {
 		return nil
 	}
 	return s.accept(ctx, r)
+}
+
+// parseRequest reads one JSON object, strictly. Where it fails, r may have the id.
+func parseRequest(text string, r *Request) error {
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(r); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more follows after it")
+	}
+	return nil
 }
 
 // accept publishes a request's job. What is wrong with the request goes into its reply; an error is the
@@ -358,21 +406,6 @@ func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome
 	}
 	reply.OK = true
 	return reply
-}
-
-// bury answers the requests of a job that died.
-func (s *Stream) bury(d *schemas.DeadLetter) error {
-	job, err := schemas.DecodeJob(d.GetMessage())
-	if err != nil {
-		return nil //nolint:nilerr // not a job: nobody waits for it here
-	}
-	for _, item := range job.GetItems() {
-		if request, ok := s.take(job, item.GetId()); ok {
-			s.reply(Reply{ID: request.ID, Reason: d.GetReason(), Error: d.GetDetail()})
-			<-s.slots
-		}
-	}
-	return nil
 }
 
 // take gives the request of an item of a job, if it still waits for that job.

@@ -12,12 +12,17 @@ type Reason string
 const (
 	// ReasonBadMessage: the message does not decode, or breaks the rules of its type.
 	ReasonBadMessage Reason = "bad_message"
-	// ReasonUnknownKey: no keyring of the worker has the key.
+	// ReasonUnknownKey: no keyring of the worker has the key, or the half of it that is needed. Another worker may.
 	ReasonUnknownKey Reason = "unknown_key"
 	// ReasonKeyMismatch: the worker's key of that id has another fingerprint.
 	ReasonKeyMismatch Reason = "key_mismatch"
+	// ReasonBadKey: no worker can do with this key what is asked: the model was not trained with it, or has no network for it, or the
+	// key has no meaning for the model; or there is a key where none is used, or none where one is needed.
+	ReasonBadKey Reason = "bad_key"
 	// ReasonUnknownModel: the worker does not have the model.
 	ReasonUnknownModel Reason = "unknown_model"
+	// ReasonBadModel: the worker has the model, and its files are damaged or no network that can run.
+	ReasonBadModel Reason = "bad_model"
 	// ReasonBadImage: the image cannot be decoded, or is of a kind or size that is not served.
 	ReasonBadImage Reason = "bad_image"
 	// ReasonTooLarge: the image is over the limits on bytes or pixels.

@@ -57,11 +57,19 @@ func (h *idHash) sum() string {
 }
 
 // ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
-// fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack
-// and of whether there are features. Equal ids mean equal outputs, so an output found under the id need not be made
+// fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack,
+// of whether there are features, and of a tenant that is not the operator. Equal ids mean equal outputs, so an output found under the id need not be made
 // again. References that the item carries for scoring have no part in it, nor has what follows an embed job.
 func ItemWorkID(j *Job, item *Item) string {
-	h := newIDHash("stegomq.work.v1")
+	// A tenant's work is remembered for that tenant alone. Others' keeps the id that it had before there were tenants.
+	domain := "stegomq.work.v1"
+	if j.GetTenant() != "" {
+		domain = "stegomq.work.v2"
+	}
+	h := newIDHash(domain)
+	if j.GetTenant() != "" {
+		h.text(j.GetTenant())
+	}
 	h.number(uint64(j.GetOperation()))
 	h.text(j.GetModel())
 	h.text(j.GetKey().GetFingerprint())
@@ -93,7 +101,13 @@ func JobID(j *Job) string {
 	if more {
 		domain = "stegomq.job.v2"
 	}
+	if j.GetTenant() != "" {
+		domain = "stegomq.job.v3"
+	}
 	h := newIDHash(domain)
+	if j.GetTenant() != "" {
+		h.text(j.GetTenant())
+	}
 	h.text(j.GetRun())
 	h.text(j.GetKey().GetId())
 	h.text(j.GetEmbedKey().GetId())
@@ -175,6 +189,9 @@ func RunID(s *RunSpec) string {
 		h.text(bad.GetName())
 		h.text(bad.GetReason())
 	}
+	if keys := s.GetUntrainedKeys(); len(keys) > 0 {
+		h.texts(keys)
+	}
 	return "run-" + h.sum()[:16]
 }
 
@@ -205,6 +222,7 @@ var (
 	randomKeyForm   = regexp.MustCompile(`^random-[0-9]{1,20}-[0-9]{1,20}$`)
 	nearKeyForm     = regexp.MustCompile(`^near-[0-9]{1,3}-([a-z0-9][a-z0-9_-]*)$`)
 	swappedKeyForm  = regexp.MustCompile(`^swapped-([a-z0-9][a-z0-9_-]*)$`)
+	tenantForm      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
 	partialKeyForm  = regexp.MustCompile(`^partial-(0|[1-9][0-9]{0,2}|1000)-([a-z0-9][a-z0-9_-]*)$`)
 	attackForm      = regexp.MustCompile(`^[a-z]{1,16}-[0-9]{1,4}(\.[0-9]{1,20})?$`)
 )
@@ -218,6 +236,9 @@ func ValidRunID(s string) bool { return nameForm.MatchString(s) }
 
 // ValidKeyID says whether s can name a key pair: as a run id, in lower case.
 func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
+
+// ValidTenant says whether s can name a tenant: 1 to 31 lowercase letters, digits, '_' and '-', the first a letter or a digit.
+func ValidTenant(s string) bool { return tenantForm.MatchString(s) }
 
 // IsRandomKeyID says whether s names an unregistered key, which is public by construction.
 func IsRandomKeyID(s string) bool { return randomKeyForm.MatchString(s) }

@@ -245,7 +245,10 @@ type Job struct {
 	// Recover: what is done to the stego images first, jpeg-<quality>, resize-<percent>, noise-<sigma> or crop-<percent>.
 	Attack string `protobuf:"bytes,15,opt,name=attack,proto3" json:"attack,omitempty"`
 	// Embed: a purify job on the stego images follows, which has no key at all.
-	Unkeyed       bool `protobuf:"varint,16,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
+	Unkeyed bool `protobuf:"varint,16,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
+	// Whom the job, its images and its result belong to: 1 to 31 lowercase letters, digits, '_' and '-'. Empty: the operator's own,
+	// tenant main, who alone may ask for scores and for what follows a job.
+	Tenant        string `protobuf:"bytes,17,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +395,13 @@ func (x *Job) GetUnkeyed() bool {
 	return false
 }
 
+func (x *Job) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
 var File_job_proto protoreflect.FileDescriptor
 
 const file_job_proto_rawDesc = "" +
@@ -406,7 +416,7 @@ const file_job_proto_rawDesc = "" +
 	"\x05cover\x18\x02 \x01(\v2\x14.stegomq.v1.ImageRefR\x05cover\x12,\n" +
 	"\x06secret\x18\x03 \x01(\v2\x14.stegomq.v1.ImageRefR\x06secret\x12*\n" +
 	"\x05stego\x18\x04 \x01(\v2\x14.stegomq.v1.ImageRefR\x05stego\x12*\n" +
-	"\x05image\x18\x05 \x01(\v2\x14.stegomq.v1.ImageRefR\x05image\"\x91\x04\n" +
+	"\x05image\x18\x05 \x01(\v2\x14.stegomq.v1.ImageRefR\x05image\"\xa9\x04\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x123\n" +
@@ -426,7 +436,8 @@ const file_job_proto_rawDesc = "" +
 	"\bfeatures\x18\r \x01(\bR\bfeatures\x12\x18\n" +
 	"\aattacks\x18\x0e \x03(\tR\aattacks\x12\x16\n" +
 	"\x06attack\x18\x0f \x01(\tR\x06attack\x12\x18\n" +
-	"\aunkeyed\x18\x10 \x01(\bR\aunkeyed*h\n" +
+	"\aunkeyed\x18\x10 \x01(\bR\aunkeyed\x12\x16\n" +
+	"\x06tenant\x18\x11 \x01(\tR\x06tenant*h\n" +
 	"\tOperation\x12\x19\n" +
 	"\x15OPERATION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOPERATION_EMBED\x10\x01\x12\x15\n" +

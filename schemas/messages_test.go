@@ -111,7 +111,7 @@ func testResult() *Result {
 
 func testLetter() *DeadLetter {
 	return &DeadLetter{
-		Reason: "unknown_key", Detail: "no such key", Stream: StreamJobs, Subject: "job.embed.39.alice",
+		Reason: "unknown_key", Detail: "no such key", Stream: "JOBS", Subject: "job.embed.39.alice",
 		Deliveries: 1, DiedAt: 1763856000000, Message: []byte{1, 2, 3},
 	}
 }

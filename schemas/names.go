@@ -1,26 +1,60 @@
 package schemas
 
 import (
+	"cmp"
 	"fmt"
-	"hash/fnv"
 	"strings"
 )
 
-// Streams.
+// Class says which queue a job waits in. It follows from the job (JobClass).
+type Class string
+
+// Classes, in the order in which a worker serves them.
 const (
-	// StreamJobs is a work queue: a job leaves it when its result is stored.
-	StreamJobs = "JOBS"
-	// StreamResults keeps results for evaluators and streaming clients for a limited time.
-	StreamResults = "RESULTS"
-	// StreamDead keeps what could not be processed, with the reason.
-	StreamDead = "DEAD"
-	// StreamAdvisories captures the server's word on messages that ran out of deliveries.
-	StreamAdvisories = "ADVISORIES"
+	// Interactive jobs have somebody waiting for them.
+	Interactive Class = "interactive"
+	// FollowUpClass is of jobs that follow from an embed job. They are served before more embed jobs, so that what waits stays bounded.
+	FollowUpClass Class = "followup"
+	// Bulk jobs are those of runs.
+	Bulk Class = "bulk"
 )
 
-// Partitions is the number of job partitions. It is part of the protocol: every client computes the
-// partition of a key, so a change needs a new set of subjects.
-const Partitions = 64
+// Classes lists them in the order in which a worker serves them.
+func Classes() []Class { return []Class{Interactive, FollowUpClass, Bulk} }
+
+// JobClass is the class of a job: of one that says what embedded its images a follow-up, else of one that is scored bulk, else interactive.
+func JobClass(j *Job) Class {
+	switch {
+	case j.GetEmbedKey() != nil:
+		return FollowUpClass
+	case j.GetScore():
+		return Bulk
+	}
+	return Interactive
+}
+
+// Streams.
+const (
+	// StreamScoring is a work queue of results that ask for scores: a result leaves it when it is scored.
+	StreamScoring = "SCORING"
+	// StreamDead keeps what could not be processed, with the reason.
+	StreamDead = "DEAD"
+)
+
+// JobStream is the work queue of a class, JOBS_INTERACTIVE, JOBS_FOLLOWUP or JOBS_BULK: a job leaves it when its result is stored.
+func JobStream(c Class) string { return "JOBS_" + strings.ToUpper(string(c)) }
+
+// ResultStream keeps a tenant's results, RESULTS_<tenant>, for those who asked for them.
+func ResultStream(tenant string) string { return "RESULTS_" + tenant }
+
+// BlobStream keeps a tenant's images, BLOBS_<tenant>.
+func BlobStream(tenant string) string { return "BLOBS_" + tenant }
+
+// MainTenant is the operator's own. On the wire its name is empty.
+const MainTenant = "main"
+
+// TenantName is the word for a tenant in subjects and names of streams: main for an empty one.
+func TenantName(tenant string) string { return cmp.Or(tenant, MainTenant) }
 
 // MaxItems bounds the items of one job.
 const MaxItems = 64
@@ -79,54 +113,59 @@ func (x Role) Token() string {
 	return "unknown"
 }
 
-// Partition is FNV-1a of key modulo Partitions. Jobs of one key share a partition, so that one worker
-// keeps that key's weights.
-func Partition(key string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(key))
-	return int(h.Sum32() % Partitions)
-}
-
-// JobPartition is the partition of a job: its key's, or for purify, which has none, its id's, which
-// spreads the work.
-func JobPartition(j *Job) int {
-	if j.GetKey() == nil {
-		return Partition(j.GetId())
-	}
-	return Partition(j.GetKey().GetId())
-}
-
-// JobSubject is job.<operation>.<partition>.<key id>.
+// JobSubject is job.<class>.<tenant>.<model>.<operation>.<key id>.<run>, of a job without a key with none in the key's place.
+// Who takes a message from a subject compares the two: permissions are given by subject.
 func JobSubject(j *Job) string {
-	key := noKey
-	if j.GetKey() != nil {
-		key = j.GetKey().GetId()
-	}
-	return fmt.Sprintf("job.%s.%02d.%s", j.GetOperation().Token(), JobPartition(j), key)
+	return strings.Join([]string{
+		"job", string(JobClass(j)), TenantName(j.GetTenant()), j.GetModel(), j.GetOperation().Token(), cmp.Or(j.GetKey().GetId(), noKey), j.GetRun(),
+	}, ".")
 }
 
 // JobsFilter selects every job.
 func JobsFilter() string { return "job.>" }
 
-// PartitionFilter selects the jobs of one partition.
-func PartitionFilter(partition int) string { return fmt.Sprintf("job.*.%02d.>", partition) }
+// ClassFilter selects the jobs of a class.
+func ClassFilter(c Class) string { return fmt.Sprintf("job.%s.>", c) }
 
-// WorkerConsumer names the durable consumer of one partition.
-func WorkerConsumer(partition int) string { return fmt.Sprintf("worker-%02d", partition) }
+// ModelFilter selects the jobs of a class for a model.
+func ModelFilter(c Class, model string) string { return fmt.Sprintf("job.%s.*.%s.>", c, model) }
 
-// WakeSubject carries a word to idle workers that a partition has work. It holds no data and is not kept.
-func WakeSubject(partition int) string { return fmt.Sprintf("wake.%02d", partition) }
+// RunFilter selects the jobs of a class for a model and a run; both may be *.
+func RunFilter(c Class, model, run string) string { return fmt.Sprintf("job.%s.*.%s.*.*.%s", c, model, run) }
 
-// ResultSubject is result.<operation>.<run>.
-func ResultSubject(r *Result) string {
-	return fmt.Sprintf("result.%s.%s", r.GetJob().GetOperation().Token(), r.GetJob().GetRun())
+// SubjectModel is the model in a job's subject, or "".
+func SubjectModel(subject string) string {
+	if tokens := strings.Split(subject, "."); len(tokens) == 7 && tokens[0] == "job" && ValidDigest(tokens[3]) {
+		return tokens[3]
+	}
+	return ""
 }
 
-// ResultsFilter selects every result.
-func ResultsFilter() string { return "result.>" }
+// ResultSubject is score.<tenant>.<run> of a result that asks for scores, else result.<tenant>.<run>.
+func ResultSubject(r *Result) string {
+	root := "result"
+	if r.GetJob().GetScore() {
+		root = "score"
+	}
+	return fmt.Sprintf("%s.%s.%s", root, TenantName(r.GetJob().GetTenant()), r.GetJob().GetRun())
+}
 
-// RunResultsFilter selects the results of one run.
-func RunResultsFilter(run string) string { return "result.*." + run }
+// ScoringFilter selects every result that asks for scores.
+func ScoringFilter() string { return "score.>" }
+
+// TenantResults selects a tenant's results.
+func TenantResults(tenant string) string { return fmt.Sprintf("result.%s.>", TenantName(tenant)) }
+
+// RunResults selects the results of one run of a tenant.
+func RunResults(tenant, run string) string { return fmt.Sprintf("result.%s.%s", TenantName(tenant), run) }
+
+// RunScoring selects the results of one run that ask for scores.
+func RunScoring(run string) string { return "score.*." + run }
+
+// BlobSubject is blob.<tenant>.<digest>, which says that a blob is whole; its parts are below it.
+func BlobSubject(tenant, digest string) string {
+	return fmt.Sprintf("blob.%s.%s", TenantName(tenant), digest)
+}
 
 // DeadSubject is dead.<reason>.
 func DeadSubject(r Reason) string { return "dead." + string(r) }

@@ -15,22 +15,30 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	embed, rec, purify := testEmbed(), testRecover(), testPurify()
 	for _, c := range []struct{ what, got, want string }{
-		{"stream of jobs", StreamJobs, "JOBS"},
-		{"stream of results", StreamResults, "RESULTS"},
+		{"stream of interactive jobs", JobStream(Interactive), "JOBS_INTERACTIVE"},
+		{"stream of jobs that follow", JobStream(FollowUpClass), "JOBS_FOLLOWUP"},
+		{"stream of bulk jobs", JobStream(Bulk), "JOBS_BULK"},
+		{"stream of results to score", StreamScoring, "SCORING"},
+		{"stream of results", ResultStream("main"), "RESULTS_main"},
+		{"stream of blobs", BlobStream("alice"), "BLOBS_alice"},
 		{"stream of dead letters", StreamDead, "DEAD"},
-		{"stream of advisories", StreamAdvisories, "ADVISORIES"},
-		{"embed job", JobSubject(embed), "job.embed.39.alice"},
-		{"recover job", JobSubject(rec), "job.recover.20.bob"},
-		{"purify job", JobSubject(purify), "job.purify.54.none"},
-		{"job of a key in a low partition", JobSubject(&Job{Operation: Operation_OPERATION_EMBED, Key: testKey("demo-2")}), "job.embed.09.demo-2"},
+		{"embed job", JobSubject(embed), "job.bulk.main." + embed.GetModel() + ".embed.alice.run-1"},
+		{"recover job", JobSubject(rec), "job.followup.main." + rec.GetModel() + ".recover.bob.run-1"},
+		{"purify job", JobSubject(purify), "job.bulk.main." + purify.GetModel() + ".purify.none.run-1"},
+		{"job of a tenant", JobSubject(&Job{Tenant: "bob", Model: "m", Operation: Operation_OPERATION_EMBED, Key: testKey("k"), Run: "r"}), "job.interactive.bob.m.embed.k.r"},
 		{"jobs", JobsFilter(), "job.>"},
-		{"partition", PartitionFilter(7), "job.*.07.>"},
-		{"last partition", PartitionFilter(63), "job.*.63.>"},
-		{"consumer", WorkerConsumer(7), "worker-07"},
-		{"wake", WakeSubject(7), "wake.07"},
-		{"result", ResultSubject(testResult()), "result.purify.run-1"},
-		{"results", ResultsFilter(), "result.>"},
-		{"results of a run", RunResultsFilter("run-1"), "result.*.run-1"},
+		{"jobs of a class", ClassFilter(Interactive), "job.interactive.>"},
+		{"jobs of a model", ModelFilter(Bulk, "m"), "job.bulk.*.m.>"},
+		{"jobs of a run", RunFilter(FollowUpClass, "*", "run-1"), "job.followup.*.*.*.*.run-1"},
+		{"result", ResultSubject(&Result{Job: &Job{Run: "run-1"}}), "result.main.run-1"},
+		{"result of a tenant", ResultSubject(&Result{Job: &Job{Run: "run-1", Tenant: "bob"}}), "result.bob.run-1"},
+		{"result to score", ResultSubject(&Result{Job: &Job{Run: "run-1", Score: true}}), "score.main.run-1"},
+		{"results to score", ScoringFilter(), "score.>"},
+		{"results of a tenant", TenantResults("bob"), "result.bob.>"},
+		{"results of a run", RunResults("", "run-1"), "result.main.run-1"},
+		{"results to score of a run", RunScoring("run-1"), "score.*.run-1"},
+		{"blob of a tenant", BlobSubject("bob", "abc"), "blob.bob.abc"},
+		{"blob of the operator", BlobSubject("", "abc"), "blob.main.abc"},
 		{"dead letter", DeadSubject(ReasonUnknownKey), "dead.unknown_key"},
 		{"dead letters", DeadFilter(), "dead.>"},
 		{"message id", MsgID(embed), "260342a6bb2d585e4100637af030ccff-3"},
@@ -39,7 +47,7 @@ func TestNames(t *testing.T) {
 		{"score", ScoreKey(testScore()), "item-1|leakage_mismatched|alice|bob"},
 		{"score without keys", ScoreKey(&Score{Item: "i", Role: Role_ROLE_BASELINE}), "i|baseline_cover_secret||"},
 		{"score after an attack", ScoreKey(testAttackedScore()), "item-1|robustness|alice|alice|jpeg-75"},
-		{"job without a key on a stego image", JobSubject(testUnkeyed()), "job.purify.06.none"},
+		{"job without a key on a stego image", JobSubject(testUnkeyed()), "job.followup.main." + testUnkeyed().GetModel() + ".purify.none." + testUnkeyed().GetRun()},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %q, want %q", c.what, c.got, c.want)
@@ -79,30 +87,61 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The values are computed by another implementation of FNV-1a.
-func TestPartition(t *testing.T) {
+// TestJobSubjects holds the tokens of a subject to the job.
+func TestJobSubjects(t *testing.T) {
 	t.Parallel()
-	if Partitions != 64 {
-		t.Errorf("there are %d partitions, want 64", Partitions)
-	}
-	for key, want := range map[string]int{"": 5, "alice": 39, "bob": 20, "demo-1": 16, "demo-2": 9, "random-1-0": 33, "none": 27} {
-		if got := Partition(key); got != want {
-			t.Errorf("partition of %q is %d, want %d", key, got, want)
-		}
-	}
 	rapid.Check(t, func(t *rapid.T) {
 		j := anyJob(t)
-		want := Partition(j.GetId())
-		if j.GetKey() != nil {
-			want = Partition(j.GetKey().GetId())
-		}
-		if got := JobPartition(j); got != want || got < 0 || got >= Partitions {
-			t.Fatalf("partition %d, want %d", got, want)
-		}
-		if tokens := strings.Split(JobSubject(j), "."); len(tokens) != 4 {
+		tokens := strings.Split(JobSubject(j), ".")
+		if len(tokens) != 7 {
 			t.Fatalf("the subject %q has %d tokens", JobSubject(j), len(tokens))
 		}
+		if class := JobClass(j); tokens[1] != string(class) || (class == Bulk) != (j.GetScore() && j.GetEmbedKey() == nil) {
+			t.Fatalf("class %s of %v", class, j)
+		}
+		if got := SubjectModel(JobSubject(j)); got != j.GetModel() {
+			t.Fatalf("model %q in the subject, want %q", got, j.GetModel())
+		}
 	})
+	for _, subject := range []string{"", "job", "job.bulk.main.abc.embed.k.r", "result.main." + sha("m"), "job.bulk.main." + sha("m") + ".embed.k"} {
+		if got := SubjectModel(subject); got != "" {
+			t.Errorf("%q has the model %q", subject, got)
+		}
+	}
+}
+
+// TestTenants keeps a tenant to jobs for himself, and his work apart from everybody's.
+func TestTenants(t *testing.T) {
+	t.Parallel()
+	mine := func(change func(*Job)) *Job {
+		j := testRecover()
+		j.EmbedKey, j.Score, j.Tenant = nil, false, "bob"
+		change(j)
+		j.Id = JobID(j)
+		return j
+	}
+	if err := mine(func(*Job) {}).Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*Job){
+		"score":        func(j *Job) { j.Score = true },
+		"embed key":    func(j *Job) { j.EmbedKey = testKey("alice") },
+		"features":     func(j *Job) { j.Features = true },
+		"attack":       func(j *Job) { j.Attack = "jpeg-50" },
+		"decode keys":  func(j *Job) { *j = *testEmbed(); j.Score, j.Tenant = false, "bob" }, //nolint:govet // a fresh message
+		"file":         func(j *Job) { j.Items[0].Stego.Uri = "file:///etc/shadow" },
+		"main by name": func(j *Job) { j.Tenant = MainTenant },
+		"form":         func(j *Job) { j.Tenant = "bob.x" },
+		"wildcard":     func(j *Job) { j.Tenant = "*" },
+	} {
+		if err := mine(change).Validate(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", what, err)
+		}
+	}
+	bob, main := mine(func(*Job) {}), mine(func(j *Job) { j.Tenant = "" })
+	if bob.GetId() == main.GetId() || ItemWorkID(bob, bob.GetItems()[0]) == ItemWorkID(main, main.GetItems()[0]) {
+		t.Error("a tenant's work has the id of another's")
+	}
 }
 
 func TestBlobURIs(t *testing.T) {
@@ -138,7 +177,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, r := range []Reason{
 		ReasonBadMessage, ReasonUnknownKey, ReasonKeyMismatch, ReasonUnknownModel, ReasonBadImage, ReasonTooLarge,
-		ReasonMissingBlob, ReasonForbidden, ReasonRetriesExhausted, ReasonBadOutput,
+		ReasonMissingBlob, ReasonForbidden, ReasonRetriesExhausted, ReasonBadOutput, ReasonBadKey, ReasonBadModel,
 	} {
 		l := testLetter()
 		l.Reason = string(r)

@@ -547,7 +547,10 @@ type RunSpec struct {
 	// What every stego image has done to it before the matched key recovers once more.
 	Attacks []string `protobuf:"bytes,20,rep,name=attacks,proto3" json:"attacks,omitempty"`
 	// Whether every stego image is also given to the network that has no key.
-	Unkeyed       bool `protobuf:"varint,21,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
+	Unkeyed bool `protobuf:"varint,21,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
+	// Ids of those of keys that the model was not trained with, though it needs to be: neither recovery nor isolation is to be expected of
+	// them. Empty for a model that any key works with.
+	UntrainedKeys []string `protobuf:"bytes,22,rep,name=untrained_keys,json=untrainedKeys,proto3" json:"untrained_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +732,13 @@ func (x *RunSpec) GetUnkeyed() bool {
 	return false
 }
 
+func (x *RunSpec) GetUntrainedKeys() []string {
+	if x != nil {
+		return x.UntrainedKeys
+	}
+	return nil
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -764,7 +774,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06Sample\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xf8\x05\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\x9f\x06\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -790,7 +800,8 @@ const file_run_proto_rawDesc = "" +
 	"\x10model_operations\x18\x12 \x03(\x0e2\x15.stegomq.v1.OperationR\x0fmodelOperations\x12\x1a\n" +
 	"\bfeatures\x18\x13 \x01(\bR\bfeatures\x12\x18\n" +
 	"\aattacks\x18\x14 \x03(\tR\aattacks\x12\x18\n" +
-	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed*\xf9\x03\n" +
+	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed\x12%\n" +
+	"\x0euntrained_keys\x18\x16 \x03(\tR\runtrainedKeys*\xf9\x03\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +

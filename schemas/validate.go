@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -82,8 +83,26 @@ func (x *Job) Validate() error {
 	r.sigma(x.GetNoiseSigma())
 	r.operation(x)
 	r.items(x)
+	r.tenant(x)
 	r.check(x.GetId() == JobID(x), "id must be the hash of the job's content")
 	return r.err()
+}
+
+// tenant keeps tenants to embedding and recovering for themselves: what follows a job is published by the worker, with rights that they
+// do not have.
+func (r *rules) tenant(x *Job) {
+	if x.GetTenant() == "" {
+		return
+	}
+	r.check(ValidTenant(x.GetTenant()), "tenant must be 1 to 31 lowercase letters, digits, '_' and '-', got %q", x.GetTenant())
+	r.check(x.GetTenant() != MainTenant, "the tenant %s is written as an empty one", MainTenant)
+	more := x.GetScore() || x.GetFeatures() || x.GetUnkeyed() || x.GetEmbedKey() != nil || len(x.GetDecodeKeys())+len(x.GetAttacks()) > 0 || x.GetAttack() != ""
+	r.check(!more, "a tenant's job has no score, features, unkeyed, embed_key, decode_keys and attacks")
+	for i, item := range x.GetItems() {
+		for _, ref := range []*ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
+			r.check(!strings.HasPrefix(ref.GetUri(), "file:"), "items[%d]: a tenant's images are in the job or in the blob store, got %q", i, ref.GetUri())
+		}
+	}
 }
 
 func (r *rules) operation(x *Job) {
@@ -228,6 +247,10 @@ func (x *RunSpec) Validate() error {
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
 		r.check(registered, "near_keys[%d] must be derived from a key of the run, got %q", i, k.GetId())
 		r.check(kind != Partial || FillsWeights(x.GetModelKeying()), "near_keys[%d]: a key of this model fills no weights, so that no part of them can be right, got %q", i, k.GetId())
+	}
+	for i, id := range x.GetUntrainedKeys() {
+		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == id })
+		r.check(registered, "untrained_keys[%d] must be a key of the run, got %q", i, id)
 	}
 	r.attackNames(x.GetAttacks())
 	r.check(!x.GetUnkeyed() || Purifies(x), "unkeyed: the model has no network without a key: it does not purify")

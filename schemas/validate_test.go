@@ -312,6 +312,8 @@ func TestRunSpecRules(t *testing.T) {
 		{"partial key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:6] }, "near_keys[1]: a key of this model fills no weights"},
 		{"swapped key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:5] }, ""},
 		{"no key and nothing without one", fullSpec, func(s *RunSpec) { s.ModelOperations = variantSpec().GetModelOperations() }, "unkeyed: the model has no network without a key"},
+		{"untrained key", fullSpec, func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, ""},
+		{"untrained key of another run", fullSpec, func(s *RunSpec) { s.UntrainedKeys = []string{"nobody"} }, `untrained_keys[0] must be a key of the run, got "nobody"`},
 		{"attack of no form", fullSpec, func(s *RunSpec) { s.Attacks[1] = "rotate" }, `attacks[1] must be a word and a number, as jpeg-75, got "rotate"`},
 		{"attack twice", fullSpec, func(s *RunSpec) { s.Attacks[1] = "jpeg-75" }, `attacks[1] "jpeg-75" is there twice`},
 		{"own sizes", testSpec, func(s *RunSpec) { s.Geometry.Width, s.Geometry.Height = 0, 0 }, "a run needs a geometry"},

@@ -34,7 +34,7 @@ _LIMITS = """\
 - Whoever has the cover as well can subtract it: the difference shows outlines of the secret, without any key.
 - What a wrong key shows is a matter of training. Somebody who trains recovery anew can read the secret, and
   steganalysis finds that one is there: `stegomq audit` and `python -m trainer attack` measure both.
-  Encrypt what must stay secret."""
+  Who must keep a secret uses `sealed`; to encrypt the picture first does not help, as recovery is lossy."""
 
 
 def render(network: Network, facts: Facts) -> str:

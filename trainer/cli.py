@@ -9,7 +9,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -260,6 +260,19 @@ def _evaluate(options: argparse.Namespace) -> None:
     for measurement in _measurements(trained, options):
         quality = measurement.quality
         print(f"{measurement.dataset} {measurement.width}x{measurement.height} {quality.line()}")
+    if isinstance(trained, users.Rotated) and trained.keyed:
+        _print_halves(trained, options)
+
+
+def _print_halves(trained: users.Rotated, options: argparse.Namespace) -> None:
+    for name, covers, secrets in _tested(options):
+        unrelated = evaluation.ssim(covers, secrets)
+        for half in evaluation.halves(trained, covers, secrets):
+            weights, rotation = ("right" if right else "wrong" for right in (half.right_weights, half.right_rotation))
+            above = "SSIM above an unrelated image {mean:+.3f} [{low:+.3f}, {high:+.3f}]".format(
+                **attack.score((half.ssim - unrelated).tolist())
+            )
+            print(f"{name} {weights} weights, {rotation} rotation: {half.psnr.mean():.2f} dB, {above}")
 
 
 def _better(options: argparse.Namespace) -> int:
@@ -300,12 +313,18 @@ def _runs(folders: Sequence[Path], options: argparse.Namespace) -> list[training
 def _measurements(trained: users.Users, options: argparse.Namespace) -> list[facts.Measurement]:
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     measurements = []
+    for name, covers, secrets in _tested(options):
+        side = covers.shape[-1]
+        quality = evaluation.measure(trained, covers, secrets)
+        measurements.append(facts.Measurement(name, date, side, side, quality))
+    return measurements
+
+
+def _tested(options: argparse.Namespace) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """The name of every data set, and its covers and secrets at every side."""
     for name, folder in map(_named_folder, options.data):
         for side in options.sides:
-            covers, secrets = photographs.pairs(folder, side, side, options.pairs)
-            quality = evaluation.measure(trained, covers, secrets)
-            measurements.append(facts.Measurement(name, date, side, side, quality))
-    return measurements
+            yield name, *photographs.pairs(folder, side, side, options.pairs)
 
 
 def _named_folder(entry: str) -> tuple[str, Path]:

@@ -21,15 +21,15 @@ and `correlation` (Pearson's, over all samples; 0 where an image is flat), each 
     model      name and `digest` of the model attacked
     data       name of the test; `side`: of every image, in pixels
     public     whether he had the arrays
-    seconds    of the processor, the budget for each number of pairs; `steps`: its limit of steps, 0 for none
+    seconds    of the processor, the largest budget of a number of pairs; `steps`: its limit of steps, 0 for none
     hardware   what the seconds are of
     width      of the network; `parameters`: how many; `rate`, `batch`, `seed`: of the training
-    results    for each number of pairs: `pairs` (0: `made` of his own); `steps` and `seconds` after which he had the
-               state that he chose; the measures; `guess`: those of the mean secret; `over_guess` and
-               `over_unrelated`: SSIM over that of the guess, and of an unrelated image, as scores of the differences;
-               `own`: SSIM with the image's own secret over that with other secrets of the test, which is 0 on average
-               where nothing of a secret comes out; `curve`: of every state, `steps`, `seconds`, and the means of the
-               measures
+    results    for each number of pairs: `pairs` (0: `made` of his own); `budget` in seconds; `steps` and `seconds`
+               after which he had the state that he chose; the measures; `guess`: those of the mean secret;
+               `over_guess` and `over_unrelated`: SSIM over that of the guess, and of an unrelated image, as scores of
+               the differences; `own`: SSIM with the image's own secret over that with other secrets of the test, which
+               is 0 on average where nothing of a secret comes out; `curve`: of every state, `steps`, `seconds`, and
+               the means of the measures
     baseline   the measures of an unrelated image: the next secret of the test
 """
 
@@ -41,7 +41,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +296,7 @@ def result(training: Training, made: bool, count: int, test: Pairs) -> dict[str,
     state, ssim = training.states[chosen], tested[chosen]["ssim"]
     guess = _values(torch.round(mean_secret(training.learn) * 255).div(255).expand_as(secret), secret)
     found = {
-        "pairs": 0 if made else count, "made": count if made else 0,
+        "pairs": 0 if made else count, "made": count if made else 0, "budget": training.settings.seconds,
         "steps": state.steps, "seconds": round(state.seconds, 1),
         **_scores(tested[chosen]), "guess": _scores(guess),
         "over_guess": score((ssim - guess["ssim"]).tolist()),
@@ -343,7 +343,13 @@ def add_commands(commands: Any) -> None:
     )
     command.add_argument("--limit", type=int, default=0, help="at most so many pairs to test on (0: all)")
     command.add_argument("--pairs", type=_numbers, default=[0, 1, 10, 100, 1000], metavar="N,N", help="leaked")
-    command.add_argument("--seconds", type=float, default=1800, help="of the processor, for each N")
+    command.add_argument(
+        "--seconds",
+        type=_budgets,
+        default=[1800.0],
+        metavar="S,S",
+        help="of the processor: for every N, or one for each",
+    )
     command.add_argument("--steps", type=int, default=0, help="stop after so many, if not 0: that repeats anywhere")
     command.add_argument("--width", type=int, default=24, help="of the network")
     command.add_argument("--rate", type=float, default=2e-3, help="Adam's at its highest")
@@ -362,6 +368,10 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def _budgets(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
+
+
 def _name(model: Path) -> str:
     return str(json.loads((model / "manifest.json").read_text(encoding="utf-8"))["name"])
 
@@ -377,19 +387,26 @@ def _decode(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     if options.state:
         options.state.mkdir(parents=True, exist_ok=True)
-    settings = Settings(options.seconds, options.steps, options.width, options.rate, options.batch, options.seed)
+    budgets = options.seconds * len(options.pairs) if len(options.seconds) == 1 else options.seconds
+    if len(budgets) != len(options.pairs):
+        raise ValueError(
+            f"--seconds has {len(budgets)} numbers, and --pairs {len(options.pairs)}: give one for all, or as many"
+        )
+    settings = Settings(max(budgets), options.steps, options.width, options.rate, options.batch, options.seed)
     end = time.monotonic() + options.stop_after
     network = _network(options.model)
     test = load(Path(folder), options.limit, network=network)
     if len(test) < 2:
         raise ValueError(f"{folder}: there must be two images at least to test on")
     results: list[dict[str, Any]] = []
-    for count in options.pairs:
+    for count, seconds in zip(options.pairs, budgets):
         source, limit = (options.leaked, count) if count else (options.own, options.made)
         pairs = load(source, limit, settings.seed, network)
         if (pairs.public is None) != (test.public is None):
             raise ValueError("a folder public is there for the test or for the pairs alone: make it for both")
-        training = Training(settings, pairs, options.state / f"{count}.pt" if options.state else None)
+        training = Training(
+            replace(settings, seconds=seconds), pairs, options.state / f"{count}.pt" if options.state else None
+        )
         if not training.run(lambda: time.monotonic() > end):
             print(f"stopped after {training.seconds:.0f} s with {count} pairs: the same command goes on")
             return

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from .users import Users
+from .users import Rotated, Users
 
 NOISE_SIGMA = 20 / 255
 _NOISE_SEED = 20
@@ -100,6 +100,36 @@ def measure(users: Users, covers: Tensor, secrets: Tensor) -> Quality:
             sums.add("purified", psnr(_saved(purified), cover))
     count = len(covers)
     return Quality(pairs=count, **{name: total / count for name, total in sums.totals.items()})
+
+
+@dataclass(frozen=True)
+class Half:
+    """What one choice of weights and rotation recovers: PSNR and SSIM with the secret, of each pair."""
+
+    right_weights: bool
+    right_rotation: bool
+    psnr: Tensor
+    ssim: Tensor
+
+
+@torch.no_grad()
+def halves(users: Rotated, covers: Tensor, secrets: Tensor) -> list[Half]:
+    """What each half of a key is worth, where keys fill weights and rotate. Pair i is user i mod K's, as in `measure`.
+
+    A wrong half is the next user's. The scales of the rotation are the right ones always.
+    """
+    choices = [(True, True), (False, True), (True, False), (False, False)]
+    psnrs: list[list[Tensor]] = [[] for _ in choices]
+    ssims: list[list[Tensor]] = [[] for _ in choices]
+    for i, (cover, secret) in enumerate(_singles(covers, secrets)):
+        user, other = i % users.count, (i + 1) % users.count
+        stego = _saved(users.embed(user, cover, secret))
+        for choice, psnrs_of, ssims_of in zip(choices, psnrs, ssims):
+            weights, rotation = (user if right else other for right in choice)
+            recovered = _saved(users.recover_with(weights, rotation, stego))
+            psnrs_of.append(psnr(recovered, secret))
+            ssims_of.append(ssim(recovered, secret))
+    return [Half(*choice, torch.cat(p), torch.cat(s)) for choice, p, s in zip(choices, psnrs, ssims)]
 
 
 def _singles(covers: Tensor, secrets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -41,6 +41,8 @@ def write(networks: Sequence[Network], facts: Facts, folder: Path) -> str:
     architecture = networks[0].architecture
     if len(networks) != (1 if architecture.shared else len(facts.keys)):
         raise ValueError(f"{facts.name}: {len(networks)} networks and {len(facts.keys)} keys do not go together")
+    if architecture.keyed and architecture.rotated:
+        raise ValueError(f"{architecture.kind}: no program runs it but the trainer: `evaluate` measures the run")
     if architecture.keyed:
         files = _keyed_files(networks[0])
     elif architecture.shared:

@@ -134,6 +134,7 @@ _LOSSES: dict[str, type[Losses]] = {
     "invertible": KeyedLosses,
     "pusnet": KeyedLosses,
     "rotated": RotatedLosses,
+    "rotated-keyed": KeyedLosses,
     "udh": PairLosses,
 }
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, huber_loss, softplus
 
 from . import derivation
-from .backbones import ROTATION, haar
+from .backbones import haar
 from .backbones.invertible import CENTRE
 from .derivation import KeyPair
 from .evaluation import NOISE_SIGMA
@@ -38,9 +38,10 @@ class Method(Protocol):
 
 def create(network: Network, losses: Losses, keys: Sequence[KeyPair], enrolled: int) -> Method:
     """The method of a network's backbone. The last `enrolled` of the key pairs were added to a trained network."""
+    rotated = network.architecture.rotated
     if isinstance(losses, KeyedLosses):
-        return Keyed(network, losses, keys, enrolled)
-    if network.architecture.keying == ROTATION:
+        return (KeyedRotated if rotated else Keyed)(network, losses, keys, enrolled)
+    if rotated:
         return Rotated(network)
     unkeyed: dict[str, type[Pair]] = {"hidden": HiDDeN, "hinet": HiNet}
     return unkeyed.get(network.architecture.kind, Pair)(network)
@@ -115,6 +116,14 @@ class DrawnPayload:
     weights: Tensor
     noise: Tensor
 
+    def image(self, network: Network) -> Tensor:
+        return haar.restore(network.operations(), self.bands, BANDS // 4) + CENTRE
+
+    def error(self, network: Network, recovered: Tensor) -> Tensor:
+        """Of the secret, where this image was recovered."""
+        bands = haar.bands(network.operations(), recovered - CENTRE, BANDS // 4)
+        return error(bands * self.weights, self.bands * self.weights)
+
 
 class Rotated:
     """A network that hides rotated secrets: payloads are drawn, which have the distribution of rotated photographs."""
@@ -131,18 +140,53 @@ class Rotated:
 
     def terms(self, drawn: DrawnPayload, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
         network = self._network
-        ops = network.operations()
-        image = haar.restore(ops, drawn.bands, BANDS // 4) + CENTRE
-        raw = network.embed(None, cover, image)
-        stego = eight_bit(raw)
-        recovered = haar.bands(ops, network.recover(None, stego) - CENTRE, BANDS // 4)
-        terms = {
-            "embed": error(raw, cover),
-            "range": outside(raw),
-            "recover": error(recovered * drawn.weights, drawn.bands * drawn.weights),
-        }
+        raw = network.embed(None, cover, drawn.image(network))
+        recovered = network.recover(None, eight_bit(raw))
+        terms = {"embed": error(raw, cover), "range": outside(raw), "recover": drawn.error(network, recovered)}
         if "purify" in wanted:
             terms["purify"] = error(network.purify(eight_bit(cover + drawn.noise)), cover)
+        return terms
+
+
+@dataclass(frozen=True)
+class DrawnBoth:
+    """What a step of a keyed method on rotated secrets draws."""
+
+    keys: Drawn
+    payload: DrawnPayload
+
+    @property
+    def noise(self) -> Tensor:
+        return self.payload.noise
+
+
+class KeyedRotated:
+    """Keyed weights on rotated secrets. With a wrong key's weights the cover comes out in the place of the payload."""
+
+    def __init__(self, network: Network, losses: KeyedLosses, keys: Sequence[KeyPair], enrolled: int = 0) -> None:
+        if losses.stale_gradient:
+            raise ValueError("losses.stale_gradient: the ablation is of plain secrets")
+        self._network = network
+        self._keyed = Keyed(network, losses, keys, enrolled)
+        self._rotated = Rotated(network)
+
+    def draw(
+        self, cover: Tensor, random: np.random.Generator, generator: torch.Generator, progress: float
+    ) -> DrawnBoth:
+        keys = self._keyed.draw(cover, random, generator, progress)
+        return DrawnBoth(keys, self._rotated.draw(cover, random, generator, progress))
+
+    def terms(self, drawn: DrawnBoth, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
+        """The errors are `Rotated`'s, so that the two compare."""
+        network, keys = self._network, drawn.keys
+        raw = network.embed(keys.embed, cover, drawn.payload.image(network))
+        stego = eight_bit(raw)
+        terms = {"embed": error(raw, cover), "range": outside(raw)}
+        terms["recover"] = drawn.payload.error(network, network.recover(keys.recover, stego))
+        if "purify" in wanted:
+            terms["purify"] = error(network.purify(eight_bit(cover + drawn.noise)), cover)
+        if "isolate" in wanted and keys.wrong is not None:
+            terms["isolate"] = error(network.recover(keys.wrong, stego), cover)
         return terms
 
 

@@ -89,7 +89,7 @@ class Instances:
 
 
 class Rotated:
-    """One network without keys, and rotations by each user's key.
+    """One network, and rotations by each user's key; that key fills weights as well where the network has any to fill.
 
     The key of a rotation comes from the user's and from how many images were embedded. What travels beside the payload
     in a real stego image, that number and the scales, is remembered here.
@@ -97,9 +97,14 @@ class Rotated:
 
     def __init__(self, network: Network, keys: Sequence[KeyPair]) -> None:
         self._network = network
-        self._keys = [key.recover for key in keys]
+        self._keys = list(keys)
         self._embedded = 0
         self._scales = np.zeros(0, np.uint8)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether keys fill weights as well."""
+        return self._network.architecture.keyed
 
     @property
     def count(self) -> int:
@@ -107,27 +112,37 @@ class Rotated:
 
     def embed(self, user: int, cover: Tensor, secret: Tensor) -> Tensor:
         self._embedded += 1
-        key = self._session(self._keys[user])
+        pair = self._keys[user]
+        key = self._session(pair.recover)
         image = (secret[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
         values, self._scales = Rotation(*image.shape[:2]).rotate(image, key)
         payload = layout.spread(values, *image.shape[:2], self._random(key))
-        return self._network.embed(None, cover, payload.to(cover))
+        return self._network.embed(self._fill(derivation.EMBED, pair.embed), cover, payload.to(cover))
 
     def recover(self, user: int, stego: Tensor) -> Tensor:
-        return self._recover(self._keys[user], stego)
+        return self.recover_with(user, user, stego)
+
+    def recover_with(self, weights: int, rotation: int, stego: Tensor) -> Tensor:
+        """With the weights of one user and the rotation of another."""
+        return self._recover(self._keys[weights].recover, self._keys[rotation].recover, stego)
 
     def recover_random(self, n: int, stego: Tensor) -> Tensor:
-        return self._recover(derivation.random_pair(0, n).recover, stego)
+        key = derivation.random_pair(0, n).recover
+        return self._recover(key, key, stego)
 
     def purify(self, noisy: Tensor) -> Tensor:
         return self._network.purify(noisy)
 
-    def _recover(self, user: bytes, stego: Tensor) -> Tensor:
+    def _recover(self, weights: bytes, turned: bytes, stego: Tensor) -> Tensor:
         height, width = stego.shape[2:]
-        key, rotation = self._session(user), Rotation(height, width)
-        values = layout.gather(self._network.recover(None, stego), rotation.blocks, self._random(key))
+        key, rotation = self._session(turned), Rotation(height, width)
+        payload = self._network.recover(self._fill(derivation.RECOVER, weights), stego)
+        values = layout.gather(payload, rotation.blocks, self._random(key))
         image = torch.from_numpy(rotation.restore(values, self._scales, key))
         return image.permute(2, 0, 1).unsqueeze(0).to(stego) / 255
+
+    def _fill(self, role: str, key: bytes) -> Tensor | None:
+        return self._network.fill(role, key) if self.keyed else None
 
     def _session(self, user: bytes) -> bytes:
         return hashlib.shake_256(b"stegomq.measure" + struct.pack("<Q", self._embedded) + user).digest(KEY_BYTES)
@@ -142,5 +157,5 @@ def of(networks: Sequence[Network], keys: Sequence[KeyPair]) -> Users:
     architecture = networks[0].architecture
     if architecture.shared:
         (network,) = networks
-        return Keyed(network, keys) if architecture.keyed else Rotated(network, keys)
+        return Rotated(network, keys) if architecture.rotated else Keyed(network, keys)
     return Instances(networks)

@@ -77,7 +77,7 @@ func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON bool) error {
 	return a.withCache(cmd.Context(), func(s *pipeline.Services) error {
 		show := &progress{out: cmd.ErrOrStderr()}
 		defer show.close()
-		audit.Watch = show.watch()
+		audit.Watch, audit.By = show.watch(), thisProgram()
 		audit.Say = func(name, what string) { _, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", name, what) }
 		report, failed := audit.Make(cmd.Context(), s)
 		if report == nil {

@@ -162,7 +162,7 @@ func (a *app) evaluate(cmd *cobra.Command, flags *runFlags, out string, asJSON b
 	return a.withCache(cmd.Context(), func(s *pipeline.Services) error {
 		show := &progress{out: cmd.ErrOrStderr()}
 		defer show.close()
-		made, err := reports.Make(cmd.Context(), s, req, out, show.watch())
+		made, err := reports.Make(cmd.Context(), s, thisProgram(), req, out, show.watch())
 		if err != nil {
 			return err
 		}

@@ -28,8 +28,10 @@ const (
 	exitInterrupted = 130
 )
 
-// version is set by the build.
-var version = "development"
+// version is set by the build, and so is revision, that of the source; where it is empty go build has set its own.
+var version, revision = "development", ""
+
+func thisProgram() reports.Program { return reports.ThisProgram(version, revision, os.Args) }
 
 // errUnwell ends doctor where something is wrong. What is wrong was said before.
 var errUnwell = errors.New("something is wrong")

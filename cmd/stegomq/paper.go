@@ -69,7 +69,7 @@ func (a *app) paper(cmd *cobra.Command, flags *paperFlags) (err error) {
 	return a.withCache(cmd.Context(), func(s *pipeline.Services) error {
 		show := &progress{out: stderr}
 		defer show.close()
-		p.Watch = show.watch()
+		p.Watch, p.By = show.watch(), thisProgram()
 		p.Say = func(model, set string) { _, _ = fmt.Fprintf(stderr, "%s on %s\n", model, set) }
 		if err := p.Make(cmd.Context(), s); err != nil {
 			return asFlag(err)

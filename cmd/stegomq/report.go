@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"stegomq/evaluator"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
+	"stegomq/schemas"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -34,6 +38,9 @@ func (a *app) reportCommand() *cobra.Command {
 				inv := evaluator.Invocation{Hits: len(scores)}
 				if !run.Finished.IsZero() {
 					inv.Elapsed = run.Finished.Sub(run.Started)
+				}
+				if run.Provenance != nil {
+					inv.Provenance = reports.ProvenanceOf(run.Provenance)
 				}
 				sum := evaluator.Summarise(run.Spec, scores, failures, inv)
 				if out != "" {
@@ -89,34 +96,25 @@ func (a *app) compareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare RUN_A RUN_B",
 		Short: "Compare two runs of the same image pairs, pair by pair",
-		Long: `The differences in every metric and role, RUN_A less RUN_B, with the 95 % interval of their mean. Both runs must be
-of the same images at the same size; their models and keys may differ.`,
+		Long: `The differences in every metric and role, RUN_A less RUN_B, with the 95 % interval of their mean, and whether that makes
+RUN_A better or worse, which is not said of fewer than 8 pairs. A run is its id, or the folder that evaluate wrote. Both runs must
+be of the same images at the same size; their models and keys may differ.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			return a.withCache(ctx, func(s *pipeline.Services) error {
-				var runs [2]evaluator.Measured
-				for i, id := range args {
-					run, err := s.Cache.Run(ctx, id)
-					if err != nil {
-						return err
-					}
-					runs[i].Spec = run.Spec
-					if runs[i].Scores, _, err = s.Cache.Scores(ctx, id); err != nil {
-						return err
-					}
-				}
-				paired, err := evaluator.Compare(runs[0], runs[1])
-				if err != nil {
+			runs, err := a.measured(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			paired, err := evaluator.Compare(runs[0], runs[1])
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := paired.WriteFiles(out); err != nil {
 					return err
 				}
-				if out != "" {
-					if err := paired.WriteFiles(out); err != nil {
-						return err
-					}
-				}
-				return printReport(cmd.OutOrStdout(), paired, asJSON)
-			})
+			}
+			return printReport(cmd.OutOrStdout(), paired, asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -124,4 +122,36 @@ of the same images at the same size; their models and keys may differ.`,
 	f.BoolVar(&asJSON, "json", false, "print comparison.json instead of tables")
 	a.cacheFlags(f)
 	return cmd
+}
+
+// measured gives the runs that ids or folders name. The cache is only asked for ids. A folder that has no run, and the name of one, is
+// not meant.
+func (a *app) measured(ctx context.Context, names []string) (runs []evaluator.Measured, err error) {
+	var s *pipeline.Services
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && info.IsDir() && (evaluator.HasRun(name) || !schemas.ValidRunID(name)) {
+			saved, err := evaluator.ReadRun(name)
+			if err != nil {
+				return nil, err
+			}
+			runs = append(runs, saved)
+			continue
+		}
+		if s == nil {
+			if s, err = pipeline.Open(ctx, a.options()); err != nil {
+				return nil, err
+			}
+			defer func() { err = errors.Join(err, s.Close()) }()
+		}
+		run, err := s.Cache.Run(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		scores, _, err := s.Cache.Scores(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, evaluator.Measured{Spec: run.Spec, Scores: scores})
+	}
+	return runs, nil
 }

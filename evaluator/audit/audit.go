@@ -42,11 +42,15 @@ type Evidence struct {
 
 // Audit is audit.json. What is null was left out; its verdict says why.
 type Audit struct {
-	Model      evaluator.Model    `json:"model"`
-	Dataset    evaluator.Dataset  `json:"dataset"`
-	Geometry   evaluator.Geometry `json:"geometry"`
-	Keys       []string           `json:"keys"`
-	Thresholds Thresholds         `json:"thresholds"`
+	Model    evaluator.Model    `json:"model"`
+	Dataset  evaluator.Dataset  `json:"dataset"`
+	Geometry evaluator.Geometry `json:"geometry"`
+	Keys     []string           `json:"keys"`
+	// UntrainedKeys are those of them that the model was not trained with, though it needs to be.
+	UntrainedKeys []string   `json:"untrained_keys,omitempty"`
+	Thresholds    Thresholds `json:"thresholds"`
+	// Provenance is that of the run of the attempts; the other runs have theirs in their own summaries.
+	Provenance *evaluator.Provenance `json:"provenance,omitempty"`
 	// Verdicts are in the order of the report: one of each test.
 	Verdicts []Verdict `json:"verdicts"`
 
@@ -88,7 +92,7 @@ type Made struct {
 func New(e Evidence) *Audit {
 	sum := e.Attempts.Summary
 	a := &Audit{
-		Model: sum.Model, Dataset: sum.Dataset, Geometry: sum.Geometry, Keys: sum.Keys, Thresholds: thresholds,
+		Model: sum.Model, Dataset: sum.Dataset, Geometry: sum.Geometry, Keys: sum.Keys, UntrainedKeys: sum.UntrainedKeys, Thresholds: thresholds, Provenance: sum.Provenance,
 		Imperceptibility: sum.Imperceptibility, Recoverability: sum.Recoverability, Baseline: sum.BaselineCoverSecret,
 		MismatchedKeys: wrongKeys(e.Attempts, sum.LeakageMismatched, sum.LeakageMismatchedCover, schemas.Role_ROLE_LEAKAGE_MISMATCHED),
 		NearKeys:       wrongKeys(e.Attempts, sum.LeakageNear, sum.LeakageNearCover, schemas.Role_ROLE_LEAKAGE_NEAR),

@@ -25,7 +25,7 @@ type Decoder struct {
 	Data       string    `json:"data"`
 	Side       int       `json:"side"`
 	Public     bool      `json:"public"`
-	Seconds    float64   `json:"seconds"`
+	Seconds    float64   `json:"seconds"` // the largest budget
 	Steps      int       `json:"steps"`
 	Hardware   string    `json:"hardware"`
 	Parameters int       `json:"parameters"`
@@ -48,6 +48,7 @@ type Measures struct {
 type Decoded struct {
 	Pairs   int     `json:"pairs"`
 	Made    int     `json:"made"`
+	Budget  float64 `json:"budget"` // in seconds; 0: the report's
 	Steps   int     `json:"steps"`
 	Seconds float64 `json:"seconds"`
 	Measures
@@ -76,7 +77,11 @@ func ReadDecoder(data []byte) (*Decoder, error) {
 	if d.Kind != KindDecoder || d.Version != decoderVersion || d.Model == "" || d.Digest == "" || len(d.Results) == 0 || d.Baseline.SSIM.N == 0 {
 		return nil, fmt.Errorf("%w: kind %q, version %d of model %q with %d results; %s", ErrDecoder, d.Kind, d.Version, d.Model, len(d.Results), again)
 	}
-	for i, r := range d.Results {
+	for i := range d.Results {
+		r := &d.Results[i]
+		if r.Budget == 0 {
+			r.Budget = d.Seconds
+		}
 		// The verdict goes by the interval.
 		if r.Pairs < 0 || r.SSIM.N < 2 || r.OverGuess.High == nil || r.OverUnrelated.High == nil || r.OverGuess.Low == nil || r.OverUnrelated.Low == nil {
 			return nil, fmt.Errorf("%w: result %d has %d leaked pairs and %d tested images, and needs 2 or more; test on more", ErrDecoder, i+1, r.Pairs, r.SSIM.N)
@@ -109,7 +114,7 @@ func (d *Decoder) judge() (Finding, string) {
 	}
 	over, what := worst.over()
 	numbers := fmt.Sprintf("with %s, chosen after %.0f of %.0f s (%s steps; %s), SSIM %.3f, which is %+.4f [%+.4f, %+.4f] over %s; PSNR %.2f dB, correlation %.3f; with its own secret an output has %+.4f%s SSIM more than with others",
-		leaked(worst.Pairs), worst.Seconds, d.Seconds, count(worst.Steps), d.Hardware, worst.SSIM.Mean, over.Mean, *over.Low, *over.High, what,
+		leaked(worst.Pairs), worst.Seconds, worst.Budget, count(worst.Steps), d.Hardware, worst.SSIM.Mean, over.Mean, *over.Low, *over.High, what,
 		worst.PSNR.Mean, worst.Correlation.Mean, worst.Own.Mean, worst.Own.moments().CI95.Text("%+.4f"))
 	switch finding {
 	case Failed:
@@ -138,15 +143,15 @@ func (d *Decoder) section() section {
 	}
 	s := section{
 		title: "Decoder trained on leaked pairs",
-		about: fmt.Sprintf("Who has so many stego images of one key with their secrets trains a network of %s parameters that sees %s (%.0f s for each row; %s), and is tested on other images of %s, at %d pixels. With no leaked pair he has pairs of a key of his own. The guess is the mean of the secrets that he has: an answer without looking. Own: SSIM with an image's own secret over that with other secrets of the test.",
-			count(d.Parameters), sees, d.Seconds, d.Hardware, d.Data, d.Side),
-		head: table.Row{"leaked pairs", "steps of the chosen state", "PSNR dB", "SSIM", "correlation", "SSIM of the guess", "SSIM over the guess", "SSIM over an unrelated image", "own", "n"},
+		about: fmt.Sprintf("Who has so many stego images of one key with their secrets trains a network of %s parameters that sees %s (the budget is of %s), and is tested on other images of %s, at %d pixels. With no leaked pair he has pairs of a key of his own. The guess is the mean of the secrets that he has: an answer without looking. Own: SSIM with an image's own secret over that with other secrets of the test.",
+			count(d.Parameters), sees, d.Hardware, d.Data, d.Side),
+		head: table.Row{"leaked pairs", "budget s", "steps of the chosen state", "PSNR dB", "SSIM", "correlation", "SSIM of the guess", "SSIM over the guess", "SSIM over an unrelated image", "own", "n"},
 	}
 	for _, r := range d.Results {
-		s.rows = append(s.rows, table.Row{r.Pairs, r.Steps, cell("%.2f", r.PSNR.moments()), cell("%.3f", r.SSIM.moments()), cell("%.3f", r.Correlation.moments()),
+		s.rows = append(s.rows, table.Row{r.Pairs, fmt.Sprintf("%.0f", r.Budget), r.Steps, cell("%.2f", r.PSNR.moments()), cell("%.3f", r.SSIM.moments()), cell("%.3f", r.Correlation.moments()),
 			cell("%.3f", r.Guess.SSIM.moments()), cell("%+.4f", r.OverGuess.moments()), cell("%+.4f", r.OverUnrelated.moments()), cell("%+.4f", r.Own.moments()), r.SSIM.N})
 	}
 	b := d.Baseline
-	s.rows = append(s.rows, table.Row{"unrelated image", "", cell("%.2f", b.PSNR.moments()), cell("%.3f", b.SSIM.moments()), cell("%.3f", b.Correlation.moments()), "", "", "", "", b.SSIM.N})
+	s.rows = append(s.rows, table.Row{"unrelated image", "", "", cell("%.2f", b.PSNR.moments()), cell("%.3f", b.SSIM.moments()), cell("%.3f", b.Correlation.moments()), "", "", "", "", b.SSIM.N})
 	return s
 }

@@ -88,6 +88,17 @@ func ssimOf(g evaluator.Group) string {
 	return of(g, "%.3f", func(g evaluator.Group) evaluator.Moments { return g.SSIM.Moments })
 }
 
+// least and largest are the score of a group's worst pair, the largest where a wrong key should show nothing.
+func least(g evaluator.Group) string   { return extreme(g, g.PSNR.Least) }
+func largest(g evaluator.Group) string { return extreme(g, g.PSNR.Largest) }
+
+func extreme(g evaluator.Group, of func(format string) string) string {
+	if g.N == 0 {
+		return "-"
+	}
+	return of("%.2f")
+}
+
 // overOf is what a group has over unrelated images on average.
 func (a *Audit) overOf(g evaluator.Group) string {
 	if g.N == 0 {
@@ -100,9 +111,9 @@ func (a *Audit) wrongKeysSection() section {
 	s := section{
 		title: "Keys",
 		about: "What a decoder shows of the secret. The excess is its SSIM less that of the cover, an unrelated image, of the same pair.",
-		head:  table.Row{"", "PSNR dB", "SSIM", "SSIM excess", "largest", fmt.Sprintf("above %+g", thresholds.Shows), fmt.Sprintf("above %+g", thresholds.Clearly), "SSIM with the cover", "n"},
+		head:  table.Row{"", "PSNR dB", "worst (pair)", "SSIM", "SSIM excess", "largest (pair)", fmt.Sprintf("above %+g", thresholds.Shows), fmt.Sprintf("above %+g", thresholds.Clearly), "SSIM with the cover", "n"},
 		rows: []table.Row{
-			{"matched key", psnrOf(a.Recoverability), ssimOf(a.Recoverability), a.overOf(a.Recoverability), "", "", "", "", number(a.Recoverability)},
+			{"matched key", psnrOf(a.Recoverability), least(a.Recoverability), ssimOf(a.Recoverability), a.overOf(a.Recoverability), "", "", "", "", number(a.Recoverability)},
 		},
 	}
 	for _, k := range []struct {
@@ -112,16 +123,16 @@ func (a *Audit) wrongKeysSection() section {
 		if k.keys == nil {
 			continue
 		}
-		g, excess, largest := k.keys.Secret, "-", "-"
+		g, excess, most := k.keys.Secret, "-", "-"
 		if g.Excess != nil {
-			excess, largest = cell("%+.3f", g.Excess.SSIM.Moments), fmt.Sprintf("%+.3f", g.Excess.SSIM.Max)
+			excess, most = cell("%+.3f", g.Excess.SSIM.Moments), fmt.Sprintf("%+.3f (%s)", g.Excess.SSIM.Max, g.Excess.SSIM.Worst.Item)
 		}
 		s.rows = append(s.rows, table.Row{
-			k.name, psnrOf(g), ssimOf(g), excess, largest,
+			k.name, psnrOf(g), largest(g), ssimOf(g), excess, most,
 			percent(k.keys.Above[0].Share), percent(k.keys.Above[1].Share), ssimOf(k.keys.Cover), number(g),
 		})
 	}
-	s.rows = append(s.rows, table.Row{"unrelated: cover and secret", cell("%.2f", a.Baseline.PSNR.Moments), cell("%.3f", a.Baseline.SSIM.Moments), "", "", "", "", "", number(a.Baseline)})
+	s.rows = append(s.rows, table.Row{"unrelated: cover and secret", cell("%.2f", a.Baseline.PSNR.Moments), largest(a.Baseline), cell("%.3f", a.Baseline.SSIM.Moments), "", "", "", "", "", number(a.Baseline)})
 	return s
 }
 
@@ -182,11 +193,11 @@ func (a *Audit) partialSection() section {
 	s := section{
 		title:   "Keys of which a part is right",
 		about:   "So much of what a key fills in is right, the rest is that of a wrong key.",
-		head:    table.Row{"right", "PSNR dB", "SSIM", "SSIM excess of the mean", "n"},
+		head:    table.Row{"right", "PSNR dB", "largest (pair)", "SSIM", "SSIM excess of the mean", "n"},
 		figures: []string{figurePartial},
 	}
 	for _, p := range a.PartialKeys {
-		s.rows = append(s.rows, table.Row{exact(p.Right), psnrOf(p.Secret), ssimOf(p.Secret), a.overOf(p.Secret), number(p.Secret)})
+		s.rows = append(s.rows, table.Row{exact(p.Right), psnrOf(p.Secret), largest(p.Secret), ssimOf(p.Secret), a.overOf(p.Secret), number(p.Secret)})
 	}
 	return s
 }
@@ -218,12 +229,12 @@ func (a *Audit) robustnessSection() section {
 	s := section{
 		title:   "Robustness: the matched key after an attack on the stego image",
 		about:   "Kept: the share that is left of what recovery without an attack has more SSIM than an unrelated image.",
-		head:    table.Row{"attack", "PSNR dB", "SSIM", "kept", "n"},
-		rows:    []table.Row{{"none", psnrOf(a.Recoverability), ssimOf(a.Recoverability), "100 %", number(a.Recoverability)}},
+		head:    table.Row{"attack", "PSNR dB", "least (pair)", "SSIM", "kept", "n"},
+		rows:    []table.Row{{"none", psnrOf(a.Recoverability), least(a.Recoverability), ssimOf(a.Recoverability), "100 %", number(a.Recoverability)}},
 		figures: []string{figureRobust},
 	}
 	for _, v := range a.Robustness {
-		s.rows = append(s.rows, table.Row{attackWords(v.Attack), psnrOf(v.Secret), ssimOf(v.Secret), percent(v.Kept), number(v.Secret)})
+		s.rows = append(s.rows, table.Row{attackWords(v.Attack), psnrOf(v.Secret), least(v.Secret), ssimOf(v.Secret), percent(v.Kept), number(v.Secret)})
 	}
 	if a.refusesAttacks() {
 		s.notes = append(s.notes, "refused: recovery is authenticated and gives no image; it is in no mean and in no chart")
@@ -240,7 +251,7 @@ func (a *Audit) facts() []string {
 	lines := []string{
 		fmt.Sprintf("model %s (%.12s)", a.Model.Name, a.Model.Digest),
 		fmt.Sprintf("data set %s (%.12s), at %dx%d (%s); keys: %s", from, a.Dataset.Digest, a.Geometry.Width, a.Geometry.Height, a.Geometry.Resize, strings.Join(a.Keys, ", ")),
-		fmt.Sprintf("stego images: %s dB, SSIM %s", cell("%.2f", a.Imperceptibility.PSNR.Moments), cell("%.3f", a.Imperceptibility.SSIM.Moments)),
+		fmt.Sprintf("stego images: %s dB, SSIM %s; the worst %s", cell("%.2f", a.Imperceptibility.PSNR.Moments), cell("%.3f", a.Imperceptibility.SSIM.Moments), a.Imperceptibility.PSNR.Least("%.2f dB")),
 	}
 	switch a.Model.Keying {
 	case schemas.KeyingVariant:
@@ -257,6 +268,10 @@ func (a *Audit) facts() []string {
 	if !a.Model.Trained {
 		lines = append(lines, "The model is NOT TRAINED: the figures say nothing about the method.")
 	}
+	if words := evaluator.UntrainedWords(a.UntrainedKeys, len(a.Keys)); words != "" {
+		lines = append(lines, words)
+	}
+	lines = append(lines, a.Provenance.Lines()...)
 	for _, r := range a.Runs {
 		line := fmt.Sprintf("run %s (%s): %s, %s, %s; %s comparisons found in the cache, %s made, %.1f s", r.Name, r.Run,
 			plural(r.Pairs, "pair"), plural(r.Keys, "key"), plural(r.RandomKeys, "random key"), count(r.Cache.Hits), count(r.Cache.Misses), r.Seconds)
@@ -279,7 +294,7 @@ func (a *Audit) refuses() bool {
 	return refused > 0 || a.refusesAttacks()
 }
 
-const note = "Mean ± standard deviation; in brackets the 95 % interval of the mean, by a bootstrap over image pairs (too narrow below some twenty pairs)."
+const note = "Mean ± standard deviation; in brackets the 95 % interval of the mean, Student's t on the image pairs."
 
 // WriteText writes the verdicts for a terminal.
 func (a *Audit) WriteText(w io.Writer) error {

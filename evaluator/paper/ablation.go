@@ -126,10 +126,10 @@ var blockWords = map[string]string{
 	blockCross:            "the wrong key's PSNR",
 }
 
-// direction says which way an interval of a difference lies.
+// direction says which way a difference lies.
 func direction(d evaluator.Difference) string {
 	switch {
-	case d.HoldsZero:
+	case d.Verdict == evaluator.CannotBeTold:
 		return "no difference that can be told"
 	case d.Mean > 0:
 		return "higher"
@@ -144,7 +144,7 @@ func gradientSentence(alpha float64, seed int, l Paired) string {
 	}
 	d := l.PSNR.Difference
 	verdict := direction(d)
-	if !d.HoldsZero {
+	if d.Verdict != evaluator.CannotBeTold {
 		verdict += " with the right gradient"
 	}
 	return fmt.Sprintf("%s, %s: %s (right less wrong %s dB, %d pairs).", where, blockWords[l.Block], verdict, signed("%.2f", &d.Moments), l.N)

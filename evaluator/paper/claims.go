@@ -56,13 +56,13 @@ func pairedIn(all []Paired, block string) []Paired {
 // against judges a claim that one method is better than others, by PSNR; it has a sentence for each data set.
 func against(claim string, pairs []Paired) Claim {
 	c := Claim{Claim: claim, Verdict: notDetermined, Words: []string{}}
-	count := make(map[string]int)
+	count := make(map[evaluator.Verdict]int)
 	var sets []string
-	found := make(map[string]map[string][]string) // data set, verdict, methods
+	found := make(map[string]map[evaluator.Verdict][]string) // data set, verdict, methods
 	for _, p := range pairs {
 		if found[p.DataSet] == nil {
 			sets = append(sets, p.DataSet)
-			found[p.DataSet] = make(map[string][]string)
+			found[p.DataSet] = make(map[evaluator.Verdict][]string)
 		}
 		verdict, words := p.PSNR.Verdict, fmt.Sprintf("%s (%+.2f dB)", p.Other, p.PSNR.Mean)
 		if p.Why != "" {
@@ -73,8 +73,11 @@ func against(claim string, pairs []Paired) Claim {
 	}
 	for _, set := range sets {
 		var parts []string
-		for _, v := range []struct{ verdict, words string }{
-			{better, "better than "}, {worse, "worse than "}, {undetermined, "no difference that can be told from "}, {incomparable, "not to be compared with "},
+		for _, v := range []struct {
+			verdict evaluator.Verdict
+			words   string
+		}{
+			{evaluator.Better, "better than "}, {evaluator.Worse, "worse than "}, {evaluator.CannotBeTold, "no difference that can be told from "}, {incomparable, "not to be compared with "},
 		} {
 			if names := found[set][v.verdict]; len(names) > 0 {
 				parts = append(parts, v.words+strings.Join(names, ", "))
@@ -82,14 +85,14 @@ func against(claim string, pairs []Paired) Claim {
 		}
 		c.Words = append(c.Words, fmt.Sprintf("On %s: %s.", set, strings.Join(parts, "; ")))
 	}
-	switch judged := count[better] + count[worse] + count[undetermined]; {
+	switch judged := count[evaluator.Better] + count[evaluator.Worse] + count[evaluator.CannotBeTold]; {
 	case judged == 0:
 		c.Words = append(c.Words, "No two methods were measured on the same pairs.")
-	case count[better] == judged:
+	case count[evaluator.Better] == judged:
 		c.Verdict = shown
-	case count[better] > 0:
+	case count[evaluator.Better] > 0:
 		c.Verdict = partlyShown
-	case count[worse] > 0:
+	case count[evaluator.Worse] > 0:
 		c.Verdict = contradicted
 	}
 	return c

@@ -23,7 +23,7 @@ type drawing struct {
 }
 
 // intervalNote says what the intervals are.
-const intervalNote = "In brackets: the 95 % interval of the mean, by a bootstrap over image pairs. It says what other images would give with the same models, and is too narrow below some twenty pairs."
+const intervalNote = "In brackets: the 95 % interval of the mean, Student's t on the image pairs. It says what other images would give with the same models."
 
 // sections are the report in its order.
 func (r *Report) sections(figures []drawing) []section {

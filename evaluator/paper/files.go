@@ -53,6 +53,7 @@ func measured(m *evaluator.Moments) []string {
 var table1Head = []string{
 	"block", "method", "data_set", "key_pair", "embed_key", "decode_key", "metric", "mean", "std", "ci95_low", "ci95_high", "n", "items", "refused",
 	"paper", "why_not", "model", "parameters", "training_seconds", "training_steps", "training_images",
+	"worst", "worst_pair", // of PSNR
 }
 
 // rows is the table in its long form: a row for each block, method, data set, key pair and metric.
@@ -78,7 +79,11 @@ func (t *Table1) rows() [][]string {
 				row := []string{b.Name, l.Method, l.DataSet, l.KeyPair, l.EmbedKey, l.DecodeKey, m.name}
 				row = append(row, measured(f.Ours)...)
 				row = append(row, strconv.Itoa(l.N), strconv.Itoa(l.Items), strconv.Itoa(l.Refused), optional(f.Paper), l.Why, model.Name, parameters)
-				rows = append(rows, append(row, budget...))
+				worst := []string{"", ""}
+				if l.Worst != nil && m.name == "psnr" {
+					worst = []string{number(l.Worst.PSNR), l.Worst.Item}
+				}
+				rows = append(rows, append(append(row, budget...), worst...))
 			}
 		}
 	}

@@ -30,16 +30,7 @@ type Less struct {
 	// Won is the share of the image pairs on which the reference is the better one, on [0,1]: nearer to the cover, nearer to
 	// the secret with the right key, further from it with a wrong one.
 	Won float64 `json:"won"`
-	// Verdict says what the interval shows: better, worse, or that it cannot be told.
-	Verdict string `json:"verdict"`
 }
-
-// What an interval shows.
-const (
-	better       = "better"
-	worse        = "worse"
-	undetermined = "cannot be told"
-)
 
 // paired compares the reference with every other row.
 func (s *Study) paired() ([]Paired, error) {
@@ -103,8 +94,7 @@ func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
 				to   *Less
 				from evaluator.Difference
 			}{{&line.PSNR, role.PSNR}, {&line.SSIM, role.SSIM}, {&line.MAE, role.MAE}} {
-				sign := kind.better * metrics[i].more
-				*m.to = Less{Difference: m.from, Won: won(inA, inB, kind.role, i, sign), Verdict: verdict(m.from, sign)}
+				*m.to = Less{Difference: m.from, Won: won(inA, inB, kind.role, i, kind.better*metrics[i].more)}
 			}
 		}
 		lines = append(lines, line)
@@ -124,17 +114,6 @@ func allRefused(run evaluator.Measured, role schemas.Role) bool {
 		}
 	}
 	return refused
-}
-
-// verdict says what a difference shows where sign says which direction is the better one.
-func verdict(d evaluator.Difference, sign float64) string {
-	switch {
-	case d.HoldsZero:
-		return undetermined
-	case d.Mean*sign > 0:
-		return better
-	}
-	return worse
 }
 
 // won is the share of the image pairs on which a is better than b in a metric.

@@ -67,7 +67,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("recoverability: %+v", l)
 	}
 	for name, phrases := range map[string][]string{
-		"table1.md":      {"| Sealed | ours | none needed | - | refused | refused | refused |", "Refused: recovery is authenticated", "| cross decoding | Sealed | imagenet | a | refused | refused | refused | 0, refused 6 of 6 |"},
+		"table1.md":      {"| Sealed | ours | none needed | - | refused | refused | refused |", "Refused: recovery is authenticated", "| cross decoding | Sealed | imagenet | a | refused | refused | refused | - | 0, refused 6 of 6 |"},
 		"table1.tex":     {"Sealed & ours & none needed & - & refused & refused & refused", "Refused: recovery is authenticated"},
 		"report.html":    {"refused", "Refused: recovery is authenticated"},
 		"differences.md": {"Sealed: Its recovery is authenticated: it refused wrong keys in 72 of 72 attempts"},

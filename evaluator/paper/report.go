@@ -125,7 +125,7 @@ func (r *Report) missing() []string {
 func pairedTable(all []Paired, set string) table {
 	t := table{
 		title: set, left: 2,
-		head: []string{"against", "block", "PSNR dB", "won", "SSIM", "won", "MAE", "won", "pairs", "by PSNR"},
+		head: []string{"against", "block", "PSNR dB", "won", "SSIM", "won", "MAE", "won", "worst PSNR (pair)", "pairs", "by PSNR"},
 	}
 	for _, p := range all {
 		if p.DataSet != set {
@@ -133,7 +133,7 @@ func pairedTable(all []Paired, set string) table {
 		}
 		row := []string{p.Other, blockTitle(p.Block)}
 		if p.Why != "" {
-			row = append(row, p.Why, "-", "-", "-", "-", "-", "-", "-")
+			row = append(row, p.Why, "-", "-", "-", "-", "-", "-", "-", "-")
 		} else {
 			for _, m := range []struct {
 				format string
@@ -141,7 +141,7 @@ func pairedTable(all []Paired, set string) table {
 			}{{"%.2f", p.PSNR}, {"%.3f", p.SSIM}, {"%.4f", p.MAE}} {
 				row = append(row, signed(m.format, &m.of.Moments), fmt.Sprintf("%.0f %%", 100*m.of.Won))
 			}
-			row = append(row, fmt.Sprint(p.N), p.PSNR.Verdict)
+			row = append(row, fmt.Sprintf("%+.2f (%s)", p.PSNR.Worst, p.PSNR.WorstOf), fmt.Sprint(p.N), string(p.PSNR.Verdict))
 		}
 		t.rows = append(t.rows, row)
 	}

@@ -99,11 +99,19 @@ type Line struct {
 	PSNR    Figure `json:"psnr"`
 	SSIM    Figure `json:"ssim"`
 	MAE     Figure `json:"mae"`
+	// Worst is the image pair of the least PSNR, or in blocks where more likeness is worse, of the largest.
+	Worst *Worst `json:"worst_psnr,omitempty"`
 	// Excess is the PSNR less that of the same pair's cover against its secret, in dB: what a wrong key shows beyond what any
 	// other image would.
 	Excess *evaluator.Moments `json:"excess_psnr,omitempty"`
 	// ExcessMax is the largest of it, of one image pair and key.
 	ExcessMax float64 `json:"excess_psnr_max,omitempty"`
+}
+
+// Worst is the worst case of a line, in dB.
+type Worst struct {
+	PSNR float64 `json:"psnr"`
+	Item string  `json:"item"`
 }
 
 // Figure is a mean of ours beside the one that the paper prints. PSNR is in dB and at most 100, MAE on [0,1].
@@ -199,11 +207,11 @@ func (l *Line) measure(kind blockKind, set DataSet, run Run, number int, sum *ev
 		}
 		l.DecodeKey = "random"
 	}
-	l.put(kind.of(sum))
+	l.put(kind.of(sum), kind.better)
 }
 
-// put takes over the means of a group.
-func (l *Line) put(g evaluator.Group) {
+// put takes over the means of a group, and its worst case where better says which likeness is better.
+func (l *Line) put(g evaluator.Group, better float64) {
 	l.Refused = g.Refused
 	if g.N == 0 {
 		l.Why = pick(g.Refused > 0, whyRefused, whyNoScores)
@@ -211,6 +219,10 @@ func (l *Line) put(g evaluator.Group) {
 	}
 	l.N, l.Items = g.N, g.Items
 	l.PSNR.Ours, l.SSIM.Ours, l.MAE.Ours = &g.PSNR.Moments, &g.SSIM.Moments, &g.MAE
+	l.Worst = &Worst{g.PSNR.Min, g.PSNR.MinOf.Item}
+	if better < 0 {
+		l.Worst = &Worst{g.PSNR.Max, g.PSNR.MaxOf.Item}
+	}
 	if g.Excess != nil {
 		l.Excess, l.ExcessMax = &g.Excess.PSNR.Moments, g.Excess.PSNR.Max
 	}
@@ -239,7 +251,7 @@ func (s *Study) unrelated(set DataSet) Line {
 	for _, run := range runs {
 		if g := run.Summary.BaselineCoverSecret; g.N > 0 {
 			l.Why = ""
-			l.put(g)
+			l.put(g, -1)
 			break
 		}
 	}
@@ -390,7 +402,8 @@ func (l *Line) refused() string { return fmt.Sprintf("%d of %d", l.Refused, l.N+
 func (t *Table1) long() table {
 	out := table{
 		title: "Table 1 in full: mean ± standard deviation [95 % interval of the mean], n scores", left: 4,
-		head: []string{"block", "method", "data set", "key pair", "PSNR", "SSIM", "MAE", "n"}, notes: []string{intervalNote},
+		head:  []string{"block", "method", "data set", "key pair", "PSNR", "SSIM", "MAE", "worst PSNR (pair)", "n"},
+		notes: []string{intervalNote, "Worst: the least, and in cross decoding and of random keys, against the secret, the largest."},
 	}
 	for _, b := range t.Blocks {
 		for _, l := range b.Lines {
@@ -405,6 +418,7 @@ func (t *Table1) long() table {
 				}
 				row = append(row, deviating(m.format, m.of(&l).Ours))
 			}
+			row = append(row, l.Worst.text())
 			n := fmt.Sprint(l.N)
 			if l.Refused > 0 {
 				n += ", refused " + l.refused()
@@ -413,6 +427,13 @@ func (t *Table1) long() table {
 		}
 	}
 	return out
+}
+
+func (w *Worst) text() string {
+	if w == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f (%s)", w.PSNR, w.Item)
 }
 
 // deviating writes a mean with its deviation and its interval.

@@ -77,11 +77,11 @@ func TestPaired(t *testing.T) {
 	}{"imperceptibility": {-4, 0, "worse"}, "recoverability": {3, 1, "better"}, "cross_decoding": {-17.5, 1, "better"}}
 	for _, p := range r.Paired {
 		w := want[p.Block]
-		if d := p.PSNR.Mean - w.psnr; p.Other != paper.MethodPUSNet || p.N != 8 || d > 1e-9 || d < -1e-9 || p.PSNR.Won != w.won || p.PSNR.Verdict != w.verdict {
+		if d := p.PSNR.Mean - w.psnr; p.Other != paper.MethodPUSNet || p.N != 8 || d > 1e-9 || d < -1e-9 || p.PSNR.Won != w.won || string(p.PSNR.Verdict) != w.verdict {
 			t.Errorf("%s: %+v, want %+v", p.Block, p, w)
 		}
 		// SSIM and MAE say the same in these figures, though less MAE is more alike.
-		if p.SSIM.Won != w.won || p.MAE.Won != w.won || p.MAE.Verdict != w.verdict {
+		if p.SSIM.Won != w.won || p.MAE.Won != w.won || string(p.MAE.Verdict) != w.verdict {
 			t.Errorf("%s: SSIM %+v, MAE %+v", p.Block, p.SSIM, p.MAE)
 		}
 		delete(want, p.Block)

@@ -126,15 +126,15 @@ func (r *Report) texTables(id string, sections []section) []table {
 
 // pairedRows is the long form of the paired comparisons: a row for each metric.
 func pairedRows(all []Paired) [][]string {
-	rows := [][]string{{"data_set", "block", "reference", "other", "metric", "reference_mean", "other_mean", "difference", "std", "ci95_low", "ci95_high", "won", "verdict", "pairs", "why_not"}}
+	rows := [][]string{{"data_set", "block", "reference", "other", "metric", "reference_mean", "other_mean", "difference", "std", "ci95_low", "ci95_high", "won", "verdict", "worst", "worst_pair", "pairs", "why_not"}}
 	for _, p := range all {
 		for i, l := range []Less{p.PSNR, p.SSIM, p.MAE} {
 			row := []string{p.DataSet, p.Block, p.Reference, p.Other, metrics[i].name}
 			if p.Why != "" {
-				row = append(row, "", "", "", "", "", "", "", "", "0", p.Why)
+				row = append(row, "", "", "", "", "", "", "", "", "", "", "0", p.Why)
 			} else {
 				row = append(row, number(l.A), number(l.B))
-				row = append(append(row, measured(&l.Moments)...), number(l.Won), l.Verdict, strconv.Itoa(p.N), "")
+				row = append(append(row, measured(&l.Moments)...), number(l.Won), string(l.Verdict), number(l.Worst), l.WorstOf, strconv.Itoa(p.N), "")
 			}
 			rows = append(rows, row)
 		}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"stegomq/schemas"
 )
 
 // Directory is a blob store in a directory: one file per blob, named by its digest, in folders named by
@@ -40,7 +42,14 @@ func OpenDirectory(dir string, lifetime time.Duration) (*Directory, error) {
 	return &Directory{root: dir, lifetime: lifetime}, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-func (d *Directory) path(digest string) string { return filepath.Join(d.root, digest[:2], digest) }
+// path is where a blob of the context's tenant lies; the operator's lie at the top.
+func (d *Directory) path(ctx context.Context, digest string) string {
+	root := d.root
+	if tenant, _ := schemas.TenantOf(ctx); tenant != "" {
+		root = filepath.Join(root, "tenant-"+tenant)
+	}
+	return filepath.Join(root, digest[:2], digest)
+}
 
 // Put implements BlobStore. A file appears under its name only when it is whole.
 func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
@@ -48,7 +57,7 @@ func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
 		return "", err
 	}
 	digest := digestOf(data)
-	path := d.path(digest)
+	path := d.path(ctx, digest)
 	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(data)) {
 		if fresh(info.ModTime(), d.lifetime) {
 			return digest, nil
@@ -88,7 +97,7 @@ func (d *Directory) Get(ctx context.Context, digest string) ([]byte, error) {
 	if err := errors.Join(ctx.Err(), checkDigest(digest)); err != nil {
 		return nil, fmt.Errorf("get blob: %w", err)
 	}
-	path := d.path(digest)
+	path := d.path(ctx, digest)
 	info, err := os.Stat(path)
 	if err == nil && d.expired(info) {
 		err = fs.ErrNotExist
@@ -122,7 +131,7 @@ func (d *Directory) Has(ctx context.Context, digests ...string) ([]bool, error) 
 		if err := errors.Join(ctx.Err(), checkDigest(digest)); err != nil {
 			return nil, fmt.Errorf("look for blob: %w", err)
 		}
-		info, err := os.Stat(d.path(digest))
+		info, err := os.Stat(d.path(ctx, digest))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("look for blob %s: %w", digest, err)
 		}

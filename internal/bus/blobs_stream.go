@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"stegomq/schemas"
 )
 
 // chunkSize is the size of all chunks of a blob but the last, in bytes. It is part of what is stored:
@@ -19,8 +21,8 @@ const chunkSize = 512 << 10
 // parallelBlobs bounds the requests of one call that are under way at once.
 const parallelBlobs = 8
 
-// blobStream keeps blobs in a stream with one message per subject: the chunks blob.<digest>.<n>, and then
-// blob.<digest> with the size, which makes the blob exist.
+// blobStream keeps blobs in the tenants' streams with one message per subject: the chunks blob.<tenant>.<digest>.<n>, and then
+// blob.<tenant>.<digest> with the size, which makes the blob exist. The tenant is the context's (schemas.WithTenant), else the bus's.
 //
 // The client library's object store was measured against this and left. It stores the description of an
 // object before it knows that the chunks are stored: in a full store that leaves objects that are listed
@@ -29,21 +31,34 @@ const parallelBlobs = 8
 // chunks of a second upload replace equal ones, and a Get of 400 KiB takes two thirds of the time.
 type blobStream struct {
 	bus      *Bus
-	stream   jetstream.Stream
 	lifetime time.Duration
 }
 
 var _ BlobStore = (*blobStream)(nil)
+
+func newBlobStream(b *Bus, lifetime time.Duration) *blobStream {
+	return &blobStream{bus: b, lifetime: lifetime}
+}
+
+// tenantOf is the tenant whose blobs a call is for.
+func (b *Bus) tenantOf(ctx context.Context) string {
+	if tenant, ok := schemas.TenantOf(ctx); ok {
+		return schemas.TenantName(tenant)
+	}
+	return schemas.TenantName(b.cfg.Tenant)
+}
 
 // blobHead is the message that makes a blob exist.
 type blobHead struct {
 	Size int `json:"size"`
 }
 
-func blobSubject(digest string) string { return "blob." + digest }
+func (s *blobStream) subject(ctx context.Context, digest string) string {
+	return schemas.BlobSubject(s.bus.tenantOf(ctx), digest)
+}
 
-func chunkSubject(digest string, n int) string {
-	return blobSubject(digest) + "." + strconv.Itoa(n)
+func (s *blobStream) chunk(ctx context.Context, digest string, n int) string {
+	return s.subject(ctx, digest) + "." + strconv.Itoa(n)
 }
 
 func chunks(size int) int { return (size + chunkSize - 1) / chunkSize }
@@ -65,7 +80,7 @@ func (s *blobStream) Put(ctx context.Context, data []byte) (string, error) {
 	for n := range chunks(len(data)) {
 		chunk := data[n*chunkSize : min((n+1)*chunkSize, len(data))]
 		group.Go(func() error {
-			return s.bus.publish(gctx, outgoing{subject: chunkSubject(digest, n), data: chunk, failFull: true})
+			return s.bus.publish(gctx, outgoing{subject: s.chunk(ctx, digest, n), data: chunk, full: ErrFull})
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -73,7 +88,7 @@ func (s *blobStream) Put(ctx context.Context, data []byte) (string, error) {
 	}
 	head, err := json.Marshal(blobHead{Size: len(data)})
 	if err == nil {
-		err = s.bus.publish(ctx, outgoing{subject: blobSubject(digest), data: head, failFull: true})
+		err = s.bus.publish(ctx, outgoing{subject: s.subject(ctx, digest), data: head, full: ErrFull})
 	}
 	if err != nil {
 		return "", fmt.Errorf("put blob %s: %w", digest, err)
@@ -95,7 +110,7 @@ func (s *blobStream) Get(ctx context.Context, digest string) ([]byte, error) {
 	for n := range chunks(head.Size) {
 		part := data[n*chunkSize : min((n+1)*chunkSize, head.Size)]
 		group.Go(func() error {
-			chunk, _, err := s.last(gctx, chunkSubject(digest, n))
+			chunk, _, err := s.last(gctx, s.chunk(ctx, digest, n))
 			if err == nil && copy(part, chunk) != len(part) {
 				err = ErrBlobCorrupt
 			}
@@ -142,7 +157,7 @@ func (s *blobStream) Has(ctx context.Context, digests ...string) ([]bool, error)
 
 func (s *blobStream) head(ctx context.Context, digest string) (blobHead, time.Time, error) {
 	var head blobHead
-	data, uploaded, err := s.last(ctx, blobSubject(digest))
+	data, uploaded, err := s.last(ctx, s.subject(ctx, digest))
 	if err != nil {
 		return head, uploaded, err
 	}
@@ -152,27 +167,42 @@ func (s *blobStream) head(ctx context.Context, digest string) (blobHead, time.Ti
 	return head, uploaded, nil
 }
 
-// last is the message of a subject and when it was stored.
+// last is the message of a subject and when it was stored. In a cluster any replica may answer a direct get, and one that lags knows
+// nothing of a message that was just stored: that there is none is only believed of the leader.
 func (s *blobStream) last(ctx context.Context, subject string) (data []byte, at time.Time, err error) {
 	err = s.bus.request(ctx, func(ctx context.Context) error {
-		m, err := s.stream.GetLastMsgForSubject(ctx, subject)
+		stream := schemas.BlobStream(s.bus.tenantOf(ctx))
+		data, at, err = s.bus.directGet(ctx, stream, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) && s.bus.nc.ConnectedClusterName() != "" {
+			var m *storedMsg
+			if m, err = s.bus.getMsg(ctx, stream, getRequest{LastBySubject: subject}); err == nil {
+				data, at = m.Data, m.Time
+			}
+		}
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return ErrBlobMissing
 		}
-		if err == nil {
-			data, at = m.Data, m.Time
-		}
 		return err
 	})
+	if err != nil && isOutage(err) && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", schemas.ErrAway, err)
+	}
 	return data, at, err
 }
 
-// remove takes a blob out, first what makes it exist.
+// remove takes a blob out, first what makes it exist. A tenant may not: his next Put replaces it.
 func (s *blobStream) remove(ctx context.Context, digest string) error {
+	if s.bus.cfg.Tenant != "" {
+		return nil
+	}
 	return s.bus.request(ctx, func(ctx context.Context) error {
-		if err := s.stream.Purge(ctx, jetstream.WithPurgeSubject(blobSubject(digest))); err != nil {
+		stream, err := s.bus.js.Stream(ctx, schemas.BlobStream(s.bus.tenantOf(ctx)))
+		if err != nil {
 			return err
 		}
-		return s.stream.Purge(ctx, jetstream.WithPurgeSubject(blobSubject(digest)+".>"))
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(s.subject(ctx, digest))); err != nil {
+			return err
+		}
+		return stream.Purge(ctx, jetstream.WithPurgeSubject(s.subject(ctx, digest)+".>"))
 	})
 }

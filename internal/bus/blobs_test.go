@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"stegomq/schemas"
 )
 
 // blobBackend is a store and what the contract's tests do behind its back.
@@ -31,7 +33,7 @@ var blobBackends = map[string]func(t *testing.T) blobBackend{
 		return blobBackend{
 			store: b.Blobs(),
 			corrupt: func(digest string) {
-				if _, err := b.js.Publish(testContext(t), chunkSubject(digest, 0), []byte("something else")); err != nil {
+				if _, err := b.js.Publish(testContext(t), schemas.BlobSubject("", digest)+".0", []byte("something else")); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -47,13 +49,13 @@ var blobBackends = map[string]func(t *testing.T) blobBackend{
 		return blobBackend{
 			store: d,
 			corrupt: func(digest string) {
-				if err := os.WriteFile(d.path(digest), []byte("something else"), 0o600); err != nil {
+				if err := os.WriteFile(d.path(context.Background(), digest), []byte("something else"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			},
 			age: func(digest string) {
 				at := time.Now().Add(-blobLifetime / 2)
-				if err := os.Chtimes(d.path(digest), at, at); err != nil {
+				if err := os.Chtimes(d.path(context.Background(), digest), at, at); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -191,11 +193,11 @@ func TestOldBlobIsUploadedAgain(t *testing.T) {
 		b := open(t, quick(startServer(t, "")))
 		digest := mustPut(t, b.Blobs(), []byte("data"))
 		count := func() (messages, last uint64) {
-			info, err := b.blobs.stream.Info(testContext(t))
+			stream, err := b.js.Stream(testContext(t), schemas.BlobStream(schemas.MainTenant))
 			if err != nil {
 				t.Fatal(err)
 			}
-			return info.State.Msgs, info.State.LastSeq
+			return stream.CachedInfo().State.Msgs, stream.CachedInfo().State.LastSeq
 		}
 		messages, last := count()
 		mustPut(t, b.Blobs(), []byte("data"))
@@ -274,7 +276,7 @@ func TestDirectorySweep(t *testing.T) {
 		}
 	}
 	old, young := mustPut(t, d, []byte("old")), mustPut(t, d, []byte("young"))
-	age(d.path(old), blobLifetime)
+	age(d.path(context.Background(), old), blobLifetime)
 	leftover := filepath.Join(root, old[:2], partial+"x")
 	if err := os.WriteFile(leftover, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -300,7 +302,7 @@ func TestDirectorySweep(t *testing.T) {
 	if err := c.stop(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	for _, path := range []string{filepath.Dir(d.path(young)), d.path(young)} {
+	for _, path := range []string{filepath.Dir(d.path(context.Background(), young)), d.path(context.Background(), young)} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: %v, %v: images are private", path, info.Mode(), err)
 		}

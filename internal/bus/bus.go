@@ -32,12 +32,13 @@ type Bus struct {
 	loops sync.WaitGroup
 	mu    sync.Mutex // orders loops.Add before Close's loops.Wait
 
-	jobs, results, dead, advisories jetstream.Stream
-	workers                         jetstream.KeyValue
-	blobs                           *blobStream
-	jobBytes                        atomic.Int64  // bound of JOBS, for messages that never fit
-	workerLifetime                  time.Duration // as stored
-	stats                           counters
+	results, dead jetstream.Stream // results of the tenant; dead is nil for a tenant
+	tries         jetstream.KeyValue
+	blobs         *blobStream
+	jobBytes      atomic.Int64 // the smallest bound of a queue, for messages that never fit
+	known         knownLanes
+	ackWait       atomic.Int64 // the shortest that a consumer has stored; 0: none is known
+	stats         counters
 }
 
 // Open connects and makes sure that the streams exist. Several processes may do so at once. It returns
@@ -45,6 +46,7 @@ type Bus struct {
 // Once open, a Bus survives the server's absence: it reconnects for as long as it is not closed.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	b := &Bus{cfg: cfg.withDefaults(), closed: make(chan struct{})}
+	b.known.all = make(map[lane]time.Time)
 	b.log = b.cfg.Logger.With("part", "bus")
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	if err := b.connect(ctx); err != nil {
@@ -71,6 +73,7 @@ func (b *Bus) connect(ctx context.Context) error {
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(),
 		nats.DrainTimeout(5 * time.Second),
+		nats.CustomInboxPrefix(inboxPrefix(b.cfg.Tenant)),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if b.ctx.Err() == nil {
 				b.log.Warn("connection to the message queue lost, reconnecting", "err", err)
@@ -116,6 +119,14 @@ func (b *Bus) connect(ctx context.Context) error {
 	return nil
 }
 
+// inboxPrefix begins the subjects of answers. A tenant has one of his own, as permissions are given by subject.
+func inboxPrefix(tenant string) string {
+	if tenant == "" {
+		return nats.InboxPrefix[:len(nats.InboxPrefix)-1]
+	}
+	return "_INBOX_" + tenant
+}
+
 // redact takes user names, passwords and tokens out of every URL in text.
 func redact(text string) string {
 	words := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '"' })
@@ -141,6 +152,9 @@ func (b *Bus) reconnected() {
 		return
 	}
 	b.log.Info("connected to the message queue again")
+	b.known.mu.Lock()
+	clear(b.known.all) // the consumers may be gone
+	b.known.mu.Unlock()
 	go func() {
 		defer done()
 		ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)

@@ -125,24 +125,24 @@ func TestStreamSettings(t *testing.T) {
 	s := startServer(t, "")
 	cfg := quick(s)
 	b := open(t, cfg)
-	jobs := streamConfig(t, b, schemas.StreamJobs)
+	jobs := streamConfig(t, b, interactiveStream)
 	if jobs.Retention != jetstream.WorkQueuePolicy || jobs.Discard != jetstream.DiscardNew || jobs.MaxBytes != defaultMaxJobBytes {
 		t.Errorf("JOBS: %+v", jobs)
 	}
-	if results := streamConfig(t, b, schemas.StreamResults); results.Retention != jetstream.LimitsPolicy || results.MaxAge != 72*time.Hour {
+	if results := streamConfig(t, b, schemas.ResultStream(schemas.MainTenant)); results.Retention != jetstream.LimitsPolicy || results.MaxAge != 24*time.Hour {
 		t.Errorf("RESULTS: %+v", results)
 	}
-	cfg.MaxJobBytes, cfg.ResultLifetime, cfg.BlobLifetime, cfg.WorkerLifetime = 1<<20, time.Minute, time.Hour, 5*time.Second
+	cfg.MaxJobBytes, cfg.ResultLifetime, cfg.BlobLifetime = 1<<20, time.Minute, time.Hour
 	changed := open(t, cfg)
 	open(t, quick(s)) // says nothing, so keeps what is there
-	if got := streamConfig(t, b, schemas.StreamJobs).MaxBytes; got != 1<<20 {
+	if got := streamConfig(t, b, interactiveStream).MaxBytes; got != 1<<20 {
 		t.Errorf("JOBS holds %d bytes", got)
 	}
-	if got := streamConfig(t, b, schemas.StreamResults).MaxAge; got != time.Minute {
+	if got := streamConfig(t, b, schemas.ResultStream(schemas.MainTenant)).MaxAge; got != time.Minute {
 		t.Errorf("RESULTS keeps %v", got)
 	}
-	if changed.blobs.lifetime != time.Hour || changed.workerLifetime != 5*time.Second {
-		t.Errorf("lifetimes %v and %v", changed.blobs.lifetime, changed.workerLifetime)
+	if changed.blobs.lifetime != time.Hour {
+		t.Errorf("blobs live for %v", changed.blobs.lifetime)
 	}
 }
 
@@ -151,16 +151,16 @@ func TestStreamConflict(t *testing.T) {
 	s := startServer(t, "")
 	b := open(t, quick(s))
 	ctx := testContext(t)
-	if err := b.js.DeleteStream(ctx, schemas.StreamJobs); err != nil {
+	if err := b.js.DeleteStream(ctx, interactiveStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.js.CreateStream(ctx, jetstream.StreamConfig{Name: schemas.StreamJobs, Subjects: []string{"job.>"}}); err != nil {
+	if _, err := b.js.CreateStream(ctx, jetstream.StreamConfig{Name: interactiveStream, Subjects: []string{"job.interactive.>"}}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := quick(s)
 	cfg.Logger = testLog(t)
 	_, err := Open(ctx, cfg)
-	if !errors.Is(err, ErrStreamConflict) || !strings.Contains(err.Error(), schemas.StreamJobs) {
+	if !errors.Is(err, ErrStreamConflict) || !strings.Contains(err.Error(), interactiveStream) {
 		t.Errorf("error %v, want ErrStreamConflict with the name of the stream", err)
 	}
 }
@@ -190,10 +190,10 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 	}
 	jobs := consumeJobs(t, b, "one", 2, func(context.Context, *schemas.Job) error { return nil })
 	results := background(t, func(ctx context.Context) error {
-		return b.ResultSource().Consume(ctx, 2, func(context.Context, *schemas.Result) error { return nil })
+		return b.ResultSource(nil).Consume(ctx, 2, func(context.Context, *schemas.Result) error { return nil })
 	})
-	sub := background(t, func(ctx context.Context) error { return b.SubscribeResults(ctx, "run", nil, nil) })
-	eventually(t, "heartbeat", func() bool { w, err := b.liveWorkers(testContext(t)); return err == nil && len(w) == 1 })
+	sub := background(t, func(ctx context.Context) error { return b.SubscribeResults(ctx, "run", nil) })
+	eventually(t, "the worker", func() bool { w, err := b.liveWorkers(testContext(t)); return err == nil && len(w) == 1 })
 	for range 2 { // the second Close finds nothing to do
 		if err := b.Close(); err != nil {
 			t.Error(err)
@@ -211,7 +211,7 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 	if err := b.PublishJob(testContext(t), testJob("run", "alice", 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("publish on a closed bus: %v", err)
 	}
-	src, err := b.JobSource("one")
+	src, err := b.JobSource(JobOptions{Worker: "one"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ type Config struct {
 	// AckWait (stored, default 30 s) is how long the server waits for a sign of life before it gives a
 	// message to somebody else. A worker sends one every AckWait/3.
 	AckWait time.Duration
-	// MaxDeliver (stored, default 5) is how often a job or result is tried.
+	// MaxDeliver is how often a job or result is tried. Default 5.
 	MaxDeliver int
 	// MaxHandle bounds one run of a handler. Default 10 min.
 	MaxHandle time.Duration
@@ -37,21 +37,22 @@ type Config struct {
 	// HardWait is how long a hard stop waits for cancelled handlers to return. Default 10 s.
 	HardWait time.Duration
 
-	// SweepEvery is the longest that an idle worker does not look for work. Default 1 s.
-	SweepEvery time.Duration
-	// HelpFrom is the backlog of another worker's partition from which an idle worker helps at once.
-	// Default 2.
-	HelpFrom int
-	// BeatEvery is the interval of heartbeats, default 3 s; WorkerLifetime (stored, default 10 s) is
-	// how long a worker counts as live after one.
-	BeatEvery, WorkerLifetime time.Duration
+	// UnservedAfter is how long a job may wait for a worker that has its key and its model, since it was published, before it
+	// becomes a dead letter. Default 2 min.
+	UnservedAfter time.Duration
 
-	// Stored bounds of the streams in bytes: JOBS (default 1 GiB), RESULTS (1 GiB), DEAD (256 MiB).
+	// Tenant whose jobs, blobs and results these are; empty: the operator's own. A tenant creates nothing: `access grant` has.
+	Tenant string
+	// Exclusive says that the server is this process's alone, as an embedded one is that does not listen: its workers take the jobs
+	// of one run (JobOptions.Run), and what another run left waits.
+	Exclusive bool
+
+	// Stored bounds of the streams in bytes: of each queue of jobs (default 1 GiB), SCORING and RESULTS (1 GiB), DEAD (256 MiB).
 	// The blob store is bounded by MaxBlobBytes; default none but the server's.
 	MaxJobBytes, MaxResultBytes, MaxDeadBytes, MaxBlobBytes int64
-	// Stored lifetimes: results 72 h, dead letters 30 days, blobs 7 days.
+	// Stored lifetimes: results 24 h, dead letters 30 days, blobs 7 days.
 	ResultLifetime, DeadLifetime, BlobLifetime time.Duration
-	// Replicas of every stream when it is created. Default 1.
+	// Replicas of every stream when it is created. Default: 3 where the cluster has three servers or more, else 1.
 	Replicas int
 }
 
@@ -70,15 +71,13 @@ func (c Config) withDefaults() Config {
 	c.Logger = or(c.Logger, slog.Default())
 	c.ConnectTimeout = or(c.ConnectTimeout, 3*time.Second)
 	c.MaxHandle = or(c.MaxHandle, 10*time.Minute)
+	c.MaxDeliver = or(c.MaxDeliver, defaultMaxDeliver)
 	if len(c.RetryDelays) == 0 {
 		c.RetryDelays = []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute}
 	}
 	c.Grace = or(c.Grace, 20*time.Second)
 	c.HardWait = or(c.HardWait, 10*time.Second)
-	c.SweepEvery = or(c.SweepEvery, time.Second)
-	c.HelpFrom = or(c.HelpFrom, 2)
-	c.BeatEvery = or(c.BeatEvery, 3*time.Second)
-	c.Replicas = or(c.Replicas, 1)
+	c.UnservedAfter = or(c.UnservedAfter, 2*time.Minute)
 	return c
 }
 
@@ -86,17 +85,16 @@ func (c Config) withDefaults() Config {
 const (
 	defaultAckWait        = 30 * time.Second
 	defaultMaxDeliver     = 5
-	defaultWorkerLifetime = 10 * time.Second
 	defaultMaxJobBytes    = 1 << 30
 	defaultMaxResultBytes = 1 << 30
 	defaultMaxDeadBytes   = 256 << 20
-	defaultResultLifetime = 72 * time.Hour
+	defaultResultLifetime = 24 * time.Hour
 	defaultDeadLifetime   = 30 * 24 * time.Hour
 	defaultBlobLifetime   = 7 * 24 * time.Hour
 )
 
-// retryDelay is the delay after the given delivery (1 is the first) failed.
-func (c *Config) retryDelay(delivery uint64) time.Duration {
-	i := min(max(int(delivery), 1), len(c.RetryDelays)) - 1
+// retryDelay is the delay after the given try (1 is the first) failed.
+func (c *Config) retryDelay(try int) time.Duration {
+	i := min(max(try, 1), len(c.RetryDelays)) - 1
 	return c.RetryDelays[i]
 }

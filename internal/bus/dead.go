@@ -43,41 +43,29 @@ func (b *Bus) ListDead(ctx context.Context, reason schemas.Reason, limit int) ([
 	return list, nil
 }
 
-// pullBytes bounds what is under way to an ordered consumer. Unbounded prefetch of large messages has the
-// server cut the connection as too slow.
-const pullBytes = 16 << 20
-
-// scan calls f for what a stream holds under filter now, until f returns false.
+// scan calls f for what a stream holds under filter now, until f returns false. It makes no consumer: those stay for a while, and a stream
+// has only so many.
 func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, f func(seq uint64, data []byte) bool) error {
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
-	c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
-	if err != nil {
-		return err
-	}
-	pending := c.CachedInfo().NumPending
-	if pending == 0 {
-		return nil
-	}
-	it, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(64, pullBytes))
-	if err != nil {
-		return err
-	}
-	defer it.Stop()
-	for ; pending > 0; pending-- {
-		m, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
+	name := stream.CachedInfo().Config.Name
+	for next := uint64(1); ; {
+		var m *storedMsg
+		err := b.request(ctx, func(ctx context.Context) (err error) {
+			m, err = b.getMsg(ctx, name, getRequest{Seq: next, NextBySubject: filter})
 			return err
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if !f(meta.Sequence.Stream, m.Data()) || meta.NumPending == 0 {
+		})
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
+		if err != nil {
+			return err
+		}
+		if !f(m.Seq, m.Data) {
+			return nil
+		}
+		next = m.Seq + 1
 	}
-	return nil
 }
 
 // GetDead returns one dead letter, or ErrNoDeadLetter.
@@ -104,17 +92,20 @@ func (b *Bus) RetryDead(ctx context.Context, seq uint64) error {
 		return err
 	}
 	subject := letter.GetSubject()
-	if !strings.HasPrefix(subject, "job.") && !strings.HasPrefix(subject, "result.") {
-		return fmt.Errorf("retry dead letter %d: %w: it came from %q", seq, ErrBadFilter, subject)
-	}
 	// The id differs from the message's first one, which the server may still remember, but is the same
 	// for two retries of one letter.
 	again := outgoing{subject: subject, id: fmt.Sprintf("retry-%d", seq), data: letter.GetMessage()}
+	job, jobErr := schemas.DecodeJob(letter.GetMessage())
+	result, resultErr := schemas.DecodeResult(letter.GetMessage())
+	switch {
+	case jobErr == nil && schemas.JobSubject(job) == subject:
+		again.lane = job
+	case resultErr == nil && schemas.ResultSubject(result) == subject:
+	default:
+		return fmt.Errorf("retry dead letter %d: %w: what came from %q would die again", seq, ErrBadFilter, subject)
+	}
 	if err := b.publish(ctx, again); err != nil {
 		return fmt.Errorf("retry dead letter %d: %w", seq, err)
-	}
-	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
-		b.wake(schemas.JobPartition(job))
 	}
 	return b.DropDead(ctx, seq)
 }
@@ -129,4 +120,15 @@ func (b *Bus) DropDead(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("delete dead letter %d: %w", seq, err)
 	}
 	return nil
+}
+
+// RunOf is the run of the job or result that a dead letter holds, or "".
+func RunOf(letter *schemas.DeadLetter) string {
+	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
+		return job.GetRun()
+	}
+	if result, err := schemas.DecodeResult(letter.GetMessage()); err == nil {
+		return result.GetJob().GetRun()
+	}
+	return ""
 }

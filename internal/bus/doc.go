@@ -8,42 +8,45 @@
 //     again after a delay, or published as a dead letter before it is taken off its stream. Nothing is
 //     dropped on the way between two of these; a crash in between means that it happens again, so
 //     handlers are idempotent.
-//   - An interrupted message is not a failed message: what a hard stop cuts short goes back to the
-//     queue at once, also when it was on its last permitted delivery.
-//   - Messages are pulled for free slots only. Nothing waits in the client while its AckWait runs.
-//   - Ownership of partitions is soft. A wrong owner costs a patch load, never a wrong result.
+//   - A message is handled only if it came on its own subject: permissions are given by subject.
+//   - What is no fault of a message does not count as a try of it.
+//   - Messages are pulled for free slots only. What comes beyond them goes back at once.
 //
 // # How jobs reach workers
 //
-// JOBS has one durable consumer for each of the schemas.Partitions partitions. A worker owns the
-// partitions that rendezvous hashing over the live heartbeats gives it. One loop per worker pulls
-// without waiting, from partitions that are worth asking:
+// Jobs wait in three work queues, by class (schemas.JobClass). Each has one durable consumer for each model that jobs name, its lane.
+// Publishers make the lane before the first job of a model, and workers the lanes of jobs that have none. A worker knows the lanes of
+// the models that it serves: it looks once a second, and the server's advisories tell it of new ones at once.
 //
-//   - a partition for which a word on wake.<pp> came (publishers send it after a job is stored);
-//   - a partition whose last delivered job said that more are pending;
-//   - a short while after a pull that followed a wake, the partition again: the server confirms a job
-//     before its consumer knows of it;
-//   - about once a second, every partition that holds jobs: this finds what was delayed, abandoned, or
-//     published while nobody listened.
+// For a free slot the worker asks its lanes in the order interactive, follow-up, bulk, without waiting; so a job that somebody waits
+// for stands behind the jobs in hand and no others. What follows from a job is served before more of its kind, so that queues drain.
+// When nothing is there, a pull waits at every lane, and the first message ends them all.
 //
-// Own partitions come first. With slots left a worker helps others: soon after a wake where a backlog
-// of HelpFrom jobs has formed (the server's overflow policy decides), and at the sweep once a second
-// without a threshold, since a job that has waited for its owner until then is better run by anyone.
-// So a job waits for a dead or busy owner for about a second, a crashed worker's jobs come back after
-// AckWait, and neither depends on heartbeats. This is leaner than sweeping all partitions for each free slot
-// (one request per job instead of up to 64) and than dropping the threshold when an owner's heartbeat
-// ends, which would leave the jobs of a live but busy owner waiting.
+// A worker on an exclusive bus, of a command that has a server for itself, has lanes of one run. What another run left waits.
 //
-// Consumers are created when a pull first finds them missing: creating all 64 takes 0.1 to 0.2 s, which a
-// short run of a few keys does not pay.
+// # How a message is settled
+//
+//	handler returns                    what becomes of the message
+//	nil                                acknowledged
+//	schemas.Fault                      dead letter with its reason
+//	  unknown_key, unknown_model       back for another worker, until Config.UnservedAfter; then a dead letter
+//	schemas.ErrAway                    back; nothing is pulled until the gate opens (JobOptions.Gate)
+//	ErrQueueFull                       back: there is no room for what follows
+//	any error after a hard stop        back
+//	any other error, or a panic        tried again after Config.RetryDelays; after MaxDeliver tries a dead letter
+//
+// "Back" is no try. The server counts every delivery, so tries are counted in the bucket TRIES, from the second delivery of a message
+// on and before its handler runs: a message that kills its workers is counted, too, and dies of it.
+//
+// A job that is not scored has somebody who waits for its result: when it dies, its items get a result that says why. Of scored jobs
+// evaluators learn by the dead letters.
 //
 // # Shutdown
 //
-//  1. The caller cancels the context of every Consume. Each stops pulling (no new work), deletes its
-//     heartbeat (others take over its partitions), waits for its handlers up to Grace (soft stop),
+//  1. The caller cancels the context of every Consume. Each stops pulling (no new work), waits for its handlers up to Grace (soft stop),
 //     then cancels them (hard stop), hands their messages back and returns.
-//  2. Close ends what is still running of the above, then drains the connection (acknowledgements and
-//     wakes that are still buffered must go out), and waits until it is closed, because Drain does
+//  2. Close ends what is still running of the above, then drains the connection (acknowledgements
+//     that are still buffered must go out), and waits until it is closed, because Drain does
 //     not block.
 //  3. Server.Shutdown comes last: it may only stop when no client needs an answer any more.
 package bus

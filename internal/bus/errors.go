@@ -19,14 +19,16 @@ var (
 	ErrNoStorage = errors.New("the server has not the storage that the streams reserve: raise its max_file_store, or lower the bounds of the streams")
 	// ErrTooLarge: a message or blob is over a limit, which the error names.
 	ErrTooLarge = errors.New("too large")
+	// ErrQueueFull: what follows a job does not fit into its queue now.
+	ErrQueueFull = errors.New("no room in the queue of jobs that follow")
 	// ErrFull: a store that only empties by age has no room.
 	ErrFull = errors.New("no room: raise the bound of the blob store or of the server's storage, or shorten the lifetime of blobs")
 	// ErrClosed: the bus was closed.
 	ErrClosed = errors.New("the bus is closed")
-	// ErrBadWorker: a worker id that cannot name a heartbeat.
+	// ErrBadWorker: not a worker's id.
 	ErrBadWorker = errors.New("a worker id has 1 to 128 letters, digits, '_' and '-'")
 	// ErrBadFilter: a subject filter outside of what is carried.
-	ErrBadFilter = errors.New("a filter selects subjects that begin with job, result or dead")
+	ErrBadFilter = errors.New("a filter selects subjects that begin with job, score, result or dead")
 	// ErrStuck: handlers did not return although their context was cancelled.
 	ErrStuck = errors.New("handlers did not return after a hard stop")
 	// ErrNoDeadLetter: there is no dead letter of that number.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/schemas"
 )
@@ -40,7 +37,7 @@ func TestJobsAreSettledOnce(t *testing.T) {
 		publishJobs(t, b, testJob("run", fmt.Sprintf("key-%d", i%23), i))
 	}
 	receive(t, all, "all jobs")
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 	for id, times := range seen {
 		if times != 1 {
 			t.Errorf("job %s ran %d times", id, times)
@@ -85,7 +82,7 @@ func TestSlotsBoundWhatRunsAndWhatIsPulled(t *testing.T) {
 		t.Error("more handlers than slots")
 	}
 	close(release)
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 	if err := c.stop(); err != nil {
 		t.Error(err)
 	}
@@ -104,69 +101,19 @@ func TestJobsPublishedBeforeAnyWorker(t *testing.T) {
 	}
 }
 
-func TestIdleWorkerCreatesNoConsumers(t *testing.T) {
-	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	got := make(chan struct{})
-	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { close(got); return nil })
-	eventually(t, "heartbeat", func() bool { w, err := b.liveWorkers(testContext(t)); return err == nil && len(w) == 1 })
-	if n := b.Stats().Pulls; n != 0 {
-		t.Errorf("an idle worker on an empty queue pulled %d times", n)
-	}
-	publishJobs(t, b, testJob("run", "alice", 1))
-	receive(t, got, "the job")
-	var names []string
-	list := b.jobs.ConsumerNames(testContext(t))
-	for name := range list.Name() {
-		names = append(names, name)
-	}
-	if err := list.Err(); err != nil || len(names) != 1 {
-		t.Errorf("one job made the consumers %v, %v", names, err)
-	}
-}
-
-func TestSweepMarksWhatHoldsJobs(t *testing.T) {
-	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	d := &dispatcher{bus: b}
-	if d.sweep(testContext(t)); d.late != 0 {
-		t.Errorf("an empty queue marks %064b", d.late)
-	}
-	alice, bob := testJob("run", "alice", 1), testJob("run", "bob", 2)
-	publishJobs(t, b, alice, bob)
-	want := partitionSet(1<<schemas.JobPartition(alice) | 1<<schemas.JobPartition(bob))
-	if d.sweep(testContext(t)); d.late != want {
-		t.Errorf("two jobs mark %064b, want %064b", d.late, want)
-	}
-	for i := range fewSubjects {
-		publishJobs(t, b, testJob("run", fmt.Sprintf("key-%d", i), i))
-	}
-	if d.sweep(testContext(t)); d.late != allPartitions {
-		t.Errorf("very many keys mark %064b", d.late)
-	}
-	for subject, want := range map[string]partitionSet{
-		"job.embed.07.alice": 1 << 7, "job.purify.63.none": 1 << 63,
-		"job.embed.64.alice": 0, "job.embed.x.alice": 0, "job.embed": 0, "job.embed.-1.a": 0,
-	} {
-		if got := partitionOf(subject); got != want {
-			t.Errorf("partitionOf(%q) = %b", subject, got)
-		}
-	}
-}
-
 func TestFaultBecomesDeadLetter(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(startServer(t, "")))
 	job := testJob("run", "alice", 1)
 	publishJobs(t, b, job)
 	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
-		return fmt.Errorf("embed: %w", schemas.Permanent(schemas.ReasonUnknownKey, errors.New("no key alice")))
+		return fmt.Errorf("embed: %w", schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("no key alice")))
 	})
 	dead := oneDead(t, b)
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 	l := dead.Letter
-	if l.GetReason() != string(schemas.ReasonUnknownKey) || l.GetDetail() != "no key alice" ||
-		l.GetStream() != schemas.StreamJobs || l.GetSubject() != schemas.JobSubject(job) || l.GetDeliveries() != 1 {
+	if l.GetReason() != string(schemas.ReasonKeyMismatch) || l.GetDetail() != "no key alice" ||
+		l.GetStream() != interactiveStream || l.GetSubject() != schemas.JobSubject(job) || l.GetDeliveries() != 1 {
 		t.Errorf("dead letter %v", l)
 	}
 	if got, err := schemas.DecodeJob(l.GetMessage()); err != nil || got.GetId() != job.GetId() {
@@ -193,13 +140,13 @@ func TestBadMessageBecomesDeadLetter(t *testing.T) {
 		t.Error("the handler saw a bad message")
 		return nil
 	})
-	if _, err := b.js.Publish(testContext(t), "job.embed.07.alice", []byte("not a job")); err != nil {
+	if _, err := b.js.Publish(testContext(t), "job.interactive.main."+sha("model")+".embed.alice.run", []byte("not a job")); err != nil {
 		t.Fatal(err)
 	}
 	if l := oneDead(t, b).Letter; l.GetReason() != string(schemas.ReasonBadMessage) || string(l.GetMessage()) != "not a job" {
 		t.Errorf("dead letter %v", l)
 	}
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 }
 
 func TestRetriesThenDeadLetter(t *testing.T) {
@@ -216,7 +163,7 @@ func TestRetriesThenDeadLetter(t *testing.T) {
 		return errors.New("disk full")
 	})
 	l := oneDead(t, b).Letter
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 	if l.GetReason() != string(schemas.ReasonRetriesExhausted) || l.GetDetail() != "disk full" || l.GetDeliveries() != 3 {
 		t.Errorf("dead letter %v", l)
 	}
@@ -228,45 +175,46 @@ func TestRetriesThenDeadLetter(t *testing.T) {
 	}
 }
 
-// A worker that dies with each delivery is played by a connection that takes the message and says nothing.
+// TestMessageThatKillsWorkersBecomesDeadLetter has worker after worker lose its connection over one message.
 func TestMessageThatKillsWorkersBecomesDeadLetter(t *testing.T) {
 	t.Parallel()
-	server := startServer(t, "")
-	cfg := quick(server)
-	cfg.AckWait, cfg.MaxDeliver = 50*time.Millisecond, 2
+	server := startServer(t, "127.0.0.1:0")
+	cfg := quick(nil)
+	cfg.URL, cfg.MaxDeliver, cfg.AckWait = server.URL(), 2, 200*time.Millisecond
 	b := open(t, cfg)
 	job := testJob("run", "alice", 1)
 	publishJobs(t, b, job)
-	settler := b.newSettler(nil)
-	settler.maxDeliver = uint64(cfg.MaxDeliver)
-	partition := schemas.JobPartition(job)
-	if _, err := b.js.CreateConsumer(testContext(t), schemas.StreamJobs, settler.workerConfig(partition)); err != nil {
-		t.Fatal(err)
-	}
-	pull, err := newPuller(b.nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pull.close()
-	for taken := 0; taken < cfg.MaxDeliver; {
-		got, err := pull.pull(testContext(t), schemas.StreamJobs, schemas.WorkerConsumer(partition),
-			pullRequest{Batch: 1, Expires: time.Second, Group: priorityGroup})
+	cfg.Grace, cfg.HardWait = time.Millisecond, time.Millisecond
+	for range cfg.MaxDeliver {
+		doomed, err := Open(testContext(t), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken += len(got)
+		running, release := make(chan struct{}), make(chan struct{})
+		c := consumeJobs(t, doomed, "doomed", 1, func(context.Context, *schemas.Job) error {
+			close(running)
+			<-release
+			return errors.New("too late")
+		})
+		receive(t, running, "the handler")
+		doomed.nc.Close()
+		close(release)
+		if err := c.stop(); err != nil {
+			t.Logf("the worker that died: %v", err)
+		}
+		if err := doomed.Close(); err != nil {
+			t.Error(err)
+		}
 	}
-	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
-		t.Error("delivered more often than permitted")
+	consumeJobs(t, b, "survivor", 1, func(context.Context, *schemas.Job) error {
+		t.Error("tried more often than permitted")
 		return nil
 	})
-	consumeJobs(t, b, "two", 1, func(context.Context, *schemas.Job) error { return nil })
 	l := oneDead(t, b).Letter
-	if l.GetReason() != string(schemas.ReasonRetriesExhausted) || l.GetSubject() != schemas.JobSubject(job) || l.GetDeliveries() != 2 {
+	if l.GetReason() != string(schemas.ReasonRetriesExhausted) || l.GetSubject() != schemas.JobSubject(job) || l.GetDeliveries() != 3 {
 		t.Errorf("dead letter %v", l)
 	}
-	waitEmpty(t, b, schemas.StreamJobs)
-	waitEmpty(t, b, schemas.StreamAdvisories)
+	waitEmpty(t, b, interactiveStream)
 }
 
 func TestCrashedWorkersJobsAreDoneByOthers(t *testing.T) {
@@ -308,7 +256,7 @@ func TestCrashedWorkersJobsAreDoneByOthers(t *testing.T) {
 	if len(held) > 0 {
 		t.Errorf("jobs of the crashed worker were not done: %v", held)
 	}
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 	close(release)
 	if err := crashed.stop(); err != nil {
 		t.Logf("crashed worker: %v", err)
@@ -335,7 +283,7 @@ func TestSoftStopLetsHandlersFinish(t *testing.T) {
 	if err := c.wait(); err != nil {
 		t.Error(err)
 	}
-	if n := messages(t, b, schemas.StreamJobs); n != 1 || len(running) != 0 {
+	if n := messages(t, b, interactiveStream); n != 1 || len(running) != 0 {
 		t.Errorf("%d jobs left and %d more started, want 1 and 0", n, len(running))
 	}
 	if s := b.Stats(); s.Acked != 1 {
@@ -373,7 +321,7 @@ func TestHardStopHandsJobsBack(t *testing.T) {
 			if id := receive(t, again, "the job again"); id != job.GetId() {
 				t.Errorf("job %s, want %s", id, job.GetId())
 			}
-			waitEmpty(t, b, schemas.StreamJobs)
+			waitEmpty(t, b, interactiveStream)
 			if n := messages(t, b, schemas.StreamDead); n != 0 {
 				t.Errorf("an interrupted job left %d dead letters", n)
 			}
@@ -398,7 +346,7 @@ func TestStuckHandlersAreReported(t *testing.T) {
 		t.Errorf("error %v, want ErrStuck", err)
 	}
 	close(release)
-	waitEmpty(t, b, schemas.StreamJobs) // it was settled after all
+	waitEmpty(t, b, interactiveStream) // it was settled after all
 }
 
 func TestSlowHandlerKeepsItsJob(t *testing.T) {
@@ -418,7 +366,7 @@ func TestSlowHandlerKeepsItsJob(t *testing.T) {
 	}
 	consumeJobs(t, b, "one", 1, h)
 	consumeJobs(t, b, "two", 1, h)
-	waitEmpty(t, b, schemas.StreamJobs)
+	waitEmpty(t, b, interactiveStream)
 	if runs.Load() != 1 {
 		t.Errorf("the job ran %d times", runs.Load())
 	}
@@ -444,84 +392,11 @@ func TestHandlerTimeoutIsAFailure(t *testing.T) {
 	}
 }
 
-// One worker owns the busy partition and is stuck: an idle one helps with its backlog, and takes even a
-// single job that waits.
-func TestIdleWorkersHelp(t *testing.T) {
-	t.Parallel()
-	server := startServer(t, "")
-	b := open(t, quick(server))
-	release := make(chan struct{})
-	stuck := make(chan string, 16)
-	consumeJobs(t, b, "stuck", 1, func(_ context.Context, j *schemas.Job) error {
-		stuck <- j.GetId()
-		<-release
-		return nil
-	})
-	publishJobs(t, b, testJob("run", "alice", 0))
-	receive(t, stuck, "the first job")
-	helped := make(chan string, 16)
-	consumeJobs(t, b, "helper", 1, func(_ context.Context, j *schemas.Job) error { helped <- j.GetId(); return nil })
-	for i := 1; i < 6; i++ {
-		publishJobs(t, b, testJob("run", "alice", i))
-		receive(t, helped, "the help")
-	}
-	close(release)
-	waitEmpty(t, b, schemas.StreamJobs)
-}
-
-func TestHelpAtOnceWithABacklog(t *testing.T) {
-	t.Parallel()
-	cfg := quick(startServer(t, ""))
-	cfg.SweepEvery = time.Hour // only wakes and the overflow policy are left
-	b := open(t, cfg)
-	var live atomic.Int64
-	release := make(chan struct{})
-	both := make(chan string, 64)
-	h := func(id string) jobHandler {
-		return func(context.Context, *schemas.Job) error {
-			live.Add(1)
-			both <- id
-			<-release
-			return nil
-		}
-	}
-	consumeJobs(t, b, "a", 1, h("a"))
-	consumeJobs(t, b, "b", 1, h("b"))
-	eventually(t, "two workers", func() bool { w, err := b.liveWorkers(testContext(t)); return err == nil && len(w) == 2 })
-	for i := range 8 {
-		publishJobs(t, b, testJob("run", "alice", i))
-	}
-	first, second := receive(t, both, "the owner"), receive(t, both, "the helper")
-	if first == second {
-		t.Errorf("worker %s ran two jobs in one slot", first)
-	}
-	close(release)
-	waitEmpty(t, b, schemas.StreamJobs)
-}
-
-func TestManyPartitionsAllServed(t *testing.T) {
-	t.Parallel()
-	cfg := quick(startServer(t, ""))
-	b := open(t, cfg)
-	for i := range 200 {
-		publishJobs(t, b, testJob("run", fmt.Sprintf("key-%d", i), i))
-	}
-	var partitions atomic.Uint64
-	consumeJobs(t, b, "one", 2, func(_ context.Context, j *schemas.Job) error {
-		partitions.Or(1 << schemas.JobPartition(j))
-		return nil
-	})
-	waitEmpty(t, b, schemas.StreamJobs)
-	if n := bits.OnesCount64(partitions.Load()); n < 50 {
-		t.Errorf("jobs of %d partitions, the keys were to spread over more", n)
-	}
-}
-
 func TestStoredConsumerSettingsAreAdopted(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, "")
 	cfg := quick(server)
-	cfg.AckWait, cfg.MaxDeliver = 7*time.Second, 9
+	cfg.AckWait = 7 * time.Second
 	b := open(t, cfg)
 	job := testJob("run", "alice", 1)
 	run := func(b *Bus, n int) {
@@ -534,71 +409,27 @@ func TestStoredConsumerSettingsAreAdopted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	settings := func() (time.Duration, int) {
-		c, err := b.js.Consumer(testContext(t), schemas.StreamJobs, schemas.WorkerConsumer(schemas.JobPartition(job)))
+	stored := func() time.Duration {
+		c, err := b.js.Consumer(testContext(t), interactiveStream, job.GetModel())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c.CachedInfo().Config.AckWait, c.CachedInfo().Config.MaxDeliver
+		return c.CachedInfo().Config.AckWait
 	}
 	run(b, 1)
-	cfg.AckWait, cfg.MaxDeliver = 0, 0
+	cfg.AckWait = 0
 	silent := open(t, cfg)
 	run(silent, 2)
-	if wait, tries := settings(); wait != 7*time.Second || tries != 9 {
-		t.Errorf("a worker without settings changed them to %v and %d", wait, tries)
+	if wait := stored(); wait != 7*time.Second {
+		t.Errorf("a worker without settings changed the wait to %v", wait)
 	}
-	s := silent.newSettler(nil)
-	if err := silent.adoptWorkers(testContext(t), s); err != nil || s.ackWait != 7*time.Second || s.maxDeliver != 9 {
-		t.Errorf("adopted %v and %d (%v)", s.ackWait, s.maxDeliver, err)
+	if beat := silent.beat(); beat != 7*time.Second/3 {
+		t.Errorf("a sign of life every %v, want a third of 7 s", beat)
 	}
-	cfg.AckWait, cfg.MaxDeliver = 8*time.Second, 4
+	cfg.AckWait = 8 * time.Second
 	run(open(t, cfg), 3)
-	if wait, tries := settings(); wait != 8*time.Second || tries != 4 {
-		t.Errorf("explicit settings gave %v and %d", wait, tries)
-	}
-}
-
-func TestOwnership(t *testing.T) {
-	t.Parallel()
-	live := []string{"gpu-1", "gpu-2", "gpu-3", "gpu-4"}
-	sets := make(map[string]partitionSet)
-	var union partitionSet
-	for _, w := range live {
-		set := owned(w, live)
-		if union&set != 0 {
-			t.Errorf("worker %s shares partitions", w)
-		}
-		if n := bits.OnesCount64(set); n < 4 || n > 32 {
-			t.Errorf("worker %s owns %d of 64 partitions", w, n)
-		}
-		union |= set
-		sets[w] = set
-	}
-	if union != allPartitions {
-		t.Errorf("partitions without owner: %064b", ^union)
-	}
-	// Without gpu-4 the others keep what they have.
-	for _, w := range live[:3] {
-		if kept := owned(w, live[:3]); kept&sets[w] != sets[w] {
-			t.Errorf("worker %s lost partitions when another left", w)
-		}
-	}
-	if owned("gpu-1", nil) != allPartitions {
-		t.Error("a lone worker does not own everything")
-	}
-}
-
-func TestTurnIsFair(t *testing.T) {
-	t.Parallel()
-	var d dispatcher
-	set := partitionSet(1<<3 | 1<<17 | 1<<63)
-	var order []int
-	for range 6 {
-		order = append(order, d.turn(set))
-	}
-	if !slices.Equal(order, []int{3, 17, 63, 3, 17, 63}) {
-		t.Errorf("order %v", order)
+	if wait := stored(); wait != 8*time.Second {
+		t.Errorf("an explicit setting gave %v", wait)
 	}
 }
 
@@ -606,7 +437,7 @@ func TestBadWorkerIDs(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(startServer(t, "")))
 	for _, id := range []string{"", "a b", "a.b", "a*", "a>", string(make([]byte, 200))} {
-		if _, err := b.JobSource(id); !errors.Is(err, ErrBadWorker) {
+		if _, err := b.JobSource(JobOptions{Worker: id}); !errors.Is(err, ErrBadWorker) {
 			t.Errorf("%q: error %v, want ErrBadWorker", id, err)
 		}
 	}
@@ -636,7 +467,7 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 		return b.SubscribeResults(ctx, "run", func(r *schemas.Result) error {
 			results <- r.GetJob().GetId()
 			return nil
-		}, nil)
+		})
 	})
 	if err := b.PublishResult(testContext(t), testResult(testJob("run", "alice", 1))); err != nil {
 		t.Fatal(err)
@@ -676,10 +507,8 @@ func TestDirtyPullerHandsMessagesBack(t *testing.T) {
 	cfg := quick(startServer(t, ""))
 	cfg.AckWait = patience
 	b := open(t, cfg)
-	_, err := b.js.CreateConsumer(testContext(t), schemas.StreamJobs, jetstream.ConsumerConfig{
-		Durable: "probe", FilterSubject: schemas.JobsFilter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: patience,
-	})
-	if err != nil {
+	probe := testJob("run", "alice", 1).GetModel()
+	if err := b.EnsureQueue(testContext(t), schemas.Interactive, probe); err != nil {
 		t.Fatal(err)
 	}
 	pull, err := newPuller(b.nc)
@@ -689,29 +518,13 @@ func TestDirtyPullerHandsMessagesBack(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	// The pull is at the server when its context ends; the job comes after that.
-	if got, err := pull.pull(ctx, schemas.StreamJobs, "probe", pullRequest{Batch: 1, Expires: time.Minute}); len(got) > 0 || err != nil {
+	if got, err := pull.pull(ctx, interactiveStream, probe, pullRequest{Batch: 1, Expires: time.Minute}); len(got) > 0 || err != nil {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	publishJobs(t, b, testJob("run", "alice", 1))
-	got, err := pull.pull(testContext(t), schemas.StreamJobs, "probe", pullRequest{Batch: 1, Expires: 5 * time.Second})
+	got, err := pull.pull(testContext(t), interactiveStream, probe, pullRequest{Batch: 1, Expires: 5 * time.Second})
 	if err != nil || len(got) != 1 {
 		t.Fatalf("got %v, %v: an abandoned pull kept the job", got, err)
 	}
 	pull.close()
-}
-
-// A worker that crashed leaves its heartbeat, which ends by itself.
-func TestPartitionsOfACrashedWorkerChangeHands(t *testing.T) {
-	t.Parallel()
-	cfg := quick(startServer(t, ""))
-	cfg.WorkerLifetime = 300 * time.Millisecond
-	b := open(t, cfg)
-	if _, err := b.workers.Put(testContext(t), "ghost", []byte(`{"id":"ghost"}`)); err != nil {
-		t.Fatal(err)
-	}
-	m := newMembers(b, Worker{ID: "one"})
-	background(t, func(ctx context.Context) error { m.run(ctx); return nil })
-	want := owned("one", []string{"one", "ghost"})
-	eventually(t, "the ghost to be seen", func() bool { return m.owned.Load() == want })
-	eventually(t, "the ghost to be forgotten", func() bool { return m.owned.Load() == allPartitions })
 }

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
+// interactiveStream is where the jobs of testJob wait.
+var interactiveStream = schemas.JobStream(schemas.Interactive)
+
 // patience bounds every wait of a test.
 const patience = 20 * time.Second
 
@@ -69,7 +72,7 @@ func startServer(t testing.TB, listen string) *Server {
 func quick(s *Server) Config {
 	return Config{
 		Server: s, AckWait: 2 * time.Second, RetryDelays: []time.Duration{10 * time.Millisecond},
-		SweepEvery: 25 * time.Millisecond, BeatEvery: 50 * time.Millisecond, Grace: patience, HardWait: patience,
+		Grace: patience, HardWait: patience,
 	}
 }
 
@@ -118,6 +121,13 @@ func testResult(j *schemas.Job) *schemas.Result {
 	return r
 }
 
+// scored is a job with a result that is to be scored.
+func scored(j *schemas.Job) *schemas.Job {
+	j.Score = true
+	j.Id = schemas.JobID(j)
+	return j
+}
+
 func publishJobs(t testing.TB, b *Bus, jobs ...*schemas.Job) {
 	t.Helper()
 	for _, j := range jobs {
@@ -164,7 +174,7 @@ func (c *consumer) wait() error {
 
 func consumeJobs(t testing.TB, b *Bus, worker string, slots int, h jobHandler) *consumer {
 	t.Helper()
-	s, err := b.JobSource(worker)
+	s, err := b.JobSource(JobOptions{Worker: worker})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,9 @@ import (
 // the server's limit by it, so that each of them fits into a dead letter.
 const envelope = 4 << 10
 
-// PublishJob stores a job in the queue and wakes idle workers. It returns when the server has confirmed
-// it. A full queue is back-pressure: PublishJob waits until there is room; and it waits while the server
+// PublishJob stores a job in the queue of its class. It returns when the server has confirmed
+// it. A full queue is back-pressure: PublishJob waits until there is room, but of a follow-up, whose publisher holds a job that must
+// not wait for its own kind, it is ErrQueueFull. PublishJob also waits while the server
 // is away. Both end with ctx. A job that the queue took within the last two minutes (by schemas.MsgID)
 // is not stored again; that is not an error. ErrTooLarge names the limit.
 func (b *Bus) PublishJob(ctx context.Context, job *schemas.Job) error {
@@ -27,10 +28,13 @@ func (b *Bus) PublishJob(ctx context.Context, job *schemas.Job) error {
 	if err != nil {
 		return fmt.Errorf("publish job %s: %w", job.GetId(), err)
 	}
-	if err := b.publish(ctx, outgoing{subject: schemas.JobSubject(job), id: schemas.MsgID(job), data: data}); err != nil {
+	m := outgoing{subject: schemas.JobSubject(job), id: schemas.MsgID(job), data: data, lane: job}
+	if schemas.JobClass(job) == schemas.FollowUpClass {
+		m.full = ErrQueueFull
+	}
+	if err := b.publish(ctx, m); err != nil {
 		return fmt.Errorf("publish job %s: %w", job.GetId(), err)
 	}
-	b.wake(schemas.JobPartition(job))
 	return nil
 }
 
@@ -46,15 +50,13 @@ func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) error {
 	return nil
 }
 
-// wake tells idle workers that a partition has work. It may get lost; the workers' sweep finds the job.
-func (b *Bus) wake(partition int) { _ = b.nc.Publish(schemas.WakeSubject(partition), nil) }
-
 // outgoing is a message to publish.
 type outgoing struct {
-	subject  string
-	id       string // Nats-Msg-Id; "": none
-	data     []byte
-	failFull bool // return ErrFull instead of waiting: nothing leaves the stream but by age
+	subject string
+	id      string // Nats-Msg-Id; "": none
+	data    []byte
+	full    error        // return it instead of waiting for room
+	lane    *schemas.Job // the job whose consumer has to be there
 }
 
 // publish stores a message, waiting for room and for the server until ctx ends.
@@ -64,13 +66,19 @@ func (b *Bus) publish(ctx context.Context, m outgoing) error {
 			ErrTooLarge, len(m.data), limit)
 	}
 	if limit := b.jobBytes.Load(); limit > 0 && int64(len(m.data)) > limit && strings.HasPrefix(m.subject, "job.") {
-		return fmt.Errorf("%w: the message has %d bytes, stream %s holds %d in all", ErrTooLarge, len(m.data), schemas.StreamJobs, limit)
+		return fmt.Errorf("%w: the message has %d bytes, a queue holds %d in all", ErrTooLarge, len(m.data), limit)
 	}
 	ctx, cancel := b.bound(ctx)
 	defer cancel()
 	said := false
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := b.publishOnce(ctx, m)
+		var err error
+		if m.lane != nil {
+			err = b.publishable(ctx, m.lane)
+		}
+		if err == nil {
+			err = b.publishOnce(ctx, m)
+		}
 		if err == nil {
 			return nil
 		}
@@ -80,8 +88,8 @@ func (b *Bus) publish(ctx context.Context, m outgoing) error {
 			return ErrClosed
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case full && m.failFull:
-			return fmt.Errorf("%w: %w", ErrFull, err)
+		case full && m.full != nil:
+			return fmt.Errorf("%w: %w", m.full, err)
 		case full:
 			b.stats.fullWaits.Add(1)
 		case isOutage(err):

@@ -30,7 +30,7 @@ func TestDuplicates(t *testing.T) {
 	b := open(t, quick(startServer(t, "")))
 	j := testJob("run", "alice", 1)
 	publishJobs(t, b, j, j)
-	if n := messages(t, b, schemas.StreamJobs); n != 1 {
+	if n := messages(t, b, interactiveStream); n != 1 {
 		t.Errorf("%d jobs, want 1", n)
 	}
 	if n := b.Stats().Duplicates; n != 1 {
@@ -38,7 +38,7 @@ func TestDuplicates(t *testing.T) {
 	}
 	j.Attempt = 2 // a resumed run
 	publishJobs(t, b, j)
-	if n := messages(t, b, schemas.StreamJobs); n != 2 {
+	if n := messages(t, b, interactiveStream); n != 2 {
 		t.Errorf("%d jobs after a new attempt, want 2", n)
 	}
 	for range 2 {
@@ -46,7 +46,7 @@ func TestDuplicates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := messages(t, b, schemas.StreamResults); n != 1 {
+	if n := messages(t, b, schemas.ResultStream(schemas.MainTenant)); n != 1 {
 		t.Errorf("%d results, want 1", n)
 	}
 }
@@ -91,7 +91,7 @@ func TestBackPressure(t *testing.T) {
 		published <- nil
 	}()
 	eventually(t, "the queue to be full", func() bool { return b.Stats().FullWaits > 0 })
-	if kept := messages(t, b, schemas.StreamJobs); kept == 0 || kept >= n {
+	if kept := messages(t, b, interactiveStream); kept == 0 || kept >= n {
 		t.Errorf("%d jobs fit", kept)
 	}
 	select {

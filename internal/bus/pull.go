@@ -13,14 +13,19 @@ import (
 // errNoConsumer: nobody answers pulls for the consumer, because it does not exist.
 var errNoConsumer = errors.New("consumer does not exist")
 
-// pullRequest is the body of a pull. The client library has no call that does not wait and names a
-// priority group, and it subscribes anew for every pull; so pulls are made here.
+// pullRequest is the body of a pull.
 type pullRequest struct {
-	Batch      int           `json:"batch"`
-	NoWait     bool          `json:"no_wait,omitempty"`
-	Expires    time.Duration `json:"expires,omitempty"`
-	Group      string        `json:"group,omitempty"`
-	MinPending int           `json:"min_pending,omitempty"`
+	Batch   int           `json:"batch"`
+	NoWait  bool          `json:"no_wait,omitempty"`
+	Expires time.Duration `json:"expires,omitempty"`
+}
+
+func requestPull(nc *nats.Conn, stream, consumer, inbox string, r pullRequest) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+consumer, inbox, body)
 }
 
 // puller makes one pull at a time over one subscription. A message that was delivered on the
@@ -73,11 +78,7 @@ func (p *puller) pull(ctx context.Context, stream, consumer string, r pullReques
 		// A request would be buffered and answered after the reconnection, when nobody waits for it.
 		return nil, nats.ErrConnectionReconnecting
 	}
-	body, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+consumer, p.inbox, body); err != nil {
+	if err := requestPull(p.nc, stream, consumer, p.inbox, r); err != nil {
 		return nil, err
 	}
 	wait := 2 * time.Second

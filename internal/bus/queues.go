@@ -12,53 +12,66 @@ import (
 	"stegomq/schemas"
 )
 
-// ResultSource gives evaluators the results. All evaluators share one durable consumer, so each result
+// ResultSource gives evaluators the results that are to be scored. All evaluators share one durable consumer, so each result
 // goes to one of them.
-type ResultSource struct{ bus *Bus }
+type ResultSource struct {
+	bus  *Bus
+	gate func(context.Context) error
+}
 
-// ResultSource returns the source of results.
-func (b *Bus) ResultSource() *ResultSource { return &ResultSource{bus: b} }
+// ResultSource returns the source of results. The gate is that of JobOptions.
+func (b *Bus) ResultSource(gate func(context.Context) error) *ResultSource {
+	return &ResultSource{bus: b, gate: gate}
+}
 
 // Consume runs handle for results as JobSource.Consume does for jobs.
 func (s *ResultSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, result *schemas.Result) error) error {
-	return s.bus.consumeQueue(ctx, queue{
-		stream: schemas.StreamResults, consumer: consumerEvaluator, filter: schemas.ResultsFilter(),
-		maxDeliver: or(s.bus.cfg.MaxDeliver, defaultMaxDeliver), bury: true, watch: true,
-	}, slots, decoding(schemas.DecodeResult, handle))
+	q := queue{stream: schemas.StreamScoring, consumer: consumerEvaluator, filter: schemas.ScoringFilter(), gate: s.gate}
+	return s.bus.consumeQueue(ctx, q, slots, func(ctx context.Context, subject string, data []byte) error {
+		result, err := schemas.DecodeResult(data)
+		if err == nil && schemas.ResultSubject(result) != subject {
+			err = fmt.Errorf("the result belongs to subject %s", schemas.ResultSubject(result))
+		}
+		if err != nil {
+			return schemas.Permanent(schemas.ReasonBadMessage, err)
+		}
+		return handle(ctx, result)
+	})
 }
 
 // DeadSource gives evaluators the dead letters, each to one of them.
-type DeadSource struct{ bus *Bus }
+type DeadSource struct {
+	bus  *Bus
+	gate func(context.Context) error
+}
 
-// DeadSource returns the source of dead letters.
-func (b *Bus) DeadSource() *DeadSource { return &DeadSource{bus: b} }
+// DeadSource returns the source of dead letters. The gate is that of JobOptions.
+func (b *Bus) DeadSource(gate func(context.Context) error) *DeadSource {
+	return &DeadSource{bus: b, gate: gate}
+}
 
 // Consume runs handle for dead letters. They stay in their stream whatever handle returns. An error is
 // tried again for as long as the letter lives, except a *schemas.Fault, which is logged: dead letters
 // do not die again.
 func (s *DeadSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, letter *schemas.DeadLetter) error) error {
-	return s.bus.consumeQueue(ctx, queue{
-		stream: schemas.StreamDead, consumer: consumerEvaluatorDead, filter: schemas.DeadFilter(),
-	}, slots, decoding(schemas.DecodeDeadLetter, handle))
+	q := queue{stream: schemas.StreamDead, consumer: consumerEvaluatorDead, filter: schemas.DeadFilter(), gate: s.gate, forever: true}
+	return s.bus.consumeQueue(ctx, q, slots, func(ctx context.Context, _ string, data []byte) error {
+		letter, err := schemas.DecodeDeadLetter(data)
+		if err != nil {
+			return schemas.Permanent(schemas.ReasonBadMessage, err)
+		}
+		return handle(ctx, letter)
+	})
 }
 
 // queue is a stream that one durable consumer reads for everybody.
 type queue struct {
 	stream, consumer, filter string
-	maxDeliver               int  // 0: no limit
-	bury                     bool // see settler
-	watch                    bool // run the reaper as well
+	gate                     func(context.Context) error
+	forever                  bool // see settler
 }
 
-func (q queue) config(b *Bus) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{
-		Durable: q.consumer, FilterSubject: q.filter,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: or(b.cfg.AckWait, defaultAckWait),
-		MaxDeliver: or(q.maxDeliver, -1), MaxAckPending: -1,
-	}
-}
-
-// waitPull is how long one pull of a queue waits at the server. It bounds the delay after a reconnection,
+// waitPull is how long one pull waits at the server. It bounds the delay after a reconnection,
 // when the server has forgotten the pull.
 const waitPull = 5 * time.Second
 
@@ -75,17 +88,13 @@ func (b *Bus) consumeQueue(ctx context.Context, q queue, slots int, h handler) e
 		return fmt.Errorf("consume %s: slots must be at least 1, got %d", q.stream, slots)
 	}
 	settler := b.newSettler(h)
-	settler.bury = q.bury
-	settler.maxDeliver = uint64(q.maxDeliver)
-	if err := b.ensureConsumer(ctx, q, settler); err != nil && ctx.Err() == nil {
+	settler.forever, settler.gate = q.forever, q.gate
+	if err := b.ensureConsumer(ctx, q); err != nil && ctx.Err() == nil {
 		b.log.Warn("the consumer is not there yet, trying again", "consumer", q.consumer, "err", err)
 	}
 	var loops sync.WaitGroup
 	for range slots {
 		loops.Go(func() { b.serveSlot(ctx, q, settler) })
-	}
-	if q.watch {
-		loops.Go(func() { b.reap(ctx) })
 	}
 	loops.Wait()
 	return settler.finish()
@@ -99,7 +108,7 @@ func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {
 	}
 	defer func() { pull.close() }()
 	idle := make(chan struct{}, 1)
-	for ctx.Err() == nil {
+	for s.open(ctx) {
 		got, err := pull.pull(ctx, q.stream, q.consumer, pullRequest{Batch: 1, Expires: waitPull})
 		for _, m := range got {
 			s.start(m, func() { idle <- struct{}{} })
@@ -109,7 +118,7 @@ func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {
 			}
 		}
 		if errors.Is(err, errNoConsumer) {
-			err = b.ensureConsumer(ctx, q, nil)
+			err = b.ensureConsumer(ctx, q)
 		}
 		if err != nil && ctx.Err() == nil {
 			b.log.Debug("pull", "consumer", q.consumer, "err", err)
@@ -118,23 +127,24 @@ func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {
 	}
 }
 
-// ensureConsumer creates the queue's consumer, or changes what was asked for explicitly, and has s
-// adopt its settings.
-func (b *Bus) ensureConsumer(ctx context.Context, q queue, s *settler) error {
+// ensureConsumer creates the queue's consumer, or changes what was asked for explicitly.
+func (b *Bus) ensureConsumer(ctx context.Context, q queue) error {
 	return b.request(ctx, func(ctx context.Context) error {
 		c, err := b.js.Consumer(ctx, q.stream, q.consumer)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			c, err = b.js.CreateOrUpdateConsumer(ctx, q.stream, q.config(b))
+			_, err = b.js.CreateOrUpdateConsumer(ctx, q.stream, jetstream.ConsumerConfig{
+				Durable: q.consumer, FilterSubject: q.filter, AckPolicy: jetstream.AckExplicitPolicy,
+				AckWait: or(b.cfg.AckWait, defaultAckWait), MaxDeliver: -1, MaxAckPending: -1,
+			})
 		} else if err == nil {
-			if want, changed := b.explicit(c.CachedInfo().Config, q.maxDeliver > 0); changed {
-				c, err = b.js.UpdateConsumer(ctx, q.stream, want)
+			b.adopt(c.CachedInfo().Config.AckWait)
+			if cfg := c.CachedInfo().Config; b.cfg.AckWait != 0 && cfg.AckWait != b.cfg.AckWait {
+				cfg.AckWait = b.cfg.AckWait
+				_, err = b.js.UpdateConsumer(ctx, q.stream, cfg)
 			}
 		}
 		if err != nil {
 			return fmt.Errorf("consumer %s: %w", q.consumer, err)
-		}
-		if s != nil {
-			s.adopt(c.CachedInfo().Config)
 		}
 		return nil
 	})

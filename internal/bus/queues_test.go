@@ -23,10 +23,10 @@ func TestResultsGoToOneEvaluator(t *testing.T) {
 	got := make(chan string, 2*n)
 	h := func(_ context.Context, r *schemas.Result) error { got <- r.GetJob().GetId(); return nil }
 	for _, b := range []*Bus{one, two} {
-		background(t, func(ctx context.Context) error { return b.ResultSource().Consume(ctx, 2, h) })
+		background(t, func(ctx context.Context) error { return b.ResultSource(nil).Consume(ctx, 2, h) })
 	}
 	for i := range n {
-		if err := one.PublishResult(testContext(t), testResult(testJob("run", "alice", i))); err != nil {
+		if err := one.PublishResult(testContext(t), testResult(scored(testJob("run", "alice", i)))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,21 +51,19 @@ func TestFailedResults(t *testing.T) {
 	b := open(t, cfg)
 	var tries atomic.Int64
 	background(t, func(ctx context.Context) error {
-		return b.ResultSource().Consume(ctx, 1, func(context.Context, *schemas.Result) error {
+		return b.ResultSource(nil).Consume(ctx, 1, func(context.Context, *schemas.Result) error {
 			tries.Add(1)
 			return errors.New("no Redis")
 		})
 	})
-	if err := b.PublishResult(testContext(t), testResult(testJob("run", "alice", 1))); err != nil {
+	if err := b.PublishResult(testContext(t), testResult(scored(testJob("run", "alice", 1)))); err != nil {
 		t.Fatal(err)
 	}
 	l := oneDead(t, b).Letter
-	if l.GetReason() != string(schemas.ReasonRetriesExhausted) || l.GetStream() != schemas.StreamResults || tries.Load() != 2 {
+	if l.GetReason() != string(schemas.ReasonRetriesExhausted) || l.GetStream() != schemas.StreamScoring || tries.Load() != 2 {
 		t.Errorf("dead letter %v after %d tries", l, tries.Load())
 	}
-	if n := messages(t, b, schemas.StreamResults); n != 1 {
-		t.Errorf("%d results kept for streaming clients, want 1", n)
-	}
+	waitEmpty(t, b, schemas.StreamScoring)
 }
 
 func TestSoftStopOfResults(t *testing.T) {
@@ -73,13 +71,13 @@ func TestSoftStopOfResults(t *testing.T) {
 	b := open(t, quick(startServer(t, "")))
 	running, release := make(chan struct{}), make(chan struct{})
 	c := background(t, func(ctx context.Context) error {
-		return b.ResultSource().Consume(ctx, 1, func(ctx context.Context, _ *schemas.Result) error {
+		return b.ResultSource(nil).Consume(ctx, 1, func(ctx context.Context, _ *schemas.Result) error {
 			close(running)
 			<-release
 			return ctx.Err()
 		})
 	})
-	if err := b.PublishResult(testContext(t), testResult(testJob("run", "alice", 1))); err != nil {
+	if err := b.PublishResult(testContext(t), testResult(scored(testJob("run", "alice", 1)))); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, running, "the handler")
@@ -101,7 +99,7 @@ func TestDeadSource(t *testing.T) {
 	got := make(chan *schemas.DeadLetter, 4)
 	var tries atomic.Int64
 	background(t, func(ctx context.Context) error {
-		return b.DeadSource().Consume(ctx, 1, func(_ context.Context, l *schemas.DeadLetter) error {
+		return b.DeadSource(nil).Consume(ctx, 1, func(_ context.Context, l *schemas.DeadLetter) error {
 			if tries.Add(1) < 4 {
 				return errors.New("no Redis yet")
 			}
@@ -128,52 +126,36 @@ func TestSubscribeResults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bury := func(run string, n int) {
-		t.Helper()
-		j := testJob(run, "alice", n)
-		data, err := schemas.Encode(j)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := &schemas.DeadLetter{Reason: "bad_image", Stream: schemas.StreamJobs, Subject: schemas.JobSubject(j), Message: data}
-		if err := b.publishDead(testContext(t), l, uint64(n)+1); err != nil {
-			t.Fatal(err)
-		}
-	}
 	publishResult("mine", 0)
 	publishResult("other", 1)
-	bury("other", 2)
-	bury("mine", 3)
+	publishResult("mine", 2)
 	items := make(chan string, 16)
 	c := background(t, func(ctx context.Context) error {
 		return b.SubscribeResults(ctx, "mine", func(r *schemas.Result) error {
 			items <- r.GetOutcomes()[0].GetItem()
 			return nil
-		}, func(l *schemas.DeadLetter) error {
-			items <- "dead " + runOf(l)
-			return nil
 		})
 	})
-	seen := map[string]bool{receive(t, items, "an event"): true, receive(t, items, "an event"): true}
-	if !seen["item-0"] || !seen["dead mine"] {
-		t.Errorf("what was there before: %v", seen)
+	for _, want := range []string{"item-0", "item-2"} {
+		if got := receive(t, items, "a result of before"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 	for n := 4; n < 8; n++ {
 		publishResult("other", n)
 		publishResult("mine", n)
-		if got, want := receive(t, items, "a result"), fmt.Sprintf("item-%d", n); got != want {
-			t.Errorf("got %s, want %s", got, want)
+		for want := fmt.Sprintf("item-%d", n); receive(t, items, "a result") != want; { // others come twice
 		}
 	}
 	if err := c.stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
 	enough := errors.New("enough")
-	err := b.SubscribeResults(testContext(t), "mine", func(*schemas.Result) error { return enough }, func(*schemas.DeadLetter) error { return enough })
+	err := b.SubscribeResults(testContext(t), "mine", func(*schemas.Result) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Errorf("the callback's error became %v", err)
 	}
-	if err := b.SubscribeResults(testContext(t), "a.>", nil, nil); !errors.Is(err, ErrBadFilter) {
+	if err := b.SubscribeResults(testContext(t), "a.>", nil); !errors.Is(err, ErrBadFilter) {
 		t.Errorf("a run that is a wildcard: %v", err)
 	}
 }
@@ -187,7 +169,7 @@ func TestDeadLettersListRetryDrop(t *testing.T) {
 		c := consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
 			return schemas.Permanent(reason, errors.New("no"))
 		})
-		waitEmpty(t, b, schemas.StreamJobs)
+		waitEmpty(t, b, interactiveStream)
 		if err := c.stop(); err != nil {
 			t.Error(err)
 		}
@@ -195,14 +177,14 @@ func TestDeadLettersListRetryDrop(t *testing.T) {
 	if list, err := b.ListDead(testContext(t), "", 0); err != nil || len(list) != 0 {
 		t.Errorf("an empty stream lists %v, %v", list, err)
 	}
-	fail(1, schemas.ReasonUnknownKey)
+	fail(1, schemas.ReasonKeyMismatch)
 	fail(2, schemas.ReasonBadImage)
-	fail(3, schemas.ReasonUnknownKey)
+	fail(3, schemas.ReasonKeyMismatch)
 	for _, c := range []struct {
 		reason schemas.Reason
 		limit  int
 		want   int
-	}{{"", 0, 3}, {"", 2, 2}, {schemas.ReasonUnknownKey, 0, 2}, {schemas.ReasonTooLarge, 0, 0}} {
+	}{{"", 0, 3}, {"", 2, 2}, {schemas.ReasonKeyMismatch, 0, 2}, {schemas.ReasonTooLarge, 0, 0}} {
 		if list, err := b.ListDead(testContext(t), c.reason, c.limit); err != nil || len(list) != c.want {
 			t.Errorf("list %q up to %d: %d letters, %v, want %d", c.reason, c.limit, len(list), err, c.want)
 		}
@@ -210,7 +192,7 @@ func TestDeadLettersListRetryDrop(t *testing.T) {
 	if _, err := b.ListDead(testContext(t), "*", 0); !errors.Is(err, ErrBadFilter) {
 		t.Errorf("a wildcard as reason: %v", err)
 	}
-	list, err := b.ListDead(testContext(t), schemas.ReasonUnknownKey, 0)
+	list, err := b.ListDead(testContext(t), schemas.ReasonKeyMismatch, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,10 +248,10 @@ func TestTail(t *testing.T) {
 		return ch, c
 	}
 	everything, all := tail("")
-	embeds, _ := tail("job.embed.>")
+	embeds, _ := tail("job.interactive.*.*.embed.>")
 	// A subscription is live when something comes through it.
 	eventually(t, "the subscriptions", func() bool {
-		_ = b.nc.Publish("job.embed.00.probe", []byte("probe"))
+		_ = b.nc.Publish("job.interactive.main.m.embed.probe.r", []byte("probe"))
 		return len(everything) > 0 && len(embeds) > 0
 	})
 	next := func(ch <-chan seen) seen {
@@ -284,7 +266,7 @@ func TestTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	publishJobs(t, b, job)
-	if s := next(everything); s.subject != "result.embed.run" || s.message == nil {
+	if s := next(everything); s.subject != "result.main.run" || s.message == nil {
 		t.Errorf("first %v", s)
 	}
 	if s := next(everything); s.subject != schemas.JobSubject(job) || !proto.Equal(s.message, job) {
@@ -293,7 +275,7 @@ func TestTail(t *testing.T) {
 	if s := next(embeds); !proto.Equal(s.message, job) {
 		t.Errorf("filtered %v", s)
 	}
-	if _, err := b.js.Publish(testContext(t), "job.embed.00.x", []byte("junk")); err != nil {
+	if _, err := b.js.Publish(testContext(t), "job.interactive.main.m.embed.x.r", []byte("junk")); err != nil {
 		t.Fatal(err)
 	}
 	if s := next(everything); s.message != nil || s.data != "junk" {
@@ -302,7 +284,7 @@ func TestTail(t *testing.T) {
 	if err := all.stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
 	}
-	for _, filter := range []string{">", "*.embed", "wake.>", "$JS.>", "job", "job. x"} {
+	for _, filter := range []string{">", "*.embed", "blob.>", "$JS.>", "job", "job. x"} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if err := b.Tail(ctx, filter, nil); !errors.Is(err, ErrBadFilter) {
 			t.Errorf("filter %q: %v", filter, err)
@@ -318,7 +300,7 @@ func TestStatus(t *testing.T) {
 	cfg.URL = "nats://someone@" + s.URL()[len("nats://"):]
 	b := open(t, cfg)
 	publishJobs(t, b, testJob("run", "alice", 1), testJob("run", "bob", 2))
-	if err := b.PublishResult(testContext(t), testResult(testJob("run", "alice", 1))); err != nil {
+	if err := b.PublishResult(testContext(t), testResult(scored(testJob("run", "alice", 1)))); err != nil {
 		t.Fatal(err)
 	}
 	st, err := b.Status(testContext(t))
@@ -328,7 +310,7 @@ func TestStatus(t *testing.T) {
 	if st.URL != s.URL() || st.Server != "stegomq" || st.Version == "" || st.MaxPayload != MaxPayload {
 		t.Errorf("server: %+v", st)
 	}
-	if st.JobsWaiting != 2 || st.JobsInFlight != 0 || st.ResultsWaiting != 1 || st.DeadLetters != 0 || len(st.Streams) != 6 || len(st.Workers) != 0 {
+	if st.JobsWaiting != 2 || st.JobsInFlight != 0 || st.ResultsWaiting != 1 || st.DeadLetters != 0 || len(st.Streams) != 8 || len(st.Workers) != 0 {
 		t.Errorf("queue: %+v", st)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"stegomq/schemas"
 )
 
 func TestServerStart(t *testing.T) {
@@ -78,7 +76,7 @@ func TestServerKeepsMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		publishJobs(t, b, testJob("run", "alice", round))
-		if n := messages(t, b, schemas.StreamJobs); n != uint64(round+1) {
+		if n := messages(t, b, interactiveStream); n != uint64(round+1) {
 			t.Errorf("round %d: %d jobs", round, n)
 		}
 		if err := b.Close(); err != nil {

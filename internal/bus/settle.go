@@ -5,39 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/schemas"
 )
 
 // handler runs one message.
-type handler func(ctx context.Context, data []byte) error
-
-// decoding makes a handler of a typed one: what does not decode is a bad message for ever.
-func decoding[M any](decode func([]byte) (M, error), handle func(context.Context, M) error) handler {
-	return func(ctx context.Context, data []byte) error {
-		m, err := decode(data)
-		if err != nil {
-			return schemas.Permanent(schemas.ReasonBadMessage, err)
-		}
-		return handle(ctx, m)
-	}
-}
+type handler func(ctx context.Context, subject string, data []byte) error
 
 // settler runs the handlers of one Consume and settles their messages.
 type settler struct {
-	bus        *Bus
-	handle     handler
-	ackWait    time.Duration
-	maxDeliver uint64 // 0: no limit
-	adopted    bool   // both of these come from a consumer
-	// bury has messages that cannot be handled published as dead letters. Without it they are logged
-	// and dropped: dead letters do not die again.
-	bury bool
+	bus    *Bus
+	handle handler
+	// forever has messages tried again for as long as they live, and logged when they cannot be handled: dead letters do not die again.
+	forever bool
+	gate    func(context.Context) error
+	closed  atomic.Bool // a server that handlers need is away
 
 	hard    context.Context // ends with the hard stop
 	kill    context.CancelCauseFunc
@@ -45,9 +35,24 @@ type settler struct {
 }
 
 func (b *Bus) newSettler(h handler) *settler {
-	s := &settler{bus: b, handle: h, ackWait: or(b.cfg.AckWait, defaultAckWait), bury: true}
+	s := &settler{bus: b, handle: h}
 	s.hard, s.kill = context.WithCancelCause(context.Background())
 	return s
+}
+
+// open returns true once the servers that handlers need are there, or false when ctx ends.
+func (s *settler) open(ctx context.Context) bool {
+	for wait := 50 * time.Millisecond; s.closed.Load(); wait = min(2*wait, 2*time.Second) {
+		if !pause(ctx, wait) {
+			return false
+		}
+		if s.gate == nil || s.gate(ctx) == nil {
+			if s.closed.CompareAndSwap(true, false) {
+				s.bus.log.Warn("the server that was away answers again")
+			}
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // start handles and settles m in the background, then calls done.
@@ -55,8 +60,69 @@ func (s *settler) start(m *nats.Msg, done func()) {
 	s.bus.stats.delivered.Add(1)
 	s.running.Go(func() {
 		defer done()
-		s.settle(m, s.run(m))
+		meta, err := m.Metadata()
+		if err != nil {
+			s.bus.log.Error("a delivery without metadata", "subject", m.Subject, "err", err)
+			return
+		}
+		d := &delivery{Msg: m, meta: meta}
+		if err := s.countTry(d); err != nil {
+			s.report(d, m.NakWithDelay(s.bus.cfg.retryDelay(1)))
+			return
+		}
+		if d.try > s.bus.cfg.MaxDeliver && !s.forever {
+			s.discard(d, schemas.ReasonRetriesExhausted, fmt.Sprintf("delivered %d times and never settled: the worker may die of it", meta.NumDelivered))
+			return
+		}
+		s.settle(d, s.run(d))
 	})
+}
+
+// delivery is a message with how often it was tried, this time among them.
+type delivery struct {
+	*nats.Msg
+	meta *nats.MsgMetadata
+	try  int
+}
+
+func (d *delivery) triesKey() string {
+	return d.meta.Stream + "." + strconv.FormatUint(d.meta.Sequence.Stream, 10)
+}
+
+// countTry counts the tries of a message that comes again, in the bucket TRIES: the server's own count of deliveries also has those that
+// were no tries. The first delivery is a try, whatever came of it; so the count there begins with the second.
+func (s *settler) countTry(d *delivery) error {
+	if d.meta.NumDelivered <= 1 || s.forever {
+		d.try = 1
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.hard, 2*requestTimeout)
+	defer cancel()
+	before := 1
+	e, err := s.bus.tries.Get(ctx, d.triesKey())
+	switch {
+	case err == nil:
+		before, err = strconv.Atoi(string(e.Value()))
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		err = nil
+	}
+	if err == nil {
+		d.try = before + 1
+		_, err = s.bus.tries.PutString(ctx, d.triesKey(), strconv.Itoa(d.try))
+	}
+	if err != nil && s.hard.Err() == nil {
+		s.bus.log.Warn("tries are not counted", "subject", d.Subject, "err", err)
+	}
+	return err
+}
+
+// uncount takes this try off the count.
+func (s *settler) uncount(d *delivery) {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	if _, err := s.bus.tries.PutString(ctx, d.triesKey(), strconv.Itoa(d.try-1)); err != nil {
+		s.bus.log.Debug("a try is not taken off the count", "subject", d.Subject, "err", err)
+	}
 }
 
 // finish is the end of a Consume: a soft stop, then a hard one.
@@ -71,7 +137,7 @@ func (s *settler) finish() error {
 	if closedWithin(done, s.bus.cfg.HardWait) {
 		return nil
 	}
-	s.bus.log.Error("handlers do not return, their messages come again after the acknowledgement wait", "ack_wait", s.ackWait)
+	s.bus.log.Error("handlers do not return, their messages come again after the acknowledgement wait")
 	return ErrStuck
 }
 
@@ -88,13 +154,13 @@ func closedWithin(done <-chan struct{}, d time.Duration) bool {
 
 // run calls the handler and tells the server meanwhile that the message is being worked on. The context
 // of the handler ends with a hard stop (ErrInterrupted) or after MaxHandle (ErrHandlerTimeout).
-func (s *settler) run(m *nats.Msg) error {
+func (s *settler) run(m *delivery) error {
 	ctx, cancel := context.WithTimeoutCause(s.hard, s.bus.cfg.MaxHandle, ErrHandlerTimeout)
 	defer cancel()
 	beats := make(chan struct{})
 	go func() {
 		defer close(beats)
-		t := time.NewTicker(max(s.ackWait/3, time.Millisecond))
+		t := time.NewTicker(s.bus.beat())
 		defer t.Stop()
 		for {
 			select {
@@ -105,7 +171,7 @@ func (s *settler) run(m *nats.Msg) error {
 			}
 		}
 	}()
-	err := s.guarded(ctx, m.Data)
+	err := s.guarded(ctx, m)
 	if err != nil && ctx.Err() != nil {
 		err = &cancelled{cause: context.Cause(ctx), err: err}
 	}
@@ -122,7 +188,7 @@ func (c *cancelled) Error() string { return fmt.Sprintf("%v: %v", c.cause, c.err
 func (c *cancelled) Unwrap() error { return c.cause }
 
 // guarded turns a panic into an error, so that one bad message does not end the worker.
-func (s *settler) guarded(ctx context.Context, data []byte) (err error) {
+func (s *settler) guarded(ctx context.Context, m *delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.bus.stats.panics.Add(1)
@@ -130,43 +196,57 @@ func (s *settler) guarded(ctx context.Context, data []byte) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return s.handle(ctx, data)
+	return s.handle(ctx, m.Subject, m.Data)
 }
 
+// unservedDelay is how long a job stays away from a worker that has not its key or its model.
+const unservedDelay = 2 * time.Second
+
 // settle decides what becomes of a message after its handler returned err.
-func (s *settler) settle(m *nats.Msg, err error) {
-	meta, metaErr := m.Metadata()
-	if metaErr != nil {
-		s.bus.log.Error("a delivery without metadata", "subject", m.Subject, "err", metaErr)
-		return
-	}
-	last := s.maxDeliver > 0 && meta.NumDelivered >= s.maxDeliver
-	log := s.bus.log.With("subject", m.Subject, "delivery", meta.NumDelivered)
+func (s *settler) settle(m *delivery, err error) {
+	log := s.bus.log.With("subject", m.Subject, "try", m.try)
 	var fault *schemas.Fault
 	switch {
 	case err == nil:
 		s.acknowledge(m)
-	case errors.As(err, &fault):
-		log.Warn("message cannot be processed", "reason", fault.Reason, "err", fault.Err)
-		s.discard(m, meta, fault.Reason, fault.Err.Error())
 	case errors.Is(err, ErrInterrupted):
 		log.Info("handler interrupted, the message goes back")
 		s.bus.stats.interrupted.Add(1)
-		s.handBack(m, meta, last)
-	case last:
+		s.putBack(m, 0)
+	case errors.Is(err, schemas.ErrAway):
+		if s.closed.CompareAndSwap(false, true) {
+			log.Warn("a server that is needed is away: nothing is pulled until it answers", "err", err)
+		}
+		s.putBack(m, s.bus.cfg.retryDelay(1))
+	case errors.Is(err, ErrQueueFull):
+		log.Debug("no room for what follows, the message goes back", "err", err)
+		s.putBack(m, s.bus.cfg.retryDelay(1))
+	case errors.As(err, &fault) && s.unserved(m, fault):
+		log.Debug("another worker may be able to", "reason", fault.Reason, "err", fault.Err)
+		s.putBack(m, min(unservedDelay, s.bus.cfg.UnservedAfter/4))
+	case errors.As(err, &fault):
+		log.Warn("message cannot be processed", "reason", fault.Reason, "err", fault.Err)
+		s.discard(m, fault.Reason, fault.Err.Error())
+	case m.try >= s.bus.cfg.MaxDeliver && !s.forever:
 		log.Warn("message failed on its last try", "err", err)
-		s.discard(m, meta, schemas.ReasonRetriesExhausted, err.Error())
+		s.discard(m, schemas.ReasonRetriesExhausted, err.Error())
 	default:
-		delay := s.bus.cfg.retryDelay(meta.NumDelivered)
+		delay := s.bus.cfg.retryDelay(m.try)
 		log.Warn("handler failed, trying again", "err", err, "delay", delay)
 		s.bus.stats.retried.Add(1)
 		s.report(m, m.NakWithDelay(delay))
 	}
 }
 
+// unserved says whether a fault is one of this worker only, and the message young enough for another.
+func (s *settler) unserved(m *delivery, fault *schemas.Fault) bool {
+	mine := fault.Reason == schemas.ReasonUnknownKey || fault.Reason == schemas.ReasonUnknownModel
+	return mine && !s.forever && time.Since(m.meta.Timestamp) < s.bus.cfg.UnservedAfter
+}
+
 // acknowledge waits for the server's confirmation: an acknowledgement that gets lost means that the
 // work is done again.
-func (s *settler) acknowledge(m *nats.Msg) {
+func (s *settler) acknowledge(m *delivery) {
 	var err error
 	for range 3 {
 		if err = m.AckSync(nats.AckWait(requestTimeout)); err == nil {
@@ -180,41 +260,42 @@ func (s *settler) acknowledge(m *nats.Msg) {
 	s.report(m, err)
 }
 
-func (s *settler) report(m *nats.Msg, err error) {
+func (s *settler) report(m *delivery, err error) {
 	if err != nil {
 		s.bus.stats.ackFails.Add(1)
 		s.bus.log.Warn("settlement not confirmed, the message comes again", "subject", m.Subject, "err", err)
 	}
 }
 
-// handBack returns an interrupted message to the queue. The server would count its last delivery as a
-// failure, so then a fresh copy takes its place.
-func (s *settler) handBack(m *nats.Msg, meta *nats.MsgMetadata, last bool) {
-	if last {
-		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-		defer cancel()
-		id := fmt.Sprintf("again-%s-%d", meta.Stream, meta.Sequence.Stream)
-		if err := s.bus.publishOnce(ctx, outgoing{subject: m.Subject, id: id, data: m.Data}); err == nil {
-			s.acknowledge(m)
-			return
-		}
+// putBack returns a message to the queue after a delay. What was done with it was no try.
+func (s *settler) putBack(m *delivery, delay time.Duration) {
+	if !s.forever {
+		s.uncount(m)
 	}
-	s.report(m, m.Nak())
+	if delay == 0 {
+		s.report(m, m.Nak())
+		return
+	}
+	s.report(m, m.NakWithDelay(delay))
 }
 
 // discard publishes the dead letter first and only then takes the message off its stream: a crash in
 // between leaves both, and the letter's id keeps it single.
-func (s *settler) discard(m *nats.Msg, meta *nats.MsgMetadata, reason schemas.Reason, detail string) {
-	if s.bury {
+func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
+	if !s.forever {
 		letter := &schemas.DeadLetter{
-			Reason: string(reason), Detail: detail, Stream: meta.Stream, Subject: m.Subject,
-			Deliveries: meta.NumDelivered, Message: m.Data,
+			Reason: string(reason), Detail: detail, Stream: m.meta.Stream, Subject: m.Subject,
+			Deliveries: m.meta.NumDelivered, Message: m.Data,
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), 4*requestTimeout)
 		defer cancel()
-		if err := s.bus.publishDead(ctx, letter, meta.Sequence.Stream); err != nil {
+		err := s.bus.publishDead(ctx, letter, m.meta.Sequence.Stream)
+		if err == nil {
+			err = s.bus.tellOfDeath(ctx, m, letter)
+		}
+		if err != nil {
 			s.bus.log.Error("dead letter not stored, trying the message again", "subject", m.Subject, "err", err)
-			s.report(m, m.NakWithDelay(s.bus.cfg.retryDelay(meta.NumDelivered)))
+			s.putBack(m, s.bus.cfg.retryDelay(m.try))
 			return
 		}
 	}
@@ -227,13 +308,39 @@ func (s *settler) discard(m *nats.Msg, meta *nats.MsgMetadata, reason schemas.Re
 	s.report(m, s.bus.nc.FlushTimeout(requestTimeout))
 }
 
+// tellOfDeath gives who waits for the result of a job that is not scored a result in which every item failed. (Evaluators read dead
+// letters themselves.) A job that came on another's subject belongs to nobody.
+func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.DeadLetter) error {
+	job, err := schemas.DecodeJob(m.Data)
+	if err != nil || job.GetScore() || schemas.JobSubject(job) != m.Subject {
+		return nil //nolint:nilerr // nobody to tell
+	}
+	result := &schemas.Result{Job: job}
+	for _, item := range job.GetItems() {
+		for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
+			if ref != nil {
+				ref.Inline = nil
+			}
+		}
+		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: letter.GetDetail()}
+		result.Outcomes = append(result.Outcomes, &schemas.Outcome{Item: item.GetId(), Failure: failure})
+	}
+	data, err := schemas.Encode(result)
+	if err != nil {
+		return fmt.Errorf("result of a dead job: %w", err)
+	}
+	id := fmt.Sprintf("dead-result-%s-%d", letter.GetStream(), m.meta.Sequence.Stream)
+	return b.publishOnce(ctx, outgoing{subject: schemas.ResultSubject(result), id: id, data: data})
+}
+
 // reasonUnknown stands in for a reason that cannot be a token of a subject.
 const reasonUnknown schemas.Reason = "unknown"
 
 // maxDetail bounds the text of a dead letter, in bytes.
 const maxDetail = 1 << 10
 
-// publishDead stores a dead letter for the message with a sequence number in its stream.
+// publishDead stores a dead letter for the message with a sequence number in its stream. Of a message that leaves no room for a letter
+// around it, which only others than this package publish, the letter holds the beginning.
 func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, sequence uint64) error {
 	reason := schemas.Reason(letter.Reason)
 	if !schemas.ValidRunID(letter.Reason) { // the same form
@@ -243,6 +350,10 @@ func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, seque
 	letter.DiedAt = time.Now().UnixMilli()
 	if len(letter.Detail) > maxDetail {
 		letter.Detail = letter.Detail[:maxDetail]
+	}
+	if limit := int(b.nc.MaxPayload()) - envelope; len(letter.Message) > limit {
+		letter.Detail = fmt.Sprintf("(%d of %d bytes kept) %s", limit, len(letter.Message), letter.Detail)
+		letter.Message = letter.Message[:limit]
 	}
 	letter.Detail = strings.ToValidUTF8(letter.Detail, "?")
 	data, err := schemas.Encode(letter)

@@ -2,13 +2,9 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/schemas"
 )
@@ -19,6 +15,8 @@ type Status struct {
 	URL, Server, Version string
 	// MaxPayload is the server's limit on a message, in bytes.
 	MaxPayload int64
+	// ClusterSize is the number of servers of the cluster, 1 without one.
+	ClusterSize int
 	// Streams, by name.
 	Streams []StreamStatus
 	// Jobs and results that wait and that somebody works on (or that wait for another try).
@@ -35,6 +33,8 @@ type StreamStatus struct {
 	Messages, Bytes uint64
 	// MaxBytes is the stream's bound, or -1 for none.
 	MaxBytes int64
+	// Replicas that the stream has.
+	Replicas int
 }
 
 // Status asks the server for its state. That it answers means that JetStream works.
@@ -43,7 +43,7 @@ func (b *Bus) Status(ctx context.Context) (*Status, error) {
 	defer cancel()
 	s := &Status{
 		URL: b.where(), Server: b.nc.ConnectedServerName(), Version: b.nc.ConnectedServerVersion(),
-		MaxPayload: b.nc.MaxPayload(),
+		MaxPayload: b.nc.MaxPayload(), ClusterSize: b.clusterSize(),
 	}
 	byName := make(map[string]StreamStatus)
 	for name := range b.specs() {
@@ -52,57 +52,44 @@ func (b *Bus) Status(ctx context.Context) (*Status, error) {
 			return nil, fmt.Errorf("status of stream %s on %s: %w", name, b.where(), err)
 		}
 		info := stream.CachedInfo()
-		byName[name] = StreamStatus{Name: name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes}
+		byName[name] = StreamStatus{
+			Name: name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes, Replicas: max(info.Config.Replicas, 1),
+		}
 		s.Streams = append(s.Streams, byName[name])
 	}
 	slices.SortFunc(s.Streams, func(a, b StreamStatus) int { return strings.Compare(a.Name, b.Name) })
-
-	list := b.jobs.ListConsumers(ctx)
-	for info := range list.Info() {
-		s.JobsInFlight += uint64(max(info.NumAckPending, 0))
+	// A job without a consumer is in no consumer's count, so the streams are asked.
+	for _, class := range schemas.Classes() {
+		name := schemas.JobStream(class)
+		inFlight, err := b.inFlight(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		s.JobsInFlight += inFlight
+		s.JobsWaiting += max(byName[name].Messages, inFlight) - inFlight
 	}
-	if err := list.Err(); err != nil {
-		return nil, fmt.Errorf("status of the workers' consumers on %s: %w", b.where(), err)
+	var err error
+	if s.ResultsInFlight, err = b.inFlight(ctx, schemas.StreamScoring); err != nil {
+		return nil, err
 	}
-	// A partition without a consumer has jobs that no consumer counts, so the stream is asked.
-	if n := byName[schemas.StreamJobs].Messages; n > s.JobsInFlight {
-		s.JobsWaiting = n - s.JobsInFlight
-	}
-	evaluator, err := b.js.Consumer(ctx, schemas.StreamResults, consumerEvaluator)
-	switch {
-	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		s.ResultsWaiting = byName[schemas.StreamResults].Messages
-	case err != nil:
-		return nil, fmt.Errorf("status of the evaluators' consumer on %s: %w", b.where(), err)
-	default:
-		s.ResultsWaiting = evaluator.CachedInfo().NumPending
-		s.ResultsInFlight = uint64(max(evaluator.CachedInfo().NumAckPending, 0))
-	}
+	s.ResultsWaiting = max(byName[schemas.StreamScoring].Messages, s.ResultsInFlight) - s.ResultsInFlight
 	s.DeadLetters = byName[schemas.StreamDead].Messages
 	s.Workers, err = b.liveWorkers(ctx)
 	return s, err
 }
 
-func (b *Bus) liveWorkers(ctx context.Context) ([]Worker, error) {
-	watch, err := b.workers.WatchAll(ctx, jetstream.IgnoreDeletes())
+// inFlight counts what was delivered from a work queue and not acknowledged.
+func (b *Bus) inFlight(ctx context.Context, stream string) (n uint64, err error) {
+	handle, err := b.js.Stream(ctx, stream)
 	if err != nil {
-		return nil, fmt.Errorf("list workers: %w", err)
+		return 0, fmt.Errorf("status of stream %s on %s: %w", stream, b.where(), err)
 	}
-	defer func() { _ = watch.Stop() }()
-	var live []Worker
-	for {
-		select {
-		case e, ok := <-watch.Updates():
-			if !ok || e == nil {
-				slices.SortFunc(live, func(a, b Worker) int { return strings.Compare(a.ID, b.ID) })
-				return live, nil
-			}
-			var w Worker
-			if json.Unmarshal(e.Value(), &w) == nil {
-				live = append(live, w)
-			}
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list workers: %w", ctx.Err())
-		}
+	list := handle.ListConsumers(ctx)
+	for info := range list.Info() {
+		n += uint64(max(info.NumAckPending, 0))
 	}
+	if err := list.Err(); err != nil {
+		return 0, fmt.Errorf("status of the consumers of %s on %s: %w", stream, b.where(), err)
+	}
+	return n, nil
 }

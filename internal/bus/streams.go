@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -14,25 +15,15 @@ import (
 )
 
 const (
-	streamBlobs   = "BLOBS"
-	bucketWorkers = "WORKERS"
-	streamWorkers = "KV_" + bucketWorkers // what the client calls the bucket's stream
+	bucketTries = "TRIES"
+	streamTries = "KV_" + bucketTries // what the client calls the bucket's stream
 
 	consumerEvaluator     = "evaluator"
 	consumerEvaluatorDead = "evaluator-dead"
-	consumerReaper        = "reaper"
-
-	// priorityGroup is the only group of the partition consumers; the overflow policy needs one.
-	priorityGroup = "workers"
 
 	// duplicateWindow is how long the server remembers message ids.
 	duplicateWindow = 2 * time.Minute
 )
-
-// exhaustedSubject carries the server's word on a message of stream that ran out of deliveries.
-func exhaustedSubject(stream string) string {
-	return "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + stream + ".>"
-}
 
 // streamSpec is a stream as it is created, and what was asked for explicitly (zero: keep what is there).
 type streamSpec struct {
@@ -43,65 +34,23 @@ type streamSpec struct {
 	create func(context.Context) error
 }
 
-func (b *Bus) specs() map[string]streamSpec {
+// tenantSpecs are the streams of a tenant.
+func (b *Bus) tenantSpecs(tenant string) map[string]streamSpec {
 	c := b.cfg
-	workerLifetime := or(c.WorkerLifetime, defaultWorkerLifetime)
 	return map[string]streamSpec{
-		schemas.StreamJobs: {
+		schemas.ResultStream(tenant): {
 			fresh: jetstream.StreamConfig{
-				Description: "work queue of image jobs: a job leaves when its result is stored",
-				Subjects:    []string{schemas.JobsFilter()},
-				Retention:   jetstream.WorkQueuePolicy,
-				Discard:     jetstream.DiscardNew,
-				MaxBytes:    or(c.MaxJobBytes, defaultMaxJobBytes),
-			},
-			maxBytes: c.MaxJobBytes,
-		},
-		schemas.StreamResults: {
-			fresh: jetstream.StreamConfig{
-				Description: "results, for evaluators and streaming clients",
-				Subjects:    []string{schemas.ResultsFilter()},
+				Description: "results, for those who asked for them",
+				Subjects:    []string{schemas.TenantResults(tenant)},
 				MaxBytes:    or(c.MaxResultBytes, defaultMaxResultBytes),
 				MaxAge:      or(c.ResultLifetime, defaultResultLifetime),
 			},
 			maxBytes: c.MaxResultBytes, maxAge: c.ResultLifetime,
 		},
-		schemas.StreamDead: {
-			fresh: jetstream.StreamConfig{
-				Description: "messages that could not be processed, with the reason",
-				Subjects:    []string{schemas.DeadFilter()},
-				MaxBytes:    or(c.MaxDeadBytes, defaultMaxDeadBytes),
-				MaxAge:      or(c.DeadLifetime, defaultDeadLifetime),
-			},
-			maxBytes: c.MaxDeadBytes, maxAge: c.DeadLifetime,
-		},
-		schemas.StreamAdvisories: {
-			fresh: jetstream.StreamConfig{
-				Description: "the server's word on messages that ran out of deliveries",
-				Subjects:    []string{exhaustedSubject(schemas.StreamJobs), exhaustedSubject(schemas.StreamResults)},
-				Retention:   jetstream.WorkQueuePolicy,
-				MaxBytes:    64 << 20,
-				MaxAge:      defaultDeadLifetime,
-			},
-		},
-		streamWorkers: {
-			fresh: jetstream.StreamConfig{
-				Subjects: []string{"$KV." + bucketWorkers + ".>"},
-				Discard:  jetstream.DiscardNew,
-			},
-			maxAge: c.WorkerLifetime,
-			create: func(ctx context.Context) error {
-				_, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-					Bucket: bucketWorkers, Description: "heartbeats of workers",
-					TTL: workerLifetime, MaxBytes: 16 << 20, Replicas: c.Replicas,
-				})
-				return err
-			},
-		},
-		streamBlobs: {
+		schemas.BlobStream(tenant): {
 			fresh: jetstream.StreamConfig{
 				Description:       "images by SHA-256",
-				Subjects:          []string{blobSubject(">")},
+				Subjects:          []string{schemas.BlobSubject(tenant, ">")},
 				Discard:           jetstream.DiscardNew,
 				MaxBytes:          or(c.MaxBlobBytes, -1),
 				MaxAge:            or(c.BlobLifetime, defaultBlobLifetime),
@@ -113,9 +62,81 @@ func (b *Bus) specs() map[string]streamSpec {
 	}
 }
 
+func (b *Bus) specs() map[string]streamSpec {
+	c := b.cfg
+	specs := b.tenantSpecs(schemas.TenantName(c.Tenant))
+	if c.Tenant != "" {
+		return specs
+	}
+	for _, class := range schemas.Classes() {
+		specs[schemas.JobStream(class)] = streamSpec{
+			fresh: jetstream.StreamConfig{
+				Description: "work queue of jobs: a job leaves when its result is stored",
+				Subjects:    []string{schemas.ClassFilter(class)},
+				Retention:   jetstream.WorkQueuePolicy,
+				Discard:     jetstream.DiscardNew,
+				MaxBytes:    or(c.MaxJobBytes, defaultMaxJobBytes),
+			},
+			maxBytes: c.MaxJobBytes,
+		}
+	}
+	specs[schemas.StreamScoring] = streamSpec{
+		fresh: jetstream.StreamConfig{
+			Description: "work queue of results that are to be scored",
+			Subjects:    []string{schemas.ScoringFilter()},
+			Retention:   jetstream.WorkQueuePolicy,
+			Discard:     jetstream.DiscardNew,
+			MaxBytes:    or(c.MaxResultBytes, defaultMaxResultBytes),
+		},
+		maxBytes: c.MaxResultBytes,
+	}
+	specs[schemas.StreamDead] = streamSpec{
+		fresh: jetstream.StreamConfig{
+			Description: "messages that could not be processed, with the reason",
+			Subjects:    []string{schemas.DeadFilter()},
+			MaxBytes:    or(c.MaxDeadBytes, defaultMaxDeadBytes),
+			MaxAge:      or(c.DeadLifetime, defaultDeadLifetime),
+		},
+		maxBytes: c.MaxDeadBytes, maxAge: c.DeadLifetime,
+	}
+	specs[streamTries] = streamSpec{
+		fresh: jetstream.StreamConfig{Subjects: []string{"$KV." + bucketTries + ".>"}, Discard: jetstream.DiscardNew},
+		create: func(ctx context.Context) error {
+			_, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+				Bucket: bucketTries, Description: "tries of messages that were delivered more than once",
+				TTL: 24 * time.Hour, MaxBytes: 64 << 20, Replicas: b.replicas(),
+			})
+			return err
+		},
+	}
+	return specs
+}
+
+// replicas of what is created: those asked for, or three where the cluster can hold them.
+func (b *Bus) replicas() int {
+	if b.cfg.Replicas > 0 {
+		return b.cfg.Replicas
+	}
+	if b.clusterSize() >= 3 {
+		return 3
+	}
+	return 1
+}
+
+// clusterSize is the number of servers that the server names to its clients, itself among them; 1 without a cluster.
+func (b *Bus) clusterSize() int {
+	if b.nc.ConnectedClusterName() == "" {
+		return 1
+	}
+	return max(len(b.nc.Servers()), 1)
+}
+
 // ensure creates what is missing and takes the handles. It is idempotent and may run in several
 // processes at once. The handles are set by the first call only, before the Bus is shared.
 func (b *Bus) ensure(ctx context.Context) error {
+	if b.cfg.Tenant != "" {
+		return b.tenantHandles(ctx)
+	}
 	err := b.request(ctx, func(ctx context.Context) error {
 		_, err := b.js.AccountInfo(ctx)
 		return err
@@ -147,18 +168,65 @@ func (b *Bus) ensure(ctx context.Context) error {
 	for s := range found {
 		streams[s.CachedInfo().Config.Name] = s
 	}
-	b.jobBytes.Store(streams[schemas.StreamJobs].CachedInfo().Config.MaxBytes)
-	if b.jobs != nil {
+	least := int64(math.MaxInt64)
+	for _, class := range schemas.Classes() {
+		if bound := streams[schemas.JobStream(class)].CachedInfo().Config.MaxBytes; bound > 0 {
+			least = min(least, bound)
+		}
+	}
+	b.jobBytes.Store(least)
+	if b.results != nil {
 		return nil
 	}
-	b.jobs, b.results = streams[schemas.StreamJobs], streams[schemas.StreamResults]
-	b.dead, b.advisories = streams[schemas.StreamDead], streams[schemas.StreamAdvisories]
-	b.workerLifetime = streams[streamWorkers].CachedInfo().Config.MaxAge
-	if b.workers, err = b.js.KeyValue(ctx, bucketWorkers); err != nil {
-		return fmt.Errorf("open bucket %s on %s: %w", bucketWorkers, b.where(), err)
+	if err := b.dropLanes(ctx); err != nil {
+		return fmt.Errorf("consumers on %s: %w", b.where(), err)
 	}
-	blobs := streams[streamBlobs]
-	b.blobs = &blobStream{bus: b, stream: blobs, lifetime: blobs.CachedInfo().Config.MaxAge}
+	if b.tries, err = b.js.KeyValue(ctx, bucketTries); err != nil {
+		return fmt.Errorf("open bucket %s on %s: %w", bucketTries, b.where(), err)
+	}
+	b.results, b.dead = streams[schemas.ResultStream(schemas.MainTenant)], streams[schemas.StreamDead]
+	b.blobs = newBlobStream(b, streams[schemas.BlobStream(schemas.MainTenant)].CachedInfo().Config.MaxAge)
+	return nil
+}
+
+// tenantHandles takes the handles of a tenant, who may create nothing.
+func (b *Bus) tenantHandles(ctx context.Context) error {
+	var found [2]jetstream.Stream
+	for i, name := range []string{schemas.ResultStream(b.cfg.Tenant), schemas.BlobStream(b.cfg.Tenant)} {
+		err := b.request(ctx, func(ctx context.Context) (err error) {
+			found[i], err = b.js.Stream(ctx, name)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("stream %s on %s: %w: the operator makes it with `stegomq access grant %s`", name, b.where(), err, b.cfg.Tenant)
+		}
+	}
+	b.jobBytes.Store(math.MaxInt64)
+	if b.results == nil {
+		b.results = found[0]
+		b.blobs = newBlobStream(b, found[1].CachedInfo().Config.MaxAge)
+	}
+	return nil
+}
+
+// EnsureTenant makes the streams of a tenant.
+func (b *Bus) EnsureTenant(ctx context.Context, tenant string) error {
+	for name, spec := range b.tenantSpecs(tenant) {
+		if _, err := b.ensureStream(ctx, name, spec); err != nil {
+			return fmt.Errorf("stream %s on %s: %w", name, b.where(), err)
+		}
+	}
+	return nil
+}
+
+// DropTenant deletes the streams of a tenant with all that they hold. Streams that are not there are no error.
+func (b *Bus) DropTenant(ctx context.Context, tenant string) error {
+	for name := range b.tenantSpecs(tenant) {
+		err := b.request(ctx, func(ctx context.Context) error { return b.js.DeleteStream(ctx, name) })
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("delete stream %s on %s: %w", name, b.where(), err)
+		}
+	}
 	return nil
 }
 
@@ -180,7 +248,7 @@ func (b *Bus) request(ctx context.Context, f func(context.Context) error) error 
 // found in the second round.
 func (b *Bus) ensureStream(ctx context.Context, name string, spec streamSpec) (jetstream.Stream, error) {
 	spec.fresh.Name = name
-	spec.fresh.Replicas = b.cfg.Replicas
+	spec.fresh.Replicas = b.replicas()
 	spec.fresh.Duplicates = duplicateWindow
 	if age := spec.fresh.MaxAge; age > 0 {
 		spec.fresh.Duplicates = min(duplicateWindow, age)

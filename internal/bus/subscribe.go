@@ -4,20 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/schemas"
 )
 
-// SubscribeResults calls onResult for every result of a run, and onDead for every dead letter of the
-// run's jobs: first those that the streams hold, in their order, then new ones as they come. The calls
-// are made one at a time. It ends when ctx does (with ctx's error), when the bus is closed (ErrClosed), or
-// with the first error that a callback returns. Results may come twice (work is done at least once).
-// Dead letters of earlier attempts of the run come as well; the job in DeadLetter.message has the attempt.
-func (b *Bus) SubscribeResults(ctx context.Context, run string,
-	onResult func(*schemas.Result) error, onDead func(*schemas.DeadLetter) error,
-) error {
+// catchUpEvery is how long nothing may come before the stream is asked for what may have got lost.
+const catchUpEvery = time.Second
+
+// SubscribeResults calls onResult for every result of a run that is not scored: first those that the stream holds, in their order, then new
+// ones as they come. The calls are made one at a time. A job that died has a result too, in which every item failed. It ends when
+// ctx does (with ctx's error), when the bus is closed (ErrClosed), or with the first error that onResult returns. Results may come
+// twice (work is done at least once).
+//
+// It listens to what is published and asks the stream for what it may have missed: at the start, after a reconnection, and when nothing
+// came for a while. So it needs no consumer, and no right on any.
+func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error) error {
 	if !schemas.ValidRunID(run) {
 		return fmt.Errorf("subscribe to results: %w: %q cannot name a run", ErrBadFilter, run)
 	}
@@ -28,86 +33,61 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string,
 	defer done()
 	inner, cancel := b.bound(ctx)
 	defer cancel()
-
-	calls := make(chan func() error)
-	results, err := b.follow(inner, b.results, schemas.RunResultsFilter(run), func(data []byte) func() error {
+	subject := schemas.RunResults(b.cfg.Tenant, run)
+	arrived := make(chan *nats.Msg, 1024)
+	sub, err := b.nc.ChanSubscribe(subject, arrived)
+	if err != nil {
+		return fmt.Errorf("subscribe to the results of run %s: %w", run, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	call := func(data []byte) error {
 		result, err := schemas.DecodeResult(data)
-		if err != nil {
-			b.log.Warn("a result that does not decode", "run", run, "err", err)
+		if err != nil || schemas.ResultSubject(result) != subject {
+			b.log.Warn("a result that does not belong here", "run", run, "err", err)
 			return nil
 		}
-		return func() error { return onResult(result) }
-	}, calls)
-	if err != nil {
-		return b.ended(ctx, fmt.Errorf("subscribe to the results of run %s: %w", run, err))
+		return onResult(result)
 	}
-	defer results()
-	letters, err := b.follow(inner, b.dead, schemas.DeadFilter(), func(data []byte) func() error {
-		letter, err := schemas.DecodeDeadLetter(data)
-		if err != nil || runOf(letter) != run {
-			return nil
-		}
-		return func() error { return onDead(letter) }
-	}, calls)
-	if err != nil {
-		return b.ended(ctx, fmt.Errorf("subscribe to the dead letters of run %s: %w", run, err))
-	}
-	defer letters()
+	next, tick := uint64(1), time.NewTimer(0)
+	defer tick.Stop()
 	for {
 		select {
-		case call := <-calls:
-			if err := call(); err != nil {
-				return err
-			}
 		case <-inner.Done():
 			return b.ended(ctx, nil)
-		}
-	}
-}
-
-// follow sends to calls what decode makes of each message under filter, from the first one on. The
-// ordered consumer survives reconnections. stop ends it and waits until it has.
-func (b *Bus) follow(ctx context.Context, stream jetstream.Stream, filter string,
-	decode func([]byte) func() error, calls chan<- func() error,
-) (stop func(), err error) {
-	c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	consuming, err := c.Consume(func(m jetstream.Msg) {
-		if ctx.Err() != nil {
-			return
-		}
-		if call := decode(m.Data()); call != nil {
-			select {
-			case calls <- call:
-			case <-ctx.Done():
+		case m := <-arrived:
+			if err := call(m.Data); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if next, err = b.catchUp(inner, subject, next, call); err != nil {
+				return err
 			}
 		}
-	}, jetstream.PullMaxMessagesWithBytesLimit(64, pullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		if ctx.Err() == nil && !errors.Is(err, jetstream.ErrOrderedConsumerReset) {
-			b.log.Debug("following a stream", "filter", filter, "err", err)
-		}
-	}))
-	if err != nil {
-		cancel()
-		return nil, err
+		tick.Reset(catchUpEvery)
 	}
-	return func() {
-		cancel()
-		consuming.Stop()
-		<-consuming.Closed()
-	}, nil
 }
 
-// runOf is the run of the job that a dead letter holds, or "".
-func runOf(letter *schemas.DeadLetter) string {
-	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
-		return job.GetRun()
+// catchUp calls f for what the tenant's stream holds of a subject from a sequence number on, and returns the next one.
+func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
+	for ctx.Err() == nil {
+		var m *storedMsg
+		err := b.request(ctx, func(ctx context.Context) (err error) {
+			m, err = b.getMsg(ctx, schemas.ResultStream(schemas.TenantName(b.cfg.Tenant)), getRequest{Seq: from, NextBySubject: subject})
+			return err
+		})
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return from, nil
+		case err != nil:
+			if ctx.Err() == nil {
+				b.log.Debug("results are not read, trying again", "subject", subject, "err", err)
+			}
+			return from, nil
+		}
+		if err := f(m.Data); err != nil {
+			return from, err
+		}
+		from = m.Seq + 1
 	}
-	if result, err := schemas.DecodeResult(letter.GetMessage()); err == nil {
-		return result.GetJob().GetRun()
-	}
-	return ""
+	return from, nil
 }

@@ -13,14 +13,14 @@ import (
 )
 
 // Tail calls fn for every message that is published under filter from now on, until ctx ends, fn returns an
-// error (which Tail returns) or the bus is closed. filter selects subjects under job., result. or dead., with
-// the wildcards * and >; "" selects all three. message is nil when data does not decode. Tail takes nothing
+// error (which Tail returns) or the bus is closed. filter selects subjects under job., score., result. or dead., with
+// the wildcards * and >; "" selects all four. message is nil when data does not decode. Tail takes nothing
 // from the queue. It shows what was sent, also messages that a full stream refused, and when fn is
 // too slow it leaves some out.
 func (b *Bus) Tail(ctx context.Context, filter string, fn func(subject string, message proto.Message, data []byte) error) error {
 	filters := []string{filter}
 	if filter == "" {
-		filters = []string{schemas.JobsFilter(), schemas.ResultsFilter(), schemas.DeadFilter()}
+		filters = []string{schemas.JobsFilter(), schemas.ScoringFilter(), "result.>", schemas.DeadFilter()}
 	}
 	for _, f := range filters {
 		if root, _, ok := strings.Cut(f, "."); !ok || decoders[root] == nil {
@@ -65,6 +65,7 @@ func (b *Bus) Tail(ctx context.Context, filter string, fn func(subject string, m
 // decoders reads messages by the first token of their subject.
 var decoders = map[string]func([]byte) (proto.Message, error){
 	"job":    func(d []byte) (proto.Message, error) { return schemas.DecodeJob(d) },
+	"score":  func(d []byte) (proto.Message, error) { return schemas.DecodeResult(d) },
 	"result": func(d []byte) (proto.Message, error) { return schemas.DecodeResult(d) },
 	"dead":   func(d []byte) (proto.Message, error) { return schemas.DecodeDeadLetter(d) },
 }

@@ -29,13 +29,16 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"stegomq/schemas"
 )
 
 var (
 	// ErrBadURL: the address of the Redis server is not a URL of a known kind.
 	ErrBadURL = errors.New("not a Redis URL")
-	// ErrUnreachable: no Redis server answers at the address, or it refuses the client.
-	ErrUnreachable = errors.New("Redis does not answer")
+	// ErrUnreachable: no Redis server answers at the address, or it refuses the client. It is a schemas.ErrAway: what needs the server
+	// waits for it.
+	ErrUnreachable error = awayError("Redis does not answer")
 	// ErrLocked: another process has the state directory.
 	ErrLocked = errors.New("the state directory is in use")
 	// ErrNotLoopback: an embedded server was asked to listen where other machines reach it.
@@ -45,6 +48,19 @@ var (
 	// ErrRunDiffers: a run of that id was started with another specification.
 	ErrRunDiffers = errors.New("the run exists with another specification")
 )
+
+type awayError string
+
+func (e awayError) Error() string { return string(e) }
+
+func (awayError) Is(target error) bool { return target == schemas.ErrAway }
+
+// Ping returns nil when the server answers and takes work: not while it loads its data.
+func (c *Cache) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	return c.rdb.Ping(ctx).Err()
+}
 
 // DefaultLifetime is how long memos are kept when Options do not say.
 const DefaultLifetime = 30 * 24 * time.Hour

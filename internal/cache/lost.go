@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -42,6 +43,15 @@ func lost(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		// It is there, and does not serve yet, or no more.
+		for _, word := range []string{"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN"} {
+			if strings.HasPrefix(answer.Error(), word) {
+				return true
+			}
+		}
+	}
 	var network net.Error
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+	return errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }

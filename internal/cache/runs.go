@@ -27,6 +27,8 @@ type RunState struct {
 	Finished time.Time
 	// Cancelled is when the latest attempt was cancelled (CancelRun); zero when it was not.
 	Cancelled time.Time
+	// Provenance is what KeepProvenance keeps; nil before.
+	Provenance []byte
 }
 
 // Fields of a run's state.
@@ -34,6 +36,7 @@ const (
 	attemptField  = "attempt"
 	startedField  = "started"  // Unix ms
 	finishedField = "finished" // Unix ms
+	madeField     = "made"     // the first provenance, as it was given
 
 	cancelledField = "cancelled" // Unix ms
 )
@@ -134,6 +137,19 @@ func (c *Cache) FinishRun(ctx context.Context, id string) error {
 	return nil
 }
 
+// KeepProvenance keeps what a caller says of how a run was made, unless something is kept already, and returns what is kept: the first.
+func (c *Cache) KeepProvenance(ctx context.Context, id string, provenance []byte) (first []byte, err error) {
+	var kept *redis.StringCmd
+	if _, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSetNX(ctx, stateKey(id), madeField, provenance)
+		kept = p.HGet(ctx, stateKey(id), madeField)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("keep how run %s was made: %w", id, err)
+	}
+	return kept.Bytes()
+}
+
 // Run returns a run as it stands, or ErrUnknownRun, which names runs that there are.
 func (c *Cache) Run(ctx context.Context, id string) (*RunState, error) {
 	state, err := c.run(ctx, id)
@@ -172,6 +188,9 @@ func (c *Cache) run(ctx context.Context, id string) (*RunState, error) {
 	}
 	if ms := number(cancelledField); ms > 0 {
 		r.Cancelled = time.UnixMilli(ms)
+	}
+	if made, ok := fields[madeField]; ok {
+		r.Provenance = []byte(made)
 	}
 	return r, nil
 }

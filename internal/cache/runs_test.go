@@ -73,6 +73,32 @@ func TestRunLife(t *testing.T) {
 	})
 }
 
+// How a run was made is kept from the first who says it, through every attempt.
+func TestProvenanceIsTheFirst(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		ctx := t.Context()
+		if _, err := s.StartRun(ctx, testSpec("run-1")); err != nil {
+			t.Fatal(err)
+		}
+		expect := func(want string) {
+			t.Helper()
+			if r, err := s.open(Options{}).Run(ctx, "run-1"); err != nil || string(r.Provenance) != want || (r.Provenance == nil) != (want == "") {
+				t.Errorf("kept %q (%v), want %q", r.Provenance, err, want)
+			}
+		}
+		expect("")
+		for _, said := range []string{"first", "second"} {
+			if first, err := s.KeepProvenance(ctx, "run-1", []byte(said)); err != nil || string(first) != "first" {
+				t.Errorf("%s: kept %q (%v)", said, first, err)
+			}
+			if _, err := s.StartRun(ctx, testSpec("run-1")); err != nil {
+				t.Fatal(err)
+			}
+			expect("first")
+		}
+	})
+}
+
 // A comparison that failed may do better in the next attempt; one that was made stays. What is late from the
 // first attempt does not count against the second.
 func TestResumeForgetsFailures(t *testing.T) {

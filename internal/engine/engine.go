@@ -66,10 +66,19 @@ func (e *Engine) Add(models ...*model.Model) error {
 	return nil
 }
 
+// Serves says whether the engine has a model, by its digest.
+func (e *Engine) Serves(digest string) bool {
+	if _, ok := e.ciphers[digest]; ok {
+		return true
+	}
+	return e.runtime != nil && e.runtime.Has(digest)
+}
+
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
-// not mend is a *schemas.Fault: a key that no keyring has, that the model has no network for, that only embeds and is asked to
-// recover, or of which only a share is right where keys fill no weights (unknown_key), or that has another fingerprint (key_mismatch), a model that was not added
-// (unknown_model), an operation that the model does not have (bad_message), images that the model does not take (bad_image).
+// not mend is a *schemas.Fault: a key that no keyring has, or whose half that recovers (unknown_key); one that has another fingerprint
+// (key_mismatch); one that the model has no network for, of which only a share is right where keys fill no weights, or that does not fit
+// the operation (bad_key); a model that was not added (unknown_model), or is damaged (bad_model); an operation that the model does not
+// have (bad_message); images that the model does not take (bad_image).
 //
 // Where recovery is authenticated it may refuse some images, or all, and that is no error: refused then has for each image
 // nil, or why it was refused, and out no meaning there. Refused is nil where no image is. Networks refuse nothing.
@@ -108,9 +117,12 @@ func fault(digest string, err error) error {
 		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
-	case errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartial),
-		errors.Is(err, keyring.ErrEmbedOnly), errors.Is(err, kem.ErrEmbedOnly):
+	case errors.Is(err, ort.ErrGraph), errors.Is(err, model.ErrDigest):
+		return schemas.Permanent(schemas.ReasonBadModel, err)
+	case errors.Is(err, keyring.ErrEmbedOnly), errors.Is(err, kem.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
+	case errors.Is(err, ort.ErrKey), errors.Is(err, kem.ErrKey), errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartial):
+		return schemas.Permanent(schemas.ReasonBadKey, err)
 	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet),
 		errors.Is(err, modulo.ErrTooSmall), errors.Is(err, rotated.ErrTooSmall):
 		return schemas.Permanent(schemas.ReasonBadImage, err)

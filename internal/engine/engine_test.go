@@ -1,10 +1,14 @@
 package engine
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -209,7 +213,7 @@ func TestModulo(t *testing.T) {
 				in     []pixel.Tensor
 				reason schemas.Reason
 			}{
-				{recov, "partial-500-demo-1", []pixel.Tensor{stego}, schemas.ReasonUnknownKey},
+				{recov, "partial-500-demo-1", []pixel.Tensor{stego}, schemas.ReasonBadKey},
 				{embed, "demo-1", []pixel.Tensor{small, small}, schemas.ReasonBadImage},
 				{recov, "demo-1", []pixel.Tensor{small}, schemas.ReasonBadImage},
 				{purify, "demo-1", []pixel.Tensor{stego}, schemas.ReasonBadMessage},
@@ -268,13 +272,13 @@ func TestFaults(t *testing.T) {
 		{"unknown key, variant", variant.Digest, recov, stranger, one, schemas.ReasonUnknownKey, "alice"},
 		{"mismatch", cipher.Digest, embed, other, two, schemas.ReasonKeyMismatch, "demo-2"},
 		{"mismatch, variant", variant.Digest, embed, other, two, schemas.ReasonKeyMismatch, "demo-2"},
-		{"no variant", variant.Digest, recov, e.ref(t, "demo-3"), one, schemas.ReasonUnknownKey, "demo-1"},
-		{"random, variant", variant.Digest, recov, random, one, schemas.ReasonUnknownKey, "no network"},
-		{"near, variant", variant.Digest, recov, e.ref(t, "near-3-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
-		{"swapped, variant", variant.Digest, recov, e.ref(t, "swapped-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
-		{"partial, variant", variant.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonUnknownKey, "no network"},
-		{"partial, cipher", cipher.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonUnknownKey, "partial-500-demo-1"},
-		{"partial, cipher, embed", cipher.Digest, embed, e.ref(t, "partial-1000-demo-1"), two, schemas.ReasonUnknownKey, "no meaning"},
+		{"no variant", variant.Digest, recov, e.ref(t, "demo-3"), one, schemas.ReasonBadKey, "demo-1"},
+		{"random, variant", variant.Digest, recov, random, one, schemas.ReasonBadKey, "no network"},
+		{"near, variant", variant.Digest, recov, e.ref(t, "near-3-demo-1"), one, schemas.ReasonBadKey, "no network"},
+		{"swapped, variant", variant.Digest, recov, e.ref(t, "swapped-demo-1"), one, schemas.ReasonBadKey, "no network"},
+		{"partial, variant", variant.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonBadKey, "no network"},
+		{"partial, cipher", cipher.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonBadKey, "partial-500-demo-1"},
+		{"partial, cipher, embed", cipher.Digest, embed, e.ref(t, "partial-1000-demo-1"), two, schemas.ReasonBadKey, "no meaning"},
 		{"partial with the owner's fingerprint", network.Digest, recov, impostor, one, schemas.ReasonKeyMismatch, "partial-9-demo-1"},
 		{"purify, variant", variant.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
 		{"purify, cipher", cipher.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
@@ -283,6 +287,10 @@ func TestFaults(t *testing.T) {
 		{"one image, cipher", cipher.Digest, embed, good, one, schemas.ReasonBadImage, "cover"},
 		{"two sizes, cipher", cipher.Digest, embed, good, []pixel.Tensor{image, small}, schemas.ReasonBadImage, "secret"},
 		{"no pixels, cipher", cipher.Digest, recov, good, make([]pixel.Tensor, 1), schemas.ReasonBadImage, "stego"},
+		{"no key, network", network.Digest, recov, nil, one, schemas.ReasonBadKey, "needs one"},
+		{"no key, variant", variant.Digest, embed, nil, two, schemas.ReasonBadKey, "needs one"},
+		{"no key, cipher", cipher.Digest, recov, nil, one, schemas.ReasonBadKey, "needs one"},
+		{"a key to purify", network.Digest, purify, good, one, schemas.ReasonBadKey, "takes none"},
 		{"two sizes, network", network.Digest, embed, good, []pixel.Tensor{image, small}, schemas.ReasonBadImage, "secret"},
 	} {
 		_, _, err := e.Run(t.Context(), c.model, c.op, c.key, c.in...)
@@ -291,8 +299,64 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: %v, want a fault %s about %q", c.name, err, c.reason, c.want)
 		}
 	}
-	if _, _, err := e.Run(t.Context(), cipher.Digest, recov, nil, image); !errors.Is(err, ort.ErrKey) {
-		t.Errorf("no key: %v, want ErrKey", err)
+}
+
+// A model that is damaged after it was loaded, or that was never whole, is a fault at once.
+func TestDamagedModels(t *testing.T) {
+	t.Parallel()
+	e, network, variant, _ := start(t)
+	image := photograph(t, 1, 32, 32)
+	copied := func(m *model.Model, change func(dir string)) *model.Model {
+		dir := filepath.Join(t.TempDir(), m.Name)
+		if err := os.CopyFS(dir, os.DirFS(m.Dir)); err != nil {
+			t.Fatal(err)
+		}
+		change(dir)
+		damaged, err := model.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return damaged
+	}
+	rewrite := func(path string, change func([]byte) []byte) {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, change(data), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	digest := func(path string) string {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(data)
+		return hex.EncodeToString(sum[:])
+	}
+	// The manifest names the file that is there: only the runtime finds that it is no graph.
+	noGraph := func(file string) func(dir string) {
+		return func(dir string) {
+			before := digest(filepath.Join(dir, file))
+			rewrite(filepath.Join(dir, file), func([]byte) []byte { return []byte("no graph at all") })
+			rewrite(filepath.Join(dir, "manifest.json"), func(data []byte) []byte {
+				return bytes.ReplaceAll(data, []byte(before), []byte(digest(filepath.Join(dir, file))))
+			})
+		}
+	}
+	changed := copied(variant, func(dir string) {
+		rewrite(filepath.Join(dir, "manifest.json"), func(data []byte) []byte { return append(data, '\n') }) // another digest than variant's
+	})
+	rewrite(filepath.Join(changed.Dir, "recover.demo-1.onnx"), func(data []byte) []byte { return append(data, 0) })
+	for _, m := range []*model.Model{changed, copied(variant, noGraph("recover.demo-1.onnx")), copied(network, noGraph("recover.onnx"))} {
+		if err := e.Add(m); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "demo-1"), image)
+		if fault, ok := errors.AsType[*schemas.Fault](err); !ok || fault.Reason != schemas.ReasonBadModel {
+			t.Errorf("%s: %v, want bad_model", m.Dir, err)
+		}
 	}
 }
 
@@ -348,7 +412,7 @@ func TestFeatures(t *testing.T) {
 		{"cipher", cipher.Digest, e.ref(t, "demo-1"), schemas.ReasonBadMessage},
 		{"unknown key", network.Digest, unknown, schemas.ReasonUnknownKey},
 		{"unknown model", strings.Repeat("0", 64), e.ref(t, "demo-1"), schemas.ReasonUnknownModel},
-		{"no variant", variant.Digest, e.ref(t, "demo-3"), schemas.ReasonUnknownKey},
+		{"no variant", variant.Digest, e.ref(t, "demo-3"), schemas.ReasonBadKey},
 	} {
 		_, _, err := e.Features(t.Context(), c.model, c.key, stego)
 		var fault *schemas.Fault

@@ -85,7 +85,7 @@ func TestRotatedNetwork(t *testing.T) {
 		if _, _, err := sender.Run(t.Context(), m.Digest, recov, sender.ref(t, "alice"), stego); !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownKey {
 			t.Errorf("a key that only embeds recovers: %v", err)
 		}
-		if _, _, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "partial-900-alice"), stego); !errors.As(err, &fault) || fault.Reason != schemas.ReasonUnknownKey {
+		if _, _, err := e.Run(t.Context(), m.Digest, recov, e.ref(t, "partial-900-alice"), stego); !errors.As(err, &fault) || fault.Reason != schemas.ReasonBadKey {
 			t.Errorf("a part of a key recovers: %v", err)
 		}
 	}

@@ -40,13 +40,17 @@ func Open(path string, unlock Protection) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
+	return open(path, data, mode, unlock)
+}
+
+// open reads what a keyring file holds.
+func open(path string, data []byte, mode fs.FileMode, unlock Protection) (k *Keyring, err error) {
 	if encrypted(data) {
 		if data, err = unlock.decrypt(data); err != nil {
 			return nil, fmt.Errorf("open keyring %s: %w", path, err)
 		}
 	}
-	k, err := parse(data, path)
-	if err != nil {
+	if k, err = parse(data, path); err != nil {
 		return nil, fmt.Errorf("open keyring %s: %w", path, err)
 	}
 	if !k.public {
@@ -96,9 +100,13 @@ func (k *Keyring) Save(path string, lock Protection) error {
 }
 
 // Update opens the keyring in a file, or a new private one if there is no file, changes it and saves it.
-// A lock beside the file makes updates of several processes follow one another, so that none is lost.
-// If change fails, its error is returned and the file stays as it is.
+// A lock beside the file makes updates of several processes follow one another, so that none is lost, whatever links they
+// name the file by. If change fails, its error is returned and the file stays as it is.
 func Update(path string, protection Protection, change func(*Keyring) error) error {
+	path, err := target(path)
+	if err != nil {
+		return fmt.Errorf("update keyring: %w", err)
+	}
 	unlock, err := lockFile(path + ".lock")
 	if err != nil {
 		return fmt.Errorf("update keyring: %w", err)
@@ -217,14 +225,20 @@ func readFile(path string) ([]byte, fs.FileMode, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := readAll(f, path)
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(data) > maxFile {
-		return nil, 0, fmt.Errorf("%s: %w: more than %d bytes", path, ErrFormat, maxFile)
-	}
 	return data, info.Mode(), nil
+}
+
+// readAll reads an open file, within the bound.
+func readAll(f io.Reader, path string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrFormat, maxFile)
+	}
+	return data, err
 }
 
 // private refuses a mode that lets anybody but the owner in.
@@ -255,10 +269,33 @@ func refuseDowngrade(path string) error {
 	return nil
 }
 
+// maxLinks is as many links as Linux follows.
+const maxLinks = 40
+
+// target is the one name of a file, behind all links to it and to its folders. The file itself need not be there.
+func target(path string) (string, error) {
+	for range maxLinks {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		link, err := os.Readlink(path)
+		if err != nil { // no link: a file, or nothing yet
+			return path, nil //nolint:nilerr // what else is wrong shows when the file is opened
+		}
+		if !filepath.IsAbs(link) {
+			link = filepath.Join(dir, link)
+		}
+		path = link
+	}
+	return "", &fs.PathError{Op: "follow", Path: path, Err: errors.New("too many links")}
+}
+
 // replace writes a file beside the old one, makes it durable and puts it in the old one's place.
 func replace(path string, data []byte, mode fs.FileMode) (err error) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target // replace the file, not the link to it
+	if path, err = target(path); err != nil { // the file is replaced, not a link to it
+		return err
 	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".keyring-*") // mode 0600

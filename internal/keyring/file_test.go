@@ -251,16 +251,22 @@ func TestOpenAll(t *testing.T) {
 	}
 }
 
-// Two administrators add keys at once; none may be lost.
+// Administrators add keys at once, by the names that the file has for each; none may be lost.
 func TestUpdatesDoNotOverwriteOneAnother(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keyring.json")
-	const writers, each = 4, 5
+	link, folder := filepath.Join(t.TempDir(), "link.json"), filepath.Join(t.TempDir(), "folder")
+	if err := errors.Join(os.Symlink(path, link), os.Symlink(filepath.Dir(path), folder)); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{path, link, filepath.Join(folder, "keyring.json"), link}
+	writers := len(names)
+	const each = 5
 	var wg sync.WaitGroup
-	for i := range writers {
+	for i, name := range names {
 		wg.Go(func() {
 			for j := range each {
-				err := keyring.Update(path, plain, func(k *keyring.Keyring) error {
+				err := keyring.Update(name, plain, func(k *keyring.Keyring) error {
 					return k.Add(must(keyring.Generate(fmt.Sprintf("key-%d-%d", i, j), created)))
 				})
 				if err != nil {

@@ -7,7 +7,7 @@
 //     written by Save holds key bytes.
 //   - A private file is readable by its owner alone: Save writes it so and Open refuses any other. A
 //     public keyring, such as the demo keyring of a model, says so and is exempt.
-//   - A file is replaced whole or not at all.
+//   - A file is replaced whole or not at all, and Watched shows no key that is not in it.
 //
 // The file is JSON, or that JSON encrypted with age (https://age-encryption.org/v1):
 //
@@ -59,7 +59,7 @@ type Keyring struct {
 // entry is a pair with what would be computed or asked again and again.
 type entry struct {
 	pair        Pair
-	fingerprint string
+	fingerprint string // "" of a derived pair, which is not stored
 	source      string // the file it was read from, or "" for a new one
 }
 
@@ -120,39 +120,49 @@ func (k *Keyring) Remove(id string) error {
 
 // Get returns the pair of an id. Random pairs are derived; so is what comes from a pair, which the keyring must have.
 func (k *Keyring) Get(id string) (Pair, error) {
+	e, err := k.get(id)
+	return e.pair, err
+}
+
+// get is Get with what the keyring knows of a stored pair.
+func (k *Keyring) get(id string) (entry, error) {
 	if seed, n, ok := ParseRandomID(id); ok {
-		return Random(seed, n), nil
+		return entry{pair: Random(seed, n)}, nil
 	}
 	if of, derive, ok := derivation(id); ok {
-		pair, err := k.Get(of)
+		e, err := k.get(of)
 		if err != nil {
-			return Pair{}, err
+			return entry{}, err
 		}
-		if pair.Recover.IsZero() {
-			return Pair{}, fmt.Errorf("%w: %q, of which %q is derived", ErrEmbedOnly, of, id)
+		if e.pair.Recover.IsZero() {
+			return entry{}, fmt.Errorf("%w: %q, of which %q is derived", ErrEmbedOnly, of, id)
 		}
-		return derive(pair), nil
+		return entry{pair: derive(e.pair)}, nil
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	e, ok := k.pairs[id]
 	if !ok {
-		return Pair{}, k.unknown(id)
+		return entry{}, k.unknown(id)
 	}
-	return e.pair, nil
+	return e, nil
 }
 
 // Resolve returns the pair of an id if it has the fingerprint, ErrUnknownKey or ErrKeyMismatch otherwise.
 // It is how a worker turns the names in a job into keys.
 func (k *Keyring) Resolve(id, fingerprint string) (Pair, error) {
-	pair, err := k.Get(id)
+	e, err := k.get(id)
 	if err != nil {
 		return Pair{}, err
 	}
-	if got := pair.Fingerprint(); got != fingerprint {
+	got := e.fingerprint
+	if got == "" { // of a derived pair
+		got = e.pair.Fingerprint()
+	}
+	if got != fingerprint {
 		return Pair{}, fmt.Errorf("%w: %q is %s here, the sender has %q; both sides need the same keyring", ErrKeyMismatch, id, got, fingerprint)
 	}
-	return pair, nil
+	return e.pair, nil
 }
 
 // List returns the stored pairs by id.

@@ -2,7 +2,6 @@ package pixel
 
 import (
 	"container/list"
-	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -41,6 +40,7 @@ type cacheEntry struct {
 	loaded chan struct{} // closed when image or err is set
 	image  *image.NRGBA
 	err    error
+	unread bool          // err is the load's, which is of one caller, and not of the bytes
 	place  *list.Element // nil until loaded
 }
 
@@ -56,11 +56,11 @@ func NewCache(maxBytes int64, limits Limits) *Cache {
 }
 
 // Get returns the image with this digest in this geometry. On a miss it calls load for the file,
-// decodes and fits it; callers that ask meanwhile wait for that one load and share its result, an
-// error included. The digest is trusted: load must return the bytes that it names.
+// decodes and fits it; callers that ask meanwhile wait for that one load and share what becomes of its
+// bytes, an error included. The digest is trusted: load must return the bytes that it names.
 //
-// Errors are not kept. When the load ended because its own caller was cancelled, a waiter tries
-// again with its own load instead of inheriting that.
+// Errors are not kept. An error of load itself is its caller's alone: others may have the bytes from somewhere else, or
+// were not cancelled. A waiter then tries with its own load.
 func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*image.NRGBA, error) {
 	key := cacheKey{digest, g}
 	for {
@@ -81,7 +81,7 @@ func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*im
 		c.mu.Unlock()
 
 		<-e.loaded
-		if errors.Is(e.err, context.Canceled) || errors.Is(e.err, context.DeadlineExceeded) {
+		if e.unread {
 			continue
 		}
 		return e.image, e.err
@@ -97,21 +97,23 @@ func (c *Cache) Stats() CacheStats {
 
 // fill loads e and settles it. It settles even if load panics, so that waiters are not left behind.
 func (c *Cache) fill(e *cacheEntry, load func() ([]byte, error)) {
-	e.err = errors.New("load panicked")
+	e.err, e.unread = errors.New("load panicked"), true
 	defer func() {
 		c.mu.Lock()
 		c.settle(e)
 		c.mu.Unlock()
 		close(e.loaded)
 	}()
-	e.image, e.err = c.read(e.key.geometry, load)
-}
-
-func (c *Cache) read(g Geometry, load func() ([]byte, error)) (*image.NRGBA, error) {
 	data, err := load()
 	if err != nil {
-		return nil, fmt.Errorf("load: %w", err)
+		e.err = fmt.Errorf("load: %w", err)
+		return
 	}
+	e.unread = false
+	e.image, e.err = c.read(e.key.geometry, data)
+}
+
+func (c *Cache) read(g Geometry, data []byte) (*image.NRGBA, error) {
 	m, _, err := Decode(data, c.limits)
 	if err != nil {
 		return nil, err

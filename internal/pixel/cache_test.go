@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -162,11 +163,11 @@ func TestCacheSingleFlight(t *testing.T) {
 	}
 }
 
-// TestCacheCancelled: a waiter does not inherit the cancellation of the caller it waits for.
-func TestCacheCancelled(t *testing.T) {
+// TestCacheOwnLoad: a waiter does not inherit what went wrong in the load of the caller that it waits for.
+func TestCacheOwnLoad(t *testing.T) {
 	t.Parallel()
 	data := encode(t, photo(20, 20))
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, fs.ErrNotExist, errors.New("permanent")} {
 		c := NewCache(1<<20, Limits{})
 		loading, release := make(chan struct{}), make(chan struct{})
 		var group sync.WaitGroup
@@ -177,7 +178,7 @@ func TestCacheCancelled(t *testing.T) {
 				return nil, fmt.Errorf("fetch: %w", cause)
 			})
 			if !errors.Is(err, cause) {
-				t.Errorf("the cancelled caller: %v", err)
+				t.Errorf("the caller whose load fails: %v", err)
 			}
 		})
 		<-loading
@@ -190,6 +191,29 @@ func TestCacheCancelled(t *testing.T) {
 		close(release)
 		group.Wait()
 	}
+}
+
+// TestCacheSharedError: what is wrong with the bytes is so for all that wait for them.
+func TestCacheSharedError(t *testing.T) {
+	t.Parallel()
+	c := NewCache(1<<20, Limits{})
+	loading, release := make(chan struct{}), make(chan struct{})
+	var group sync.WaitGroup
+	get := func(load func() ([]byte, error)) {
+		if _, err := c.Get("a", Geometry{}, load); !errors.Is(err, ErrFormat) {
+			t.Errorf("%v, want ErrFormat", err)
+		}
+	}
+	group.Go(func() {
+		get(func() ([]byte, error) { close(loading); <-release; return []byte("no image"), nil })
+	})
+	<-loading
+	group.Go(func() {
+		get(func() ([]byte, error) { t.Error("the bytes are read twice"); return []byte("no image"), nil })
+	})
+	waitHits(t, c, 1)
+	close(release)
+	group.Wait()
 }
 
 // TestCachePanic: a load that panics leaves nobody waiting and nothing behind.

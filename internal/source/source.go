@@ -17,7 +17,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"stegomq/internal/pixel"
 	"stegomq/schemas"
@@ -73,7 +75,9 @@ func New(blobs Blobs, cfg Config) (*Source, error) {
 // Image gives the image of a reference at a geometry. It is shared: read it, do not change it. What
 // will never work is a *schemas.Fault; any other error may pass.
 func (s *Source) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error) {
-	img, err := s.cache.Get(ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
+	// What one tenant has is not there for another who knows its digest.
+	tenant, _ := schemas.TenantOf(ctx)
+	img, err := s.cache.Get(tenant+"/"+ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", label(ref), classify(err))
 	}
@@ -126,13 +130,29 @@ func (s *Source) file(name string) ([]byte, error) {
 			continue
 		}
 		data, err := readUnder(root, rel, s.limits.MaxBytes)
-		if err != nil && !errors.Is(err, pixel.ErrTooManyBytes) {
-			err = schemas.Permanent(schemas.ReasonBadImage, err)
-		}
-		return data, err
+		return data, final(err)
 	}
 	return nil, schemas.Permanent(schemas.ReasonForbidden, fmt.Errorf("%s is under no folder that this worker may read (--allow DIR adds one)", name))
 }
+
+// errAway: an allowed folder cannot be opened, which it could at the start: what it was mounted from may come back.
+var errAway = errors.New("the folder cannot be opened now")
+
+// final marks what trying again does not mend: the file does not exist, may not be read, or is none, also because its name leads out
+// of the folder. What else the system may say, that too many files are open or that a disk does not answer, may pass.
+func final(err error) error {
+	var system syscall.Errno
+	switch {
+	case err == nil, errors.Is(err, pixel.ErrTooManyBytes), errors.Is(err, errAway):
+		return err
+	case errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !slices.Contains(badNames, system):
+		return err
+	}
+	return schemas.Permanent(schemas.ReasonBadImage, err)
+}
+
+// badNames are the system's words for a name that is of no file.
+var badNames = []syscall.Errno{syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL}
 
 func readUnder(root, rel string, limit int64) ([]byte, error) {
 	if limit <= 0 {
@@ -140,7 +160,7 @@ func readUnder(root, rel string, limit int64) ([]byte, error) {
 	}
 	dir, err := os.OpenRoot(root)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errAway, err)
 	}
 	defer func() { _ = dir.Close() }()
 	info, err := dir.Stat(rel)

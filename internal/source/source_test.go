@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -268,12 +269,72 @@ func TestFilesThatAreNoFiles(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(root, "folder.png"), 0o750); err != nil {
 		t.Fatal(err)
 	}
+	testrig.WriteFile(t, nil, root, "plain")
+	if err := os.Symlink("loop.png", filepath.Join(root, "loop.png")); err != nil {
+		t.Fatal(err)
+	}
 	s := open(t, store(t), source.Config{Roots: []string{root}})
 	for name, says := range map[string]string{
 		"pipe.png": "not a regular file", "folder.png": "not a regular file", "missing.png": "no such file",
+		"plain/below.png": "not a directory", "loop.png": "too many levels of symbolic links", strings.Repeat("n", 300): "name too long",
 	} {
 		expectFault(t, s, fileRef(filepath.Join(root, name), nil), schemas.ReasonBadImage, says)
 	}
+}
+
+// TestTooManyOpenFilesMayPass takes the last file descriptor of a process of its own.
+func TestTooManyOpenFilesMayPass(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("STEGOMQ_TEST_DESCRIPTORS") == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTooManyOpenFilesMayPass$")
+		cmd.Env = append(os.Environ(), "STEGOMQ_TEST_DESCRIPTORS=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	root := t.TempDir()
+	data, want := picture(t, 1, 24, 17)
+	ref := fileRef(testrig.WriteFile(t, data, root, "a.png"), data)
+	s := open(t, store(t), source.Config{Roots: []string{root}})
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Image(t.Context(), ref, own)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	var fault *schemas.Fault
+	if !errors.Is(err, syscall.EMFILE) || errors.As(err, &fault) {
+		t.Errorf("%v, want too many open files and no fault", err)
+	}
+	expectPixels(t, s, ref, want)
+}
+
+// TestFolderThatComesBack: a mount that is away for a moment is no fault of the image.
+func TestFolderThatComesBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	root := filepath.Join(dir, "mount")
+	data, want := picture(t, 1, 24, 17)
+	ref := fileRef(testrig.WriteFile(t, data, root, "a.png"), data)
+	s := open(t, store(t), source.Config{Roots: []string{root}})
+	if err := os.Rename(root, root+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Image(t.Context(), ref, own)
+	var fault *schemas.Fault
+	if err == nil || errors.As(err, &fault) {
+		t.Errorf("%v, want an error that is no fault", err)
+	}
+	if err := os.Rename(root+"-away", root); err != nil {
+		t.Fatal(err)
+	}
+	expectPixels(t, s, ref, want)
 }
 
 func TestBadImages(t *testing.T) {

@@ -90,7 +90,7 @@ func Bus(t testing.TB, maxDeliver int) *bus.Bus {
 	t.Cleanup(server.Shutdown)
 	b, err := bus.Open(Context(t), bus.Config{
 		Server: server, Logger: log, RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: maxDeliver,
-		SweepEvery: 25 * time.Millisecond, Grace: Patience,
+		Grace: Patience, UnservedAfter: 300 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

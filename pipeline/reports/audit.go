@@ -37,6 +37,7 @@ type Audit struct {
 	// Say is told of each run before it is made.
 	Say   func(name, what string)
 	Watch pipeline.Watch
+	By    Program
 
 	services *pipeline.Services
 	evidence audit.Evidence
@@ -218,7 +219,7 @@ func (a *Audit) part(limit int) *pipeline.Request {
 // run makes one run, whose files are below runs/.
 func (a *Audit) run(ctx context.Context, name, what string, req *pipeline.Request) (*audit.Run, error) {
 	a.Say(name, what)
-	made, err := Make(ctx, a.services, req, filepath.Join(a.Out, "runs", name), a.Watch)
+	made, err := Make(ctx, a.services, a.By, req, filepath.Join(a.Out, "runs", name), a.Watch)
 	if err == nil {
 		if failed := made.Failed(); failed != nil {
 			a.failed = append(a.failed, fmt.Errorf("run %s: %w", name, failed))

@@ -33,6 +33,7 @@ type Paper struct {
 	// Say is told of each run before it is made.
 	Say   func(model, set string)
 	Watch pipeline.Watch
+	By    Program
 
 	// Missing is what the report lacks, and why. Hits counts the comparisons found in the cache, Misses those that were made.
 	Missing      []string
@@ -183,7 +184,7 @@ func (p *Paper) run(ctx context.Context, m *model.Model, set paper.DataSet, limi
 	}
 	dir := filepath.Join(p.Out, "runs", m.Name+"-"+strings.ToLower(set.Name)+"-"+strconv.Itoa(keys))
 	p.Say(m.Name, set.Name)
-	done, err := Make(ctx, p.services, req, dir, p.Watch)
+	done, err := Make(ctx, p.services, p.By, req, dir, p.Watch)
 	if err != nil {
 		return paper.Run{}, fmt.Errorf("%s on %s: %w", m.Name, set.Name, err)
 	}

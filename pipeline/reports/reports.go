@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"stegomq/evaluator"
 	"stegomq/pipeline"
@@ -24,7 +25,8 @@ type Made struct {
 }
 
 // Make makes what a run still needs, and writes its files into dir (empty: out/RUN), with the images where the request wants them.
-func Make(ctx context.Context, s *pipeline.Services, req *pipeline.Request, dir string, watch pipeline.Watch) (*Made, error) {
+func Make(ctx context.Context, s *pipeline.Services, by Program, req *pipeline.Request, dir string, watch pipeline.Watch) (*Made, error) {
+	start := time.Now()
 	run, err := s.Evaluate(ctx, req, watch)
 	if err != nil {
 		return nil, err
@@ -38,8 +40,12 @@ func Make(ctx context.Context, s *pipeline.Services, req *pipeline.Request, dir 
 			return nil, err
 		}
 	}
+	provenance, err := keepMade(ctx, s, run.Spec.GetId(), by.made(s, run, start))
+	if err != nil {
+		return nil, err
+	}
 	made.Summary = evaluator.Summarise(run.Spec, run.Scores, run.Failures, evaluator.Invocation{
-		Hits: len(run.Plan.Found), Misses: run.Plan.Missing, Elapsed: run.Elapsed,
+		Hits: len(run.Plan.Found), Misses: run.Plan.Missing, Elapsed: run.Elapsed, Provenance: provenance,
 	})
 	return made, evaluator.WriteFiles(made.Dir, made.Summary, run.Scores)
 }

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .architecture import LEAKY_SLOPE, ROTATION, Affine, Architecture, Layer, Ops
+from .architecture import LEAKY_SLOPE, Affine, Architecture, Layer, Ops
 from .baluja import Baluja
 from .hidden import HiDDeN
 from .hinet import HiNet
 from .invertible import Invertible
 from .pusnet import PUSNet
-from .rotated import Rotated
+from .rotated import KeyedRotated, Rotated
 from .udh import UDH
 
 __all__ = [
     "LEAKY_SLOPE",
-    "ROTATION",
     "UDH",
     "Affine",
     "Architecture",
@@ -29,6 +28,7 @@ __all__ = [
     "HiDDeN",
     "HiNet",
     "Invertible",
+    "KeyedRotated",
     "Layer",
     "Ops",
     "PUSNet",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _KINDS: dict[str, type[Architecture]] = {
-    backbone.kind: backbone for backbone in (Baluja, HiDDeN, HiNet, Invertible, PUSNet, Rotated, UDH)
+    backbone.kind: backbone for backbone in (Baluja, HiDDeN, HiNet, Invertible, KeyedRotated, PUSNet, Rotated, UDH)
 }
 
 

@@ -119,6 +119,8 @@ class Architecture:
     min_side: ClassVar[int] = 16
     keying: ClassVar[str] = WEIGHTS
     """How a user's key acts, as a manifest says it."""
+    rotated: ClassVar[bool] = False
+    """Whether the secret is rotated before it is hidden; `payload.py` has what goes in then."""
     auxiliary: ClassVar[str | None] = None
     """What is named `auxiliary.` serves training alone and is not exported."""
 

@@ -4,6 +4,9 @@ What goes in beside the cover is no image: it is white noise of known deviations
 out is that noise again. `payload.py` has its layout. So the network can serve every key, and learns nothing of any.
 Purification is the other half of recovery's way: the couplings backwards give the payload and the cover, and without a
 payload that is the clean image.
+
+`KeyedRotated` is the same with keyed weights on top, the paper's method on rotated secrets: an experiment
+(docs/isolation.md), which nothing but the trainer runs.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .architecture import ROTATION, Image, Ops
+from .architecture import ROTATION, WEIGHTS, Image, Ops
 from .invertible import Invertible
 
 
@@ -25,8 +28,15 @@ class Rotated(Invertible):
 
     kind: ClassVar[str] = "rotated"
     keying: ClassVar[str] = ROTATION
+    rotated: ClassVar[bool] = True
 
     def purify(self, ops: Ops, noisy: Image) -> Image:
         x = self._transform(ops, noisy)
         clean, _ = self.backwards(ops, x, x * 0.0)
         return self._restore(ops, clean, noisy)
+
+
+@dataclass(frozen=True)
+class KeyedRotated(Rotated):
+    kind: ClassVar[str] = "rotated-keyed"
+    keying: ClassVar[str] = WEIGHTS

@@ -93,7 +93,9 @@ def test_features_are_the_means_of_what_enters_the_last_convolution(kind: str, c
 def test_unknown_settings_are_errors() -> None:
     with pytest.raises(ValueError, match="widht"):
         create("invertible", {"widht": 3})
-    with pytest.raises(ValueError, match="choose one of baluja, hidden, hinet, invertible, pusnet, rotated, udh"):
+    with pytest.raises(
+        ValueError, match="choose one of baluja, hidden, hinet, invertible, pusnet, rotated, rotated-keyed, udh"
+    ):
         create("stegastamp", {})
     with pytest.raises(ValueError, match="start at 1"):
         create("invertible", {"couplings": 0})

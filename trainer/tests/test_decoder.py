@@ -120,7 +120,7 @@ def test_command(tmp_path: Path) -> None:
     (test / "public").mkdir()
     arguments = [
         "decode", MODEL, "--leaked", str(leaked), "--own", str(own), "--test", f"made={test}",
-        "--limit", "4", "--pairs", "0,10", "--seconds", "600", "--steps", "4", "--width", "8", "--batch", "2",
+        "--limit", "4", "--pairs", "0,10", "--seconds", "600,500", "--steps", "4", "--width", "8", "--batch", "2",
         "--state", str(tmp_path / "state"), "--out", str(tmp_path / "report.json"),
     ]  # fmt: skip
     for image in (test / "stego").iterdir():
@@ -135,6 +135,8 @@ def test_command(tmp_path: Path) -> None:
     assert report["model"] == "lsb-chacha20"
     assert [r["pairs"] for r in report["results"]] == [0, 10]
     assert report["results"][0]["made"] == 12
+    assert [r["budget"] for r in report["results"]] == [600, 500]
+    assert report["seconds"] == 600
     assert report["baseline"]["ssim"]["n"] == 4
     again = (tmp_path / "report.json").read_bytes()
     assert main(arguments) == 0  # everything is in the checkpoints
@@ -158,6 +160,7 @@ def test_a_network_without_keys_tells_what_it_reads(tmp_path: Path) -> None:
         (["--pairs", "0"], "needs --own"),
         (["--pairs", "13"], "has 12 pairs"),
         (["--width", "7"], "multiple"),
+        (["--seconds", "1,2"], "--seconds has 2 numbers, and --pairs 1"),
     ],
 )
 def test_his_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], says: str) -> None:

@@ -116,7 +116,7 @@ def test_mean_has_errors_that_are_linear_far_out(three: Network, images: tuple[T
     assert methods.squared(cover + 5, cover) > 2 * methods.error(cover + 5, cover)
 
 
-@pytest.mark.parametrize("backbone", ["invertible", "rotated"])
+@pytest.mark.parametrize("backbone", ["invertible", "rotated", "rotated-keyed"])
 def test_purification_sees_noise_and_gives_the_clean_image(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = shaken(Network(create(backbone, {"couplings": 2, "width": 6}), 0.9, MASK_SEED))
     method = methods.create(network, losses.of(backbone)(), KEYS, 0)

@@ -11,11 +11,25 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer import config, derivation, export, layout, losses, methods, onnxgraph, payload, rotation, training
+from trainer import (
+    config,
+    derivation,
+    evaluation,
+    export,
+    layout,
+    losses,
+    methods,
+    onnxgraph,
+    payload,
+    rotation,
+    training,
+    users,
+)
+from trainer import photographs as loading
 from trainer.backbones import create
 from trainer.backbones.haar import bands
 from trainer.cli import main
-from trainer.network import Network
+from trainer.network import Network, eight_bit
 from trainer.photographs import Photographs
 
 from .conftest import MASK_SEED, REPOSITORY, shaken
@@ -227,3 +241,67 @@ def test_configuration_that_ships() -> None:
     assert [key.id for key in training.Run(settings).keys] == [derivation.demo_pair(i).id for i in (1, 2, 3, 4)]
     with pytest.raises(config.ConfigError, match="unknown setting isolate"):
         config.parse(settings.text + "isolate = 0.5\n", "test")
+
+
+KEYED = """
+[losses]
+range = 10.0
+reduction = "sum"
+unregistered = 0.0
+"""
+
+
+def keyed_run(steps: int) -> training.Run:
+    text = TEXT.format(steps=steps).replace('backbone = "rotated"', 'backbone = "rotated-keyed"')
+    return training.Run(config.parse(text + KEYED, "test"))
+
+
+def test_keyed_weights_on_rotated_secrets_have_both_methods_terms(images: Photographs) -> None:
+    trained = keyed_run(steps=10)
+    method, network = trained.method, shaken(trained.network)
+    weights = trained.config.losses.weights(1.0, 2)
+    assert weights == {"embed": 2, "recover": 1.5, "purify": 0.25, "isolate": 1, "range": 20}
+    cover, secret = images.sample(4, 32, np.random.default_rng(1)).chunk(2)
+    drawn = method.draw(cover, np.random.default_rng(1), torch.Generator().manual_seed(1), 0.0)
+    terms = method.terms(drawn, cover, secret, losses.wanted(weights))
+    assert set(terms) == set(weights)
+    assert drawn.keys.wrong is not None
+    assert not torch.equal(drawn.keys.wrong, drawn.keys.recover)
+    # The errors are those of the network without keys that has these weights.
+    plain = methods.Rotated(network)
+    with torch.no_grad():
+        stego = network.embed(drawn.keys.embed, cover, drawn.payload.image(network))
+        wrong = network.recover(drawn.keys.wrong, eight_bit(stego))
+        network.weight.copy_(network.keyed(drawn.keys.embed))
+        torch.testing.assert_close(plain.terms(drawn.payload, cover, secret, ())["embed"], terms["embed"])
+    torch.testing.assert_close(terms["isolate"], methods.error(wrong, cover))
+
+
+def test_keyed_weights_on_rotated_secrets_are_trained_and_measured(
+    images: Photographs, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = keyed_run(steps=3)
+    trained.train(images, tmp_path / "run")
+    assert main(["evaluate", str(tmp_path / "run"), "--data", f"made={photographs}", "--sides", "32"]) == 0
+    said = capsys.readouterr().out
+    for choice in ("right weights, right", "wrong weights, right", "right weights, wrong", "wrong weights, wrong"):
+        assert f"made {choice} rotation: " in said
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "model"), "--revision", "abc"]) == 1
+    assert "no program runs it but the trainer" in capsys.readouterr().err
+
+
+def test_each_half_of_a_key_is_tried(photographs: Path) -> None:
+    keys = [derivation.demo_pair(i) for i in (1, 2)]
+    network = shaken(Network(create("rotated-keyed", {"couplings": 2, "width": 8}), 0.5, MASK_SEED))
+    covers, secrets = loading.pairs(photographs, 32, 32)
+    right, weights, turned, wrong = evaluation.halves(users.Rotated(network, keys), covers, secrets)
+    assert (right.right_weights, right.right_rotation) == (True, True)
+    assert (weights.right_weights, weights.right_rotation) == (False, True)
+    assert (turned.right_weights, turned.right_rotation) == (True, False)
+    assert len(right.psnr) == len(covers)
+    quality = evaluation.measure(users.Rotated(network, keys), covers, secrets)
+    assert quality.recovered == pytest.approx(right.psnr.mean().item())
+    assert quality.mismatched == pytest.approx(wrong.psnr.mean().item())
+    assert len({float(half.psnr.sum()) for half in (right, weights, turned, wrong)}) == 4
+    assert users.Rotated(network, keys).keyed
+    assert isinstance(users.of([network], keys), users.Rotated)
