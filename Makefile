@@ -52,7 +52,7 @@ up: build ort ## every role in one process, on embedded servers that other comma
 	.bin/stegomq up
 
 ##@ Check
-.PHONY: test test-go test-trainer race lint bench fuzz
+.PHONY: test test-go test-trainer race chaos lint bench fuzz
 test: generated vet test-go test-trainer ## everything that must pass: stale generated code, go vet, Go and trainer tests
 
 .PHONY: vet
@@ -67,6 +67,11 @@ test-trainer: trainer-env ## the trainer's tests
 
 race: build ort photos redis chromium nats-server trainer-env ## the Go tests under the race detector
 	STEGOMQ_PYTHON='$(PYTHON)' go test -race -timeout $(RACETIME) $(PKG)
+
+# A seed repeats a schedule of faults, which `make chaos` prints; 0 draws one.
+CHAOS_SEED ?= 0
+chaos: build ort redis nats-server ## break a whole pipeline 160 times while it works, into out/chaos (ten minutes; CHAOS_SEED=...)
+	go run ./e2e/chaos -seed $(CHAOS_SEED)
 
 lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint, ruff; buf breaking since the last release
 	.bin/golangci-lint run

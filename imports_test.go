@@ -38,6 +38,8 @@ var house = map[string][]string{
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
 	"internal/telemetry":  {},
+	"internal/access":     {"schemas"},
+	"internal/state":      {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},
@@ -61,7 +63,7 @@ var house = map[string][]string{
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
 	"pipeline": {
 		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/model",
-		"internal/ort", "internal/pixel", "internal/quality", "internal/source", "internal/telemetry",
+		"internal/ort", "internal/pixel", "internal/quality", "internal/source", "internal/state", "internal/telemetry",
 	},
 	"pipeline/reports": {
 		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/ort",
@@ -75,15 +77,19 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "evaluator", "internal/bus", "internal/cache", "internal/keyring", "internal/model", "internal/ort", "internal/pixel",
+		"schemas", "producer", "evaluator", "internal/access", "internal/bus", "internal/cache", "internal/keyring", "internal/model", "internal/ort", "internal/pixel",
 		"internal/pusnet", "internal/telemetry", "pipeline", "pipeline/reports",
 	},
+
+	// It knows the program as its users do.
+	"e2e/chaos": {},
 }
 
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
 	"internal/weights":  {},
+	"internal/access":   {"schemas"},
 	"internal/quality":  {},
 	"internal/pytorch":  {},
 	"internal/dct":      {},

@@ -5,18 +5,13 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 
 	"stegomq/internal/pixel"
@@ -47,11 +42,13 @@ type File struct {
 // WriteFolder writes files into a folder, which it makes: each whole or not at all, so that readers see the old one or
 // the new one.
 func WriteFolder(dir string, files []File) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the output folder: %w", err)
+	out, err := openFolder(dir)
+	if err != nil {
+		return err
 	}
+	defer out.close()
 	for _, f := range files {
-		if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
+		if err := out.write(f.Name, f.Data); err != nil {
 			return err
 		}
 	}
@@ -163,7 +160,7 @@ const savedFile = ".images"
 
 // SaveImages writes every image that items.csv names, as the network and the metrics saw it: sources at the
 // run's geometry, outputs byte for byte as they are stored. Those that an earlier call for the same run wrote are left. Where
-// an image was refused there is none, not even that of an earlier run.
+// an image was refused there is none, not even that of an earlier run. A score that is not valid names no files and is an error.
 func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores []*schemas.Score, images Images, blobs Blobs) error {
 	sources := make(map[string]*schemas.ImageRef)
 	for _, p := range spec.GetPairs() {
@@ -174,6 +171,9 @@ func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores [
 	wanted := make(map[string]string) // file to digest
 	var refused []string
 	for _, s := range scores {
+		if err := s.Validate(); err != nil {
+			return fmt.Errorf("save the images of %q: %w", s.GetItem(), err)
+		}
 		reference, test := imageFiles(s)
 		wanted[reference] = s.GetReference()
 		if s.End() == schemas.EndRefused {
@@ -182,25 +182,28 @@ func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores [
 			wanted[test] = s.GetTest()
 		}
 	}
+	out, err := openFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer out.close()
 	for _, name := range refused {
-		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := out.remove(name); err != nil {
 			return fmt.Errorf("remove the image of another run: %w", err)
 		}
 	}
-	saved := filepath.Join(dir, savedFile)
 	run := []byte(schemas.RunID(spec) + "\n")
-	before, err := os.ReadFile(saved)
+	before, err := out.root.ReadFile(savedFile)
 	again := err == nil && bytes.Equal(before, run)
 	if err == nil && !again {
-		if err := os.Remove(saved); err != nil { // or images of two runs might be taken for those of one
+		if err := out.remove(savedFile); err != nil { // or images of two runs might be taken for those of one
 			return fmt.Errorf("save the images of another run: %w", err)
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
 	for name, digest := range wanted {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if _, err := os.Stat(path); again && err == nil {
+		if again && out.has(name) {
 			continue
 		}
 		g.Go(func() error {
@@ -208,16 +211,13 @@ func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores [
 			if err != nil {
 				return fmt.Errorf("save %s: %w", name, err)
 			}
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				return fmt.Errorf("save %s: %w", name, err)
-			}
-			return writeFile(path, data)
+			return out.write(name, data)
 		})
 	}
 	if err := g.Wait(); err != nil || again || len(wanted) == 0 {
 		return err
 	}
-	return writeFile(saved, run)
+	return out.write(savedFile, run)
 }
 
 func fileBytes(ctx context.Context, digest string, source *schemas.ImageRef, geometry *schemas.Geometry, images Images, blobs Blobs) ([]byte, error) {
@@ -229,12 +229,4 @@ func fileBytes(ctx context.Context, digest string, source *schemas.ImageRef, geo
 		return nil, err
 	}
 	return pixel.EncodePNG(img)
-}
-
-// writeFile replaces a file whole: readers see the old one or the new one.
-func writeFile(path string, data []byte) error {
-	if err := renameio.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }

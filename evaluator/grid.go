@@ -154,7 +154,7 @@ func WriteGrid(dir string, spec *schemas.RunSpec, scores []*schemas.Score) error
 	if err != nil {
 		return fmt.Errorf("draw the grid: %w", err)
 	}
-	return writeFile(filepath.Join(dir, "grid.png"), data)
+	return WriteFolder(dir, []File{{"grid.png", data}})
 }
 
 func gridRowOf(dir string, spec *schemas.RunSpec, i int, pair *schemas.Pair) gridRow {

@@ -531,3 +531,46 @@ func TestImagesThatCannotBeSaved(t *testing.T) {
 		t.Errorf("%v, want an error that names the file", err)
 	}
 }
+
+// TestNothingIsWrittenOutside: neither the name of an item nor a link leads out of the folder.
+func TestNothingIsWrittenOutside(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	parent := t.TempDir()
+	out, elsewhere := filepath.Join(parent, "a", "b", "out"), t.TempDir()
+	save := func(item string) error {
+		s := row(item, schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
+		s.Reference, s.Test = r.spec.GetPairs()[0].GetCover().GetDigest(), r.put(picture(t, 3, 32, 24)).GetDigest()
+		return evaluator.SaveImages(testrig.Context(t), out, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
+	}
+	for _, item := range []string{"../../../../evil", "/evil", "..", "a/../../../../evil", `..\evil`} {
+		if err := save(item); !errors.Is(err, schemas.ErrInvalid) {
+			t.Errorf("%q: %v, want ErrInvalid", item, err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(out, "images"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(out, "images", "stego")); err != nil {
+		t.Fatal(err)
+	}
+	if err := save("item-0"); err == nil || !strings.Contains(err.Error(), "images/stego/item-0.alice.png") {
+		t.Errorf("through a link: %v", err)
+	}
+	for _, name := range []string{"../evil.png", "../../../evil.png", "images/stego/evil.png", filepath.Join(parent, "evil.png")} {
+		if err := evaluator.WriteFolder(out, []evaluator.File{{Name: name, Data: []byte("evil")}}); err == nil {
+			t.Errorf("%s was written", name)
+		}
+	}
+	for _, dir := range []string{elsewhere, parent} {
+		err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && !strings.HasPrefix(name, out) {
+				t.Errorf("%s was written", name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -2,7 +2,8 @@
 // images to the network in batches of one key and one size, stores what comes out as 8-bit PNG files,
 // publishes the result and then the jobs that follow from it.
 //
-// Invariants: a job is only done when its result is stored and its follow-up jobs are published, so a
+// Invariants: nothing is done and nothing is given, not even what was made before, for a key that the worker does not have at that moment;
+// a job is only done when its result is stored and its follow-up jobs are published, so a
 // worker that dies at any point loses nothing; a job that is delivered twice does no harm, because the first output that
 // is remembered for an item's work is the one of every result, even where the key's cipher makes another one each time;
 // an image that cannot be used fails its item, never the worker.
@@ -60,7 +61,10 @@ type Memo interface {
 //
 // Where recovery is authenticated, recover may refuse images, which is no error: refused has for each image nil, or why it
 // was refused, so that out has no meaning there. Refused is nil where no image is.
+//
+// Check says, before anything is looked up or read, whether the job of a key may be done by this worker now; otherwise it is a *schemas.Fault.
 type Engine interface {
+	Check(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef) error
 	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error)
 	Features(ctx context.Context, model string, key *schemas.KeyRef, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error)
 }
@@ -156,6 +160,9 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 
 // do gives the number of items that were refused.
 func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err error) {
+	if err := w.Engine.Check(ctx, job.GetModel(), job.GetOperation(), job.GetKey()); err != nil {
+		return 0, err
+	}
 	b, err := w.begin(ctx, job)
 	if err != nil {
 		return 0, err

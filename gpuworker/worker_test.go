@@ -659,7 +659,7 @@ func TestJobsThatDie(t *testing.T) {
 	}{
 		"unknown-key": {func(j *schemas.Job) { j.Key = &schemas.KeyRef{Id: "eve", Fingerprint: sha(nil)[:32]} }, schemas.ReasonUnknownKey, "eve"},
 		"mismatch":    {func(j *schemas.Job) { j.Key = &schemas.KeyRef{Id: "demo-1", Fingerprint: sha(nil)[:32]} }, schemas.ReasonKeyMismatch, "demo-1"},
-		"model":       {func(j *schemas.Job) { j.Model = sha(nil) }, schemas.ReasonUnknownModel, "not loaded"},
+		"model":       {func(j *schemas.Job) { j.Model = sha(nil) }, schemas.ReasonUnknownModel, "does not have the model"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := r.embedJob(square, squares(2)...)
@@ -761,6 +761,13 @@ func (s *shaky) PublishJob(ctx context.Context, j *schemas.Job) error {
 	return s.Publisher.PublishJob(ctx, j)
 }
 
+func (s *shaky) Check(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef) error {
+	if err := s.at("check"); err != nil {
+		return err
+	}
+	return s.Engine.Check(ctx, digest, op, key)
+}
+
 func (s *shaky) Run(ctx context.Context, digest string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (pixel.Tensor, []*schemas.Refusal, error) {
 	if err := s.at("engine"); err != nil {
 		return pixel.Tensor{}, nil, err
@@ -804,7 +811,7 @@ func TestEveryPartMayFailForAMoment(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices.Sort(s.seen)
-	if want := []string{"engine", "first", "follow-up", "has", "image", "outputs", "put", "result"}; !slices.Equal(s.seen, want) {
+	if want := []string{"check", "engine", "first", "follow-up", "has", "image", "outputs", "put", "result"}; !slices.Equal(s.seen, want) {
 		t.Errorf("%q failed, want %q", s.seen, want)
 	}
 	counts.mu.Lock()

@@ -120,8 +120,8 @@ func TestFlagsExist(t *testing.T) {
 		}
 		flags[role] = string(help)
 	}
-	// Variables without a flag: the passphrase must not be an argument, and the last is nats.conf's own.
-	others := []string{"STEGOMQ_KEYRING_PASSPHRASE", "STEGOMQ_NATS_PASSWORD"}
+	// Variables without a flag: the passphrase must not be an argument, and the others are those of the servers' configurations.
+	others := []string{"STEGOMQ_KEYRING_PASSPHRASE", "STEGOMQ_NATS_PASSWORD", "STEGOMQ_NATS_PASSWORD_ALICE", "STEGOMQ_NATS_PASSWORD_BOB"}
 	variable := regexp.MustCompile(`\bSTEGOMQ_[A-Z_]+\b`)
 	command := regexp.MustCompile(`(?m)\bstegomq (gpuworker|evaluator) (.*)$`)
 	flag := regexp.MustCompile(`--[a-z-]+`)

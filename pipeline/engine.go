@@ -5,7 +5,6 @@ import (
 	"log/slog"
 
 	"stegomq/internal/engine"
-	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/telemetry"
@@ -30,8 +29,8 @@ type Engine struct {
 	runtime *ort.Engine // nil where no model has a network
 }
 
-// NewEngine loads models into a new engine that finds keys in a keyring. The library is only needed for networks.
-func NewEngine(r Runtime, models []*model.Model, keys *keyring.Keyring, log *slog.Logger) (*Engine, error) {
+// NewEngine loads models into a new engine that finds keys in a keyring, such as one that is watched. The library is only needed for networks.
+func NewEngine(r Runtime, models []*model.Model, keys engine.Keys, log *slog.Logger) (*Engine, error) {
 	e := &Engine{}
 	if engine.NeedsRuntime(models...) {
 		var err error

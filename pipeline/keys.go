@@ -56,14 +56,17 @@ func UsableKey(op schemas.Operation, m *model.Model, ring *keyring.Keyring, id s
 	case HasVariants(m) && !trained:
 		return nil, noVariant(m, id)
 	case !keyring.Derived(id) && m.Trained() && !trained:
-		return nil, fmt.Errorf("model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s",
-			m.Name, id, trainedKeys(m))
+		return nil, notTrained(m, id)
 	}
 	return keyRef(pair), nil
 }
 
 func noVariant(m *model.Model, id string) error {
 	return fmt.Errorf("model %s has a network for each of its keys and none for %s: its keys are %s", m.Name, id, trainedKeys(m))
+}
+
+func notTrained(m *model.Model, id string) error {
+	return fmt.Errorf("model %s was not trained with key %s, so it would neither hide nor protect anything: its keys are %s", m.Name, id, trainedKeys(m))
 }
 
 func trainedKeys(m *model.Model) string {

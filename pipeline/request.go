@@ -169,6 +169,8 @@ func (r *Request) checkKeys() error {
 			return wrong("keys: %s: %v; a run recovers, too", p.ID, keyring.ErrEmbedOnly)
 		case HasVariants(r.Model) && !r.Model.Takes(p.Fingerprint()):
 			return wrong("keys: %v", noVariant(r.Model, p.ID))
+		case r.Model.Trained() && !r.Model.Takes(p.Fingerprint()):
+			return wrong("keys: %v", notTrained(r.Model, p.ID))
 		case r.NearKeys > 0 && len(p.ID) > keyring.MaxNearID:
 			return wrong("near-keys: the id %s is too long to name the keys near it: choose one of at most %d bytes", p.ID, keyring.MaxNearID)
 		case r.Swapped && len(p.ID) > keyring.MaxSwappedID || len(r.Partial) > 0 && len(p.ID) > keyring.MaxPartialID:

@@ -75,7 +75,10 @@ func (s *Services) OpenCache(ctx context.Context) (err error) {
 	if s.Cache != nil {
 		return nil
 	}
-	opts := cache.Options{Logger: s.log, Listen: s.opts.RedisListen}
+	opts, err := s.opts.CacheOptions(s.log)
+	if err != nil {
+		return err
+	}
 	var c *cache.Cache
 	if s.opts.Redis != "" {
 		c, err = cache.Open(ctx, s.opts.Redis, opts)
@@ -96,12 +99,13 @@ func (s *Services) OpenBus(ctx context.Context) error {
 		return nil
 	}
 	o := &s.opts
-	cfg := bus.Config{
-		URL: o.NATS, CredentialsFile: o.NATSCredentials, Name: "stegomq", AckWait: o.AckWait, BlobLifetime: o.BlobLifetime,
-		UnservedAfter: o.UnservedAfter, Replicas: o.Replicas, Exclusive: o.Embedded() && o.NATSListen == "", Logger: s.log,
-	}
+	cfg := o.BusConfig(s.log)
 	if o.Embedded() {
-		server, err := bus.StartServer(bus.ServerConfig{StoreDir: filepath.Join(o.State, "nats"), Listen: o.NATSListen, Logger: s.log})
+		serverConfig, err := o.ServerConfig(s.log)
+		if err != nil {
+			return err
+		}
+		server, err := bus.StartServer(serverConfig)
 		if err != nil {
 			return err
 		}

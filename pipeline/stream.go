@@ -20,8 +20,8 @@ import (
 type OperationRequest struct {
 	Operation schemas.Operation
 	Model     *model.Model
-	// Keys are the user's, with the model's own.
-	Keys *keyring.Keyring
+	// Keys are the user's, with the model's own, as they are now.
+	Keys *keyring.Watched
 	// Geometry is what images are brought to; sides of 0: their own, and for embed the cover's.
 	Geometry *schemas.Geometry
 }
@@ -39,7 +39,11 @@ func (r *OperationRequest) Check() error {
 
 // Key finds a key that the operation can work with.
 func (r *OperationRequest) Key(id string) (*schemas.KeyRef, error) {
-	return UsableKey(r.Operation, r.Model, r.Keys, id)
+	ring, err := r.Keys.Now()
+	if err != nil {
+		return nil, err
+	}
+	return UsableKey(r.Operation, r.Model, ring, id)
 }
 
 func operationsOf(m *model.Model) string {
@@ -87,8 +91,10 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, out io.Writ
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
 	}
-	if err := s.OpenCache(ctx); err != nil {
-		return err
+	if s.opts.Tenant == "" { // a tenant has no Redis
+		if err := s.OpenCache(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.OpenBus(ctx); err != nil {
 		return err
@@ -111,6 +117,6 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, out io.Writ
 	}
 	var moved atomic.Int64
 	return use(r.ctx, producer.NewStream(producer.StreamConfig{
-		Operation: req.Operation, Model: req.Model.Digest, Geometry: req.Geometry, Run: run, Limits: s.opts.Limits, Logger: s.log,
+		Operation: req.Operation, Model: req.Model.Digest, Geometry: req.Geometry, Run: run, Tenant: s.opts.Tenant, Limits: s.opts.Limits, Logger: s.log,
 	}, producer.StreamParts{Publisher: s.Bus, Blobs: patientBlobs{s.Blobs, p, &moved}, Results: s.Bus, Key: req.Key}, out))
 }

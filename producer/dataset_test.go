@@ -221,6 +221,9 @@ func TestItemNames(t *testing.T) {
 	for _, p := range d.Pairs {
 		got = append(got, p.GetItem())
 	}
+	if i := slices.IndexFunc(got, func(item string) bool { return !schemas.ValidItemID(item) }); i >= 0 {
+		t.Errorf("%q cannot be an item", got[i])
+	}
 	if want := []string{"00001-0_a_b_c_d", "00002-1_n_", "00003-2" + long[:59]}; !slices.Equal(got, want) {
 		t.Errorf("items %q, want %q", got, want)
 	}

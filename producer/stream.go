@@ -63,6 +63,8 @@ type StreamConfig struct {
 	Geometry *schemas.Geometry
 	// Run names the stream in subjects; it must be new.
 	Run string
+	// Tenant whose jobs these are; empty: the operator's own.
+	Tenant string
 	// InFlight bounds the requests under way. Default 64.
 	InFlight int
 	Limits   pixel.Limits
@@ -87,20 +89,13 @@ type Stream struct {
 
 	mu       sync.Mutex
 	accepted int64
-	waiting  map[string]waiter // by request id
+	waiting  map[int64]Request // under way, by the attempt of its job
 	moved    time.Time         // when a reply was last written
 	replies  *json.Encoder
 	failed   int
 	err      error
 
 	slots chan struct{} // one element per request under way
-}
-
-// waiter is a request under way. Its number is the attempt of its job: an id may be used again once it has its
-// reply, and then the queue must not take the job for a duplicate, nor the stream a late result for its own.
-type waiter struct {
-	Request
-	number int64
 }
 
 // NewStream makes a stream whose replies go to out.
@@ -115,7 +110,7 @@ func NewStream(cfg StreamConfig, parts StreamParts, out io.Writer) *Stream {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Stream{
-		cfg: cfg, StreamParts: parts, waiting: make(map[string]waiter), moved: time.Now(),
+		cfg: cfg, StreamParts: parts, waiting: make(map[int64]Request), moved: time.Now(),
 		replies: json.NewEncoder(out), slots: make(chan struct{}, cfg.InFlight),
 	}
 }
@@ -287,15 +282,7 @@ func (s *Stream) accept(ctx context.Context, r Request) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	s.mu.Lock()
-	_, twice := s.waiting[r.ID]
-	if !twice {
-		s.accepted++
-		job.Attempt = s.accepted
-		s.waiting[r.ID] = waiter{r, s.accepted}
-	}
-	s.mu.Unlock()
-	if twice {
+	if !s.await(job, r) {
 		<-s.slots
 		s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: "a request with this id is still under way"})
 		return nil
@@ -306,6 +293,30 @@ func (s *Stream) accept(ctx context.Context, r Request) error {
 	return nil
 }
 
+// await numbers the job of a request, unless another with its id is still under way. An id may be used again once it has its
+// reply, and then the queue must not take the job for a duplicate, nor the stream a late result for its own: the number is the job's attempt.
+func (s *Stream) await(job *schemas.Job, r Request) (ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.waiting {
+		if other.ID == r.ID {
+			return false
+		}
+	}
+	s.accepted++
+	job.Attempt = s.accepted
+	s.waiting[s.accepted] = r
+	return true
+}
+
+// itemID names the one item of a request's job. The requester may call the request anything.
+func itemID(request string) string {
+	if schemas.ValidItemID(request) {
+		return request
+	}
+	return "request"
+}
+
 // job makes the job of a request. What the requester can mend is a *schemas.Fault.
 func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 	bad := func(format string, args ...any) error {
@@ -314,7 +325,7 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 	if r.Out == "" {
 		return nil, bad("out is missing: name the file to write")
 	}
-	item := &schemas.Item{Id: r.ID}
+	item := &schemas.Item{Id: itemID(r.ID)}
 	wants := map[schemas.Operation][]struct {
 		name, path string
 		ref        **schemas.ImageRef
@@ -351,7 +362,7 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 		*want.ref = ref
 	}
 	job := &schemas.Job{
-		Run: s.cfg.Run, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
+		Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
 	}
 	if s.cfg.Operation != schemas.Operation_OPERATION_PURIFY {
 		key, err := s.Key(r.Key)
@@ -382,7 +393,7 @@ func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool)
 // finish writes the outputs of a result. A result that was answered before is passed over.
 func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
 	for _, o := range r.GetOutcomes() {
-		request, ok := s.take(r.GetJob(), o.GetItem())
+		request, ok := s.take(r.GetJob())
 		if !ok {
 			continue
 		}
@@ -408,16 +419,13 @@ func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome
 	return reply
 }
 
-// take gives the request of an item of a job, if it still waits for that job.
-func (s *Stream) take(job *schemas.Job, id string) (Request, bool) {
+// take gives the request of a job, if it still waits for that job.
+func (s *Stream) take(job *schemas.Job) (Request, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w, ok := s.waiting[id]
-	if !ok || w.number != job.GetAttempt() {
-		return Request{}, false
-	}
-	delete(s.waiting, id)
-	return w.Request, true
+	r, ok := s.waiting[job.GetAttempt()]
+	delete(s.waiting, job.GetAttempt())
+	return r, ok
 }
 
 func (s *Stream) write(ctx context.Context, path, digest string) error {

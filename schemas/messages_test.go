@@ -11,6 +11,12 @@ import (
 	"pgregory.net/rapid"
 )
 
+// scoreKeys draws ids of keys, or none.
+var scoreKeys = rapid.StringMatching(`([a-z0-9][a-z0-9_-]{0,62})?`)
+
+// itemIDs draws ids of items.
+var itemIDs = rapid.StringMatching(`[A-Za-z0-9]([A-Za-z0-9_-]|\.[A-Za-z0-9_-]){0,60}\.?`)
+
 func sha(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
@@ -296,7 +302,7 @@ func anyJob(t *rapid.T) *Job {
 	if j.GetScore() {
 		room = 0
 	}
-	for _, id := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 1, 5, rapid.ID).Draw(t, "items") {
+	for _, id := range rapid.SliceOfNDistinct(itemIDs, 1, 5, rapid.ID).Draw(t, "items") {
 		item := &Item{Id: id}
 		switch j.GetOperation() {
 		case Operation_OPERATION_EMBED:
@@ -374,7 +380,7 @@ func anySpec(t *rapid.T) *RunSpec {
 		}
 	}
 	s.Features, s.Attacks, s.Unkeyed = rapid.Bool().Draw(t, "features"), anyAttacks(t), rapid.Bool().Draw(t, "unkeyed")
-	for _, item := range rapid.SliceOfNDistinct(rapid.StringN(1, 40, MaxItemID), 0, 4, rapid.ID).Draw(t, "items") {
+	for _, item := range rapid.SliceOfNDistinct(itemIDs, 0, 4, rapid.ID).Draw(t, "items") {
 		s.Pairs = append(s.Pairs, &Pair{Item: item, Cover: anyRef(t, "cover", 0), Secret: anyRef(t, "secret", 0)})
 	}
 	if rapid.Bool().Draw(t, "sampled") {
@@ -390,8 +396,8 @@ func anySpec(t *rapid.T) *RunSpec {
 
 func anyScore(t *rapid.T) *Score {
 	s := &Score{
-		Item: rapid.StringN(1, 40, MaxItemID).Draw(t, "item"), Role: Role(rapid.Int32Range(1, 18).Draw(t, "role")),
-		EmbedKey: rapid.String().Draw(t, "embed key"), DecodeKey: rapid.String().Draw(t, "decode key"),
+		Item: itemIDs.Draw(t, "item"), Role: Role(rapid.Int32Range(1, 18).Draw(t, "role")),
+		EmbedKey: scoreKeys.Draw(t, "embed key"), DecodeKey: scoreKeys.Draw(t, "decode key"),
 		Reference: anyHex(t, "reference", 32), Test: anyHex(t, "test", 32),
 	}
 	if s.GetRole() == Role_ROLE_ROBUSTNESS {

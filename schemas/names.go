@@ -56,6 +56,9 @@ const MainTenant = "main"
 // TenantName is the word for a tenant in subjects and names of streams: main for an empty one.
 func TenantName(tenant string) string { return cmp.Or(tenant, MainTenant) }
 
+// TenantAPI begins the subjects of the requests to JetStream in a tenant's NATS account, where $JS.API is that account's own.
+const TenantAPI = "stegomq.API"
+
 // MaxItems bounds the items of one job.
 const MaxItems = 64
 
@@ -132,6 +135,11 @@ func ModelFilter(c Class, model string) string { return fmt.Sprintf("job.%s.*.%s
 
 // RunFilter selects the jobs of a class for a model and a run; both may be *.
 func RunFilter(c Class, model, run string) string { return fmt.Sprintf("job.%s.*.%s.*.*.%s", c, model, run) }
+
+// TenantJobs selects the jobs of a class of a tenant.
+func TenantJobs(c Class, tenant string) string {
+	return fmt.Sprintf("job.%s.%s.>", c, TenantName(tenant))
+}
 
 // SubjectModel is the model in a job's subject, or "".
 func SubjectModel(subject string) string {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,7 +21,19 @@ var ErrInvalid = errors.New("invalid message")
 const MaxSide = 8192
 
 // MaxItemID bounds the bytes of an item's id.
-const MaxItemID = 200
+const MaxItemID = 128
+
+var itemForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// ValidItemID says whether s can name an item: 1 to MaxItemID letters, digits, '.', '_' and '-', the first a letter or a digit, and no
+// two '.' in a row. It is part of the names of files.
+func ValidItemID(s string) bool {
+	return len(s) <= MaxItemID && itemForm.MatchString(s) && !strings.Contains(s, "..")
+}
+
+func (r *rules) itemID(field, id string) {
+	r.check(ValidItemID(id), "%s must be 1 to %d letters, digits, '.', '_' and '-', the first a letter or a digit, without \"..\", got %q", field, MaxItemID, id)
+}
 
 // rules collects what is broken, each with the path of the field.
 type rules struct{ broken []error }
@@ -172,7 +185,7 @@ func (r *rules) items(x *Job) {
 	for i, item := range x.GetItems() {
 		field := fmt.Sprintf("items[%d]", i)
 		id := item.GetId()
-		r.check(len(id) >= 1 && len(id) <= MaxItemID, "%s.id must have 1 to %d bytes", field, MaxItemID)
+		r.itemID(field+".id", id)
 		r.check(!seen[id], "%s.id %q is there twice", field, id)
 		seen[id] = true
 		switch x.GetOperation() {
@@ -205,6 +218,7 @@ func (x *Result) Validate() error {
 	for i, o := range x.GetOutcomes() {
 		field := fmt.Sprintf("outcomes[%d]", i)
 		if i < len(job.GetItems()) {
+			r.itemID(field+".item", o.GetItem())
 			r.check(o.GetItem() == job.GetItems()[i].GetId(), "%s.item must be %q, got %q", field, job.GetItems()[i].GetId(), o.GetItem())
 		}
 		r.check(o.End() != EndNone, "%s needs one of output, failure and refusal", field)
@@ -266,7 +280,7 @@ func (x *RunSpec) Validate() error {
 	inline := 0
 	for i, p := range x.GetPairs() {
 		field := fmt.Sprintf("pairs[%d]", i)
-		r.check(len(p.GetItem()) >= 1 && len(p.GetItem()) <= MaxItemID, "%s.item must have 1 to %d bytes", field, MaxItemID)
+		r.itemID(field+".item", p.GetItem())
 		r.check(!items[p.GetItem()], "%s.item %q is there twice", field, p.GetItem())
 		items[p.GetItem()] = true
 		r.imageRef(field+".cover", p.GetCover(), &inline)
@@ -294,7 +308,10 @@ func (r *rules) model(x *RunSpec) {
 // Validate reports every broken rule of the score at once, or nil.
 func (x *Score) Validate() error {
 	var r rules
-	r.check(len(x.GetItem()) >= 1 && len(x.GetItem()) <= MaxItemID, "item must have 1 to %d bytes", MaxItemID)
+	r.itemID("item", x.GetItem())
+	for _, key := range []string{x.GetEmbedKey(), x.GetDecodeKey()} {
+		r.check(key == "" || ValidKeyID(key), "embed_key and decode_key must be ids of keys or empty, got %q", key)
+	}
 	_, known := roleTokens[x.GetRole()]
 	r.check(known, "role %d is unknown", x.GetRole())
 	r.check(x.End() != EndNone, "a score has one of metrics, failure and refusal")

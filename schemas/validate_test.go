@@ -124,9 +124,10 @@ func jobRules() []rule[*Job] {
 		{"no items", embed, func(j *Job) { j.Items = nil }, "a job has 1 to 64 items, got 0"},
 		{"65 items", embed, func(j *Job) { j.Items = manyItems(65) }, "a job has 1 to 64 items, got 65"},
 		{"64 items", embed, func(j *Job) { j.Items = manyItems(64) }, ""},
-		{"item without an id", embed, func(j *Job) { j.Items[1].Id = "" }, "items[1].id must have 1 to 200 bytes"},
-		{"item with a long id", embed, func(j *Job) { j.Items[1].Id = repeat(201) }, "items[1].id must have"},
-		{"item with the longest id", embed, func(j *Job) { j.Items[1].Id = repeat(200) }, ""},
+		{"item without an id", embed, func(j *Job) { j.Items[1].Id = "" }, "items[1].id must be 1 to 128 letters"},
+		{"item with a long id", embed, func(j *Job) { j.Items[1].Id = repeat(129) }, "items[1].id must be"},
+		{"item with the longest id", embed, func(j *Job) { j.Items[1].Id = repeat(128) }, ""},
+		{"item that leads out", embed, func(j *Job) { j.Items[1].Id = "../../evil" }, "items[1].id must be"},
 		{"item twice", embed, func(j *Job) { j.Items[1].Id = "item-1" }, `items[1].id "item-1" is there twice`},
 
 		{"no cover", embed, func(j *Job) { j.Items[1].Cover = nil }, "items[1].cover is missing"},
@@ -325,7 +326,7 @@ func TestRunSpecRules(t *testing.T) {
 		{"sample that is too large", sampledSpec, func(s *RunSpec) { s.Sample.Pairs = 1 }, "a sample of 1 of 25000 pairs cannot have 2"},
 		{"sample of too few", sampledSpec, func(s *RunSpec) { s.Sample.Of = 1 }, "a sample of 2 of 1 pairs cannot have 2"},
 		{"no pairs", testSpec, func(s *RunSpec) { s.Pairs = nil }, ""},
-		{"pair without a name", testSpec, func(s *RunSpec) { s.Pairs[1].Item = "" }, "pairs[1].item must have"},
+		{"pair without a name", testSpec, func(s *RunSpec) { s.Pairs[1].Item = "" }, "pairs[1].item must be"},
 		{"pair twice", testSpec, func(s *RunSpec) { s.Pairs[1].Item = "item-1" }, `pairs[1].item "item-1" is there twice`},
 		{"no cover", testSpec, func(s *RunSpec) { s.Pairs[0].Cover = nil }, "pairs[0].cover is missing"},
 		{"no secret", testSpec, func(s *RunSpec) { s.Pairs[1].Secret = nil }, "pairs[1].secret is missing"},
@@ -343,8 +344,10 @@ func TestRunSpecRules(t *testing.T) {
 func TestScoreRules(t *testing.T) {
 	t.Parallel()
 	rules := []rule[*Score]{
-		{"no item", testScore, func(s *Score) { s.Item = "" }, "item must have"},
-		{"long item", testScore, func(s *Score) { s.Item = repeat(201) }, "item must have"},
+		{"no item", testScore, func(s *Score) { s.Item = "" }, "item must be"},
+		{"long item", testScore, func(s *Score) { s.Item = repeat(129) }, "item must be"},
+		{"item that leads out", testScore, func(s *Score) { s.Item = "../../evil" }, "item must be"},
+		{"key that leads out", testScore, func(s *Score) { s.EmbedKey = "../alice" }, "ids of keys"},
 		{"no role", testScore, func(s *Score) { s.Role = 0 }, "role 0 is unknown"},
 		{"unknown role", testScore, func(s *Score) { s.Role = 19 }, "role 19 is unknown"},
 		{"robustness against nothing", testAttackedScore, func(s *Score) { s.Attack = "" }, "attack belongs to robustness, which needs it"},
@@ -374,4 +377,20 @@ func TestScoreRules(t *testing.T) {
 	s := testScore()
 	s.Item, s.Role, s.Metrics.Psnr, s.Failure = "", 0, math.NaN(), &Failure{}
 	expectBroken(t, s.Validate(), "item must", "role 0", "one of metrics", "metrics.psnr")
+}
+
+func TestItemIDs(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"a", "7", "00001-cover", "A.b_c-D.png", "a.", "a-", repeat(MaxItemID)} {
+		if !ValidItemID(good) {
+			t.Errorf("%q is refused", good)
+		}
+	}
+	for _, bad := range []string{
+		"", ".", "..", ".a", "-a", "_a", "a..b", "a/b", "/a", "../evil", "a\\b", "a b", "a\n", "a\x00", "ä", "a|b", "a*", "a>", repeat(MaxItemID + 1),
+	} {
+		if ValidItemID(bad) {
+			t.Errorf("%q is taken", bad)
+		}
+	}
 }

@@ -2,48 +2,106 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"stegomq/pipeline"
 )
 
 // serviceFlags are for what needs the whole pipeline; busFlags and cacheFlags for what needs one of its servers.
 func (a *app) serviceFlags(f *pflag.FlagSet) {
 	a.busFlags(f)
-	f.StringVar(&a.at.Redis, "redis", "", redisUsage)
+	a.redisFlags(f)
 	f.StringVar(&a.at.Blobs, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
 	f.DurationVar(&a.at.BlobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
+	f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job whose key a worker lacks goes round among the others before it becomes a dead letter (0: 2m)")
+	f.IntVar(&a.at.Replicas, "replicas", 0, "replicas of each stream that is created (0: 3 where the NATS cluster has three servers or more, else 1)")
 	f.DurationVar(&a.at.AckWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
 }
 
 func (a *app) busFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.at.State, "state", defaultState(), stateUsage)
-	f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; embedded when empty")
+	f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; a password goes into STEGOMQ_NATS; when empty that of a stegomq up on the state folder, or embedded")
 	f.StringVar(&a.at.NATSCredentials, "nats-creds", "", "NATS credentials file")
+	f.StringVar(&a.at.NATSCA, "nats-ca", "", "PEM file of the authorities that the NATS server's certificate is of")
+	f.StringVar(&a.at.NATSCert, "nats-cert", "", "PEM file of a client certificate for the NATS server")
+	f.StringVar(&a.at.NATSKey, "nats-key", "", "PEM file of its key")
+	a.insecureFlag(f)
 }
 
 func (a *app) cacheFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.at.State, "state", defaultState(), stateUsage)
-	f.StringVar(&a.at.Redis, "redis", "", redisUsage)
+	a.redisFlags(f)
+	a.insecureFlag(f)
 }
 
-const (
-	stateUsage = "folder of the embedded servers' data"
-	redisUsage = "Redis server, redis://host:6379; embedded when empty"
-)
+func (a *app) redisFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.at.Redis, "redis", "", "Redis server, redis://host:6379, or rediss:// with TLS; a password goes into STEGOMQ_REDIS; when empty as for --nats")
+	f.StringVar(&a.at.RedisPasswordFile, "redis-password-file", "", "file that holds the password of the Redis server")
+	f.StringVar(&a.at.RedisCA, "redis-ca", "", "PEM file of the authorities that the Redis server's certificate is of")
+	f.StringVar(&a.at.RedisCert, "redis-cert", "", "PEM file of a client certificate for the Redis server")
+	f.StringVar(&a.at.RedisKey, "redis-key", "", "PEM file of its key")
+}
 
-// checkConnection finds what is wrong with the flags above.
+func (a *app) insecureFlag(f *pflag.FlagSet) {
+	f.BoolVar(&a.at.Insecure, "insecure", false, "use servers on other machines that ask for no password, credentials or certificate: for closed networks only, since "+
+		"whoever reaches such a server uses every key of the workers")
+}
+
+// tenantFlag is for what a tenant may do.
+func (a *app) tenantFlag(f *pflag.FlagSet) {
+	f.StringVar(&a.at.Tenant, "tenant", "", "work as this user, whom the operator gave access (stegomq access grant); needs --nats and no Redis")
+}
+
+const stateUsage = "folder of the embedded servers' data and secret"
+
+// refuseSecretsInFlags comes before flags are set from elsewhere: arguments are seen by everybody on the machine.
+func refuseSecretsInFlags(f *pflag.FlagSet) error {
+	for _, c := range []struct{ name, otherwise string }{
+		{"nats", "set STEGOMQ_NATS in the environment, or nats in a --config file of mode 0600, or give --nats-creds FILE"},
+		{"redis", "set STEGOMQ_REDIS in the environment, or redis in a --config file of mode 0600, or give --redis-password-file FILE"},
+	} {
+		if flag := f.Lookup(c.name); flag != nil && flag.Changed && pipeline.HasSecret(flag.Value.String()) {
+			return fmt.Errorf("--%s has a password in it, which everybody on this machine can see: %s", c.name, c.otherwise)
+		}
+	}
+	return nil
+}
+
+// refuseOpenSecrets refuses a configuration file with passwords that others can read.
+func refuseOpenSecrets(path string, values map[string]string) error {
+	if !pipeline.HasSecret(values["nats"]) && !pipeline.HasSecret(values["redis"]) {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("the configuration %s has a password in it and others can read it: chmod 600 %s", path, path)
+	}
+	return nil
+}
+
+// checkConnection finds what is wrong with the flags above, and the servers of a stegomq up that runs on the state folder.
 func (a *app) checkConnection(cmd *cobra.Command) error {
 	if a.at.State == "" && cmd.Flags().Lookup("state") != nil {
 		return errors.New("there is no home folder to keep data in: name one with --state")
 	}
 	both := cmd.Flags().Lookup("nats") != nil && cmd.Flags().Lookup("redis") != nil
-	if both && (a.at.NATS == "") != (a.at.Redis == "") {
+	if both && a.at.Tenant == "" && (a.at.NATS == "") != (a.at.Redis == "") {
 		return errors.New("--nats and --redis go together: give both servers, or neither to use embedded ones")
 	}
-	return nil
+	if a.at.State != "" && cmd.Name() != "up" {
+		if err := a.at.Locate(); err != nil {
+			return err
+		}
+	}
+	return a.at.Check()
 }
 
 // defaultState is $XDG_STATE_HOME/stegomq, or "" without a home.

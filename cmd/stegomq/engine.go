@@ -30,15 +30,25 @@ func (a *app) keyringFiles() []string {
 	return nil
 }
 
-// openKeys merges the user's keyrings with the models' public ones.
+// openKeys merges the user's keyrings with the models' public ones, as they are now.
 func (a *app) openKeys(models ...*model.Model) (*keyring.Keyring, error) {
+	return keyring.OpenAll(a.protection(), a.keyFiles(models)...)
+}
+
+// watchKeys is openKeys for those who work for long: keys that are added to the files, or taken out, are so at once.
+func (a *app) watchKeys(models ...*model.Model) (*keyring.Watched, error) {
+	return keyring.Watch(a.protection(), a.keyFiles(models)...)
+}
+
+// keyFiles are the user's keyrings and the models' public ones.
+func (a *app) keyFiles(models []*model.Model) []string {
 	files := slices.Clone(a.keyringFiles())
 	for _, m := range models {
 		if path := m.Keyring(); path != "" {
 			files = append(files, path)
 		}
 	}
-	return keyring.OpenAll(a.protection(), files...)
+	return files
 }
 
 // registeredKeys are those of the keyring file that --keys names, or as many of the model's demo keys as it says.
@@ -62,7 +72,7 @@ func (a *app) registeredKeys(keys string, m *model.Model) ([]keyring.Pair, error
 		return nil, fmt.Errorf("--keys: %s holds no keys", keys)
 	}
 	for _, p := range pairs {
-		if !pipeline.HasVariants(m) && !m.Takes(p.Fingerprint()) {
+		if !m.Trained() && !m.Takes(p.Fingerprint()) {
 			a.log.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
 		}
 	}

@@ -96,7 +96,7 @@ Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) an
 	root.AddCommand(
 		a.evaluateCommand(), a.embedCommand(), a.recoverCommand(), a.purifyCommand(),
 		a.upCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
-		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(),
+		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(),
 		a.doctorCommand(), versionCommand(),
 	)
 	root.Version = version

@@ -83,11 +83,11 @@ func (a *app) serve(cmd *cobra.Command, work, evaluate bool) (err error) {
 		if err != nil {
 			return err
 		}
-		ring, err := a.openKeys(models...)
+		keys, err := a.watchKeys(models...)
 		if err != nil {
 			return err
 		}
-		if eng, err = pipeline.NewEngine(a.runtime(), models, ring, a.log); err != nil {
+		if eng, err = pipeline.NewEngine(a.runtime(), models, keys, a.log); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
@@ -121,7 +121,12 @@ func (a *app) serve(cmd *cobra.Command, work, evaluate bool) (err error) {
 			s.StartEvaluator(r, metrics)
 		}
 		where := ""
-		if s.Server != nil {
+		if s.Server != nil && s.Server.URL() != "" && s.Cache.URL() != "" {
+			told, failed := a.at.Announce(s.Server.URL(), s.Cache.URL())
+			if failed != nil {
+				return failed
+			}
+			defer func() { err = errors.Join(err, told.Withdraw()) }()
 			where = fmt.Sprintf(": --nats %s --redis %s", s.Server.URL(), s.Cache.URL())
 		}
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ready%s\n", where)

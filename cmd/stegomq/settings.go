@@ -91,8 +91,14 @@ func (a *app) metricsFlag(f *pflag.FlagSet) {
 // prepare fills in what flags did not set from the environment and the configuration file, in this order,
 // and makes the logger.
 func (a *app) prepare(cmd *cobra.Command) error {
+	if err := refuseSecretsInFlags(cmd.Flags()); err != nil {
+		return err
+	}
 	fromFile, err := readConfig(a.config)
 	if err != nil {
+		return err
+	}
+	if err := refuseOpenSecrets(a.config, fromFile); err != nil {
 		return err
 	}
 	var broken []error

@@ -79,6 +79,9 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
 	a.patienceFlag(f)
 	a.workerFlags(f)
+	if op != schemas.Operation_OPERATION_PURIFY {
+		a.tenantFlag(f)
+	}
 	return &cmd
 }
 
@@ -126,7 +129,7 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 	if err := asFlag(req.Check()); err != nil {
 		return err
 	}
-	if req.Keys, err = a.openKeys(req.Model); err != nil {
+	if req.Keys, err = a.watchKeys(req.Model); err != nil {
 		return err
 	}
 	s := pipeline.New(a.options())

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -73,7 +72,6 @@ func (b *Bus) connect(ctx context.Context) error {
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(),
 		nats.DrainTimeout(5 * time.Second),
-		nats.CustomInboxPrefix(inboxPrefix(b.cfg.Tenant)),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if b.ctx.Err() == nil {
 				b.log.Warn("connection to the message queue lost, reconnecting", "err", err)
@@ -94,37 +92,25 @@ func (b *Bus) connect(ctx context.Context) error {
 		where = "in process"
 		opts = append(opts, nats.InProcessServer(b.cfg.Server.ns))
 	}
-	if b.cfg.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(b.cfg.CredentialsFile))
+	identity, err := b.cfg.identity()
+	if err != nil {
+		return err
 	}
-	if b.cfg.CAFile != "" {
-		opts = append(opts, nats.RootCAs(b.cfg.CAFile))
-	}
+	opts = append(opts, identity...)
 	if where == "" {
 		return fmt.Errorf("%w: no URL was given", ErrUnreachable)
 	}
 	nc, err := nats.Connect(b.cfg.URL, opts...)
-	switch where = redact(where); {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return fmt.Errorf("%w at %s: check the user, token or credentials file", ErrDenied, where)
-	case err != nil:
-		return fmt.Errorf("%w at %s: %s: check the address and that the server runs", ErrUnreachable, where, redact(err.Error()))
+	if err != nil {
+		return refusal(redact(where), err)
 	}
 	b.nc = nc
-	b.js, err = jetstream.New(nc)
+	b.js, err = jetstream.NewWithAPIPrefix(nc, b.cfg.apiPrefix())
 	if err != nil {
 		nc.Close()
-		return fmt.Errorf("%w at %s: %w", ErrUnreachable, where, err)
+		return fmt.Errorf("%w at %s: %w", ErrUnreachable, redact(where), err)
 	}
 	return nil
-}
-
-// inboxPrefix begins the subjects of answers. A tenant has one of his own, as permissions are given by subject.
-func inboxPrefix(tenant string) string {
-	if tenant == "" {
-		return nats.InboxPrefix[:len(nats.InboxPrefix)-1]
-	}
-	return "_INBOX_" + tenant
 }
 
 // redact takes user names, passwords and tokens out of every URL in text.
@@ -157,10 +143,18 @@ func (b *Bus) reconnected() {
 	b.known.mu.Unlock()
 	go func() {
 		defer done()
-		ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)
-		defer cancel()
-		if err := b.ensure(ctx); err != nil && b.ctx.Err() == nil {
-			b.log.Error("streams after a reconnection", "err", err)
+		// A cluster that elects, and a server that gets its disk back, answer later.
+		for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+			ctx, cancel := context.WithTimeout(b.ctx, 4*requestTimeout)
+			err := b.ensure(ctx)
+			cancel()
+			if err == nil || b.ctx.Err() != nil {
+				return
+			}
+			b.log.Error("the streams are not there after a reconnection, trying again", "err", err)
+			if !pause(b.ctx, wait) {
+				return
+			}
 		}
 	}()
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"stegomq/schemas"
 )
 
@@ -391,53 +389,4 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	}()
 	close(release)
 	waitEmpty(t, b, schemas.JobStream(schemas.Bulk))
-}
-
-// TestTenantsBus reads and writes what is a tenant's own.
-func TestTenantsBus(t *testing.T) {
-	t.Parallel()
-	server := startServer(t, "")
-	b := open(t, quick(server))
-	cfg := quick(server)
-	cfg.Tenant, cfg.Logger = "alice", testLog(t)
-	if _, err := Open(testContext(t), cfg); !errors.Is(err, jetstream.ErrStreamNotFound) || !strings.Contains(err.Error(), "access grant alice") {
-		t.Fatalf("without a grant: %v", err)
-	}
-	if err := b.EnsureTenant(testContext(t), "alice"); err != nil {
-		t.Fatal(err)
-	}
-	alice := open(t, cfg)
-	digest := mustPut(t, alice.Blobs(), []byte("of alice"))
-	if _, err := b.Blobs().Get(testContext(t), digest); !errors.Is(err, ErrBlobMissing) {
-		t.Errorf("the operator's own store has it: %v", err)
-	}
-	consumeJobs(t, b, "one", 1, func(ctx context.Context, j *schemas.Job) error {
-		if _, err := b.Blobs().Get(ctx, digest); err != nil {
-			t.Errorf("the worker cannot read the tenant's image: %v", err)
-		}
-		return b.PublishResult(ctx, testResult(j))
-	})
-	got := make(chan *schemas.Result, 4)
-	background(t, func(ctx context.Context) error {
-		return alice.SubscribeResults(ctx, "run", func(r *schemas.Result) error { got <- r; return nil })
-	})
-	job := testJob("run", "alice", 1)
-	job.Tenant = "alice"
-	job.Id = schemas.JobID(job)
-	if err := b.EnsureQueue(testContext(t), schemas.Interactive, job.GetModel()); err != nil {
-		t.Fatal(err)
-	}
-	publishJobs(t, alice, job)
-	receive(t, got, "the result")
-	if n := messages(t, b, schemas.ResultStream(schemas.MainTenant)); n != 0 {
-		t.Error("the result is in the operator's stream")
-	}
-	if err := alice.Close(); err != nil {
-		t.Error(err)
-	}
-	for range 2 {
-		if err := b.DropTenant(testContext(t), "alice"); err != nil {
-			t.Error(err)
-		}
-	}
 }

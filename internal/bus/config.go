@@ -15,8 +15,11 @@ type Config struct {
 	Server *Server
 	// Name of the connection in the server's monitoring.
 	Name string
-	// CredentialsFile is a NATS .creds file; CAFile a PEM file of certificate authorities.
-	CredentialsFile, CAFile string
+	// Secret is the password of User on another process's embedded server.
+	Secret string
+	// CredentialsFile is a NATS .creds file; CAFile a PEM file of certificate authorities, with which a connection without TLS is refused;
+	// CertFile and KeyFile a client certificate and its key, PEM.
+	CredentialsFile, CAFile, CertFile, KeyFile string
 	// Logger; slog.Default() when nil.
 	Logger *slog.Logger
 	// ConnectTimeout bounds Open's first connection. Default 3 s. After that the bus reconnects forever.
@@ -37,7 +40,7 @@ type Config struct {
 	// HardWait is how long a hard stop waits for cancelled handlers to return. Default 10 s.
 	HardWait time.Duration
 
-	// UnservedAfter is how long a job may wait for a worker that has its key and its model, since it was published, before it
+	// UnservedAfter is how long a job that a worker had no key or model for goes round among the others before it
 	// becomes a dead letter. Default 2 min.
 	UnservedAfter time.Duration
 

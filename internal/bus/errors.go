@@ -49,8 +49,12 @@ var (
 	ErrStoreInUse = errors.New("the message store is in use by another process: connect to it with --nats, or choose another directory")
 	// ErrListen: the embedded server cannot listen at the address.
 	ErrListen = errors.New("cannot listen")
-	// ErrNotLoopback: the embedded server has no authentication, so it only listens on loopback.
-	ErrNotLoopback = errors.New("the embedded server listens on loopback addresses only: run a nats-server with authentication to serve a network")
+	// ErrNotLoopback: the embedded server has no TLS, so it only listens on loopback.
+	ErrNotLoopback = errors.New("the embedded server listens on loopback addresses only: run a nats-server with TLS to serve a network")
+	// ErrNoSecret: an embedded server that listens was given no secret.
+	ErrNoSecret = errors.New("an embedded server that listens needs a secret")
+	// ErrClientFiles: a certificate or credentials file that does not read.
+	ErrClientFiles = errors.New("cannot use the files of the connection to the NATS server")
 	// ErrServer: the embedded server did not start.
 	ErrServer = errors.New("the embedded NATS server did not start")
 )

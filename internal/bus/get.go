@@ -10,7 +10,7 @@ import (
 )
 
 // api is the subject of a request to JetStream.
-func (b *Bus) api(request string) string { return "$JS.API." + request }
+func (b *Bus) api(request string) string { return b.cfg.apiPrefix() + "." + request }
 
 // directGet is the last message of a subject from any replica of a stream that allows it (ADR-31), and when it was stored.
 func (b *Bus) directGet(ctx context.Context, stream, subject string) (data []byte, at time.Time, err error) {

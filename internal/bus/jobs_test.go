@@ -447,7 +447,7 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	start := func(listen string) *Server {
-		s, err := StartServer(ServerConfig{StoreDir: dir, Listen: listen, Logger: testLog(t)})
+		s, err := StartServer(ServerConfig{StoreDir: dir, Listen: listen, Secret: testSecret, Logger: testLog(t)})
 		if err != nil {
 			t.Fatal(err)
 		}

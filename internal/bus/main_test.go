@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,10 +58,13 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
+// testSecret is that of every test's server that listens.
+var testSecret = strings.Repeat("5ec", 20)
+
 // startServer runs a server for the test; listen is "" for in process only.
 func startServer(t testing.TB, listen string) *Server {
 	t.Helper()
-	s, err := StartServer(ServerConfig{StoreDir: t.TempDir(), Listen: listen, Logger: testLog(t)})
+	s, err := StartServer(ServerConfig{StoreDir: t.TempDir(), Listen: listen, Secret: testSecret, Logger: testLog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +75,7 @@ func startServer(t testing.TB, listen string) *Server {
 // quick is a configuration whose waits are short.
 func quick(s *Server) Config {
 	return Config{
-		Server: s, AckWait: 2 * time.Second, RetryDelays: []time.Duration{10 * time.Millisecond},
+		Server: s, Secret: testSecret, AckWait: 2 * time.Second, RetryDelays: []time.Duration{10 * time.Millisecond},
 		Grace: patience, HardWait: patience,
 	}
 }

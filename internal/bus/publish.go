@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"time"
 
@@ -152,9 +153,14 @@ func isFull(err error) bool {
 	return false
 }
 
-// isOutage says whether nobody answered: the server or the stream's leader is away. The message may or
-// may not be stored; its id makes trying again safe.
+// isOutage says whether nobody answered, or only that now is not the time: the server or the stream's leader is away, a cluster elects,
+// JetStream is switched off (on a full disk), or the streams of an emptied store are being made again. The message may or may not be
+// stored; its id makes trying again safe.
 func isOutage(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.Code == http.StatusServiceUnavailable || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return true
+	}
 	for _, e := range []error{
 		nats.ErrTimeout, context.DeadlineExceeded, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
 		nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, nats.ErrNoServers,

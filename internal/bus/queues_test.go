@@ -160,6 +160,49 @@ func TestSubscribeResults(t *testing.T) {
 	}
 }
 
+// A store that was emptied counts anew: results that come while nobody listens are found all the same.
+func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
+	t.Parallel()
+	b := open(t, quick(startServer(t, "")))
+	ctx := testContext(t)
+	publish := func(n int) string {
+		t.Helper()
+		r := testResult(testJob("mine", "alice", n))
+		if err := b.PublishResult(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		return schemas.ResultSubject(r)
+	}
+	subject := ""
+	for n := range 3 {
+		subject = publish(n)
+	}
+	seen := 0
+	count := func([]byte) error { seen++; return nil }
+	next, err := b.catchUp(ctx, subject, 1, count)
+	if err != nil || next != 4 || seen != 3 {
+		t.Fatalf("%d results up to %d: %v", seen, next, err)
+	}
+	if next, err = b.catchUp(ctx, subject, next, count); err != nil || next != 4 {
+		t.Fatalf("the next is %d, want 4: %v", next, err)
+	}
+	if err := b.DropTenant(ctx, schemas.MainTenant); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ensure(ctx); err != nil {
+		t.Fatal(err)
+	}
+	publish(4)
+	for range 2 { // the first finds that it was emptied
+		if next, err = b.catchUp(ctx, subject, next, count); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen != 4 || next != 2 {
+		t.Errorf("%d results were seen, the next is %d; want 4 and 2", seen, next)
+	}
+}
+
 func TestDeadLettersListRetryDrop(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(startServer(t, "")))
@@ -297,7 +340,7 @@ func TestStatus(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "127.0.0.1:0")
 	cfg := quick(nil)
-	cfg.URL = "nats://someone@" + s.URL()[len("nats://"):]
+	cfg.URL = "nats://" + User + ":" + testSecret + "@" + s.URL()[len("nats://"):]
 	b := open(t, cfg)
 	publishJobs(t, b, testJob("run", "alice", 1), testJob("run", "bob", 2))
 	if err := b.PublishResult(testContext(t), testResult(scored(testJob("run", "alice", 1)))); err != nil {

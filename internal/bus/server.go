@@ -22,6 +22,8 @@ type ServerConfig struct {
 	StoreDir string
 	// Listen is a loopback host:port (port 0: any free one), or "" to serve this process only.
 	Listen string
+	// Secret is what clients at the address must say, as the password of User. A server that listens has one.
+	Secret string
 	// MaxPayload in bytes; default MaxPayload.
 	MaxPayload int32
 	// MaxStore bounds the streams on disk, in bytes. Default 64 GiB. Streams reserve their bounds in it;
@@ -34,17 +36,21 @@ type ServerConfig struct {
 	Logger *slog.Logger
 }
 
+// User is the user's name on an embedded server that listens.
+const User = "stegomq"
+
 // Server is an embedded NATS server with JetStream.
 type Server struct {
-	ns   *server.Server
-	lock *dirLock
+	ns     *server.Server
+	lock   *dirLock
+	secret string
 }
 
 // serverStart bounds the start. Recovery of a large store counts towards it.
 const serverStart = 30 * time.Second
 
 // StartServer starts a server and waits until it takes connections. It returns ErrStoreDir,
-// ErrStoreInUse, ErrListen, ErrNotLoopback or ErrServer.
+// ErrStoreInUse, ErrListen, ErrNotLoopback, ErrNoSecret or ErrServer.
 func StartServer(c ServerConfig) (*Server, error) {
 	opts := &server.Options{
 		ServerName:        "stegomq",
@@ -56,7 +62,7 @@ func StartServer(c ServerConfig) (*Server, error) {
 		NoSigs:            true,
 		NoLog:             true,
 	}
-	if err := listenOptions(opts, c.Listen); err != nil {
+	if err := listenOptions(opts, c.Listen, c.Secret); err != nil {
 		return nil, err
 	}
 	if c.StoreDir == "" {
@@ -76,7 +82,7 @@ func StartServer(c ServerConfig) (*Server, error) {
 	}
 	log := &serverLog{log: or(c.Logger, slog.Default()).With("part", "nats-server"), fatal: make(chan string, 1)}
 	ns.SetLoggerV2(log, false, false, false)
-	s := &Server{ns: ns, lock: lock}
+	s := &Server{ns: ns, lock: lock, secret: opts.Password}
 	if err := s.start(log.fatal); err != nil {
 		s.Shutdown()
 		return nil, err
@@ -109,7 +115,7 @@ func (s *Server) start(fatal <-chan string) error {
 	}
 }
 
-func listenOptions(opts *server.Options, listen string) error {
+func listenOptions(opts *server.Options, listen, secret string) error {
 	if listen == "" {
 		opts.DontListen = true
 		return nil
@@ -125,6 +131,10 @@ func listenOptions(opts *server.Options, listen string) error {
 	if err != nil {
 		return fmt.Errorf("%w at %q: want host:port", ErrListen, listen)
 	}
+	if secret == "" {
+		return ErrNoSecret
+	}
+	opts.Username, opts.Password = User, secret
 	opts.Host, opts.Port = host, int(n)
 	if n == 0 {
 		opts.Port = server.RANDOM_PORT
@@ -159,8 +169,14 @@ var _ server.Logger = (*serverLog)(nil)
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l *serverLog) Tracef(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l *serverLog) Warnf(format string, v ...any) {
+	// The secret is in a file that only the user reads; the server never writes it.
+	if text := fmt.Sprintf(format, v...); !strings.HasPrefix(text, "Plaintext passwords detected") {
+		l.log.Warn(text)
+	}
+}
+
+func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(fmt.Sprintf(format, v...)) }
 func (l *serverLog) Fatalf(format string, v ...any) {
 	why := fmt.Sprintf(format, v...)
 	select {

@@ -39,10 +39,11 @@ func TestServerStartErrors(t *testing.T) {
 		config ServerConfig
 		want   error
 	}{
-		"port in use":      {ServerConfig{StoreDir: t.TempDir(), Listen: busy.URL()[len("nats://"):]}, ErrListen},
+		"port in use":      {ServerConfig{StoreDir: t.TempDir(), Listen: busy.URL()[len("nats://"):], Secret: testSecret}, ErrListen},
 		"no port":          {ServerConfig{StoreDir: t.TempDir(), Listen: "127.0.0.1"}, ErrListen},
 		"bad port":         {ServerConfig{StoreDir: t.TempDir(), Listen: "127.0.0.1:http"}, ErrListen},
 		"network":          {ServerConfig{StoreDir: t.TempDir(), Listen: "0.0.0.0:4222"}, ErrNotLoopback},
+		"no secret":        {ServerConfig{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"}, ErrNoSecret},
 		"any address":      {ServerConfig{StoreDir: t.TempDir(), Listen: ":4222"}, ErrNotLoopback},
 		"no directory":     {ServerConfig{}, ErrStoreDir},
 		"file":             {ServerConfig{StoreDir: file}, ErrStoreDir},

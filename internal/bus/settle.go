@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -70,7 +71,7 @@ func (s *settler) start(m *nats.Msg, done func()) {
 			s.report(d, m.NakWithDelay(s.bus.cfg.retryDelay(1)))
 			return
 		}
-		if d.try > s.bus.cfg.MaxDeliver && !s.forever {
+		if d.Try > s.bus.cfg.MaxDeliver && !s.forever {
 			s.discard(d, schemas.ReasonRetriesExhausted, fmt.Sprintf("delivered %d times and never settled: the worker may die of it", meta.NumDelivered))
 			return
 		}
@@ -78,11 +79,19 @@ func (s *settler) start(m *nats.Msg, done func()) {
 	})
 }
 
-// delivery is a message with how often it was tried, this time among them.
+// delivery is a message with what is known of its tries.
 type delivery struct {
 	*nats.Msg
 	meta *nats.MsgMetadata
-	try  int
+	tries
+}
+
+// tries is what the bucket TRIES has of a message that came again.
+type tries struct {
+	// Try is how often it was tried, this time among them.
+	Try int `json:"tries"`
+	// Lacked is when a worker first lacked the key or the model, Unix time in milliseconds; 0: none did.
+	Lacked int64 `json:"lacked,omitempty"`
 }
 
 func (d *delivery) triesKey() string {
@@ -92,26 +101,32 @@ func (d *delivery) triesKey() string {
 // countTry counts the tries of a message that comes again, in the bucket TRIES: the server's own count of deliveries also has those that
 // were no tries. The first delivery is a try, whatever came of it; so the count there begins with the second.
 func (s *settler) countTry(d *delivery) error {
-	if d.meta.NumDelivered <= 1 || s.forever {
-		d.try = 1
+	if d.Try = 1; d.meta.NumDelivered <= 1 || s.forever {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.hard, 2*requestTimeout)
 	defer cancel()
-	before := 1
 	e, err := s.bus.tries.Get(ctx, d.triesKey())
 	switch {
 	case err == nil:
-		before, err = strconv.Atoi(string(e.Value()))
+		err = json.Unmarshal(e.Value(), &d.tries)
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		err = nil
 	}
 	if err == nil {
-		d.try = before + 1
-		_, err = s.bus.tries.PutString(ctx, d.triesKey(), strconv.Itoa(d.try))
+		d.Try++
+		err = s.keep(ctx, d)
 	}
 	if err != nil && s.hard.Err() == nil {
 		s.bus.log.Warn("tries are not counted", "subject", d.Subject, "err", err)
+	}
+	return err
+}
+
+func (s *settler) keep(ctx context.Context, d *delivery) error {
+	data, err := json.Marshal(d.tries)
+	if err == nil {
+		_, err = s.bus.tries.Put(ctx, d.triesKey(), data)
 	}
 	return err
 }
@@ -120,7 +135,8 @@ func (s *settler) countTry(d *delivery) error {
 func (s *settler) uncount(d *delivery) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	if _, err := s.bus.tries.PutString(ctx, d.triesKey(), strconv.Itoa(d.try-1)); err != nil {
+	d.Try--
+	if err := s.keep(ctx, d); err != nil {
 		s.bus.log.Debug("a try is not taken off the count", "subject", d.Subject, "err", err)
 	}
 }
@@ -204,7 +220,7 @@ const unservedDelay = 2 * time.Second
 
 // settle decides what becomes of a message after its handler returned err.
 func (s *settler) settle(m *delivery, err error) {
-	log := s.bus.log.With("subject", m.Subject, "try", m.try)
+	log := s.bus.log.With("subject", m.Subject, "try", m.Try)
 	var fault *schemas.Fault
 	switch {
 	case err == nil:
@@ -227,21 +243,26 @@ func (s *settler) settle(m *delivery, err error) {
 	case errors.As(err, &fault):
 		log.Warn("message cannot be processed", "reason", fault.Reason, "err", fault.Err)
 		s.discard(m, fault.Reason, fault.Err.Error())
-	case m.try >= s.bus.cfg.MaxDeliver && !s.forever:
+	case m.Try >= s.bus.cfg.MaxDeliver && !s.forever:
 		log.Warn("message failed on its last try", "err", err)
 		s.discard(m, schemas.ReasonRetriesExhausted, err.Error())
 	default:
-		delay := s.bus.cfg.retryDelay(m.try)
+		delay := s.bus.cfg.retryDelay(m.Try)
 		log.Warn("handler failed, trying again", "err", err, "delay", delay)
 		s.bus.stats.retried.Add(1)
 		s.report(m, m.NakWithDelay(delay))
 	}
 }
 
-// unserved says whether a fault is one of this worker only, and the message young enough for another.
+// unserved says whether a fault may be one of this worker only, and others have not had the time yet.
 func (s *settler) unserved(m *delivery, fault *schemas.Fault) bool {
-	mine := fault.Reason == schemas.ReasonUnknownKey || fault.Reason == schemas.ReasonUnknownModel
-	return mine && !s.forever && time.Since(m.meta.Timestamp) < s.bus.cfg.UnservedAfter
+	if s.forever || fault.Reason != schemas.ReasonUnknownKey && fault.Reason != schemas.ReasonUnknownModel {
+		return false
+	}
+	if m.Lacked == 0 {
+		m.Lacked = time.Now().UnixMilli()
+	}
+	return time.Since(time.UnixMilli(m.Lacked)) < s.bus.cfg.UnservedAfter
 }
 
 // acknowledge waits for the server's confirmation: an acknowledgement that gets lost means that the
@@ -295,7 +316,7 @@ func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
 		}
 		if err != nil {
 			s.bus.log.Error("dead letter not stored, trying the message again", "subject", m.Subject, "err", err)
-			s.putBack(m, s.bus.cfg.retryDelay(m.try))
+			s.putBack(m, s.bus.cfg.retryDelay(m.Try))
 			return
 		}
 	}

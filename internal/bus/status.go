@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"stegomq/schemas"
 )
 
@@ -37,6 +39,12 @@ type StreamStatus struct {
 	Replicas int
 }
 
+func streamStatus(info *jetstream.StreamInfo) StreamStatus {
+	return StreamStatus{
+		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes, Replicas: max(info.Config.Replicas, 1),
+	}
+}
+
 // Status asks the server for its state. That it answers means that JetStream works.
 func (b *Bus) Status(ctx context.Context) (*Status, error) {
 	ctx, cancel := b.bound(ctx)
@@ -51,10 +59,7 @@ func (b *Bus) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return nil, fmt.Errorf("status of stream %s on %s: %w", name, b.where(), err)
 		}
-		info := stream.CachedInfo()
-		byName[name] = StreamStatus{
-			Name: name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes, Replicas: max(info.Config.Replicas, 1),
-		}
+		byName[name] = streamStatus(stream.CachedInfo())
 		s.Streams = append(s.Streams, byName[name])
 	}
 	slices.SortFunc(s.Streams, func(a, b StreamStatus) int { return strings.Compare(a.Name, b.Name) })

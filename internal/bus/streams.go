@@ -209,27 +209,6 @@ func (b *Bus) tenantHandles(ctx context.Context) error {
 	return nil
 }
 
-// EnsureTenant makes the streams of a tenant.
-func (b *Bus) EnsureTenant(ctx context.Context, tenant string) error {
-	for name, spec := range b.tenantSpecs(tenant) {
-		if _, err := b.ensureStream(ctx, name, spec); err != nil {
-			return fmt.Errorf("stream %s on %s: %w", name, b.where(), err)
-		}
-	}
-	return nil
-}
-
-// DropTenant deletes the streams of a tenant with all that they hold. Streams that are not there are no error.
-func (b *Bus) DropTenant(ctx context.Context, tenant string) error {
-	for name := range b.tenantSpecs(tenant) {
-		err := b.request(ctx, func(ctx context.Context) error { return b.js.DeleteStream(ctx, name) })
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("delete stream %s on %s: %w", name, b.where(), err)
-		}
-	}
-	return nil
-}
-
 func (b *Bus) where() string {
 	if b.cfg.Server != nil {
 		return "the embedded server"

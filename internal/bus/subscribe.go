@@ -77,7 +77,7 @@ func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([
 		})
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
-			return from, nil
+			return b.restarted(ctx, subject, from), nil
 		case err != nil:
 			if ctx.Err() == nil {
 				b.log.Debug("results are not read, trying again", "subject", subject, "err", err)
@@ -90,4 +90,23 @@ func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([
 		from = m.Seq + 1
 	}
 	return from, nil
+}
+
+// restarted is where to read on after the end of a subject: at from, or at the beginning where the stream has lost what was read and
+// counts anew, as that of an emptied store does.
+func (b *Bus) restarted(ctx context.Context, subject string, from uint64) uint64 {
+	if from == 1 {
+		return from
+	}
+	err := b.request(ctx, func(ctx context.Context) error {
+		last, err := b.getMsg(ctx, schemas.ResultStream(schemas.TenantName(b.cfg.Tenant)), getRequest{LastBySubject: subject})
+		if err == nil && last.Seq+1 < from {
+			return jetstream.ErrMsgNotFound
+		}
+		return err
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 1
+	}
+	return from
 }

@@ -43,6 +43,10 @@ var (
 	ErrLocked = errors.New("the state directory is in use")
 	// ErrNotLoopback: an embedded server was asked to listen where other machines reach it.
 	ErrNotLoopback = errors.New("an embedded Redis listens on loopback only")
+	// ErrNoSecret: an embedded server that listens was given no secret.
+	ErrNoSecret = errors.New("an embedded Redis that listens needs a secret")
+	// ErrClientFiles: a certificate or a password file that does not read, or one that the address has no use for.
+	ErrClientFiles = errors.New("cannot use the files of the connection to Redis")
 	// ErrUnknownRun: no run of that id was started.
 	ErrUnknownRun = errors.New("unknown run")
 	// ErrRunDiffers: a run of that id was started with another specification.
@@ -81,6 +85,11 @@ type Options struct {
 	// Listen is a loopback address (127.0.0.1:0 picks a port) on which OpenEmbedded serves other
 	// processes; empty: none. Open ignores it.
 	Listen string
+	// Secret is the server's password where the URL has none. An embedded server that listens has one, and wants it of others.
+	Secret string
+	// CAFile is a PEM file of certificate authorities, CertFile and KeyFile are a client certificate and its key, PEM. They are for
+	// rediss:// alone.
+	CAFile, CertFile, KeyFile string
 }
 
 func (o Options) withDefaults() Options {
@@ -108,7 +117,7 @@ type Cache struct {
 }
 
 // Open connects to an external Redis: redis://[[user]:password@]host:port[/db], rediss:// for TLS, or
-// unix://[[user]:password@]/path/to/socket[?db=n]. It returns ErrBadURL, or within 3 s ErrUnreachable; no
+// unix://[[user]:password@]/path/to/socket[?db=n]. It returns ErrBadURL, ErrClientFiles, or within 3 s ErrUnreachable; no
 // error holds the password.
 func Open(ctx context.Context, url string, opts Options) (*Cache, error) {
 	o, err := redis.ParseURL(url)
@@ -116,6 +125,9 @@ func Open(ctx context.Context, url string, opts Options) (*Cache, error) {
 		return nil, fmt.Errorf("%w: want redis://[user:password@]host:port[/db], rediss://... for TLS, or unix:///path/to/socket", ErrBadURL)
 	}
 	opts = opts.withDefaults()
+	if err := opts.identify(o); err != nil {
+		return nil, err
+	}
 	if o.DialTimeout <= 0 || o.DialTimeout > openTimeout {
 		o.DialTimeout = openTimeout
 	}
@@ -181,12 +193,14 @@ func unreachable(ctx context.Context, url string, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("connect to Redis at %s: %w", url, ctx.Err())
-	case strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "WRONGPASS"):
-		advice = "the server wants another user or password: check the ones in --redis"
+	case strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "ERR invalid password"):
+		advice = "the server wants another user or password: check STEGOMQ_REDIS or the --redis-password-file"
 	case errors.As(err, &dns):
 		advice = "check the host name in --redis"
 	case errors.As(err, &cert):
-		advice = "the server's certificate is not trusted here"
+		advice = "its certificate is not trusted: give the file of its authority with --redis-ca"
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"):
+		advice = "it wants a client certificate that it knows: give --redis-cert and --redis-key"
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %s gave no answer within %v; %s", ErrUnreachable, url, openTimeout, advice)
 	}

@@ -57,8 +57,8 @@ type embedded struct {
 }
 
 // OpenEmbedded starts a Redis in this process that keeps its keys in dir, which is made when it is not
-// there (mode 0700). It returns ErrLocked when another process, or another Cache, has the directory, and
-// ErrNotLoopback. A damaged snapshot is moved aside with a warning, and the cache starts empty.
+// there (mode 0700). It returns ErrLocked when another process, or another Cache, has the directory,
+// ErrNotLoopback and ErrNoSecret. A damaged snapshot is moved aside with a warning, and the cache starts empty.
 func OpenEmbedded(ctx context.Context, dir string, opts Options) (*Cache, error) {
 	return openEmbedded(ctx, dir, opts, saveInterval)
 }
@@ -70,6 +70,11 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	if err := checkLoopback(opts.Listen); err != nil {
 		return nil, err
 	}
+	if opts.Listen == "" {
+		opts.Secret = ""
+	} else if opts.Secret == "" {
+		return nil, ErrNoSecret
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
@@ -79,13 +84,13 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	}
 	opts = opts.withDefaults()
 	e := &embedded{dir: dir, lock: lock, log: opts.Logger, stop: make(chan struct{}), stopped: make(chan struct{})}
-	url, err := e.start(opts.Listen)
+	url, err := e.start(opts.Listen, opts.Secret)
 	if err != nil {
 		_ = unlockDir(lock)
 		return nil, err
 	}
 	c := newCache(&redis.Options{
-		Addr:   "embedded",
+		Addr: "embedded", Password: opts.Secret,
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.server.Dial() },
 	}, opts)
 	c.embedded, c.url = e, url
@@ -94,9 +99,12 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 }
 
 // start loads the snapshot and then serves, so that no client sees a part of it.
-func (e *embedded) start(listen string) (url string, err error) {
+func (e *embedded) start(listen, secret string) (url string, err error) {
 	e.clock = time.Now()
 	e.server = miniredis.NewMiniRedis()
+	if secret != "" {
+		e.server.RequireAuth(secret)
+	}
 	e.db = e.server.DB(0)
 	err = readSnapshot(e.dir, e.db, e.clock)
 	if errors.Is(err, errSnapshot) {
@@ -211,7 +219,7 @@ func checkLoopback(addr string) error {
 		return fmt.Errorf("the address of the embedded Redis: %w", err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%w, not on %s: it has no password; run a redis-server and give it with --redis", ErrNotLoopback, addr)
+		return fmt.Errorf("%w, not on %s: it has no TLS; run a redis-server and give it with --redis", ErrNotLoopback, addr)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func TestEmbeddedKeepsWhatOthersWrite(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c := mustOpenEmbedded(t, dir, Options{Listen: "127.0.0.1:0"})
-	fill(t, mustOpen(t, c.URL(), Options{}))
+	fill(t, mustOpen(t, c.URL(), Options{Secret: testSecret}))
 	mustClose(t, c)
 	expectFilled(t, mustOpenEmbedded(t, dir, Options{}))
 }
@@ -273,13 +273,16 @@ func TestEmbeddedRefuses(t *testing.T) {
 			t.Errorf("listen on %s: %v", addr, err)
 		}
 	}
-	if _, err := OpenEmbedded(t.Context(), dir, Options{Listen: "127.0.0.1"}); err == nil {
+	if _, err := OpenEmbedded(t.Context(), dir, Options{Listen: "127.0.0.1:0"}); !errors.Is(err, ErrNoSecret) {
+		t.Errorf("listen without a secret: %v", err)
+	}
+	if _, err := OpenEmbedded(t.Context(), dir, Options{Listen: "127.0.0.1", Secret: testSecret}); err == nil {
 		t.Error("listens without a port")
 	}
 	c := mustOpenEmbedded(t, dir, Options{Listen: "127.0.0.1:0"})
 	taken := strings.TrimSuffix(strings.TrimPrefix(c.URL(), "redis://"), "/0")
 	other := filepath.Join(t.TempDir(), "other")
-	if _, err := OpenEmbedded(t.Context(), other, Options{Listen: taken}); err == nil || !strings.Contains(err.Error(), taken) {
+	if _, err := OpenEmbedded(t.Context(), other, Options{Listen: taken, Secret: testSecret}); err == nil || !strings.Contains(err.Error(), taken) {
 		t.Errorf("a taken address: %v", err)
 	}
 	mustOpenEmbedded(t, other, Options{}) // the lock was given back

@@ -132,6 +132,9 @@ func startTCPRedis(t *testing.T, settings ...string) (addr string) {
 	return ""
 }
 
+// testSecret is that of every embedded server of the tests that listens.
+var testSecret = strings.Repeat("5ec", 20)
+
 func mustOpen(t *testing.T, url string, opts Options) *Cache {
 	t.Helper()
 	c, err := Open(t.Context(), url, opts)
@@ -144,6 +147,7 @@ func mustOpen(t *testing.T, url string, opts Options) *Cache {
 
 func mustOpenEmbedded(t *testing.T, dir string, opts Options) *Cache {
 	t.Helper()
+	opts.Secret = testSecret
 	// The ticker stands still, so that tests turn the clock themselves.
 	c, err := openEmbedded(t.Context(), dir, opts, time.Hour)
 	if err != nil {
@@ -178,12 +182,12 @@ func onEveryServer(t *testing.T, test func(t *testing.T, s store)) {
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		c := mustOpenEmbedded(t, t.TempDir(), Options{Listen: "127.0.0.1:0"})
-		test(t, store{c, func(o Options) *Cache { return mustOpen(t, c.URL(), o) }})
+		test(t, store{c, func(o Options) *Cache { o.Secret = testSecret; return mustOpen(t, c.URL(), o) }})
 	})
 	t.Run("embedded from another process", func(t *testing.T) {
 		t.Parallel()
 		c := mustOpenEmbedded(t, t.TempDir(), Options{Listen: "localhost:0"})
-		open := func(o Options) *Cache { return mustOpen(t, c.URL(), o) }
+		open := func(o Options) *Cache { o.Secret = testSecret; return mustOpen(t, c.URL(), o) }
 		test(t, store{open(Options{}), open})
 	})
 }

@@ -13,13 +13,12 @@ import (
 	"stegomq/schemas"
 )
 
-// errPartial: a partial pair says which weights are right, and there are none.
-var errPartial = errors.New("a key of which a share is right has no meaning where keys encrypt or rotate; run it with a model whose weights keys fill")
-
 // cipher is a model without a network: its keys encrypt, or rotate.
 type cipher struct {
 	*model.Model
 	open opener
+	// whole says that embedding too needs both halves of a key.
+	whole bool
 	// refusal is the error of recover, where that is authenticated, of a wrong key and of an image that was changed;
 	// nil where it is not.
 	refusal error
@@ -37,9 +36,6 @@ const authenticationFailed = "authentication failed: wrong key, another user's k
 
 // openLSB is the opener of the classical cipher, which refuses nothing.
 func openLSB(pair *keyring.Pair) (coder, error) {
-	if pair.Recover.IsZero() {
-		return nil, fmt.Errorf("%s: %w, and this cipher needs both", pair.ID, keyring.ErrEmbedOnly)
-	}
 	key, err := lsb.NewKey(pair.Embed.Expose(), pair.Recover.Expose())
 	if err != nil {
 		return nil, err
@@ -52,20 +48,11 @@ func openLSB(pair *keyring.Pair) (coder, error) {
 	}, nil
 }
 
-// run is Run for a cipher: 8-bit samples in and out, image by image. It takes what the networks take, and refuses with
+// run is Run for a cipher: 8-bit samples in and out, image by image. It takes the images that the networks take, and refuses with
 // the same errors.
 func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, []*schemas.Refusal, error) {
-	if op != model.OpEmbed && op != model.OpRecover {
-		return pixel.Tensor{}, nil, fmt.Errorf("%w: %s", ort.ErrOperation, op)
-	}
 	if err := checkSamples(op, in); err != nil {
 		return pixel.Tensor{}, nil, err
-	}
-	if pair == nil {
-		return pixel.Tensor{}, nil, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
-	}
-	if pair.Part != nil {
-		return pixel.Tensor{}, nil, fmt.Errorf("%s: %w", pair.ID, errPartial)
 	}
 	code, err := c.open(pair)
 	if err != nil {

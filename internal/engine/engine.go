@@ -24,12 +24,19 @@ import (
 	"stegomq/schemas"
 )
 
+// Keys finds the pair of the names in a job: a keyring.Keyring, or a keyring.Watched, which keeps to its files. An error other than
+// keyring.ErrKeyMismatch says that there is no such pair here.
+type Keys interface {
+	Resolve(id, fingerprint string) (keyring.Pair, error)
+}
+
 // Engine runs the models of an ONNX engine, and ciphers, with the keys of a keyring.
 type Engine struct {
 	runtime *ort.Engine
+	models  map[string]*model.Model   // by digest
 	ciphers map[string]cipher         // by digest
 	rotated map[string]rotatedNetwork // by digest
-	keys    *keyring.Keyring
+	keys    Keys
 }
 
 // NeedsRuntime says whether one of the models has a network.
@@ -38,11 +45,13 @@ func NeedsRuntime(models ...*model.Model) bool {
 }
 
 // New joins the two. The runtime may be nil where no model needs it; the caller closes it when no run is under way.
-func New(runtime *ort.Engine, keys *keyring.Keyring) *Engine {
-	return &Engine{runtime: runtime, ciphers: make(map[string]cipher), rotated: make(map[string]rotatedNetwork), keys: keys}
+func New(runtime *ort.Engine, keys Keys) *Engine {
+	return &Engine{
+		runtime: runtime, models: make(map[string]*model.Model), ciphers: make(map[string]cipher), rotated: make(map[string]rotatedNetwork), keys: keys,
+	}
 }
 
-// Add makes models known, before the first run. Models that were added to the runtime itself are known too.
+// Add makes models known, before the first run.
 func (e *Engine) Add(models ...*model.Model) error {
 	for _, m := range models {
 		switch {
@@ -62,39 +71,49 @@ func (e *Engine) Add(models ...*model.Model) error {
 				e.rotated[m.Digest] = rotatedNetwork{m, e.runtime}
 			}
 		}
+		e.models[m.Digest] = m
 	}
 	return nil
 }
 
 // Serves says whether the engine has a model, by its digest.
-func (e *Engine) Serves(digest string) bool {
-	if _, ok := e.ciphers[digest]; ok {
-		return true
-	}
-	return e.runtime != nil && e.runtime.Has(digest)
+func (e *Engine) Serves(digest string) bool { return e.models[digest] != nil }
+
+// Check says whether a job may be done, or be given what was made before: whether the model with a digest does the operation, and with the
+// key, as the keyring has it now. Otherwise it is a *schemas.Fault:
+//
+//	unknown_model  the model was not added
+//	bad_message    the model does not have the operation
+//	unknown_key    the keyring has no such key, or not the half that is needed: k_e to embed, k_r to recover, both for some ciphers; or the keyring
+//	               cannot be read
+//	key_mismatch   the key has another fingerprint here
+//	bad_key        nobody can use the key for this: a trained model whose keys fill weights embeds with those alone that it was trained with,
+//	               and recovers with any, because what leaks is measured so; one with a network for each key has none for others; keys
+//	               that are random or derived never embed; one of which a share is right has a meaning for weights alone; or there is
+//	               none where one is needed, or one where none is used
+func (e *Engine) Check(_ context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef) error {
+	_, err := e.admit(digest, model.Operation(op.Token()), ref)
+	return err
 }
 
 // Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
-// not mend is a *schemas.Fault: a key that no keyring has, or whose half that recovers (unknown_key); one that has another fingerprint
-// (key_mismatch); one that the model has no network for, of which only a share is right where keys fill no weights, or that does not fit
-// the operation (bad_key); a model that was not added (unknown_model), or is damaged (bad_model); an operation that the model does not
-// have (bad_message); images that the model does not take (bad_image).
+// not mend is a *schemas.Fault: those of Check, images that the model does not take (bad_image), and a model that is damaged (bad_model).
 //
 // Where recovery is authenticated it may refuse some images, or all, and that is no error: refused then has for each image
 // nil, or why it was refused, and out no meaning there. Refused is nil where no image is. Networks refuse nothing.
 func (e *Engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
-	pair, err := e.pair(ref)
+	pair, err := e.admit(digest, model.Operation(op.Token()), ref)
 	if err != nil {
 		return pixel.Tensor{}, nil, err
 	}
 	out, refused, err = e.run(ctx, digest, model.Operation(op.Token()), pair, in)
-	return out, refused, fault(digest, err)
+	return out, refused, fault(err)
 }
 
 // Features recovers, as Run does, and also returns the recovery features of each image, as ort.Engine.Features does:
 // model.Manifest.Features values. A model that gives none is a *schemas.Fault too (bad_message).
 func (e *Engine) Features(ctx context.Context, digest string, ref *schemas.KeyRef, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error) {
-	pair, err := e.pair(ref)
+	pair, err := e.admit(digest, model.OpRecover, ref)
 	if err != nil {
 		return pixel.Tensor{}, nil, err
 	}
@@ -102,26 +121,22 @@ func (e *Engine) Features(ctx context.Context, digest string, ref *schemas.KeyRe
 		err = fmt.Errorf("%s with model %s: %w: features, because it has no network", model.OpRecover, c.Name, ort.ErrOperation)
 	} else if n, ok := e.rotated[digest]; ok {
 		recovered, features, err = n.features(ctx, pair, stego)
-	} else if e.runtime == nil {
-		err = ort.ErrUnknownModel
 	} else {
 		recovered, features, err = e.runtime.Features(ctx, digest, ortKey(model.OpRecover, pair), stego)
 	}
-	return recovered, features, fault(digest, err)
+	return recovered, features, fault(err)
 }
 
 // fault says of an error whether another try would mend it.
-func fault(digest string, err error) error {
+func fault(err error) error {
 	switch {
-	case errors.Is(err, ort.ErrUnknownModel):
-		return schemas.Permanent(schemas.ReasonUnknownModel, fmt.Errorf("this worker does not have the model %.12s: %w", digest, err))
 	case errors.Is(err, ort.ErrOperation):
 		return schemas.Permanent(schemas.ReasonBadMessage, err)
 	case errors.Is(err, ort.ErrGraph), errors.Is(err, model.ErrDigest):
 		return schemas.Permanent(schemas.ReasonBadModel, err)
-	case errors.Is(err, keyring.ErrEmbedOnly), errors.Is(err, kem.ErrEmbedOnly):
+	case errors.Is(err, kem.ErrEmbedOnly):
 		return schemas.Permanent(schemas.ReasonUnknownKey, err)
-	case errors.Is(err, ort.ErrKey), errors.Is(err, kem.ErrKey), errors.Is(err, model.ErrNoVariant), errors.Is(err, errPartial):
+	case errors.Is(err, ort.ErrKey), errors.Is(err, kem.ErrKey), errors.Is(err, model.ErrNoVariant):
 		return schemas.Permanent(schemas.ReasonBadKey, err)
 	case errors.Is(err, ort.ErrInput), errors.Is(err, sealed.ErrCapacity), errors.Is(err, sealed.ErrImage), errors.Is(err, stc.ErrWet),
 		errors.Is(err, modulo.ErrTooSmall), errors.Is(err, rotated.ErrTooSmall):
@@ -132,9 +147,6 @@ func fault(digest string, err error) error {
 
 // run computes with the network or the cipher. There is no pair for purify.
 func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
-	if pair != nil && op == model.OpRecover && pair.Recover.IsZero() {
-		return pixel.Tensor{}, nil, fmt.Errorf("%s with key %q: %w; its owner has the other", op, pair.ID, keyring.ErrEmbedOnly)
-	}
 	if c, ok := e.ciphers[digest]; ok {
 		if out, refused, err = c.run(ctx, op, pair, in); err != nil {
 			return out, nil, fmt.Errorf("%s with model %s: %w", op, c.Name, err)
@@ -145,26 +157,8 @@ func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pai
 		out, err = n.run(ctx, op, pair, in)
 		return out, nil, err
 	}
-	if e.runtime == nil {
-		return pixel.Tensor{}, nil, ort.ErrUnknownModel
-	}
 	out, err = e.runtime.Run(ctx, digest, op, ortKey(op, pair), in...)
 	return out, nil, err
-}
-
-// pair is nil where a job names no key.
-func (e *Engine) pair(ref *schemas.KeyRef) (*keyring.Pair, error) {
-	if ref == nil {
-		return nil, nil
-	}
-	pair, err := e.keys.Resolve(ref.GetId(), ref.GetFingerprint())
-	switch {
-	case errors.Is(err, keyring.ErrKeyMismatch):
-		return nil, schemas.Permanent(schemas.ReasonKeyMismatch, err)
-	case err != nil:
-		return nil, schemas.Permanent(schemas.ReasonUnknownKey, err)
-	}
-	return &pair, nil
 }
 
 // ortKey is the half of a pair that a network takes.

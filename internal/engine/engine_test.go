@@ -73,7 +73,7 @@ func start(t *testing.T) (e *Engine, network, variant, cipher *model.Model) {
 
 func (e *Engine) ref(t *testing.T, id string) *schemas.KeyRef {
 	t.Helper()
-	pair, err := e.keys.Get(id)
+	pair, err := e.keys.(*keyring.Keyring).Get(id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestFaults(t *testing.T) {
 		{"swapped, variant", variant.Digest, recov, e.ref(t, "swapped-demo-1"), one, schemas.ReasonBadKey, "no network"},
 		{"partial, variant", variant.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonBadKey, "no network"},
 		{"partial, cipher", cipher.Digest, recov, e.ref(t, "partial-500-demo-1"), one, schemas.ReasonBadKey, "partial-500-demo-1"},
-		{"partial, cipher, embed", cipher.Digest, embed, e.ref(t, "partial-1000-demo-1"), two, schemas.ReasonBadKey, "no meaning"},
+		{"partial, cipher, embed", cipher.Digest, embed, e.ref(t, "partial-1000-demo-1"), two, schemas.ReasonBadKey, "embed nothing"},
 		{"partial with the owner's fingerprint", network.Digest, recov, impostor, one, schemas.ReasonKeyMismatch, "partial-9-demo-1"},
 		{"purify, variant", variant.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},
 		{"purify, cipher", cipher.Digest, purify, nil, one, schemas.ReasonBadMessage, "purify"},

@@ -20,6 +20,7 @@ var errNotMine = errors.New("not for this key")
 // addTagged makes known a cipher whose recovery is authenticated: the first samples of a stego image are the key that
 // embeds, and recover refuses those that have another.
 func addTagged(e *Engine, m *model.Model, refusal error) {
+	e.models[m.Digest] = m
 	e.ciphers[m.Digest] = cipher{Model: m, refusal: refusal, open: func(pair *keyring.Pair) (coder, error) {
 		tag := pair.Embed.Expose()
 		return func(_ context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error) {

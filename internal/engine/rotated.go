@@ -77,7 +77,7 @@ func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyri
 	if err := checkSamples(op, in); err != nil {
 		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
-	keys, err := rotationKeys(op, pair)
+	keys, err := rotationKeys(pair)
 	if err != nil {
 		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
@@ -93,7 +93,7 @@ func (n rotatedNetwork) features(ctx context.Context, pair *keyring.Pair, stego 
 	if err = checkSamples(model.OpRecover, []pixel.Tensor{stego}); err != nil {
 		return recovered, nil, err
 	}
-	keys, err := rotationKeys(model.OpRecover, pair)
+	keys, err := rotationKeys(pair)
 	if err != nil {
 		return recovered, nil, fmt.Errorf("%s with model %s: %w", model.OpRecover, n.Name, err)
 	}
@@ -101,13 +101,7 @@ func (n rotatedNetwork) features(ctx context.Context, pair *keyring.Pair, stego 
 }
 
 // rotationKeys are those of a pair, which may have the half alone that embeds.
-func rotationKeys(op model.Operation, pair *keyring.Pair) (kem.Keys, error) {
-	if pair == nil {
-		return kem.Keys{}, fmt.Errorf("%w: %s needs one", ort.ErrKey, op)
-	}
-	if pair.Part != nil {
-		return kem.Keys{}, fmt.Errorf("%s: %w", pair.ID, errPartial)
-	}
+func rotationKeys(pair *keyring.Pair) (kem.Keys, error) {
 	return rotated.NewKeys(pair.Embed.Expose(), pair.Recover.Expose())
 }
 

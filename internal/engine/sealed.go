@@ -13,7 +13,7 @@ import (
 func newCipher(m *model.Model) (cipher, error) {
 	switch m.Manifest.Backbone {
 	case model.BackboneLSB:
-		return cipher{Model: m, open: openLSB}, nil
+		return cipher{Model: m, open: openLSB, whole: true}, nil
 	case model.BackboneModulo:
 		return newModulo(m)
 	}

@@ -178,13 +178,6 @@ func (e *Engine) Add(m *model.Model) error {
 	return nil
 }
 
-// Has says whether the model with a digest was added.
-func (e *Engine) Has(digest string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.models[digest] != nil
-}
-
 // Prepare opens the graphs of some operations, or of all if none is named, so
 // that whatever is wrong with them shows now. Errors wrap ErrUnknownModel,
 // ErrOperation or ErrGraph. The outcome is kept either way: the first Run does no

@@ -32,7 +32,16 @@ type Model struct {
 }
 
 // Network runs the model with its demo keys.
-func (m *Model) Network() *engine.Engine { return engine.New(m.engine, m.Keys) }
+func (m *Model) Network() *engine.Engine { return m.NetworkWith(m.Keys) }
+
+// NetworkWith runs the model with other keys.
+func (m *Model) NetworkWith(keys engine.Keys) *engine.Engine {
+	e := engine.New(m.engine, keys)
+	if err := e.Add(m.Model); err != nil {
+		panic(err) // the runtime has it since the tests began
+	}
+	return e
+}
 
 // Main is the TestMain of a package: it loads the model in a directory into m for all tests, and looks for goroutines
 // that they left behind.

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stegomq/internal/access"
+	"stegomq/internal/bus"
+)
+
+// accessCommand is the operator's: it says what a user may do.
+func (a *app) accessCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "access", Short: "Give users access to keys and models on a shared server, show it, and take it back",
+		Long: `A user of a shared NATS server has an account there, through which jobs for certain keys and models can be published, the user's own images
+and results read, and nothing else (docs/access.md). These commands are the operator's. They make what belongs to the user on the server that --nats names, and
+print what goes into the server's configuration. The user then works with embed and recover --tenant USER.`,
+	}
+	a.busFlags(cmd.PersistentFlags())
+	cmd.AddCommand(a.grantCommand(), a.showCommand(), a.revokeCommand())
+	return cmd
+}
+
+// errOneAccount: an embedded server knows one user.
+var errOneAccount = errors.New("access is given on a nats-server with accounts, which stegomq up is not: name the server with --nats (ops/nats/tenants.conf is an example)")
+
+// withAccounts is withBus on a server that can have accounts.
+func (a *app) withAccounts(ctx context.Context, f func(context.Context, *bus.Bus) error) error {
+	if a.at.Local() {
+		return errOneAccount
+	}
+	return a.withBus(ctx, f)
+}
+
+func (a *app) grantCommand() *cobra.Command {
+	var g access.Grant
+	var names []string
+	var nsc bool
+	var images int64
+	cmd := &cobra.Command{
+		Use: "grant USER --key ID", Short: "Let a user publish jobs for keys and models; prints the user's NATS account", Args: cobra.ExactArgs(1),
+		Long: `Makes the user's streams on the server and prints the user's account for the server's configuration, where it is included in the accounts
+block. Granting again replaces what was granted before, once the server has the new account.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			g.Tenant = args[0]
+			for _, name := range names {
+				m, err := a.loadModel(name)
+				if err != nil {
+					return err
+				}
+				g.Models = append(g.Models, m.Digest)
+			}
+			if err := g.Validate(); err != nil {
+				return err
+			}
+			text, err := json.Marshal(g)
+			if err != nil {
+				return err
+			}
+			options := bus.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images << 20}
+			if err := a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) error { return b.EnsureTenant(ctx, g.Tenant, options) }); err != nil {
+				return err
+			}
+			return printAccount(cmd, g, nsc)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&g.Keys, "key", nil, "id of a key whose jobs the user may publish; several times for several keys")
+	f.StringArrayVar(&names, "model", []string{sealedModel}, "model that the keys may be used with, by name or directory; several times for several models")
+	f.BoolVar(&g.EmbedOnly, "embed-only", false, "embed, do not recover")
+	f.BoolVar(&nsc, "nsc", false, "print nsc's commands, for a server with operator, accounts and users as JWTs")
+	f.Int64Var(&images, "max-images", 0, "bound of the user's images on the server, MiB (0: as it is, at first 1024)")
+	f.StringSliceVar(&a.models, "models", defaultModels(), "folders that hold model directories")
+	must(cmd.MarkFlagRequired("key"))
+	return cmd
+}
+
+func printAccount(cmd *cobra.Command, g access.Grant, nsc bool) error {
+	text := fmt.Sprintf("# Include this in the accounts block of the NATS server, set %s in the server's environment, and reload it (nats-server --signal reload).\n%s",
+		access.PasswordVariable(g.Tenant), g.Config())
+	if nsc {
+		var once strings.Builder
+		for line := range strings.Lines(access.ExportsNSC()) {
+			once.WriteString("#   " + line)
+		}
+		text = fmt.Sprintf("# Once, for the operator's account:\n%s%snsc push --all\n", &once, g.NSC())
+	}
+	_, err := fmt.Fprint(cmd.OutOrStdout(), text)
+	return err
+}
+
+func (a *app) showCommand() *cobra.Command {
+	var nsc bool
+	cmd := &cobra.Command{
+		Use: "show USER", Short: "Print what a user was granted, and what the server holds for the user", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var status *bus.TenantStatus
+			err := a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) (err error) {
+				status, err = b.Tenant(ctx, args[0])
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			var g access.Grant
+			if err := json.Unmarshal([]byte(status.Grant), &g); err != nil {
+				return fmt.Errorf("the grant that the server keeps for %s does not read: grant again: %w", args[0], err)
+			}
+			out := cmd.OutOrStdout()
+			_, _ = fmt.Fprintf(out, "# %s since %s\n", g.Tenant, status.Created.Format(time.DateTime))
+			for _, s := range status.Streams {
+				_, _ = fmt.Fprintf(out, "# %s: %d messages, %d bytes of %d\n", s.Name, s.Messages, s.Bytes, s.MaxBytes)
+			}
+			return printAccount(cmd, g, nsc)
+		},
+	}
+	cmd.Flags().BoolVar(&nsc, "nsc", false, "print nsc's commands")
+	return cmd
+}
+
+func (a *app) revokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke USER", Short: "Delete a user's images, results and waiting jobs from the server", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user := args[0]
+			err := a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
+				if _, err := b.Tenant(ctx, user); err != nil {
+					return err
+				}
+				return b.DropTenant(ctx, user)
+			})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), `The images, results and waiting jobs of %[1]s are deleted. The server still lets %[1]s in: take the account %[1]s out of its configuration and reload it
+(nats-server --signal reload), or with nsc: nsc delete account %[1]s && nsc push --prune
+`, user)
+			return err
+		},
+	}
+}

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// kind is a way to break the pipeline.
+type kind struct {
+	name        string
+	least, most time.Duration // how long it lasts
+	// once is how often it comes at most in a run; 0: as often as there is room. What loses data undoes work that was done, so that
+	// a run with much of it would never end.
+	once int
+	// cluster and single say that it needs several nodes, or one.
+	cluster, single bool
+	// do breaks, waits and mends. It says what was hit. pick chooses the target.
+	do func(ctx context.Context, s *system, pick int, hold time.Duration) (target string, err error)
+}
+
+// kinds are all there are. Their order is part of a schedule: new ones go to the end.
+func kinds() []kind {
+	const ms, s = time.Millisecond, time.Second
+	return []kind{
+		{name: "worker killed", least: 100 * ms, most: 2 * s, do: restart(pickWorker, syscall.SIGKILL)},
+		{name: "worker paused", least: s, most: 8 * s, do: freeze(pickWorker)},
+		{name: "worker stopped", least: 100 * ms, most: 2 * s, do: restart(pickWorker, syscall.SIGTERM)},
+		{name: "evaluator killed", least: 100 * ms, most: 2 * s, do: restart(pickEvaluator, syscall.SIGKILL)},
+		{name: "evaluator paused", least: s, most: 8 * s, do: freeze(pickEvaluator)},
+		{name: "evaluator stopped", least: 100 * ms, most: 2 * s, do: restart(pickEvaluator, syscall.SIGTERM)},
+		{name: "command paused", least: s, most: 6 * s, do: freeze(pickCommand)},
+		{name: "Redis killed", least: 100 * ms, most: 4 * s, do: restart(pickRedis, syscall.SIGKILL)},
+		{name: "Redis paused", least: s, most: 6 * s, do: freeze(pickRedis)},
+		{name: "Redis stopped", least: 100 * ms, most: 4 * s, do: restart(pickRedis, syscall.SIGTERM)},
+		{name: "Redis flushed", once: 1, do: flush},
+		{name: "Redis restarted empty", least: 500 * ms, most: 2 * s, once: 1, do: emptyRedis},
+		{name: "Redis' disk full", least: 2 * s, most: 5 * s, once: 1, do: fillRedis},
+		{name: "NATS killed", least: 100 * ms, most: 4 * s, do: restart(pickNode, syscall.SIGKILL)},
+		{name: "NATS paused", least: s, most: 8 * s, do: freeze(pickNode)},
+		{name: "NATS stopped", least: 100 * ms, most: 4 * s, do: restart(pickNode, syscall.SIGTERM)},
+		{name: "NATS restarted empty", least: 500 * ms, most: 2 * s, once: 2, do: emptyNode},
+		{name: "NATS' disk full", least: 2 * s, most: 5 * s, once: 1, single: true, do: fillNode},
+		{name: "stream's leader killed", least: 500 * ms, most: 4 * s, cluster: true, do: leader(func(ctx context.Context, nd *node, hold time.Duration) error {
+			return down(ctx, &nd.part, syscall.SIGKILL, hold)
+		})},
+		{name: "stream's leader paused", least: 2 * s, most: 10 * s, cluster: true, do: leader(func(ctx context.Context, nd *node, hold time.Duration) error {
+			pause(ctx, &nd.part, hold)
+			return nil
+		})},
+		{name: "connections to Redis cut", least: 10 * ms, most: 4 * s, do: storm(toRedis, cut)},
+		{name: "connections to Redis stalled", least: s, most: 8 * s, do: storm(toRedis, stalled)},
+		{name: "connections to Redis slow", least: 2 * s, most: 6 * s, do: storm(toRedis, slow)},
+		{name: "connections to NATS cut", least: 10 * ms, most: 4 * s, do: storm(toNATS, cut)},
+		{name: "connections to NATS stalled", least: s, most: 8 * s, do: storm(toNATS, stalled)},
+		{name: "connections to NATS slow", least: 2 * s, most: 6 * s, do: storm(toNATS, slow)},
+		{name: "all but the command killed", least: 100 * ms, most: 3 * s, once: 2, do: killAll},
+	}
+}
+
+func (k kind) fits(s shape) bool { return !(k.cluster && s.nodes == 1) && !(k.single && s.nodes > 1) }
+
+// fault is an entry of a schedule.
+type fault struct {
+	Kind string `json:"kind"`
+	// At is the share of the run's comparisons at which it is due.
+	At   float64       `json:"at"`
+	Hold time.Duration `json:"hold"`
+	Pick int           `json:"pick"`
+	kind kind
+}
+
+// schedule draws n faults: every kind about equally often, in random order, and what loses data in the first half. only is a part
+// of the names of the kinds that are wanted.
+func schedule(seed uint64, s shape, n int, only string) []fault {
+	random := rand.New(rand.NewPCG(seed, uint64(s.nodes)))
+	var rare, common, deck []kind
+	for _, k := range kinds() {
+		switch {
+		case !k.fits(s) || !strings.Contains(k.name, only):
+		case k.once > 0:
+			rare = append(rare, slices.Repeat([]kind{k}, k.once)...)
+		default:
+			common = append(common, k)
+		}
+	}
+	shuffle := func(kinds []kind) {
+		random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	}
+	// Half of the room at most is for the rare ones, unless there are no others.
+	shuffle(rare)
+	if len(common) > 0 {
+		rare = rare[:min(len(rare), (n+1)/2)]
+	}
+	for len(common) > 0 && len(deck)+len(rare) < n {
+		shuffle(common)
+		deck = append(deck, common[:min(len(common), n-len(deck)-len(rare))]...)
+	}
+	half := len(deck) / 2
+	early := append(slices.Clone(deck[:half]), rare...)
+	shuffle(early)
+	deck = append(early, deck[half:]...)
+	var faults []fault
+	for i, k := range deck[:min(n, len(deck))] {
+		f := fault{Kind: k.name, At: 0.95 * float64(i+1) / float64(n+1), Hold: k.least, Pick: random.IntN(1 << 16), kind: k}
+		if k.most > k.least {
+			f.Hold += time.Duration(random.Int64N(int64(k.most - k.least)))
+		}
+		f.Hold = f.Hold.Round(time.Millisecond)
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+func pickWorker(s *system, pick int) *part    { return s.workers[pick%len(s.workers)] }
+func pickEvaluator(s *system, pick int) *part { return s.evaluators[pick%len(s.evaluators)] }
+func pickNode(s *system, pick int) *part      { return &s.nodes[pick%len(s.nodes)].part }
+func pickRedis(s *system, _ int) *part        { return &s.redis.part }
+func pickCommand(s *system, _ int) *part      { return s.command }
+
+// stopPatience is how long a part that is asked to stop may take before it is killed.
+const stopPatience = 10 * time.Second
+
+// down ends a part and starts it again after a while.
+func down(ctx context.Context, p *part, with syscall.Signal, hold time.Duration) error {
+	p.stop(with, stopPatience)
+	sleep(ctx, hold)
+	return p.start()
+}
+
+// killAll ends every part but the command at once, as a power cut of the machines that serve would.
+func killAll(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
+	all := append(s.servers(), s.roles()...)
+	for _, p := range all {
+		p.busy.Lock()
+		defer p.busy.Unlock()
+	}
+	for _, p := range all {
+		p.stop(syscall.SIGKILL, stopPatience)
+	}
+	sleep(ctx, hold)
+	var failed []error
+	for _, p := range all {
+		failed = append(failed, p.start())
+	}
+	return "everything", errors.Join(failed...)
+}
+
+func restart(choose func(*system, int) *part, with syscall.Signal) func(context.Context, *system, int, time.Duration) (string, error) {
+	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+		p := choose(s, pick)
+		p.busy.Lock()
+		defer p.busy.Unlock()
+		return p.name, down(ctx, p, with, hold)
+	}
+}
+
+func freeze(choose func(*system, int) *part) func(context.Context, *system, int, time.Duration) (string, error) {
+	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+		p := choose(s, pick)
+		p.busy.Lock()
+		defer p.busy.Unlock()
+		pause(ctx, p, hold)
+		return p.name, nil
+	}
+}
+
+func flush(ctx context.Context, s *system, _ int, _ time.Duration) (string, error) {
+	s.redis.busy.Lock()
+	defer s.redis.busy.Unlock()
+	if err := eventually(ctx, func() bool { _, err := s.redis.ask(ctx, "PING"); return err == nil }); err != nil {
+		return s.redis.name, err
+	}
+	_, err := s.redis.ask(ctx, "FLUSHALL")
+	return s.redis.name, err
+}
+
+func emptyRedis(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
+	s.redis.busy.Lock()
+	defer s.redis.busy.Unlock()
+	s.redis.stop(syscall.SIGKILL, stopPatience)
+	err := empty(s.redis.store)
+	sleep(ctx, hold)
+	return s.redis.name, errors.Join(err, s.redis.start())
+}
+
+// emptyNode loses what a node has stored. In a cluster the others are left alone until it has everything again: a majority that
+// forgets is a loss that no cluster notices, and NATS does not claim to.
+func emptyNode(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+	for _, nd := range s.nodes {
+		nd.busy.Lock()
+		defer nd.busy.Unlock()
+	}
+	nd := s.nodes[pick%len(s.nodes)]
+	if len(s.nodes) > 1 {
+		if err := s.nodesReady(ctx); err != nil {
+			return nd.name, err
+		}
+	}
+	nd.stop(syscall.SIGKILL, stopPatience)
+	err := empty(nd.store)
+	sleep(ctx, hold)
+	if err := errors.Join(err, nd.start()); err != nil || len(s.nodes) == 1 {
+		return nd.name, err
+	}
+	return nd.name, s.nodesReady(ctx)
+}
+
+func (s *system) nodesReady(ctx context.Context) error {
+	for _, nd := range s.nodes {
+		if err := eventually(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
+			return fmt.Errorf("%s: %w", nd.name, err)
+		}
+	}
+	return nil
+}
+
+var errNoDisk = errors.New("there is no disk that could be filled")
+
+func fillRedis(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
+	s.redis.busy.Lock()
+	defer s.redis.busy.Unlock()
+	if s.redis.disk == nil {
+		return s.redis.name, errNoDisk
+	}
+	err := s.redis.disk.fill()
+	sleep(ctx, hold)
+	return s.redis.name, errors.Join(err, s.redis.disk.free())
+}
+
+// fillNode restarts the node when there is room again, as its runbook asks: JetStream switches itself off on a full disk.
+func fillNode(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+	nd := s.nodes[pick%len(s.nodes)]
+	nd.busy.Lock()
+	defer nd.busy.Unlock()
+	if nd.disk == nil {
+		return nd.name, errNoDisk
+	}
+	err := nd.disk.fill()
+	sleep(ctx, hold)
+	return nd.name, errors.Join(err, nd.disk.free(), down(ctx, &nd.part, syscall.SIGTERM, 0))
+}
+
+// leader hits the node that leads a stream of jobs; pick chooses the stream.
+func leader(hit func(context.Context, *node, time.Duration) error) func(context.Context, *system, int, time.Duration) (string, error) {
+	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+		nd, of := s.leader(ctx, pick)
+		if nd == nil {
+			nd, of = s.nodes[pick%len(s.nodes)], "no leader"
+		}
+		nd.busy.Lock()
+		defer nd.busy.Unlock()
+		return nd.name + ", " + of, hit(ctx, nd, hold)
+	}
+}
+
+func (s *system) leader(ctx context.Context, pick int) (leads *node, of string) {
+	for _, asked := range s.nodes {
+		all, err := asked.streams(ctx)
+		all = slices.DeleteFunc(all, func(st stream) bool { return !strings.HasPrefix(st.Name, "JOBS") || st.Cluster.Leader == "" })
+		if err != nil || len(all) == 0 {
+			continue
+		}
+		slices.SortFunc(all, func(a, b stream) int { return strings.Compare(a.Name, b.Name) })
+		st := all[pick%len(all)]
+		for _, nd := range s.nodes {
+			if nd.name == st.Cluster.Leader {
+				return nd, st.Name
+			}
+		}
+	}
+	return nil, ""
+}
+
+func toRedis(links []*link) []*link { return links[:1] }
+func toNATS(links []*link) []*link  { return links[1:] }
+
+// weatherLock keeps two storms from ending each other. Storms are short.
+var weatherLock sync.Mutex
+
+// storm changes the weather on the links of one client, or of all of them, to Redis or to NATS.
+func storm(to func([]*link) []*link, state weather) func(context.Context, *system, int, time.Duration) (string, error) {
+	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+		names := []string{s.command.name}
+		for _, p := range s.roles() {
+			names = append(names, p.name)
+		}
+		target := "everybody"
+		if i := pick % (len(names) + 2); i < len(names) {
+			names = names[i : i+1]
+			target = names[0]
+		}
+		weatherLock.Lock()
+		defer weatherLock.Unlock()
+		late := time.Duration(5+pick%45) * time.Millisecond
+		change := func(state weather) {
+			for _, name := range names {
+				for _, l := range to(s.links[name]) {
+					l.set(state, late)
+				}
+			}
+		}
+		change(state)
+		sleep(ctx, hold)
+		change(fair)
+		return target, nil
+	}
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// settings say what is to be done.
+type settings struct {
+	programs
+	seed      uint64
+	jobs      int
+	faults    int // in each run
+	gap, end  time.Duration
+	only      string // a part of the names of kinds
+	shapes    []shape
+	each      bool // a run for every kind of fault, too
+	eachJobs  int
+	eachTimes int
+	asks      int // requests of the latency's measurement; 0: it is left out
+	dir       string
+	log       io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has been called
+	}
+}
+
+func command(ctx context.Context, args []string) error {
+	c := settings{log: os.Stderr}
+	f := flag.NewFlagSet("chaos", flag.ExitOnError)
+	f.StringVar(&c.stegomq, "stegomq", ".bin/stegomq", "program under test (make build)")
+	f.StringVar(&c.nats, "nats-server", ".bin/nats-server", "NATS server (make nats-server)")
+	f.StringVar(&c.redis, "redis-server", "redis-server", "Redis server")
+	f.StringVar(&c.ort, "ort-lib", ".cache/onnxruntime", "ONNX Runtime library (make ort)")
+	f.StringVar(&c.models, "models", "internal/ort/testdata", "folder with the model "+model)
+	f.Uint64Var(&c.seed, "seed", 0, "seed of pictures and schedules, to replay one (0: a new one)")
+	f.IntVar(&c.jobs, "jobs", 10000, "jobs of a run")
+	f.IntVar(&c.faults, "faults", 80, "faults in each run")
+	f.DurationVar(&c.gap, "gap", 4*time.Second, "a fault waits for its share of the work, but no longer than this after the one before")
+	f.DurationVar(&c.end, "end", 5*time.Minute, "how long a run may go on after the last fault")
+	f.StringVar(&c.only, "only", "", "only faults whose name contains this")
+	f.BoolVar(&c.each, "each", false, "a run for each kind of fault, too")
+	f.IntVar(&c.eachJobs, "each-jobs", 900, "jobs of each of those")
+	f.IntVar(&c.eachTimes, "each-faults", 3, "faults in each of those")
+	f.IntVar(&c.asks, "requests", 300, "requests of embed --stream, idle and beside a bulk run (0: none)")
+	f.StringVar(&c.dir, "out", "out/chaos", "folder of the report, and of the logs")
+	nodes := f.String("nodes", "1,3", "sizes of the NATS clusters, with commas; empty: no runs with every kind of fault")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	for _, word := range strings.FieldsFunc(*nodes, func(r rune) bool { return r == ',' }) {
+		s := shape{workers: 2, evaluators: 2}
+		if _, err := fmt.Sscan(word, &s.nodes); err != nil || s.nodes < 1 {
+			return fmt.Errorf("-nodes %s: give numbers", *nodes)
+		}
+		c.shapes = append(c.shapes, s)
+	}
+	if c.seed == 0 {
+		c.seed = rand.Uint64N(1e9) + 1
+	}
+	r, err := chaos(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := r.writeMarkdown(os.Stdout); err != nil {
+		return err
+	}
+	if !r.whole() {
+		return fmt.Errorf("a run was not whole; CHAOS_SEED=%d makes the same faults again, and the logs are in %s", r.Seed, c.dir)
+	}
+	return r.quick()
+}
+
+// chaos does everything that is asked for, and writes chaos.json and chaos.md.
+func chaos(ctx context.Context, c settings) (*report, error) {
+	var err error
+	for _, path := range []*string{&c.stegomq, &c.nats, &c.ort, &c.models, &c.dir} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return nil, err
+		}
+	}
+	r := &report{Seed: c.seed, Cores: runtime.NumCPU()}
+	version, err := exec.CommandContext(ctx, c.stegomq, "--version").Output() //nolint:gosec // the program that the user named
+	if err != nil {
+		return nil, fmt.Errorf("%s --version: %w", c.stegomq, err)
+	}
+	words := strings.Fields(string(version))
+	r.Program = words[len(words)-1]
+	c.say("seed %d, stegomq %s; everything is in %s", c.seed, r.Program, c.dir)
+	if err := os.RemoveAll(c.dir); err != nil {
+		return nil, err
+	}
+	failed := c.mixed(ctx, r)
+	if failed == nil && c.each {
+		failed = c.eachKind(ctx, r)
+	}
+	if failed == nil && c.asks > 0 {
+		failed = c.interactive(ctx, r)
+	}
+	return r, errors.Join(failed, c.write(r))
+}
+
+func (c *settings) say(format string, args ...any) { _, _ = fmt.Fprintf(c.log, format+"\n", args...) }
+
+// mixed makes a run with every kind of fault for every shape.
+func (c *settings) mixed(ctx context.Context, r *report) error {
+	if len(c.shapes) == 0 {
+		return nil
+	}
+	data := filepath.Join(c.dir, "pictures")
+	pairs := (c.jobs + jobsPerPair - 1) / jobsPerPair
+	if err := pictures(data, pairs, c.seed); err != nil {
+		return err
+	}
+	var want comparisons
+	for _, s := range c.shapes {
+		calm, err := c.one(ctx, r, s, fmt.Sprintf("calm-%d", s.nodes), order{data: data, want: want, end: c.end})
+		if err != nil {
+			return err
+		}
+		if !calm.whole() {
+			return fmt.Errorf("the undisturbed run failed: exit code %d, %d lost, %d dead letters: %s", calm.ExitCode, calm.Lost, calm.DeadLetters, calm.LastWords)
+		}
+		want = calm.rows
+		faults := schedule(c.seed, s, c.faults, c.only)
+		o, err := c.one(ctx, r, s, fmt.Sprintf("chaos-%d", s.nodes), order{data: data, want: want, faults: faults, gap: c.gap, end: c.end})
+		if err != nil {
+			return err
+		}
+		o.Jobs, o.Undisturbed = pairs*jobsPerPair, calm.Elapsed
+		r.Runs = append(r.Runs, o)
+	}
+	return nil
+}
+
+// eachKind makes a run for every kind of fault, on one server unless the kind needs several.
+func (c *settings) eachKind(ctx context.Context, r *report) error {
+	data := filepath.Join(c.dir, "few")
+	pairs := (c.eachJobs + jobsPerPair - 1) / jobsPerPair
+	if err := pictures(data, pairs, c.seed); err != nil {
+		return err
+	}
+	one := shape{nodes: 1, workers: 2, evaluators: 2}
+	calm, err := c.one(ctx, r, one, "calm", order{data: data, end: c.end})
+	if err != nil {
+		return err
+	}
+	for i, k := range kinds() {
+		if !strings.Contains(k.name, c.only) {
+			continue
+		}
+		s := one
+		if k.cluster {
+			s.nodes = 3
+		}
+		faults := schedule(c.seed, s, c.eachTimes, k.name)
+		if len(faults) == 0 {
+			continue
+		}
+		o, err := c.one(ctx, r, s, fmt.Sprintf("kind-%d", i), order{data: data, want: calm.rows, faults: faults, gap: 4 * c.gap, end: c.end})
+		if err != nil {
+			return err
+		}
+		o.Jobs, o.Undisturbed = pairs*jobsPerPair, calm.Elapsed
+		if len(o.Faults) > 0 {
+			r.Each = append(r.Each, o)
+		}
+	}
+	return nil
+}
+
+// one makes one run on a system of its own.
+func (c *settings) one(ctx context.Context, r *report, s shape, name string, o order) (_ *outcome, err error) {
+	sys, err := newSystem(ctx, c.programs, s, filepath.Join(c.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sys.close()) }()
+	if sys.disks.why != nil {
+		r.NoDisk = sys.disks.why.Error()
+	}
+	o.name = name
+	result, err := sys.run(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, f := range result.Faults {
+		c.say("%v", f)
+	}
+	c.say("%s, %v: %d comparisons, %d faults, exit code %s after %s, lost %d, doubled %d, differing %d, dead letters %d, longest stall %s",
+		name, s, result.Comparisons, len(result.Faults), result.exit(), seconds(result.Elapsed), result.Lost, result.Doubled, result.Differing+result.Strange,
+		result.DeadLetters, seconds(result.Stall))
+	return result, nil
+}
+
+// interactive measures requests, alone and beside a bulk run.
+func (c *settings) interactive(ctx context.Context, r *report) (err error) {
+	bulk, requests := filepath.Join(c.dir, "bulk"), filepath.Join(c.dir, "requests")
+	pairs := (c.jobs + jobsPerPair - 1) / jobsPerPair
+	if err := errors.Join(pictures(bulk, pairs, c.seed), pictures(requests, 2*c.asks+100, c.seed+1)); err != nil {
+		return err
+	}
+	sys, err := newSystem(ctx, c.programs, shape{nodes: 1, workers: 2, evaluators: 2}, filepath.Join(c.dir, "latency"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sys.close()) }()
+	r.Latency, err = sys.latencies(ctx, requests, bulk, pairs*jobsPerPair, c.asks)
+	return err
+}
+
+// quick says whether interactive work overtakes bulk work. The bound is wide, as the machine is shared: what waits for a bulk
+// run is seconds late, and not milliseconds.
+func (r *report) quick() error {
+	l := r.Latency
+	if l == nil {
+		return nil
+	}
+	if bound := max(3*l.bound(), time.Second); l.Beside.P99 > bound || l.Beside.Waiting > 0 {
+		return fmt.Errorf("interactive requests waited for a bulk run: p99 %v, idle %v", l.Beside.P99, l.Idle.P99)
+	}
+	return nil
+}
+
+func (c *settings) write(r *report) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "chaos.json"), append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	var text strings.Builder
+	if err := r.writeMarkdown(&text); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.dir, "chaos.md"), []byte(text.String()), 0o600)
+}

@@ -1,0 +1,207 @@
+// Package access owns what a tenant may do on the NATS server, and how that is said to the server: as configuration, or as lines for nsc.
+//
+// A tenant is an account of its own. The streams are all in the operator's account, which exports subjects; the tenant's account imports
+// those that it has a right to, and they are its only way out. Permissions of users within the operator's account would not do: the
+// server checks the subject of a request but not where its answer goes, and the answer to a request for a blob is whatever the
+// tenant has put into it, so a tenant could have the server publish anything anywhere (docs/decisions/0014-access.md).
+//
+// Invariants:
+//   - Every subject that a tenant can reach names the tenant, or a stream of the tenant.
+//   - No right on a consumer is ever given: a push consumer delivers to any subject.
+package access
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stegomq/schemas"
+)
+
+// OperatorAccount is the NATS account of the streams, the workers and the evaluators.
+const OperatorAccount = "STEGOMQ"
+
+// ErrGrant: a grant that says nothing or names what cannot be.
+var ErrGrant = errors.New("not a grant")
+
+// Grant is what one tenant may do: publish jobs for its keys and models and read what comes of them, upload and read its own images.
+type Grant struct {
+	// Tenant, as in schemas.ValidTenant; not the operator's own.
+	Tenant string `json:"tenant"`
+	// Keys by id, and Models by the digest of their manifests. Every key may be used with every model.
+	Keys   []string `json:"keys"`
+	Models []string `json:"models"`
+	// EmbedOnly leaves recovery out.
+	EmbedOnly bool `json:"embed_only,omitempty"`
+}
+
+// Validate returns ErrGrant with what is wrong, or nil.
+func (g Grant) Validate() error {
+	switch {
+	case !schemas.ValidTenant(g.Tenant):
+		return fmt.Errorf("%w: a user has 1 to 31 lowercase letters, digits, '_' and '-', not %q", ErrGrant, g.Tenant)
+	case g.Tenant == schemas.MainTenant:
+		return fmt.Errorf("%w: %s is the operator", ErrGrant, g.Tenant)
+	case len(g.Keys) == 0:
+		return fmt.Errorf("%w: it names no key", ErrGrant)
+	case len(g.Models) == 0:
+		return fmt.Errorf("%w: it names no model", ErrGrant)
+	}
+	for _, key := range g.Keys {
+		if !schemas.ValidKeyID(key) {
+			return fmt.Errorf("%w: %q cannot name a key", ErrGrant, key)
+		}
+	}
+	for _, model := range g.Models {
+		if !schemas.ValidDigest(model) {
+			return fmt.Errorf("%w: %q is not the digest of a model", ErrGrant, model)
+		}
+	}
+	return nil
+}
+
+// normal is the grant with every key and model once, in order, so that equal grants print equally.
+func (g Grant) normal() Grant {
+	sorted := func(list []string) []string {
+		list = slices.Clone(list)
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	g.Keys, g.Models = sorted(g.Keys), sorted(g.Models)
+	return g
+}
+
+// operations are those that the tenant may ask for.
+func (g Grant) operations() []schemas.Operation {
+	if g.EmbedOnly {
+		return []schemas.Operation{schemas.Operation_OPERATION_EMBED}
+	}
+	return []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
+}
+
+// Right is a subject of the operator's account that another reaches. A service takes messages and answers them, another right lets a
+// tenant listen.
+type Right struct {
+	Subject string
+	// Local is the subject in the tenant's account, where it differs.
+	Local   string
+	Service bool
+}
+
+// apiSubject is the subject of a request to JetStream in the operator's account, and what it is called in a tenant's, where every account
+// has an API of its own under the first name.
+func apiSubject(request string) Right {
+	return Right{Subject: "$JS.API." + request, Local: schemas.TenantAPI + "." + request, Service: true}
+}
+
+// Exports are what the operator's account offers. They name no tenant: what each may use is in its imports, which the operator writes too.
+func Exports() []Right {
+	return []Right{
+		{Subject: schemas.ClassFilter(schemas.Interactive), Service: true},
+		{Subject: schemas.BlobSubject("*", ">"), Service: true},
+		{Subject: "$JS.API.STREAM.INFO.*", Service: true},
+		{Subject: "$JS.API.STREAM.MSG.GET.*", Service: true},
+		{Subject: "$JS.API.DIRECT.GET.*.>", Service: true},
+		{Subject: schemas.TenantResults("*")},
+	}
+}
+
+// Rights are everything that the tenant of a valid grant can do.
+func (g Grant) Rights() []Right {
+	g = g.normal()
+	var rights []Right
+	for _, model := range g.Models {
+		for _, key := range g.Keys {
+			for _, op := range g.operations() {
+				job := &schemas.Job{Tenant: g.Tenant, Model: model, Operation: op, Key: &schemas.KeyRef{Id: key}, Run: "*"}
+				rights = append(rights, Right{Subject: schemas.JobSubject(job), Service: true})
+			}
+		}
+	}
+	blobs, results := schemas.BlobStream(g.Tenant), schemas.ResultStream(g.Tenant)
+	return append(rights,
+		Right{Subject: schemas.BlobSubject(g.Tenant, ">"), Service: true},
+		apiSubject("STREAM.INFO."+blobs),
+		apiSubject("STREAM.MSG.GET."+blobs),
+		apiSubject("DIRECT.GET."+blobs+".>"),
+		apiSubject("STREAM.INFO."+results),
+		apiSubject("STREAM.MSG.GET."+results),
+		Right{Subject: schemas.TenantResults(g.Tenant)},
+	)
+}
+
+// Config is the tenant's account for a nats-server's configuration, to be included within its accounts block. The password comes from the server's
+// environment, by the name that PasswordVariable gives.
+func (g Grant) Config() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: {\n  users: [ { user: %[1]s, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
+	for _, r := range g.Rights() {
+		kind, to := "stream", ""
+		if r.Service {
+			kind = "service"
+		}
+		if r.Local != "" {
+			to = fmt.Sprintf(", to: %q", r.Local)
+		}
+		fmt.Fprintf(&b, "    { %s: { account: %s, subject: %q }%s }\n", kind, OperatorAccount, r.Subject, to)
+	}
+	b.WriteString("  ]\n}\n")
+	return b.String()
+}
+
+// PasswordVariable is the variable of the server's environment that holds a tenant's password.
+func PasswordVariable(tenant string) string {
+	return "STEGOMQ_NATS_PASSWORD_" + strings.ToUpper(strings.ReplaceAll(tenant, "-", "_"))
+}
+
+// NSC are shell lines that make the tenant's account, its imports and its user with nsc, where the operator's account has the exports
+// of ExportsNSC.
+func (g Grant) NSC() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "operator=$(nsc describe account %s --field sub | tr -d '\"')\n", OperatorAccount)
+	fmt.Fprintf(&b, "nsc add account %s\n", g.Tenant)
+	for i, r := range g.Rights() {
+		service := ""
+		if r.Service {
+			service = " --service"
+		}
+		local := r.Subject
+		if r.Local != "" {
+			local = r.Local
+		}
+		fmt.Fprintf(&b, "nsc add import --account %s --name right-%d --src-account \"$operator\"%s --remote-subject '%s' --local-subject '%s'\n",
+			g.Tenant, i+1, service, r.Subject, local)
+	}
+	fmt.Fprintf(&b, "nsc add user --account %s --name %[1]s\n", g.Tenant)
+	fmt.Fprintf(&b, "nsc generate creds --account %s --name %[1]s --output-file %[1]s.creds\n", g.Tenant)
+	return b.String()
+}
+
+// ExportsNSC are shell lines that give the operator's account its exports. They are run once.
+func ExportsNSC() string {
+	var b strings.Builder
+	for i, r := range Exports() {
+		service := ""
+		if r.Service {
+			service = " --service"
+		}
+		fmt.Fprintf(&b, "nsc add export --account %s --name stegomq-%d%s --subject '%s'\n", OperatorAccount, i+1, service, r.Subject)
+	}
+	return b.String()
+}
+
+// ExportsConfig is the list of exports of the operator's account in a nats-server's configuration.
+func ExportsConfig() string {
+	var b strings.Builder
+	b.WriteString("exports: [\n")
+	for _, r := range Exports() {
+		kind := "stream"
+		if r.Service {
+			kind = "service"
+		}
+		fmt.Fprintf(&b, "  { %s: %q }\n", kind, r.Subject)
+	}
+	b.WriteString("]\n")
+	return b.String()
+}

@@ -1,0 +1,78 @@
+package bus
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"stegomq/schemas"
+)
+
+// identity is by what the client and the server know each other. Files are read now, so that a wrong one is told by its name, and
+// again at every reconnection.
+func (c Config) identity() ([]nats.Option, error) {
+	var opts []nats.Option
+	secret := c.Secret
+	if c.Server != nil {
+		secret = c.Server.secret
+	}
+	if secret != "" {
+		opts = append(opts, nats.UserInfo(User, secret))
+	}
+	if c.CredentialsFile != "" {
+		if _, err := os.ReadFile(c.CredentialsFile); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrClientFiles, err)
+		}
+		opts = append(opts, nats.UserCredentials(c.CredentialsFile))
+	}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrClientFiles, err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%w: no certificate in %s", ErrClientFiles, c.CAFile)
+		}
+		opts = append(opts, nats.RootCAs(c.CAFile))
+	}
+	if c.CertFile != "" || c.KeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile); err != nil {
+			return nil, fmt.Errorf("%w: the client certificate %q with the key %q: %w", ErrClientFiles, c.CertFile, c.KeyFile, err)
+		}
+		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
+	}
+	return opts, nil
+}
+
+// apiPrefix begins the subjects of requests to JetStream. A tenant has an account of its own, whose imports have another name for the
+// operator's (package access).
+func (c Config) apiPrefix() string {
+	if c.Tenant != "" {
+		return schemas.TenantAPI
+	}
+	return "$JS.API"
+}
+
+// refusal makes one line of why there is no connection, with what to do.
+func refusal(where string, err error) error {
+	var cert *tls.CertificateVerificationError
+	text := redact(err.Error())
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return fmt.Errorf("%w at %s: check the user, token or credentials file", ErrDenied, where)
+	case errors.As(err, &cert):
+		return fmt.Errorf("%w at %s: its certificate is not trusted (%w): give the file of its authority with --nats-ca", ErrUnreachable, where, cert.Err)
+	// With TLS 1.3 the refusal of a client's certificate comes after the handshake, and the client may notice the end before the word.
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"),
+		strings.Contains(text, "after TLS handshake"):
+		return fmt.Errorf("%w at %s: it wants a client certificate that it knows (%s): give --nats-cert and --nats-key", ErrDenied, where, text)
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("%w at %s: it has no TLS, which --nats-ca and --nats-cert ask for", ErrUnreachable, where)
+	}
+	return fmt.Errorf("%w at %s: %s: check the address and that the server runs", ErrUnreachable, where, text)
+}

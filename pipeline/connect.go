@@ -1,0 +1,172 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/cache"
+	"stegomq/internal/state"
+	"stegomq/schemas"
+)
+
+// Locate takes the servers of a `stegomq up` that runs on the state folder where none are named, and its secret where they are named.
+func (e *Endpoints) Locate() error {
+	up, ok, err := state.Find(e.State)
+	if err != nil || !ok {
+		return err
+	}
+	if e.NATS == "" && e.Redis == "" && e.Tenant == "" {
+		e.NATS, e.Redis = up.NATS, up.Redis
+	}
+	nats, redis := sameServer(e.NATS, up.NATS), sameServer(e.Redis, up.Redis)
+	if !nats && !redis {
+		return nil
+	}
+	secret, err := state.Secret(e.State)
+	if err != nil {
+		return err
+	}
+	if nats && e.NATSCredentials == "" {
+		e.natsSecret = secret
+	}
+	if redis && e.RedisPasswordFile == "" {
+		e.redisSecret = secret
+	}
+	return nil
+}
+
+// Local says whether the message queue is an embedded one: this process's, or that of a `stegomq up` on the state folder.
+func (e *Endpoints) Local() bool { return e.Embedded() || e.natsSecret != "" }
+
+// sameServer says whether an address without a user names the server at another, on loopback.
+func sameServer(given, announced string) bool {
+	a, errA := url.Parse(given)
+	b, errB := url.Parse(announced)
+	return errA == nil && errB == nil && given != "" && a.User == nil && a.Scheme == b.Scheme && a.Port() == b.Port() && loopback(a.Hostname()) && loopback(b.Hostname())
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Check finds what is wrong with the endpoints, before anything is opened: among it a server that other machines reach, and that would be
+// used without any authentication.
+func (e *Endpoints) Check() error {
+	switch {
+	case (e.NATSCert == "") != (e.NATSKey == ""):
+		return errors.New("--nats-cert and --nats-key go together: give the certificate and its key")
+	case (e.RedisCert == "") != (e.RedisKey == ""):
+		return errors.New("--redis-cert and --redis-key go together: give the certificate and its key")
+	case e.Tenant != "" && (!schemas.ValidTenant(e.Tenant) || e.Tenant == schemas.MainTenant):
+		return fmt.Errorf("--tenant %q: a tenant has 1 to 31 lowercase letters, digits, '_' and '-', and is not %s", e.Tenant, schemas.MainTenant)
+	case e.Tenant != "" && e.NATS == "":
+		return errors.New("--tenant works on a server with accounts: name it with --nats")
+	case e.Insecure:
+		return nil
+	}
+	known := e.NATSCredentials != "" || e.NATSCert != "" || e.natsSecret != ""
+	for _, one := range strings.Split(e.NATS, ",") {
+		if u, err := parseServer(one); one != "" && !known && (err != nil || u.User == nil && !loopback(u.Hostname())) {
+			return fmt.Errorf("the NATS server %s would be used without authentication: put a user and password into STEGOMQ_NATS (nats://user:password@host:4222), "+
+				"or give --nats-creds, or --nats-cert and --nats-key (--insecure where nobody else reaches it)", bare(one))
+		}
+	}
+	if e.Redis == "" || e.RedisPasswordFile != "" || e.RedisCert != "" || e.redisSecret != "" {
+		return nil
+	}
+	u, err := url.Parse(e.Redis)
+	if err != nil || u.Scheme == "unix" {
+		return nil // opening it says what is wrong with the first; the second has no network
+	}
+	if _, password := u.User.Password(); !password && !loopback(u.Hostname()) {
+		return fmt.Errorf("the Redis server %s would be used without authentication: put its password into STEGOMQ_REDIS (redis://:password@host:6379), "+
+			"or give --redis-password-file, or --redis-cert and --redis-key (--insecure where nobody else reaches it)", bare(e.Redis))
+	}
+	return nil
+}
+
+// parseServer is a NATS server's address, which may lack the scheme.
+func parseServer(address string) (*url.URL, error) {
+	address = strings.TrimSpace(address)
+	if !strings.Contains(address, "://") {
+		address = "nats://" + address
+	}
+	return url.Parse(address)
+}
+
+// bare is an address without user and password, and without whatever is in one that does not parse.
+func bare(address string) string {
+	u, err := parseServer(address)
+	if err != nil {
+		return "(an address that does not parse)"
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// HasSecret says whether an address has a password or a token in it.
+func HasSecret(address string) bool {
+	for _, one := range strings.Split(address, ",") {
+		u, err := parseServer(one)
+		if err != nil {
+			return strings.Contains(one, "@")
+		}
+		if _, password := u.User.Password(); password || u.User != nil && !strings.HasPrefix(u.Scheme, "redis") {
+			return true // a NATS user without a password is a token
+		}
+	}
+	return false
+}
+
+// ServerConfig is that of the embedded message queue. It makes the secret of the state folder where the server listens.
+func (e *Endpoints) ServerConfig(log *slog.Logger) (bus.ServerConfig, error) {
+	c := bus.ServerConfig{StoreDir: filepath.Join(e.State, "nats"), Listen: e.NATSListen, Logger: log}
+	if c.Listen == "" {
+		return c, nil
+	}
+	var err error
+	c.Secret, err = state.Secret(e.State)
+	return c, err
+}
+
+// BusConfig is how the message queue is used; where it is embedded, the caller sets Server.
+func (e *Endpoints) BusConfig(log *slog.Logger) bus.Config {
+	return bus.Config{
+		URL: e.NATS, Name: "stegomq", Secret: e.natsSecret, CredentialsFile: e.NATSCredentials, CAFile: e.NATSCA, CertFile: e.NATSCert, KeyFile: e.NATSKey,
+		Tenant: e.Tenant, Exclusive: e.Embedded() && e.NATSListen == "",
+		AckWait: e.AckWait, BlobLifetime: e.BlobLifetime, UnservedAfter: e.UnservedAfter, Replicas: e.Replicas, Logger: log,
+	}
+}
+
+// CacheOptions are how Redis is used. It makes the secret of the state folder where an embedded one listens.
+func (e *Endpoints) CacheOptions(log *slog.Logger) (cache.Options, error) {
+	o := cache.Options{Secret: e.redisSecret, CAFile: e.RedisCA, CertFile: e.RedisCert, KeyFile: e.RedisKey, Logger: log}
+	var err error
+	switch {
+	case e.Redis == "" && e.RedisListen != "":
+		o.Listen = e.RedisListen
+		o.Secret, err = state.Secret(e.State)
+	case e.RedisPasswordFile != "":
+		var text []byte
+		if text, err = os.ReadFile(e.RedisPasswordFile); err == nil && len(strings.TrimSpace(string(text))) == 0 {
+			err = fmt.Errorf("%s is empty", e.RedisPasswordFile)
+		}
+		if err != nil {
+			return o, fmt.Errorf("read the password of Redis: %w", err)
+		}
+		o.Secret = strings.TrimSpace(string(text))
+	}
+	return o, err
+}
+
+// Announce tells other commands on the state folder where the embedded servers are. They have to listen.
+func (e *Endpoints) Announce(nats, redis string) (*state.Announcement, error) {
+	return state.Announce(e.State, state.Up{NATS: nats, Redis: redis, PID: os.Getpid()})
+}
