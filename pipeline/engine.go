@@ -55,8 +55,8 @@ func (e *Engine) Close() error {
 	return e.runtime.Close()
 }
 
-// WeightsStats are those of the runtime.
-func (e *Engine) WeightsStats() telemetry.WeightsStats {
+// weightsStats are those of the runtime.
+func (e *Engine) weightsStats() telemetry.WeightsStats {
 	if e.runtime == nil {
 		return telemetry.WeightsStats{}
 	}

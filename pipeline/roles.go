@@ -54,11 +54,7 @@ func (r *Roles) Wait() error {
 // and all of it, the zero value, where it is not.
 type lane struct{ run, model string }
 
-// StartWorker starts the worker of this process, which takes all work that its engine has the model for.
-func (s *Services) StartWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics) error {
-	return s.startWorker(r, eng, metrics, lane{})
-}
-
+// startWorker starts the worker of this process, which takes the work of its lane that its engine has the model for.
 func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics, l lane) error {
 	name := workerName()
 	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
@@ -74,16 +70,16 @@ func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 	return nil
 }
 
-// StartEvaluator starts the evaluator of this process.
-func (s *Services) StartEvaluator(r *Roles, metrics *telemetry.Metrics) {
+// startEvaluator starts the evaluator of this process.
+func (s *Services) startEvaluator(r *Roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.opts.Slots, Logger: s.log, Observer: metrics}
 	r.Go(evaluator.New(cfg, evaluator.Parts{
 		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Scores: s.Cache, Memo: s.Cache,
 	}).Run)
 }
 
-// StartSweeper starts what deletes old images, where they are in a folder.
-func (s *Services) StartSweeper(r *Roles) {
+// startSweeper starts what deletes old images, where they are in a folder.
+func (s *Services) startSweeper(r *Roles) {
 	if folder, ok := s.Blobs.(*bus.Directory); ok {
 		r.Go(folder.Run)
 	}

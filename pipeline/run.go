@@ -213,7 +213,7 @@ func (e *evaluation) work(ctx context.Context) (err error) {
 		if err := e.startWorker(r, eng, nil, lane{e.run.Spec.GetId(), e.run.Spec.GetModel()}); err != nil {
 			return err
 		}
-		e.StartEvaluator(r, nil)
+		e.startEvaluator(r, nil)
 	} else {
 		r.Go(func(ctx context.Context) error { return e.watchBus(ctx, e.patience) })
 	}

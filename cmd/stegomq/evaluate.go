@@ -88,7 +88,7 @@ func (a *app) request(flags *runFlags) (*pipeline.Request, error) {
 		return nil, err
 	}
 	if req.Keys, err = a.registeredKeys(flags.keys, req.Model); err != nil {
-		return nil, err
+		return nil, asFlag(err)
 	}
 	if pipeline.HasVariants(req.Model) && !flags.set.Changed("random-keys") {
 		req.RandomKeys = 0

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"stegomq/internal/telemetry"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
 )
@@ -75,74 +73,21 @@ func (a *app) evaluatorCommand() *cobra.Command {
 }
 
 // serve runs the worker, the evaluator or both until the context ends.
-func (a *app) serve(cmd *cobra.Command, work, evaluate bool) (err error) {
-	ctx := cmd.Context()
-	var eng *pipeline.Engine
-	if work {
-		models, err := a.loadModels()
-		if err != nil {
-			return err
-		}
-		keys, err := a.watchKeys(models...)
-		if err != nil {
-			return err
-		}
-		if eng, err = pipeline.NewEngine(a.runtime(), models, keys, a.log); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, eng.Close()) }()
-	}
-	return a.withCache(ctx, func(s *pipeline.Services) (err error) {
-		if err := s.OpenBus(ctx); err != nil {
-			return err
-		}
-		s.WarnOfEviction(ctx)
-		metrics := a.metrics(s, eng)
-		r := pipeline.StartRoles(ctx)
-		defer func() { err = errors.Join(err, r.Stop()) }()
-		if a.metricsAddr != "" {
-			server, err := telemetry.NewServer(a.metricsAddr, metrics, map[string]telemetry.Check{
-				"nats":  func(ctx context.Context) error { _, err := s.Bus.Status(ctx); return err },
-				"redis": func(ctx context.Context) error { _, err := s.Cache.Status(ctx); return err },
-			}, a.log)
-			if err != nil {
-				return err
+func (a *app) serve(cmd *cobra.Command, work, evaluate bool) error {
+	stderr := cmd.ErrOrStderr()
+	return pipeline.Serve(cmd.Context(), a.options(), a.library(), pipeline.Role{
+		Work: work, Evaluate: evaluate, Metrics: a.metricsAddr,
+		Ready: func(metrics, nats, redis string) {
+			if metrics != "" {
+				_, _ = fmt.Fprintf(stderr, "metrics at http://%s/metrics\n", metrics)
 			}
-			r.Go(server.Run)
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "metrics at http://%s/metrics\n", server.Addr())
-		}
-		s.StartSweeper(r)
-		if work {
-			if err := s.StartWorker(r, eng, metrics); err != nil {
-				return err
+			where := ""
+			if nats != "" {
+				where = fmt.Sprintf(": --nats %s --redis %s", nats, redis)
 			}
-		}
-		if evaluate {
-			s.StartEvaluator(r, metrics)
-		}
-		where := ""
-		if s.Server != nil && s.Server.URL() != "" && s.Cache.URL() != "" {
-			told, failed := a.at.Announce(s.Server.URL(), s.Cache.URL())
-			if failed != nil {
-				return failed
-			}
-			defer func() { err = errors.Join(err, told.Withdraw()) }()
-			where = fmt.Sprintf(": --nats %s --redis %s", s.Server.URL(), s.Cache.URL())
-		}
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "ready%s\n", where)
-		return r.Wait()
+			_, _ = fmt.Fprintf(stderr, "ready%s\n", where)
+		},
 	})
-}
-
-func (a *app) metrics(s *pipeline.Services, eng *pipeline.Engine) *telemetry.Metrics {
-	m := telemetry.NewMetrics()
-	if eng != nil {
-		m.WatchWeights(eng.WeightsStats)
-	}
-	stats := s.Cache.Stats
-	m.WatchMemos("outputs", func() (hits, misses int64) { st := stats(); return st.Outputs.Hits, st.Outputs.Misses })
-	m.WatchMemos("metrics", func() (hits, misses int64) { st := stats(); return st.Metrics.Hits, st.Metrics.Misses })
-	return m
 }
 
 func (a *app) producerCommand() *cobra.Command {

@@ -129,7 +129,7 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 	if err := asFlag(req.Check()); err != nil {
 		return err
 	}
-	if req.Keys, err = a.watchKeys(req.Model); err != nil {
+	if req.Keys, err = a.library().WatchKeys(req.Model); err != nil {
 		return err
 	}
 	s := pipeline.New(a.options())
