@@ -111,7 +111,7 @@ func (e *Evaluator) Run(ctx context.Context) error {
 // mourn records the scores that a dead message will never give, so that its run can end.
 func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	e.cfg.Observer.DeadLetter(d.GetReason())
-	job, lost, err := bereaved(d)
+	job, lost, err := Bereaved(d)
 	if err != nil {
 		// Not a message that a run can be told of: a person has to look at it.
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
@@ -130,8 +130,9 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	return err
 }
 
-// bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics.
-func bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
+// Bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics; the job is the one that
+// they are of. A letter that holds neither is an error.
+func Bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
 	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
 	if d.GetStream() != schemas.StreamScoring {
 		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {

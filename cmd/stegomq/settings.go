@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,11 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"stegomq/internal/bus"
+	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/telemetry"
 	"stegomq/pipeline"
@@ -35,6 +39,7 @@ type app struct {
 	allow               []string
 
 	metricsAddr string
+	patience    time.Duration
 
 	log *slog.Logger
 }
@@ -177,8 +182,43 @@ func knownFlags(root *cobra.Command) []string {
 	return names
 }
 
-func (a *app) limits() pixel.Limits {
-	return pixel.Limits{MaxBytes: a.maxBytesMiB << 20, MaxPixels: a.maxMpx << 20, MinSide: a.minSide}
+// patienceFlag is for commands that wait for work.
+func (a *app) patienceFlag(f *pflag.FlagSet) {
+	f.DurationVar(&a.patience, "patience", pipeline.DefaultPatience, "how long a server that went away is waited for")
+}
+
+// options are the flags as the pipeline takes them.
+func (a *app) options() pipeline.Options {
+	return pipeline.Options{
+		Endpoints: a.at, Runtime: a.runtime(), Allow: a.allow, Patience: a.patience, Logger: a.log,
+		Limits: pixel.Limits{MaxBytes: a.maxBytesMiB << 20, MaxPixels: a.maxMpx << 20, MinSide: a.minSide},
+	}
+}
+
+func (a *app) runtime() pipeline.Runtime {
+	return pipeline.Runtime{
+		Library: a.ortLib, Provider: ort.Provider(a.provider), Slots: a.slots, WeightsBytes: a.weightsCacheMiB << 20,
+		BatchPixels: a.batchPixels, MaxPixels: a.maxNetwork,
+	}
+}
+
+// withCache calls f with services that are connected to Redis, withBus with such that are to the message queue alone.
+func (a *app) withCache(ctx context.Context, f func(*pipeline.Services) error) (err error) {
+	s, err := pipeline.Open(ctx, a.options())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return f(s)
+}
+
+func (a *app) withBus(ctx context.Context, f func(context.Context, *bus.Bus) error) (err error) {
+	s := pipeline.New(a.options())
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.OpenBus(ctx); err != nil {
+		return err
+	}
+	return f(ctx, s.Bus)
 }
 
 // defaultKeyring is $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.
