@@ -40,6 +40,7 @@ var house = map[string][]string{
 	"internal/telemetry":  {},
 	"internal/access":     {"schemas"},
 	"internal/state":      {},
+	"internal/flagfile":   {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},
@@ -77,7 +78,7 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "evaluator", "internal/access", "internal/bus", "internal/cache", "internal/keyring", "internal/model", "internal/ort", "internal/pixel",
+		"schemas", "producer", "evaluator", "internal/access", "internal/bus", "internal/cache", "internal/flagfile", "internal/keyring", "internal/model", "internal/ort", "internal/pixel",
 		"internal/pusnet", "internal/telemetry", "pipeline", "pipeline/reports",
 	},
 

@@ -50,6 +50,8 @@ type Services struct {
 
 	pace    time.Duration // between two looks at a run that does not move, and at a server that may be away
 	closers []func() error
+
+	operator bool // may change what the servers have stored
 }
 
 // New makes services that are not connected.
@@ -100,6 +102,7 @@ func (s *Services) OpenBus(ctx context.Context) error {
 	}
 	o := &s.opts
 	cfg := o.BusConfig(s.log)
+	cfg.KeepStored = !s.operator
 	if o.Embedded() {
 		serverConfig, err := o.ServerConfig(s.log)
 		if err != nil {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,7 +62,7 @@ func (a *app) paper(cmd *cobra.Command, flags *paperFlags) (err error) {
 	if p.Geometry, err = flags.geometry(); err != nil {
 		return err
 	}
-	p.Command, p.Load, p.MinSide = flags.command(), a.loadModel, a.minSide
+	p.Load, p.MinSide = a.loadModel, a.minSide
 	stderr := cmd.ErrOrStderr()
 	return a.withCache(cmd.Context(), func(s *pipeline.Services) error {
 		show := &progress{out: stderr}
@@ -84,20 +82,4 @@ func (a *app) paper(cmd *cobra.Command, flags *paperFlags) (err error) {
 		}
 		return fmt.Errorf("%w: %d parts of the report are missing or not whole; it says which", reports.ErrSomeFailed, len(p.Missing))
 	})
-}
-
-// command is the command of the report, as another would give it.
-func (p *paperFlags) command() string {
-	words := []string{"stegomq paper"}
-	for _, set := range p.Sets {
-		words = append(words, "--data "+set.Name+"="+filepath.Base(set.Dir))
-	}
-	words = append(words, fmt.Sprintf("--size %d --resize %s", p.size, p.resize))
-	if p.Sample > 0 {
-		words = append(words, fmt.Sprintf("--sample %d --sample-seed %d", p.Sample, p.SampleSeed))
-	} else if p.Limit > 0 {
-		words = append(words, fmt.Sprintf("--limit %d", p.Limit))
-	}
-	words = append(words, fmt.Sprintf("--fig5-pairs %d", p.SmallPairs), "--out "+cmp.Or(filepath.Base(p.Out), "."))
-	return strings.Join(words, " ")
 }

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"stegomq/evaluator"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
-	"stegomq/schemas"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -27,22 +23,10 @@ func (a *app) reportCommand() *cobra.Command {
 				if len(args) == 0 {
 					return listRuns(cmd, s, asJSON)
 				}
-				run, err := s.Cache.Run(ctx, args[0])
+				sum, scores, err := reports.Stored(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
-				scores, failures, err := s.Cache.Scores(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				inv := evaluator.Invocation{Hits: len(scores)}
-				if !run.Finished.IsZero() {
-					inv.Elapsed = run.Finished.Sub(run.Started)
-				}
-				if run.Provenance != nil {
-					inv.Provenance = reports.ProvenanceOf(run.Provenance)
-				}
-				sum := evaluator.Summarise(run.Spec, scores, failures, inv)
 				if out != "" {
 					if err := evaluator.WriteFiles(out, sum, scores); err != nil {
 						return err
@@ -51,7 +35,7 @@ func (a *app) reportCommand() *cobra.Command {
 				if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
 					return err
 				}
-				if n := len(failures) + len(sum.RefusedItems); n > 0 {
+				if n := len(sum.FailedItems) + len(sum.RefusedItems); n > 0 {
 					return fmt.Errorf("%w: %d comparisons", reports.ErrSomeFailed, n)
 				}
 				return nil
@@ -101,7 +85,7 @@ RUN_A better or worse, which is not said of fewer than 8 pairs. A run is its id,
 be of the same images at the same size; their models and keys may differ.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			runs, err := a.measured(cmd.Context(), args)
+			runs, err := reports.Measured(cmd.Context(), a.options(), args)
 			if err != nil {
 				return err
 			}
@@ -122,36 +106,4 @@ be of the same images at the same size; their models and keys may differ.`,
 	f.BoolVar(&asJSON, "json", false, "print comparison.json instead of tables")
 	a.cacheFlags(f)
 	return cmd
-}
-
-// measured gives the runs that ids or folders name. The cache is only asked for ids. A folder that has no run, and the name of one, is
-// not meant.
-func (a *app) measured(ctx context.Context, names []string) (runs []evaluator.Measured, err error) {
-	var s *pipeline.Services
-	for _, name := range names {
-		if info, err := os.Stat(name); err == nil && info.IsDir() && (evaluator.HasRun(name) || !schemas.ValidRunID(name)) {
-			saved, err := evaluator.ReadRun(name)
-			if err != nil {
-				return nil, err
-			}
-			runs = append(runs, saved)
-			continue
-		}
-		if s == nil {
-			if s, err = pipeline.Open(ctx, a.options()); err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-		}
-		run, err := s.Cache.Run(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		scores, _, err := s.Cache.Scores(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, evaluator.Measured{Spec: run.Spec, Scores: scores})
-	}
-	return runs, nil
 }

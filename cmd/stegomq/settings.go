@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
 	"stegomq/internal/bus"
+	"stegomq/internal/flagfile"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/telemetry"
@@ -94,37 +91,14 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := refuseSecretsInFlags(cmd.Flags()); err != nil {
 		return err
 	}
-	fromFile, err := readConfig(a.config)
+	fromFile, err := flagfile.Read(a.config)
 	if err != nil {
 		return err
 	}
 	if err := refuseOpenSecrets(a.config, fromFile); err != nil {
 		return err
 	}
-	var broken []error
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || f.Name == "version" {
-			return
-		}
-		env := "STEGOMQ_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, from := os.Getenv(env), env
-		if value == "" {
-			value, from = fromFile[f.Name], a.config
-		}
-		if value == "" {
-			return
-		}
-		if err := cmd.Flags().Set(f.Name, value); err != nil {
-			broken = append(broken, fmt.Errorf("%s: %s: %w", from, f.Name, err))
-		}
-	})
-	known := knownFlags(cmd.Root())
-	for name := range fromFile {
-		if !slices.Contains(known, name) {
-			broken = append(broken, fmt.Errorf("%s: no command has a flag %q", a.config, name))
-		}
-	}
-	if err := errors.Join(broken...); err != nil {
+	if err := flagfile.Fill(cmd, "STEGOMQ_", a.config, fromFile); err != nil {
 		return err
 	}
 	if err := a.checkConnection(cmd); err != nil {
@@ -132,54 +106,6 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	a.log, err = telemetry.NewLogger(cmd.ErrOrStderr(), a.logLevel, a.logFormat)
 	return err
-}
-
-// readConfig reads a YAML file of flag names and values; lists become comma-separated.
-func readConfig(path string) (map[string]string, error) {
-	values := make(map[string]string)
-	if path == "" {
-		return values, nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	var raw map[string]any
-	if err := yaml.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
-	}
-	for name, v := range raw {
-		switch v := v.(type) {
-		case []any:
-			parts := make([]string, len(v))
-			for i, p := range v {
-				parts[i] = fmt.Sprint(p)
-			}
-			values[name] = strings.Join(parts, ",")
-		case map[string]any:
-			return nil, fmt.Errorf("read the configuration %s: %s must be a value or a list", path, name)
-		default:
-			values[name] = fmt.Sprint(v)
-		}
-	}
-	return values, nil
-}
-
-// knownFlags names the flags of all commands: one file may serve several.
-func knownFlags(root *cobra.Command) []string {
-	var names []string
-	add := func(f *pflag.Flag) { names = append(names, f.Name) }
-	root.PersistentFlags().VisitAll(add)
-	var walk func(*cobra.Command)
-	walk = func(c *cobra.Command) {
-		c.Flags().VisitAll(add)
-		c.PersistentFlags().VisitAll(add)
-		for _, sub := range c.Commands() {
-			walk(sub)
-		}
-	}
-	walk(root)
-	return names
 }
 
 // patienceFlag is for commands that wait for work.

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ type Paper struct {
 	SampleSeed                uint64
 	Geometry                  *schemas.Geometry
 	MinSide                   int
-	// Out is the folder of the report and the runs, Command what the report says that made it.
-	Out, Command string
+	// Out is the folder of the report and the runs.
+	Out string
 	// Load loads a model, by its name or directory.
 	Load func(nameOrDir string) (*model.Model, error)
 	// Say is told of each run before it is made.
@@ -86,7 +87,7 @@ func (p *Paper) Make(ctx context.Context, s *pipeline.Services) error {
 
 // makeRuns makes every run of the study.
 func (p *Paper) makeRuns(ctx context.Context) (*paper.Study, error) {
-	whole := &paper.Study{DataSets: p.Sets, Command: p.Command, Date: time.Now().UTC().Format(time.DateOnly)}
+	whole := &paper.Study{DataSets: p.Sets, Command: p.command(), Date: time.Now().UTC().Format(time.DateOnly)}
 	for _, r := range p.Study.Table1 {
 		row := paper.Row{Method: r.Method, Runs: make(map[string]paper.Run)}
 		m, err := p.load(r.Model)
@@ -194,4 +195,20 @@ func (p *Paper) run(ctx context.Context, m *model.Model, set paper.DataSet, limi
 	p.Hits += done.Summary.Cache.Hits
 	p.Misses += done.Summary.Cache.Misses
 	return paper.Run{Summary: done.Summary, Spec: done.Spec, Scores: done.Scores, Dir: dir}, nil
+}
+
+// command is the command of the report, as another would give it.
+func (p *Paper) command() string {
+	words := []string{"stegomq paper"}
+	for _, set := range p.Sets {
+		words = append(words, "--data "+set.Name+"="+filepath.Base(set.Dir))
+	}
+	words = append(words, fmt.Sprintf("--size %d --resize %s", p.Geometry.GetWidth(), strings.ToLower(strings.TrimPrefix(p.Geometry.GetResize().String(), "RESIZE_POLICY_"))))
+	if p.Sample > 0 {
+		words = append(words, fmt.Sprintf("--sample %d --sample-seed %d", p.Sample, p.SampleSeed))
+	} else if p.Limit > 0 {
+		words = append(words, fmt.Sprintf("--limit %d", p.Limit))
+	}
+	words = append(words, fmt.Sprintf("--fig5-pairs %d", p.SmallPairs), "--out "+cmp.Or(filepath.Base(p.Out), "."))
+	return strings.Join(words, " ")
 }
