@@ -19,6 +19,11 @@ package pixel
 
 import "errors"
 
+// DecoderVersion says which pixels Decode makes of a file: it grows whenever those of any file change, so that what was made of other
+// pixels is not taken for the same. 1: chroma was replicated. 2: chroma as libjpeg-turbo and libwebp interpolate it; TIFF, BMP and orientations
+// that were read wrongly.
+const DecoderVersion = 2
+
 // Every error of this package wraps one of these; all of them are permanent, so that a job that
 // meets one must not be tried again.
 var (
@@ -34,6 +39,8 @@ var (
 	ErrTooManyBytes = errors.New("image file too large")
 	// ErrTooManyPixels: the header promises more than Limits.MaxPixels.
 	ErrTooManyPixels = errors.New("image too large")
+	// ErrTooCostly: decoding would take far longer than images of this size do.
+	ErrTooCostly = errors.New("image too costly to decode")
 	// ErrTooSmall: a side is shorter than Limits.MinSide.
 	ErrTooSmall = errors.New("image too small")
 	// ErrGeometry: a Geometry that no image can be given.

@@ -1,9 +1,9 @@
-"""Makes the image files of this folder, golden.json and golden.png.
+"""Makes the image files of this folder, golden.json, golden.png, and references for cases/.
 
 Run in this folder with Pillow and numpy. The images are synthetic. golden.png holds what Pillow
 decodes from each file, composited on white and turned upright, in tiles of 40x40 one below the other in the
-order of golden.json, which also says how far a decoder may be from it: 0 for lossless files, a few
-levels where formats leave rounding or chroma interpolation open.
+order of golden.json, which also says how far a decoder may be from it: 0 for lossless files and for WebP, 4 levels where JPEG
+leaves the inverse DCT open.
 """
 
 import io
@@ -32,6 +32,48 @@ def soft():
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
     grey = 255 * (x + y) / (WIDTH + HEIGHT - 2)
     return np.clip(grey[:, :, None] + 0.1 * (gradient() - 128), 0, 255)
+
+
+def sharp(width=WIDTH, height=HEIGHT):
+    """Random pixels and blocks of saturated colours: what chroma interpolation makes of them differs everywhere."""
+    draw = np.random.default_rng(width * height)
+    blocks = draw.integers(0, 2, (height // 5 + 1, width // 5 + 1, 3)) * 255
+    out = np.repeat(np.repeat(blocks, 5, axis=0), 5, axis=1)[:height, :width]
+    out[:, width // 2 :] = draw.integers(0, 256, (height, width - width // 2, 3))
+    return Image.fromarray(out.astype(np.uint8))
+
+
+def flat_jpeg(factors, adobe=None, ids=b"\1\2\3\4", width=39, height=23):
+    """A JPEG by hand, for sampling factors that Pillow does not write: of every block the mean alone is coded, at random."""
+    draw = np.random.default_rng(sum(h * 10 + v for h, v in factors))
+    across, down = max(h for h, _ in factors), max(v for _, v in factors)
+    units = -(-width // (8 * across)) * -(-height // (8 * down))
+    bits, last = "", [0] * len(factors)
+    for _ in range(units):
+        for i, (h, v) in enumerate(factors):
+            for _ in range(h * v):
+                mean = int(draw.integers(-128, 128))
+                step, last[i] = mean - last[i], mean
+                size = abs(step).bit_length()
+                value = step if step > 0 else step + (1 << size) - 1
+                # Codes of 4 bits for the sizes 0 to 8 of a step, and one of 1 bit that ends a block.
+                bits += f"{size:04b}" + (f"{value:0{size}b}" if size else "") + "0"
+    bits += "1" * (-len(bits) % 8)
+    coded = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\x00")
+
+    def segment(marker, body):
+        return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+    components = b"".join(bytes([ids[i], h << 4 | v, 0]) for i, (h, v) in enumerate(factors))
+    data = b"\xff\xd8"
+    if adobe is not None:
+        data += segment(0xEE, b"Adobe\0d\0\0\0\0" + bytes([adobe]))
+    data += segment(0xDB, b"\0" + b"\x08" * 64)
+    data += segment(0xC0, struct.pack(">BHHB", 8, height, width, len(factors)) + components)
+    data += segment(0xC4, b"\x00" + bytes([0, 0, 0, 9] + [0] * 12) + bytes(range(9)))
+    data += segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0")
+    scan = b"".join(bytes([ids[i], 0]) for i in range(len(factors)))
+    return data + segment(0xDA, bytes([len(factors)]) + scan + b"\x00\x3f\x00") + coded + b"\xff\xd9"
 
 
 def bytes8(v):
@@ -96,9 +138,9 @@ def files():
     clear.info["transparency"] = 3
 
     yield "grey.jpg", encoded(grey_image, "JPEG", quality=90), 1
-    yield "baseline.jpg", encoded(mild, "JPEG", quality=90, subsampling="4:2:0"), 5
+    yield "baseline.jpg", encoded(mild, "JPEG", quality=90, subsampling="4:2:0"), 4
     yield "progressive.jpg", encoded(image, "JPEG", quality=90, subsampling="4:4:4", progressive=True), 3
-    yield "restart.jpg", encoded(mild, "JPEG", quality=90, subsampling="4:2:2", restart_marker_blocks=2), 5
+    yield "restart.jpg", encoded(mild, "JPEG", quality=90, subsampling="4:2:2", restart_marker_blocks=2), 4
     yield "rgb.jpg", encoded(image, "JPEG", quality=90, keep_rgb=True), 2
     yield "cmyk.jpg", encoded(image.convert("CMYK"), "JPEG", quality=95), 3
     yield "ycck.jpg", ycck(rgb), 4
@@ -122,8 +164,8 @@ def files():
 
     yield "lossless.webp", encoded(image, "WEBP", lossless=True), 0
     yield "lossless-alpha.webp", encoded(translucent, "WEBP", lossless=True, exact=True), 1
-    yield "lossy.webp", encoded(mild, "WEBP", quality=90), 5
-    yield "lossy-alpha.webp", encoded(mild_translucent, "WEBP", quality=90), 5
+    yield "lossy.webp", encoded(mild, "WEBP", quality=90), 0
+    yield "lossy-alpha.webp", encoded(mild_translucent, "WEBP", quality=90), 1
     yield "orientation8.webp", encoded(image, "WEBP", lossless=True, exif=exif(8)), 0
 
     for compression in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate"):
@@ -131,6 +173,21 @@ def files():
     yield "grey.tiff", encoded(grey_image, "TIFF"), 0
     yield "palette.tiff", encoded(palette, "TIFF"), 0
     yield "orientation7.tiff", encoded(image, "TIFF", exif=exif(7)), 0
+
+    odd = sharp(39, 23)
+    for subsampling in ("4:2:0", "4:2:2"):
+        name = "sharp" + subsampling.replace(":", "")
+        yield f"{name}.jpg", encoded(sharp(), "JPEG", quality=95, subsampling=subsampling), 4
+        yield f"{name}-odd.jpg", encoded(odd, "JPEG", quality=95, subsampling=subsampling), 4
+        yield f"{name}-progressive.jpg", encoded(odd, "JPEG", quality=95, subsampling=subsampling, progressive=True), 4
+    yield "sharp.webp", encoded(sharp(), "WEBP", quality=95), 0
+    yield "sharp-odd.webp", encoded(odd, "WEBP", quality=95), 0
+    for h, v in ((1, 2), (2, 1), (2, 2), (4, 1), (4, 2)):
+        yield f"flat{h}x{v}.jpg", flat_jpeg([(h, v), (1, 1), (1, 1)]), 0
+    yield "flat-factors.jpg", flat_jpeg([(2, 2), (2, 1), (2, 1)]), 0
+    yield "flat-rgb.jpg", flat_jpeg([(2, 2), (1, 1), (1, 1)], ids=b"RGB"), 0
+    yield "flat-cmyk.jpg", flat_jpeg([(2, 2), (1, 1), (1, 1), (2, 2)], adobe=0), 1
+    yield "flat-ycck.jpg", flat_jpeg([(2, 2), (1, 1), (1, 1), (2, 2)], adobe=2), 1
 
     yield "rgb.bmp", encoded(image, "BMP"), 0
     yield "palette.bmp", encoded(palette, "BMP"), 0
@@ -154,7 +211,15 @@ def expected(data):
     return np.asarray(Image.alpha_composite(white, rgba).convert("RGB")), rgba.getextrema()[3][0] < 255
 
 
+def cases():
+    """Writes what Pillow decodes from those files of cases/ that came without a reference."""
+    for name in ("no-eoi-samsung-trailer", "exif-long6"):
+        with open(f"cases/{name}.jpg", "rb") as f:
+            Image.fromarray(expected(f.read())[0]).save(f"cases/{name}-reference.png", optimize=True)
+
+
 def main():
+    cases()
     tiles = []
     golden = {"made_with": f"Pillow {PIL.__version__}", "files": [], "refused": []}
     for name, data, tolerance, *given in files():
