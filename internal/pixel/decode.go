@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"golang.org/x/image/bmp"
-	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
 )
 
@@ -128,7 +127,7 @@ func Header(data []byte, limits Limits) (Info, error) {
 	}
 	if cost := codecs[format].cost; cost != nil {
 		if err := cost(data, limits); err != nil {
-			return Info{}, err
+			return Info{}, explain(format, len(data), err)
 		}
 	}
 	info := Info{Format: format, Width: w, Height: h, Orientation: orientation(format, data)}
@@ -151,8 +150,8 @@ var codecs = map[Format]codec{
 	JPEG: {decodeJPEG, configJPEG, costJPEG},
 	PNG:  {whole(png.Decode), whole(png.DecodeConfig), nil},
 	WebP: {decodeWebP, whole(webp.DecodeConfig), nil},
-	TIFF: {whole(tiff.Decode), whole(tiff.DecodeConfig), nil},
-	BMP:  {whole(bmp.Decode), whole(bmp.DecodeConfig), nil},
+	TIFF: {decodeTIFF, configTIFF, costTIFF},
+	BMP:  {decodeBMP, configBMP, nil},
 }
 
 // whole makes a function of a file's bytes of one that reads them.
@@ -192,19 +191,18 @@ func explain(format Format, size int, err error) error {
 	var (
 		jpegUnsupported jpeg.UnsupportedError
 		pngUnsupported  png.UnsupportedError
-		tiffUnsupported tiff.UnsupportedError
 		kind            unsupported
 	)
 	text := err.Error()
 	switch {
-	case errors.Is(err, ErrCorrupt): // from guard
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrTooCostly): // said already
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		strings.Contains(text, "unexpected EOF"),     // image/png
 		strings.Contains(text, "short Huffman data"), // image/jpeg, at the end of its input only
 		strings.Contains(text, "not enough pixel data"):
 		return fmt.Errorf("%w: the %s data stops short in a file of %d bytes", ErrTruncated, format, size)
-	case errors.As(err, &jpegUnsupported), errors.As(err, &pngUnsupported), errors.As(err, &tiffUnsupported),
+	case errors.As(err, &jpegUnsupported), errors.As(err, &pngUnsupported),
 		errors.Is(err, bmp.ErrUnsupported):
 		return fmt.Errorf("%w: this kind of %s is not read (%s); convert it to PNG", ErrFormat, format, text)
 	case errors.As(err, &kind):

@@ -264,25 +264,48 @@ func FuzzDecode(f *testing.F) {
 		f.Add(readTestdata(f, file.Name))
 	}
 	f.Add(bigPNG(100, 100))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, info, err := Decode(data, fuzzLimits)
-		if err != nil {
-			for _, known := range []error{ErrEmpty, ErrFormat, ErrTruncated, ErrCorrupt, ErrTooManyBytes, ErrTooManyPixels, ErrTooSmall, ErrTooCostly} {
-				if errors.Is(err, known) {
-					return
-				}
+	f.Fuzz(fuzzDecode)
+}
+
+// The other targets begin with the files of one format.
+func FuzzDecodeTIFF(f *testing.F) { fuzzFormat(f, TIFF, ".tif") }
+func FuzzDecodeBMP(f *testing.F)  { fuzzFormat(f, BMP, ".bmp") }
+func FuzzDecodeJPEG(f *testing.F) { fuzzFormat(f, JPEG, ".jpg") }
+func FuzzDecodeWebP(f *testing.F) { fuzzFormat(f, WebP, ".webp") }
+
+func fuzzFormat(f *testing.F, format Format, extension string) {
+	for _, file := range readGolden(f).Files {
+		if file.Format == format {
+			f.Add(readTestdata(f, file.Name))
+		}
+	}
+	for _, c := range cases {
+		if data := readTestdata(f, "cases/"+c.name); strings.HasSuffix(c.name, extension) && len(data) < 1<<15 {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(fuzzDecode)
+}
+
+// fuzzDecode decodes a file and looks at what comes: an error of a known class, or an image as Decode promises.
+func fuzzDecode(t *testing.T, data []byte) {
+	m, info, err := Decode(data, fuzzLimits)
+	if err != nil {
+		for _, known := range []error{ErrEmpty, ErrFormat, ErrTruncated, ErrCorrupt, ErrTooManyBytes, ErrTooManyPixels, ErrTooSmall, ErrTooCostly} {
+			if errors.Is(err, known) {
+				return
 			}
-			t.Fatalf("unclassified error %v", err)
 		}
-		if m.Rect != image.Rect(0, 0, info.Width, info.Height) || !m.Opaque() ||
-			int64(info.Width)*int64(info.Height) > fuzzLimits.MaxPixels {
-			t.Fatalf("bounds %v, opaque %v, info %+v", m.Rect, m.Opaque(), info)
-		}
-		if header, err := Header(data, fuzzLimits); err != nil || header.Width != info.Width || header.Height != info.Height {
-			t.Fatalf("Header says %+v, %v; Decode says %+v", header, err, info)
-		}
-		if _, err := Fit(m, Geometry{Width: 7, Height: 300, Policy: Crop}); err != nil {
-			t.Fatal(err)
-		}
-	})
+		t.Fatalf("unclassified error %v", err)
+	}
+	if m.Rect != image.Rect(0, 0, info.Width, info.Height) || !m.Opaque() ||
+		int64(info.Width)*int64(info.Height) > fuzzLimits.MaxPixels {
+		t.Fatalf("bounds %v, opaque %v, info %+v", m.Rect, m.Opaque(), info)
+	}
+	if header, err := Header(data, fuzzLimits); err != nil || header.Width != info.Width || header.Height != info.Height {
+		t.Fatalf("Header says %+v, %v; Decode says %+v", header, err, info)
+	}
+	if _, err := Fit(m, Geometry{Width: 7, Height: 300, Policy: Crop}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -106,6 +106,65 @@ def png(samples, depth, colour, interlaced=False):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
 
 
+def tiff(samples, bits, photometric, order, planar=1, tile=None, rows=None, extra=(), predictor=1, fill=1, backwards=False):
+    """A TIFF by hand, for what Pillow does not write. samples is H x W x C; order is that of the bytes, "<" or ">"."""
+    height, width, count = samples.shape
+    samples = samples.astype(order + "u2" if bits == 16 else np.uint8)
+    piece_height, piece_width = tile or (rows or height, width)
+    if predictor == 2:
+        before = np.zeros_like(samples)
+        for x in range(1, width):
+            if x % piece_width:
+                before[:, x] = samples[:, x - 1]
+        samples = (samples - before).astype(samples.dtype)
+    pieces = []
+    for part in [samples] if planar == 1 else [samples[:, :, c : c + 1] for c in range(count)]:
+        for y in range(0, height, piece_height):
+            for x in range(0, width, piece_width):
+                piece = part[y : y + piece_height, x : x + piece_width]
+                if tile:
+                    piece = np.pad(piece, ((0, tile[0] - piece.shape[0]), (0, tile[1] - piece.shape[1]), (0, 0)), mode="edge")
+                if bits < 8:
+                    digits = (piece.reshape(len(piece), -1)[:, :, None] >> np.arange(bits)[::-1]) & 1
+                    data = np.packbits(digits.reshape(len(piece), -1), axis=1).tobytes()
+                else:
+                    data = piece.tobytes()
+                if fill == 2:
+                    data = np.packbits(np.unpackbits(np.frombuffer(data, np.uint8)).reshape(-1, 8)[:, ::-1]).tobytes()
+                pieces.append(data)
+    data = (b"II*\0" if order == "<" else b"MM\0*") + bytes(4)
+    offsets = []
+    for piece in pieces:
+        offsets.append(len(data))
+        data += piece + bytes(len(piece) % 2)
+    tags = {256: [width], 257: [height], 258: [bits] * count, 259: [1], 262: [photometric], 266: [fill], 277: [count], 284: [planar], 317: [predictor]}
+    if extra:
+        tags[338] = list(extra)
+    if tile:
+        tags |= {322: [tile[1]], 323: [tile[0]], 324: offsets, 325: list(map(len, pieces))}
+    else:
+        tags |= {278: [piece_height], 273: offsets, 279: list(map(len, pieces))}
+    entries = b""
+    for tag in sorted(tags, reverse=backwards):
+        values = struct.pack(f"{order}{len(tags[tag])}L", *tags[tag])
+        if len(values) > 4:
+            at, data = len(data), data + values
+            values = struct.pack(order + "L", at)
+        entries += struct.pack(order + "HHL", tag, 4, len(tags[tag])) + values
+    directory = struct.pack(order + "L", len(data))
+    return data[:4] + directory + data[8:] + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+
+
+def bmp(samples, header, masks=(), gap=0):
+    """A BMP by hand: 32 bits a pixel, a header of so many bytes, and a gap before the pixels. samples is H x W x 4."""
+    height, width = samples.shape[:2]
+    masked = b"".join(struct.pack("<L", m) for m in masks)
+    info = struct.pack("<LllHHLLllLL", header, width, height, 1, 32, 3 if masks else 0, 0, 2835, 2835, 0, 0) + masked
+    info = info.ljust(header, b"\0") + bytes(gap)
+    pixels = samples[::-1, :, [2, 1, 0, 3]].tobytes()
+    return b"BM" + struct.pack("<LHHL", 14 + len(info) + len(pixels), 0, 0, 14 + len(info)) + info + pixels
+
+
 def ycck(rgb):
     """A YCCK JPEG: Pillow writes the four channels as they are, and the Adobe marker is then set to 2."""
     ycc = np.asarray(Image.fromarray(rgb).convert("YCbCr"))
@@ -172,6 +231,42 @@ def files():
         yield f"{compression.removeprefix('tiff_')}.tiff", encoded(image, "TIFF", compression=compression), 0
     yield "grey.tiff", encoded(grey_image, "TIFF"), 0
     yield "palette.tiff", encoded(palette, "TIFF"), 0
+    bilevel = grey_image.convert("1")
+    for compression in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "group3", "group4"):
+        # libtiff writes Pillow's bilevel images as BlackIsZero.
+        name = f"bilevel-{compression.removeprefix('tiff_')}.tiff"
+        yield name, encoded(bilevel, "TIFF", compression=compression), 0
+        yield f"white-{name}", encoded(bilevel, "TIFF", compression=compression, tiffinfo={262: 0}), 0
+    yield "alpha.tiff", encoded(translucent, "TIFF", compression="tiff_lzw"), 1
+    yield "grey-alpha.tiff", encoded(translucent.convert("LA"), "TIFF"), 1
+    for predictor in (1, 2):
+        yield f"predictor{predictor}.tiff", encoded(image, "TIFF", compression="tiff_lzw", tiffinfo={317: predictor}), 0
+    yield "strips.tiff", encoded(image, "TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 5}), 0
+    for order in "<>":
+        end = {"<": "little", ">": "big"}[order]
+        for bits in (2, 4, 16):
+            samples = np.floor(full.mean(axis=-1) * ((1 << bits) - 1) / 255).astype(np.uint16)
+            shown = bytes8(np.floor(samples / 256) if bits == 16 else samples * (255 // ((1 << bits) - 1)))
+            yield f"grey{bits}-{end}.tiff", tiff(samples[:, :, None], bits, 1, order), 0, np.repeat(shown[:, :, None], 3, axis=-1)
+        yield f"rgb16-{end}.tiff", tiff(deep, 16, 2, order), 0, bytes8(np.floor(deep / 256))
+        for planar in (1, 2):
+            yield f"tiles{planar}-{end}.tiff", tiff(rgb, 8, 2, order, planar=planar, tile=(16, 32)), 0, rgb
+            yield f"rows{planar}-{end}.tiff", tiff(deep, 16, 2, order, planar=planar, rows=7, backwards=True, fill=2), 0, bytes8(
+                np.floor(deep / 256)
+            )
+            yield f"predicted{planar}-{end}.tiff", tiff(deep, 16, 2, order, planar=planar, rows=7, predictor=2), 0, bytes8(
+                np.floor(deep / 256)
+            )
+    extra = np.concatenate([rgb, alpha, alpha[::-1]], axis=-1)
+    yield "extra-none.tiff", tiff(extra, 8, 2, "<", extra=(0, 0)), 0, rgb
+    yield "extra-none-planar.tiff", tiff(extra, 8, 2, ">", extra=(0, 0), planar=2), 0, rgb
+    white = 255.0 * (1 - extra[:, :, 4:] / 255)
+    shown = bytes8(rgb * (extra[:, :, 4:] / 255.0) + white)
+    yield "extra-alpha.tiff", tiff(extra, 8, 2, "<", extra=(0, 2)), 1, shown, True
+    associated = extra.copy()
+    associated[:, :, :3] = np.minimum(rgb, extra[:, :, 4:])
+    shown = bytes8(associated[:, :, :3] + white)
+    yield "extra-associated.tiff", tiff(associated, 8, 2, "<", extra=(0, 1), planar=2), 1, shown, True
     yield "orientation7.tiff", encoded(image, "TIFF", exif=exif(7)), 0
 
     odd = sharp(39, 23)
@@ -190,6 +285,10 @@ def files():
     yield "flat-ycck.jpg", flat_jpeg([(2, 2), (1, 1), (1, 1), (2, 2)], adobe=2), 1
 
     yield "rgb.bmp", encoded(image, "BMP"), 0
+    yield "alpha.bmp", bmp(np.concatenate([rgb, alpha], axis=-1), 124, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)), 1
+    yield "masks.bmp", bmp(np.concatenate([rgb, alpha], axis=-1), 40, (0xFF0000, 0xFF00, 0xFF)), 0
+    yield "masks56.bmp", bmp(np.concatenate([rgb, 0 * alpha], axis=-1), 56, (0xFF0000, 0xFF00, 0xFF, 0)), 0
+    yield "gap.bmp", bmp(np.concatenate([rgb, 0 * alpha], axis=-1), 108, gap=6), 0
     yield "palette.bmp", encoded(palette, "BMP"), 0
 
 
@@ -213,9 +312,9 @@ def expected(data):
 
 def cases():
     """Writes what Pillow decodes from those files of cases/ that came without a reference."""
-    for name in ("no-eoi-samsung-trailer", "exif-long6"):
-        with open(f"cases/{name}.jpg", "rb") as f:
-            Image.fromarray(expected(f.read())[0]).save(f"cases/{name}-reference.png", optimize=True)
+    for name in ("no-eoi-samsung-trailer.jpg", "exif-long6.jpg", "rgba.png"):
+        with open(f"cases/{name}", "rb") as f:
+            Image.fromarray(expected(f.read())[0]).save(f"cases/{name[:-4]}-reference.png", optimize=True)
 
 
 def main():
@@ -223,16 +322,19 @@ def main():
     tiles = []
     golden = {"made_with": f"Pillow {PIL.__version__}", "files": [], "refused": []}
     for name, data, tolerance, *given in files():
-        opened = Image.open(io.BytesIO(data))
-        pixels, transparent = (given[0], False) if given else expected(data)
+        kind, orientation = name.split(".")[1].upper(), 1
+        if not given:
+            opened = Image.open(io.BytesIO(data))
+            kind, orientation = opened.format, opened.getexif().get(0x0112, 1)
+        pixels, transparent = (given + [False])[:2] if given else expected(data)
         with open(name, "wb") as f:
             f.write(data)
         golden["files"].append({
             "name": name,
-            "format": {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP"}.get(opened.format, opened.format),
+            "format": {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "WebP"}.get(kind, kind),
             "width": pixels.shape[1],
             "height": pixels.shape[0],
-            "orientation": opened.getexif().get(0x0112, 1),
+            "orientation": orientation,
             "transparent": transparent,
             "tolerance": tolerance,
         })
