@@ -2,6 +2,7 @@ package pixel
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -240,6 +242,48 @@ func TestBombCostsNothing(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
 		t.Errorf("%d bytes allocated for a header", used)
+	}
+}
+
+// pngChunk is a chunk that claims a length, which need not be that of its body.
+func pngChunk(claim uint32, name, body string) []byte {
+	out := append(binary.BigEndian.AppendUint32(nil, claim), name+body...)
+	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE([]byte(name+body)))
+}
+
+// TestHostileChunks: what a chunk claims to hold is not allocated, and what comes after the last row is not unpacked. Not parallel: it reads
+// counters of the whole process.
+func TestHostileChunks(t *testing.T) {
+	head := readTestdata(t, "rgb.png")[:8+25] // with IHDR
+	var zeros bytes.Buffer
+	z := zlib.NewWriter(&zeros)
+	if _, err := z.Write(make([]byte, 64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		want error
+	}{
+		{"an IDAT of 2 GiB", slices.Concat(head, pngChunk(1<<31-1, "IDAT", "\x78\x01\x01\xff\xff\x00\x00")), ErrTruncated},
+		{"text of 2 GiB", slices.Concat(head, pngChunk(1<<31-1, "tEXt", "x")), ErrTruncated},
+		{"a chunk of 4 GiB", slices.Concat(head, pngChunk(1<<32-1, "zTXt", "x")), ErrCorrupt},
+		{"64 MiB behind the last row", slices.Concat(head, pngChunk(uint32(zeros.Len()), "IDAT", zeros.String()), pngChunk(0, "IEND", "")), ErrCorrupt},
+		{"a profile that unpacks to 64 MiB", slices.Concat(head, pngChunk(uint32(zeros.Len())+4, "iCCP", "x\x00\x00\x00"+zeros.String())), ErrTruncated},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := Decode(c.data, Limits{})
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
+			t.Errorf("%s: %d bytes allocated", c.name, used)
+		}
 	}
 }
 

@@ -208,8 +208,8 @@ func (f jpegFile) unread() string {
 	return ""
 }
 
-// A pass is one visit of each block. Ten are usual, the standard allows thousands: 156 KB of them held a processor for two minutes. A quarter
-// of a microsecond is what a visit takes, so that the second bound is some six seconds for the default of MaxPixels.
+// A pass is one visit of each block. Ten are usual, the standard allows thousands: 156 KB of them held a worker for two minutes. A visit takes
+// about 100 ns, so that the second bound is some three seconds of CPU for the default of MaxPixels.
 const (
 	maxPasses      = 200
 	passesOfLimits = 8 // over MaxPixels, three components

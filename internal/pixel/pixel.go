@@ -2,8 +2,8 @@
 //
 // It owns every byte that comes from outside as an image. Its invariants:
 //
-//   - A file is measured from its header before a pixel is allocated: no input costs more than its
-//     Limits allow, and no input panics.
+//   - A file is measured before a pixel is allocated, by its header, the scans of a JPEG and the pieces of a TIFF: no input costs more
+//     than its Limits allow, and no input panics.
 //   - Every image that leaves Decode is an opaque 8-bit sRGB *image.NRGBA whose bounds start at (0,0).
 //     Transparent pixels are composited on white, 16-bit samples keep their high byte, EXIF
 //     orientation is applied, and colour profiles (ICC, gAMA, cHRM) are ignored: samples are taken
