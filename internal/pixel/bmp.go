@@ -81,7 +81,10 @@ func readBMP(data []byte) (f bmpFile, err error) {
 	default:
 		return f, unsupported(fmt.Sprintf("a BMP of %d bits a pixel", f.bits))
 	}
-	if palette > 4<<8 || fileHeader+info+palette > int64(len(data)) || offset > int64(len(data)) {
+	if palette > 4<<8 {
+		return f, fmt.Errorf("%w: a BMP palette of %d bytes", ErrCorrupt, palette)
+	}
+	if fileHeader+info+palette > int64(len(data)) || offset > int64(len(data)) {
 		return f, io.ErrUnexpectedEOF
 	}
 	if offset < fileHeader+info {
