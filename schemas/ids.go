@@ -56,22 +56,20 @@ func (h *idHash) sum() string {
 	return hex.EncodeToString(s[:16])
 }
 
+// DecoderVersion says which pixels are made of a file. It is package pixel's, and part of the ids of remembered work: what was made of other
+// pixels is other work.
+const DecoderVersion = 2
+
 // ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
 // fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack,
-// of whether there are features, and of a tenant that is not the operator. Equal ids mean equal outputs, so an output found under the id need not be made
+// of whether there are features, of the tenant and of the decoder's version. Equal ids mean equal outputs, so an output found under the id need not be made
 // again. References that the item carries for scoring have no part in it, nor has what follows an embed job.
 func ItemWorkID(j *Job, item *Item) string { return workHash(j, item).sum() }
 
 func workHash(j *Job, item *Item) *idHash {
-	// A tenant's work is remembered for that tenant alone. Others' keeps the id that it had before there were tenants.
-	domain := "stegomq.work.v1"
-	if j.GetTenant() != "" {
-		domain = "stegomq.work.v2"
-	}
-	h := newIDHash(domain)
-	if j.GetTenant() != "" {
-		h.text(j.GetTenant())
-	}
+	h := newIDHash("stegomq.work.v3")
+	h.number(DecoderVersion)
+	h.text(j.GetTenant())
 	h.number(uint64(j.GetOperation()))
 	h.text(j.GetModel())
 	h.text(j.GetKey().GetFingerprint())
@@ -83,11 +81,8 @@ func workHash(j *Job, item *Item) *idHash {
 		h.text(item.GetSecret().GetDigest())
 	case Operation_OPERATION_RECOVER:
 		h.text(item.GetStego().GetDigest())
-		// Work keeps the id that it had before there were fields that it does not use.
-		if j.GetAttack() != "" || j.GetFeatures() {
-			h.text(j.GetAttack())
-			h.flag(j.GetFeatures())
-		}
+		h.text(j.GetAttack())
+		h.flag(j.GetFeatures())
 	case Operation_OPERATION_PURIFY:
 		h.text(item.GetImage().GetDigest())
 	}
@@ -100,18 +95,8 @@ func workHash(j *Job, item *Item) *idHash {
 func JobID(j *Job) string { return jobHash(j).sum() }
 
 func jobHash(j *Job) *idHash {
-	domain := "stegomq.job.v1"
-	more := j.GetFeatures() || len(j.GetAttacks()) > 0 || j.GetUnkeyed()
-	if more {
-		domain = "stegomq.job.v2"
-	}
-	if j.GetTenant() != "" {
-		domain = "stegomq.job.v3"
-	}
-	h := newIDHash(domain)
-	if j.GetTenant() != "" {
-		h.text(j.GetTenant())
-	}
+	h := newIDHash("stegomq.job.v3")
+	h.text(j.GetTenant())
 	h.text(j.GetRun())
 	h.text(j.GetKey().GetId())
 	h.text(j.GetEmbedKey().GetId())
@@ -120,11 +105,9 @@ func jobHash(j *Job) *idHash {
 		h.text(key.GetId())
 	}
 	h.flag(j.GetScore())
-	if more {
-		h.flag(j.GetFeatures())
-		h.texts(j.GetAttacks())
-		h.flag(j.GetUnkeyed())
-	}
+	h.flag(j.GetFeatures())
+	h.texts(j.GetAttacks())
+	h.flag(j.GetUnkeyed())
 	for _, item := range j.GetItems() {
 		h.text(item.GetId())
 		h.text(ItemWorkID(j, item))
@@ -139,7 +122,8 @@ func MetricsID(version, reference, test string, g *Geometry) string {
 }
 
 func metricsHash(version, reference, test string, g *Geometry) *idHash {
-	h := newIDHash("stegomq.metrics.v1")
+	h := newIDHash("stegomq.metrics.v2")
+	h.number(DecoderVersion)
 	h.text(version)
 	h.text(reference)
 	h.text(test)
