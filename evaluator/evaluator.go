@@ -3,7 +3,7 @@
 //
 // Invariants: a score that is there is never changed, so a result that comes twice does no harm; a pair of
 // images that was compared under the same version of the metrics is not compared again; a report reads
-// stored scores alone.
+// stored scores alone; a run has no scores but those that its specification asks for.
 package evaluator
 
 import (
@@ -53,6 +53,8 @@ type Memo interface {
 type Observer interface {
 	ScoresWritten(n int)
 	DeadLetter(reason string)
+	// Unexpected notes a result or a dead letter that was refused because its run does not ask for it.
+	Unexpected()
 }
 
 // Config of an evaluator; zero values take the defaults.
@@ -68,6 +70,7 @@ type Parts struct {
 	Results     Results
 	DeadLetters DeadLetters
 	Images      Images
+	Runs        Runs
 	Scores      Scores
 	Memo        Memo
 }
@@ -76,6 +79,7 @@ type Parts struct {
 type Evaluator struct {
 	cfg Config
 	Parts
+	expectations expectations
 }
 
 // New makes an evaluator.
@@ -89,7 +93,9 @@ func New(cfg Config, parts Parts) *Evaluator {
 	if cfg.Observer == nil {
 		cfg.Observer = silent{}
 	}
-	return &Evaluator{cfg: cfg, Parts: parts}
+	return &Evaluator{cfg: cfg, Parts: parts, expectations: expectations{
+		runs: parts.Runs, known: make(map[string]expectation), told: make(map[string]bool),
+	}}
 }
 
 // Run scores results and records what dead letters cost until ctx ends.
@@ -110,6 +116,11 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 		// Not a message that a run can be told of: a person has to look at it.
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
 		return nil //nolint:nilerr // said above; to fail would bring the letter back for ever
+	}
+	if job.GetScore() {
+		if ok, err := e.expected(ctx, job, lost); !ok {
+			return err
+		}
 	}
 	e.cfg.Logger.Warn("job died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "stream", d.GetStream(), "detail", d.GetDetail())
 	if !job.GetScore() {
@@ -156,6 +167,9 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 	job := r.GetJob()
 	if !job.GetScore() {
 		return nil
+	}
+	if ok, err := e.expected(ctx, job, claimed(r)); !ok {
+		return err
 	}
 	var scores, failures []*schemas.Score
 	for i, o := range r.GetOutcomes() {
@@ -253,3 +267,4 @@ type silent struct{}
 
 func (silent) ScoresWritten(int) {}
 func (silent) DeadLetter(string) {}
+func (silent) Unexpected()       {}

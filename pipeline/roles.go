@@ -74,7 +74,7 @@ func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 func (s *Services) startEvaluator(r *Roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.opts.Slots, Logger: s.log, Observer: metrics}
 	r.Go(evaluator.New(cfg, evaluator.Parts{
-		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Scores: s.Cache, Memo: s.Cache,
+		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Runs: s.Cache, Scores: s.Cache, Memo: s.Cache,
 	}).Run)
 }
 

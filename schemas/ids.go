@@ -56,20 +56,20 @@ func (h *idHash) sum() string {
 	return hex.EncodeToString(s[:16])
 }
 
+// DecoderVersion says which pixels are made of a file. It is package pixel's, and part of the ids of remembered work: what was made of other
+// pixels is other work.
+const DecoderVersion = 2
+
 // ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
 // fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack,
-// of whether there are features, and of a tenant that is not the operator. Equal ids mean equal outputs, so an output found under the id need not be made
+// of whether there are features, of the tenant and of the decoder's version. Equal ids mean equal outputs, so an output found under the id need not be made
 // again. References that the item carries for scoring have no part in it, nor has what follows an embed job.
-func ItemWorkID(j *Job, item *Item) string {
-	// A tenant's work is remembered for that tenant alone. Others' keeps the id that it had before there were tenants.
-	domain := "stegomq.work.v1"
-	if j.GetTenant() != "" {
-		domain = "stegomq.work.v2"
-	}
-	h := newIDHash(domain)
-	if j.GetTenant() != "" {
-		h.text(j.GetTenant())
-	}
+func ItemWorkID(j *Job, item *Item) string { return workHash(j, item).sum() }
+
+func workHash(j *Job, item *Item) *idHash {
+	h := newIDHash("stegomq.work.v3")
+	h.number(DecoderVersion)
+	h.text(j.GetTenant())
 	h.number(uint64(j.GetOperation()))
 	h.text(j.GetModel())
 	h.text(j.GetKey().GetFingerprint())
@@ -81,33 +81,22 @@ func ItemWorkID(j *Job, item *Item) string {
 		h.text(item.GetSecret().GetDigest())
 	case Operation_OPERATION_RECOVER:
 		h.text(item.GetStego().GetDigest())
-		// Work keeps the id that it had before there were fields that it does not use.
-		if j.GetAttack() != "" || j.GetFeatures() {
-			h.text(j.GetAttack())
-			h.flag(j.GetFeatures())
-		}
+		h.text(j.GetAttack())
+		h.flag(j.GetFeatures())
 	case Operation_OPERATION_PURIFY:
 		h.text(item.GetImage().GetDigest())
 	}
-	return h.sum()
+	return h
 }
 
 // JobID names a job: a hash of its run, the ids of the keys that it names, whether it is scored, what else follows it,
 // and the item ids and work ids of its items. The keys have a part because equal work may belong to different scores: two
 // embed keys can make the same stego image, and two ids can name one key pair.
-func JobID(j *Job) string {
-	domain := "stegomq.job.v1"
-	more := j.GetFeatures() || len(j.GetAttacks()) > 0 || j.GetUnkeyed()
-	if more {
-		domain = "stegomq.job.v2"
-	}
-	if j.GetTenant() != "" {
-		domain = "stegomq.job.v3"
-	}
-	h := newIDHash(domain)
-	if j.GetTenant() != "" {
-		h.text(j.GetTenant())
-	}
+func JobID(j *Job) string { return jobHash(j).sum() }
+
+func jobHash(j *Job) *idHash {
+	h := newIDHash("stegomq.job.v3")
+	h.text(j.GetTenant())
 	h.text(j.GetRun())
 	h.text(j.GetKey().GetId())
 	h.text(j.GetEmbedKey().GetId())
@@ -116,32 +105,37 @@ func JobID(j *Job) string {
 		h.text(key.GetId())
 	}
 	h.flag(j.GetScore())
-	if more {
-		h.flag(j.GetFeatures())
-		h.texts(j.GetAttacks())
-		h.flag(j.GetUnkeyed())
-	}
+	h.flag(j.GetFeatures())
+	h.texts(j.GetAttacks())
+	h.flag(j.GetUnkeyed())
 	for _, item := range j.GetItems() {
 		h.text(item.GetId())
 		h.text(ItemWorkID(j, item))
 	}
-	return h.sum()
+	return h
 }
 
 // MetricsID names the comparison of two images under a version of the metrics. The reference is
 // brought to the geometry first; the test image is an output, which already has it.
 func MetricsID(version, reference, test string, g *Geometry) string {
-	h := newIDHash("stegomq.metrics.v1")
+	return metricsHash(version, reference, test, g).sum()
+}
+
+func metricsHash(version, reference, test string, g *Geometry) *idHash {
+	h := newIDHash("stegomq.metrics.v2")
+	h.number(DecoderVersion)
 	h.text(version)
 	h.text(reference)
 	h.text(test)
 	h.geometry(g)
-	return h.sum()
+	return h
 }
 
 // RunID derives the id of a run from all of its specification but the id, so that the same command finds
 // the same run again.
-func RunID(s *RunSpec) string {
+func RunID(s *RunSpec) string { return "run-" + runHash(s).sum()[:16] }
+
+func runHash(s *RunSpec) *idHash {
 	domain, lists := "stegomq.run.v1", [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()}
 	more := s.GetFeatures() || len(s.GetAttacks()) > 0 || s.GetUnkeyed()
 	// A run keeps the id that it had before there were fields that it does not use.
@@ -192,7 +186,7 @@ func RunID(s *RunSpec) string {
 	if keys := s.GetUntrainedKeys(); len(keys) > 0 {
 		h.texts(keys)
 	}
-	return "run-" + h.sum()[:16]
+	return h
 }
 
 // DatasetDigest names the images of a run's pairs, whatever their files, order and pairing: the SHA-256 of their

@@ -82,7 +82,7 @@ block. Granting again replaces what was granted before, once the server has the 
 }
 
 func printAccount(cmd *cobra.Command, g access.Grant, nsc bool) error {
-	text := fmt.Sprintf("# Include this in the accounts block of the NATS server, set %s in the server's environment, and reload it (nats-server --signal reload).\n%s",
+	text := fmt.Sprintf("# Include this in the accounts block of the NATS server, with a password in the place of $%s, and start the server anew, or reload it twice (docs/access.md).\n%s",
 		access.PasswordVariable(g.Tenant), g.Config())
 	if nsc {
 		var once strings.Builder

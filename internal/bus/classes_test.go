@@ -117,9 +117,16 @@ func TestJobsWithoutAConsumerAreFound(t *testing.T) {
 	if _, err := b.js.Publish(testContext(t), schemas.JobSubject(job), data); err != nil { // another client, which makes no consumer
 		t.Fatal(err)
 	}
+	if _, err := b.js.Publish(testContext(t), "job.interactive.garbage", []byte("nobody reads this")); err != nil {
+		t.Fatal(err)
+	}
 	got := make(chan string, 1)
 	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error { got <- j.GetId(); return nil })
 	receive(t, got, "the job")
+	if l := oneDead(t, b).Letter; l.GetReason() != string(schemas.ReasonBadMessage) || l.GetSubject() != "job.interactive.garbage" {
+		t.Errorf("dead letter %v", l)
+	}
+	waitEmpty(t, b, interactiveStream)
 }
 
 // TestMissingKeyGoesToAnother is fault 4: the key may be on another worker. Nobody has the second job's.

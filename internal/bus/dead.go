@@ -68,6 +68,24 @@ func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, 
 	}
 }
 
+// buryForeign makes dead letters of what lies in a queue on a subject that no job has.
+func (b *Bus) buryForeign(ctx context.Context, stream jetstream.Stream, subject string) error {
+	name := stream.CachedInfo().Config.Name
+	return b.scan(ctx, stream, subject, func(seq uint64, data []byte) bool {
+		letter := &schemas.DeadLetter{
+			Reason: string(schemas.ReasonBadMessage), Detail: "no job has this subject", Stream: name, Subject: subject, Message: data,
+		}
+		err := b.publishDead(ctx, letter, seq)
+		if err == nil {
+			err = stream.DeleteMsg(ctx, seq)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+			b.log.Warn("a message that nobody reads stays where it is", "subject", subject, "err", err)
+		}
+		return true
+	})
+}
+
 // GetDead returns one dead letter, or ErrNoDeadLetter.
 func (b *Bus) GetDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, error) {
 	m, err := b.dead.GetMsg(ctx, seq)

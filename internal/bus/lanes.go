@@ -245,7 +245,8 @@ func (l *lanes) complete(ctx context.Context, found map[schemas.Class][]lane) er
 	return nil
 }
 
-// orphans makes the lanes of jobs that nobody reads, of models that this worker serves.
+// orphans makes the lanes of jobs that nobody reads, of models that this worker serves. What no lane can have, as no job has such a
+// subject, becomes a dead letter.
 func (l *lanes) orphans(ctx context.Context, stream jetstream.Stream, c schemas.Class, have []lane) ([]lane, error) {
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(schemas.ClassFilter(c)))
 	if err != nil {
@@ -254,7 +255,13 @@ func (l *lanes) orphans(ctx context.Context, stream jetstream.Stream, c schemas.
 	var made []lane
 	for subject := range info.State.Subjects {
 		next := lane{class: c, model: schemas.SubjectModel(subject)}
-		if next.model == "" || !l.Serves(next.model) || slices.Contains(have, next) || slices.Contains(made, next) {
+		if next.model == "" {
+			if err := l.bus.buryForeign(ctx, stream, subject); err != nil {
+				return made, err
+			}
+			continue
+		}
+		if !l.Serves(next.model) || slices.Contains(have, next) || slices.Contains(made, next) {
 			continue
 		}
 		if err := l.bus.ensureLane(ctx, next); err != nil {

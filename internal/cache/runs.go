@@ -162,6 +162,22 @@ func (c *Cache) Run(ctx context.Context, id string) (*RunState, error) {
 	return state, nil
 }
 
+// Spec returns the specification of a run; nil stands for a run that is not there.
+func (c *Cache) Spec(ctx context.Context, id string) (*schemas.RunSpec, error) {
+	data, err := c.rdb.Get(ctx, specKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", id, err)
+	}
+	spec, err := schemas.DecodeRunSpec(data)
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", id, err)
+	}
+	return spec, nil
+}
+
 // run returns redis.Nil where there is none.
 func (c *Cache) run(ctx context.Context, id string) (*RunState, error) {
 	var spec *redis.StringCmd

@@ -478,3 +478,11 @@ func TestRootsMustBeFolders(t *testing.T) {
 		}
 	}
 }
+
+// TestDecoderVersion: what is remembered is of the pixels that are made now.
+func TestDecoderVersion(t *testing.T) {
+	t.Parallel()
+	if schemas.DecoderVersion != pixel.DecoderVersion {
+		t.Errorf("remembered work is of decoder %d, the decoder is %d: raise schemas.DecoderVersion", schemas.DecoderVersion, pixel.DecoderVersion)
+	}
+}
