@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,7 +81,15 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("exit code of a gpuworker after SIGTERM: %d", code)
 	}
 	h.start(append([]string{"gpuworker", "--unserved-after", "1s", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
-	h.ok("dead", "retry", number, "--nats", nats)
+	if r := h.ok("dead", "retry", "--run", "another", "--nats", nats); !strings.Contains(r.stdout, "0 dead letters") {
+		t.Errorf("dead letters of another run: %s", r.stdout)
+	}
+	var listed []struct{ Number int }
+	must(t, json.Unmarshal([]byte(h.ok("dead", "list", "--run", id, "--json", "--nats", nats).stdout), &listed))
+	if len(listed) != 1 || strconv.Itoa(listed[0].Number) != number {
+		t.Errorf("dead letters of run %s: %v", id, listed)
+	}
+	h.ok("dead", "retry", "--run", id, "--nats", nats)
 	whole := len(h.items("whole"))
 	h.eventually("the whole run", func(r result) bool {
 		return r.code == 0 && strictSummary(t, []byte(r.stdout)).Cache.Hits == whole
@@ -98,6 +107,7 @@ func TestDeadLetters(t *testing.T) {
 	dead := h.eventually("a dead letter", func(r result) bool { return strings.Contains(r.stdout, "dave") }, "dead", "list", "--nats", nats)
 	number = regexp.MustCompile(`(?m)^\W*(\d+)\W.*dave`).FindStringSubmatch(dead.stdout)[1]
 	h.ok("dead", "drop", number, "--nats", nats)
+	h.ok("dead", "drop", "--all", "--nats", nats)
 	if list := h.ok("dead", "list", "--nats", nats).stdout; strings.Contains(list, "dave") {
 		t.Errorf("the letter is still there:\n%s", list)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -99,8 +100,26 @@ Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) an
 		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(),
 		a.doctorCommand(), versionCommand(),
 	)
+	for _, group := range root.Commands() {
+		if group.HasSubCommands() && !group.Runnable() {
+			group.RunE = unknownSubcommand
+		}
+	}
 	root.Version = version
 	return root
+}
+
+// unknownSubcommand is of a group of commands, which cobra lets any word pass to.
+func unknownSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	meant := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		meant = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q for %q%s (%s --help)", args[0], cmd.CommandPath(), meant, cmd.CommandPath())
 }
 
 func versionCommand() *cobra.Command {

@@ -35,40 +35,33 @@ func (a *app) upCommand() *cobra.Command {
 }
 
 func (a *app) gpuworkerCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "gpuworker --nats URL --redis URL",
-		Short: "Run one worker: jobs to images",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.at.Embedded() {
-				return errNeedServers
-			}
-			return a.serve(cmd, true, false)
-		},
-	}
+	cmd := a.roleCommand("gpuworker", "Run one worker: jobs to images", true, false)
 	a.workerFlags(cmd.Flags())
-	a.metricsFlag(cmd.Flags())
 	return cmd
 }
 
 func (a *app) evaluatorCommand() *cobra.Command {
+	cmd := a.roleCommand("evaluator", "Run one evaluator: images to scores", false, true)
+	f := cmd.Flags()
+	a.serviceFlags(f)
+	a.imageFlags(f)
+	f.IntVar(&a.slots, "slots", 0, "results scored at once (0: one per core)")
+	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	return cmd
+}
+
+// roleCommand runs one role on servers that it shares.
+func (a *app) roleCommand(name, short string, work, evaluate bool) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "evaluator --nats URL --redis URL",
-		Short: "Run one evaluator: images to scores",
-		Args:  cobra.NoArgs,
+		Use: name + " --nats URL --redis URL", Short: short, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.at.Embedded() {
 				return errNeedServers
 			}
-			return a.serve(cmd, false, true)
+			return a.serve(cmd, work, evaluate)
 		},
 	}
-	f := cmd.Flags()
-	a.serviceFlags(f)
-	a.imageFlags(f)
-	a.metricsFlag(f)
-	f.IntVar(&a.slots, "slots", 0, "results scored at once (0: one per core)")
-	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	a.metricsFlag(cmd.Flags())
 	return cmd
 }
 
