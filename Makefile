@@ -95,6 +95,12 @@ fuzz: ort ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
+.PHONY: pixels
+pixels: trainer-env ## compare the decoders with Pillow's on the photographs of DATA and PHOTOGRAPHS (docs/images.md)
+	rm -rf out/pixels
+	$(PYTHON) internal/pixel/testdata/references.py out/pixels $(DATA)/bsds $(DATA)/imagenet $(PHOTOGRAPHS)
+	go test -tags pillow -count 1 -run TestPillow ./internal/pixel -v -references '$(CURDIR)/out/pixels' | grep -E '^\||---|pillow_test'
+
 ##@ Make
 # What the cards of the models that ship say: evaluate's word on the data sets in DATA, then on many wrong keys.
 DATA ?= ../shared/data/eval

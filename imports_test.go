@@ -40,6 +40,7 @@ var house = map[string][]string{
 	"internal/telemetry":  {},
 	"internal/access":     {"schemas"},
 	"internal/state":      {},
+	"internal/flagfile":   {},
 	"internal/model":      {"internal/weights"},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
 	"internal/ort/onnxpb": {},
@@ -61,7 +62,14 @@ var house = map[string][]string{
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
-	"pipeline": {"internal/bus", "internal/cache", "internal/state", "schemas"},
+	"pipeline": {
+		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/model",
+		"internal/ort", "internal/pixel", "internal/quality", "internal/source", "internal/state", "internal/telemetry",
+	},
+	"pipeline/reports": {
+		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/ort",
+		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
+	},
 
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},
@@ -70,9 +78,8 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "gpuworker", "evaluator", "evaluator/audit", "evaluator/paper", "internal/access", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
-		"internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/pusnet", "internal/quality", "internal/rotation", "internal/source",
-		"internal/steganalysis", "internal/telemetry", "pipeline",
+		"schemas", "producer", "evaluator", "internal/access", "internal/bus", "internal/cache", "internal/flagfile", "internal/keyring", "internal/model", "internal/ort", "internal/pixel",
+		"internal/pusnet", "internal/telemetry", "pipeline", "pipeline/reports",
 	},
 
 	// It knows the program as its users do.

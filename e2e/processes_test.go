@@ -108,38 +108,3 @@ func redisClient(t *testing.T, url string) *redis.Client {
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
-
-// Redis goes away in the middle and comes back empty. The command says so; the roles stay; the same command
-// then makes the whole run, although the message queue remembers the first one.
-func TestRedisLost(t *testing.T) {
-	t.Parallel()
-	h := newHome(t)
-	h.photographs("photos", 8, 160, 120)
-	run := []string{"evaluate", "--data", "photos", "--keys", "2", "--size", "96", "--batch", "1"}
-	h.ok(append(run, "--out", "embedded")...)
-
-	dir := socketDir(t)
-	server, url := redisIn(t, dir)
-	flags := []string{"--nats", startNATS(t), "--redis", url}
-	role := func(args ...string) *process {
-		p := h.start(append(append(args, "--log-level", "debug", "--ack-wait", "2s"), flags...)...)
-		p.await("(?m)^ready$")
-		return p
-	}
-	role("evaluator")
-	worker := role("gpuworker", "--slots", "1")
-	run = append(append(run, "--out", "separate"), flags...)
-	evaluation := h.start(run...)
-	worker.await(`(?s)(msg="job settled".*){3}`)
-	server.signal(os.Kill)
-	server.end()
-	if code := evaluation.end(); code != 3 {
-		t.Errorf("exit code %d without Redis, want 3\n%s", code, evaluation.log)
-	}
-	redisIn(t, dir)
-	h.ok(run...)
-	if !bytes.Equal(read(t, h.path("embedded", "items.csv")), read(t, h.path("separate", "items.csv"))) {
-		t.Error("items.csv differs from that of the embedded run")
-	}
-	wantCounts(t, h.summary("separate"), h.items("separate"), 4, 2, 1, 0)
-}

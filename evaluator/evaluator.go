@@ -3,7 +3,7 @@
 //
 // Invariants: a score that is there is never changed, so a result that comes twice does no harm; a pair of
 // images that was compared under the same version of the metrics is not compared again; a report reads
-// stored scores alone.
+// stored scores alone; a run has no scores but those that its specification asks for.
 package evaluator
 
 import (
@@ -53,6 +53,8 @@ type Memo interface {
 type Observer interface {
 	ScoresWritten(n int)
 	DeadLetter(reason string)
+	// Unexpected notes a result or a dead letter that was refused because its run does not ask for it.
+	Unexpected()
 }
 
 // Config of an evaluator; zero values take the defaults.
@@ -68,6 +70,7 @@ type Parts struct {
 	Results     Results
 	DeadLetters DeadLetters
 	Images      Images
+	Runs        Runs
 	Scores      Scores
 	Memo        Memo
 }
@@ -76,6 +79,7 @@ type Parts struct {
 type Evaluator struct {
 	cfg Config
 	Parts
+	expectations expectations
 }
 
 // New makes an evaluator.
@@ -89,7 +93,9 @@ func New(cfg Config, parts Parts) *Evaluator {
 	if cfg.Observer == nil {
 		cfg.Observer = silent{}
 	}
-	return &Evaluator{cfg: cfg, Parts: parts}
+	return &Evaluator{cfg: cfg, Parts: parts, expectations: expectations{
+		runs: parts.Runs, known: make(map[string]expectation), told: make(map[string]bool),
+	}}
 }
 
 // Run scores results and records what dead letters cost until ctx ends.
@@ -105,11 +111,16 @@ func (e *Evaluator) Run(ctx context.Context) error {
 // mourn records the scores that a dead message will never give, so that its run can end.
 func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	e.cfg.Observer.DeadLetter(d.GetReason())
-	job, lost, err := bereaved(d)
+	job, lost, err := Bereaved(d)
 	if err != nil {
 		// Not a message that a run can be told of: a person has to look at it.
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
 		return nil //nolint:nilerr // said above; to fail would bring the letter back for ever
+	}
+	if job.GetScore() {
+		if ok, err := e.expected(ctx, job, lost); !ok {
+			return err
+		}
 	}
 	e.cfg.Logger.Warn("job died", "reason", d.GetReason(), "run", job.GetRun(), "job", job.GetId(), "stream", d.GetStream(), "detail", d.GetDetail())
 	if !job.GetScore() {
@@ -119,8 +130,9 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	return err
 }
 
-// bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics.
-func bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
+// Bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics; the job is the one that
+// they are of. A letter that holds neither is an error.
+func Bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
 	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
 	if d.GetStream() != schemas.StreamScoring {
 		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {
@@ -155,6 +167,9 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 	job := r.GetJob()
 	if !job.GetScore() {
 		return nil
+	}
+	if ok, err := e.expected(ctx, job, claimed(r)); !ok {
+		return err
 	}
 	var scores, failures []*schemas.Score
 	for i, o := range r.GetOutcomes() {
@@ -252,3 +267,4 @@ type silent struct{}
 
 func (silent) ScoresWritten(int) {}
 func (silent) DeadLetter(string) {}
+func (silent) Unexpected()       {}

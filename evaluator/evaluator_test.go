@@ -59,9 +59,10 @@ type watched struct {
 	*cache.Cache
 	images *source.Source
 
-	reads, measured, found atomic.Int64
-	put                    chan int // what PutScores added, and -1 for each PutFailures
-	fail                   func(what string) error
+	specs                        sync.Map // run to its specification; of other runs Redis has it
+	reads, measured, found, asks atomic.Int64
+	put                          chan int // what PutScores added, and -1 for each PutFailures
+	fail                         func(what string) error
 }
 
 func (w *watched) check(what string) error {
@@ -77,6 +78,17 @@ func (w *watched) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.G
 		return nil, err
 	}
 	return w.images.Image(ctx, ref, g)
+}
+
+func (w *watched) Spec(ctx context.Context, run string) (*schemas.RunSpec, error) {
+	w.asks.Add(1)
+	if err := w.check("run"); err != nil {
+		return nil, err
+	}
+	if spec, ok := w.specs.Load(run); ok {
+		return spec.(*schemas.RunSpec), nil
+	}
+	return w.Cache.Spec(ctx, run)
 }
 
 func (w *watched) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error) {
@@ -162,12 +174,21 @@ func (r *rig) put(data []byte) *schemas.ImageRef {
 	return schemas.BlobRef(digest, "")
 }
 
-// run starts an evaluator, which stops with the test.
+// know makes the specification known as it is now, under its id.
+func (r *rig) know() { r.parts.specs.Store(r.spec.GetId(), proto.CloneOf(r.spec)) }
+
+// run starts an evaluator, which stops with the test and knows the run.
 func (r *rig) run(cfg evaluator.Config) {
+	r.know()
+	r.start(cfg)
+}
+
+// start starts an evaluator, which stops with the test.
+func (r *rig) start(cfg evaluator.Config) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	e := evaluator.New(cfg, evaluator.Parts{
-		Results: r.bus.ResultSource(nil), DeadLetters: r.bus.DeadSource(nil), Images: r.parts, Scores: r.parts, Memo: r.parts,
+		Results: r.bus.ResultSource(nil), DeadLetters: r.bus.DeadSource(nil), Images: r.parts, Runs: r.parts, Scores: r.parts, Memo: r.parts,
 	})
 	go func() { done <- e.Run(ctx) }()
 	r.t.Cleanup(func() {
@@ -302,10 +323,13 @@ func (r *rig) directly(reference, test string) *schemas.Metrics {
 
 // written counts what an evaluator tells its observer.
 type written struct {
-	mu     sync.Mutex
-	scores int
-	dead   []string
+	mu         sync.Mutex
+	scores     int
+	dead       []string
+	unexpected atomic.Int64
 }
+
+func (w *written) Unexpected() { w.unexpected.Add(1) }
 
 func (w *written) ScoresWritten(n int) {
 	w.mu.Lock()
@@ -397,6 +421,7 @@ func TestScoresOfAnotherRunComeFromTheMemo(t *testing.T) {
 	r.wrote(1)
 	reads := r.parts.reads.Load()
 	r.spec.Id = "other"
+	r.know()
 	// The baselines and one stego image are known, the other stego image is new.
 	res := r.answer(r.embed(), 101)
 	r.publish(res)
@@ -562,7 +587,7 @@ func TestDeadLettersThatNobodyCanRead(t *testing.T) {
 		{Reason: "bad_message", Stream: schemas.JobStream(schemas.Bulk), Subject: "job.x"},
 	}}
 	e := evaluator.New(evaluator.Config{}, evaluator.Parts{
-		Results: r.bus.ResultSource(nil), DeadLetters: l, Images: r.parts, Scores: r.parts, Memo: r.parts,
+		Results: r.bus.ResultSource(nil), DeadLetters: l, Images: r.parts, Runs: r.parts, Scores: r.parts, Memo: r.parts,
 	})
 	ctx, cancel := context.WithCancel(testrig.Context(t))
 	ended := make(chan error, 1)
@@ -597,13 +622,11 @@ func TestComparisonsThatCannotBeMade(t *testing.T) {
 	}
 }
 
-func TestOutputOfAnotherSize(t *testing.T) {
+func TestImagesThatCannotBeCompared(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	job := r.embed()
-	job.Geometry = &schemas.Geometry{Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH} // nothing is brought to one size
-	job.Id = schemas.JobID(job)
-	r.publish(r.answer(job, 100))
+	r.spec.Geometry.Width, r.spec.Geometry.Height = 8, 8 // smaller than the window of SSIM
+	r.publish(r.answer(r.embed(), 100))
 	r.run(evaluator.Config{})
 	r.wrote(1)
 	_, failures := r.stored()
@@ -643,7 +666,7 @@ func TestEveryPartMayFailForAMoment(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	slices.Sort(seen)
-	if want := []string{"failures", "image", "metrics", "remember", "scores"}; !slices.Equal(seen, want) {
+	if want := []string{"failures", "image", "metrics", "remember", "run", "scores"}; !slices.Equal(seen, want) {
 		t.Errorf("%q failed, want %q", seen, want)
 	}
 }

@@ -671,9 +671,9 @@ func TestJobsThatDie(t *testing.T) {
 				t.Fatalf("a result came: %v", results[0])
 			}
 			d := dead[0]
-			// What another worker may have, others are given a chance at.
+			// What another worker may have, others are given a chance at, as long as it is young.
 			atOnce := c.reason == schemas.ReasonKeyMismatch
-			if d.GetReason() != string(c.reason) || !strings.Contains(d.GetDetail(), c.says) || atOnce != (d.GetDeliveries() == 1) {
+			if d.GetReason() != string(c.reason) || !strings.Contains(d.GetDetail(), c.says) || atOnce && d.GetDeliveries() != 1 {
 				t.Errorf("dead letter %s after %d deliveries: %q; want %s that says %q", d.GetReason(), d.GetDeliveries(), d.GetDetail(), c.reason, c.says)
 			}
 			if j, err := schemas.DecodeJob(d.GetMessage()); err != nil || !proto.Equal(j, job) {

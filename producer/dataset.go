@@ -302,7 +302,7 @@ func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 			digests = append(digests, f.ref.GetDigest())
 		}
 	}
-	under := fmt.Sprintf("%d/%d/%d", r.limits.MaxBytes, r.limits.MaxPixels, r.limits.MinSide)
+	under := fmt.Sprintf("%d/%d/%d/%d", pixel.DecoderVersion, r.limits.MaxBytes, r.limits.MaxPixels, r.limits.MinSide)
 	good, err := r.memo.Inspected(ctx, digests, under)
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier inspections: %w", err)

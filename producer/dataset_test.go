@@ -193,7 +193,7 @@ func TestPairs(t *testing.T) {
 	})
 	t.Run("hidden files and other files", func(t *testing.T) {
 		t.Parallel()
-		dir := pictures(t, "a.png", ".hidden.png", ".git/x.png", "b.png", "notes.txt", "noextension", "sub/.thumb/c.png", "sub/._d.png")
+		dir := pictures(t, "a.png", ".hidden.png", ".git/x.png", "b.png", "notes.txt", "notes.json", "sub/.thumb/c.png", "sub/._d.png")
 		d := readDataset(t, producer.DatasetOptions{Data: dir})
 		expectPairs(t, d, 2, "a.png+b.png")
 		if len(d.Bad) > 0 {

@@ -3,6 +3,7 @@ package producer
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 
+	"stegomq/internal/pixel"
 	"stegomq/schemas"
 )
 
@@ -18,7 +20,14 @@ import (
 // user is told instead of finding an image missing.
 var extensions = map[string]bool{
 	".jpg": true, ".jpeg": true, ".png": true, ".webp": true, ".tif": true, ".tiff": true, ".bmp": true,
+	".jfif": true, ".jpe": true, ".jif": true, ".pjpeg": true, ".pjp": true, ".apng": true, ".dib": true,
 	".gif": true, ".avif": true, ".heic": true, ".heif": true, ".jp2": true, ".jxl": true, ".ppm": true, ".pgm": true,
+}
+
+// plain are the extensions of what stands beside images in great number, and is not opened to see whether it is one.
+var plain = map[string]bool{
+	".txt": true, ".json": true, ".jsonl": true, ".xml": true, ".csv": true, ".tsv": true, ".md": true, ".html": true, ".cls": true,
+	".npy": true, ".npz": true, ".mat": true, ".pt": true,
 }
 
 // packed are the names of archives that cannot be read where they lie, with what unpacks them.
@@ -27,13 +36,32 @@ var packed = []struct{ suffix, with string }{
 	{".tar.zst", "unzstd"}, {".zip", "unzip"}, {".7z", "7z x"}, {".rar", "unrar x"},
 }
 
-func extension(name string) string { return strings.ToLower(filepath.Ext(name)) }
+// extension is that of a name, in small letters. Spaces behind it, which some programs leave there, are no part of it.
+func extension(name string) string { return strings.ToLower(filepath.Ext(strings.TrimSpace(name))) }
 
 func isImage(name string) bool { return extensions[extension(name)] }
 
 func isShard(name string) bool { return extension(name) == ".tar" }
 
-func isHidden(name string) bool { return strings.HasPrefix(name, ".") }
+// kept are folders in which systems keep thumbnails, resource forks and what was deleted.
+var kept = []string{"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}
+
+// isHidden says whether a file or folder is left out without a word.
+func isHidden(name string) bool { return strings.HasPrefix(name, ".") || slices.Contains(kept, name) }
+
+// disguise says what to do with a file that is not named like an image, by its first bytes: one without an extension is read where it
+// is an image; one with another extension is named, as it may be a copy, or half of one. Both are false for what is no image.
+func disguise(name string, head []byte) (image bool, reason string) {
+	format, ok := pixel.Recognise(head)
+	switch ext := strings.TrimSpace(filepath.Ext(name)); {
+	case !ok:
+		return false, ""
+	case ext == "" || ext == ".":
+		return true, ""
+	default:
+		return false, fmt.Sprintf("left out: a %s by its content, but not by its name (%q); rename it", format, ext)
+	}
+}
 
 // unpack says why an archive cannot be read and what to do; nothing for other files.
 func unpack(name string) (reason string, ok bool) {
@@ -98,11 +126,9 @@ func list(place string) (*listing, error) {
 // expand reads the tables of the shards. What one lacks is no error.
 func (l *listing) expand() {
 	for _, s := range l.shards {
-		members, reason := members(s)
-		l.entries = append(l.entries, members...)
-		if reason != "" {
-			l.bad = append(l.bad, &schemas.BadImage{Name: label(s.name), Reason: reason})
-		}
+		images, bad := members(s)
+		l.entries = append(l.entries, images...)
+		l.bad = append(l.bad, bad...)
 	}
 	l.shards = nil
 }
@@ -115,11 +141,11 @@ func listFolder(dir string) (*listing, error) {
 	if root, err = filepath.Abs(root); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDataset, err)
 	}
-	w := walk{dir: dir, root: root, seen: make(map[string]bool)}
+	w := &walk{dir: dir, root: root, seen: make(map[string]bool)}
 	if err := w.folder(root, ""); err != nil {
 		return nil, fmt.Errorf("%w: list %s: %w", ErrDataset, dir, err)
 	}
-	l := &listing{entries: w.images}
+	l := &listing{entries: w.images, bad: w.bad}
 	if len(w.images) > 0 {
 		return l, nil
 	}
@@ -134,7 +160,7 @@ func listFolder(dir string) (*listing, error) {
 		return l, nil
 	}
 	for _, bad := range l.bad {
-		return nil, fmt.Errorf("%w: %s holds no image files; %s is %s", ErrDataset, dir, bad.GetName(), bad.GetReason())
+		return nil, fmt.Errorf("%w: %s holds no image files; %s: %s", ErrDataset, dir, bad.GetName(), bad.GetReason())
 	}
 	return nil, fmt.Errorf("%w: %s holds no image files (JPEG, PNG, WebP, TIFF or BMP) and no tar archives of them", ErrDataset, dir)
 }
@@ -147,6 +173,7 @@ type walk struct {
 	seen      map[string]bool // real paths
 	images    []entry
 	archives  []entry
+	bad       []*schemas.BadImage // images by their content that are not read
 }
 
 // folder lists the folder that really is at real, and rel below the root by its name.
@@ -174,8 +201,10 @@ func (w *walk) folder(real, rel string) error {
 			w.images = append(w.images, at)
 		case isShard(name) || compressed:
 			w.archives = append(w.archives, at)
-		case e.Type()&fs.ModeSymlink != 0:
+		case e.Type()&fs.ModeSymlink != 0 && isFolder(filepath.Join(real, name)):
 			err = w.link(filepath.Join(real, name), below)
+		case !plain[extension(name)]:
+			w.file(at)
 		}
 		if err != nil {
 			return err
@@ -184,10 +213,31 @@ func (w *walk) folder(real, rel string) error {
 	return nil
 }
 
-// link follows a symbolic link where it leads to a folder. One that leads nowhere is a file like others.
+// file looks into a file that is not named like an image. One that cannot be opened, or is no regular file, is no image.
+func (w *walk) file(at entry) {
+	info, err := os.Stat(at.file.Path)
+	if err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	f, err := os.Open(at.file.Path)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, pixel.HeadBytes)
+	n, _ := io.ReadFull(f, head)
+	image, reason := disguise(at.name, head[:n])
+	if image {
+		w.images = append(w.images, at)
+	} else if reason != "" {
+		w.bad = append(w.bad, &schemas.BadImage{Name: label(at.name), Reason: reason})
+	}
+}
+
+// link follows a symbolic link to a folder.
 func (w *walk) link(name, rel string) error {
 	target, err := filepath.EvalSymlinks(name)
-	if err == nil && isFolder(target) && !within(w.root, target) && !within(target, w.root) {
+	if err == nil && !within(w.root, target) && !within(target, w.root) {
 		return w.folder(target, rel)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"stegomq/internal/pixel"
@@ -109,11 +111,11 @@ func TestFoldersOfDataSets(t *testing.T) {
 // A folder that is a link is read where its own name stands, once, and links cannot lead round in circles.
 func TestLinksToFolders(t *testing.T) {
 	t.Parallel()
-	dir, elsewhere := pictures(t, "a.png", "sub/b.png", "z.png"), pictures(t, "x", "y", "1.png", "deep/2.png", "deep/.hidden/3.png")
+	dir, elsewhere := pictures(t, "a.png", "sub/b.png", "z.png"), pictures(t, "x.txt", "y.txt", "1.png", "deep/2.png", "deep/.hidden/3.png")
 	for name, target := range map[string]string{
 		"linked": elsewhere, "zz-again": elsewhere, "part": filepath.Join(elsewhere, "deep"), // of what linked leads to
 		"aa-inside": filepath.Join(dir, "sub"), "self": dir, "sub/up": dir, "root": "/", "above": filepath.Dir(dir),
-		".hidden": elsewhere, "nowhere": filepath.Join(dir, "nothing"), "notes.txt": filepath.Join(elsewhere, "x"),
+		".hidden": elsewhere, "nowhere": filepath.Join(dir, "nothing"), "notes.txt": filepath.Join(elsewhere, "x.txt"),
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -199,6 +201,79 @@ func sparseMember(t *testing.T) []byte {
 	return append(plain[:1024:1024], shard(t, append([]member{{name: "sparse.png", data: data}}, images(t, "b.png", "c.png")...)...)...)
 }
 
+// Files that hold images under other names are read or named, and what systems keep beside images is left out.
+func TestDisguisedImages(t *testing.T) {
+	t.Parallel()
+	read := []string{"a.jfif", "b.jpe", "c.pjpeg", "d.dib", "e.apng", "f.JPG ", "noextension", "sub/another"}
+	named := []string{"g.jpg~", "h.png.bak", "i.part"}
+	hidden := []string{"@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/x.jpg", "sub/__MACOSX/x", ".thumbnails/x.png", "#recycle/x.png", "$RECYCLE.BIN/x.png", "._a.jpg"}
+	files := slices.Concat(read, named, hidden)
+	dir := pictures(t, files...)
+	others := map[string]string{
+		"Thumbs.db": "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "README": "text of no picture", "BMW": "BM is how this text begins, which is no BMP", "empty": "", "x.txt": "BM",
+		"tiny": "\xff\xd8",
+	}
+	for name, text := range others {
+		testrig.WriteFile(t, []byte(text), dir, name)
+	}
+	if err := os.Symlink(filepath.Join(dir, "noextension"), filepath.Join(dir, "z-link")); err != nil {
+		t.Fatal(err)
+	}
+	left := [][2]string{{"g.jpg~", "left out: a PNG by its content, but not by its name (\".jpg~\"); rename it"}, {"h.png.bak", "left out: a PNG"}, {"i.part", "left out: a PNG"}}
+	t.Run("folder", func(t *testing.T) {
+		t.Parallel()
+		d := readDataset(t, producer.DatasetOptions{Data: dir})
+		expectPairs(t, d, 9, "a.jfif+b.jpe", "c.pjpeg+d.dib", "e.apng+f.JPG ", "noextension+sub/another")
+		expectBad(t, d, left...)
+	})
+	t.Run("archive", func(t *testing.T) {
+		t.Parallel()
+		var all []member
+		for _, name := range files {
+			data, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, member{name: name, data: data})
+		}
+		for name, text := range others {
+			all = append(all, member{name: name, data: []byte(text)})
+		}
+		all = append(all, member{name: "z-link", kind: tar.TypeSymlink, link: "noextension"})
+		d := readDataset(t, producer.DatasetOptions{Data: testrig.WriteFile(t, shard(t, all...), t.TempDir(), "x.tar")})
+		expectPairs(t, d, 8, "x.tar/a.jfif+x.tar/b.jpe", "x.tar/c.pjpeg+x.tar/d.dib", "x.tar/e.apng+x.tar/f.JPG ", "x.tar/noextension+x.tar/sub/another")
+		var behind [][2]string
+		for _, l := range left {
+			behind = append(behind, [2]string{"x.tar/" + l[0], l[1]})
+		}
+		expectBad(t, d, behind...)
+	})
+	t.Run("nothing else", func(t *testing.T) {
+		t.Parallel()
+		if err := (producer.DatasetOptions{Data: pictures(t, "a.jpg~")}).Check(); !errors.Is(err, producer.ErrDataset) || !strings.Contains(err.Error(), "a.jpg~: left out") {
+			t.Errorf("%v does not name what is there", err)
+		}
+	})
+}
+
+// Archives that were joined, as cat does it, are read as one, and what is no archive behind one is named.
+func TestJoinedShards(t *testing.T) {
+	t.Parallel()
+	m := images(t, "a.png", "b.png", "c.png", "d.png", "e.png", "f.png")
+	record := func(data []byte) []byte { return append(data, make([]byte, 10240-len(data)%10240)...) } // as GNU tar ends
+	joined := slices.Concat(record(shard(t, m[0], m[1])), shard(t, m[2]), shard(t), make([]byte, 200<<10), shard(t, m[3:]...))
+	place := testrig.WriteFile(t, joined, t.TempDir(), "all.tar")
+	d := readDataset(t, producer.DatasetOptions{Data: place})
+	expectPairs(t, d, 6, "all.tar/a.png+all.tar/b.png", "all.tar/c.png+all.tar/d.png", "all.tar/e.png+all.tar/f.png")
+	expectBad(t, d)
+	for _, behind := range [][]byte{[]byte("not an archive"), bytes.Repeat([]byte("no archive either, and longer "), 100), shard(t, m[4])[:700]} {
+		d := readDataset(t, producer.DatasetOptions{Data: testrig.WriteFile(t, slices.Concat(record(shard(t, m[:4]...)), behind), t.TempDir(), "x.tar")})
+		if len(d.Pairs) != 2 || len(d.Bad) == 0 || d.Bad[0].GetName() != "x.tar" || !strings.Contains(d.Bad[0].GetReason(), "images found before: ") {
+			t.Errorf("%.20q behind the archive: %d pairs, bad %v", behind, len(d.Pairs), d.Bad)
+		}
+	}
+}
+
 func TestBadShards(t *testing.T) {
 	t.Parallel()
 	good := images(t, "a.png", "b.png", "c.png", "d.png")
@@ -256,7 +331,7 @@ func TestBadShards(t *testing.T) {
 func TestLists(t *testing.T) {
 	t.Parallel()
 	dir := pictures(t, "in/a.png", "in/b.png", "in/with, comma.png", "c.jpeg", "in/noextension")
-	absolute := filepath.Join(pictures(t, "x", "y", "z", "u", "v", "far.png"), "far.png")
+	absolute := filepath.Join(pictures(t, "x.txt", "y.txt", "z.txt", "u.txt", "v.txt", "far.png"), "far.png")
 	list := func(name, text string) string { return testrig.WriteFile(t, []byte(text), dir, "lists", name) }
 	t.Run("images", func(t *testing.T) {
 		t.Parallel()
@@ -314,6 +389,85 @@ func TestLists(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The lists of testdata were read wrongly once.
+func TestListCases(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][]string{
+		"labels.csv":       {"img/0.png+img/1.png"},
+		"header_other.csv": {"img/0.png+img/1.png"},
+		"hash.txt":         {"img/0.png+#top.png", "img/1.png+img/2.png"},
+		"bomcrlf.csv":      {"img/0.png+img/1.png", "img/2.png+img/3.png"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := readDataset(t, producer.DatasetOptions{Data: filepath.Join("testdata", "lists", name)})
+			if got := names(d); !slices.Equal(got, want) || len(d.Bad) > 0 {
+				t.Errorf("pairs %q and bad files %v, want %q", got, d.Bad, want)
+			}
+		})
+	}
+}
+
+// utf16Of is text as Windows saves it, with a mark.
+func utf16Of(text string, order binary.AppendByteOrder) []byte {
+	var data []byte
+	for _, unit := range utf16.Encode([]rune("\ufeff" + text)) {
+		data = order.AppendUint16(data, unit)
+	}
+	return data
+}
+
+func TestListForms(t *testing.T) {
+	t.Parallel()
+	dir := pictures(t, "in/a.png", "in/b.png", "in/c.png", "in/ü.png", "#d.png", "# e, f.png", "in/noextension", "cover/x.png", "image/x.png")
+	list := func(t *testing.T, data []byte) string {
+		return testrig.WriteFile(t, data, dir, strings.ReplaceAll(t.Name(), "/", "_")+".csv")
+	}
+	for name, c := range map[string]struct {
+		data  []byte
+		pairs []string
+	}{
+		"labels of every kind":     {[]byte("ID,File Name,Class\n7,in/a.png,cat\n8,in/b.png,\n"), []string{"in/a.png+in/b.png"}},
+		"the secret first":         {[]byte("secret_path,cover_path,label\nin/a.png,in/b.png,1\n"), []string{"in/b.png+in/a.png"}},
+		"covers and other images":  {[]byte("image,cover,secret\nx,in/a.png,in/b.png\n"), []string{"in/a.png+in/b.png"}},
+		"a heading and a folder":   {[]byte("image\nin/a.png\nin/b.png\n"), []string{"in/a.png+in/b.png"}},
+		"no extension":             {[]byte("in/noextension\nin/a.png\n"), []string{"in/noextension+in/a.png"}},
+		"UTF-16":                   {utf16Of("cover,secret\r\nin/ü.png,in/b.png\r\n", binary.LittleEndian), []string{"in/ü.png+in/b.png"}},
+		"UTF-16 of big endian":     {utf16Of("in/ü.png\nin/b.png\n", binary.BigEndian), []string{"in/ü.png+in/b.png"}},
+		"remarks and paths with #": {[]byte("# d.png\n  #d.png\n#in/a.png\n\"# e, f.png\"\n# e, f.png\n# \"quoted\n#,\"quoted\nin/a.png\nin/b.png\n"), []string{"#d.png+# e, f.png", "in/a.png+in/b.png"}},
+		"pairs with #":             {[]byte("#d.png,in/a.png\n#none.png,in/a.png\n"), []string{"#d.png+in/a.png"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := readDataset(t, producer.DatasetOptions{Data: list(t, c.data)})
+			if got := names(d); !slices.Equal(got, c.pairs) || len(d.Bad) > 0 {
+				t.Errorf("pairs %q and bad files %v, want %q", got, d.Bad, c.pairs)
+			}
+		})
+	}
+	for name, c := range map[string]struct{ data, says string }{
+		"labels without a heading":     {"in/a.png,cat\nin/b.png,dog\n", `line 1: "cat" is not a file, nor named like an image: if it is a label, begin the list with the heading path,label`},
+		"labels further on":            {"\nin/a.png,in/b.png\nin/a.png,7\n", `line 3: "7" is not a file`},
+		"a heading of other words":     {"left,right\nin/a.png,in/b.png\n", `line 1: "left,right" are neither files nor a heading: call the columns cover and secret, or path`},
+		"two columns of images":        {"image,image_path\nin/a.png,in/b.png\n", "line 1:"},
+		"labels behind a space":        {"# of ImageNet\nin/a.png 65\nin/b.png 970\n", `line 2: "in/a.png 65" are neither files`},
+		"three columns":                {"in/a.png,in/b.png,7\n", "line 1: a line has one path, or a cover and a secret, and not 3: say in a heading"},
+		"UTF-16 without its mark":      {"i\x00n\x00\n\x00", "line 1: this is no text in UTF-8; if it is UTF-16, save the list as UTF-8"},
+		"a byte that is no text":       {"in/a.png\nin/b.png\nin\x00\n", "line 3: this is no text"},
+		"UTF-16 that was cut":          {"\xff\xfei\x00n", "ends in the middle of a character"},
+		"a heading alone":              {"cover,secret\n", "names no files"},
+		"a heading with a row missing": {"path,label\nin/a.png,1\nin/b.png\n", "line 3: some lines have one path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := (producer.DatasetOptions{Data: list(t, []byte(c.data))}).Check()
+			if !errors.Is(err, producer.ErrDataset) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want ErrDataset that says %q", err, c.says)
+			}
+		})
+	}
 }
 
 func TestSample(t *testing.T) {
@@ -418,11 +572,14 @@ func FuzzShard(f *testing.F) {
 	m := images(f, "a.png", "b.png")
 	f.Add(shard(f, m...))
 	f.Add(shard(f, m[0], member{name: "\xff.png", kind: tar.TypeSymlink, link: "a.png"}, m[1])[:2000])
+	f.Add(slices.Concat(shard(f, m[0]), make([]byte, 1024), shard(f, member{name: "c", data: m[1].data}, member{name: "d.png~", data: m[1].data})))
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzPlace(t, "x.tar", data) })
 }
 
 func FuzzList(f *testing.F) {
 	f.Add([]byte("cover,secret\na.png,b.png\n"))
+	f.Add([]byte("path,label\na.png,1\n#a.png,\"\n"))
+	f.Add(utf16Of("cover,secret\na.png,b.png\n", binary.LittleEndian))
 	f.Add([]byte("\ufeff# x\r\n\"a.png\"\r\n\xff\x00,\n"))
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzPlace(t, "x.csv", data) })
 }

@@ -64,7 +64,7 @@ func newPipeline(t *testing.T, pairs int) *pipeline {
 	}
 	scores := noisyScores{p.cache, p.wrote}
 	e := evaluator.New(evaluator.Config{}, evaluator.Parts{
-		Results: p.bus.ResultSource(nil), DeadLetters: p.bus.DeadSource(nil), Images: images, Scores: scores, Memo: p.cache,
+		Results: p.bus.ResultSource(nil), DeadLetters: p.bus.DeadSource(nil), Images: images, Runs: p.cache, Scores: scores, Memo: p.cache,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -60,7 +60,9 @@ func (h *idHash) sum() string {
 // fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack,
 // of whether there are features, and of a tenant that is not the operator. Equal ids mean equal outputs, so an output found under the id need not be made
 // again. References that the item carries for scoring have no part in it, nor has what follows an embed job.
-func ItemWorkID(j *Job, item *Item) string {
+func ItemWorkID(j *Job, item *Item) string { return workHash(j, item).sum() }
+
+func workHash(j *Job, item *Item) *idHash {
 	// A tenant's work is remembered for that tenant alone. Others' keeps the id that it had before there were tenants.
 	domain := "stegomq.work.v1"
 	if j.GetTenant() != "" {
@@ -89,13 +91,15 @@ func ItemWorkID(j *Job, item *Item) string {
 	case Operation_OPERATION_PURIFY:
 		h.text(item.GetImage().GetDigest())
 	}
-	return h.sum()
+	return h
 }
 
 // JobID names a job: a hash of its run, the ids of the keys that it names, whether it is scored, what else follows it,
 // and the item ids and work ids of its items. The keys have a part because equal work may belong to different scores: two
 // embed keys can make the same stego image, and two ids can name one key pair.
-func JobID(j *Job) string {
+func JobID(j *Job) string { return jobHash(j).sum() }
+
+func jobHash(j *Job) *idHash {
 	domain := "stegomq.job.v1"
 	more := j.GetFeatures() || len(j.GetAttacks()) > 0 || j.GetUnkeyed()
 	if more {
@@ -125,23 +129,29 @@ func JobID(j *Job) string {
 		h.text(item.GetId())
 		h.text(ItemWorkID(j, item))
 	}
-	return h.sum()
+	return h
 }
 
 // MetricsID names the comparison of two images under a version of the metrics. The reference is
 // brought to the geometry first; the test image is an output, which already has it.
 func MetricsID(version, reference, test string, g *Geometry) string {
+	return metricsHash(version, reference, test, g).sum()
+}
+
+func metricsHash(version, reference, test string, g *Geometry) *idHash {
 	h := newIDHash("stegomq.metrics.v1")
 	h.text(version)
 	h.text(reference)
 	h.text(test)
 	h.geometry(g)
-	return h.sum()
+	return h
 }
 
 // RunID derives the id of a run from all of its specification but the id, so that the same command finds
 // the same run again.
-func RunID(s *RunSpec) string {
+func RunID(s *RunSpec) string { return "run-" + runHash(s).sum()[:16] }
+
+func runHash(s *RunSpec) *idHash {
 	domain, lists := "stegomq.run.v1", [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()}
 	more := s.GetFeatures() || len(s.GetAttacks()) > 0 || s.GetUnkeyed()
 	// A run keeps the id that it had before there were fields that it does not use.
@@ -192,7 +202,7 @@ func RunID(s *RunSpec) string {
 	if keys := s.GetUntrainedKeys(); len(keys) > 0 {
 		h.texts(keys)
 	}
-	return "run-" + h.sum()[:16]
+	return h
 }
 
 // DatasetDigest names the images of a run's pairs, whatever their files, order and pairing: the SHA-256 of their

@@ -188,6 +188,17 @@ func decoder[M message](f func([]byte) (M, error)) func([]byte) (message, error)
 	}
 }
 
+// testTenant is a job of a tenant: interactive, with nothing that follows.
+func testTenant() *Job {
+	j := testRecover()
+	j.EmbedKey, j.Score, j.Tenant = nil, false, "carol"
+	for _, item := range j.GetItems() {
+		item.Cover, item.Secret = nil, nil
+	}
+	j.Id = JobID(j)
+	return j
+}
+
 func kinds() []kind {
 	return []kind{
 		{"job-embed", func() message { return testEmbed() }, anyMessage(anyJob), decoder(DecodeJob)},
@@ -198,6 +209,7 @@ func kinds() []kind {
 		{"job-recover-attacked", func() message { return testAttacked() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"job-purify-unkeyed", func() message { return testUnkeyed() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"job-inline", func() message { return testInline() }, anyMessage(anyJob), decoder(DecodeJob)},
+		{"job-tenant", func() message { return testTenant() }, anyMessage(anyJob), decoder(DecodeJob)},
 		{"result", func() message { return testResult() }, anyMessage(anyResult), decoder(DecodeResult)},
 		{"result-features", func() message { return testFeaturedResult() }, anyMessage(anyResult), decoder(DecodeResult)},
 		{"result-refused", func() message { return testRefusedResult() }, anyMessage(anyResult), decoder(DecodeResult)},

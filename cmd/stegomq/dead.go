@@ -9,100 +9,156 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"stegomq/internal/bus"
+	"stegomq/pipeline"
 	"stegomq/schemas"
 )
 
 func (a *app) deadCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "dead", Short: "List, show, retry and drop dead letters"}
 	a.busFlags(cmd.PersistentFlags())
-	var reason string
-	var limit int
+	var filter deadFilter
+	var asJSON bool
 	list := &cobra.Command{
 		Use: "list", Short: "List dead letters, the newest last", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
-				entries, err := b.ListDead(ctx, schemas.Reason(reason), limit)
+				entries, err := pipeline.DeadLetters(ctx, b, filter.DeadFilter)
 				if err != nil {
 					return err
 				}
-				w := newTable(cmd, "number", "died", "reason", "subject", "deliveries", "detail")
-				for _, e := range entries {
-					l := e.Letter
-					w.AppendRow(table.Row{e.Seq, time.UnixMilli(l.GetDiedAt()).Format(time.DateTime), l.GetReason(), l.GetSubject(), l.GetDeliveries(), l.GetDetail()})
-				}
-				w.Render()
-				return nil
+				return printLetters(cmd, entries, asJSON)
 			})
 		},
 	}
-	list.Flags().StringVar(&reason, "reason", "", "only those with this reason")
-	list.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	filter.register(list.Flags())
+	list.Flags().IntVar(&filter.Limit, "limit", 100, "at most so many")
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
 	show := &cobra.Command{
 		Use: "show NUMBER", Short: "Print a dead letter and the message in it as JSON", Args: cobra.ExactArgs(1),
-		RunE: a.onLetters(func(ctx context.Context, cmd *cobra.Command, b *bus.Bus, seq uint64) error {
-			letter, err := b.GetDead(ctx, seq)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			numbers, err := numbersOf(args)
 			if err != nil {
 				return err
 			}
-			message := letter.GetMessage()
-			letter.Message = nil
-			if err := printMessage(cmd, letter); err != nil {
-				return err
-			}
-			if job, err := schemas.DecodeJob(message); err == nil {
-				return printMessage(cmd, job)
-			}
-			if result, err := schemas.DecodeResult(message); err == nil {
-				return printMessage(cmd, result)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%q\n", message)
-			return err
-		}),
+			return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error { return showLetter(ctx, cmd, b, numbers[0]) })
+		},
 	}
-	retry := &cobra.Command{
-		Use: "retry NUMBER...", Short: "Send the messages of dead letters again", Args: cobra.MinimumNArgs(1),
-		RunE: a.onLetters(func(ctx context.Context, _ *cobra.Command, b *bus.Bus, seq uint64) error {
-			return b.RetryDead(ctx, seq)
-		}),
-	}
-	drop := &cobra.Command{
-		Use: "drop NUMBER...", Short: "Delete dead letters", Args: cobra.MinimumNArgs(1),
-		RunE: a.onLetters(func(ctx context.Context, _ *cobra.Command, b *bus.Bus, seq uint64) error { return b.DropDead(ctx, seq) }),
-	}
+	retry := a.lettersCommand("retry", "Send the messages of dead letters again", (*bus.Bus).RetryDead)
+	drop := a.lettersCommand("drop", "Delete dead letters", (*bus.Bus).DropDead)
 	cmd.AddCommand(list, show, retry, drop)
 	return cmd
 }
 
-// onLetters calls f for every number that is given.
-func (a *app) onLetters(f func(ctx context.Context, cmd *cobra.Command, b *bus.Bus, seq uint64) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
-			for _, arg := range args {
-				seq, err := strconv.ParseUint(arg, 10, 64)
-				if err != nil {
-					return fmt.Errorf("%q is not the number of a dead letter (stegomq dead list shows them)", arg)
-				}
-				if err := f(ctx, cmd, b, seq); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
+// deadFilter has the flags that select dead letters.
+type deadFilter struct {
+	pipeline.DeadFilter
+	all bool
 }
 
-// withBus calls f with the message queue alone.
-func (a *app) withBus(ctx context.Context, f func(context.Context, *bus.Bus) error) (err error) {
-	s := &services{app: a}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.openBus(ctx, ""); err != nil {
+func (d *deadFilter) register(f *pflag.FlagSet) {
+	f.StringVar((*string)(&d.Reason), "reason", "", "only those with this reason")
+	f.StringVar(&d.Run, "run", "", "only those of this run")
+}
+
+// lettersCommand does something with the dead letters whose numbers are given, or which the flags select.
+func (a *app) lettersCommand(verb, short string, do func(*bus.Bus, context.Context, uint64) error) *cobra.Command {
+	var filter deadFilter
+	cmd := &cobra.Command{
+		Use: verb + " NUMBER... | --all | --reason R | --run ID", Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			selected := filter.all || filter.Reason != "" || filter.Run != ""
+			if selected == (len(args) > 0) {
+				return errors.New("give the numbers of dead letters (stegomq dead list shows them), or one of --all, --reason and --run")
+			}
+			return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
+				numbers, err := numbersOf(args)
+				if err == nil && selected {
+					numbers, err = filter.numbers(ctx, b)
+				}
+				for i := 0; err == nil && i < len(numbers); i++ {
+					err = do(b, ctx, numbers[i])
+				}
+				if err == nil && selected {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d dead letters\n", len(numbers))
+				}
+				return err
+			})
+		},
+	}
+	filter.register(cmd.Flags())
+	cmd.Flags().BoolVar(&filter.all, "all", false, "all of them")
+	return cmd
+}
+
+func (d *deadFilter) numbers(ctx context.Context, b *bus.Bus) (numbers []uint64, err error) {
+	entries, err := pipeline.DeadLetters(ctx, b, d.DeadFilter)
+	for _, e := range entries {
+		numbers = append(numbers, e.Seq)
+	}
+	return numbers, err
+}
+
+func numbersOf(args []string) (numbers []uint64, err error) {
+	for _, arg := range args {
+		seq, err := strconv.ParseUint(arg, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not the number of a dead letter (stegomq dead list shows them)", arg)
+		}
+		numbers = append(numbers, seq)
+	}
+	return numbers, nil
+}
+
+// letterRow is a dead letter as JSON.
+type letterRow struct {
+	Number     uint64    `json:"number"`
+	Died       time.Time `json:"died"`
+	Reason     string    `json:"reason"`
+	Subject    string    `json:"subject"`
+	Deliveries uint64    `json:"deliveries"`
+	Detail     string    `json:"detail"`
+}
+
+func printLetters(cmd *cobra.Command, entries []bus.DeadEntry, asJSON bool) error {
+	rows := make([]letterRow, len(entries))
+	for i, e := range entries {
+		l := e.Letter
+		rows[i] = letterRow{e.Seq, time.UnixMilli(l.GetDiedAt()), l.GetReason(), l.GetSubject(), uint64(l.GetDeliveries()), l.GetDetail()}
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), rows)
+	}
+	w := newTable(cmd, "number", "died", "reason", "subject", "deliveries", "detail")
+	for _, r := range rows {
+		w.AppendRow(table.Row{r.Number, r.Died.Format(time.DateTime), r.Reason, r.Subject, r.Deliveries, r.Detail})
+	}
+	w.Render()
+	return nil
+}
+
+func showLetter(ctx context.Context, cmd *cobra.Command, b *bus.Bus, number uint64) error {
+	letter, err := b.GetDead(ctx, number)
+	if err != nil {
 		return err
 	}
-	return f(ctx, s.bus)
+	message := letter.GetMessage()
+	letter.Message = nil
+	if err := printMessage(cmd, letter); err != nil {
+		return err
+	}
+	if job, err := schemas.DecodeJob(message); err == nil {
+		return printMessage(cmd, job)
+	}
+	if result, err := schemas.DecodeResult(message); err == nil {
+		return printMessage(cmd, result)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%q\n", message)
+	return err
 }
 
 func printMessage(cmd *cobra.Command, m proto.Message) error {
@@ -122,7 +178,7 @@ func (a *app) tailCommand() *cobra.Command {
 dead., such as job.embed.> or result.*.RUN.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if a.at.NATS == "" {
+			if a.at.Embedded() {
 				return errNeedServers
 			}
 			filter := ""

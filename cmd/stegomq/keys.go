@@ -32,7 +32,7 @@ func (a *app) keysCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show a key pair's fingerprint and date, never the key", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ring, err := a.openKeys(nil)
+			ring, err := a.library().Keys()
 			if err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ func (a *app) keysCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List the key pairs of the keyring", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := a.openKeys(nil)
+			ring, err := a.library().Keys()
 			if err != nil {
 				return err
 			}
@@ -132,7 +132,7 @@ func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (ke
 
 // publicKey prints what somebody needs who embeds for the owner of a pair.
 func (a *app) publicKey(cmd *cobra.Command, id string) error {
-	ring, err := a.openKeys(nil)
+	ring, err := a.library().Keys()
 	if err != nil {
 		return err
 	}

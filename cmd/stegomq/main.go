@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/bus"
-	"stegomq/internal/cache"
+	"stegomq/pipeline"
+	"stegomq/pipeline/reports"
 )
 
 // Exit codes. They are part of the interface.
@@ -27,11 +28,13 @@ const (
 	exitInterrupted = 130
 )
 
-// version is set by the build.
-var version = "development"
+// version is set by the build, and so is revision, that of the source; where it is empty go build has set its own.
+var version, revision = "development", ""
 
-// errSomeFailed ends a command that did what it could. What failed was named before.
-var errSomeFailed = errors.New("some items failed")
+func thisProgram() reports.Program { return reports.ThisProgram(version, revision, os.Args) }
+
+// errUnwell ends doctor where something is wrong. What is wrong was said before.
+var errUnwell = errors.New("something is wrong")
 
 // errRefused ends recover where it is authenticated and refused the image.
 var errRefused = errors.New("refused")
@@ -66,11 +69,11 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, errSomeFailed), errors.Is(err, errRefused):
+	case errors.Is(err, reports.ErrSomeFailed), errors.Is(err, pipeline.ErrCancelled), errors.Is(err, errRefused), errors.Is(err, errUnwell):
 		return exitSomeFailed
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, bus.ErrUnreachable), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream), errors.Is(err, cache.ErrUnreachable):
+	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream):
 		return exitUnreachable
 	}
 	return exitUsage
@@ -93,7 +96,7 @@ Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) an
 	root.AddCommand(
 		a.evaluateCommand(), a.embedCommand(), a.recoverCommand(), a.purifyCommand(),
 		a.upCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
-		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(),
+		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(),
 		a.doctorCommand(), versionCommand(),
 	)
 	root.Version = version

@@ -4,77 +4,102 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"stegomq/pipeline"
 )
 
-// progress shows how far a run is: a bar on a terminal, a line now and then elsewhere.
+// progress shows how far runs are, one after another: a bar on a terminal, a line now and then elsewhere.
 type progress struct {
-	out          io.Writer
-	total        int
-	found, shown int
-	start, last  time.Time
+	out         io.Writer
+	start, last time.Time
+	shown       int
+	said        string
 
-	bars *mpb.Progress
-	bar  *mpb.Bar
+	bars    *mpb.Progress
+	bar     *mpb.Bar
+	waiting atomic.Pointer[string]
 }
 
-const (
-	lineEvery = 5 * time.Second
-	// quietAfter is how long nothing may move before a word is said.
-	quietAfter = 30 * time.Second
-)
+// lineEvery is the time between two lines.
+const lineEvery = 5 * time.Second
 
-func newProgress(out io.Writer, total, found int) *progress {
-	p := &progress{out: out, total: total, found: found, shown: -1, start: time.Now(), last: time.Now()}
-	if f, ok := out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
-		p.bars = mpb.New(mpb.WithOutput(f))
-		p.bar = p.bars.AddBar(int64(total),
-			mpb.PrependDecorators(decor.Name("comparisons "), decor.CountersNoUnit("%d / %d")),
-			mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s"), decor.Name("  ETA "), decor.AverageETA(decor.ET_STYLE_GO)))
+// watch names the files that could not be used, and then shows the progress.
+func (p *progress) watch() pipeline.Watch {
+	return pipeline.Watch{
+		Planned: func(run *pipeline.Run) {
+			p.close()
+			nameBad(p.out, run)
+			p.start, p.last, p.shown, p.said = time.Now(), time.Now(), -1, ""
+		},
+		Progress: p.show,
 	}
-	return p
 }
 
-// set is called with the counts again and again, moved or not.
-func (p *progress) set(scores, failures int) {
-	done := scores + failures
+// nameBad tells which files could not be used, and why.
+func nameBad(w io.Writer, run *pipeline.Run) {
+	for _, bad := range run.Dataset.Bad {
+		_, _ = fmt.Fprintf(w, "%s: %s\n", bad.GetName(), bad.GetReason())
+	}
+}
+
+func (p *progress) startBar(f *os.File, total int) {
+	p.bars = mpb.New(mpb.WithOutput(f))
+	p.bar = p.bars.AddBar(int64(total),
+		mpb.PrependDecorators(decor.Name("comparisons "), decor.CountersNoUnit("%d / %d")),
+		mpb.AppendDecorators(decor.AverageSpeed(0, "%.0f/s"), decor.Name("  ETA "), decor.AverageETA(decor.ET_STYLE_GO),
+			decor.Any(func(decor.Statistics) string { return *p.waiting.Load() })))
+}
+
+// show is called with the progress again and again, moved or not.
+func (p *progress) show(now pipeline.Progress) {
+	done := now.Scores + now.Failures
+	if f, ok := p.out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		note := ""
+		if now.Waiting != "" {
+			note = "  " + now.Waiting
+		}
+		p.waiting.Store(&note)
+		if p.bar == nil {
+			p.startBar(f, now.Total)
+		}
+		p.bar.SetCurrent(int64(done))
+		return
+	}
 	moved := done != p.shown
-	if p.bar != nil {
-		if moved {
-			p.shown = done
-			p.bar.SetCurrent(int64(done))
-		}
-		return
-	}
 	switch {
-	case moved && time.Since(p.last) >= lineEvery:
-		rate := float64(done-p.found) / time.Since(p.start).Seconds()
-		eta := "unknown"
+	case now.Waiting != "" && (p.said == "" || time.Since(p.last) >= 6*lineEvery):
+		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons; %s\n", done, now.Total, now.Waiting)
+	case moved && now.Waiting == "" && time.Since(p.last) >= lineEvery:
+		rate, eta := float64(done-now.Found)/time.Since(p.start).Seconds(), "unknown"
 		if rate > 0 {
-			eta = time.Duration(float64(p.total-done) / rate * float64(time.Second)).Round(time.Second).String()
+			eta = time.Duration(float64(now.Total-done) / rate * float64(time.Second)).Round(time.Second).String()
 		}
-		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons, %d failed, %.1f/s, ETA %s\n", done, p.total, failures, rate, eta)
-	case !moved && time.Since(p.last) >= quietAfter:
-		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons; nothing moved for %s: is the network slow, or does no gpuworker or evaluator run?\n", done, p.total, quietAfter)
+		_, _ = fmt.Fprintf(p.out, "%d of %d comparisons, %d failed, %.1f/s, ETA %s\n", done, now.Total, now.Failures, rate, eta)
 	default:
-		if moved && p.shown < 0 {
+		if now.Waiting == "" {
+			p.said = ""
+		}
+		if p.shown < 0 {
 			p.shown = done
 		}
 		return
 	}
-	p.shown, p.last = done, time.Now()
+	p.shown, p.last, p.said = done, time.Now(), now.Waiting
 }
 
 func (p *progress) close() {
-	if p.bars == nil {
+	if p.bar == nil {
 		return
 	}
 	if !p.bar.Completed() {
 		p.bar.Abort(false)
 	}
 	p.bars.Wait()
+	p.bars, p.bar = nil, nil
 }

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
-	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"stegomq/evaluator"
-	"stegomq/schemas"
+	"stegomq/pipeline"
+	"stegomq/pipeline/reports"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -21,44 +17,29 @@ func (a *app) reportCommand() *cobra.Command {
 		Use:   "report [RUN]",
 		Short: "Make the tables and files of a run from its stored scores; without a name, list the runs",
 		Args:  cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			s, err := a.open(ctx, "")
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-			if len(args) == 0 {
-				return listRuns(cmd, s)
-			}
-			run, err := s.cache.Run(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			scores, failures, err := s.cache.Scores(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			inv := evaluator.Invocation{Hits: len(scores)}
-			if !run.Finished.IsZero() {
-				inv.Elapsed = run.Finished.Sub(run.Started)
-			}
-			if run.Provenance != nil {
-				inv.Provenance = provenanceOf(run.Provenance)
-			}
-			sum := evaluator.Summarise(run.Spec, scores, failures, inv)
-			if out != "" {
-				if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+			return a.withCache(ctx, func(s *pipeline.Services) error {
+				if len(args) == 0 {
+					return listRuns(cmd, s, asJSON)
+				}
+				sum, scores, err := reports.Stored(ctx, s, args[0])
+				if err != nil {
 					return err
 				}
-			}
-			if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
-				return err
-			}
-			if n := len(failures) + len(sum.RefusedItems); n > 0 {
-				return fmt.Errorf("%w: %d comparisons", errSomeFailed, n)
-			}
-			return nil
+				if out != "" {
+					if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+						return err
+					}
+				}
+				if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
+					return err
+				}
+				if n := len(sum.FailedItems) + len(sum.RefusedItems); n > 0 {
+					return fmt.Errorf("%w: %d comparisons", reports.ErrSomeFailed, n)
+				}
+				return nil
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -103,8 +84,8 @@ func (a *app) compareCommand() *cobra.Command {
 RUN_A better or worse, which is not said of fewer than 8 pairs. A run is its id, or the folder that evaluate wrote. Both runs must
 be of the same images at the same size; their models and keys may differ.`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			runs, err := a.measured(cmd.Context(), args)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			runs, err := reports.Measured(cmd.Context(), a.options(), args)
 			if err != nil {
 				return err
 			}
@@ -125,58 +106,4 @@ be of the same images at the same size; their models and keys may differ.`,
 	f.BoolVar(&asJSON, "json", false, "print comparison.json instead of tables")
 	a.cacheFlags(f)
 	return cmd
-}
-
-// measured gives the runs that ids or folders name. The cache is only asked for ids. A folder that has no run, and the name of one, is
-// not meant.
-func (a *app) measured(ctx context.Context, names []string) (runs []evaluator.Measured, err error) {
-	var s *services
-	for _, name := range names {
-		if info, err := os.Stat(name); err == nil && info.IsDir() && (evaluator.HasRun(name) || !schemas.ValidRunID(name)) {
-			saved, err := evaluator.ReadRun(name)
-			if err != nil {
-				return nil, err
-			}
-			runs = append(runs, saved)
-			continue
-		}
-		if s == nil {
-			if s, err = a.open(ctx, ""); err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, s.Close()) }()
-		}
-		run, err := s.cache.Run(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		scores, _, err := s.cache.Scores(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, evaluator.Measured{Spec: run.Spec, Scores: scores})
-	}
-	return runs, nil
-}
-
-func listRuns(cmd *cobra.Command, s *services) error {
-	runs, err := s.cache.Runs(cmd.Context())
-	if err != nil {
-		return err
-	}
-	w := newTable(cmd, "run", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed")
-	for _, r := range runs {
-		scores, failures, err := s.cache.Progress(cmd.Context(), r.Spec.GetId())
-		if err != nil {
-			return err
-		}
-		finished := "-"
-		if !r.Finished.IsZero() {
-			finished = r.Finished.Format(time.DateTime)
-		}
-		w.AppendRow(table.Row{r.Spec.GetId(), r.Started.Format(time.DateTime), finished, r.Spec.GetModelName(),
-			r.Spec.GetDataset(), len(r.Spec.GetPairs()), len(r.Spec.GetKeys()), scores, failures})
-	}
-	w.Render()
-	return nil
 }

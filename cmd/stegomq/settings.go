@@ -1,18 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
+	"stegomq/internal/bus"
+	"stegomq/internal/flagfile"
+	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/telemetry"
 	"stegomq/pipeline"
@@ -35,6 +36,7 @@ type app struct {
 	allow               []string
 
 	metricsAddr string
+	patience    time.Duration
 
 	log *slog.Logger
 }
@@ -89,37 +91,14 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := refuseSecretsInFlags(cmd.Flags()); err != nil {
 		return err
 	}
-	fromFile, err := readConfig(a.config)
+	fromFile, err := flagfile.Read(a.config)
 	if err != nil {
 		return err
 	}
 	if err := refuseOpenSecrets(a.config, fromFile); err != nil {
 		return err
 	}
-	var broken []error
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || f.Name == "version" {
-			return
-		}
-		env := "STEGOMQ_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, from := os.Getenv(env), env
-		if value == "" {
-			value, from = fromFile[f.Name], a.config
-		}
-		if value == "" {
-			return
-		}
-		if err := cmd.Flags().Set(f.Name, value); err != nil {
-			broken = append(broken, fmt.Errorf("%s: %s: %w", from, f.Name, err))
-		}
-	})
-	known := knownFlags(cmd.Root())
-	for name := range fromFile {
-		if !slices.Contains(known, name) {
-			broken = append(broken, fmt.Errorf("%s: no command has a flag %q", a.config, name))
-		}
-	}
-	if err := errors.Join(broken...); err != nil {
+	if err := flagfile.Fill(cmd, "STEGOMQ_", a.config, fromFile); err != nil {
 		return err
 	}
 	if err := a.checkConnection(cmd); err != nil {
@@ -129,56 +108,43 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	return err
 }
 
-// readConfig reads a YAML file of flag names and values; lists become comma-separated.
-func readConfig(path string) (map[string]string, error) {
-	values := make(map[string]string)
-	if path == "" {
-		return values, nil
+// patienceFlag is for commands that wait for work.
+func (a *app) patienceFlag(f *pflag.FlagSet) {
+	f.DurationVar(&a.patience, "patience", pipeline.DefaultPatience, "how long a server that went away is waited for")
+}
+
+// options are the flags as the pipeline takes them.
+func (a *app) options() pipeline.Options {
+	return pipeline.Options{
+		Endpoints: a.at, Runtime: a.runtime(), Allow: a.allow, Patience: a.patience, Logger: a.log,
+		Limits: pixel.Limits{MaxBytes: a.maxBytesMiB << 20, MaxPixels: a.maxMpx << 20, MinSide: a.minSide},
 	}
-	data, err := os.ReadFile(path)
+}
+
+func (a *app) runtime() pipeline.Runtime {
+	return pipeline.Runtime{
+		Library: a.ortLib, Provider: ort.Provider(a.provider), Slots: a.slots, WeightsBytes: a.weightsCacheMiB << 20,
+		BatchPixels: a.batchPixels, MaxPixels: a.maxNetwork,
+	}
+}
+
+// withCache calls f with services that are connected to Redis, withBus with such that are to the message queue alone.
+func (a *app) withCache(ctx context.Context, f func(*pipeline.Services) error) (err error) {
+	s, err := pipeline.Open(ctx, a.options())
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return err
 	}
-	var raw map[string]any
-	if err := yaml.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
-	}
-	for name, v := range raw {
-		switch v := v.(type) {
-		case []any:
-			parts := make([]string, len(v))
-			for i, p := range v {
-				parts[i] = fmt.Sprint(p)
-			}
-			values[name] = strings.Join(parts, ",")
-		case map[string]any:
-			return nil, fmt.Errorf("read the configuration %s: %s must be a value or a list", path, name)
-		default:
-			values[name] = fmt.Sprint(v)
-		}
-	}
-	return values, nil
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return f(s)
 }
 
-// knownFlags names the flags of all commands: one file may serve several.
-func knownFlags(root *cobra.Command) []string {
-	var names []string
-	add := func(f *pflag.Flag) { names = append(names, f.Name) }
-	root.PersistentFlags().VisitAll(add)
-	var walk func(*cobra.Command)
-	walk = func(c *cobra.Command) {
-		c.Flags().VisitAll(add)
-		c.PersistentFlags().VisitAll(add)
-		for _, sub := range c.Commands() {
-			walk(sub)
-		}
+func (a *app) withBus(ctx context.Context, f func(context.Context, *bus.Bus) error) (err error) {
+	s := pipeline.New(a.options())
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.OpenBus(ctx); err != nil {
+		return err
 	}
-	walk(root)
-	return names
-}
-
-func (a *app) limits() pixel.Limits {
-	return pixel.Limits{MaxBytes: a.maxBytesMiB << 20, MaxPixels: a.maxMpx << 20, MinSide: a.minSide}
+	return f(ctx, s.Bus)
 }
 
 // defaultKeyring is $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.

@@ -46,6 +46,8 @@ type Config struct {
 
 	// Tenant whose jobs, blobs and results these are; empty: the operator's own. A tenant creates nothing: `access grant` has.
 	Tenant string
+	// KeepStored has streams that are there keep their bounds and lifetimes, whatever is set here: it is for those who only use them.
+	KeepStored bool
 	// Exclusive says that the server is this process's alone, as an embedded one is that does not listen: its workers take the jobs
 	// of one run (JobOptions.Run), and what another run left waits.
 	Exclusive bool

@@ -266,6 +266,9 @@ func (b *Bus) ensureStream(ctx context.Context, name string, spec streamSpec) (j
 // reconcile refuses a stream that works in another way, and changes what was asked for explicitly.
 func (b *Bus) reconcile(ctx context.Context, stream jetstream.Stream, spec streamSpec) (jetstream.Stream, error) {
 	cfg := stream.CachedInfo().Config
+	if b.cfg.KeepStored {
+		spec.maxBytes, spec.maxAge = 0, 0
+	}
 	if cfg.Retention != spec.fresh.Retention || cfg.Discard != spec.fresh.Discard {
 		return nil, fmt.Errorf("%w: it has %v retention and %v, stegomq needs %v and %v: remove the stream, or use another account",
 			ErrStreamConflict, cfg.Retention, cfg.Discard, spec.fresh.Retention, spec.fresh.Discard)

@@ -25,6 +25,8 @@ type RunState struct {
 	Started time.Time
 	// Finished is when the latest attempt ended; zero when it has not.
 	Finished time.Time
+	// Cancelled is when the latest attempt was cancelled (CancelRun); zero when it was not.
+	Cancelled time.Time
 	// Provenance is what KeepProvenance keeps; nil before.
 	Provenance []byte
 }
@@ -35,6 +37,8 @@ const (
 	startedField  = "started"  // Unix ms
 	finishedField = "finished" // Unix ms
 	madeField     = "made"     // the first provenance, as it was given
+
+	cancelledField = "cancelled" // Unix ms
 )
 
 // startRun stores a run's specification unless there is another, and begins an attempt: what failed before
@@ -49,7 +53,7 @@ if not old then
 end
 local attempt = redis.call('HINCRBY', KEYS[2], 'attempt', 1)
 redis.call('HSET', KEYS[2], 'started', ARGV[2])
-redis.call('HDEL', KEYS[2], 'finished')
+redis.call('HDEL', KEYS[2], 'finished', 'cancelled')
 redis.call('DEL', KEYS[3])
 return {attempt}`)
 
@@ -158,6 +162,22 @@ func (c *Cache) Run(ctx context.Context, id string) (*RunState, error) {
 	return state, nil
 }
 
+// Spec returns the specification of a run; nil stands for a run that is not there.
+func (c *Cache) Spec(ctx context.Context, id string) (*schemas.RunSpec, error) {
+	data, err := c.rdb.Get(ctx, specKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", id, err)
+	}
+	spec, err := schemas.DecodeRunSpec(data)
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", id, err)
+	}
+	return spec, nil
+}
+
 // run returns redis.Nil where there is none.
 func (c *Cache) run(ctx context.Context, id string) (*RunState, error) {
 	var spec *redis.StringCmd
@@ -181,6 +201,9 @@ func (c *Cache) run(ctx context.Context, id string) (*RunState, error) {
 	r := &RunState{Spec: s, Attempt: number(attemptField), Started: time.UnixMilli(number(startedField))}
 	if ms := number(finishedField); ms > 0 {
 		r.Finished = time.UnixMilli(ms)
+	}
+	if ms := number(cancelledField); ms > 0 {
+		r.Cancelled = time.UnixMilli(ms)
 	}
 	if made, ok := fields[madeField]; ok {
 		r.Provenance = []byte(made)

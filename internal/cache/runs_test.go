@@ -49,6 +49,9 @@ func TestRunLife(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if alone, err := s.Spec(ctx, "run-1"); err != nil || !proto.Equal(alone, spec) {
+				t.Errorf("the specification alone is %v (%v)", alone, err)
+			}
 			if !proto.Equal(r.Spec, spec) || r.Attempt != attempt || !r.Started.Equal(started) || !r.Finished.Equal(finished) {
 				t.Errorf("run = %+v, want attempt %d, %v to %v", r, attempt, started, finished)
 			}
@@ -214,6 +217,9 @@ func TestUnknownRun(t *testing.T) {
 			}
 		}
 		check("night", "there are no runs")
+		if spec, err := s.Spec(ctx, "night"); spec != nil || err != nil {
+			t.Errorf("the specification of a run that is not there: %v, %v", spec, err)
+		}
 		for i, id := range []string{"nightly-1", "nightly-2", "smoke", "full", "x1", "x2"} {
 			s.clock(time.Unix(int64(i), 0))
 			if _, err := s.StartRun(ctx, testSpec(id)); err != nil {

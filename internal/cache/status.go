@@ -21,7 +21,12 @@ type Status struct {
 	Memory int64
 	// Keys of the database, also those of other users of it.
 	Keys int64
+	// Policy is the server's maxmemory-policy; empty when it does not say.
+	Policy string
 }
+
+// EvictsAll says whether the server deletes keys without a lifetime, scores and runs among them, when memory is short.
+func (s Status) EvictsAll() bool { return strings.HasPrefix(s.Policy, "allkeys-") }
 
 // Status asks the server how it is.
 func (c *Cache) Status(ctx context.Context) (Status, error) {
@@ -50,6 +55,7 @@ func (c *Cache) Status(ctx context.Context) (Status, error) {
 	default: // only miniredis says neither
 		s.Server, s.Version = "miniredis", miniredisVersion()
 	}
+	s.Policy = info["maxmemory_policy"]
 	s.Memory, _ = strconv.ParseInt(info["used_memory"], 10, 64)
 	if c.embedded != nil {
 		s.Memory = c.embedded.size.Load()

@@ -2,6 +2,7 @@ package pixel
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -156,14 +158,24 @@ func TestNotImages(t *testing.T) {
 	}
 }
 
-// TestTruncated cuts every file of testdata at every length: each cut is found, and called by its name.
+// TestTruncated cuts every file of testdata at every length: each cut is found, and called by its name, but one that only takes a JPEG's
+// end marker, which takes no pixel.
 func TestTruncated(t *testing.T) {
 	t.Parallel()
 	for _, f := range readGolden(t).Files {
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			data := readTestdata(t, f.Name)
-			for n := 1; n < len(data); n++ {
+			last := len(data)
+			if f.Format == JPEG {
+				last -= len("\xff\xd9")
+				for n := last; n < len(data); n++ {
+					if m, _, err := Decode(data[:n], Limits{}); err != nil || difference(m, f.want) > f.Tolerance {
+						t.Errorf("%d of %d bytes, without the end marker: %v", n, len(data), err)
+					}
+				}
+			}
+			for n := 1; n < last; n++ {
 				if _, err := Inspect(data[:n], Limits{}); !errors.Is(err, ErrTruncated) {
 					t.Fatalf("%d of %d bytes: error %v, want ErrTruncated", n, len(data), err)
 				}
@@ -233,6 +245,48 @@ func TestBombCostsNothing(t *testing.T) {
 	}
 }
 
+// pngChunk is a chunk that claims a length, which need not be that of its body.
+func pngChunk(claim uint32, name, body string) []byte {
+	out := append(binary.BigEndian.AppendUint32(nil, claim), name+body...)
+	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE([]byte(name+body)))
+}
+
+// TestHostileChunks: what a chunk claims to hold is not allocated, and what comes after the last row is not unpacked. Not parallel: it reads
+// counters of the whole process.
+func TestHostileChunks(t *testing.T) {
+	head := readTestdata(t, "rgb.png")[:8+25] // with IHDR
+	var zeros bytes.Buffer
+	z := zlib.NewWriter(&zeros)
+	if _, err := z.Write(make([]byte, 64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		want error
+	}{
+		{"an IDAT of 2 GiB", slices.Concat(head, pngChunk(1<<31-1, "IDAT", "\x78\x01\x01\xff\xff\x00\x00")), ErrTruncated},
+		{"text of 2 GiB", slices.Concat(head, pngChunk(1<<31-1, "tEXt", "x")), ErrTruncated},
+		{"a chunk of 4 GiB", slices.Concat(head, pngChunk(1<<32-1, "zTXt", "x")), ErrCorrupt},
+		{"64 MiB behind the last row", slices.Concat(head, pngChunk(uint32(zeros.Len()), "IDAT", zeros.String()), pngChunk(0, "IEND", "")), ErrCorrupt},
+		{"a profile that unpacks to 64 MiB", slices.Concat(head, pngChunk(uint32(zeros.Len())+4, "iCCP", "x\x00\x00\x00"+zeros.String())), ErrTruncated},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := Decode(c.data, Limits{})
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
+			t.Errorf("%s: %d bytes allocated", c.name, used)
+		}
+	}
+}
+
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	_, err := guard(BMP, func() (int, error) { panic("index out of range") })
@@ -254,25 +308,48 @@ func FuzzDecode(f *testing.F) {
 		f.Add(readTestdata(f, file.Name))
 	}
 	f.Add(bigPNG(100, 100))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, info, err := Decode(data, fuzzLimits)
-		if err != nil {
-			for _, known := range []error{ErrEmpty, ErrFormat, ErrTruncated, ErrCorrupt, ErrTooManyBytes, ErrTooManyPixels, ErrTooSmall} {
-				if errors.Is(err, known) {
-					return
-				}
+	f.Fuzz(fuzzDecode)
+}
+
+// The other targets begin with the files of one format.
+func FuzzDecodeTIFF(f *testing.F) { fuzzFormat(f, TIFF, ".tif") }
+func FuzzDecodeBMP(f *testing.F)  { fuzzFormat(f, BMP, ".bmp") }
+func FuzzDecodeJPEG(f *testing.F) { fuzzFormat(f, JPEG, ".jpg") }
+func FuzzDecodeWebP(f *testing.F) { fuzzFormat(f, WebP, ".webp") }
+
+func fuzzFormat(f *testing.F, format Format, extension string) {
+	for _, file := range readGolden(f).Files {
+		if file.Format == format {
+			f.Add(readTestdata(f, file.Name))
+		}
+	}
+	for _, c := range cases {
+		if data := readTestdata(f, "cases/"+c.name); strings.HasSuffix(c.name, extension) && len(data) < 1<<15 {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(fuzzDecode)
+}
+
+// fuzzDecode decodes a file and looks at what comes: an error of a known class, or an image as Decode promises.
+func fuzzDecode(t *testing.T, data []byte) {
+	m, info, err := Decode(data, fuzzLimits)
+	if err != nil {
+		for _, known := range []error{ErrEmpty, ErrFormat, ErrTruncated, ErrCorrupt, ErrTooManyBytes, ErrTooManyPixels, ErrTooSmall, ErrTooCostly} {
+			if errors.Is(err, known) {
+				return
 			}
-			t.Fatalf("unclassified error %v", err)
 		}
-		if m.Rect != image.Rect(0, 0, info.Width, info.Height) || !m.Opaque() ||
-			int64(info.Width)*int64(info.Height) > fuzzLimits.MaxPixels {
-			t.Fatalf("bounds %v, opaque %v, info %+v", m.Rect, m.Opaque(), info)
-		}
-		if header, err := Header(data, fuzzLimits); err != nil || header.Width != info.Width || header.Height != info.Height {
-			t.Fatalf("Header says %+v, %v; Decode says %+v", header, err, info)
-		}
-		if _, err := Fit(m, Geometry{Width: 7, Height: 300, Policy: Crop}); err != nil {
-			t.Fatal(err)
-		}
-	})
+		t.Fatalf("unclassified error %v", err)
+	}
+	if m.Rect != image.Rect(0, 0, info.Width, info.Height) || !m.Opaque() ||
+		int64(info.Width)*int64(info.Height) > fuzzLimits.MaxPixels {
+		t.Fatalf("bounds %v, opaque %v, info %+v", m.Rect, m.Opaque(), info)
+	}
+	if header, err := Header(data, fuzzLimits); err != nil || header.Width != info.Width || header.Height != info.Height {
+		t.Fatalf("Header says %+v, %v; Decode says %+v", header, err, info)
+	}
+	if _, err := Fit(m, Geometry{Width: 7, Height: 300, Policy: Crop}); err != nil {
+		t.Fatal(err)
+	}
 }

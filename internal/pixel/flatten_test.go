@@ -31,7 +31,7 @@ func TestStudio(t *testing.T) {
 		for i := range m.Cb {
 			m.Cb[i], m.Cr[i] = c.cb, c.cr
 		}
-		got := studio(m, nil, 0)
+		got := webpColour.convert(m, nil, 0)
 		want := image.NewNRGBA(got.Rect)
 		draw.Draw(want, want.Rect, image.NewUniform(c.want), image.Point{}, draw.Src)
 		if d := difference(got, want); d > 2 {
@@ -45,7 +45,7 @@ func TestWhite(t *testing.T) {
 	t.Parallel()
 	m := image.NewNRGBA(image.Rect(5, 6, 8, 7)) // does not start at (0,0)
 	copy(m.Pix, []uint8{10, 20, 30, 0, 10, 20, 30, 255, 0, 100, 255, 128})
-	got := flatten(m, PNG)
+	got := flatten(m)
 	if got.Rect != image.Rect(0, 0, 3, 1) {
 		t.Fatal(got.Rect)
 	}

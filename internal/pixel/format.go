@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -98,6 +99,24 @@ func sniff(data []byte) (Format, error) {
 	}
 	return "", fmt.Errorf("%w: not a JPEG, PNG, WebP, TIFF or BMP image (starts with % x)",
 		ErrFormat, data[:min(len(data), 8)])
+}
+
+// HeadBytes is how much of a file Recognise looks at.
+const HeadBytes = 32
+
+// Recognise says which image format a file has by its first HeadBytes bytes, whatever it is called; formats that are not read are among them.
+// It knows those whose signature is too long for chance.
+func Recognise(head []byte) (Format, bool) {
+	for _, s := range slices.Concat(readable, unreadable) {
+		if len(s.bytes) > 2 && s.format != "PDF" && s.match(head) {
+			return s.format, true
+		}
+	}
+	// Text may begin with BM. A BMP goes on with the length of its second header.
+	if len(head) >= 18 && string(head[:2]) == "BM" && string(head[6:10]) == "\x00\x00\x00\x00" && head[14] >= 12 && string(head[15:18]) == "\x00\x00\x00" {
+		return BMP, true
+	}
+	return "", false
 }
 
 // textual says whether head, which may end inside a rune, is UTF-8 without control characters.

@@ -66,16 +66,23 @@ func exif(block []byte) int {
 	}
 	count := int(order.Uint16(block[at:]))
 	entries := block[at+2:]
-	const size, tag, short = 12, 0x0112, 3
+	const size, tag, short, long = 12, 0x0112, 3, 4
 	for range count {
 		if len(entries) < size {
 			return 1
 		}
-		if order.Uint16(entries) == tag && order.Uint16(entries[2:]) == short {
-			if v := int(order.Uint16(entries[8:])); v >= 1 && v <= 8 {
-				return v
+		if order.Uint16(entries) == tag {
+			v := 0
+			switch order.Uint16(entries[2:]) {
+			case short:
+				v = int(order.Uint16(entries[8:]))
+			case long: // which is not allowed, and written all the same
+				v = int(min(9, order.Uint32(entries[8:])))
 			}
-			return 1
+			if v < 1 || v > 8 {
+				return 1
+			}
+			return v
 		}
 		entries = entries[size:]
 	}
@@ -84,28 +91,16 @@ func exif(block []byte) int {
 
 // jpegExif finds the first APP1 segment that holds EXIF; nil if there is none before the scan.
 func jpegExif(data []byte) []byte {
-	for at := 2; at+4 <= len(data) && data[at] == 0xff; {
-		marker := data[at+1]
-		switch {
-		case marker == 0xff: // fill byte
-			at++
-			continue
-		case marker == 0xda || marker == 0xd9: // start of scan, end of image
-			return nil
-		case marker == 0x01 || marker >= 0xd0 && marker <= 0xd7: // markers without a length
-			at += 2
-			continue
-		}
-		end := at + 2 + int(binary.BigEndian.Uint16(data[at+2:]))
-		if end < at+4 || end > len(data) {
+	for at := 2; ; {
+		marker, body, next := jpegSegment(data, at)
+		if next == 0 || marker == markerSOS || marker == markerEOI {
 			return nil
 		}
-		if body := data[at+4 : end]; marker == 0xe1 && bytes.HasPrefix(body, []byte("Exif\x00\x00")) {
+		if marker == markerAPP1 && bytes.HasPrefix(body, []byte("Exif\x00\x00")) {
 			return body
 		}
-		at = end
+		at = next
 	}
-	return nil
 }
 
 // pngExif finds the eXIf chunk.

@@ -2,6 +2,7 @@ package pixel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 )
 
@@ -22,6 +23,17 @@ func exifBlock(order string, tag, kind, value uint16) []byte {
 	return bytes.Join([][]byte{[]byte(order), put(42), long(8), put(1), put(tag), put(kind), long(1), put(value), {0, 0}, {0, 0, 0, 0}}, nil)
 }
 
+// exifLong is a block whose orientation is a LONG.
+func exifLong(order string, value uint32) []byte {
+	block := exifBlock(order, 0x112, 4, 0)
+	var at binary.ByteOrder = binary.LittleEndian
+	if order == "MM" {
+		at = binary.BigEndian
+	}
+	at.PutUint32(block[18:], value)
+	return block
+}
+
 func TestExif(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -35,6 +47,9 @@ func TestExif(t *testing.T) {
 		{"out of range", exifBlock("II", 0x112, 3, 9), 1},
 		{"zero", exifBlock("II", 0x112, 3, 0), 1},
 		{"another tag", exifBlock("II", 0x113, 3, 6), 1},
+		{"as LONG, little endian", exifLong("II", 6), 6},
+		{"as LONG, big endian", exifLong("MM", 8), 8},
+		{"as LONG, out of range", exifLong("MM", 0x10006), 1},
 		{"another type", exifBlock("II", 0x112, 2, 6), 1},
 		{"empty", nil, 1},
 		{"no byte order", bytes.Repeat([]byte{7}, 40), 1},
@@ -47,7 +62,7 @@ func TestExif(t *testing.T) {
 	}
 }
 
-// TestJPEGMarkers: fill bytes and other segments before the EXIF one are passed over, broken lengths end the search.
+// TestJPEGMarkers: fill bytes and other segments before the EXIF one are passed over, and garbage too; broken lengths end the search.
 func TestJPEGMarkers(t *testing.T) {
 	t.Parallel()
 	body := append([]byte("Exif\x00\x00"), exifBlock("II", 0x112, 3, 5)...)
@@ -65,7 +80,7 @@ func TestJPEGMarkers(t *testing.T) {
 		{"after the scan", "\xff\xd8\xff\xda\x00\x02", 1},
 		{"after a length of 1", "\xff\xd8\xff\xe0\x00\x01", 1},
 		{"after a length too long", "\xff\xd8\xff\xe0\xff\xff", 1},
-		{"after garbage", "\xff\xd8xy", 1},
+		{"after garbage", "\xff\xd8xy", 5},
 	} {
 		if got := orientation(JPEG, append([]byte(c.head), app1...)); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)

@@ -2,8 +2,8 @@
 //
 // It owns every byte that comes from outside as an image. Its invariants:
 //
-//   - A file is measured from its header before a pixel is allocated: no input costs more than its
-//     Limits allow, and no input panics.
+//   - A file is measured before a pixel is allocated, by its header, the scans of a JPEG and the pieces of a TIFF: no input costs more
+//     than its Limits allow, and no input panics.
 //   - Every image that leaves Decode is an opaque 8-bit sRGB *image.NRGBA whose bounds start at (0,0).
 //     Transparent pixels are composited on white, 16-bit samples keep their high byte, EXIF
 //     orientation is applied, and colour profiles (ICC, gAMA, cHRM) are ignored: samples are taken
@@ -18,6 +18,11 @@
 package pixel
 
 import "errors"
+
+// DecoderVersion says which pixels Decode makes of a file: it grows whenever those of any file change, so that what was made of other
+// pixels is not taken for the same. 1: chroma was replicated. 2: chroma as libjpeg-turbo and libwebp interpolate it; TIFF, BMP and orientations
+// that were read wrongly.
+const DecoderVersion = 2
 
 // Every error of this package wraps one of these; all of them are permanent, so that a job that
 // meets one must not be tried again.
@@ -34,6 +39,8 @@ var (
 	ErrTooManyBytes = errors.New("image file too large")
 	// ErrTooManyPixels: the header promises more than Limits.MaxPixels.
 	ErrTooManyPixels = errors.New("image too large")
+	// ErrTooCostly: decoding would take far longer than images of this size do.
+	ErrTooCostly = errors.New("image too costly to decode")
 	// ErrTooSmall: a side is shorter than Limits.MinSide.
 	ErrTooSmall = errors.New("image too small")
 	// ErrGeometry: a Geometry that no image can be given.

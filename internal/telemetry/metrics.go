@@ -30,6 +30,7 @@ var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 //	job_seconds{operation}                 how long jobs took, histogram
 //	scores_written_total                   scores that were new in Redis
 //	dead_letters_total{reason}             messages given up
+//	unexpected_total                       results and dead letters refused: their runs do not ask for them
 //	weights_cache_{hits,misses}_total      keyed weights found ready, and made
 //	weights_cache_bytes                    keyed weights held
 //	memo_{hits,misses}_total{kind}         memos of work found in Redis, and not
@@ -44,6 +45,7 @@ type Metrics struct {
 	seconds    *prometheus.HistogramVec
 	scores     prometheus.Counter
 	dead       *prometheus.CounterVec
+	unexpected prometheus.Counter
 	operations bounded
 	outcomes   bounded
 	reasons    bounded
@@ -67,8 +69,10 @@ func NewMetrics() *Metrics {
 		}, []string{"operation"}),
 		scores: prometheus.NewCounter(prometheus.CounterOpts(opts("scores_written_total", "Scores that were new in Redis."))),
 		dead:   counter("dead_letters_total", "Messages given up.", "reason"),
+		unexpected: prometheus.NewCounter(prometheus.CounterOpts(opts("unexpected_total",
+			"Results and dead letters refused, because their runs do not ask for them."))),
 	}
-	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead,
+	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead, m.unexpected,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -111,6 +115,14 @@ func (m *Metrics) DeadLetter(reason string) {
 		return
 	}
 	m.dead.WithLabelValues(m.reasons.value(reason)).Inc()
+}
+
+// Unexpected notes a result, or a dead letter, that was refused because its run does not ask for it.
+func (m *Metrics) Unexpected() {
+	if m == nil {
+		return
+	}
+	m.unexpected.Inc()
 }
 
 // WeightsStats are the counts of a cache of keyed weights: hits and misses only grow.

@@ -100,6 +100,7 @@ func TestMetricsCount(t *testing.T) {
 	m.ScoresWritten(7)
 	m.ScoresWritten(5)
 	m.DeadLetter("bad_image")
+	m.Unexpected()
 	m.WatchWeights(func() WeightsStats { return WeightsStats{Hits: 10, Misses: 2, Bytes: 4096} })
 	m.WatchMemos("outputs", func() (int64, int64) { return 21, 22 })
 	m.WatchMemos("images", func() (int64, int64) { return 31, 32 })
@@ -121,6 +122,7 @@ func TestMetricsCount(t *testing.T) {
 		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`:  2,
 		`stegomq_scores_written_total`:                               12,
 		`stegomq_dead_letters_total{reason="bad_image"}`:             1,
+		`stegomq_unexpected_total`:                                   1,
 		`stegomq_weights_cache_hits_total`:                           10,
 		`stegomq_weights_cache_misses_total`:                         2,
 		`stegomq_weights_cache_bytes`:                                4096,
@@ -185,6 +187,7 @@ func TestNilMetricsDoNothing(t *testing.T) {
 	m.JobDone("embed", "done", 1, 0, time.Second)
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
+	m.Unexpected()
 	m.WatchWeights(func() WeightsStats { t.Error("asked"); return WeightsStats{} })
 	m.WatchMemos("outputs", func() (int64, int64) { t.Error("asked"); return 0, 0 })
 }

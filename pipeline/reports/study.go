@@ -1,4 +1,4 @@
-package main
+package reports
 
 import (
 	"bytes"
@@ -16,9 +16,9 @@ import (
 // studyName is the file, beside the models, that says which of them stand for what in the paper.
 const studyName = "study.json"
 
-// study says which models stand for the methods and the figures of the paper. A model is a directory, relative to the file,
+// Study says which models stand for the methods and the figures of the paper. A model is a directory, relative to the file,
 // or the name of one.
-type study struct {
+type Study struct {
 	Table1 []struct {
 		Method string `json:"method"`
 		Model  string `json:"model"`
@@ -39,11 +39,11 @@ type study struct {
 	dir string
 }
 
-// readStudy reads the file of a study: the one that is named, or the first beside the models.
-func readStudy(path string, roots []string) (*study, error) {
+// ReadStudy reads the file of a study: the one that is named, or the first beside the models.
+func ReadStudy(path string, roots []string) (*Study, error) {
 	if path == "" {
 		for _, root := range roots {
-			if file := filepath.Join(root, studyName); exists(file) {
+			if file := filepath.Join(root, studyName); Exists(file) {
 				path = file
 				break
 			}
@@ -56,7 +56,7 @@ func readStudy(path string, roots []string) (*study, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--study: %w", err)
 	}
-	st := &study{dir: filepath.Dir(path)}
+	st := &Study{dir: filepath.Dir(path)}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(st); err != nil {
@@ -69,14 +69,15 @@ func readStudy(path string, roots []string) (*study, error) {
 }
 
 // find is the directory of a model of the study, or the name as it stands where there is none.
-func (st *study) find(name string) string {
-	if dir := filepath.Join(st.dir, filepath.FromSlash(name)); exists(dir) {
+func (st *Study) find(name string) string {
+	if dir := filepath.Join(st.dir, filepath.FromSlash(name)); Exists(dir) {
 		return dir
 	}
 	return name
 }
 
-func exists(path string) bool {
+// Exists says whether there is a file or a folder.
+func Exists(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -1,8 +1,9 @@
-package main
+package reports
 
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,48 +17,61 @@ import (
 
 	"stegomq/evaluator"
 	"stegomq/internal/ort"
+	"stegomq/pipeline"
 )
 
-// revision is that of the source, set by the build; go build sets its own in the build information.
-var revision = ""
+// Program is what makes a run.
+type Program struct {
+	Version string
+	// Revision is the commit that it was built from; empty where the build did not say.
+	Revision string
+	// Command is the command as a shell would take it, without passwords.
+	Command string
+}
 
-// made says how this command made a run.
-func (a *app) made(ev *evaluation, start time.Time, elapsed time.Duration) *evaluator.Provenance {
-	p := &evaluator.Provenance{
-		Version: version, Revision: sourceRevision(), Command: typed(os.Args), Date: start.UTC().Truncate(time.Second), ElapsedSeconds: elapsed.Seconds(),
-		Found: len(ev.plan.Found), Made: ev.plan.Missing, Where: evaluator.Here, Decoder: decoders(), Metrics: ev.spec.GetMetricsVersion(),
+// ThisProgram is this process: its version and its revision are those that the build set, and where it set no revision that of the build
+// information.
+func ThisProgram(version, revision string, args []string) Program {
+	return Program{Version: version, Revision: cmp.Or(revision, builtFrom()), Command: typed(args)}
+}
+
+// made says how a run was made.
+func (p Program) made(s *pipeline.Services, run *pipeline.Run, start time.Time) *evaluator.Provenance {
+	made := &evaluator.Provenance{
+		Version: p.Version, Revision: p.Revision, Command: p.Command, Date: start.UTC().Truncate(time.Second), ElapsedSeconds: run.Elapsed.Seconds(),
+		Found: len(run.Plan.Found), Made: run.Plan.Missing, Where: evaluator.Here, Decoder: decoders(), Metrics: run.Spec.GetMetricsVersion(),
 	}
 	switch {
-	case ev.plan.Missing == 0:
-		p.Where = evaluator.InTheCache
-	case !a.at.Embedded():
-		p.Where = evaluator.AtWorkers
+	case run.Plan.Missing == 0:
+		made.Where = evaluator.InTheCache
+	case !s.Embedded():
+		made.Where = evaluator.AtWorkers
 	default:
-		p.Processor = processorName()
-		if ev.runtime != nil {
-			p.Runtime, p.Provider = ev.runtime.Version, string(ev.runtime.Provider)
-			if ev.runtime.Provider == ort.CUDA {
-				p.Processor = gpuName()
+		made.Processor = processorName()
+		if run.Runtime != nil {
+			made.Runtime, made.Provider = run.Runtime.Version, string(run.Runtime.Provider)
+			if run.Runtime.Provider == ort.CUDA {
+				made.Processor = gpuName()
 			}
 		}
 	}
-	return p
+	return made
 }
 
 // keepMade keeps how a run was made, and gives what was kept when it was made first.
-func (s *services) keepMade(ctx context.Context, run string, p *evaluator.Provenance) (*evaluator.Provenance, error) {
+func keepMade(ctx context.Context, s *pipeline.Services, run string, p *evaluator.Provenance) (*evaluator.Provenance, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("keep how run %s was made: %w", run, err)
 	}
-	if data, err = s.cache.KeepProvenance(ctx, run, data); err != nil {
+	if data, err = s.Cache.KeepProvenance(ctx, run, data); err != nil {
 		return nil, err
 	}
-	return provenanceOf(data), nil
+	return ProvenanceOf(data), nil
 }
 
-// provenanceOf reads what was kept. What another version wrote, and this one cannot read, is as if nobody had written it.
-func provenanceOf(data []byte) *evaluator.Provenance {
+// ProvenanceOf reads what was kept. What another version wrote, and this one cannot read, is as if nobody had written it.
+func ProvenanceOf(data []byte) *evaluator.Provenance {
 	p := &evaluator.Provenance{}
 	if json.Unmarshal(data, p) != nil {
 		return nil
@@ -65,11 +79,8 @@ func provenanceOf(data []byte) *evaluator.Provenance {
 	return p
 }
 
-// sourceRevision is the commit that the program was built from, where the build knew it.
-func sourceRevision() string {
-	if revision != "" {
-		return revision
-	}
+// builtFrom is the commit that go build says this program was built from, where it says one.
+func builtFrom() string {
 	info, _ := debug.ReadBuildInfo()
 	if info == nil {
 		return ""

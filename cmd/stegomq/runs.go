@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"stegomq/internal/cache"
+	"stegomq/pipeline"
+)
+
+func (a *app) runsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "runs", Short: "List, show, cancel and remove evaluations"}
+	a.serviceFlags(cmd.PersistentFlags())
+	var asJSON bool
+	list := &cobra.Command{
+		Use: "list", Short: "List the runs, the latest started first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withCache(cmd.Context(), func(s *pipeline.Services) error { return listRuns(cmd, s, asJSON) })
+		},
+	}
+	show := &cobra.Command{
+		Use: "show RUN", Short: "Show how far a run is, and what of it waits in the queue", Args: cobra.ExactArgs(1),
+		RunE: a.onRun(func(ctx context.Context, cmd *cobra.Command, s *pipeline.Services, id string) error {
+			run, err := s.Run(ctx, id)
+			if err != nil {
+				return err
+			}
+			return printRuns(cmd, []pipeline.RunStatus{run}, asJSON)
+		}),
+	}
+	for _, c := range []*cobra.Command{list, show} {
+		c.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	}
+	cancel := &cobra.Command{
+		Use: "cancel RUN", Short: "Take the waiting jobs of a run out of the queue; its scores stay, and the same evaluate resumes it", Args: cobra.ExactArgs(1),
+		RunE: a.onRun(func(ctx context.Context, _ *cobra.Command, s *pipeline.Services, id string) error {
+			return s.CancelRun(ctx, id)
+		}),
+	}
+	remove := &cobra.Command{
+		Use: "rm RUN", Short: "Cancel a run and delete it with its scores", Args: cobra.ExactArgs(1),
+		RunE: a.onRun(func(ctx context.Context, _ *cobra.Command, s *pipeline.Services, id string) error {
+			return s.RemoveRun(ctx, id)
+		}),
+	}
+	cmd.AddCommand(list, show, cancel, remove)
+	return cmd
+}
+
+// onRun calls f with the run that is named. A name that is not known is told before the message queue is asked.
+func (a *app) onRun(f func(context.Context, *cobra.Command, *pipeline.Services, string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		return a.withCache(ctx, func(s *pipeline.Services) error {
+			if _, err := s.Cache.Run(ctx, args[0]); err != nil {
+				return err
+			}
+			if err := s.OpenBus(ctx); err != nil {
+				return err
+			}
+			return f(ctx, cmd, s, args[0])
+		})
+	}
+}
+
+func listRuns(cmd *cobra.Command, s *pipeline.Services, asJSON bool) error {
+	runs, err := s.Runs(cmd.Context())
+	if err != nil {
+		return err
+	}
+	return printRuns(cmd, runs, asJSON)
+}
+
+// runRow is a run as JSON.
+type runRow struct {
+	Run      string    `json:"run"`
+	State    string    `json:"state"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished,omitzero"`
+	Model    string    `json:"model"`
+	Data     string    `json:"data"`
+	Pairs    int       `json:"pairs"`
+	Keys     int       `json:"keys"`
+	Scores   int       `json:"scores"`
+	Failed   int       `json:"failed"`
+	Waiting  uint64    `json:"waiting,omitempty"`
+}
+
+func rowOf(r pipeline.RunStatus) runRow {
+	return runRow{
+		Run: r.Spec.GetId(), State: stateOf(r.RunState), Started: r.Started, Finished: r.Finished, Model: r.Spec.GetModelName(), Data: r.Spec.GetDataset(),
+		Pairs: len(r.Spec.GetPairs()), Keys: len(r.Spec.GetKeys()), Scores: r.Scores, Failed: r.Failures, Waiting: r.Waiting,
+	}
+}
+
+func stateOf(r *cache.RunState) string {
+	switch {
+	case !r.Finished.IsZero():
+		return "finished"
+	case !r.Cancelled.IsZero():
+		return "cancelled"
+	}
+	return "not finished"
+}
+
+func printRuns(cmd *cobra.Command, runs []pipeline.RunStatus, asJSON bool) error {
+	rows := make([]runRow, len(runs))
+	for i, r := range runs {
+		rows[i] = rowOf(r)
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), rows)
+	}
+	w := newTable(cmd, "run", "state", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed", "waiting")
+	for _, r := range rows {
+		finished, waiting := "-", "-"
+		if !r.Finished.IsZero() {
+			finished = r.Finished.Format(time.DateTime)
+		}
+		if r.Waiting > 0 {
+			waiting = fmt.Sprint(r.Waiting)
+		}
+		w.AppendRow(table.Row{r.Run, r.State, r.Started.Format(time.DateTime), finished, r.Model, r.Data, r.Pairs, r.Keys, r.Scores, r.Failed, waiting})
+	}
+	w.Render()
+	return nil
+}

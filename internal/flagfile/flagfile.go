@@ -1,0 +1,91 @@
+// Package flagfile owns how flags that a command was not given get values: from the environment, and then from a configuration file.
+package flagfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// Fill sets what flags of a command did not: from the environment, where --ort-lib is ORT_LIB after the prefix, and then from the values of a file.
+// All that is wrong is told at once, among it values for flags that no command has.
+func Fill(cmd *cobra.Command, prefix, path string, values map[string]string) error {
+	var broken []error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" || f.Name == "version" {
+			return
+		}
+		env := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, from := os.Getenv(env), env
+		if value == "" {
+			value, from = values[f.Name], path
+		}
+		if value == "" {
+			return
+		}
+		if err := cmd.Flags().Set(f.Name, value); err != nil {
+			broken = append(broken, fmt.Errorf("%s: %s: %w", from, f.Name, err))
+		}
+	})
+	known := knownFlags(cmd.Root())
+	for name := range values {
+		if !slices.Contains(known, name) {
+			broken = append(broken, fmt.Errorf("%s: no command has a flag %q", path, name))
+		}
+	}
+	return errors.Join(broken...)
+}
+
+// Read reads a YAML file of flag names and values; lists become comma-separated.
+func Read(path string) (map[string]string, error) {
+	values := make(map[string]string)
+	if path == "" {
+		return values, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	var raw map[string]any
+	if err := yaml.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	for name, v := range raw {
+		switch v := v.(type) {
+		case []any:
+			parts := make([]string, len(v))
+			for i, p := range v {
+				parts[i] = fmt.Sprint(p)
+			}
+			values[name] = strings.Join(parts, ",")
+		case map[string]any:
+			return nil, fmt.Errorf("read the configuration %s: %s must be a value or a list", path, name)
+		default:
+			values[name] = fmt.Sprint(v)
+		}
+	}
+	return values, nil
+}
+
+// knownFlags names the flags of all commands: one file may serve several.
+func knownFlags(root *cobra.Command) []string {
+	var names []string
+	add := func(f *pflag.Flag) { names = append(names, f.Name) }
+	root.PersistentFlags().VisitAll(add)
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(add)
+		c.PersistentFlags().VisitAll(add)
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	return names
+}

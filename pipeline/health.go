@@ -1,0 +1,251 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/cache"
+	"stegomq/internal/model"
+	"stegomq/internal/ort"
+)
+
+// Level says how much a finding matters.
+type Level int
+
+const (
+	// Fine is as it should be; a Warning may be meant; a Problem keeps work from being done, or loses it.
+	Fine Level = iota
+	Warning
+	Problem
+)
+
+// Finding is what was found out about a part of the pipeline.
+type Finding struct {
+	Part  string
+	Level Level
+	Text  string
+}
+
+// examination collects findings.
+type examination []Finding
+
+func (x *examination) say(part, format string, args ...any) {
+	*x = append(*x, Finding{part, Fine, fmt.Sprintf(format, args...)})
+}
+
+func (x *examination) warn(part, format string, args ...any) {
+	*x = append(*x, Finding{part, Warning, fmt.Sprintf(format, args...)})
+}
+
+func (x *examination) wrong(part string, err error) {
+	*x = append(*x, Finding{part, Problem, err.Error()})
+}
+
+// Examine looks at everything that a pipeline needs, one part after another, and creates nothing.
+func Examine(ctx context.Context, opts Options, l *Library) []Finding {
+	var x examination
+	s := New(opts)
+	x.runtime(s)
+	x.models(l)
+	x.keys(l)
+	x.redis(ctx, s)
+	x.nats(ctx, s)
+	x.disk(opts.State)
+	return x
+}
+
+func (x *examination) runtime(s *Services) {
+	e, err := ort.New(ort.Config{Library: s.opts.Library, Provider: s.opts.Provider, Logger: s.log})
+	if err != nil {
+		x.wrong("runtime", err)
+		return
+	}
+	defer func() { _ = e.Close() }()
+	info := e.Info()
+	x.say("runtime", "ONNX Runtime %s (C API %d in use) at %s", info.Version, info.APIVersion, info.Library)
+	for _, p := range info.Providers {
+		if p.Problem != nil {
+			x.say("provider", "%s: not available: %v", p.Name, p.Problem)
+			continue
+		}
+		x.say("provider", "%s: available", p.Name)
+	}
+	x.say("provider", "in use: %s", info.Provider)
+}
+
+func (x *examination) models(l *Library) {
+	entries, err := model.List(l.Folders...)
+	if err == nil && len(entries) == 0 {
+		err = fmt.Errorf("%w: none in %v", model.ErrNotFound, l.Folders)
+	}
+	if err != nil {
+		x.wrong("models", err)
+	}
+	for _, e := range entries {
+		m, err := model.Load(e.Dir)
+		if err != nil {
+			x.wrong("models", err)
+			continue
+		}
+		trained := "trained"
+		switch {
+		case !m.Manifest.Network():
+			trained = "nothing to train"
+		case !m.Trained():
+			trained = "NOT trained"
+		}
+		x.say("models", "%s %s, keying %s, %s, files verified", m.Name, m.Digest, m.Manifest.Keying, trained)
+	}
+}
+
+func (x *examination) keys(l *Library) {
+	ring, err := l.Keys()
+	if err != nil {
+		x.wrong("keys", err)
+		return
+	}
+	x.say("keys", "%d key pairs in %v", ring.Len(), l.Keyrings)
+}
+
+// unused says of an embedded server that it has no data yet: to start it would make some.
+func (x *examination) unused(s *Services, what string) bool {
+	if !s.Embedded() {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(s.opts.State, what))
+	if unused := errors.Is(err, os.ErrNotExist); !unused {
+		return false
+	}
+	x.say(what, "embedded, with no data in %s yet", s.opts.State)
+	return true
+}
+
+func (x *examination) redis(ctx context.Context, s *Services) {
+	if x.unused(s, "redis") {
+		return
+	}
+	err := s.OpenCache(ctx)
+	if err == nil {
+		var st cache.Status
+		if st, err = s.Cache.Status(ctx); err == nil {
+			where := st.Address
+			if st.Embedded {
+				where = "embedded"
+			}
+			x.say("redis", "%s %s, %s, %d keys, %d bytes", st.Server, st.Version, where, st.Keys, st.Memory)
+			err = evicts(st)
+		}
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		x.wrong("redis", err)
+	}
+}
+
+// evicts says what is wrong with a Redis that may delete scores and runs. Policies that delete only keys with a lifetime cost memos,
+// which are made again.
+func evicts(st cache.Status) error {
+	if !st.EvictsAll() {
+		return nil
+	}
+	return fmt.Errorf("its maxmemory-policy is %s, by which it deletes scores and runs when memory is short: "+
+		"set it to noeviction or volatile-lru (redis-cli config set maxmemory-policy volatile-lru)", st.Policy)
+}
+
+func (x *examination) nats(ctx context.Context, s *Services) {
+	if x.unused(s, "nats") {
+		return
+	}
+	st, err := s.inspect(ctx)
+	switch {
+	case errors.Is(err, bus.ErrNoStreams):
+		x.warn("nats", "%v: the first command or role that uses it makes them", err)
+		return
+	case err != nil:
+		x.wrong("nats", err)
+		return
+	}
+	x.say("nats", "%s, version %s, messages up to %d bytes", st.URL, st.Version, st.MaxPayload)
+	x.say("nats", "jobs: %d waiting, %d in flight; results: %d waiting; dead letters: %d; workers: %d",
+		st.JobsWaiting, st.JobsInFlight, st.ResultsWaiting, st.DeadLetters, len(st.Workers))
+	if len(st.Workers) == 0 && !s.Embedded() {
+		x.warn("nats", "no gpuworker is there, so that jobs wait: start one with stegomq gpuworker")
+	}
+	for _, stream := range st.Streams {
+		x.say("stream", "%s: %d messages, %d bytes of %d", stream.Name, stream.Messages, stream.Bytes, stream.MaxBytes)
+	}
+	if thin := thin(st); thin != "" {
+		x.warn("stream", "%s", thin)
+	}
+}
+
+// inspect asks for the state of the message queue without a Bus, which would make what is missing.
+func (s *Services) inspect(ctx context.Context) (*bus.Status, error) {
+	cfg := s.opts.BusConfig(s.log)
+	if s.Embedded() {
+		serverConfig, err := s.opts.ServerConfig(s.log)
+		if err != nil {
+			return nil, err
+		}
+		server, err := bus.StartServer(serverConfig)
+		if err != nil {
+			return nil, err
+		}
+		defer server.Shutdown()
+		cfg.Server = server
+	}
+	return bus.Inspect(ctx, cfg)
+}
+
+// thin names the streams that have fewer replicas than the cluster could give; "" where there are none.
+func thin(st *bus.Status) string {
+	const enough = 3
+	if st.ClusterSize < enough {
+		return ""
+	}
+	var names []string
+	for _, stream := range st.Streams {
+		if stream.Replicas < enough {
+			names = append(names, stream.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%v have fewer than %d replicas in a cluster of %d servers, and are lost with one of them: nats stream edit --replicas %d NAME",
+		names, enough, st.ClusterSize, enough)
+}
+
+func (x *examination) disk(state string) {
+	for dir := state; ; dir = filepath.Dir(dir) {
+		var fs syscall.Statfs_t
+		err := syscall.Statfs(dir, &fs)
+		if errors.Is(err, syscall.ENOENT) && dir != filepath.Dir(dir) {
+			continue
+		}
+		if err != nil {
+			x.wrong("disk", fmt.Errorf("look at %s: %w", state, err))
+			return
+		}
+		x.say("disk", "%.1f GiB free for %s", float64(fs.Bavail)*float64(fs.Bsize)/(1<<30), state)
+		return
+	}
+}
+
+// warn logs what doctor would find about the servers: a role says so at its start.
+func (s *Services) warn(ctx context.Context) {
+	if st, err := s.Cache.Status(ctx); err == nil {
+		if err := evicts(st); err != nil {
+			s.log.Warn("Redis is not fit to keep scores", "error", err)
+		}
+	}
+	if st, err := s.Bus.Status(ctx); err == nil {
+		if thin := thin(st); thin != "" {
+			s.log.Warn("streams are thin", "detail", thin)
+		}
+	}
+}

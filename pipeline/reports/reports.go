@@ -1,0 +1,64 @@
+// Package reports makes runs and, of their scores, files that people read: those of one run, those of an audit, and the report of the
+// paper. It owns which runs an audit and a study are made of; what is written of them is the evaluator's.
+package reports
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"stegomq/evaluator"
+	"stegomq/pipeline"
+)
+
+// ErrSomeFailed is of what was done as far as it could be. What failed is named in the files.
+var ErrSomeFailed = errors.New("some items failed")
+
+// Made is a run that has ended, with its files in Dir.
+type Made struct {
+	*pipeline.Run
+	Summary *evaluator.Summary
+	Dir     string
+}
+
+// Make makes what a run still needs, and writes its files into dir (empty: out/RUN), with the images where the request wants them.
+func Make(ctx context.Context, s *pipeline.Services, by Program, req *pipeline.Request, dir string, watch pipeline.Watch) (*Made, error) {
+	start := time.Now()
+	run, err := s.Evaluate(ctx, req, watch)
+	if err != nil {
+		return nil, err
+	}
+	made := &Made{Run: run, Dir: cmp.Or(dir, filepath.Join("out", run.Spec.GetId()))}
+	if req.Images {
+		err := s.Patiently(ctx, func(ctx context.Context) error {
+			return evaluator.SaveImages(ctx, made.Dir, run.Spec, run.Scores, s.Source, s.Blobs)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	provenance, err := keepMade(ctx, s, run.Spec.GetId(), by.made(s, run, start))
+	if err != nil {
+		return nil, err
+	}
+	made.Summary = evaluator.Summarise(run.Spec, run.Scores, run.Failures, evaluator.Invocation{
+		Hits: len(run.Plan.Found), Misses: run.Plan.Missing, Elapsed: run.Elapsed, Provenance: provenance,
+	})
+	return made, evaluator.WriteFiles(made.Dir, made.Summary, run.Scores)
+}
+
+// Failed is an ErrSomeFailed of a run that could not do everything, or whose images were refused to the keys that embedded them.
+func (m *Made) Failed() error {
+	bad, failures, refused := len(m.Dataset.Bad), len(m.Failures), len(m.Summary.RefusedItems)
+	if bad+failures+refused == 0 {
+		return nil
+	}
+	words := fmt.Sprintf("files that could not be used: %d, comparisons that could not be made: %d", bad, failures)
+	if refused > 0 {
+		words += fmt.Sprintf(", images refused to the key that embedded them: %d of %d", refused, m.Summary.Recoverability.Of())
+	}
+	return fmt.Errorf("%w: %s; %s names them", ErrSomeFailed, words, filepath.Join(m.Dir, "report.md"))
+}

@@ -1,0 +1,63 @@
+package reports
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"stegomq/evaluator"
+	"stegomq/pipeline"
+	"stegomq/schemas"
+)
+
+// Stored gives the summary of a run, and its scores, as they are in Redis.
+func Stored(ctx context.Context, s *pipeline.Services, id string) (*evaluator.Summary, []*schemas.Score, error) {
+	run, err := s.Cache.Run(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	scores, failures, err := s.Cache.Scores(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	inv := evaluator.Invocation{Hits: len(scores)}
+	if !run.Finished.IsZero() {
+		inv.Elapsed = run.Finished.Sub(run.Started)
+	}
+	if run.Provenance != nil {
+		inv.Provenance = ProvenanceOf(run.Provenance)
+	}
+	return evaluator.Summarise(run.Spec, scores, failures, inv), scores, nil
+}
+
+// Measured gives the runs that ids or folders name. The cache is only asked for ids. A folder that has no run, and the name of one, is
+// not meant.
+func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs []evaluator.Measured, err error) {
+	var s *pipeline.Services
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && info.IsDir() && (evaluator.HasRun(name) || !schemas.ValidRunID(name)) {
+			saved, err := evaluator.ReadRun(name)
+			if err != nil {
+				return nil, err
+			}
+			runs = append(runs, saved)
+			continue
+		}
+		if s == nil {
+			if s, err = pipeline.Open(ctx, opts); err != nil {
+				return nil, err
+			}
+			defer func() { err = errors.Join(err, s.Close()) }()
+		}
+		run, err := s.Cache.Run(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		scores, _, err := s.Cache.Scores(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, evaluator.Measured{Spec: run.Spec, Scores: scores})
+	}
+	return runs, nil
+}

@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"stegomq/evaluator"
+	"stegomq/gpuworker"
+	"stegomq/internal/bus"
+	"stegomq/internal/telemetry"
+)
+
+// Roles are what runs in this process beside its caller.
+type Roles struct {
+	group  *errgroup.Group
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// StartRoles makes a group that ends when ctx does, or when Stop is called, or when one of the roles fails.
+func StartRoles(ctx context.Context) *Roles {
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	return &Roles{group: group, ctx: ctx, cancel: cancel}
+}
+
+// Go starts a role.
+func (r *Roles) Go(role func(context.Context) error) {
+	r.group.Go(func() error { return role(r.ctx) })
+}
+
+// Stop asks the roles to end and waits for them. That they were asked to is no error.
+func (r *Roles) Stop() error {
+	r.cancel()
+	return r.Wait()
+}
+
+// Wait waits until the roles have ended.
+func (r *Roles) Wait() error {
+	if err := r.group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// lane is the work that a worker in this process takes: of one run and one model where the message queue is this process's alone,
+// and all of it, the zero value, where it is not.
+type lane struct{ run, model string }
+
+// startWorker starts the worker of this process, which takes the work of its lane that its engine has the model for.
+func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics, l lane) error {
+	name := workerName()
+	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
+	if err != nil {
+		return err
+	}
+	cfg := gpuworker.Config{
+		Name: name, Slots: s.opts.Slots, BatchPixels: s.opts.BatchPixels, MaxPixels: s.opts.MaxPixels, Logger: s.log, Observer: metrics,
+	}
+	r.Go(gpuworker.New(cfg, gpuworker.Parts{
+		Jobs: jobs, Publisher: s.Bus, Blobs: s.Blobs, Images: s.Source, Memo: s.Cache, Engine: eng,
+	}).Run)
+	return nil
+}
+
+// startEvaluator starts the evaluator of this process.
+func (s *Services) startEvaluator(r *Roles, metrics *telemetry.Metrics) {
+	cfg := evaluator.Config{Slots: s.opts.Slots, Logger: s.log, Observer: metrics}
+	r.Go(evaluator.New(cfg, evaluator.Parts{
+		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Runs: s.Cache, Scores: s.Cache, Memo: s.Cache,
+	}).Run)
+}
+
+// startSweeper starts what deletes old images, where they are in a folder.
+func (s *Services) startSweeper(r *Roles) {
+	if folder, ok := s.Blobs.(*bus.Directory); ok {
+		r.Go(folder.Run)
+	}
+}
+
+// workerName is the host's name and a random end: several workers run on one host.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	host = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, host)
+	return fmt.Sprintf("%.60s-%s", host, randomToken())
+}
+
+func randomToken() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

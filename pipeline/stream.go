@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/producer"
+	"stegomq/schemas"
+)
+
+// OperationRequest asks for embedding, recovering or purifying images of a user.
+type OperationRequest struct {
+	Operation schemas.Operation
+	Model     *model.Model
+	// Keys are the user's, with the model's own, as they are now.
+	Keys *keyring.Watched
+	// Geometry is what images are brought to; sides of 0: their own, and for embed the cover's.
+	Geometry *schemas.Geometry
+}
+
+// Check finds what is wrong with the request.
+func (r *OperationRequest) Check() error {
+	if side := r.Geometry.GetWidth(); side > schemas.MaxSide {
+		return wrong("size %d: choose 0 to %d", side, schemas.MaxSide)
+	}
+	if op := r.Operation.Token(); !r.Model.Manifest.Does(model.Operation(op)) {
+		return fmt.Errorf("%s: the model %s has no such operation: it can %s; choose another --model", op, r.Model.Name, operationsOf(r.Model))
+	}
+	return nil
+}
+
+// Key finds a key that the operation can work with.
+func (r *OperationRequest) Key(id string) (*schemas.KeyRef, error) {
+	ring, err := r.Keys.Now()
+	if err != nil {
+		return nil, err
+	}
+	return UsableKey(r.Operation, r.Model, ring, id)
+}
+
+func operationsOf(m *model.Model) string {
+	var words []string
+	for _, op := range model.Operations() {
+		if m.Manifest.Does(op) {
+			words = append(words, string(op))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// Stream serves requests, lines of JSON (producer.Request), and writes a line for each (producer.Reply), until the end of in. It gives
+// the number of requests that failed. Where the message queue is embedded, the worker runs in this process.
+func (s *Services) Stream(ctx context.Context, req *OperationRequest, in io.Reader, out io.Writer) (failed int, err error) {
+	err = s.serve(ctx, req, out, func(ctx context.Context, stream *producer.Stream) (err error) {
+		failed, err = stream.Run(ctx, in)
+		return err
+	})
+	return failed, err
+}
+
+// One serves a single request.
+func (s *Services) One(ctx context.Context, req *OperationRequest, one producer.Request) (reply producer.Reply, err error) {
+	var out bytes.Buffer
+	err = s.serve(ctx, req, &out, func(ctx context.Context, stream *producer.Stream) error {
+		_, err := stream.One(ctx, one)
+		return err
+	})
+	if err != nil {
+		return reply, err
+	}
+	if err := json.Unmarshal(out.Bytes(), &reply); err != nil {
+		return reply, fmt.Errorf("read the reply: %w", err)
+	}
+	return reply, nil
+}
+
+func (s *Services) serve(ctx context.Context, req *OperationRequest, out io.Writer, use func(context.Context, *producer.Stream) error) (err error) {
+	// A missing library shows before anything is opened or written.
+	var eng *Engine
+	if s.opts.Embedded() {
+		if eng, err = NewEngine(s.opts.Runtime, []*model.Model{req.Model}, req.Keys, s.log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, eng.Close()) }()
+	}
+	if s.opts.Tenant == "" { // a tenant has no Redis
+		if err := s.OpenCache(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.OpenBus(ctx); err != nil {
+		return err
+	}
+	run := "stream-" + randomToken() + randomToken()
+	p := newPatience(s.opts.Patience)
+	r := StartRoles(ctx)
+	defer func() {
+		// What a role died of is why the stream ended.
+		if failed := r.Stop(); failed != nil {
+			err = failed
+		}
+	}()
+	if eng != nil {
+		if err := s.startWorker(r, eng, nil, lane{run, req.Model.Digest}); err != nil {
+			return err
+		}
+	} else {
+		r.Go(func(ctx context.Context) error { return s.watchBus(ctx, p) })
+	}
+	var moved atomic.Int64
+	return use(r.ctx, producer.NewStream(producer.StreamConfig{
+		Operation: req.Operation, Model: req.Model.Digest, Geometry: req.Geometry, Run: run, Tenant: s.opts.Tenant, Limits: s.opts.Limits, Logger: s.log,
+	}, producer.StreamParts{Publisher: s.Bus, Blobs: patientBlobs{s.Blobs, p, &moved}, Results: s.Bus, Key: req.Key}, out))
+}
