@@ -24,6 +24,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"stegomq/internal/access"
 	"stegomq/internal/telemetry"
 )
 
@@ -196,6 +197,22 @@ func TestNATSTakesItsConfiguration(t *testing.T) {
 	}
 	if out, err := check(); err == nil {
 		t.Errorf("the server takes the configuration without a password:\n%s", out)
+	}
+}
+
+// What the operator's account offers is what grants import, in the configuration and in the example with users. The example's users have
+// what access grant prints: package e2e compares them, and logs in.
+func TestNATSExports(t *testing.T) {
+	t.Parallel()
+	words := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	for _, file := range []string{"nats/nats.conf", "nats/tenants.conf"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(words(string(text)), words(access.ExportsConfig())) {
+			t.Errorf("%s has not these exports:\n%s", file, access.ExportsConfig())
+		}
 	}
 }
 
