@@ -207,7 +207,7 @@ func explain(format Format, size int, err error) error {
 		errors.Is(err, bmp.ErrUnsupported):
 		return fmt.Errorf("%w: this kind of %s is not read (%s); convert it to PNG", ErrFormat, format, text)
 	case errors.As(err, &kind):
-		return fmt.Errorf("%w: %s is not read; convert it to PNG", ErrFormat, kind)
+		return fmt.Errorf("%w: %s is not read; convert it to PNG", ErrFormat, string(kind))
 	default:
 		return fmt.Errorf("%w: %s", ErrCorrupt, text)
 	}
