@@ -203,6 +203,7 @@ func studioRange(dst, y, cb, cr []uint8) {
 	}
 }
 
+// clamp8 cuts a value off at 0 and 255.
 func clamp8(v int32) uint8 {
 	if uint32(v) > 255 {
 		return uint8(^v >> 31) // 0 below, 255 above

@@ -72,8 +72,9 @@ func Decode(data []byte, limits Limits) (*image.NRGBA, Info, error) {
 		if err != nil {
 			return nil, err
 		}
-		info.Transparent = !opaque(src)
-		return flatten(src), nil
+		flat, transparent := flatten(src)
+		info.Transparent = transparent
+		return flat, nil
 	})
 	if err != nil {
 		return nil, Info{}, explain(info.Format, len(data), err)
@@ -164,7 +165,7 @@ func decodeWebP(data []byte) (image.Image, error) {
 	m, err := webp.Decode(bytes.NewReader(data))
 	switch m := m.(type) {
 	case *image.YCbCr:
-		return webpColour.convert(m, nil, 0), err
+		return solid{webpColour.convert(m, nil, 0)}, err
 	case *image.NYCbCrA:
 		return webpColour.convert(&m.YCbCr, m.A, m.AStride), err
 	}
@@ -206,7 +207,7 @@ func explain(format Format, size int, err error) error {
 		errors.Is(err, bmp.ErrUnsupported):
 		return fmt.Errorf("%w: this kind of %s is not read (%s); convert it to PNG", ErrFormat, format, text)
 	case errors.As(err, &kind):
-		return fmt.Errorf("%w: %s is not read; convert it to PNG", ErrFormat, kind)
+		return fmt.Errorf("%w: %s is not read; convert it to PNG", ErrFormat, string(kind))
 	default:
 		return fmt.Errorf("%w: %s", ErrCorrupt, text)
 	}

@@ -12,26 +12,34 @@ func opaque(m image.Image) bool {
 	return !ok || o.Opaque()
 }
 
-// flatten composites m on white as an NRGBA that starts at (0,0).
+// solid is an image that is known to be opaque, which an NRGBA finds out by looking at every pixel.
+type solid struct{ *image.NRGBA }
+
+func (solid) Opaque() bool { return true }
+
+// flatten composites m on white as an NRGBA that starts at (0,0), and says whether a pixel was not opaque.
 //
 // The work is done on an *image.RGBA, for which image/draw has fast paths; once every pixel is
 // opaque the two layouts hold the same bytes.
-func flatten(m image.Image) *image.NRGBA {
+func flatten(m image.Image) (flat *image.NRGBA, transparent bool) {
 	b := m.Bounds()
-	if b.Min == (image.Point{}) && opaque(m) {
+	transparent = !opaque(m)
+	if b.Min == (image.Point{}) && !transparent {
 		switch m := m.(type) {
 		case *image.RGBA:
-			return (*image.NRGBA)(m)
+			return (*image.NRGBA)(m), false
 		case *image.NRGBA:
-			return m
+			return m, false
+		case solid:
+			return m.NRGBA, false
 		}
 	}
 	dst := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
-	if !opaque(m) {
+	if transparent {
 		draw.Draw(dst, dst.Rect, image.White, image.Point{}, draw.Src)
 		draw.Draw(dst, dst.Rect, m, b.Min, draw.Over)
 	} else {
 		draw.Draw(dst, dst.Rect, m, b.Min, draw.Src)
 	}
-	return (*image.NRGBA)(dst)
+	return (*image.NRGBA)(dst), transparent
 }

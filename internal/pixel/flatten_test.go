@@ -45,9 +45,9 @@ func TestWhite(t *testing.T) {
 	t.Parallel()
 	m := image.NewNRGBA(image.Rect(5, 6, 8, 7)) // does not start at (0,0)
 	copy(m.Pix, []uint8{10, 20, 30, 0, 10, 20, 30, 255, 0, 100, 255, 128})
-	got := flatten(m)
-	if got.Rect != image.Rect(0, 0, 3, 1) {
-		t.Fatal(got.Rect)
+	got, transparent := flatten(m)
+	if got.Rect != image.Rect(0, 0, 3, 1) || !transparent {
+		t.Fatal(got.Rect, transparent)
 	}
 	for i, want := range []uint8{255, 255, 255, 255, 10, 20, 30, 255, 127, 177, 255, 255} {
 		if d := int(got.Pix[i]) - int(want); d < -1 || d > 1 || i < 8 && d != 0 {

@@ -250,7 +250,7 @@ func decodeJPEG(data []byte) (image.Image, error) {
 	}
 	switch m := m.(type) {
 	case *image.YCbCr:
-		return jpegColour.convert(m, nil, 0), nil
+		return solid{jpegColour.convert(m, nil, 0)}, nil
 	case *image.RGBA:
 		f.interpolate(m.Pix, m.Stride, 0)
 	case *image.CMYK:

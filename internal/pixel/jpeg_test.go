@@ -49,7 +49,7 @@ func TestFlatChroma(t *testing.T) {
 	}
 }
 
-// TestFullRange: the tables are those of package color within one level, for every colour.
+// TestFullRange: the tables are those of the standard library within one level, for every colour.
 func TestFullRange(t *testing.T) {
 	t.Parallel()
 	p := make([]uint8, 4)
@@ -60,7 +60,7 @@ func TestFullRange(t *testing.T) {
 				r, g, b := color.YCbCrToRGB(uint8(y), uint8(cb), uint8(cr))
 				for i, v := range []uint8{r, g, b} {
 					if d := int(p[i]) - int(v); d < -1 || d > 1 {
-						t.Fatalf("%d, %d, %d: %v, package color has %d, %d, %d", y, cb, cr, p, r, g, b)
+						t.Fatalf("%d, %d, %d: %v, the library has %d, %d, %d", y, cb, cr, p, r, g, b)
 					}
 				}
 			}

@@ -2,8 +2,8 @@
 
 Run in this folder with Pillow and numpy. The images are synthetic. golden.png holds what Pillow
 decodes from each file, composited on white and turned upright, in tiles of 40x40 one below the other in the
-order of golden.json, which also says how far a decoder may be from it: 0 for lossless files and for WebP, 4 levels where JPEG
-leaves the inverse DCT open.
+order of golden.json, which also says how far a decoder may be from it: 0 for lossless files and for WebP, 4
+levels where JPEG leaves the inverse DCT open.
 """
 
 import io
@@ -44,7 +44,7 @@ def sharp(width=WIDTH, height=HEIGHT):
 
 
 def flat_jpeg(factors, adobe=None, ids=b"\1\2\3\4", width=39, height=23):
-    """A JPEG by hand, for sampling factors that Pillow does not write: of every block the mean alone is coded, at random."""
+    """A JPEG by hand, for sampling factors that Pillow does not write: of a block the mean alone is coded, at random."""
     draw = np.random.default_rng(sum(h * 10 + v for h, v in factors))
     across, down = max(h for h, _ in factors), max(v for _, v in factors)
     units = -(-width // (8 * across)) * -(-height // (8 * down))
@@ -106,7 +106,9 @@ def png(samples, depth, colour, interlaced=False):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
 
 
-def tiff(samples, bits, photometric, order, planar=1, tile=None, rows=None, extra=(), predictor=1, fill=1, backwards=False):
+def tiff(
+    samples, bits, photometric, order, planar=1, tile=None, rows=None, extra=(), predictor=1, fill=1, backwards=False
+):
     """A TIFF by hand, for what Pillow does not write. samples is H x W x C; order is that of the bytes, "<" or ">"."""
     height, width, count = samples.shape
     samples = samples.astype(order + "u2" if bits == 16 else np.uint8)
@@ -123,7 +125,8 @@ def tiff(samples, bits, photometric, order, planar=1, tile=None, rows=None, extr
             for x in range(0, width, piece_width):
                 piece = part[y : y + piece_height, x : x + piece_width]
                 if tile:
-                    piece = np.pad(piece, ((0, tile[0] - piece.shape[0]), (0, tile[1] - piece.shape[1]), (0, 0)), mode="edge")
+                    below, beside = tile[0] - piece.shape[0], tile[1] - piece.shape[1]
+                    piece = np.pad(piece, ((0, below), (0, beside), (0, 0)), mode="edge")
                 if bits < 8:
                     digits = (piece.reshape(len(piece), -1)[:, :, None] >> np.arange(bits)[::-1]) & 1
                     data = np.packbits(digits.reshape(len(piece), -1), axis=1).tobytes()
@@ -137,7 +140,8 @@ def tiff(samples, bits, photometric, order, planar=1, tile=None, rows=None, extr
     for piece in pieces:
         offsets.append(len(data))
         data += piece + bytes(len(piece) % 2)
-    tags = {256: [width], 257: [height], 258: [bits] * count, 259: [1], 262: [photometric], 266: [fill], 277: [count], 284: [planar], 317: [predictor]}
+    tags = {256: [width], 257: [height], 258: [bits] * count, 259: [1], 262: [photometric], 266: [fill]}
+    tags |= {277: [count], 284: [planar], 317: [predictor]}
     if extra:
         tags[338] = list(extra)
     if tile:
@@ -247,16 +251,14 @@ def files():
         for bits in (2, 4, 16):
             samples = np.floor(full.mean(axis=-1) * ((1 << bits) - 1) / 255).astype(np.uint16)
             shown = bytes8(np.floor(samples / 256) if bits == 16 else samples * (255 // ((1 << bits) - 1)))
-            yield f"grey{bits}-{end}.tiff", tiff(samples[:, :, None], bits, 1, order), 0, np.repeat(shown[:, :, None], 3, axis=-1)
+            shown = np.repeat(shown[:, :, None], 3, axis=-1)
+            yield f"grey{bits}-{end}.tiff", tiff(samples[:, :, None], bits, 1, order), 0, shown
         yield f"rgb16-{end}.tiff", tiff(deep, 16, 2, order), 0, bytes8(np.floor(deep / 256))
         for planar in (1, 2):
             yield f"tiles{planar}-{end}.tiff", tiff(rgb, 8, 2, order, planar=planar, tile=(16, 32)), 0, rgb
-            yield f"rows{planar}-{end}.tiff", tiff(deep, 16, 2, order, planar=planar, rows=7, backwards=True, fill=2), 0, bytes8(
-                np.floor(deep / 256)
-            )
-            yield f"predicted{planar}-{end}.tiff", tiff(deep, 16, 2, order, planar=planar, rows=7, predictor=2), 0, bytes8(
-                np.floor(deep / 256)
-            )
+            shown, options = bytes8(np.floor(deep / 256)), {"planar": planar, "rows": 7}
+            yield f"rows{planar}-{end}.tiff", tiff(deep, 16, 2, order, **options, backwards=True, fill=2), 0, shown
+            yield f"predicted{planar}-{end}.tiff", tiff(deep, 16, 2, order, **options, predictor=2), 0, shown
     extra = np.concatenate([rgb, alpha, alpha[::-1]], axis=-1)
     yield "extra-none.tiff", tiff(extra, 8, 2, "<", extra=(0, 0)), 0, rgb
     yield "extra-none-planar.tiff", tiff(extra, 8, 2, ">", extra=(0, 0), planar=2), 0, rgb

@@ -1,7 +1,7 @@
 """Writes what Pillow decodes from photographs, for TestPillow: `references.py OUT FOLDER...`; `make pixels` runs both.
 
-Of each photograph there is the file itself, and JPEG 4:2:0, JPEG 4:2:2 and WebP made of it; beside each file FILE lies FILE.ppm with the
-pixels, upright. Of a folder with more than 128 photographs, 128 are taken at equal distances.
+Of each photograph there is the file itself, and JPEG 4:2:0, JPEG 4:2:2 and WebP made of it; beside each file FILE lies
+FILE.ppm with the pixels, upright. Of a folder with more than 128 photographs, about 128 are taken at equal distances.
 """
 
 import shutil
