@@ -98,7 +98,7 @@ func isFrame(marker byte) bool {
 // length have no body. Bytes before the marker are passed over, as libjpeg does.
 func jpegSegment(data []byte, at int) (marker byte, body []byte, next int) {
 	for {
-		skip := bytes.IndexByte(data[at:], 0xff)
+		skip := bytes.IndexByte(data[min(at, len(data)):], 0xff)
 		if skip < 0 || at+skip+1 >= len(data) {
 			return 0, nil, 0
 		}
