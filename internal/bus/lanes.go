@@ -207,6 +207,9 @@ func (l *lanes) look(ctx context.Context, orphans bool) error {
 			return err
 		}
 		if orphans && stream.CachedInfo().State.Msgs > 0 {
+			if err := l.bus.purgeAcknowledged(ctx, stream); err != nil {
+				return err
+			}
 			more, err := l.orphans(ctx, stream, c, found[c])
 			if err != nil {
 				return err

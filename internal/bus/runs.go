@@ -27,6 +27,9 @@ func (b *Bus) Outstanding(ctx context.Context, run string) (n uint64, err error)
 			if err != nil || stream.CachedInfo().State.Msgs == 0 {
 				return err
 			}
+			if err := b.purgeAcknowledged(ctx, stream); err != nil {
+				return err
+			}
 			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
 			if err != nil {
 				return err
@@ -41,6 +44,30 @@ func (b *Bus) Outstanding(ctx context.Context, run string) (n uint64, err error)
 		}
 	}
 	return n, nil
+}
+
+// purgeAcknowledged takes out of a work queue what its consumers have acknowledged. The server does so itself; but one that was killed may
+// come back with a message whose acknowledgement it remembers (nats-server 2.15.2): nobody gets that message any more, and it stays for ever.
+func (b *Bus) purgeAcknowledged(ctx context.Context, stream jetstream.Stream) error {
+	var open uint64
+	floors := make(map[string]uint64) // by filter
+	list := stream.ListConsumers(ctx)
+	for info := range list.Info() {
+		open += info.NumPending + uint64(max(info.NumAckPending, 0))
+		floors[info.Config.FilterSubject] = info.AckFloor.Stream
+	}
+	if err := list.Err(); err != nil || open >= stream.CachedInfo().State.Msgs {
+		return err
+	}
+	for filter, floor := range floors {
+		if floor == 0 {
+			continue
+		}
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(filter), jetstream.WithPurgeSequence(floor+1)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DropRun takes what waits of a run out of the queues. What a worker has in hand it finishes; its result is dropped by a later call.
