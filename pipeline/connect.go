@@ -84,7 +84,7 @@ func (e *Endpoints) Check() error {
 	}
 	u, err := url.Parse(e.Redis)
 	if err != nil || u.Scheme == "unix" {
-		return nil // opening it says what is wrong with the first; the second has no network
+		return nil //nolint:nilerr // opening it says what is wrong with the first; the second has no network
 	}
 	if _, password := u.User.Password(); !password && !loopback(u.Hostname()) {
 		return fmt.Errorf("the Redis server %s would be used without authentication: put its password into STEGOMQ_REDIS (redis://:password@host:6379), "+

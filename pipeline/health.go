@@ -18,9 +18,11 @@ import (
 type Level int
 
 const (
-	// Fine is as it should be; a Warning may be meant; a Problem keeps work from being done, or loses it.
+	// Fine is as it should be.
 	Fine Level = iota
+	// Warning may be meant.
 	Warning
+	// Problem keeps work from being done, or loses it.
 	Problem
 )
 

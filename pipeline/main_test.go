@@ -94,7 +94,7 @@ func shared(t *testing.T) *Services {
 }
 
 // worker starts a worker and an evaluator on services, which the test stops.
-func (s *Services) worker(t *testing.T, ctx context.Context) *Roles {
+func (s *Services) worker(ctx context.Context, t *testing.T) *Roles {
 	t.Helper()
 	ring := keyring.New()
 	keys, err := DemoKeys(tiny.Model)

@@ -107,7 +107,7 @@ func TestLostWorkIsMadeAgain(t *testing.T) {
 				if err := c.lose(s, req.Run); err != nil {
 					t.Error(err)
 				}
-				roles = s.worker(t, ctx)
+				roles = s.worker(ctx, t)
 			})
 			run, err := e.Evaluate(ctx, req, watch)
 			if roles != nil {

@@ -134,7 +134,9 @@ func ClassFilter(c Class) string { return fmt.Sprintf("job.%s.>", c) }
 func ModelFilter(c Class, model string) string { return fmt.Sprintf("job.%s.*.%s.>", c, model) }
 
 // RunFilter selects the jobs of a class for a model and a run; both may be *.
-func RunFilter(c Class, model, run string) string { return fmt.Sprintf("job.%s.*.%s.*.*.%s", c, model, run) }
+func RunFilter(c Class, model, run string) string {
+	return fmt.Sprintf("job.%s.*.%s.*.*.%s", c, model, run)
+}
 
 // TenantJobs selects the jobs of a class of a tenant.
 func TenantJobs(c Class, tenant string) string {
@@ -165,7 +167,9 @@ func ScoringFilter() string { return "score.>" }
 func TenantResults(tenant string) string { return fmt.Sprintf("result.%s.>", TenantName(tenant)) }
 
 // RunResults selects the results of one run of a tenant.
-func RunResults(tenant, run string) string { return fmt.Sprintf("result.%s.%s", TenantName(tenant), run) }
+func RunResults(tenant, run string) string {
+	return fmt.Sprintf("result.%s.%s", TenantName(tenant), run)
+}
 
 // RunScoring selects the results of one run that ask for scores.
 func RunScoring(run string) string { return "score.*." + run }

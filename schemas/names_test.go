@@ -128,7 +128,7 @@ func TestTenants(t *testing.T) {
 		"embed key":    func(j *Job) { j.EmbedKey = testKey("alice") },
 		"features":     func(j *Job) { j.Features = true },
 		"attack":       func(j *Job) { j.Attack = "jpeg-50" },
-		"decode keys":  func(j *Job) { *j = *testEmbed(); j.Score, j.Tenant = false, "bob" }, //nolint:govet // a fresh message
+		"decode keys":  func(j *Job) { *j = *testEmbed(); j.Score, j.Tenant = false, "bob" },
 		"file":         func(j *Job) { j.Items[0].Stego.Uri = "file:///etc/shadow" },
 		"main by name": func(j *Job) { j.Tenant = MainTenant },
 		"form":         func(j *Job) { j.Tenant = "bob.x" },

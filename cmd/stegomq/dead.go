@@ -128,7 +128,7 @@ func printLetters(cmd *cobra.Command, entries []bus.DeadEntry, asJSON bool) erro
 	rows := make([]letterRow, len(entries))
 	for i, e := range entries {
 		l := e.Letter
-		rows[i] = letterRow{e.Seq, time.UnixMilli(l.GetDiedAt()), l.GetReason(), l.GetSubject(), uint64(l.GetDeliveries()), l.GetDetail()}
+		rows[i] = letterRow{e.Seq, time.UnixMilli(l.GetDiedAt()), l.GetReason(), l.GetSubject(), l.GetDeliveries(), l.GetDetail()}
 	}
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), rows)

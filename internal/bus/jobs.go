@@ -163,12 +163,12 @@ func (d *dispatcher) take(ctx context.Context) int {
 func (d *dispatcher) next(ctx context.Context, n int) ([]*nats.Msg, error) {
 	for _, class := range schemas.Classes() {
 		for _, l := range d.lanes.of(class) {
-			if ctx.Err() != nil {
-				return nil, nil
-			}
 			got, err := d.ask(ctx, l, n)
 			if len(got) > 0 || err != nil {
 				return got, err
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
 		}
 	}
@@ -326,7 +326,7 @@ func (b *Bus) liveWorkers(ctx context.Context) ([]Worker, error) {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil { // the time is over, or nobody listens
 			slices.SortFunc(live, func(a, b Worker) int { return strings.Compare(a.ID, b.ID) })
-			return live, nil //nolint:nilerr // so it ends
+			return live, nil
 		}
 		var w Worker
 		if json.Unmarshal(m.Data, &w) == nil && w.ID != "" {
