@@ -179,9 +179,10 @@ func (l *look) why(ctx context.Context, waiting uint64) string {
 		return ""
 	case st.JobsWaiting+st.JobsInFlight > 0 && len(st.Workers) == 0:
 		return fmt.Sprintf("%d messages of the run wait and no gpuworker is there: start one", waiting)
-	case st.JobsWaiting+st.JobsInFlight > 0:
-		return fmt.Sprintf("%d messages of the run wait or are worked on, and nothing was finished for %v: %d jobs are in the hands of %d workers; "+
-			"do they have the model and the keys?", waiting, quiet, st.JobsInFlight, len(st.Workers))
+	case st.JobsInFlight > 0:
+		return fmt.Sprintf("nothing was finished for %v: %d jobs are in the hands of %d workers: is the network slow?", quiet, st.JobsInFlight, len(st.Workers))
+	case st.JobsWaiting > 0:
+		return fmt.Sprintf("%d messages of the run wait and none of the %d workers takes them: do they have the model and the keys?", waiting, len(st.Workers))
 	}
 	return fmt.Sprintf("%d results of the run wait and nothing was scored for %v: is there an evaluator?", waiting, quiet)
 }
