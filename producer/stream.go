@@ -346,7 +346,7 @@ func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
 		}
 		if err != nil {
 			reason := schemas.ReasonBadImage
-			if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) {
+			if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) || errors.Is(err, pixel.ErrTooCostly) {
 				reason = schemas.ReasonTooLarge
 			}
 			return nil, schemas.Permanent(reason, fmt.Errorf("%s %s: %s", want.name, want.path, reasonOf(err)))

@@ -187,7 +187,7 @@ func classify(err error) error {
 		return err
 	}
 	switch {
-	case errors.Is(err, pixel.ErrTooManyBytes), errors.Is(err, pixel.ErrTooManyPixels):
+	case errors.Is(err, pixel.ErrTooManyBytes), errors.Is(err, pixel.ErrTooManyPixels), errors.Is(err, pixel.ErrTooCostly):
 		return schemas.Permanent(schemas.ReasonTooLarge, err)
 	case errors.Is(err, pixel.ErrEmpty), errors.Is(err, pixel.ErrFormat), errors.Is(err, pixel.ErrCorrupt),
 		errors.Is(err, pixel.ErrTruncated), errors.Is(err, pixel.ErrTooSmall):
