@@ -407,6 +407,12 @@ func TestBobAtAlices(t *testing.T) {
 			must(t, bob.PublishRequest(schemas.TenantAPI+".STREAM.MSG.GET.BLOBS_bob", target, []byte(`{"last_by_subj":"blob.bob.job"}`)))
 			must(t, bob.PublishMsg(&nats.Msg{Subject: "blob.bob.y", Header: nats.Header{"Nats-Trace-Dest": {target}}}))
 		}
+		// His own account's answers come in order: behind these two nothing of the above is under way to him.
+		for subject, body := range map[string]string{"blob.bob.y": "", schemas.TenantAPI + ".STREAM.MSG.GET.BLOBS_bob": `{"last_by_subj":"blob.bob.job"}`} {
+			if _, err := bob.Request(subject, []byte(body), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
 		t.Logf("%d answers", len(targets)*(len(sources)+2))
 		unharmed("answers elsewhere")
 	})
@@ -424,6 +430,9 @@ func TestBobAtAlices(t *testing.T) {
 		must(t, bob.Flush())
 		for len(heard) > 0 {
 			m := <-heard
+			if bytes.Contains(m.Data, []byte(`"stream":"BLOBS_bob"`)) {
+				continue // what he stored himself is acknowledged to him
+			}
 			t.Errorf("bob hears %s: %.200q", m.Subject, m.Data)
 		}
 	})

@@ -165,6 +165,34 @@ func TestStreamConflict(t *testing.T) {
 	}
 }
 
+// TestStreamsOfTheFirstProtocol are removed from an embedded server, and named on another.
+func TestStreamsOfTheFirstProtocol(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "127.0.0.1:0")
+	b := open(t, quick(s))
+	ctx := testContext(t)
+	for name := range b.specs() {
+		if err := b.js.DeleteStream(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, subject := range map[string]string{"JOBS": "job.>", "RESULTS": "result.>", "BLOBS": "blob.>"} {
+		if _, err := b.js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{subject}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := quick(nil)
+	cfg.URL, cfg.Logger = s.URL(), testLog(t)
+	if _, err := Open(ctx, cfg); !errors.Is(err, ErrStreamConflict) || !strings.Contains(err.Error(), "JOBS") {
+		t.Errorf("on another's server: %v", err)
+	}
+	again := open(t, quick(s))
+	if _, err := again.js.Stream(ctx, "JOBS"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("the old stream is still there: %v", err)
+	}
+	publishJobs(t, again, testJob("run", "alice", 1))
+}
+
 func TestOpenWithoutStorage(t *testing.T) {
 	t.Parallel()
 	s, err := StartServer(ServerConfig{StoreDir: t.TempDir(), MaxStore: 1 << 20, Logger: testLog(t)})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -162,6 +163,13 @@ func (b *Bus) ensure(ctx context.Context) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
+		// What an embedded server has of the first protocol is this program's own; all of it can be made again.
+		if errors.Is(err, errOldStreams) && b.cfg.Server != nil && b.results == nil {
+			if err := b.removeOldStreams(ctx); err != nil {
+				return err
+			}
+			return b.ensure(ctx)
+		}
 		return err
 	}
 	close(found)
@@ -186,6 +194,25 @@ func (b *Bus) ensure(ctx context.Context) error {
 	}
 	b.results, b.dead = streams[schemas.ResultStream(schemas.MainTenant)], streams[schemas.StreamDead]
 	b.blobs = newBlobStream(b, streams[schemas.BlobStream(schemas.MainTenant)].CachedInfo().Config.MaxAge)
+	return nil
+}
+
+// oldStreams are those of the first protocol.
+var oldStreams = []string{"JOBS", "RESULTS", "BLOBS", "ADVISORIES", "KV_WORKERS"}
+
+var errOldStreams = fmt.Errorf("%w: an older stegomq's streams hold its subjects: end all its processes and remove the streams %s",
+	ErrStreamConflict, strings.Join(oldStreams, ", "))
+
+// codeSubjectsOverlap is the server's word that another stream has the subjects.
+const codeSubjectsOverlap jetstream.ErrorCode = 10065
+
+func (b *Bus) removeOldStreams(ctx context.Context) error {
+	b.log.Info("removing the streams of an older version", "streams", oldStreams)
+	for _, name := range oldStreams {
+		if err := b.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("remove stream %s of an older version: %w", name, err)
+		}
+	}
 	return nil
 }
 
@@ -249,6 +276,10 @@ func (b *Bus) ensureStream(ctx context.Context, name string, spec streamSpec) (j
 			return nil, err
 		}
 		err = spec.create(ctx)
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.ErrorCode == codeSubjectsOverlap {
+			return nil, errOldStreams
+		}
 		if isFull(err) {
 			return nil, fmt.Errorf("%w: %w", ErrNoStorage, err)
 		}
