@@ -45,8 +45,8 @@ func lost(err error) bool {
 	}
 	var answer redis.Error
 	if errors.As(err, &answer) {
-		// It is there, and does not serve yet, or no more.
-		for _, word := range []string{"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN"} {
+		// It is there, and does not serve yet, or takes nothing: its disk or its memory is full.
+		for _, word := range []string{"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "MISCONF", "OOM", "EXECABORT"} {
 			if strings.HasPrefix(answer.Error(), word) {
 				return true
 			}
