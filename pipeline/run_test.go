@@ -148,7 +148,8 @@ func TestCancelAndInterrupt(t *testing.T) {
 	s := shared(t)
 	e := s.external()
 	ctx := testrig.Context(t)
-	for name, detach := range map[string]bool{"taken": false, "left": true} {
+	for _, name := range []string{"taken", "left"} {
+		detach := name == "left"
 		req := request(t, 1)
 		req.Run, req.Detach = name, detach
 		inner, cancel := context.WithCancel(ctx)

@@ -60,7 +60,8 @@ func (b *Bus) purgeAcknowledged(ctx context.Context, stream jetstream.Stream) er
 		return err
 	}
 	for filter, floor := range floors {
-		if floor == 0 {
+		// Only what lies before everything that is open: what another run left is not to be taken by a floor that moved on.
+		if floor == 0 || open > 0 {
 			continue
 		}
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(filter), jetstream.WithPurgeSequence(floor+1)); err != nil {
