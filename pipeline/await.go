@@ -143,6 +143,13 @@ func (l *look) look(ctx context.Context) error {
 		return nil
 	}
 	l.at = time.Now()
+	switch cancelled, err := l.Cache.Cancelled(ctx, l.run.Spec.GetId()); {
+	case err != nil:
+		l.log.Debug("whether the run was cancelled", "error", err) // Progress knows how long that may last
+		return nil
+	case cancelled:
+		return fmt.Errorf("%w: %s", ErrCancelled, l.run.Spec.GetId())
+	}
 	if seen := l.moved.Load() + int64(l.done); seen != l.seen {
 		l.seen, l.quiet, l.empty = seen, l.at, 0
 		l.teller.explain("")
@@ -189,7 +196,7 @@ func (l *look) why(ctx context.Context, waiting uint64) string {
 
 // lost says what became of a run of which nothing is outstanding although it is not complete.
 func (l *look) lost(ctx context.Context) error {
-	state, err := l.Cache.Run(ctx, l.run.Spec.GetId())
+	_, err := l.Cache.Run(ctx, l.run.Spec.GetId())
 	lost := &lostError{cause: causeQueue, made: l.most - len(l.plan.Found), missing: l.plan.Total - l.done}
 	switch {
 	case errors.Is(err, cache.ErrUnknownRun):
@@ -197,8 +204,6 @@ func (l *look) lost(ctx context.Context) error {
 		return lost
 	case err != nil:
 		return err
-	case !state.Cancelled.IsZero():
-		return fmt.Errorf("%w: %s", ErrCancelled, l.run.Spec.GetId())
 	case l.most > l.done:
 		lost.cause = causeScores
 		return lost

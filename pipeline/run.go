@@ -206,7 +206,11 @@ func (e *evaluation) work(ctx context.Context) (err error) {
 	if err := e.OpenBus(ctx); err != nil {
 		return err
 	}
-	defer func() { e.interrupted(ctx) }()
+	defer func() {
+		if ctx.Err() != nil && !e.run.Request.Detach || errors.Is(err, ErrCancelled) {
+			e.drop(ctx)
+		}
+	}()
 	r := StartRoles(ctx)
 	defer func() { err = errors.Join(err, r.Stop()) }()
 	if eng != nil {
@@ -233,14 +237,12 @@ func (e *evaluation) localEngine(req *Request) (*Engine, error) {
 	return NewEngine(e.opts.Runtime, []*model.Model{req.Model}, ring, e.log)
 }
 
-// dropTimeout bounds how long an interrupted command stays to take its jobs back.
+// dropTimeout bounds how long a command that ends early stays to take its jobs back.
 const dropTimeout = 5 * time.Second
 
-// interrupted takes the waiting jobs of a run that was interrupted out of the queue.
-func (e *evaluation) interrupted(ctx context.Context) {
-	if ctx.Err() == nil || e.run.Request.Detach {
-		return
-	}
+// drop takes the waiting jobs of a run that was interrupted or cancelled out of the queue, once nothing more is published: who
+// cancelled it took those that were there then.
+func (e *evaluation) drop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
 	if err := e.Bus.DropRun(ctx, e.run.Spec.GetId()); err != nil {

@@ -148,8 +148,7 @@ func TestCancelAndInterrupt(t *testing.T) {
 	s := shared(t)
 	e := s.external()
 	ctx := testrig.Context(t)
-	for _, name := range []string{"taken", "left"} {
-		detach := name == "left"
+	for name, detach := range map[string]bool{"taken": false, "left": true} {
 		req := request(t, 1)
 		req.Run, req.Detach = name, detach
 		inner, cancel := context.WithCancel(ctx)
@@ -172,6 +171,10 @@ func TestCancelAndInterrupt(t *testing.T) {
 	})
 	if _, err := e.Evaluate(ctx, req, watch); !errors.Is(err, ErrCancelled) {
 		t.Errorf("the error is %v", err)
+	}
+	// It was still publishing when it was cancelled.
+	if n, err := s.Bus.Outstanding(ctx, req.Run); err != nil || n > 0 {
+		t.Errorf("%d messages of a cancelled run wait, %v", n, err)
 	}
 	if err := e.RemoveRun(ctx, req.Run); err != nil {
 		t.Fatal(err)

@@ -48,6 +48,7 @@ func (b *Bus) Outstanding(ctx context.Context, run string) (n uint64, err error)
 
 // purgeAcknowledged takes out of a work queue what its consumers have acknowledged. The server does so itself; but one that was killed may
 // come back with a message whose acknowledgement it remembers (nats-server 2.15.2): nobody gets that message any more, and it stays for ever.
+// Such are all that lie in a queue in which nothing waits and nothing is in anybody's hands, up to what each consumer has acknowledged.
 func (b *Bus) purgeAcknowledged(ctx context.Context, stream jetstream.Stream) error {
 	var open uint64
 	floors := make(map[string]uint64) // by filter
@@ -56,14 +57,10 @@ func (b *Bus) purgeAcknowledged(ctx context.Context, stream jetstream.Stream) er
 		open += info.NumPending + uint64(max(info.NumAckPending, 0))
 		floors[info.Config.FilterSubject] = info.AckFloor.Stream
 	}
-	if err := list.Err(); err != nil || open >= stream.CachedInfo().State.Msgs {
+	if err := list.Err(); err != nil || open > 0 {
 		return err
 	}
 	for filter, floor := range floors {
-		// Only what lies before everything that is open: what another run left is not to be taken by a floor that moved on.
-		if floor == 0 || open > 0 {
-			continue
-		}
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(filter), jetstream.WithPurgeSequence(floor+1)); err != nil {
 			return err
 		}

@@ -28,6 +28,15 @@ func (c *Cache) CancelRun(ctx context.Context, id string) error {
 	return nil
 }
 
+// Cancelled says whether the latest attempt of a run was cancelled. A run that is not there was not.
+func (c *Cache) Cancelled(ctx context.Context, id string) (bool, error) {
+	cancelled, err := c.rdb.HExists(ctx, stateKey(id), cancelledField).Result()
+	if err != nil {
+		return false, fmt.Errorf("ask whether run %s was cancelled: %w", id, err)
+	}
+	return cancelled, nil
+}
+
 // RemoveRun deletes a run with its scores and failures. It returns ErrUnknownRun.
 func (c *Cache) RemoveRun(ctx context.Context, id string) error {
 	n, err := c.rdb.Del(ctx, specKey(id), stateKey(id), scoresKey(id), failuresKey(id)).Result()
