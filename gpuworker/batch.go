@@ -377,15 +377,7 @@ func (w *Worker) put(ctx context.Context, img *image.NRGBA) (string, error) {
 	return digest, nil
 }
 
-// result answers the job. Inline bytes stay behind: a result is small.
+// result answers the job.
 func (b *batch) result(worker string) *schemas.Result {
-	job := proto.CloneOf(b.job)
-	for _, item := range job.GetItems() {
-		for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
-			if ref != nil {
-				ref.Inline = nil
-			}
-		}
-	}
-	return &schemas.Result{Job: job, Outcomes: b.outcomes, Worker: worker}
+	return &schemas.Result{Job: b.job.WithoutInline(), Outcomes: b.outcomes, Worker: worker}
 }

@@ -124,8 +124,12 @@ func newRig(t testing.TB) *rig {
 	})
 	r.background(func(ctx context.Context) error {
 		return b.DeadSource(nil).Consume(ctx, 1, func(_ context.Context, l *schemas.DeadLetter) error {
+			run := "" // of what is no job
+			if job, err := schemas.DecodeJob(l.GetMessage()); err == nil {
+				run = job.GetRun()
+			}
 			r.mu.Lock()
-			r.dead[bus.RunOf(l)] = append(r.dead[bus.RunOf(l)], l)
+			r.dead[run] = append(r.dead[run], l)
 			r.mu.Unlock()
 			r.word()
 			return nil

@@ -1,5 +1,7 @@
 package schemas
 
+import "google.golang.org/protobuf/proto"
+
 // FollowUp is a job that follows an embed job, on its stego images: they are decoded with a key, or attacked and
 // decoded with the key that embedded, or, of neither key nor attack, given to the network that has no key.
 type FollowUp struct {
@@ -78,5 +80,18 @@ func (f FollowUp) job(embed *Job, stego map[string]string) *Job {
 		return nil
 	}
 	j.Id = JobID(j)
+	return j
+}
+
+// WithoutInline is a copy of the job without the images in it, as results have it: a result is small.
+func (x *Job) WithoutInline() *Job {
+	j := proto.CloneOf(x)
+	for _, item := range j.GetItems() {
+		for _, ref := range []*ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
+			if ref != nil {
+				ref.Inline = nil
+			}
+		}
+	}
 	return j
 }

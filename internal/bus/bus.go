@@ -44,16 +44,25 @@ type Bus struct {
 // ErrUnreachable, ErrDenied, ErrNoJetStream or ErrStreamConflict with a line that says what to do.
 // Once open, a Bus survives the server's absence: it reconnects for as long as it is not closed.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
+	b, err := dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ensure(ctx); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// dial makes a Bus that is connected, and has not looked at the streams.
+func dial(ctx context.Context, cfg Config) (*Bus, error) {
 	b := &Bus{cfg: cfg.withDefaults(), closed: make(chan struct{})}
 	b.known.all = make(map[lane]time.Time)
 	b.log = b.cfg.Logger.With("part", "bus")
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	if err := b.connect(ctx); err != nil {
 		b.stop()
-		return nil, err
-	}
-	if err := b.ensure(ctx); err != nil {
-		_ = b.Close()
 		return nil, err
 	}
 	return b, nil

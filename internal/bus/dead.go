@@ -139,14 +139,3 @@ func (b *Bus) DropDead(ctx context.Context, seq uint64) error {
 	}
 	return nil
 }
-
-// RunOf is the run of the job or result that a dead letter holds, or "".
-func RunOf(letter *schemas.DeadLetter) string {
-	if job, err := schemas.DecodeJob(letter.GetMessage()); err == nil {
-		return job.GetRun()
-	}
-	if result, err := schemas.DecodeResult(letter.GetMessage()); err == nil {
-		return result.GetJob().GetRun()
-	}
-	return ""
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,12 +21,8 @@ func Away(err error) bool {
 // Inspect is Status without a Bus: it creates nothing, where Open makes the streams. It returns ErrNoStreams where they are not there,
 // and the errors of Open.
 func Inspect(ctx context.Context, cfg Config) (*Status, error) {
-	b := &Bus{cfg: cfg.withDefaults(), closed: make(chan struct{})}
-	b.known.all = make(map[lane]time.Time)
-	b.log = b.cfg.Logger.With("part", "bus")
-	b.ctx, b.stop = context.WithCancel(context.Background())
-	if err := b.connect(ctx); err != nil {
-		b.stop()
+	b, err := dial(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = b.Close() }()

@@ -43,26 +43,34 @@ func (l lane) filter() string {
 // laneLifetime is how long a consumer that nobody asks stays. Its jobs stay: a worker that finds them makes it again.
 const laneLifetime = 24 * time.Hour
 
-// ensureLane creates a lane's consumer where it is missing, or changes what was asked for explicitly.
+// ensureLane makes sure of a lane's consumer.
 func (b *Bus) ensureLane(ctx context.Context, l lane) error {
+	return b.ensureConsumer(ctx, l.stream(), jetstream.ConsumerConfig{
+		Durable: l.consumer(), FilterSubject: l.filter(), InactiveThreshold: laneLifetime,
+	})
+}
+
+// ensureConsumer creates a durable consumer where it is missing, with what all consumers have in common, or changes what was asked for
+// explicitly.
+func (b *Bus) ensureConsumer(ctx context.Context, stream string, fresh jetstream.ConsumerConfig) error {
+	fresh.AckPolicy, fresh.AckWait = jetstream.AckExplicitPolicy, or(b.cfg.AckWait, defaultAckWait)
+	fresh.MaxDeliver, fresh.MaxAckPending = -1, -1 // tries are counted elsewhere, and delayed ones must not stop the others
 	return b.request(ctx, func(ctx context.Context) error {
-		c, err := b.js.Consumer(ctx, l.stream(), l.consumer())
-		if err == nil {
-			b.adopt(c.CachedInfo().Config.AckWait)
-			if cfg := c.CachedInfo().Config; b.cfg.AckWait != 0 && cfg.AckWait != b.cfg.AckWait {
-				cfg.AckWait = b.cfg.AckWait
-				_, err = b.js.UpdateConsumer(ctx, l.stream(), cfg)
+		c, err := b.js.Consumer(ctx, stream, fresh.Durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			_, err = b.js.CreateOrUpdateConsumer(ctx, stream, fresh)
+		} else if err == nil {
+			stored := c.CachedInfo().Config
+			b.adopt(stored.AckWait)
+			if b.cfg.AckWait != 0 && stored.AckWait != b.cfg.AckWait {
+				stored.AckWait = b.cfg.AckWait
+				_, err = b.js.UpdateConsumer(ctx, stream, stored)
 			}
-			return err
 		}
-		if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return err
+		if err != nil {
+			return fmt.Errorf("consumer %s of %s: %w", fresh.Durable, stream, err)
 		}
-		_, err = b.js.CreateOrUpdateConsumer(ctx, l.stream(), jetstream.ConsumerConfig{
-			Durable: l.consumer(), FilterSubject: l.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: or(b.cfg.AckWait, defaultAckWait),
-			MaxDeliver: -1, MaxAckPending: -1, InactiveThreshold: laneLifetime,
-		})
-		return err
+		return nil
 	})
 }
 
@@ -84,10 +92,7 @@ func (b *Bus) beat() time.Duration {
 
 // EnsureQueue makes sure that the jobs of a class for a model have a consumer, as publishing one does.
 func (b *Bus) EnsureQueue(ctx context.Context, c schemas.Class, model string) error {
-	if err := b.ensureLane(ctx, lane{class: c, model: model}); err != nil {
-		return fmt.Errorf("make the consumer of %s for model %.12s: %w", schemas.JobStream(c), model, err)
-	}
-	return nil
+	return b.ensureLane(ctx, lane{class: c, model: model})
 }
 
 // knownLanes are those that this process has published for.

@@ -71,6 +71,10 @@ type queue struct {
 	forever                  bool // see settler
 }
 
+func (q queue) config() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{Durable: q.consumer, FilterSubject: q.filter}
+}
+
 // waitPull is how long one pull waits at the server. It bounds the delay after a reconnection,
 // when the server has forgotten the pull.
 const waitPull = 5 * time.Second
@@ -89,7 +93,7 @@ func (b *Bus) consumeQueue(ctx context.Context, q queue, slots int, h handler) e
 	}
 	settler := b.newSettler(h)
 	settler.forever, settler.gate = q.forever, q.gate
-	if err := b.ensureConsumer(ctx, q); err != nil && ctx.Err() == nil {
+	if err := b.ensureConsumer(ctx, q.stream, q.config()); err != nil && ctx.Err() == nil {
 		b.log.Warn("the consumer is not there yet, trying again", "consumer", q.consumer, "err", err)
 	}
 	var loops sync.WaitGroup
@@ -118,34 +122,11 @@ func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {
 			}
 		}
 		if errors.Is(err, errNoConsumer) {
-			err = b.ensureConsumer(ctx, q)
+			err = b.ensureConsumer(ctx, q.stream, q.config())
 		}
 		if err != nil && ctx.Err() == nil {
 			b.log.Debug("pull", "consumer", q.consumer, "err", err)
 			pause(ctx, 100*time.Millisecond)
 		}
 	}
-}
-
-// ensureConsumer creates the queue's consumer, or changes what was asked for explicitly.
-func (b *Bus) ensureConsumer(ctx context.Context, q queue) error {
-	return b.request(ctx, func(ctx context.Context) error {
-		c, err := b.js.Consumer(ctx, q.stream, q.consumer)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			_, err = b.js.CreateOrUpdateConsumer(ctx, q.stream, jetstream.ConsumerConfig{
-				Durable: q.consumer, FilterSubject: q.filter, AckPolicy: jetstream.AckExplicitPolicy,
-				AckWait: or(b.cfg.AckWait, defaultAckWait), MaxDeliver: -1, MaxAckPending: -1,
-			})
-		} else if err == nil {
-			b.adopt(c.CachedInfo().Config.AckWait)
-			if cfg := c.CachedInfo().Config; b.cfg.AckWait != 0 && cfg.AckWait != b.cfg.AckWait {
-				cfg.AckWait = b.cfg.AckWait
-				_, err = b.js.UpdateConsumer(ctx, q.stream, cfg)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("consumer %s: %w", q.consumer, err)
-		}
-		return nil
-	})
 }

@@ -336,13 +336,8 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 	if err != nil || job.GetScore() || schemas.JobSubject(job) != m.Subject {
 		return nil //nolint:nilerr // nobody to tell
 	}
-	result := &schemas.Result{Job: job}
+	result := &schemas.Result{Job: job.WithoutInline()}
 	for _, item := range job.GetItems() {
-		for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
-			if ref != nil {
-				ref.Inline = nil
-			}
-		}
 		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: letter.GetDetail()}
 		result.Outcomes = append(result.Outcomes, &schemas.Outcome{Item: item.GetId(), Failure: failure})
 	}

@@ -2,21 +2,16 @@ package cache
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"stegomq/internal/testrig/certificates"
 )
 
 // plainClient talks to a Redis without a library.
@@ -114,96 +109,38 @@ func TestSecretOfAServer(t *testing.T) {
 	}
 }
 
-// authority makes certificates of its own for a test.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T, name string) *authority {
-	a := &authority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.issue(name, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return a
-}
-
-// issue writes NAME.pem and NAME.key; the first certificate of an authority signs itself.
-func (a *authority) issue(name string, c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c.SerialNumber, c.Subject = serial, pkix.Name{CommonName: name}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(a.file(file), pem.EncodeToMemory(block), 0o600); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return made, key
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
 // startTLSRedis starts a redis-server that speaks TLS alone, and returns its address. It wants a client certificate when clients is yes.
-func (a *authority) startTLSRedis(clients string) string {
-	a.t.Helper()
-	a.issue("server", &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
+func startTLSRedis(t *testing.T, a *certificates.Authority, clients string) string {
+	t.Helper()
+	a.Server("server")
 	var last error
 	for range 5 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			a.t.Fatal(err)
+			t.Fatal(err)
 		}
 		addr := l.Addr().String()
 		_ = l.Close()
 		_, port, _ := net.SplitHostPort(addr)
 		s, err := startRedis("--tls-port", port, "--bind", "127.0.0.1", "--requirepass", password, "--tls-auth-clients", clients,
-			"--tls-cert-file", a.file("server.pem"), "--tls-key-file", a.file("server.key"), "--tls-ca-cert-file", a.file("ca.pem"))
+			"--tls-cert-file", a.File("server.pem"), "--tls-key-file", a.File("server.key"), "--tls-ca-cert-file", a.File("ca.pem"))
 		if err == nil {
-			a.t.Cleanup(s.stop)
+			t.Cleanup(s.stop)
 			return "rediss://" + addr
 		}
 		last = err
 	}
-	a.t.Fatal(last)
+	t.Fatal(last)
 	return ""
 }
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	ours, other := newAuthority(t, "ca"), newAuthority(t, "ca")
-	for _, a := range []*authority{ours, other} {
-		a.issue("client", &x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	}
-	plain, mutual := ours.startTLSRedis("no"), ours.startTLSRedis("yes")
-	ca, cert, key := ours.file("ca.pem"), ours.file("client.pem"), ours.file("client.key")
+	ours, other := certificates.New(t, "ca"), certificates.New(t, "ca")
+	ours.Client("client")
+	other.Client("client")
+	plain, mutual := startTLSRedis(t, ours, "no"), startTLSRedis(t, ours, "yes")
+	ca, cert, key := ours.File("ca.pem"), ours.File("client.pem"), ours.File("client.key")
 	notPEM := filepath.Join(t.TempDir(), "not.pem")
 	if err := os.WriteFile(notPEM, []byte("not PEM"), 0o600); err != nil {
 		t.Fatal(err)
@@ -216,14 +153,14 @@ func TestTLS(t *testing.T) {
 	}{
 		"right":                        {plain, Options{CAFile: ca}, nil, ""},
 		"no authority":                 {plain, Options{}, ErrUnreachable, "--redis-ca"},
-		"another authority":            {plain, Options{CAFile: other.file("ca.pem")}, ErrUnreachable, "--redis-ca"},
+		"another authority":            {plain, Options{CAFile: other.File("ca.pem")}, ErrUnreachable, "--redis-ca"},
 		"client certificate":           {mutual, Options{CAFile: ca, CertFile: cert, KeyFile: key}, nil, ""},
 		"no client certificate":        {mutual, Options{CAFile: ca}, ErrUnreachable, "--redis-cert and --redis-key"},
-		"another's client certificate": {mutual, Options{CAFile: ca, CertFile: other.file("client.pem"), KeyFile: other.file("client.key")}, ErrUnreachable, "--redis-cert"},
+		"another's client certificate": {mutual, Options{CAFile: ca, CertFile: other.File("client.pem"), KeyFile: other.File("client.key")}, ErrUnreachable, "--redis-cert"},
 		"redis:// with an authority":   {"redis" + strings.TrimPrefix(plain, "rediss"), Options{CAFile: ca}, ErrClientFiles, "rediss://"},
 		"the authority is no file":     {plain, Options{CAFile: ca + ".none"}, ErrClientFiles, ca + ".none"},
 		"the authority is not PEM":     {plain, Options{CAFile: notPEM}, ErrClientFiles, notPEM},
-		"the key is another's":         {mutual, Options{CAFile: ca, CertFile: cert, KeyFile: other.file("client.key")}, ErrClientFiles, cert},
+		"the key is another's":         {mutual, Options{CAFile: ca, CertFile: cert, KeyFile: other.File("client.key")}, ErrClientFiles, cert},
 		"the certificate has no key":   {mutual, Options{CAFile: ca, CertFile: cert}, ErrClientFiles, cert},
 	} {
 		t.Run(name, func(t *testing.T) {
