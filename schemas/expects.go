@@ -35,34 +35,6 @@ func NewExpected(spec *RunSpec) *Expected {
 	return e
 }
 
-// Len counts the comparisons of the run.
-func (e *Expected) Len() int {
-	n := 1 // cover and secret
-	if Purifies(e.spec) {
-		n++
-		if e.spec.GetNoiseSigma() > 0 {
-			n++
-		}
-	}
-	for _, key := range e.spec.GetKeys() {
-		n++ // the stego image
-		for _, decode := range DecodeKeys(e.spec, key) {
-			n += 2 // with the secret and the cover
-			if decode.GetId() == key.GetId() {
-				n--
-			}
-		}
-		n += len(e.spec.GetAttacks())
-		if e.spec.GetUnkeyed() {
-			n += 2
-		}
-	}
-	return n * len(e.spec.GetPairs())
-}
-
-// Expects says whether a score is one of the comparisons of a run, as Expected.Score does.
-func Expects(spec *RunSpec, s *Score) error { return NewExpected(spec).Score(s) }
-
 // Job says whether a job, of any attempt, can be one of the run's: its run, model and geometry, the fingerprints of its keys, its noise, and the
 // digests of its images are those of the specification. What it makes is compared by Score. The error wraps ErrUnexpected and names the first
 // thing that is another.
