@@ -180,37 +180,31 @@ func (x *examination) nats(ctx context.Context, s *Services) {
 	for _, stream := range st.Streams {
 		x.say("stream", "%s: %d messages, %d bytes of %d", stream.Name, stream.Messages, stream.Bytes, stream.MaxBytes)
 	}
-	if thin := thin(st); thin != "" {
+	if thin := thin(st.ClusterSize, st.Streams); thin != "" {
 		x.warn("stream", "%s", thin)
 	}
 }
 
 // inspect asks for the state of the message queue without a Bus, which would make what is missing.
 func (s *Services) inspect(ctx context.Context) (*bus.Status, error) {
-	cfg := s.opts.BusConfig(s.log)
-	if s.Embedded() {
-		serverConfig, err := s.opts.ServerConfig(s.log)
-		if err != nil {
-			return nil, err
-		}
-		server, err := bus.StartServer(serverConfig)
-		if err != nil {
-			return nil, err
-		}
-		defer server.Shutdown()
-		cfg.Server = server
+	cfg, err := s.busConfig()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Server != nil {
+		defer cfg.Server.Shutdown()
 	}
 	return bus.Inspect(ctx, cfg)
 }
 
 // thin names the streams that have fewer replicas than the cluster could give; "" where there are none.
-func thin(st *bus.Status) string {
+func thin(clusterSize int, streams []bus.StreamStatus) string {
 	const enough = 3
-	if st.ClusterSize < enough {
+	if clusterSize < enough {
 		return ""
 	}
 	var names []string
-	for _, stream := range st.Streams {
+	for _, stream := range streams {
 		if stream.Replicas < enough {
 			names = append(names, stream.Name)
 		}
@@ -219,7 +213,7 @@ func thin(st *bus.Status) string {
 		return ""
 	}
 	return fmt.Sprintf("%v have fewer than %d replicas in a cluster of %d servers, and are lost with one of them: nats stream edit --replicas %d NAME",
-		names, enough, st.ClusterSize, enough)
+		names, enough, clusterSize, enough)
 }
 
 func (x *examination) disk(state string) {
@@ -245,8 +239,8 @@ func (s *Services) warn(ctx context.Context) {
 			s.log.Warn("Redis is not fit to keep scores", "error", err)
 		}
 	}
-	if st, err := s.Bus.Status(ctx); err == nil {
-		if thin := thin(st); thin != "" {
+	if streams, err := s.Bus.Streams(ctx); err == nil {
+		if thin := thin(s.Bus.ClusterSize(), streams); thin != "" {
 			s.log.Warn("streams are thin", "detail", thin)
 		}
 	}

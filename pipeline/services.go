@@ -101,18 +101,13 @@ func (s *Services) OpenBus(ctx context.Context) error {
 		return nil
 	}
 	o := &s.opts
-	cfg := o.BusConfig(s.log)
+	cfg, err := s.busConfig()
+	if err != nil {
+		return err
+	}
 	cfg.KeepStored = !s.operator
-	if o.Embedded() {
-		serverConfig, err := o.ServerConfig(s.log)
-		if err != nil {
-			return err
-		}
-		server, err := bus.StartServer(serverConfig)
-		if err != nil {
-			return err
-		}
-		s.Server, cfg.Server = server, server
+	if server := cfg.Server; server != nil {
+		s.Server = server
 		s.closers = append(s.closers, func() error { server.Shutdown(); return nil })
 	}
 	b, err := bus.Open(ctx, cfg)
@@ -131,6 +126,19 @@ func (s *Services) OpenBus(ctx context.Context) error {
 	}
 	s.Bus, s.Blobs = b, blobs
 	return nil
+}
+
+// busConfig is how the message queue is used. It starts an embedded one, which the caller shuts down.
+func (s *Services) busConfig() (bus.Config, error) {
+	cfg := s.opts.BusConfig(s.log)
+	if !s.opts.Embedded() {
+		return cfg, nil
+	}
+	server, err := s.opts.ServerConfig(s.log)
+	if err == nil {
+		cfg.Server, err = bus.StartServer(server)
+	}
+	return cfg, err
 }
 
 // defaultBlobLifetime is that of a folder; the object store has its own.

@@ -164,7 +164,7 @@ func TestUnexpectedScores(t *testing.T) {
 				refused++
 			}
 		}
-		if want := len(scores) - comparisonsOf(spec); refused != want || want == 0 {
+		if want := len(scores) - comparisonsOf(less); refused != want || want == 0 {
 			t.Errorf("a run without %s refuses %d scores of one with, want %d", name, refused, want)
 		}
 	}

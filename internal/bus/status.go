@@ -45,24 +45,36 @@ func streamStatus(info *jetstream.StreamInfo) StreamStatus {
 	}
 }
 
-// Status asks the server for its state. That it answers means that JetStream works.
-func (b *Bus) Status(ctx context.Context) (*Status, error) {
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
-	s := &Status{
-		URL: b.where(), Server: b.nc.ConnectedServerName(), Version: b.nc.ConnectedServerVersion(),
-		MaxPayload: b.nc.MaxPayload(), ClusterSize: b.clusterSize(),
-	}
-	byName := make(map[string]StreamStatus)
+// Streams asks for the fill of every stream, by name. That the server answers means that JetStream works.
+func (b *Bus) Streams(ctx context.Context) ([]StreamStatus, error) {
+	var list []StreamStatus
 	for name := range b.specs() {
 		stream, err := b.js.Stream(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("status of stream %s on %s: %w", name, b.where(), err)
 		}
-		byName[name] = streamStatus(stream.CachedInfo())
-		s.Streams = append(s.Streams, byName[name])
+		list = append(list, streamStatus(stream.CachedInfo()))
 	}
-	slices.SortFunc(s.Streams, func(a, b StreamStatus) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b StreamStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// Status asks the server for its state, and the workers for a word, for which it waits a quarter of a second.
+func (b *Bus) Status(ctx context.Context) (*Status, error) {
+	ctx, cancel := b.bound(ctx)
+	defer cancel()
+	s := &Status{
+		URL: b.where(), Server: b.nc.ConnectedServerName(), Version: b.nc.ConnectedServerVersion(),
+		MaxPayload: b.nc.MaxPayload(), ClusterSize: b.ClusterSize(),
+	}
+	var err error
+	if s.Streams, err = b.Streams(ctx); err != nil {
+		return nil, err
+	}
+	byName := make(map[string]StreamStatus)
+	for _, stream := range s.Streams {
+		byName[stream.Name] = stream
+	}
 	// A job without a consumer is in no consumer's count, so the streams are asked.
 	for _, class := range schemas.Classes() {
 		name := schemas.JobStream(class)
@@ -73,7 +85,6 @@ func (b *Bus) Status(ctx context.Context) (*Status, error) {
 		s.JobsInFlight += inFlight
 		s.JobsWaiting += max(byName[name].Messages, inFlight) - inFlight
 	}
-	var err error
 	if s.ResultsInFlight, err = b.inFlight(ctx, schemas.StreamScoring); err != nil {
 		return nil, err
 	}

@@ -118,14 +118,14 @@ func (b *Bus) replicas() int {
 	if b.cfg.Replicas > 0 {
 		return b.cfg.Replicas
 	}
-	if b.clusterSize() >= 3 {
+	if b.ClusterSize() >= 3 {
 		return 3
 	}
 	return 1
 }
 
-// clusterSize is the number of servers that the server names to its clients, itself among them; 1 without a cluster.
-func (b *Bus) clusterSize() int {
+// ClusterSize is the number of servers that the server names to its clients, itself among them; 1 without a cluster.
+func (b *Bus) ClusterSize() int {
 	if b.nc.ConnectedClusterName() == "" {
 		return 1
 	}
