@@ -174,8 +174,8 @@ func (a *app) tailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail [FILTER]",
 		Short: "Print jobs, results and dead letters as they are sent, one line of JSON each",
-		Long: `Prints what is sent from now on until Ctrl-C. FILTER is a NATS subject with wildcards under job., result. or
-dead., such as job.embed.> or result.*.RUN.`,
+		Long: `Prints what is sent from now on until Ctrl-C. FILTER is a NATS subject with wildcards under job., score., result. or
+dead., such as job.interactive.> or score.*.RUN.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.at.Embedded() {
