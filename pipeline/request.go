@@ -198,7 +198,7 @@ func (r *Request) spec(d *producer.Dataset) *schemas.RunSpec {
 	spec := &schemas.RunSpec{
 		Model: m.Digest, ModelName: m.Name, ModelTrained: m.Trained(), Geometry: r.Geometry, NoiseSigma: r.Noise,
 		Pairs: d.Pairs, Dataset: r.Dataset.Data, Covers: r.Dataset.Covers, Images: uint32(d.Images), Bad: d.Bad,
-		MetricsVersion: quality.Version, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey,
+		MetricsVersion: quality.Version, DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey,
 	}
 	if n := r.Dataset.Sample; n > 0 {
 		spec.Sample = &schemas.Sample{Pairs: uint32(min(n, math.MaxUint32)), Of: uint32(d.Candidates), Seed: r.Dataset.Seed}

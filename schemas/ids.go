@@ -186,6 +186,9 @@ func runHash(s *RunSpec) *idHash {
 	if keys := s.GetUntrainedKeys(); len(keys) > 0 {
 		h.texts(keys)
 	}
+	if version := s.GetDecoderVersion(); version > 0 {
+		h.number(uint64(version))
+	}
 	return h
 }
 

@@ -222,6 +222,7 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"unkeyed", func(s *RunSpec) { s.Unkeyed = true }, true},
 		{"unkeyed and near keys", func(s *RunSpec) { s.Unkeyed, s.NearKeys = true, nearSpec().GetNearKeys() }, true},
 		{"unkeyed and a sample", func(s *RunSpec) { s.Unkeyed, s.Sample = true, &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
+		{"decoder", func(s *RunSpec) { s.DecoderVersion++ }, true},
 		{"untrained keys", func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})

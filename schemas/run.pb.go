@@ -551,8 +551,10 @@ type RunSpec struct {
 	// Ids of those of keys that the model was not trained with, though it needs to be: neither recovery nor isolation is to be expected of
 	// them. Empty for a model that any key works with.
 	UntrainedKeys []string `protobuf:"bytes,22,rep,name=untrained_keys,json=untrainedKeys,proto3" json:"untrained_keys,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The version of the decoder of image files. What was scored of other pixels is another run.
+	DecoderVersion uint32 `protobuf:"varint,23,opt,name=decoder_version,json=decoderVersion,proto3" json:"decoder_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
@@ -739,6 +741,13 @@ func (x *RunSpec) GetUntrainedKeys() []string {
 	return nil
 }
 
+func (x *RunSpec) GetDecoderVersion() uint32 {
+	if x != nil {
+		return x.DecoderVersion
+	}
+	return 0
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -774,7 +783,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06Sample\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\x9f\x06\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xc8\x06\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -801,7 +810,8 @@ const file_run_proto_rawDesc = "" +
 	"\bfeatures\x18\x13 \x01(\bR\bfeatures\x12\x18\n" +
 	"\aattacks\x18\x14 \x03(\tR\aattacks\x12\x18\n" +
 	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed\x12%\n" +
-	"\x0euntrained_keys\x18\x16 \x03(\tR\runtrainedKeys*\xf9\x03\n" +
+	"\x0euntrained_keys\x18\x16 \x03(\tR\runtrainedKeys\x12'\n" +
+	"\x0fdecoder_version\x18\x17 \x01(\rR\x0edecoderVersion*\xf9\x03\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +
