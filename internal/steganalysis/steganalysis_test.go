@@ -131,7 +131,7 @@ func TestColourDifferencesSeeWhatTheChannelsDoNotShare(t *testing.T) {
 			}
 		}
 		seed := r.Uint64()
-		one, all := Matching(m, 0.4, seed), image.NewNRGBA(m.Rect)
+		one, all := Matching(m, 0.2, seed), image.NewNRGBA(m.Rect)
 		for i := range m.Pix {
 			all.Pix[i] = m.Pix[i]
 			if i%4 != 3 {
