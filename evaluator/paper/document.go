@@ -62,20 +62,17 @@ func (r *Report) atAGlance() section {
 		}
 		sets.rows = append(sets.rows, row)
 	}
-	models := table{title: "Models and budgets", left: 4, head: []string{"method", "model", "digest", "keys act as", "parameters", "GMAC", "training", "images", "hardware"}}
+	models := table{title: "Models and budgets", left: 4, head: []string{"method", "model", "digest", "keys act as", "parameters", "training", "images", "hardware"}}
 	for _, m := range r.Table1.Methods {
-		row := []string{m.Method, m.Model.Name, fmt.Sprintf("%.12s", m.Model.Digest), m.Model.Keying, m.Model.size(), "-", m.Model.budget(), "-", "-"}
+		row := []string{m.Method, m.Model.Name, fmt.Sprintf("%.12s", m.Model.Digest), m.Model.Keying, m.Model.size(), m.Model.budget(), "-", "-"}
 		if m.Why != "" {
 			row[1] = m.Why
 		}
 		if row[3] == "" && m.Why == "" {
 			row[3] = "weights"
 		}
-		if m.Model.GMAC > 0 {
-			row[5] = fmt.Sprintf("%.1f", m.Model.GMAC)
-		}
 		if t := m.Model.Training; t != nil {
-			row[7], row[8] = fmt.Sprint(t.Images), t.Hardware
+			row[6], row[7] = fmt.Sprint(t.Images), t.Hardware
 		}
 		models.rows = append(models.rows, row)
 	}

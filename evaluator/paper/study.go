@@ -84,7 +84,6 @@ type Model struct {
 	Backbone   string  `json:"backbone,omitempty"`
 	Keying     string  `json:"keying,omitempty"` // as in the manifest; empty: weights
 	Parameters int     `json:"parameters"`
-	GMAC       float64 `json:"gmac,omitempty"`  // of one embedding and one recovery at 256x256; 0: not known
 	Alpha      float64 `json:"alpha,omitempty"` // share of the weights that are shared; 0: none of it
 	// Training is nil for an untrained model, and for one that needs none.
 	Training *Training `json:"training,omitempty"`
