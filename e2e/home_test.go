@@ -17,7 +17,7 @@ import (
 )
 
 // Deadlines: of one command, and of one line that is waited for.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // home is where one user works: a home folder, a working directory in it, and an environment.
 type home struct {

@@ -37,7 +37,7 @@ type Config struct {
 	Limits pixel.Limits
 	// Roots are the folders under which file:// references may be read. None by default.
 	Roots []string
-	// CacheBytes bounds the decoded images that are kept. Default 256 MiB.
+	// CacheBytes bounds the decoded images that are kept. Default 64 MiB.
 	CacheBytes int64
 }
 
@@ -52,7 +52,7 @@ type Source struct {
 // New makes a source. Roots are made absolute; one that is not a folder is an error.
 func New(blobs Blobs, cfg Config) (*Source, error) {
 	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 256 << 20
+		cfg.CacheBytes = 64 << 20
 	}
 	s := &Source{blobs: blobs, limits: cfg.Limits, cache: pixel.NewCache(cfg.CacheBytes, cfg.Limits)}
 	for _, root := range cfg.Roots {
