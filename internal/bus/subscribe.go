@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
@@ -17,7 +18,7 @@ const catchUpEvery = time.Second
 
 // SubscribeResults calls onResult for every result of a run that is not scored: first those that the stream holds, in their order, then new
 // ones as they come. The calls are made one at a time. A job that died has a result too, in which every item failed. It ends when
-// ctx does (with ctx's error), when the bus is closed (ErrClosed), or with the first error that onResult returns. Results may come
+// ctx does (with ctx's error), when the bus is closed (link.ErrClosed), or with the first error that onResult returns. Results may come
 // twice (work is done at least once).
 //
 // It listens to what is published and asks the stream for what it may have missed: at the start, after a reconnection, and when nothing
@@ -26,16 +27,14 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 	if !schemas.ValidRunID(run) {
 		return fmt.Errorf("subscribe to results: %w: %q cannot name a run", ErrBadFilter, run)
 	}
-	done, ok := b.enter()
-	if !ok {
-		return ErrClosed
+	inner, done, err := b.link.Begin(ctx)
+	if err != nil {
+		return err
 	}
 	defer done()
-	inner, cancel := b.bound(ctx)
-	defer cancel()
-	subject := schemas.RunResults(b.cfg.Tenant, run)
+	subject := schemas.RunResults(b.link.Tenant(), run)
 	arrived := make(chan *nats.Msg, 1024)
-	sub, err := b.nc.ChanSubscribe(subject, arrived)
+	sub, err := b.link.NC.ChanSubscribe(subject, arrived)
 	if err != nil {
 		return fmt.Errorf("subscribe to the results of run %s: %w", run, err)
 	}
@@ -53,7 +52,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 	for {
 		select {
 		case <-inner.Done():
-			return b.ended(ctx, nil)
+			return b.link.Ended(ctx)
 		case m := <-arrived:
 			if err := call(m.Data); err != nil {
 				return err
@@ -70,11 +69,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 // catchUp calls f for what the tenant's stream holds of a subject from a sequence number on, and returns the next one.
 func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
 	for ctx.Err() == nil {
-		var m *storedMsg
-		err := b.request(ctx, func(ctx context.Context) (err error) {
-			m, err = b.getMsg(ctx, schemas.ResultStream(schemas.TenantName(b.cfg.Tenant)), getRequest{Seq: from, NextBySubject: subject})
-			return err
-		})
+		m, err := b.link.Get(ctx, b.resultStream(), link.Query{Seq: from, NextBySubject: subject})
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			return b.restarted(ctx, subject, from), nil
@@ -98,15 +93,11 @@ func (b *Bus) restarted(ctx context.Context, subject string, from uint64) uint64
 	if from == 1 {
 		return from
 	}
-	err := b.request(ctx, func(ctx context.Context) error {
-		last, err := b.getMsg(ctx, schemas.ResultStream(schemas.TenantName(b.cfg.Tenant)), getRequest{LastBySubject: subject})
-		if err == nil && last.Seq+1 < from {
-			return jetstream.ErrMsgNotFound
-		}
-		return err
-	})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	last, err := b.link.Get(ctx, b.resultStream(), link.Query{LastBySubject: subject})
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Seq+1 < from {
 		return 1
 	}
 	return from
 }
+
+func (b *Bus) resultStream() string { return schemas.ResultStream(schemas.TenantName(b.link.Tenant())) }
