@@ -129,10 +129,10 @@ var owners = map[string][]string{
 	"github.com/tetratelabs/wazero":     {"internal/avif"},
 }
 
-// adapters are handed to the roles by cmd: no role reaches one, by whatever way. What is about the message queue reaches its link.
+// adapters are handed to the roles by cmd: no role reaches one, by whatever way. All of the message queue reaches its link.
 var (
 	roles    = []string{"producer", "gpuworker", "evaluator"}
-	adapters = []string{"internal/link", "internal/cache", "internal/ort"}
+	adapters = []string{"internal/natsserver", "internal/link", "internal/cache", "internal/ort"}
 )
 
 // endToEnd are the folders whose tests see everything.

@@ -458,7 +458,7 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	second := natsrig.Job("run", "bob", 2)
 	go func() { published <- b.PublishJob(natsrig.Context(t), second) }()
 	natsrig.Eventually(t, "the disconnection", func() bool { return !b.link.NC.IsConnected() })
-	server = start(url[len("nats://"):])
+	start(url[len("nats://"):])
 	if err := natsrig.Receive(t, published, "the publisher"); err != nil {
 		t.Fatal(err)
 	}
