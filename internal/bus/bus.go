@@ -30,8 +30,6 @@ var (
 	ErrBadWorker = errors.New("a worker id has 1 to 128 letters, digits, '_' and '-'")
 	// ErrBadFilter: a subject filter outside of what is carried.
 	ErrBadFilter = errors.New("a filter selects subjects that begin with job, score, result or dead")
-	// ErrStuck: handlers did not return although their context was cancelled.
-	ErrStuck = errors.New("handlers did not return after a hard stop")
 )
 
 // Causes of a cancelled handler context, for context.Cause.
@@ -53,7 +51,7 @@ type Config struct {
 	RetryDelays []time.Duration
 	// Grace is how long a soft stop waits for handlers. Default 20 s.
 	Grace time.Duration
-	// HardWait is how long a hard stop waits for cancelled handlers to return. Default 10 s.
+	// HardWait is how long a cancelled handler has to return before it is given up. Default 10 s.
 	HardWait time.Duration
 	// UnservedAfter is how long a job that a worker had no key or model for goes round among the others before it
 	// becomes a dead letter. Default 2 min.

@@ -32,6 +32,8 @@
 //	schemas.ErrAway                    back; nothing is pulled until the gate opens (JobOptions.Gate)
 //	ErrQueueFull                       back: there is no room for what follows
 //	any error after a hard stop        back
+//	nothing, Config.HardWait after     dead letter "stuck": the handler is given up, its slot is free
+//	  its context ended
 //	any other error, or a panic        tried again after Config.RetryDelays; after MaxDeliver tries a dead letter
 //
 // "Back" is no try. The server counts every delivery, so tries are counted in the bucket TRIES, from the second delivery of a message
@@ -43,5 +45,5 @@
 // # Shutdown
 //
 // The caller cancels the context of every Consume, or the link is closed. Each stops pulling (no new work), waits for its handlers up to
-// Grace (soft stop), then cancels them (hard stop), hands their messages back and returns. The rest is the link's.
+// Grace (soft stop), then cancels them (hard stop), hands their messages back, gives up those that do not return, and returns. The rest is the link's.
 package bus

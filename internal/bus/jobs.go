@@ -56,8 +56,7 @@ func (b *Bus) JobSource(o JobOptions) (*JobSource, error) {
 }
 
 // Consume runs handle for jobs, slots at once, until ctx is cancelled or the bus is closed; then it
-// stops as the package's comment says and returns nil, or ErrStuck when handlers do not return. The package's comment says how a job
-// is settled.
+// stops as the package's comment says and returns nil. The package's comment says how a job is settled.
 //
 // The context of handle has the job's tenant, and survives the cancellation of ctx by Config.Grace. The server's absence does not
 // end Consume.
@@ -101,7 +100,8 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 	_ = ping.Unsubscribe()
 	pull.close()
 	side.Wait()
-	return settler.finish()
+	settler.finish()
+	return nil
 }
 
 // dispatcher hands messages to free slots. One goroutine (run) decides.

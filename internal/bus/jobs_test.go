@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -317,24 +318,56 @@ func TestHardStopHandsJobsBack(t *testing.T) {
 	}
 }
 
-func TestStuckHandlersAreReported(t *testing.T) {
+// TestStuckHandlerIsGivenUp has a handler that does not stop when it is told to: its job dies with a reason, and the next one is served.
+func TestStuckHandlerIsGivenUp(t *testing.T) {
 	t.Parallel()
-	cfg := quick(natsrig.Server(t, ""))
-	cfg.Grace, cfg.HardWait = time.Millisecond, time.Millisecond
-	b := open(t, cfg)
-	publishJobs(t, b, natsrig.Job("run", "alice", 1))
-	running, release := make(chan struct{}), make(chan struct{})
-	c := consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
-		close(running)
-		<-release
-		return nil
-	})
-	natsrig.Receive(t, running, "the handler")
-	if err := c.Stop(); !errors.Is(err, ErrStuck) {
-		t.Errorf("error %v, want ErrStuck", err)
+	for name, c := range map[string]struct {
+		longest time.Duration
+		stop    bool
+		says    string
+	}{
+		"after a hard stop":      {time.Hour, true, ErrInterrupted.Error()},
+		"after its longest time": {300 * time.Millisecond, false, ErrHandlerTimeout.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := quick(natsrig.Server(t, ""))
+			cfg.Grace, cfg.HardWait, cfg.MaxHandle = time.Millisecond, 300*time.Millisecond, c.longest
+			b := open(t, cfg)
+			stuck, next := natsrig.Job("run", "alice", 1), natsrig.Job("run", "alice", 2)
+			running, done, release := make(chan struct{}, 4), make(chan string, 4), make(chan struct{})
+			t.Cleanup(func() { close(release) })
+			h := func(_ context.Context, j *schemas.Job) error {
+				if j.GetId() == stuck.GetId() {
+					running <- struct{}{}
+					<-release
+				}
+				done <- j.GetId()
+				return nil
+			}
+			publishJobs(t, b, stuck)
+			worker := consumeJobs(t, b, "one", 1, h)
+			natsrig.Receive(t, running, "the handler")
+			if c.stop {
+				if err := worker.Stop(); err != nil {
+					t.Errorf("Consume: %v", err)
+				}
+				consumeJobs(t, b, "two", 1, h)
+			}
+			publishJobs(t, b, next)
+			if id := natsrig.Receive(t, done, "the next job"); id != next.GetId() {
+				t.Errorf("job %s, want %s", id, next.GetId())
+			}
+			l := oneDead(t, b)
+			if l.GetReason() != string(schemas.ReasonStuck) || l.GetSubject() != schemas.JobSubject(stuck) || !strings.Contains(l.GetDetail(), c.says) {
+				t.Errorf("dead letter %v", l)
+			}
+			waitEmpty(t, b, natsrig.Interactive)
+			if len(running) > 0 {
+				t.Error("it was tried again")
+			}
+		})
 	}
-	close(release)
-	waitEmpty(t, b, natsrig.Interactive) // it was settled after all
 }
 
 func TestSlowHandlerKeepsItsJob(t *testing.T) {

@@ -100,7 +100,8 @@ func (b *Bus) consumeQueue(ctx context.Context, q queue, slots int, h handler) e
 		loops.Go(func() { b.serveSlot(ctx, q, settler) })
 	}
 	loops.Wait()
-	return settler.finish()
+	settler.finish()
+	return nil
 }
 
 func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {

@@ -140,59 +140,46 @@ func (s *settler) uncount(d *delivery) {
 	}
 }
 
-// finish is the end of a Consume: a soft stop, then a hard one.
-func (s *settler) finish() error {
-	defer s.kill(ErrInterrupted)
-	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
-	if closedWithin(done, s.bus.cfg.Grace) {
-		return nil
-	}
+// finish is the end of a Consume: a soft stop, then a hard one, by which every handler ends or is given up.
+func (s *settler) finish() {
+	hard := time.AfterFunc(s.bus.cfg.Grace, func() { s.kill(ErrInterrupted) })
+	s.running.Wait()
+	hard.Stop()
 	s.kill(ErrInterrupted)
-	if closedWithin(done, s.bus.cfg.HardWait) {
-		return nil
-	}
-	s.bus.log.Error("handlers do not return, their messages come again after the acknowledgement wait")
-	return ErrStuck
-}
-
-func closedWithin(done <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-done:
-		return true
-	case <-t.C:
-		return false
-	}
 }
 
 // run calls the handler and tells the server meanwhile that the message is being worked on. The context
-// of the handler ends with a hard stop (ErrInterrupted) or after MaxHandle (ErrHandlerTimeout).
+// of the handler ends with a hard stop (ErrInterrupted) or after MaxHandle (ErrHandlerTimeout). A handler that does not return then is
+// given up: what it still does is its own affair, and its error nobody's.
 func (s *settler) run(m *delivery) error {
 	ctx, cancel := context.WithTimeoutCause(s.hard, s.bus.cfg.MaxHandle, ErrHandlerTimeout)
 	defer cancel()
-	beats := make(chan struct{})
-	go func() {
-		defer close(beats)
-		t := time.NewTicker(s.bus.streams.Beat())
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-				_ = m.InProgress()
+	returned := make(chan error, 1)
+	go func() { returned <- s.guarded(ctx, m) }()
+	beat := time.NewTicker(s.bus.streams.Beat())
+	defer beat.Stop()
+	told := ctx.Done()
+	var late <-chan time.Time
+	for {
+		select {
+		case err := <-returned:
+			if err != nil && ctx.Err() != nil {
+				err = &cancelled{cause: context.Cause(ctx), err: err}
 			}
+			return err
+		case <-beat.C:
+			_ = m.InProgress()
+		case <-told:
+			told, late = nil, time.After(s.bus.cfg.HardWait)
+		case <-late:
+			err := fmt.Errorf("it did not stop within %v of being told to: %v", s.bus.cfg.HardWait, context.Cause(ctx)) //nolint:errorlint // no cause to try again
+			s.bus.log.Error("a handler does not stop and is given up", "subject", m.Subject, "err", err)
+			if s.forever {
+				return err
+			}
+			return schemas.Permanent(schemas.ReasonStuck, err)
 		}
-	}()
-	err := s.guarded(ctx, m)
-	if err != nil && ctx.Err() != nil {
-		err = &cancelled{cause: context.Cause(ctx), err: err}
 	}
-	cancel()
-	<-beats // a sign of life must not follow the acknowledgement
-	return err
 }
 
 // cancelled is the error of a handler whose context had ended. It unwraps to the cause only: a fault that
