@@ -139,8 +139,16 @@ func TestSubscribeResults(t *testing.T) {
 	for n := 4; n < 8; n++ {
 		publishResult("other", n)
 		publishResult("mine", n)
-		for want := fmt.Sprintf("item-%d", n); natsrig.Receive(t, items, "a result") != want; { // others come twice
+		if got, want := natsrig.Receive(t, items, "a result"), fmt.Sprintf("item-%d", n); got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+	// When nothing comes any more, the stream is read again from the last catch-up on.
+	requests := b.link.NC.Stats().OutMsgs
+	natsrig.Eventually(t, "the stream to be read", func() bool { return b.link.NC.Stats().OutMsgs >= requests+4+1 })
+	publishResult("mine", 8)
+	if got := natsrig.Receive(t, items, "a result after that"); got != "item-8" {
+		t.Errorf("got %s a second time", got)
 	}
 	if err := c.Stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -19,7 +20,7 @@ const catchUpEvery = time.Second
 // SubscribeResults calls onResult for every result of a run that is not scored: first those that the stream holds, in their order, then new
 // ones as they come. The calls are made one at a time. A job that died has a result too, in which every item failed. It ends when
 // ctx does (with ctx's error), when the bus is closed (link.ErrClosed), or with the first error that onResult returns. Results may come
-// twice (work is done at least once).
+// twice: work is done at least once.
 //
 // It listens to what is published and asks the stream for what it may have missed: at the start, after a reconnection, and when nothing
 // came for a while. So it needs no consumer, and no right on any.
@@ -39,7 +40,11 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 		return fmt.Errorf("subscribe to the results of run %s: %w", run, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
+	var known delivered
 	call := func(data []byte) error {
+		if known.before(data) {
+			return nil
+		}
 		result, err := schemas.DecodeResult(data)
 		if err != nil || schemas.ResultSubject(result) != subject {
 			b.log.Warn("a result that does not belong here", "run", run, "err", err)
@@ -61,10 +66,32 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 			if next, err = b.catchUp(inner, subject, next, call); err != nil {
 				return err
 			}
+			known.turn()
 		}
 		tick.Reset(catchUpEvery)
 	}
 }
+
+// delivered remembers results that were read from what is published or from the stream, so that the other brings them no second time: those
+// since the last catch-up, and those between the two before.
+type delivered struct{ now, last map[[sha256.Size]byte]bool }
+
+// mostDelivered bounds what is remembered. What is beyond it comes twice.
+const mostDelivered = 1 << 16
+
+func (d *delivered) before(data []byte) bool {
+	if d.now == nil || len(d.now) == mostDelivered {
+		d.turn()
+	}
+	sum := sha256.Sum256(data)
+	if d.now[sum] || d.last[sum] {
+		return true
+	}
+	d.now[sum] = true
+	return false
+}
+
+func (d *delivered) turn() { d.now, d.last = make(map[[sha256.Size]byte]bool), d.now }
 
 // catchUp calls f for what the tenant's stream holds of a subject from a sequence number on, and returns the next one.
 func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
