@@ -96,7 +96,7 @@ func (l *Link) Get(ctx context.Context, stream string, q Query) (*Stored, error)
 // Scan calls f for what a stream holds under a filter now, until f returns false. It makes no consumer: those stay for a while, and a
 // stream has only so many.
 func (l *Link) Scan(ctx context.Context, stream, filter string, f func(*Stored) bool) error {
-	ctx, cancel := l.Bound(ctx)
+	ctx, cancel := l.bound(ctx)
 	defer cancel()
 	for next := uint64(1); ; {
 		m, err := l.Get(ctx, stream, Query{Seq: next, NextBySubject: filter})

@@ -167,12 +167,12 @@ func (l *Link) Begin(ctx context.Context) (inner context.Context, done func(), e
 		return nil, nil, ErrClosed
 	}
 	l.loops.Add(1)
-	inner, cancel := l.Bound(ctx)
+	inner, cancel := l.bound(ctx)
 	return inner, func() { cancel(); l.loops.Done() }, nil
 }
 
-// Bound returns a context that ends with ctx or when Close begins.
-func (l *Link) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+// bound returns a context that ends with ctx or when Close begins.
+func (l *Link) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	release := context.AfterFunc(l.ctx, cancel)
 	return ctx, func() { release(); cancel() }

@@ -35,7 +35,7 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 		return fmt.Errorf("%w: the message has %d bytes, the server's max_payload leaves %d: raise it, or put fewer items and no inline images into a job",
 			ErrTooLarge, len(m.Data), limit)
 	}
-	ctx, cancel := l.Bound(ctx)
+	ctx, cancel := l.bound(ctx)
 	defer cancel()
 	said := false
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {

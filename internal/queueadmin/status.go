@@ -58,13 +58,15 @@ func Inspect(ctx context.Context, cfg link.Config) (*Status, error) {
 
 // Status asks the server for its state, and the workers for a word, for which it waits a quarter of a second.
 func (a *Admin) Status(ctx context.Context) (*Status, error) {
-	ctx, cancel := a.link.Bound(ctx)
-	defer cancel()
+	ctx, done, err := a.link.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	s := &Status{
 		URL: a.link.Where(), Server: a.link.NC.ConnectedServerName(), Version: a.link.NC.ConnectedServerVersion(),
 		MaxPayload: a.link.NC.MaxPayload(), ClusterSize: a.link.ClusterSize(),
 	}
-	var err error
 	if s.Streams, err = a.streams.List(ctx); err != nil {
 		return nil, err
 	}
