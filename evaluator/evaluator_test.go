@@ -137,7 +137,7 @@ func (w *watched) PutFailures(ctx context.Context, run string, attempt int64, ro
 // rig is a pipeline without workers: servers, stores and the parts of an evaluator.
 type rig struct {
 	t     testing.TB
-	bus   *bus.Bus
+	bus   *testrig.Queue
 	parts *watched
 	spec  *schemas.RunSpec
 }
@@ -145,7 +145,7 @@ type rig struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	b, c := testrig.Bus(t, 10), testrig.Cache(t)
-	images, err := source.New(b.Blobs(), source.Config{})
+	images, err := source.New(b.Blobs, source.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func key(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint
 
 func (r *rig) put(data []byte) *schemas.ImageRef {
 	r.t.Helper()
-	digest, err := r.bus.Blobs().Put(testrig.Context(r.t), data)
+	digest, err := r.bus.Blobs.Put(testrig.Context(r.t), data)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func (r *rig) directly(reference, test string) *schemas.Metrics {
 	r.t.Helper()
 	var images []*image.NRGBA
 	for _, digest := range []string{reference, test} {
-		data, err := r.bus.Blobs().Get(testrig.Context(r.t), digest)
+		data, err := r.bus.Blobs.Get(testrig.Context(r.t), digest)
 		if err != nil {
 			r.t.Fatal(err)
 		}

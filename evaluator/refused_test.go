@@ -179,7 +179,7 @@ func TestRefusedResultsBecomeScores(t *testing.T) {
 	}
 	dir := t.TempDir()
 	old := testrig.WriteFile(t, picture(t, 1, 32, 24), dir, "images", "recovered", "item-0.alice.bob.png")
-	if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, list, r.parts.images, r.bus.Blobs()); err != nil {
+	if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, list, r.parts.images, r.bus.Blobs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {

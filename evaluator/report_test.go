@@ -411,7 +411,7 @@ func TestSavedImages(t *testing.T) {
 	if err := evaluator.WriteFiles(dir, evaluator.Summarise(r.spec, scores, nil, evaluator.Invocation{}), scores); err != nil {
 		t.Fatal(err)
 	}
-	if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, scores, r.parts.images, r.bus.Blobs()); err != nil {
+	if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, scores, r.parts.images, r.bus.Blobs); err != nil {
 		t.Fatal(err)
 	}
 	checkGrid(t, dir, r.spec)
@@ -487,7 +487,7 @@ func TestImagesAreSavedOnce(t *testing.T) {
 	dir := t.TempDir()
 	save := func() {
 		t.Helper()
-		if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs()); err != nil {
+		if err := evaluator.SaveImages(testrig.Context(t), dir, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -520,13 +520,13 @@ func TestImagesThatCannotBeSaved(t *testing.T) {
 	r := newRig(t)
 	s := row("item-0", schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
 	s.Reference, s.Test = r.spec.GetPairs()[0].GetCover().GetDigest(), sha("gone")
-	err := evaluator.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
+	err := evaluator.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs)
 	if err == nil || !strings.Contains(err.Error(), "images/stego/item-0.alice.png") {
 		t.Errorf("%v, want an error that names the file", err)
 	}
 	r.spec.Pairs[0].Cover = schemas.BlobRef(sha("gone too"), "cover.png")
 	s.Reference, s.Test = sha("gone too"), r.put(picture(t, 1, 32, 24)).GetDigest()
-	err = evaluator.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
+	err = evaluator.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs)
 	if err == nil || !strings.Contains(err.Error(), "images/cover/item-0.png") {
 		t.Errorf("%v, want an error that names the file", err)
 	}
@@ -541,7 +541,7 @@ func TestNothingIsWrittenOutside(t *testing.T) {
 	save := func(item string) error {
 		s := row(item, schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
 		s.Reference, s.Test = r.spec.GetPairs()[0].GetCover().GetDigest(), r.put(picture(t, 3, 32, 24)).GetDigest()
-		return evaluator.SaveImages(testrig.Context(t), out, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs())
+		return evaluator.SaveImages(testrig.Context(t), out, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs)
 	}
 	for _, item := range []string{"../../../../evil", "/evil", "..", "a/../../../../evil", `..\evil`} {
 		if err := save(item); !errors.Is(err, schemas.ErrInvalid) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"stegomq/gpuworker"
+	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
 	"stegomq/internal/pixel"
@@ -98,9 +99,9 @@ func (e *watchedEngine) runs() []call {
 // rig is a pipeline without evaluators: servers, stores and the parts of a worker.
 type rig struct {
 	t      testing.TB
-	bus    *bus.Bus
+	bus    *testrig.Queue
 	cache  *cache.Cache
-	blobs  bus.BlobStore
+	blobs  blob.Store
 	engine *watchedEngine
 	parts  gpuworker.Parts
 
@@ -140,12 +141,12 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	r.parts = gpuworker.Parts{Jobs: jobs, Publisher: b, Memo: c, Engine: r.engine}
-	r.useBlobs(b.Blobs())
+	r.useBlobs(b.Blobs)
 	return r
 }
 
 // useBlobs has the worker work with a blob store.
-func (r *rig) useBlobs(blobs bus.BlobStore) {
+func (r *rig) useBlobs(blobs blob.Store) {
 	r.t.Helper()
 	r.blobs, r.parts.Blobs = blobs, blobs
 	images, err := source.New(blobs, source.Config{Limits: pixel.Limits{MinSide: 4}})

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stegomq/gpuworker"
-	"stegomq/internal/bus"
+	"stegomq/internal/blob"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
 	"stegomq/internal/testrig"
@@ -349,7 +349,7 @@ func TestLostOutputIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	dir := t.TempDir()
-	folder, err := bus.OpenDirectory(dir, 0)
+	folder, err := blob.OpenDirectory(dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func TestNothingFollowsFromFailuresAlone(t *testing.T) {
 	if runs := r.engine.runs(); len(runs) != 0 {
 		t.Errorf("the network ran %v", runs)
 	}
-	if s, err := r.bus.Status(testrig.Context(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
+	if s, err := r.bus.Admin.Status(testrig.Context(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
 		t.Errorf("%d jobs wait and %d are in flight (%v), want none", s.JobsWaiting, s.JobsInFlight, err)
 	}
 }
@@ -870,7 +870,7 @@ func TestSoftStop(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 	outputs(t, r.result("run"))
-	if s, err := r.bus.Status(testrig.Context(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
+	if s, err := r.bus.Admin.Status(testrig.Context(t)); err != nil || s.JobsWaiting+s.JobsInFlight != 0 {
 		t.Errorf("%d jobs wait and %d are in flight (%v), want none", s.JobsWaiting, s.JobsInFlight, err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"stegomq/evaluator"
-	"stegomq/internal/bus"
 	"stegomq/internal/cache"
+	"stegomq/internal/queueadmin"
 )
 
 // pollEvery is how often the progress of a run is asked for, and told.
@@ -155,7 +155,7 @@ func (l *look) look(ctx context.Context) error {
 		l.teller.explain("")
 		return nil
 	}
-	waiting, err := l.Bus.Outstanding(ctx, l.run.Spec.GetId())
+	waiting, err := l.Queue.Outstanding(ctx, l.run.Spec.GetId())
 	switch {
 	case err != nil:
 		l.empty = 0
@@ -180,7 +180,7 @@ const quietAfter = 30 * time.Second
 // why says in one phrase what so many messages wait for.
 func (l *look) why(ctx context.Context, waiting uint64) string {
 	quiet := time.Since(l.quiet).Round(time.Second)
-	st, err := l.Bus.Status(ctx)
+	st, err := l.Queue.Status(ctx)
 	switch {
 	case err != nil:
 		return ""
@@ -217,7 +217,7 @@ func (l *look) lost(ctx context.Context) error {
 
 // mourn records what the dead letters of this attempt cost the run, where no evaluator has, and gives how many comparisons that are.
 func (l *look) mourn(ctx context.Context) (added int, err error) {
-	letters, err := l.Bus.ListDead(ctx, "", 0)
+	letters, err := l.Queue.ListDead(ctx, "", 0)
 	if err != nil {
 		return 0, err
 	}
@@ -231,7 +231,7 @@ func (l *look) mourn(ctx context.Context) (added int, err error) {
 	return added, nil
 }
 
-func (l *look) bury(ctx context.Context, d bus.DeadEntry) (int, error) {
+func (l *look) bury(ctx context.Context, d queueadmin.DeadEntry) (int, error) {
 	job, lost, err := evaluator.Bereaved(d.Letter)
 	if err != nil || job.GetRun() != l.run.Spec.GetId() || job.GetAttempt() != l.plan.Attempt {
 		return 0, nil //nolint:nilerr // a letter that does not decode is of no run

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"stegomq/internal/bus"
 	"stegomq/internal/cache"
+	"stegomq/internal/link"
+	"stegomq/internal/natsserver"
 	"stegomq/internal/state"
+	"stegomq/internal/streams"
 	"stegomq/schemas"
 )
 
@@ -126,8 +128,8 @@ func HasSecret(address string) bool {
 }
 
 // ServerConfig is that of the embedded message queue. It makes the secret of the state folder where the server listens.
-func (e *Endpoints) ServerConfig(log *slog.Logger) (bus.ServerConfig, error) {
-	c := bus.ServerConfig{StoreDir: filepath.Join(e.State, "nats"), Listen: e.NATSListen, Logger: log}
+func (e *Endpoints) ServerConfig(log *slog.Logger) (natsserver.Config, error) {
+	c := natsserver.Config{StoreDir: filepath.Join(e.State, "nats"), Listen: e.NATSListen, Logger: log}
 	if c.Listen == "" {
 		return c, nil
 	}
@@ -136,13 +138,17 @@ func (e *Endpoints) ServerConfig(log *slog.Logger) (bus.ServerConfig, error) {
 	return c, err
 }
 
-// BusConfig is how the message queue is used; where it is embedded, the caller sets Server.
-func (e *Endpoints) BusConfig(log *slog.Logger) bus.Config {
-	return bus.Config{
-		URL: e.NATS, Name: "stegomq", Secret: e.natsSecret, CredentialsFile: e.NATSCredentials, CAFile: e.NATSCA, CertFile: e.NATSCert, KeyFile: e.NATSKey,
-		Tenant: e.Tenant, Exclusive: e.Embedded() && e.NATSListen == "",
-		AckWait: e.AckWait, BlobLifetime: e.BlobLifetime, UnservedAfter: e.UnservedAfter, Replicas: e.Replicas, Logger: log,
+// LinkConfig is how the message queue is reached; where it is embedded, the caller sets Server.
+func (e *Endpoints) LinkConfig(log *slog.Logger) link.Config {
+	return link.Config{
+		URL: e.NATS, Secret: e.natsSecret, CredentialsFile: e.NATSCredentials, CAFile: e.NATSCA, CertFile: e.NATSCert, KeyFile: e.NATSKey,
+		Tenant: e.Tenant, Logger: log,
 	}
+}
+
+// StreamsConfig is what the streams of the message queue are made with.
+func (e *Endpoints) StreamsConfig() streams.Config {
+	return streams.Config{AckWait: e.AckWait, BlobLifetime: e.BlobLifetime, Replicas: e.Replicas, Exclusive: e.Embedded() && e.NATSListen == ""}
 }
 
 // CacheOptions are how Redis is used. It makes the secret of the state folder where an embedded one listens.

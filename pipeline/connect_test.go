@@ -107,7 +107,7 @@ func TestLocate(t *testing.T) {
 	} {
 		e := locate(e)
 		options, err := e.CacheOptions(slog.Default())
-		if e.Embedded() || !e.Local() || e.BusConfig(slog.Default()).Secret != server.Secret || options.Secret != server.Secret || err != nil || e.Check() != nil {
+		if e.Embedded() || !e.Local() || e.LinkConfig(slog.Default()).Secret != server.Secret || options.Secret != server.Secret || err != nil || e.Check() != nil {
 			t.Errorf("%s: %+v, %v", name, e, err)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"stegomq/evaluator"
-	"stegomq/internal/bus"
+	"stegomq/internal/queueadmin"
 	"stegomq/schemas"
 )
 
@@ -17,12 +17,12 @@ type DeadFilter struct {
 }
 
 // DeadLetters lists dead letters, the oldest first.
-func DeadLetters(ctx context.Context, b *bus.Bus, f DeadFilter) ([]bus.DeadEntry, error) {
+func DeadLetters(ctx context.Context, q *queueadmin.Admin, f DeadFilter) ([]queueadmin.DeadEntry, error) {
 	if f.Run == "" {
-		return b.ListDead(ctx, f.Reason, f.Limit)
+		return q.ListDead(ctx, f.Reason, f.Limit)
 	}
-	all, err := b.ListDead(ctx, f.Reason, 0)
-	var list []bus.DeadEntry
+	all, err := q.ListDead(ctx, f.Reason, 0)
+	var list []queueadmin.DeadEntry
 	for _, d := range all {
 		if job, _, err := evaluator.Bereaved(d.Letter); err == nil && job.GetRun() == f.Run && (f.Limit == 0 || len(list) < f.Limit) {
 			list = append(list, d)

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"stegomq/internal/bus"
 	"stegomq/internal/cache"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
+	"stegomq/internal/queueadmin"
+	"stegomq/internal/streams"
 )
 
 // Level says how much a finding matters.
@@ -164,7 +165,7 @@ func (x *examination) nats(ctx context.Context, s *Services) {
 	}
 	st, err := s.inspect(ctx)
 	switch {
-	case errors.Is(err, bus.ErrNoStreams):
+	case errors.Is(err, queueadmin.ErrNoStreams):
 		x.warn("nats", "%v: the first command or role that uses it makes them", err)
 		return
 	case err != nil:
@@ -185,26 +186,26 @@ func (x *examination) nats(ctx context.Context, s *Services) {
 	}
 }
 
-// inspect asks for the state of the message queue without a Bus, which would make what is missing.
-func (s *Services) inspect(ctx context.Context) (*bus.Status, error) {
-	cfg, err := s.busConfig()
+// inspect asks for the state of the message queue without opening it, which would make what is missing.
+func (s *Services) inspect(ctx context.Context) (*queueadmin.Status, error) {
+	cfg, err := s.linkConfig()
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Server != nil {
 		defer cfg.Server.Shutdown()
 	}
-	return bus.Inspect(ctx, cfg)
+	return queueadmin.Inspect(ctx, cfg)
 }
 
 // thin names the streams that have fewer replicas than the cluster could give; "" where there are none.
-func thin(clusterSize int, streams []bus.StreamStatus) string {
+func thin(clusterSize int, list []streams.Status) string {
 	const enough = 3
 	if clusterSize < enough {
 		return ""
 	}
 	var names []string
-	for _, stream := range streams {
+	for _, stream := range list {
 		if stream.Replicas < enough {
 			names = append(names, stream.Name)
 		}
@@ -239,8 +240,8 @@ func (s *Services) warn(ctx context.Context) {
 			s.log.Warn("Redis is not fit to keep scores", "error", err)
 		}
 	}
-	if streams, err := s.Bus.Streams(ctx); err == nil {
-		if thin := thin(s.Bus.ClusterSize(), streams); thin != "" {
+	if list, err := s.Streams.List(ctx); err == nil {
+		if thin := thin(s.Streams.Link.ClusterSize(), list); thin != "" {
 			s.log.Warn("streams are thin", "detail", thin)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"stegomq/internal/bus"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/testrig"
@@ -118,5 +117,3 @@ func (s *Services) worker(ctx context.Context, t *testing.T) *Roles {
 	s.startEvaluator(r, nil)
 	return r
 }
-
-var _ Blobs = bus.BlobStore(nil)

@@ -7,12 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"stegomq/internal/bus"
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
 // Away says whether an error is of a server that does not answer, or not yet, rather than of what it was asked.
-func Away(err error) bool { return bus.Away(err) || errors.Is(err, context.DeadlineExceeded) }
+func Away(err error) bool { return link.Away(err) || errors.Is(err, context.DeadlineExceeded) }
 
 // The servers, as they are named to people.
 const (
@@ -112,7 +112,7 @@ func (s *Services) Patiently(ctx context.Context, f func(context.Context) error)
 func (s *Services) watchBus(ctx context.Context, p *patience) error {
 	for pause(ctx, s.pace) {
 		err := p.try(ctx, natsServer, func(ctx context.Context) error {
-			_, err := s.Bus.Blobs().Has(ctx, nobody)
+			_, err := s.stored.Has(ctx, nobody)
 			return err
 		})
 		if err != nil && ctx.Err() == nil {

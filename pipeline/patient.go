@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
 	"stegomq/schemas"
@@ -82,22 +83,22 @@ func (c patientCache) Scores(ctx context.Context, run string) (scores, failures 
 
 // patientBlobs is the blob store for a run or a stream: it waits for the message queue, and counts what it does.
 type patientBlobs struct {
-	Blobs
+	blob.Store
 	*patience
 	moved *atomic.Int64
 }
 
 func (b patientBlobs) Put(ctx context.Context, data []byte) (string, error) {
 	defer b.moved.Add(1)
-	return ask(ctx, b.patience, natsServer, func(ctx context.Context) (string, error) { return b.Blobs.Put(ctx, data) })
+	return ask(ctx, b.patience, natsServer, func(ctx context.Context) (string, error) { return b.Store.Put(ctx, data) })
 }
 
 func (b patientBlobs) Get(ctx context.Context, digest string) ([]byte, error) {
-	return ask(ctx, b.patience, natsServer, func(ctx context.Context) ([]byte, error) { return b.Blobs.Get(ctx, digest) })
+	return ask(ctx, b.patience, natsServer, func(ctx context.Context) ([]byte, error) { return b.Store.Get(ctx, digest) })
 }
 
 func (b patientBlobs) Has(ctx context.Context, digests ...string) ([]bool, error) {
-	return ask(ctx, b.patience, natsServer, func(ctx context.Context) ([]bool, error) { return b.Blobs.Has(ctx, digests...) })
+	return ask(ctx, b.patience, natsServer, func(ctx context.Context) ([]bool, error) { return b.Store.Has(ctx, digests...) })
 }
 
 // publisher counts what it publishes.

@@ -13,6 +13,7 @@ import (
 
 	"stegomq/evaluator"
 	"stegomq/gpuworker"
+	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/telemetry"
 )
@@ -80,7 +81,7 @@ func (s *Services) startEvaluator(r *Roles, metrics *telemetry.Metrics) {
 
 // startSweeper starts what deletes old images, where they are in a folder.
 func (s *Services) startSweeper(r *Roles) {
-	if folder, ok := s.Blobs.(*bus.Directory); ok {
+	if folder, ok := s.Blobs.(*blob.Directory); ok {
 		r.Go(folder.Run)
 	}
 }

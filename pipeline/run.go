@@ -245,7 +245,7 @@ const dropTimeout = 5 * time.Second
 func (e *evaluation) drop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
-	if err := e.Bus.DropRun(ctx, e.run.Spec.GetId()); err != nil {
+	if err := e.Queue.DropRun(ctx, e.run.Spec.GetId()); err != nil {
 		e.log.Warn("the waiting jobs of the run stay in the queue", "run", e.run.Spec.GetId(), "error", err)
 	}
 }

@@ -83,9 +83,9 @@ func TestLostWorkIsMadeAgain(t *testing.T) {
 		lose  func(*Services, string) error
 		cause string
 	}{
-		"jobs": {func(s *Services, run string) error { return s.Bus.DropRun(context.Background(), run) }, causeQueue},
+		"jobs": {func(s *Services, run string) error { return s.Queue.DropRun(context.Background(), run) }, causeQueue},
 		"the run": {func(s *Services, run string) error {
-			return errors.Join(s.Cache.RemoveRun(context.Background(), run), s.Bus.DropRun(context.Background(), run))
+			return errors.Join(s.Cache.RemoveRun(context.Background(), run), s.Queue.DropRun(context.Background(), run))
 		}, causeSpec},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestLostWorkIsMadeAgain(t *testing.T) {
 			req.Run = "lost"
 			ctx := testrig.Context(t)
 			published := func(Progress) bool {
-				n, err := s.Bus.Outstanding(ctx, req.Run)
+				n, err := s.Queue.Outstanding(ctx, req.Run)
 				return err == nil && n >= 2*2 // jobs of two pairs and two keys
 			}
 			var roles *Roles
@@ -136,7 +136,7 @@ func TestLostForEver(t *testing.T) {
 	req := request(t, 1)
 	req.Run = "lost"
 	ctx := testrig.Context(t)
-	watch := Watch{Progress: func(Progress) { _ = s.Bus.DropRun(ctx, req.Run) }}
+	watch := Watch{Progress: func(Progress) { _ = s.Queue.DropRun(ctx, req.Run) }}
 	if _, err := e.Evaluate(ctx, req, watch); !errors.Is(err, ErrLost) {
 		t.Errorf("the error is %v", err)
 	}
@@ -152,18 +152,18 @@ func TestCancelAndInterrupt(t *testing.T) {
 		req := request(t, 1)
 		req.Run, req.Detach = name, detach
 		inner, cancel := context.WithCancel(ctx)
-		waiting := func(Progress) bool { n, err := s.Bus.Outstanding(ctx, name); return err == nil && n > 0 }
+		waiting := func(Progress) bool { n, err := s.Queue.Outstanding(ctx, name); return err == nil && n > 0 }
 		if _, err := e.Evaluate(inner, req, once(waiting, cancel)); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 		cancel()
-		if n, err := s.Bus.Outstanding(ctx, name); err != nil || n > 0 != detach {
+		if n, err := s.Queue.Outstanding(ctx, name); err != nil || n > 0 != detach {
 			t.Errorf("%s: %d messages wait, %v", name, n, err)
 		}
 	}
 	req := request(t, 1)
 	req.Run = "cancelled"
-	waiting := func(Progress) bool { n, err := s.Bus.Outstanding(ctx, req.Run); return err == nil && n > 0 }
+	waiting := func(Progress) bool { n, err := s.Queue.Outstanding(ctx, req.Run); return err == nil && n > 0 }
 	watch := once(waiting, func() {
 		if err := e.CancelRun(ctx, req.Run); err != nil {
 			t.Error(err)
@@ -173,7 +173,7 @@ func TestCancelAndInterrupt(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	// It was still publishing when it was cancelled.
-	if n, err := s.Bus.Outstanding(ctx, req.Run); err != nil || n > 0 {
+	if n, err := s.Queue.Outstanding(ctx, req.Run); err != nil || n > 0 {
 		t.Errorf("%d messages of a cancelled run wait, %v", n, err)
 	}
 	if err := e.RemoveRun(ctx, req.Run); err != nil {

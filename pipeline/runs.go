@@ -47,7 +47,7 @@ func (s *Services) status(ctx context.Context, state *cache.RunState) (RunStatus
 	}
 	st.Scores, st.Failures = int(scores), int(failures)
 	if s.Bus != nil {
-		st.Waiting, err = s.Bus.Outstanding(ctx, state.Spec.GetId())
+		st.Waiting, err = s.Queue.Outstanding(ctx, state.Spec.GetId())
 	}
 	return st, err
 }
@@ -58,7 +58,7 @@ func (s *Services) CancelRun(ctx context.Context, id string) error {
 	if err := s.Cache.CancelRun(ctx, id); err != nil {
 		return err
 	}
-	return s.Bus.DropRun(ctx, id)
+	return s.Queue.DropRun(ctx, id)
 }
 
 // RemoveRun deletes a run with its scores, after taking what waits of it out of the queue. What was made of its images is remembered.

@@ -42,7 +42,7 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 	address := ""
 	if role.Metrics != "" {
 		server, err := telemetry.NewServer(role.Metrics, metrics, map[string]telemetry.Check{
-			"nats":  func(ctx context.Context) error { _, err := s.Bus.Streams(ctx); return err },
+			"nats":  func(ctx context.Context) error { _, err := s.Streams.List(ctx); return err },
 			"redis": s.Cache.Ping,
 		}, s.log)
 		if err != nil {

@@ -8,10 +8,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
+	"stegomq/internal/link"
+	"stegomq/internal/natsserver"
 	"stegomq/internal/pixel"
+	"stegomq/internal/queueadmin"
 	"stegomq/internal/source"
+	"stegomq/internal/streams"
 )
 
 // Options say how a process takes part in a pipeline.
@@ -29,25 +34,21 @@ type Options struct {
 // DefaultPatience is that of Options that do not say.
 const DefaultPatience = 10 * time.Minute
 
-// Blobs is what every blob store can do.
-type Blobs interface {
-	Put(ctx context.Context, data []byte) (digest string, err error)
-	Get(ctx context.Context, digest string) ([]byte, error)
-	Has(ctx context.Context, digests ...string) ([]bool, error)
-}
-
 // Services are the connections of a process, each opened when it is first needed.
 type Services struct {
 	opts Options
 	log  *slog.Logger
 
 	// Cache is nil until OpenCache; the others are until OpenBus. Server is nil where the message queue is not embedded.
-	Cache  *cache.Cache
-	Server *bus.Server
-	Bus    *bus.Bus
-	Blobs  Blobs
-	Source *source.Source
+	Cache   *cache.Cache
+	Server  *natsserver.Server
+	Streams *streams.Streams
+	Bus     *bus.Bus
+	Queue   *queueadmin.Admin
+	Blobs   blob.Store
+	Source  *source.Source
 
+	stored  *blob.Streams // the blob store on the message queue, whichever is used
 	pace    time.Duration // between two looks at a run that does not move, and at a server that may be away
 	closers []func() error
 
@@ -101,42 +102,48 @@ func (s *Services) OpenBus(ctx context.Context) error {
 		return nil
 	}
 	o := &s.opts
-	cfg, err := s.busConfig()
+	cfg, err := s.linkConfig()
 	if err != nil {
 		return err
 	}
-	cfg.KeepStored = !s.operator
 	if server := cfg.Server; server != nil {
 		s.Server = server
 		s.closers = append(s.closers, func() error { server.Shutdown(); return nil })
 	}
-	b, err := bus.Open(ctx, cfg)
+	l, err := link.Dial(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, b.Close)
-	var blobs Blobs = b.Blobs()
+	s.closers = append(s.closers, l.Close)
+	kept := o.StreamsConfig()
+	kept.KeepStored = !s.operator
+	all, err := streams.Open(ctx, l, kept)
+	if err != nil {
+		return err
+	}
+	s.stored = blob.OnStreams(l, all.BlobLifetime())
+	var blobs blob.Store = s.stored
 	if o.Blobs != "" {
-		if blobs, err = bus.OpenDirectory(o.Blobs, cmp.Or(o.BlobLifetime, defaultBlobLifetime)); err != nil {
+		if blobs, err = blob.OpenDirectory(o.Blobs, cmp.Or(o.BlobLifetime, defaultBlobLifetime)); err != nil {
 			return err
 		}
 	}
 	if s.Source, err = source.New(blobs, source.Config{Limits: o.Limits, Roots: o.Allow}); err != nil {
 		return err
 	}
-	s.Bus, s.Blobs = b, blobs
+	s.Streams, s.Bus, s.Queue, s.Blobs = all, bus.New(all, bus.Config{UnservedAfter: o.UnservedAfter}), queueadmin.New(all), blobs
 	return nil
 }
 
-// busConfig is how the message queue is used. It starts an embedded one, which the caller shuts down.
-func (s *Services) busConfig() (bus.Config, error) {
-	cfg := s.opts.BusConfig(s.log)
+// linkConfig is how the message queue is reached. It starts an embedded one, which the caller shuts down.
+func (s *Services) linkConfig() (link.Config, error) {
+	cfg := s.opts.LinkConfig(s.log)
 	if !s.opts.Embedded() {
 		return cfg, nil
 	}
 	server, err := s.opts.ServerConfig(s.log)
 	if err == nil {
-		cfg.Server, err = bus.StartServer(server)
+		cfg.Server, err = natsserver.Start(server)
 	}
 	return cfg, err
 }

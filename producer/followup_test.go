@@ -150,7 +150,7 @@ func TestPlanWithManyFollowUps(t *testing.T) {
 	}
 	// What the blob store has lost is not there: this one is empty.
 	e.remember()
-	if p := e.plan(testrig.Bus(t, 0).Blobs().Has); p.Missing != p.Total-1 {
+	if p := e.plan(testrig.Bus(t, 0).Blobs.Has); p.Missing != p.Total-1 {
 		t.Errorf("%d missing of %d, want all but the baseline", p.Missing, p.Total)
 	}
 }

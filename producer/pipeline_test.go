@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"stegomq/evaluator"
-	"stegomq/internal/bus"
 	"stegomq/internal/cache"
 	"stegomq/internal/quality"
 	"stegomq/internal/source"
@@ -21,7 +20,7 @@ import (
 // pipeline is every role on one queue and one cache.
 type pipeline struct {
 	t     *testing.T
-	bus   *bus.Bus
+	bus   *testrig.Queue
 	cache *cache.Cache
 	data  *producer.Dataset
 	wrote chan struct{} // after each write of scores or failures
@@ -58,7 +57,7 @@ func newPipeline(t *testing.T, pairs int) *pipeline {
 		t.Fatal(err)
 	}
 	work(t, p.bus, p.cache)
-	images, err := source.New(p.bus.Blobs(), source.Config{})
+	images, err := source.New(p.bus.Blobs, source.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,13 +111,13 @@ func (p *pipeline) make(spec *schemas.RunSpec) (plan *producer.Plan, scores, fai
 	ctx := testrig.Context(p.t)
 	_, err := p.cache.StartRun(ctx, spec)
 	if err == nil {
-		plan, err = producer.MakePlan(ctx, spec, time.Now().UnixMilli(), p.cache, p.bus.Blobs().Has)
+		plan, err = producer.MakePlan(ctx, spec, time.Now().UnixMilli(), p.cache, p.bus.Blobs.Has)
 	}
 	if err == nil {
 		_, err = p.cache.PutScores(ctx, spec.GetId(), plan.Found)
 	}
 	if err == nil {
-		prod := producer.New(producer.Config{}, producer.Parts{Publisher: p.bus, Blobs: p.bus.Blobs(), Progress: p.cache})
+		prod := producer.New(producer.Config{}, producer.Parts{Publisher: p.bus, Blobs: p.bus.Blobs, Progress: p.cache})
 		err = prod.Run(ctx, plan, p.data.Files)
 	}
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"stegomq/internal/bus"
 	"stegomq/internal/cache"
 	"stegomq/internal/testrig"
 	"stegomq/producer"
@@ -122,7 +121,7 @@ func (e *evaluation) plan(stored producer.Stored) *producer.Plan {
 
 // queue publishes to the real queue and writes down what.
 type queue struct {
-	*bus.Bus
+	*testrig.Queue
 	before func(*schemas.Job) error
 
 	mu   sync.Mutex
@@ -165,8 +164,8 @@ func (e *evaluation) publish(p *producer.Plan, batch int) *queue {
 	if _, err := e.cache.PutScores(testrig.Context(e.t), "run", p.Found); err != nil {
 		e.t.Fatal(err)
 	}
-	q := &queue{Bus: testrig.Bus(e.t, 0)}
-	prod := producer.New(producer.Config{Batch: batch}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+	q := &queue{Queue: testrig.Bus(e.t, 0)}
+	prod := producer.New(producer.Config{Batch: batch}, producer.Parts{Publisher: q, Blobs: q.Blobs, Progress: e.cache})
 	if err := prod.Run(testrig.Context(e.t), p, e.files); err != nil {
 		e.t.Fatal(err)
 	}
@@ -179,7 +178,7 @@ func (e *evaluation) publish(p *producer.Plan, batch int) *queue {
 				if ref == nil {
 					continue
 				}
-				if has, err := q.Blobs().Has(testrig.Context(e.t), ref.GetDigest()); err != nil || !has[0] {
+				if has, err := q.Blobs.Has(testrig.Context(e.t), ref.GetDigest()); err != nil || !has[0] {
 					e.t.Errorf("%s of job %s is not in the blob store (%v)", ref.GetName(), j.GetId(), err)
 				}
 			}
@@ -324,7 +323,7 @@ func TestPlanThatNeedsTheImages(t *testing.T) {
 		t.Errorf("jobs %q, want %q", got, want)
 	}
 	// Nothing is in the real blob store: only the baselines, which need no output, are left.
-	if p := e.plan(testrig.Bus(t, 0).Blobs().Has); p.Missing != threeByTwo-3 {
+	if p := e.plan(testrig.Bus(t, 0).Blobs.Has); p.Missing != threeByTwo-3 {
 		t.Errorf("%d missing, want all but the 3 baselines", p.Missing)
 	}
 	_, err := producer.MakePlan(testrig.Context(t), e.spec, 1, e.cache, func(context.Context, ...string) ([]bool, error) { return nil, errBroken })
@@ -372,7 +371,7 @@ func TestWindow(t *testing.T) {
 	if _, err := e.cache.PutScores(ctx, "run", p.Found); err != nil {
 		t.Fatal(err)
 	}
-	q := &queue{Bus: testrig.Bus(t, 0)}
+	q := &queue{Queue: testrig.Bus(t, 0)}
 	var busy atomic.Bool // a job is under way
 	out := make(chan *schemas.Job, 100)
 	q.before = func(j *schemas.Job) error {
@@ -384,7 +383,7 @@ func TestWindow(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+		prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs, Progress: e.cache})
 		ended <- prod.Run(ctx, p, e.files)
 	}()
 	for running := true; running; {
@@ -429,10 +428,10 @@ func TestWaitingForRoomEnds(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 3, "alice")
 	ctx, cancel := context.WithCancel(testrig.Context(t))
-	q := &queue{Bus: testrig.Bus(t, 0)}
+	q := &queue{Queue: testrig.Bus(t, 0)}
 	s := stuck{make(chan struct{})}
 	ended := make(chan error, 1)
-	prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: s})
+	prod := producer.New(producer.Config{Batch: 1, Window: 1, Poll: time.Millisecond}, producer.Parts{Publisher: q, Blobs: q.Blobs, Progress: s})
 	p := e.plan(nil)
 	go func() { ended <- prod.Run(ctx, p, e.files) }()
 	for range 10 {
@@ -468,10 +467,10 @@ func TestRunThatCannotGoOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEvaluation(t, 1, "alice")
-			q := &queue{Bus: testrig.Bus(t, 0)}
+			q := &queue{Queue: testrig.Bus(t, 0)}
 			p := e.plan(nil)
 			c.harm(t, e, q)
-			prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+			prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs, Progress: e.cache})
 			err := prod.Run(testrig.Context(t), p, e.files)
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want an error that says %q", err, c.says)
@@ -488,15 +487,19 @@ func TestRunAgain(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 2, "alice")
 	p := e.plan(nil)
-	q := &queue{Bus: testrig.Bus(t, 0)}
-	prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs(), Progress: e.cache})
+	q := &queue{Queue: testrig.Bus(t, 0)}
+	prod := producer.New(producer.Config{}, producer.Parts{Publisher: q, Blobs: q.Blobs, Progress: e.cache})
 	for range 2 {
 		if err := prod.Run(testrig.Context(t), p, e.files); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if st := q.Stats(); st.Duplicates != 2 || len(q.jobs) != 4 || !proto.Equal(q.jobs[0], q.jobs[2]) {
-		t.Errorf("%d duplicates of %d jobs, want 2 of 4", st.Duplicates, len(q.jobs))
+	st, err := q.Admin.Status(testrig.Context(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.JobsWaiting != 2 || len(q.jobs) != 4 || !proto.Equal(q.jobs[0], q.jobs[2]) {
+		t.Errorf("%d jobs wait of %d that were published, want 2 of 4", st.JobsWaiting, len(q.jobs))
 	}
 }
 

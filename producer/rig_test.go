@@ -23,14 +23,14 @@ var tiny testrig.Model
 func TestMain(m *testing.M) { testrig.Main(m, &tiny, "../internal/ort/testdata/tiny") }
 
 // work runs a worker on a bus until the test ends.
-func work(t testing.TB, b *bus.Bus, memo gpuworker.Memo) {
+func work(t testing.TB, b *testrig.Queue, memo gpuworker.Memo) {
 	t.Helper()
 	workWith(t, b, memo, tiny.Network())
 }
 
-func workWith(t testing.TB, b *bus.Bus, memo gpuworker.Memo, engine gpuworker.Engine) {
+func workWith(t testing.TB, b *testrig.Queue, memo gpuworker.Memo, engine gpuworker.Engine) {
 	t.Helper()
-	images, err := source.New(b.Blobs(), source.Config{})
+	images, err := source.New(b.Blobs, source.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func workWith(t testing.TB, b *bus.Bus, memo gpuworker.Memo, engine gpuworker.En
 		t.Fatal(err)
 	}
 	w := gpuworker.New(gpuworker.Config{Name: "worker"}, gpuworker.Parts{
-		Jobs: jobs, Publisher: b, Blobs: b.Blobs(), Images: images, Memo: memo, Engine: engine,
+		Jobs: jobs, Publisher: b, Blobs: b.Blobs, Images: images, Memo: memo, Engine: engine,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -86,7 +86,7 @@ func (r *replies) all() map[string]producer.Reply {
 // streamRig is a queue with a stream's settings; a worker is started with work.
 type streamRig struct {
 	t       *testing.T
-	bus     *bus.Bus
+	bus     *testrig.Queue
 	cfg     producer.StreamConfig
 	parts   producer.StreamParts
 	replies *replies
@@ -101,7 +101,7 @@ func newStreamRig(t *testing.T, op schemas.Operation) *streamRig {
 		cfg: producer.StreamConfig{
 			Operation: op, Model: tiny.Digest, Run: "stream", Geometry: &schemas.Geometry{Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 		},
-		parts: producer.StreamParts{Publisher: b, Blobs: b.Blobs(), Results: b, Key: func(id string) (*schemas.KeyRef, error) {
+		parts: producer.StreamParts{Publisher: b, Blobs: b.Blobs, Results: b, Key: func(id string) (*schemas.KeyRef, error) {
 			pair, err := tiny.Keys.Get(id)
 			if err != nil {
 				return nil, err
@@ -396,7 +396,7 @@ func (e *echo) PublishJob(ctx context.Context, j *schemas.Job) error {
 func TestLateResultIsNotTheAnswerOfAnother(t *testing.T) {
 	t.Parallel()
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
-	e := &echo{Bus: r.bus}
+	e := &echo{Bus: r.bus.Bus}
 	r.parts.Publisher, r.parts.Results = e, e
 	r.work()
 	in, requests := io.Pipe()
@@ -497,7 +497,7 @@ func TestStreamWithoutResults(t *testing.T) {
 			t.Parallel()
 			r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
 			d := deaf{make(chan struct{})}
-			q := &queue{Bus: r.bus, before: func(*schemas.Job) error { close(d.end); return nil }}
+			q := &queue{Queue: r.bus, before: func(*schemas.Job) error { close(d.end); return nil }}
 			r.parts.Results, r.parts.Publisher, r.cfg.InFlight = d, q, 1
 			image := r.file("a.png", picture(t, 1, 24, 24))
 			var in io.Reader
@@ -522,7 +522,7 @@ func TestStreamWithoutResults(t *testing.T) {
 func TestStreamIsInterrupted(t *testing.T) {
 	t.Parallel()
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
-	q := &queue{Bus: r.bus}
+	q := &queue{Queue: r.bus}
 	ctx, cancel := context.WithCancel(testrig.Context(t))
 	q.before = func(*schemas.Job) error { cancel(); return nil }
 	r.parts.Publisher = q
@@ -544,7 +544,7 @@ func TestStreamIsInterrupted(t *testing.T) {
 func TestStreamThatCannotPublish(t *testing.T) {
 	t.Parallel()
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
-	r.parts.Publisher = &queue{Bus: r.bus, before: func(*schemas.Job) error { return errBroken }}
+	r.parts.Publisher = &queue{Queue: r.bus, before: func(*schemas.Job) error { return errBroken }}
 	image := r.file("a.png", picture(t, 1, 24, 24))
 	if _, err := r.stream().Run(testrig.Context(t), strings.NewReader(line("id", "x", "image", image, "out", "o"))); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "publish request x") {
 		t.Errorf("%v, want the queue's error", err)
@@ -626,7 +626,7 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
 	r.cfg.InFlight = 3
 	full := make(chan struct{})
-	q := &queue{Bus: r.bus}
+	q := &queue{Queue: r.bus}
 	q.before = func(*schemas.Job) error {
 		if len(q.published()) == 2 { // this is the third
 			close(full)

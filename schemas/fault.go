@@ -31,6 +31,8 @@ const (
 	ReasonMissingBlob Reason = "missing_blob"
 	// ReasonForbidden: the image is outside the folders that the worker's operator allows.
 	ReasonForbidden Reason = "forbidden"
+	// ReasonStuck: the work did not stop when it was told to.
+	ReasonStuck Reason = "stuck"
 	// ReasonRetriesExhausted: every permitted try ended without a result.
 	ReasonRetriesExhausted Reason = "retries_exhausted"
 	// ReasonBadOutput: the network's output is not an image (NaN).

@@ -177,7 +177,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, r := range []Reason{
 		ReasonBadMessage, ReasonUnknownKey, ReasonKeyMismatch, ReasonUnknownModel, ReasonBadImage, ReasonTooLarge,
-		ReasonMissingBlob, ReasonForbidden, ReasonRetriesExhausted, ReasonBadOutput, ReasonBadKey, ReasonBadModel,
+		ReasonMissingBlob, ReasonForbidden, ReasonStuck, ReasonRetriesExhausted, ReasonBadOutput, ReasonBadKey, ReasonBadModel,
 	} {
 		l := testLetter()
 		l.Reason = string(r)

@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/access"
-	"stegomq/internal/bus"
+	"stegomq/internal/streams"
+	"stegomq/pipeline"
 )
 
 // accessCommand is the operator's: it says what a user may do.
@@ -31,11 +32,11 @@ print what goes into the server's configuration. The user then works with embed 
 var errOneAccount = errors.New("access is given on a nats-server with accounts, which stegomq up is not: name the server with --nats (ops/nats/tenants.conf is an example)")
 
 // withAccounts is withBus on a server that can have accounts.
-func (a *app) withAccounts(ctx context.Context, f func(context.Context, *bus.Bus) error) error {
+func (a *app) withAccounts(ctx context.Context, f func(context.Context, *streams.Streams) error) error {
 	if a.at.Local() {
 		return errOneAccount
 	}
-	return a.withBus(ctx, f)
+	return a.withBus(ctx, func(ctx context.Context, s *pipeline.Services) error { return f(ctx, s.Streams) })
 }
 
 func (a *app) grantCommand() *cobra.Command {
@@ -63,8 +64,8 @@ block. Granting again replaces what was granted before, once the server has the 
 			if err != nil {
 				return err
 			}
-			options := bus.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images << 20}
-			if err := a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) error { return b.EnsureTenant(ctx, g.Tenant, options) }); err != nil {
+			options := streams.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images << 20}
+			if err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error { return s.EnsureTenant(ctx, g.Tenant, options) }); err != nil {
 				return err
 			}
 			return printAccount(cmd, g, nsc)
@@ -100,9 +101,9 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show USER", Short: "Print what a user was granted, and what the server holds for the user", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var status *bus.TenantStatus
-			err := a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) (err error) {
-				status, err = b.Tenant(ctx, args[0])
+			var status *streams.TenantStatus
+			err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) (err error) {
+				status, err = s.Tenant(ctx, args[0])
 				return err
 			})
 			if err != nil {
@@ -129,11 +130,11 @@ func (a *app) revokeCommand() *cobra.Command {
 		Use: "revoke USER", Short: "Delete a user's images, results and waiting jobs from the server", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user := args[0]
-			err := a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
-				if _, err := b.Tenant(ctx, user); err != nil {
+			err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error {
+				if _, err := s.Tenant(ctx, user); err != nil {
 					return err
 				}
-				return b.DropTenant(ctx, user)
+				return s.DropTenant(ctx, user)
 			})
 			if err != nil {
 				return err

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"stegomq/internal/bus"
+	"stegomq/internal/queueadmin"
 	"stegomq/pipeline"
 	"stegomq/schemas"
 )
@@ -26,8 +26,8 @@ func (a *app) deadCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List dead letters, the newest last", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
-				entries, err := pipeline.DeadLetters(ctx, b, filter.DeadFilter)
+			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
+				entries, err := pipeline.DeadLetters(ctx, s.Queue, filter.DeadFilter)
 				if err != nil {
 					return err
 				}
@@ -45,11 +45,13 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error { return showLetter(ctx, cmd, b, numbers[0]) })
+			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
+				return showLetter(ctx, cmd, s.Queue, numbers[0])
+			})
 		},
 	}
-	retry := a.lettersCommand("retry", "Send the messages of dead letters again", (*bus.Bus).RetryDead)
-	drop := a.lettersCommand("drop", "Delete dead letters", (*bus.Bus).DropDead)
+	retry := a.lettersCommand("retry", "Send the messages of dead letters again", (*queueadmin.Admin).RetryDead)
+	drop := a.lettersCommand("drop", "Delete dead letters", (*queueadmin.Admin).DropDead)
 	cmd.AddCommand(list, show, retry, drop)
 	return cmd
 }
@@ -66,7 +68,7 @@ func (d *deadFilter) register(f *pflag.FlagSet) {
 }
 
 // lettersCommand does something with the dead letters whose numbers are given, or which the flags select.
-func (a *app) lettersCommand(verb, short string, do func(*bus.Bus, context.Context, uint64) error) *cobra.Command {
+func (a *app) lettersCommand(verb, short string, do func(*queueadmin.Admin, context.Context, uint64) error) *cobra.Command {
 	var filter deadFilter
 	cmd := &cobra.Command{
 		Use: verb + " NUMBER... | --all | --reason R | --run ID", Short: short,
@@ -75,13 +77,13 @@ func (a *app) lettersCommand(verb, short string, do func(*bus.Bus, context.Conte
 			if selected == (len(args) > 0) {
 				return errors.New("give the numbers of dead letters (stegomq dead list shows them), or one of --all, --reason and --run")
 			}
-			return a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
+			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
 				numbers, err := numbersOf(args)
 				if err == nil && selected {
-					numbers, err = filter.numbers(ctx, b)
+					numbers, err = filter.numbers(ctx, s.Queue)
 				}
 				for i := 0; err == nil && i < len(numbers); i++ {
-					err = do(b, ctx, numbers[i])
+					err = do(s.Queue, ctx, numbers[i])
 				}
 				if err == nil && selected {
 					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d dead letters\n", len(numbers))
@@ -95,8 +97,8 @@ func (a *app) lettersCommand(verb, short string, do func(*bus.Bus, context.Conte
 	return cmd
 }
 
-func (d *deadFilter) numbers(ctx context.Context, b *bus.Bus) (numbers []uint64, err error) {
-	entries, err := pipeline.DeadLetters(ctx, b, d.DeadFilter)
+func (d *deadFilter) numbers(ctx context.Context, q *queueadmin.Admin) (numbers []uint64, err error) {
+	entries, err := pipeline.DeadLetters(ctx, q, d.DeadFilter)
 	for _, e := range entries {
 		numbers = append(numbers, e.Seq)
 	}
@@ -124,7 +126,7 @@ type letterRow struct {
 	Detail     string    `json:"detail"`
 }
 
-func printLetters(cmd *cobra.Command, entries []bus.DeadEntry, asJSON bool) error {
+func printLetters(cmd *cobra.Command, entries []queueadmin.DeadEntry, asJSON bool) error {
 	rows := make([]letterRow, len(entries))
 	for i, e := range entries {
 		l := e.Letter
@@ -141,8 +143,8 @@ func printLetters(cmd *cobra.Command, entries []bus.DeadEntry, asJSON bool) erro
 	return nil
 }
 
-func showLetter(ctx context.Context, cmd *cobra.Command, b *bus.Bus, number uint64) error {
-	letter, err := b.GetDead(ctx, number)
+func showLetter(ctx context.Context, cmd *cobra.Command, q *queueadmin.Admin, number uint64) error {
+	letter, err := q.GetDead(ctx, number)
 	if err != nil {
 		return err
 	}
@@ -185,8 +187,8 @@ dead., such as job.interactive.> or score.*.RUN.`,
 			if len(args) == 1 {
 				filter = args[0]
 			}
-			err := a.withBus(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
-				return b.Tail(ctx, filter, func(subject string, m proto.Message, data []byte) error {
+			err := a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
+				return s.Queue.Tail(ctx, filter, func(subject string, m proto.Message, data []byte) error {
 					text := fmt.Appendf(nil, "%q", data)
 					if m != nil {
 						var err error

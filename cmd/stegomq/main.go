@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stegomq/internal/bus"
+	"stegomq/internal/link"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
 )
@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitSomeFailed
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream):
+	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, link.ErrDenied), errors.Is(err, link.ErrNoJetStream):
 		return exitUnreachable
 	}
 	return exitUsage

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"stegomq/internal/bus"
 	"stegomq/internal/flagfile"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
@@ -138,13 +137,13 @@ func (a *app) withCache(ctx context.Context, f func(*pipeline.Services) error) (
 	return f(s)
 }
 
-func (a *app) withBus(ctx context.Context, f func(context.Context, *bus.Bus) error) (err error) {
+func (a *app) withBus(ctx context.Context, f func(context.Context, *pipeline.Services) error) (err error) {
 	s := pipeline.New(a.options())
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.OpenBus(ctx); err != nil {
 		return err
 	}
-	return f(ctx, s.Bus)
+	return f(ctx, s)
 }
 
 // defaultKeyring is $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.

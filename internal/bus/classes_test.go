@@ -9,30 +9,19 @@ import (
 	"testing"
 	"time"
 
+	"stegomq/internal/natsserver"
+	"stegomq/internal/streams"
+	"stegomq/internal/testrig/natsrig"
 	"stegomq/schemas"
 )
-
-// ofClass makes the n-th job of a run a job of a class.
-func ofClass(c schemas.Class, run string, n int) *schemas.Job {
-	j := testJob(run, "alice", n)
-	switch c {
-	case schemas.Bulk:
-		return scored(j)
-	case schemas.FollowUpClass:
-		next := schemas.RecoverJob(scored(j), &schemas.KeyRef{Id: "bob", Fingerprint: sha("bob")[:32]}, map[string]string{fmt.Sprintf("item-%d", n): sha("stego")})
-		next.Attempt = int64(n)
-		return next
-	}
-	return j
-}
 
 // TestClassesAreServedInOrder is fault 1 of the first protocol: what somebody waits for stood behind a run. Here all wait before the
 // worker comes.
 func TestClassesAreServedInOrder(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
+	b := open(t, quick(natsrig.Server(t, "")))
 	for n, c := range []schemas.Class{schemas.Bulk, schemas.Bulk, schemas.FollowUpClass, schemas.FollowUpClass, schemas.Interactive, schemas.Interactive} {
-		publishJobs(t, b, ofClass(c, "run", n))
+		publishJobs(t, b, natsrig.OfClass(c, "run", n))
 	}
 	var order []string
 	done := make(chan []string, 1)
@@ -43,7 +32,7 @@ func TestClassesAreServedInOrder(t *testing.T) {
 		return nil
 	})
 	want := "[interactive interactive followup followup bulk bulk]"
-	if got := fmt.Sprint(receive(t, done, "the jobs")); got != want {
+	if got := fmt.Sprint(natsrig.Receive(t, done, "the jobs")); got != want {
 		t.Errorf("served %s, want %s", got, want)
 	}
 }
@@ -51,9 +40,9 @@ func TestClassesAreServedInOrder(t *testing.T) {
 // TestInteractiveOvertakesBulk has one come while bulk jobs wait: it is the next that the worker takes.
 func TestInteractiveOvertakesBulk(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
+	b := open(t, quick(natsrig.Server(t, "")))
 	for n := range 50 {
-		publishJobs(t, b, ofClass(schemas.Bulk, "run", n))
+		publishJobs(t, b, natsrig.OfClass(schemas.Bulk, "run", n))
 	}
 	running, release := make(chan string), make(chan struct{})
 	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error {
@@ -61,24 +50,24 @@ func TestInteractiveOvertakesBulk(t *testing.T) {
 		<-release
 		return nil
 	})
-	receive(t, running, "the first bulk job")
-	publishJobs(t, b, ofClass(schemas.Interactive, "now", 0))
+	natsrig.Receive(t, running, "the first bulk job")
+	publishJobs(t, b, natsrig.OfClass(schemas.Interactive, "now", 0))
 	release <- struct{}{}
-	if got := receive(t, running, "the next job"); got != string(schemas.Interactive) {
+	if got := natsrig.Receive(t, running, "the next job"); got != string(schemas.Interactive) {
 		t.Errorf("the next job was %s", got)
 	}
 	close(release)
 	for range 49 {
-		receive(t, running, "the rest")
+		natsrig.Receive(t, running, "the rest")
 	}
 }
 
 // TestJobsOfOtherModelsAreLeft is fault 4: a worker without the model destroyed the jobs of those that have it.
 func TestJobsOfOtherModelsAreLeft(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	mine, other := testJob("run", "alice", 1), testJob("run", "alice", 2)
-	other.Model = sha("another model")
+	b := open(t, quick(natsrig.Server(t, "")))
+	mine, other := natsrig.Job("run", "alice", 1), natsrig.Job("run", "alice", 2)
+	other.Model = natsrig.SHA("another model")
 	other.Id = schemas.JobID(other)
 	publishJobs(t, b, other, mine)
 	serving := func(worker, model string) chan string {
@@ -87,17 +76,17 @@ func TestJobsOfOtherModelsAreLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make(chan string, 4)
-		background(t, func(ctx context.Context) error {
+		natsrig.Background(t, func(ctx context.Context) error {
 			return s.Consume(ctx, 2, func(_ context.Context, j *schemas.Job) error { got <- j.GetId(); return nil })
 		})
 		return got
 	}
 	got := serving("one", mine.GetModel())
-	if id := receive(t, got, "the job"); id != mine.GetId() {
+	if id := natsrig.Receive(t, got, "the job"); id != mine.GetId() {
 		t.Errorf("job %s, want %s", id, mine.GetId())
 	}
-	eventually(t, "one job to be left", func() bool { return messages(t, b, interactiveStream) == 1 })
-	if id := receive(t, serving("two", other.GetModel()), "the other job"); id != other.GetId() {
+	natsrig.Eventually(t, "one job to be left", func() bool { return messages(t, b, natsrig.Interactive) == 1 })
+	if id := natsrig.Receive(t, serving("two", other.GetModel()), "the other job"); id != other.GetId() {
 		t.Errorf("job %s, want %s", id, other.GetId())
 	}
 	if len(got) > 0 || messages(t, b, schemas.StreamDead) > 0 {
@@ -108,31 +97,31 @@ func TestJobsOfOtherModelsAreLeft(t *testing.T) {
 // TestJobsWithoutAConsumerAreFound is fault 9: what nobody read stayed for ever.
 func TestJobsWithoutAConsumerAreFound(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	job := testJob("run", "alice", 1)
+	b := open(t, quick(natsrig.Server(t, "")))
+	job := natsrig.Job("run", "alice", 1)
 	data, err := schemas.Encode(job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.js.Publish(testContext(t), schemas.JobSubject(job), data); err != nil { // another client, which makes no consumer
+	if _, err := b.link.JS.Publish(natsrig.Context(t), schemas.JobSubject(job), data); err != nil { // another client, which makes no consumer
 		t.Fatal(err)
 	}
-	if _, err := b.js.Publish(testContext(t), "job.interactive.garbage", []byte("nobody reads this")); err != nil {
+	if _, err := b.link.JS.Publish(natsrig.Context(t), "job.interactive.garbage", []byte("nobody reads this")); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan string, 1)
 	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error { got <- j.GetId(); return nil })
-	receive(t, got, "the job")
-	if l := oneDead(t, b).Letter; l.GetReason() != string(schemas.ReasonBadMessage) || l.GetSubject() != "job.interactive.garbage" {
+	natsrig.Receive(t, got, "the job")
+	if l := oneDead(t, b); l.GetReason() != string(schemas.ReasonBadMessage) || l.GetSubject() != "job.interactive.garbage" {
 		t.Errorf("dead letter %v", l)
 	}
-	waitEmpty(t, b, interactiveStream)
+	waitEmpty(t, b, natsrig.Interactive)
 }
 
 // TestMissingKeyGoesToAnother is fault 4: the key may be on another worker. Nobody has the second job's.
 func TestMissingKeyGoesToAnother(t *testing.T) {
 	t.Parallel()
-	cfg := quick(startServer(t, ""))
+	cfg := quick(natsrig.Server(t, ""))
 	cfg.UnservedAfter, cfg.MaxDeliver = 2*time.Second, 1
 	b := open(t, cfg)
 	has := func(keys string) jobHandler {
@@ -143,14 +132,14 @@ func TestMissingKeyGoesToAnother(t *testing.T) {
 			return schemas.Permanent(schemas.ReasonUnknownKey, errors.New("no such key"))
 		}
 	}
-	publishJobs(t, b, testJob("run", "alice", 1), testJob("run", "nobody", 2))
+	publishJobs(t, b, natsrig.Job("run", "alice", 1), natsrig.Job("run", "nobody", 2))
 	consumeJobs(t, b, "one", 1, has("bob"))
 	consumeJobs(t, b, "two", 1, has("alice"))
-	l := oneDead(t, b).Letter
+	l := oneDead(t, b)
 	if l.GetReason() != string(schemas.ReasonUnknownKey) || !strings.Contains(l.GetSubject(), ".nobody.") {
 		t.Errorf("dead letter %v", l)
 	}
-	waitEmpty(t, b, interactiveStream)
+	waitEmpty(t, b, natsrig.Interactive)
 	if n := messages(t, b, schemas.StreamDead); n != 1 {
 		t.Errorf("%d dead letters, want that of the key that nobody has", n)
 	}
@@ -159,7 +148,7 @@ func TestMissingKeyGoesToAnother(t *testing.T) {
 // TestNothingIsPulledWhileAServerIsAway is fault 5: an outage of Redis spent the tries of every job.
 func TestNothingIsPulledWhileAServerIsAway(t *testing.T) {
 	t.Parallel()
-	cfg := quick(startServer(t, ""))
+	cfg := quick(natsrig.Server(t, ""))
 	cfg.MaxDeliver = 1
 	b := open(t, cfg)
 	var away atomic.Bool
@@ -176,7 +165,7 @@ func TestNothingIsPulledWhileAServerIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	background(t, func(ctx context.Context) error {
+	natsrig.Background(t, func(ctx context.Context) error {
 		return s.Consume(ctx, 1, func(_ context.Context, j *schemas.Job) error {
 			if away.Load() {
 				calls.Add(1)
@@ -187,19 +176,19 @@ func TestNothingIsPulledWhileAServerIsAway(t *testing.T) {
 		})
 	})
 	for n := range 5 {
-		publishJobs(t, b, testJob("run", "alice", n))
+		publishJobs(t, b, natsrig.Job("run", "alice", n))
 	}
 	for range 3 {
-		receive(t, asked, "the gate")
+		natsrig.Receive(t, asked, "the gate")
 	}
 	if n := calls.Load(); n != 1 {
 		t.Errorf("%d jobs were tried while the server was away, want 1", n)
 	}
 	away.Store(false)
 	for range 5 {
-		receive(t, done, "the jobs")
+		natsrig.Receive(t, done, "the jobs")
 	}
-	waitEmpty(t, b, interactiveStream)
+	waitEmpty(t, b, natsrig.Interactive)
 	if n := messages(t, b, schemas.StreamDead); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
@@ -208,8 +197,8 @@ func TestNothingIsPulledWhileAServerIsAway(t *testing.T) {
 // TestFollowUpsThatDoNotFit is fault 6: handlers waited for room that only they could make. The queues hold a few jobs each.
 func TestFollowUpsThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	cfg := quick(startServer(t, ""))
-	cfg.MaxJobBytes, cfg.MaxDeliver = 4<<10, 2
+	cfg := quick(natsrig.Server(t, ""))
+	cfg.Streams.MaxJobBytes, cfg.MaxDeliver = 4<<10, 2
 	b := open(t, cfg)
 	const embeds, follow = 3, 20
 	done := make(chan string, 200)
@@ -219,7 +208,7 @@ func TestFollowUpsThatDoNotFit(t *testing.T) {
 			return nil
 		}
 		for n := range follow {
-			next := ofClass(schemas.FollowUpClass, j.GetRun(), n)
+			next := natsrig.OfClass(schemas.FollowUpClass, j.GetRun(), n)
 			if err := b.PublishJob(ctx, next); err != nil {
 				return err
 			}
@@ -227,11 +216,11 @@ func TestFollowUpsThatDoNotFit(t *testing.T) {
 		return nil
 	})
 	for n := range embeds {
-		publishJobs(t, b, ofClass(schemas.Bulk, fmt.Sprintf("run-%d", n), n))
+		publishJobs(t, b, natsrig.OfClass(schemas.Bulk, fmt.Sprintf("run-%d", n), n))
 	}
 	seen := make(map[string]bool)
 	for len(seen) < embeds*follow {
-		seen[receive(t, done, "what follows")] = true
+		seen[natsrig.Receive(t, done, "what follows")] = true
 	}
 	waitEmpty(t, b, schemas.JobStream(schemas.Bulk))
 	if n := messages(t, b, schemas.StreamDead); n != 0 {
@@ -242,59 +231,59 @@ func TestFollowUpsThatDoNotFit(t *testing.T) {
 // TestForeignSubject is fault 3: permissions are given by subject, so a job that came on another than its own is refused.
 func TestForeignSubject(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	job := testJob("run", "alice", 1)
+	b := open(t, quick(natsrig.Server(t, "")))
+	job := natsrig.Job("run", "alice", 1)
 	data, err := schemas.Encode(job)
 	if err != nil {
 		t.Fatal(err)
 	}
 	subject := strings.Replace(schemas.JobSubject(job), "alice", "bob", 1)
-	if _, err := b.js.Publish(testContext(t), subject, data); err != nil {
+	if _, err := b.link.JS.Publish(natsrig.Context(t), subject, data); err != nil {
 		t.Fatal(err)
 	}
 	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
 		t.Error("the job was run")
 		return nil
 	})
-	entry := oneDead(t, b)
-	if l := entry.Letter; l.GetReason() != string(schemas.ReasonBadMessage) || l.GetSubject() != subject {
+	l := oneDead(t, b)
+	if l.GetReason() != string(schemas.ReasonBadMessage) || l.GetSubject() != subject {
 		t.Errorf("dead letter %v", l)
 	}
 	if n := messages(t, b, schemas.ResultStream(schemas.MainTenant)); n != 0 {
 		t.Error("somebody was told of it")
 	}
-	if err := b.RetryDead(testContext(t), entry.Seq); !errors.Is(err, ErrBadFilter) {
-		t.Errorf("retried: %v", err)
+	if err := b.Republish(natsrig.Context(t), l.GetSubject(), "again", l.GetMessage()); !errors.Is(err, ErrBadFilter) {
+		t.Errorf("published again: %v", err)
 	}
-	result := testResult(scored(testJob("run", "alice", 2)))
+	result := natsrig.Result(natsrig.Scored(natsrig.Job("run", "alice", 2)))
 	if data, err = schemas.Encode(result); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.js.Publish(testContext(t), "score.main.other", data); err != nil {
+	if _, err := b.link.JS.Publish(natsrig.Context(t), "score.main.other", data); err != nil {
 		t.Fatal(err)
 	}
-	background(t, func(ctx context.Context) error {
+	natsrig.Background(t, func(ctx context.Context) error {
 		return b.ResultSource(nil).Consume(ctx, 1, func(context.Context, *schemas.Result) error {
 			t.Error("the result was scored")
 			return nil
 		})
 	})
-	eventually(t, "the second letter", func() bool { return messages(t, b, schemas.StreamDead) == 2 })
+	natsrig.Eventually(t, "the second letter", func() bool { return messages(t, b, schemas.StreamDead) == 2 })
 }
 
 // TestDeathIsTold gives who waits for an interactive job a result that says why there is none.
 func TestDeathIsTold(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
+	b := open(t, quick(natsrig.Server(t, "")))
 	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
 		return schemas.Permanent(schemas.ReasonBadImage, errors.New("truncated"))
 	})
 	told := make(chan *schemas.Result, 4)
-	background(t, func(ctx context.Context) error {
+	natsrig.Background(t, func(ctx context.Context) error {
 		return b.SubscribeResults(ctx, "run", func(r *schemas.Result) error { told <- r; return nil })
 	})
-	publishJobs(t, b, testJob("run", "alice", 1))
-	f := receive(t, told, "the result").GetOutcomes()[0].GetFailure()
+	publishJobs(t, b, natsrig.Job("run", "alice", 1))
+	f := natsrig.Receive(t, told, "the result").GetOutcomes()[0].GetFailure()
 	if f.GetReason() != string(schemas.ReasonBadImage) || f.GetDetail() != "truncated" {
 		t.Errorf("failure %v", f)
 	}
@@ -303,97 +292,54 @@ func TestDeathIsTold(t *testing.T) {
 // TestMessageNearTheLimitCanDie is fault 9: a message that left no room for a letter around it stayed for ever.
 func TestMessageNearTheLimitCanDie(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	model := sha("model")
-	if err := b.EnsureQueue(testContext(t), schemas.Interactive, model); err != nil {
+	b := open(t, quick(natsrig.Server(t, "")))
+	model := natsrig.SHA("model")
+	if err := b.streams.EnsureLane(natsrig.Context(t), streams.Lane{Class: schemas.Interactive, Model: model}); err != nil {
 		t.Fatal(err)
 	}
 	subject := "job.interactive.main." + model + ".embed.alice.run"
-	if _, err := b.js.Publish(testContext(t), subject, make([]byte, MaxPayload-200)); err != nil {
+	if _, err := b.link.JS.Publish(natsrig.Context(t), subject, make([]byte, natsserver.MaxPayload-200)); err != nil {
 		t.Fatal(err)
 	}
 	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { return nil })
-	if l := oneDead(t, b).Letter; l.GetReason() != string(schemas.ReasonBadMessage) || !strings.Contains(l.GetDetail(), "bytes kept") || len(l.GetMessage()) < MaxPayload/2 {
+	if l := oneDead(t, b); l.GetReason() != string(schemas.ReasonBadMessage) || !strings.Contains(l.GetDetail(), "bytes kept") || len(l.GetMessage()) < natsserver.MaxPayload/2 {
 		t.Errorf("dead letter of %d bytes: %s", len(l.GetMessage()), l.GetDetail())
 	}
-	waitEmpty(t, b, interactiveStream)
+	waitEmpty(t, b, natsrig.Interactive)
 }
 
 // TestExclusiveWorkerLeavesOtherRuns is fault 4: a command on its own server worked through what an interrupted one had left.
 func TestExclusiveWorkerLeavesOtherRuns(t *testing.T) {
 	t.Parallel()
-	server := startServer(t, "")
+	server := natsrig.Server(t, "")
 	before := open(t, quick(server))
-	publishJobs(t, before, ofClass(schemas.Bulk, "left", 1))
+	publishJobs(t, before, natsrig.OfClass(schemas.Bulk, "left", 1))
 	cfg := quick(server)
-	cfg.Exclusive = true
+	cfg.Streams.Exclusive = true
 	b := open(t, cfg)
 	if _, err := b.JobSource(JobOptions{Worker: "one"}); err == nil {
 		t.Error("a worker of every run on an exclusive bus")
 	}
-	mine := ofClass(schemas.Bulk, "mine", 2)
+	mine := natsrig.OfClass(schemas.Bulk, "mine", 2)
 	s, err := b.JobSource(JobOptions{Worker: "one", Run: "mine", Model: mine.GetModel()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan string, 4)
-	c := background(t, func(ctx context.Context) error {
+	c := natsrig.Background(t, func(ctx context.Context) error {
 		return s.Consume(ctx, 2, func(_ context.Context, j *schemas.Job) error { got <- j.GetRun(); return nil })
 	})
 	publishJobs(t, b, mine)
-	if run := receive(t, got, "the job"); run != "mine" {
+	if run := natsrig.Receive(t, got, "the job"); run != "mine" {
 		t.Errorf("job of run %s", run)
 	}
-	eventually(t, "one job to be left", func() bool { return messages(t, b, schemas.JobStream(schemas.Bulk)) == 1 })
-	if err := c.stop(); err != nil {
+	natsrig.Eventually(t, "one job to be left", func() bool { return messages(t, b, schemas.JobStream(schemas.Bulk)) == 1 })
+	if err := c.Stop(); err != nil {
 		t.Error(err)
 	}
 	after := open(t, quick(server)) // serves every run again
 	consumeJobs(t, after, "two", 1, func(_ context.Context, j *schemas.Job) error { got <- j.GetRun(); return nil })
-	if run := receive(t, got, "what was left"); run != "left" {
+	if run := natsrig.Receive(t, got, "what was left"); run != "left" {
 		t.Errorf("job of run %s", run)
 	}
-}
-
-func TestOutstandingAndDropRun(t *testing.T) {
-	t.Parallel()
-	b := open(t, quick(startServer(t, "")))
-	outstanding := func(run string, want uint64) {
-		t.Helper()
-		if n, err := b.Outstanding(testContext(t), run); err != nil || n != want {
-			t.Errorf("%d outstanding of %s (%v), want %d", n, run, err, want)
-		}
-	}
-	outstanding("mine", 0)
-	for n, c := range schemas.Classes() {
-		publishJobs(t, b, ofClass(c, "mine", n), ofClass(c, "other", n))
-	}
-	if err := b.PublishResult(testContext(t), testResult(ofClass(schemas.Bulk, "mine", 9))); err != nil {
-		t.Fatal(err)
-	}
-	outstanding("mine", 4)
-	// What a worker has in hand counts.
-	running, release := make(chan struct{}), make(chan struct{})
-	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
-		running <- struct{}{}
-		<-release
-		return nil
-	})
-	receive(t, running, "the first job")
-	outstanding("mine", 4)
-	if err := b.DropRun(testContext(t), "mine"); err != nil {
-		t.Fatal(err)
-	}
-	outstanding("mine", 0)
-	outstanding("other", 3)
-	if err := b.DropRun(testContext(t), ">"); !errors.Is(err, ErrBadFilter) {
-		t.Errorf("a run that is a wildcard: %v", err)
-	}
-	go func() {
-		for range 3 {
-			<-running
-		}
-	}()
-	close(release)
-	waitEmpty(t, b, schemas.JobStream(schemas.Bulk))
 }

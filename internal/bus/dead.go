@@ -5,137 +5,82 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
-// DeadEntry is a dead letter and its number in the stream, by which it is retried or dropped.
-type DeadEntry struct {
-	Seq    uint64
-	Letter *schemas.DeadLetter
-}
+// reasonUnknown stands in for a reason that cannot be a token of a subject.
+const reasonUnknown schemas.Reason = "unknown"
 
-// ListDead returns the dead letters, oldest first: all of them, or those with a reason, and at most limit
-// of them (0: no limit).
-func (b *Bus) ListDead(ctx context.Context, reason schemas.Reason, limit int) ([]DeadEntry, error) {
-	filter := schemas.DeadFilter()
-	if reason != "" {
-		if strings.ContainsAny(string(reason), ".*> \t\r\n") {
-			return nil, fmt.Errorf("list dead letters: %w: reason %q is not one word", ErrBadFilter, reason)
-		}
-		filter = schemas.DeadSubject(reason)
+// maxDetail bounds the text of a dead letter, in bytes.
+const maxDetail = 1 << 10
+
+// publishDead stores a dead letter for the message with a sequence number in its stream. Of a message that leaves no room for a letter
+// around it, which only others than this package publish, the letter holds the beginning.
+func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, sequence uint64) error {
+	reason := schemas.Reason(letter.Reason)
+	if !schemas.ValidRunID(letter.Reason) { // the same form
+		reason = reasonUnknown
+		letter.Reason = string(reason)
 	}
-	var list []DeadEntry
-	err := b.scan(ctx, b.dead, filter, func(seq uint64, data []byte) bool {
-		letter, err := schemas.DecodeDeadLetter(data)
-		if err != nil {
-			b.log.Warn("a dead letter that does not decode", "seq", seq, "err", err)
-			return true
-		}
-		list = append(list, DeadEntry{Seq: seq, Letter: letter})
-		return limit <= 0 || len(list) < limit
-	})
+	letter.DiedAt = time.Now().UnixMilli()
+	if len(letter.Detail) > maxDetail {
+		letter.Detail = letter.Detail[:maxDetail]
+	}
+	if limit := int(b.link.MaxMessage()); len(letter.Message) > limit {
+		letter.Detail = fmt.Sprintf("(%d of %d bytes kept) %s", limit, len(letter.Message), letter.Detail)
+		letter.Message = letter.Message[:limit]
+	}
+	letter.Detail = strings.ToValidUTF8(letter.Detail, "?")
+	data, err := schemas.Encode(letter)
 	if err != nil {
-		return nil, fmt.Errorf("list dead letters: %w", err)
+		return fmt.Errorf("dead letter: %w", err)
 	}
-	return list, nil
+	id := fmt.Sprintf("dead-%s-%d", letter.Stream, sequence)
+	if err := b.link.PublishOnce(ctx, schemas.DeadSubject(reason), id, data); err != nil {
+		return fmt.Errorf("publish dead letter: %w", err)
+	}
+	return nil
 }
 
-// scan calls f for what a stream holds under filter now, until f returns false. It makes no consumer: those stay for a while, and a stream
-// has only so many.
-func (b *Bus) scan(ctx context.Context, stream jetstream.Stream, filter string, f func(seq uint64, data []byte) bool) error {
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
-	name := stream.CachedInfo().Config.Name
-	for next := uint64(1); ; {
-		var m *storedMsg
-		err := b.request(ctx, func(ctx context.Context) (err error) {
-			m, err = b.getMsg(ctx, name, getRequest{Seq: next, NextBySubject: filter})
-			return err
-		})
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !f(m.Seq, m.Data) {
-			return nil
-		}
-		next = m.Seq + 1
+// tellOfDeath gives who waits for the result of a job that is not scored a result in which every item failed. (Evaluators read dead
+// letters themselves.) A job that came on another's subject belongs to nobody.
+func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.DeadLetter) error {
+	job, err := schemas.DecodeJob(m.Data)
+	if err != nil || job.GetScore() || schemas.JobSubject(job) != m.Subject {
+		return nil //nolint:nilerr // nobody to tell
 	}
+	result := &schemas.Result{Job: job.WithoutInline()}
+	for _, item := range job.GetItems() {
+		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: letter.GetDetail()}
+		result.Outcomes = append(result.Outcomes, &schemas.Outcome{Item: item.GetId(), Failure: failure})
+	}
+	data, err := schemas.Encode(result)
+	if err != nil {
+		return fmt.Errorf("result of a dead job: %w", err)
+	}
+	id := fmt.Sprintf("dead-result-%s-%d", letter.GetStream(), m.meta.Sequence.Stream)
+	return b.link.PublishOnce(ctx, schemas.ResultSubject(result), id, data)
 }
 
 // buryForeign makes dead letters of what lies in a queue on a subject that no job has.
 func (b *Bus) buryForeign(ctx context.Context, stream jetstream.Stream, subject string) error {
 	name := stream.CachedInfo().Config.Name
-	return b.scan(ctx, stream, subject, func(seq uint64, data []byte) bool {
+	return b.link.Scan(ctx, name, subject, func(m *link.Stored) bool {
 		letter := &schemas.DeadLetter{
-			Reason: string(schemas.ReasonBadMessage), Detail: "no job has this subject", Stream: name, Subject: subject, Message: data,
+			Reason: string(schemas.ReasonBadMessage), Detail: "no job has this subject", Stream: name, Subject: subject, Message: m.Data,
 		}
-		err := b.publishDead(ctx, letter, seq)
+		err := b.publishDead(ctx, letter, m.Seq)
 		if err == nil {
-			err = stream.DeleteMsg(ctx, seq)
+			err = stream.DeleteMsg(ctx, m.Seq)
 		}
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 			b.log.Warn("a message that nobody reads stays where it is", "subject", subject, "err", err)
 		}
 		return true
 	})
-}
-
-// GetDead returns one dead letter, or ErrNoDeadLetter.
-func (b *Bus) GetDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, error) {
-	m, err := b.dead.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
-	}
-	letter, err := schemas.DecodeDeadLetter(m.Data)
-	if err != nil {
-		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
-	}
-	return letter, nil
-}
-
-// RetryDead publishes the message of a dead letter to its subject again, as a new message, and deletes
-// the letter. It waits for room as PublishJob does. It returns ErrNoDeadLetter when the letter is gone.
-func (b *Bus) RetryDead(ctx context.Context, seq uint64) error {
-	letter, err := b.GetDead(ctx, seq)
-	if err != nil {
-		return err
-	}
-	subject := letter.GetSubject()
-	// The id differs from the message's first one, which the server may still remember, but is the same
-	// for two retries of one letter.
-	again := outgoing{subject: subject, id: fmt.Sprintf("retry-%d", seq), data: letter.GetMessage()}
-	job, jobErr := schemas.DecodeJob(letter.GetMessage())
-	result, resultErr := schemas.DecodeResult(letter.GetMessage())
-	switch {
-	case jobErr == nil && schemas.JobSubject(job) == subject:
-		again.lane = job
-	case resultErr == nil && schemas.ResultSubject(result) == subject:
-	default:
-		return fmt.Errorf("retry dead letter %d: %w: what came from %q would die again", seq, ErrBadFilter, subject)
-	}
-	if err := b.publish(ctx, again); err != nil {
-		return fmt.Errorf("retry dead letter %d: %w", seq, err)
-	}
-	return b.DropDead(ctx, seq)
-}
-
-// DropDead deletes a dead letter, or returns ErrNoDeadLetter.
-func (b *Bus) DropDead(ctx context.Context, seq uint64) error {
-	err := b.dead.DeleteMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		return fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
-	}
-	if err != nil {
-		return fmt.Errorf("delete dead letter %d: %w", seq, err)
-	}
-	return nil
 }

@@ -1,6 +1,5 @@
-// Package bus is the message queue of stegomq: the streams on NATS JetStream, publishing with
-// back-pressure, pulling and settling, dead letters, blobs, and the embedded server. It is the only
-// importer of nats.go and nats-server; roles see plain functions on messages of package schemas.
+// Package bus is the way of a job through the message queue: publishing with back-pressure, pulling, settling, dead letters, and results.
+// What stands on the server is package streams', the connection package link's; roles see plain functions on messages of package schemas.
 //
 // # Invariants
 //
@@ -33,6 +32,8 @@
 //	schemas.ErrAway                    back; nothing is pulled until the gate opens (JobOptions.Gate)
 //	ErrQueueFull                       back: there is no room for what follows
 //	any error after a hard stop        back
+//	nothing, Config.HardWait after     dead letter "stuck": the handler is given up, its slot is free
+//	  its context ended
 //	any other error, or a panic        tried again after Config.RetryDelays; after MaxDeliver tries a dead letter
 //
 // "Back" is no try. The server counts every delivery, so tries are counted in the bucket TRIES, from the second delivery of a message
@@ -43,10 +44,6 @@
 //
 // # Shutdown
 //
-//  1. The caller cancels the context of every Consume. Each stops pulling (no new work), waits for its handlers up to Grace (soft stop),
-//     then cancels them (hard stop), hands their messages back and returns.
-//  2. Close ends what is still running of the above, then drains the connection (acknowledgements
-//     that are still buffered must go out), and waits until it is closed, because Drain does
-//     not block.
-//  3. Server.Shutdown comes last: it may only stop when no client needs an answer any more.
+// The caller cancels the context of every Consume, or the link is closed. Each stops pulling (no new work), waits for its handlers up to
+// Grace (soft stop), then cancels them (hard stop), hands their messages back, gives up those that do not return, and returns. The rest is the link's.
 package bus

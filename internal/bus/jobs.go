@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"stegomq/internal/link"
+	"stegomq/internal/streams"
 	"stegomq/schemas"
 )
 
@@ -44,7 +46,7 @@ func (b *Bus) JobSource(o JobOptions) (*JobSource, error) {
 	if !workerForm.MatchString(o.Worker) {
 		return nil, fmt.Errorf("%w, got %q", ErrBadWorker, o.Worker)
 	}
-	if b.cfg.Exclusive && (o.Run == "" || o.Model == "") {
+	if b.streams.Exclusive() && (o.Run == "" || o.Model == "") {
 		return nil, errors.New("a worker on an exclusive bus takes the jobs of one run and one model: name both")
 	}
 	if o.Serves == nil {
@@ -54,20 +56,17 @@ func (b *Bus) JobSource(o JobOptions) (*JobSource, error) {
 }
 
 // Consume runs handle for jobs, slots at once, until ctx is cancelled or the bus is closed; then it
-// stops as the package's comment says and returns nil, or ErrStuck when handlers do not return. The package's comment says how a job
-// is settled.
+// stops as the package's comment says and returns nil. The package's comment says how a job is settled.
 //
 // The context of handle has the job's tenant, and survives the cancellation of ctx by Config.Grace. The server's absence does not
 // end Consume.
 func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, job *schemas.Job) error) error {
 	b := s.bus
-	done, ok := b.enter()
-	if !ok {
-		return ErrClosed
+	ctx, done, err := b.link.Begin(ctx)
+	if err != nil {
+		return err
 	}
 	defer done()
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
 	if slots < 1 {
 		return fmt.Errorf("consume jobs: slots must be at least 1, got %d", slots)
 	}
@@ -82,7 +81,7 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 		return handle(schemas.WithTenant(ctx, job.GetTenant()), job)
 	})
 	settler.gate = s.Gate
-	pull, err := newPuller(b.nc)
+	pull, err := newPuller(b.link.NC)
 	if err != nil {
 		return fmt.Errorf("consume jobs: %w", err)
 	}
@@ -101,7 +100,8 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 	_ = ping.Unsubscribe()
 	pull.close()
 	side.Wait()
-	return settler.finish()
+	settler.finish()
+	return nil
 }
 
 // dispatcher hands messages to free slots. One goroutine (run) decides.
@@ -131,7 +131,7 @@ func (d *dispatcher) run(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			d.bus.log.Debug("pull", "err", err)
-			pause(ctx, 100*time.Millisecond)
+			link.Pause(ctx, 100*time.Millisecond)
 		}
 	}
 }
@@ -175,15 +175,11 @@ func (d *dispatcher) next(ctx context.Context, n int) ([]*nats.Msg, error) {
 	return nil, nil
 }
 
-func (d *dispatcher) ask(ctx context.Context, l lane, n int) ([]*nats.Msg, error) {
-	d.bus.stats.pulls.Add(1)
-	got, err := d.pull.pull(ctx, l.stream(), l.consumer(), pullRequest{Batch: n, NoWait: true})
+func (d *dispatcher) ask(ctx context.Context, l streams.Lane, n int) ([]*nats.Msg, error) {
+	got, err := d.pull.pull(ctx, l.Stream(), l.Consumer(), pullRequest{Batch: n, NoWait: true})
 	if errors.Is(err, errNoConsumer) {
 		d.lanes.forget(l)
 		return got, nil
-	}
-	if len(got) == 0 {
-		d.bus.stats.emptyPulls.Add(1)
 	}
 	return got, err
 }
@@ -200,17 +196,17 @@ func (d *dispatcher) wait(ctx context.Context, n int) ([]*nats.Msg, error) {
 		}
 		return nil, nil
 	}
-	if !d.bus.nc.IsConnected() {
+	if !d.bus.link.NC.IsConnected() {
 		return nil, nats.ErrConnectionReconnecting
 	}
-	inbox := d.bus.nc.NewInbox()
+	inbox := d.bus.link.NC.NewInbox()
 	arrived := make(chan *nats.Msg, 4*len(list))
-	sub, err := d.bus.nc.ChanSubscribe(inbox+".*", arrived)
+	sub, err := d.bus.link.NC.ChanSubscribe(inbox+".*", arrived)
 	if err != nil {
 		return nil, err
 	}
 	for i, l := range list {
-		if err = requestPull(d.bus.nc, l.stream(), l.consumer(), inbox+"."+strconv.Itoa(i), pullRequest{Batch: 1, Expires: waitPull}); err != nil {
+		if err = requestPull(d.bus.link.NC, l.Stream(), l.Consumer(), inbox+"."+strconv.Itoa(i), pullRequest{Batch: 1, Expires: waitPull}); err != nil {
 			break
 		}
 	}
@@ -220,7 +216,7 @@ func (d *dispatcher) wait(ctx context.Context, n int) ([]*nats.Msg, error) {
 	}
 	// The server takes what waits off its list when nobody listens any more; it answers the flush after all that it had sent.
 	_ = sub.Unsubscribe()
-	if d.bus.nc.FlushTimeout(time.Second) == nil {
+	if d.bus.link.NC.FlushTimeout(time.Second) == nil {
 		got = append(got, deliveries(arrived)...)
 	}
 	slices.SortStableFunc(got, func(a, b *nats.Msg) int { return cmp.Compare(rank(a.Subject), rank(b.Subject)) })
@@ -231,7 +227,7 @@ func (d *dispatcher) wait(ctx context.Context, n int) ([]*nats.Msg, error) {
 }
 
 // first waits for a message, for other lanes or for the end of the pulls.
-func (d *dispatcher) first(ctx context.Context, list []lane, arrived <-chan *nats.Msg) []*nats.Msg {
+func (d *dispatcher) first(ctx context.Context, list []streams.Lane, arrived <-chan *nats.Msg) []*nats.Msg {
 	timeout := time.NewTimer(waitPull + time.Second)
 	defer timeout.Stop()
 	for ended := 0; ended < len(list); {
@@ -290,47 +286,17 @@ type Worker struct {
 	Started time.Time `json:"started"`
 }
 
-// pingSubject asks every worker for a word of itself.
-const pingSubject = "worker.ping"
+// PingSubject asks every worker for a word of itself, a Worker as JSON.
+const PingSubject = "worker.ping"
 
 func (b *Bus) answerPings(w Worker) (*nats.Subscription, error) {
 	data, err := json.Marshal(w)
 	if err != nil {
 		return nil, err
 	}
-	return b.nc.Subscribe(pingSubject, func(m *nats.Msg) {
+	return b.link.NC.Subscribe(PingSubject, func(m *nats.Msg) {
 		if m.Reply != "" {
 			_ = m.Respond(data)
 		}
 	})
-}
-
-// workersAnswer is how long workers have to answer.
-const workersAnswer = 250 * time.Millisecond
-
-// liveWorkers asks all workers and takes what comes within workersAnswer.
-func (b *Bus) liveWorkers(ctx context.Context) ([]Worker, error) {
-	inbox := b.nc.NewInbox()
-	sub, err := b.nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, fmt.Errorf("list workers: %w", err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := b.nc.PublishRequest(pingSubject, inbox, nil); err != nil {
-		return nil, fmt.Errorf("list workers: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, workersAnswer)
-	defer cancel()
-	var live []Worker
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil { // the time is over, or nobody listens
-			slices.SortFunc(live, func(a, b Worker) int { return strings.Compare(a.ID, b.ID) })
-			return live, nil
-		}
-		var w Worker
-		if json.Unmarshal(m.Data, &w) == nil && w.ID != "" {
-			live = append(live, w)
-		}
-	}
 }

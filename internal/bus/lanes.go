@@ -2,8 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,115 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stegomq/internal/streams"
 	"stegomq/schemas"
 )
-
-// lane is a consumer of jobs: of one class and one model, and of one run where a command has the server for itself.
-type lane struct {
-	class schemas.Class
-	model string
-	run   string // "": of every run
-}
-
-func (l lane) stream() string { return schemas.JobStream(l.class) }
-
-// consumer is the durable name: the model's digest, with the run where there is one.
-func (l lane) consumer() string {
-	if l.run == "" {
-		return l.model
-	}
-	return l.model + "-" + l.run
-}
-
-func (l lane) filter() string {
-	if l.run == "" {
-		return schemas.ModelFilter(l.class, l.model)
-	}
-	return schemas.RunFilter(l.class, l.model, l.run)
-}
-
-// laneLifetime is how long a consumer that nobody asks stays. Its jobs stay: a worker that finds them makes it again.
-const laneLifetime = 24 * time.Hour
-
-// ensureLane makes sure of a lane's consumer.
-func (b *Bus) ensureLane(ctx context.Context, l lane) error {
-	return b.ensureConsumer(ctx, l.stream(), jetstream.ConsumerConfig{
-		Durable: l.consumer(), FilterSubject: l.filter(), InactiveThreshold: laneLifetime,
-	})
-}
-
-// ensureConsumer creates a durable consumer where it is missing, with what all consumers have in common, or changes what was asked for
-// explicitly.
-func (b *Bus) ensureConsumer(ctx context.Context, stream string, fresh jetstream.ConsumerConfig) error {
-	fresh.AckPolicy, fresh.AckWait = jetstream.AckExplicitPolicy, or(b.cfg.AckWait, defaultAckWait)
-	fresh.MaxDeliver, fresh.MaxAckPending = -1, -1 // tries are counted elsewhere, and delayed ones must not stop the others
-	return b.request(ctx, func(ctx context.Context) error {
-		c, err := b.js.Consumer(ctx, stream, fresh.Durable)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			_, err = b.js.CreateOrUpdateConsumer(ctx, stream, fresh)
-		} else if err == nil {
-			stored := c.CachedInfo().Config
-			b.adopt(stored.AckWait)
-			if b.cfg.AckWait != 0 && stored.AckWait != b.cfg.AckWait {
-				stored.AckWait = b.cfg.AckWait
-				_, err = b.js.UpdateConsumer(ctx, stream, stored)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("consumer %s of %s: %w", fresh.Durable, stream, err)
-		}
-		return nil
-	})
-}
-
-// adopt takes over the wait for acknowledgements that a consumer has stored. Where they differ, as they do only while they are being
-// changed, the shorter one is safe.
-func (b *Bus) adopt(wait time.Duration) {
-	for {
-		have := b.ackWait.Load()
-		if wait <= 0 || have != 0 && have <= int64(wait) || b.ackWait.CompareAndSwap(have, int64(wait)) {
-			return
-		}
-	}
-}
-
-// beat is how often a handler gives a sign of life.
-func (b *Bus) beat() time.Duration {
-	return max(or(time.Duration(b.ackWait.Load()), or(b.cfg.AckWait, defaultAckWait))/3, time.Millisecond)
-}
-
-// EnsureQueue makes sure that the jobs of a class for a model have a consumer, as publishing one does.
-func (b *Bus) EnsureQueue(ctx context.Context, c schemas.Class, model string) error {
-	return b.ensureLane(ctx, lane{class: c, model: model})
-}
-
-// knownLanes are those that this process has published for.
-type knownLanes struct {
-	mu  sync.Mutex
-	all map[lane]time.Time
-}
-
-// publishable makes sure of the consumer of a job, now and then. A tenant has no right to: his grant has made it. An exclusive worker
-// makes those of its run itself.
-func (b *Bus) publishable(ctx context.Context, job *schemas.Job) error {
-	if b.cfg.Tenant != "" || b.cfg.Exclusive {
-		return nil
-	}
-	l := lane{class: schemas.JobClass(job), model: job.GetModel()}
-	b.known.mu.Lock()
-	fresh := time.Since(b.known.all[l]) < laneLifetime/4
-	b.known.mu.Unlock()
-	if fresh {
-		return nil
-	}
-	if err := b.ensureLane(ctx, l); err != nil {
-		return err
-	}
-	b.known.mu.Lock()
-	b.known.all[l] = time.Now()
-	b.known.mu.Unlock()
-	return nil
-}
 
 // lanes keeps a worker's view of the consumers that it may pull from.
 type lanes struct {
@@ -129,7 +21,7 @@ type lanes struct {
 	JobOptions
 
 	mu      sync.Mutex
-	current map[schemas.Class][]lane
+	current map[schemas.Class][]streams.Lane
 	changed chan struct{} // word that there are others
 	lost    atomic.Bool   // a consumer is gone: its jobs may have none
 
@@ -138,12 +30,12 @@ type lanes struct {
 
 func newLanes(b *Bus, o JobOptions) *lanes {
 	return &lanes{
-		bus: b, JobOptions: o, current: make(map[schemas.Class][]lane), changed: make(chan struct{}, 1), turn: make(map[schemas.Class]int),
+		bus: b, JobOptions: o, current: make(map[schemas.Class][]streams.Lane), changed: make(chan struct{}, 1), turn: make(map[schemas.Class]int),
 	}
 }
 
 // of lists the lanes of a class, in a circle, so that no model waits behind a busy one.
-func (l *lanes) of(c schemas.Class) []lane {
+func (l *lanes) of(c schemas.Class) []streams.Lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := l.current[c]
@@ -155,10 +47,10 @@ func (l *lanes) of(c schemas.Class) []lane {
 	return slices.Concat(list[at:], list[:at])
 }
 
-func (l *lanes) all() []lane {
+func (l *lanes) all() []streams.Lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var list []lane
+	var list []streams.Lane
 	for _, c := range schemas.Classes() {
 		list = append(list, l.current[c]...)
 	}
@@ -175,7 +67,7 @@ func (l *lanes) watch(ctx context.Context) {
 		return
 	}
 	word := make(chan *nats.Msg, 16)
-	if sub, err := l.bus.nc.ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.>", word); err == nil {
+	if sub, err := l.bus.link.NC.ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.>", word); err == nil {
 		defer func() { _ = sub.Unsubscribe() }()
 	}
 	tick := time.NewTicker(lookEvery)
@@ -195,24 +87,24 @@ func (l *lanes) watch(ctx context.Context) {
 
 // look lists the consumers. With orphans it also makes those of waiting jobs that have none.
 func (l *lanes) look(ctx context.Context, orphans bool) error {
-	found := make(map[schemas.Class][]lane)
+	found := make(map[schemas.Class][]streams.Lane)
 	for _, c := range schemas.Classes() {
-		stream, err := l.bus.js.Stream(ctx, schemas.JobStream(c))
+		stream, err := l.bus.link.JS.Stream(ctx, schemas.JobStream(c))
 		if err != nil {
 			return err
 		}
 		list := stream.ListConsumers(ctx)
 		for info := range list.Info() {
 			if name := info.Name; schemas.ValidDigest(name) && l.Serves(name) {
-				found[c] = append(found[c], lane{class: c, model: name})
-				l.bus.adopt(info.Config.AckWait)
+				found[c] = append(found[c], streams.Lane{Class: c, Model: name})
+				l.bus.streams.Adopt(info.Config.AckWait)
 			}
 		}
 		if err := list.Err(); err != nil {
 			return err
 		}
 		if orphans && stream.CachedInfo().State.Msgs > 0 {
-			if err := l.bus.purgeAcknowledged(ctx, stream); err != nil {
+			if err := streams.PurgeAcknowledged(ctx, stream); err != nil {
 				return err
 			}
 			more, err := l.orphans(ctx, stream, c, found[c])
@@ -230,49 +122,49 @@ func (l *lanes) look(ctx context.Context, orphans bool) error {
 }
 
 // complete makes the lanes of every class for a model that has one: the first job of a class must not wait for the next look.
-func (l *lanes) complete(ctx context.Context, found map[schemas.Class][]lane) error {
+func (l *lanes) complete(ctx context.Context, found map[schemas.Class][]streams.Lane) error {
 	models := make(map[string]bool)
 	for _, list := range found {
 		for _, have := range list {
-			models[have.model] = true
+			models[have.Model] = true
 		}
 	}
 	for _, c := range schemas.Classes() {
 		for model := range models {
-			next := lane{class: c, model: model}
+			next := streams.Lane{Class: c, Model: model}
 			if slices.Contains(found[c], next) {
 				continue
 			}
-			if err := l.bus.ensureLane(ctx, next); err != nil {
+			if err := l.bus.streams.EnsureLane(ctx, next); err != nil {
 				return err
 			}
 			found[c] = append(found[c], next)
 		}
-		slices.SortFunc(found[c], func(a, b lane) int { return strings.Compare(a.model, b.model) })
+		slices.SortFunc(found[c], func(a, b streams.Lane) int { return strings.Compare(a.Model, b.Model) })
 	}
 	return nil
 }
 
 // orphans makes the lanes of jobs that nobody reads, of models that this worker serves. What no lane can have, as no job has such a
 // subject, becomes a dead letter.
-func (l *lanes) orphans(ctx context.Context, stream jetstream.Stream, c schemas.Class, have []lane) ([]lane, error) {
+func (l *lanes) orphans(ctx context.Context, stream jetstream.Stream, c schemas.Class, have []streams.Lane) ([]streams.Lane, error) {
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(schemas.ClassFilter(c)))
 	if err != nil {
 		return nil, err
 	}
-	var made []lane
+	var made []streams.Lane
 	for subject := range info.State.Subjects {
-		next := lane{class: c, model: schemas.SubjectModel(subject)}
-		if next.model == "" {
+		next := streams.Lane{Class: c, Model: schemas.SubjectModel(subject)}
+		if next.Model == "" {
 			if err := l.bus.buryForeign(ctx, stream, subject); err != nil {
 				return made, err
 			}
 			continue
 		}
-		if !l.Serves(next.model) || slices.Contains(have, next) || slices.Contains(made, next) {
+		if !l.Serves(next.Model) || slices.Contains(have, next) || slices.Contains(made, next) {
 			continue
 		}
-		if err := l.bus.ensureLane(ctx, next); err != nil {
+		if err := l.bus.streams.EnsureLane(ctx, next); err != nil {
 			return made, err
 		}
 		made = append(made, next)
@@ -280,7 +172,7 @@ func (l *lanes) orphans(ctx context.Context, stream jetstream.Stream, c schemas.
 	return made, nil
 }
 
-func (l *lanes) set(found map[schemas.Class][]lane) {
+func (l *lanes) set(found map[schemas.Class][]streams.Lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	same := true
@@ -298,11 +190,11 @@ func (l *lanes) set(found map[schemas.Class][]lane) {
 }
 
 // forget drops a lane whose consumer is gone; a look finds it again.
-func (l *lanes) forget(gone lane) {
+func (l *lanes) forget(gone streams.Lane) {
 	l.lost.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.current[gone.class] = slices.DeleteFunc(slices.Clone(l.current[gone.class]), func(have lane) bool { return have == gone })
+	l.current[gone.Class] = slices.DeleteFunc(slices.Clone(l.current[gone.Class]), func(have streams.Lane) bool { return have == gone })
 }
 
 // exclusive takes the jobs of one run alone. Open has deleted the consumers that take every run's, which must not overlap.
@@ -323,37 +215,14 @@ func (l *lanes) exclusive(ctx context.Context) {
 }
 
 func (l *lanes) claim(ctx context.Context) error {
-	found := make(map[schemas.Class][]lane)
+	found := make(map[schemas.Class][]streams.Lane)
 	for _, c := range schemas.Classes() {
-		mine := lane{class: c, model: l.Model, run: l.Run}
-		if err := l.bus.ensureLane(ctx, mine); err != nil {
+		mine := streams.Lane{Class: c, Model: l.Model, Run: l.Run}
+		if err := l.bus.streams.EnsureLane(ctx, mine); err != nil {
 			return err
 		}
-		found[c] = []lane{mine}
+		found[c] = []streams.Lane{mine}
 	}
 	l.set(found)
-	return nil
-}
-
-// dropLanes deletes the consumers of jobs that would stand in the way: for an exclusive worker all, for others those of runs.
-func (b *Bus) dropLanes(ctx context.Context) error {
-	for _, c := range schemas.Classes() {
-		stream, err := b.js.Stream(ctx, schemas.JobStream(c))
-		if err != nil {
-			return err
-		}
-		names := stream.ConsumerNames(ctx)
-		for name := range names.Name() {
-			if !b.cfg.Exclusive && schemas.ValidDigest(name) {
-				continue
-			}
-			if err := stream.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-				return err
-			}
-		}
-		if err := names.Err(); err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
@@ -26,7 +27,7 @@ func (b *Bus) ResultSource(gate func(context.Context) error) *ResultSource {
 
 // Consume runs handle for results as JobSource.Consume does for jobs.
 func (s *ResultSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, result *schemas.Result) error) error {
-	q := queue{stream: schemas.StreamScoring, consumer: consumerEvaluator, filter: schemas.ScoringFilter(), gate: s.gate}
+	q := queue{stream: schemas.StreamScoring, consumer: "evaluator", filter: schemas.ScoringFilter(), gate: s.gate}
 	return s.bus.consumeQueue(ctx, q, slots, func(ctx context.Context, subject string, data []byte) error {
 		result, err := schemas.DecodeResult(data)
 		if err == nil && schemas.ResultSubject(result) != subject {
@@ -54,7 +55,7 @@ func (b *Bus) DeadSource(gate func(context.Context) error) *DeadSource {
 // tried again for as long as the letter lives, except a *schemas.Fault, which is logged: dead letters
 // do not die again.
 func (s *DeadSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, letter *schemas.DeadLetter) error) error {
-	q := queue{stream: schemas.StreamDead, consumer: consumerEvaluatorDead, filter: schemas.DeadFilter(), gate: s.gate, forever: true}
+	q := queue{stream: schemas.StreamDead, consumer: "evaluator-dead", filter: schemas.DeadFilter(), gate: s.gate, forever: true}
 	return s.bus.consumeQueue(ctx, q, slots, func(ctx context.Context, _ string, data []byte) error {
 		letter, err := schemas.DecodeDeadLetter(data)
 		if err != nil {
@@ -81,19 +82,17 @@ const waitPull = 5 * time.Second
 
 // consumeQueue has each slot wait for one message at a time, so that nothing is fetched ahead.
 func (b *Bus) consumeQueue(ctx context.Context, q queue, slots int, h handler) error {
-	done, ok := b.enter()
-	if !ok {
-		return ErrClosed
+	ctx, done, err := b.link.Begin(ctx)
+	if err != nil {
+		return err
 	}
 	defer done()
-	ctx, cancel := b.bound(ctx)
-	defer cancel()
 	if slots < 1 {
 		return fmt.Errorf("consume %s: slots must be at least 1, got %d", q.stream, slots)
 	}
 	settler := b.newSettler(h)
 	settler.forever, settler.gate = q.forever, q.gate
-	if err := b.ensureConsumer(ctx, q.stream, q.config()); err != nil && ctx.Err() == nil {
+	if err := b.streams.EnsureConsumer(ctx, q.stream, q.config()); err != nil && ctx.Err() == nil {
 		b.log.Warn("the consumer is not there yet, trying again", "consumer", q.consumer, "err", err)
 	}
 	var loops sync.WaitGroup
@@ -101,11 +100,12 @@ func (b *Bus) consumeQueue(ctx context.Context, q queue, slots int, h handler) e
 		loops.Go(func() { b.serveSlot(ctx, q, settler) })
 	}
 	loops.Wait()
-	return settler.finish()
+	settler.finish()
+	return nil
 }
 
 func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {
-	pull, err := newPuller(b.nc)
+	pull, err := newPuller(b.link.NC)
 	if err != nil {
 		b.log.Error("subscribe for pulls", "stream", q.stream, "err", err)
 		return
@@ -122,11 +122,11 @@ func (b *Bus) serveSlot(ctx context.Context, q queue, s *settler) {
 			}
 		}
 		if errors.Is(err, errNoConsumer) {
-			err = b.ensureConsumer(ctx, q.stream, q.config())
+			err = b.streams.EnsureConsumer(ctx, q.stream, q.config())
 		}
 		if err != nil && ctx.Err() == nil {
 			b.log.Debug("pull", "consumer", q.consumer, "err", err)
-			pause(ctx, 100*time.Millisecond)
+			link.Pause(ctx, 100*time.Millisecond)
 		}
 	}
 }

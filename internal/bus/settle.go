@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
@@ -44,7 +44,7 @@ func (b *Bus) newSettler(h handler) *settler {
 // open returns true once the servers that handlers need are there, or false when ctx ends.
 func (s *settler) open(ctx context.Context) bool {
 	for wait := 50 * time.Millisecond; s.closed.Load(); wait = min(2*wait, 2*time.Second) {
-		if !pause(ctx, wait) {
+		if !link.Pause(ctx, wait) {
 			return false
 		}
 		if s.gate == nil || s.gate(ctx) == nil {
@@ -58,7 +58,6 @@ func (s *settler) open(ctx context.Context) bool {
 
 // start handles and settles m in the background, then calls done.
 func (s *settler) start(m *nats.Msg, done func()) {
-	s.bus.stats.delivered.Add(1)
 	s.running.Go(func() {
 		defer done()
 		meta, err := m.Metadata()
@@ -104,9 +103,9 @@ func (s *settler) countTry(d *delivery) error {
 	if d.Try = 1; d.meta.NumDelivered <= 1 || s.forever {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.hard, 2*requestTimeout)
+	ctx, cancel := context.WithTimeout(s.hard, 2*link.RequestTimeout)
 	defer cancel()
-	e, err := s.bus.tries.Get(ctx, d.triesKey())
+	e, err := s.bus.streams.Tries().Get(ctx, d.triesKey())
 	switch {
 	case err == nil:
 		err = json.Unmarshal(e.Value(), &d.tries)
@@ -126,14 +125,14 @@ func (s *settler) countTry(d *delivery) error {
 func (s *settler) keep(ctx context.Context, d *delivery) error {
 	data, err := json.Marshal(d.tries)
 	if err == nil {
-		_, err = s.bus.tries.Put(ctx, d.triesKey(), data)
+		_, err = s.bus.streams.Tries().Put(ctx, d.triesKey(), data)
 	}
 	return err
 }
 
 // uncount takes this try off the count.
 func (s *settler) uncount(d *delivery) {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), link.RequestTimeout)
 	defer cancel()
 	d.Try--
 	if err := s.keep(ctx, d); err != nil {
@@ -141,59 +140,46 @@ func (s *settler) uncount(d *delivery) {
 	}
 }
 
-// finish is the end of a Consume: a soft stop, then a hard one.
-func (s *settler) finish() error {
-	defer s.kill(ErrInterrupted)
-	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
-	if closedWithin(done, s.bus.cfg.Grace) {
-		return nil
-	}
+// finish is the end of a Consume: a soft stop, then a hard one, by which every handler ends or is given up.
+func (s *settler) finish() {
+	hard := time.AfterFunc(s.bus.cfg.Grace, func() { s.kill(ErrInterrupted) })
+	s.running.Wait()
+	hard.Stop()
 	s.kill(ErrInterrupted)
-	if closedWithin(done, s.bus.cfg.HardWait) {
-		return nil
-	}
-	s.bus.log.Error("handlers do not return, their messages come again after the acknowledgement wait")
-	return ErrStuck
-}
-
-func closedWithin(done <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-done:
-		return true
-	case <-t.C:
-		return false
-	}
 }
 
 // run calls the handler and tells the server meanwhile that the message is being worked on. The context
-// of the handler ends with a hard stop (ErrInterrupted) or after MaxHandle (ErrHandlerTimeout).
+// of the handler ends with a hard stop (ErrInterrupted) or after MaxHandle (ErrHandlerTimeout). A handler that does not return then is
+// given up: what it still does is its own affair, and its error nobody's.
 func (s *settler) run(m *delivery) error {
 	ctx, cancel := context.WithTimeoutCause(s.hard, s.bus.cfg.MaxHandle, ErrHandlerTimeout)
 	defer cancel()
-	beats := make(chan struct{})
-	go func() {
-		defer close(beats)
-		t := time.NewTicker(s.bus.beat())
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-				_ = m.InProgress()
+	returned := make(chan error, 1)
+	go func() { returned <- s.guarded(ctx, m) }()
+	beat := time.NewTicker(s.bus.streams.Beat())
+	defer beat.Stop()
+	told := ctx.Done()
+	var late <-chan time.Time
+	for {
+		select {
+		case err := <-returned:
+			if err != nil && ctx.Err() != nil {
+				err = &cancelled{cause: context.Cause(ctx), err: err}
 			}
+			return err
+		case <-beat.C:
+			_ = m.InProgress()
+		case <-told:
+			told, late = nil, time.After(s.bus.cfg.HardWait)
+		case <-late:
+			err := fmt.Errorf("it did not stop within %v of being told to: %v", s.bus.cfg.HardWait, context.Cause(ctx)) //nolint:errorlint // no cause to try again
+			s.bus.log.Error("a handler does not stop and is given up", "subject", m.Subject, "err", err)
+			if s.forever {
+				return err
+			}
+			return schemas.Permanent(schemas.ReasonStuck, err)
 		}
-	}()
-	err := s.guarded(ctx, m)
-	if err != nil && ctx.Err() != nil {
-		err = &cancelled{cause: context.Cause(ctx), err: err}
 	}
-	cancel()
-	<-beats // a sign of life must not follow the acknowledgement
-	return err
 }
 
 // cancelled is the error of a handler whose context had ended. It unwraps to the cause only: a fault that
@@ -207,7 +193,6 @@ func (c *cancelled) Unwrap() error { return c.cause }
 func (s *settler) guarded(ctx context.Context, m *delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.bus.stats.panics.Add(1)
 			s.bus.log.Error("panic in a handler", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
@@ -227,7 +212,6 @@ func (s *settler) settle(m *delivery, err error) {
 		s.acknowledge(m)
 	case errors.Is(err, ErrInterrupted):
 		log.Info("handler interrupted, the message goes back")
-		s.bus.stats.interrupted.Add(1)
 		s.putBack(m, 0)
 	case errors.Is(err, schemas.ErrAway):
 		if s.closed.CompareAndSwap(false, true) {
@@ -249,7 +233,6 @@ func (s *settler) settle(m *delivery, err error) {
 	default:
 		delay := s.bus.cfg.retryDelay(m.Try)
 		log.Warn("handler failed, trying again", "err", err, "delay", delay)
-		s.bus.stats.retried.Add(1)
 		s.report(m, m.NakWithDelay(delay))
 	}
 }
@@ -270,11 +253,10 @@ func (s *settler) unserved(m *delivery, fault *schemas.Fault) bool {
 func (s *settler) acknowledge(m *delivery) {
 	var err error
 	for range 3 {
-		if err = m.AckSync(nats.AckWait(requestTimeout)); err == nil {
-			s.bus.stats.acked.Add(1)
+		if err = m.AckSync(nats.AckWait(link.RequestTimeout)); err == nil {
 			return
 		}
-		if !isOutage(err) {
+		if !link.IsOutage(err) {
 			break
 		}
 	}
@@ -283,7 +265,6 @@ func (s *settler) acknowledge(m *delivery) {
 
 func (s *settler) report(m *delivery, err error) {
 	if err != nil {
-		s.bus.stats.ackFails.Add(1)
 		s.bus.log.Warn("settlement not confirmed, the message comes again", "subject", m.Subject, "err", err)
 	}
 }
@@ -308,7 +289,7 @@ func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
 			Reason: string(reason), Detail: detail, Stream: m.meta.Stream, Subject: m.Subject,
 			Deliveries: m.meta.NumDelivered, Message: m.Data,
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 4*requestTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), 4*link.RequestTimeout)
 		defer cancel()
 		err := s.bus.publishDead(ctx, letter, m.meta.Sequence.Stream)
 		if err == nil {
@@ -320,65 +301,10 @@ func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
 			return
 		}
 	}
-	s.bus.stats.dead.Add(1)
 	if err := m.Term(); err != nil {
 		s.report(m, err)
 		return
 	}
 	// Term is not confirmed by itself; a flush is the server's word that it has come.
-	s.report(m, s.bus.nc.FlushTimeout(requestTimeout))
-}
-
-// tellOfDeath gives who waits for the result of a job that is not scored a result in which every item failed. (Evaluators read dead
-// letters themselves.) A job that came on another's subject belongs to nobody.
-func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.DeadLetter) error {
-	job, err := schemas.DecodeJob(m.Data)
-	if err != nil || job.GetScore() || schemas.JobSubject(job) != m.Subject {
-		return nil //nolint:nilerr // nobody to tell
-	}
-	result := &schemas.Result{Job: job.WithoutInline()}
-	for _, item := range job.GetItems() {
-		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: letter.GetDetail()}
-		result.Outcomes = append(result.Outcomes, &schemas.Outcome{Item: item.GetId(), Failure: failure})
-	}
-	data, err := schemas.Encode(result)
-	if err != nil {
-		return fmt.Errorf("result of a dead job: %w", err)
-	}
-	id := fmt.Sprintf("dead-result-%s-%d", letter.GetStream(), m.meta.Sequence.Stream)
-	return b.publishOnce(ctx, outgoing{subject: schemas.ResultSubject(result), id: id, data: data})
-}
-
-// reasonUnknown stands in for a reason that cannot be a token of a subject.
-const reasonUnknown schemas.Reason = "unknown"
-
-// maxDetail bounds the text of a dead letter, in bytes.
-const maxDetail = 1 << 10
-
-// publishDead stores a dead letter for the message with a sequence number in its stream. Of a message that leaves no room for a letter
-// around it, which only others than this package publish, the letter holds the beginning.
-func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, sequence uint64) error {
-	reason := schemas.Reason(letter.Reason)
-	if !schemas.ValidRunID(letter.Reason) { // the same form
-		reason = reasonUnknown
-		letter.Reason = string(reason)
-	}
-	letter.DiedAt = time.Now().UnixMilli()
-	if len(letter.Detail) > maxDetail {
-		letter.Detail = letter.Detail[:maxDetail]
-	}
-	if limit := int(b.nc.MaxPayload()) - envelope; len(letter.Message) > limit {
-		letter.Detail = fmt.Sprintf("(%d of %d bytes kept) %s", limit, len(letter.Message), letter.Detail)
-		letter.Message = letter.Message[:limit]
-	}
-	letter.Detail = strings.ToValidUTF8(letter.Detail, "?")
-	data, err := schemas.Encode(letter)
-	if err != nil {
-		return fmt.Errorf("dead letter: %w", err)
-	}
-	id := fmt.Sprintf("dead-%s-%d", letter.Stream, sequence)
-	if err := b.publishOnce(ctx, outgoing{subject: schemas.DeadSubject(reason), id: id, data: data}); err != nil {
-		return fmt.Errorf("publish dead letter: %w", err)
-	}
-	return nil
+	s.report(m, s.bus.link.NC.FlushTimeout(link.RequestTimeout))
 }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
@@ -17,8 +19,8 @@ const catchUpEvery = time.Second
 
 // SubscribeResults calls onResult for every result of a run that is not scored: first those that the stream holds, in their order, then new
 // ones as they come. The calls are made one at a time. A job that died has a result too, in which every item failed. It ends when
-// ctx does (with ctx's error), when the bus is closed (ErrClosed), or with the first error that onResult returns. Results may come
-// twice (work is done at least once).
+// ctx does (with ctx's error), when the bus is closed (link.ErrClosed), or with the first error that onResult returns. Results may come
+// twice: work is done at least once.
 //
 // It listens to what is published and asks the stream for what it may have missed: at the start, after a reconnection, and when nothing
 // came for a while. So it needs no consumer, and no right on any.
@@ -26,21 +28,23 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 	if !schemas.ValidRunID(run) {
 		return fmt.Errorf("subscribe to results: %w: %q cannot name a run", ErrBadFilter, run)
 	}
-	done, ok := b.enter()
-	if !ok {
-		return ErrClosed
+	inner, done, err := b.link.Begin(ctx)
+	if err != nil {
+		return err
 	}
 	defer done()
-	inner, cancel := b.bound(ctx)
-	defer cancel()
-	subject := schemas.RunResults(b.cfg.Tenant, run)
+	subject := schemas.RunResults(b.link.Tenant(), run)
 	arrived := make(chan *nats.Msg, 1024)
-	sub, err := b.nc.ChanSubscribe(subject, arrived)
+	sub, err := b.link.NC.ChanSubscribe(subject, arrived)
 	if err != nil {
 		return fmt.Errorf("subscribe to the results of run %s: %w", run, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
+	var known delivered
 	call := func(data []byte) error {
+		if known.before(data) {
+			return nil
+		}
 		result, err := schemas.DecodeResult(data)
 		if err != nil || schemas.ResultSubject(result) != subject {
 			b.log.Warn("a result that does not belong here", "run", run, "err", err)
@@ -53,7 +57,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 	for {
 		select {
 		case <-inner.Done():
-			return b.ended(ctx, nil)
+			return b.link.Ended(ctx)
 		case m := <-arrived:
 			if err := call(m.Data); err != nil {
 				return err
@@ -62,19 +66,37 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 			if next, err = b.catchUp(inner, subject, next, call); err != nil {
 				return err
 			}
+			known.turn()
 		}
 		tick.Reset(catchUpEvery)
 	}
 }
 
+// delivered remembers results that were read from what is published or from the stream, so that the other brings them no second time: those
+// since the last catch-up, and those between the two before.
+type delivered struct{ now, last map[[sha256.Size]byte]bool }
+
+// mostDelivered bounds what is remembered. What is beyond it comes twice.
+const mostDelivered = 1 << 16
+
+func (d *delivered) before(data []byte) bool {
+	if d.now == nil || len(d.now) == mostDelivered {
+		d.turn()
+	}
+	sum := sha256.Sum256(data)
+	if d.now[sum] || d.last[sum] {
+		return true
+	}
+	d.now[sum] = true
+	return false
+}
+
+func (d *delivered) turn() { d.now, d.last = make(map[[sha256.Size]byte]bool), d.now }
+
 // catchUp calls f for what the tenant's stream holds of a subject from a sequence number on, and returns the next one.
 func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
 	for ctx.Err() == nil {
-		var m *storedMsg
-		err := b.request(ctx, func(ctx context.Context) (err error) {
-			m, err = b.getMsg(ctx, schemas.ResultStream(schemas.TenantName(b.cfg.Tenant)), getRequest{Seq: from, NextBySubject: subject})
-			return err
-		})
+		m, err := b.link.Get(ctx, b.resultStream(), link.Query{Seq: from, NextBySubject: subject})
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			return b.restarted(ctx, subject, from), nil
@@ -98,15 +120,11 @@ func (b *Bus) restarted(ctx context.Context, subject string, from uint64) uint64
 	if from == 1 {
 		return from
 	}
-	err := b.request(ctx, func(ctx context.Context) error {
-		last, err := b.getMsg(ctx, schemas.ResultStream(schemas.TenantName(b.cfg.Tenant)), getRequest{LastBySubject: subject})
-		if err == nil && last.Seq+1 < from {
-			return jetstream.ErrMsgNotFound
-		}
-		return err
-	})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	last, err := b.link.Get(ctx, b.resultStream(), link.Query{LastBySubject: subject})
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Seq+1 < from {
 		return 1
 	}
 	return from
 }
+
+func (b *Bus) resultStream() string { return schemas.ResultStream(schemas.TenantName(b.link.Tenant())) }

@@ -14,6 +14,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
+
+	"stegomq/internal/filelock"
 )
 
 // saveInterval is how often an embedded server stores what it holds, when something changed, and moves
@@ -86,7 +88,7 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	e := &embedded{dir: dir, lock: lock, log: opts.Logger, stop: make(chan struct{}), stopped: make(chan struct{})}
 	url, err := e.start(opts.Listen, opts.Secret)
 	if err != nil {
-		_ = unlockDir(lock)
+		_ = filelock.Release(lock)
 		return nil, err
 	}
 	c := newCache(&redis.Options{
@@ -206,7 +208,7 @@ func (e *embedded) close() error {
 		e.expire(now)
 		err = e.save(now)
 	}
-	return errors.Join(err, unlockDir(e.lock))
+	return errors.Join(err, filelock.Release(e.lock))
 }
 
 // checkLoopback accepts host:port with a host that only this machine reaches, and an empty address.

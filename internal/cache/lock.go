@@ -8,22 +8,22 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"stegomq/internal/filelock"
 )
 
 // lockName is the file in a state directory that its owner holds locked. It stays there, unlocked, when
-// nobody owns the directory: removing it would let two processes lock two files of one name.
+// nobody owns the directory.
 const lockName = "lock"
 
-// lockDir locks dir for this process, or returns ErrLocked. The kernel unlocks it when the file is
-// closed, however the process ends.
+// lockDir locks dir for this process, or returns ErrLocked.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the state directory: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = filelock.Try(f)
+	if errors.Is(err, filelock.ErrHeld) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 20))
 		_ = f.Close()
 		who := "process " + strings.TrimSpace(string(holder))
@@ -44,10 +44,4 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock the state directory %s: %w", dir, err)
 	}
 	return f, nil
-}
-
-// unlockDir unlocks before it closes: a child process that is just being started shares the open file until it
-// executes, and would hold the lock so long.
-func unlockDir(f *os.File) error {
-	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

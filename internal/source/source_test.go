@@ -18,9 +18,12 @@ import (
 	"syscall"
 	"testing"
 
-	"stegomq/internal/bus"
+	"stegomq/internal/blob"
+	"stegomq/internal/link"
+	"stegomq/internal/natsserver"
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
+	"stegomq/internal/streams"
 	"stegomq/internal/testrig"
 	"stegomq/schemas"
 )
@@ -50,25 +53,25 @@ func picture(t testing.TB, seed uint64, w, h int) ([]byte, *image.NRGBA) {
 
 // countingBlobs counts the reads of a blob store.
 type countingBlobs struct {
-	bus.BlobStore
+	blob.Store
 	gets atomic.Int64
 }
 
 func (b *countingBlobs) Get(ctx context.Context, digest string) ([]byte, error) {
 	b.gets.Add(1)
-	return b.BlobStore.Get(ctx, digest)
+	return b.Store.Get(ctx, digest)
 }
 
 func store(t testing.TB) *countingBlobs {
 	t.Helper()
-	d, err := bus.OpenDirectory(t.TempDir(), 0)
+	d, err := blob.OpenDirectory(t.TempDir(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &countingBlobs{BlobStore: d}
+	return &countingBlobs{Store: d}
 }
 
-func put(t testing.TB, b bus.BlobStore, data []byte) *schemas.ImageRef {
+func put(t testing.TB, b blob.Store, data []byte) *schemas.ImageRef {
 	t.Helper()
 	digest, err := b.Put(t.Context(), data)
 	if err != nil {
@@ -175,17 +178,21 @@ func TestDigestOfABlobIsChecked(t *testing.T) {
 // TestMissingBlob holds every blob store to what package source goes by.
 func TestMissingBlob(t *testing.T) {
 	t.Parallel()
-	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir()})
+	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	b, err := bus.Open(t.Context(), bus.Config{Server: server})
+	l, err := link.Dial(t.Context(), link.Config{Server: server})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = b.Close() })
-	for name, blobs := range map[string]source.Blobs{"message queue": b.Blobs(), "folder": store(t)} {
+	t.Cleanup(func() { _ = l.Close() })
+	all, err := streams.Open(t.Context(), l, streams.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, blobs := range map[string]source.Blobs{"message queue": blob.OnStreams(l, all.BlobLifetime()), "folder": store(t)} {
 		ref := schemas.BlobRef(sha([]byte("nothing")), "gone.png")
 		expectFault(t, open(t, blobs, source.Config{}), ref, schemas.ReasonMissingBlob, "gone.png", "send the job again")
 		if t.Failed() {

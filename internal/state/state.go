@@ -19,7 +19,7 @@ import (
 	"regexp"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"stegomq/internal/filelock"
 )
 
 var (
@@ -115,7 +115,7 @@ func Announce(dir string, up Up) (*Announcement, error) {
 		return nil, fmt.Errorf("announce the servers: %w", err)
 	}
 	// Locked and whole before it has its name.
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = filelock.Try(f)
 	if err == nil {
 		err = json.NewEncoder(f).Encode(up)
 	}
@@ -131,9 +131,7 @@ func Announce(dir string, up Up) (*Announcement, error) {
 
 // Withdraw ends the announcement. It comes before the servers stop.
 func (a *Announcement) Withdraw() error {
-	err := os.Remove(a.path)
-	// Unlocked before it is closed: a child process that is just being started shares the open file until it executes.
-	return errors.Join(err, unix.Flock(int(a.file.Fd()), unix.LOCK_UN), a.file.Close())
+	return errors.Join(os.Remove(a.path), filelock.Release(a.file))
 }
 
 // Find is the running `stegomq up` of a state folder. What a dead one left is not found, and not removed: another may be about to
@@ -147,10 +145,10 @@ func Find(dir string) (up Up, ok bool, err error) {
 		return Up{}, false, fmt.Errorf("look for a running stegomq up: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
+	switch err := filelock.TryShared(f); {
 	case err == nil:
-		return Up{}, false, unix.Flock(int(f.Fd()), unix.LOCK_UN)
-	case !errors.Is(err, unix.EWOULDBLOCK):
+		return Up{}, false, filelock.Release(f)
+	case !errors.Is(err, filelock.ErrHeld):
 		return Up{}, false, fmt.Errorf("look for a running stegomq up: %w", err)
 	}
 	if err := json.NewDecoder(f).Decode(&up); err != nil {

@@ -13,12 +13,17 @@ import (
 
 	"go.uber.org/goleak"
 
+	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
 	"stegomq/internal/engine"
 	"stegomq/internal/keyring"
+	"stegomq/internal/link"
 	"stegomq/internal/model"
+	"stegomq/internal/natsserver"
 	"stegomq/internal/ort"
+	"stegomq/internal/queueadmin"
+	"stegomq/internal/streams"
 )
 
 // Patience bounds every wait of a test.
@@ -88,28 +93,39 @@ func Context(t testing.TB) context.Context {
 	return ctx
 }
 
-// Bus opens a bus on a server of its own that tries again at once, maxDeliver times in all (0: as often as the bus does).
-func Bus(t testing.TB, maxDeliver int) *bus.Bus {
+// Queue is a message queue on a server of its own.
+type Queue struct {
+	*bus.Bus
+	Admin *queueadmin.Admin
+	Blobs blob.Store
+}
+
+// Bus opens a message queue that tries again at once, maxDeliver times in all (0: as often as the bus does).
+func Bus(t testing.TB, maxDeliver int) *Queue {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	server, err := bus.StartServer(bus.ServerConfig{StoreDir: t.TempDir(), Logger: log})
+	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir(), Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	b, err := bus.Open(Context(t), bus.Config{
-		Server: server, Logger: log, RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: maxDeliver,
-		Grace: Patience, UnservedAfter: 300 * time.Millisecond,
-	})
+	l, err := link.Dial(Context(t), link.Config{Server: server, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
+		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return b
+	all, err := streams.Open(Context(t), l, streams.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bus.New(all, bus.Config{
+		RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: maxDeliver, Grace: Patience, UnservedAfter: 300 * time.Millisecond,
+	})
+	return &Queue{Bus: b, Admin: queueadmin.New(all), Blobs: blob.OnStreams(l, all.BlobLifetime())}
 }
 
 // Cache opens a cache on a server of its own.

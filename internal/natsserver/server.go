@@ -1,6 +1,15 @@
-package bus
+// Package natsserver owns the NATS server with JetStream that runs in this process, so that a command needs no other.
+//
+// Invariants:
+//   - One process at a time has a store: nats-server itself does not see to it, and two would write the same files.
+//   - A server that listens does so on loopback, and takes only those who say its secret. Its own process needs no socket.
+//
+// Shutdown comes after every client of the server is closed: clients need its answers to end in order.
+package natsserver
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,13 +20,30 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"stegomq/internal/filelock"
 )
 
-// MaxPayload is the largest message that the embedded server takes, in bytes.
+var (
+	// ErrStoreDir: the server cannot use its directory.
+	ErrStoreDir = errors.New("cannot use the message store's directory")
+	// ErrStoreInUse: another process runs a server on the directory.
+	ErrStoreInUse = errors.New("the message store is in use by another process: connect to it with --nats, or choose another directory")
+	// ErrListen: the server cannot listen at the address.
+	ErrListen = errors.New("cannot listen")
+	// ErrNotLoopback: the server has no TLS, so it only listens on loopback.
+	ErrNotLoopback = errors.New("the embedded server listens on loopback addresses only: run a nats-server with TLS to serve a network")
+	// ErrNoSecret: a server that listens was given no secret.
+	ErrNoSecret = errors.New("an embedded server that listens needs a secret")
+	// ErrServer: the server did not start.
+	ErrServer = errors.New("the embedded NATS server did not start")
+)
+
+// MaxPayload is the largest message that a server takes, in bytes.
 const MaxPayload = 8 << 20
 
-// ServerConfig says how to run the embedded server.
-type ServerConfig struct {
+// Config says how to run a server.
+type Config struct {
 	// StoreDir holds the streams. It is created; one process at a time may use it.
 	StoreDir string
 	// Listen is a loopback host:port (port 0: any free one), or "" to serve this process only.
@@ -27,38 +53,34 @@ type ServerConfig struct {
 	// MaxPayload in bytes; default MaxPayload.
 	MaxPayload int32
 	// MaxStore bounds the streams on disk, in bytes. Default 64 GiB. Streams reserve their bounds in it;
-	// it takes no disk by itself.
+	// it takes no disk by itself. A power failure (not a crash of the process) may lose the last two minutes.
 	MaxStore int64
-	// SyncAlways has every acknowledged write on the disk. By default a power failure (not a crash of
-	// the process) may lose the last two minutes.
-	SyncAlways bool
 	// Logger for the server's warnings and errors; slog.Default() when nil.
 	Logger *slog.Logger
 }
 
-// User is the user's name on an embedded server that listens.
+// User is the user's name on a server that listens.
 const User = "stegomq"
 
-// Server is an embedded NATS server with JetStream.
+// Server is a NATS server with JetStream in this process.
 type Server struct {
 	ns     *server.Server
-	lock   *dirLock
+	lock   *os.File
 	secret string
 }
 
 // serverStart bounds the start. Recovery of a large store counts towards it.
 const serverStart = 30 * time.Second
 
-// StartServer starts a server and waits until it takes connections. It returns ErrStoreDir,
+// Start starts a server and waits until it takes connections. It returns ErrStoreDir,
 // ErrStoreInUse, ErrListen, ErrNotLoopback, ErrNoSecret or ErrServer.
-func StartServer(c ServerConfig) (*Server, error) {
+func Start(c Config) (*Server, error) {
 	opts := &server.Options{
 		ServerName:        "stegomq",
 		JetStream:         true,
 		StoreDir:          c.StoreDir,
-		JetStreamMaxStore: or(c.MaxStore, 64<<30),
-		MaxPayload:        or(c.MaxPayload, MaxPayload),
-		SyncAlways:        c.SyncAlways,
+		JetStreamMaxStore: cmp.Or(c.MaxStore, 64<<30),
+		MaxPayload:        cmp.Or(c.MaxPayload, MaxPayload),
 		NoSigs:            true,
 		NoLog:             true,
 	}
@@ -71,16 +93,16 @@ func StartServer(c ServerConfig) (*Server, error) {
 	if err := os.MkdirAll(c.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
 	}
-	lock, err := lockDir(filepath.Join(c.StoreDir, "stegomq.lock"))
+	lock, err := lockStore(filepath.Join(c.StoreDir, "stegomq.lock"))
 	if err != nil {
 		return nil, err
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
-		lock.release()
+		_ = filelock.Release(lock)
 		return nil, fmt.Errorf("%w: %w", ErrServer, err)
 	}
-	log := &serverLog{log: or(c.Logger, slog.Default()).With("part", "nats-server"), fatal: make(chan string, 1)}
+	log := &serverLog{log: cmp.Or(c.Logger, slog.Default()).With("part", "nats-server"), fatal: make(chan string, 1)}
 	ns.SetLoggerV2(log, false, false, false)
 	s := &Server{ns: ns, lock: lock, secret: opts.Password}
 	if err := s.start(log.fatal); err != nil {
@@ -88,6 +110,21 @@ func StartServer(c ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+func lockStore(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
+	}
+	if err := filelock.Try(f); err != nil {
+		_ = f.Close()
+		if errors.Is(err, filelock.ErrHeld) {
+			return nil, fmt.Errorf("%w (%s)", ErrStoreInUse, path)
+		}
+		return nil, fmt.Errorf("%w: lock %s: %w", ErrStoreDir, path, err)
+	}
+	return f, nil
 }
 
 // start returns when the server is ready or has said why it cannot be. The server reports a port in use
@@ -151,11 +188,17 @@ func (s *Server) URL() string {
 	return "nats://" + addr.String()
 }
 
-// Shutdown stops the server and waits until it has. Close every Bus on it first.
+// InProcessConn connects to the server without a socket (nats.InProcessConnProvider).
+func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+
+// Secret is what clients must say, as the password of User; "" where the server does not listen.
+func (s *Server) Secret() string { return s.secret }
+
+// Shutdown stops the server and waits until it has. Close every client of it first.
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
-	s.lock.release()
+	_ = filelock.Release(s.lock)
 }
 
 // serverLog takes the server's log to slog. The first fatal message goes to fatal as well.

@@ -1,31 +1,23 @@
-//go:build unix
-
 package keyring
 
 import (
-	"errors"
 	"os"
-	"syscall"
+
+	"stegomq/internal/filelock"
 )
 
 // lockFile waits for the exclusive lock on a file of its own: the keyring itself is replaced by every
-// update, and a lock on it would lock the old one. The lock ends with the process at the latest; the
-// empty file stays.
+// update, and a lock on it would lock the old one. The empty file stays.
 func lockFile(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
+	if err := filelock.Wait(f); err != nil {
+		_ = f.Close()
 		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 	}
-	return func() { f.Close() }, nil
+	return func() { _ = filelock.Release(f) }, nil
 }
 
 // syncDir makes a rename in the directory durable.

@@ -1,6 +1,7 @@
-package bus
+package streams
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,17 +36,17 @@ const (
 
 // EnsureTenant makes the streams of a tenant, and the consumers of what the tenant may ask for. Of streams that exist, the grant is
 // replaced, and the bound too where one is given.
-func (b *Bus) EnsureTenant(ctx context.Context, tenant string, o TenantOptions) error {
-	for name, spec := range b.tenantSpecs(tenant) {
+func (s *Streams) EnsureTenant(ctx context.Context, tenant string, o TenantOptions) error {
+	for name, want := range s.tenantSpecs(tenant) {
 		switch name {
 		case schemas.BlobStream(tenant):
-			spec.fresh.MaxBytes, spec.maxBytes = or(o.MaxBlobBytes, tenantBlobBytes), o.MaxBlobBytes
+			want.fresh.MaxBytes, want.maxBytes = cmp.Or(o.MaxBlobBytes, tenantBlobBytes), o.MaxBlobBytes
 		case schemas.ResultStream(tenant):
-			spec.fresh.MaxBytes, spec.maxBytes = tenantResultBytes, 0
+			want.fresh.MaxBytes, want.maxBytes = tenantResultBytes, 0
 		}
-		stream, err := b.ensureStream(ctx, name, spec)
+		stream, err := s.ensureStream(ctx, name, want)
 		if err != nil {
-			return fmt.Errorf("stream %s on %s: %w", name, b.where(), err)
+			return fmt.Errorf("stream %s on %s: %w", name, s.Link.Where(), err)
 		}
 		cfg := stream.CachedInfo().Config
 		if cfg.Metadata[grantKey] == o.Grant {
@@ -55,16 +56,16 @@ func (b *Bus) EnsureTenant(ctx context.Context, tenant string, o TenantOptions) 
 			cfg.Metadata = make(map[string]string)
 		}
 		cfg.Metadata[grantKey] = o.Grant
-		err = b.request(ctx, func(ctx context.Context) error {
-			_, err := b.js.UpdateStream(ctx, cfg)
+		err = s.Link.Request(ctx, func(ctx context.Context) error {
+			_, err := s.Link.JS.UpdateStream(ctx, cfg)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("keep the grant with stream %s on %s: %w", name, b.where(), err)
+			return fmt.Errorf("keep the grant with stream %s on %s: %w", name, s.Link.Where(), err)
 		}
 	}
 	for _, model := range o.Models {
-		if err := b.EnsureQueue(ctx, schemas.Interactive, model); err != nil {
+		if err := s.EnsureLane(ctx, Lane{Class: schemas.Interactive, Model: model}); err != nil {
 			return err
 		}
 	}
@@ -78,15 +79,15 @@ type TenantStatus struct {
 	// Created is when the tenant was made.
 	Created time.Time
 	// Streams are the tenant's, results first.
-	Streams []StreamStatus
+	Streams []Status
 }
 
 // Tenant looks at a tenant's streams. It returns ErrNoTenant.
-func (b *Bus) Tenant(ctx context.Context, tenant string) (*TenantStatus, error) {
+func (s *Streams) Tenant(ctx context.Context, tenant string) (*TenantStatus, error) {
 	status := &TenantStatus{}
-	for _, name := range []string{schemas.ResultStream(tenant), schemas.BlobStream(tenant)} {
-		err := b.request(ctx, func(ctx context.Context) error {
-			stream, err := b.js.Stream(ctx, name)
+	for _, name := range tenantStreams(tenant) {
+		err := s.Link.Request(ctx, func(ctx context.Context) error {
+			stream, err := s.Link.JS.Stream(ctx, name)
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				return ErrNoTenant
 			}
@@ -95,33 +96,33 @@ func (b *Bus) Tenant(ctx context.Context, tenant string) (*TenantStatus, error) 
 			}
 			info := stream.CachedInfo()
 			status.Grant, status.Created = info.Config.Metadata[grantKey], info.Created
-			status.Streams = append(status.Streams, streamStatus(info))
+			status.Streams = append(status.Streams, statusOf(info))
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("stream %s on %s: %w", name, b.where(), err)
+			return nil, fmt.Errorf("stream %s on %s: %w", name, s.Link.Where(), err)
 		}
 	}
 	return status, nil
 }
 
 // DropTenant deletes a tenant's waiting jobs, and the tenant's streams with all that they hold. Streams that are not there are no error.
-func (b *Bus) DropTenant(ctx context.Context, tenant string) error {
+func (s *Streams) DropTenant(ctx context.Context, tenant string) error {
 	queue := schemas.JobStream(schemas.Interactive)
-	err := b.request(ctx, func(ctx context.Context) error {
-		stream, err := b.js.Stream(ctx, queue)
+	err := s.Link.Request(ctx, func(ctx context.Context) error {
+		stream, err := s.Link.JS.Stream(ctx, queue)
 		if err != nil {
 			return err
 		}
 		return stream.Purge(ctx, jetstream.WithPurgeSubject(schemas.TenantJobs(schemas.Interactive, tenant)))
 	})
 	if err != nil {
-		return fmt.Errorf("drop the jobs of %s from %s on %s: %w", tenant, queue, b.where(), err)
+		return fmt.Errorf("drop the jobs of %s from %s on %s: %w", tenant, queue, s.Link.Where(), err)
 	}
-	for name := range b.tenantSpecs(tenant) {
-		err := b.request(ctx, func(ctx context.Context) error { return b.js.DeleteStream(ctx, name) })
+	for _, name := range tenantStreams(tenant) {
+		err := s.Link.Request(ctx, func(ctx context.Context) error { return s.Link.JS.DeleteStream(ctx, name) })
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("delete stream %s on %s: %w", name, b.where(), err)
+			return fmt.Errorf("delete stream %s on %s: %w", name, s.Link.Where(), err)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package bus
+package blob
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"stegomq/internal/link"
 	"stegomq/schemas"
 )
 
@@ -21,7 +22,7 @@ type Directory struct {
 	lifetime time.Duration
 }
 
-var _ BlobStore = (*Directory)(nil)
+var _ Store = (*Directory)(nil)
 
 // partial begins the names of files that are being written.
 const partial = ".partial-"
@@ -30,7 +31,7 @@ const partial = ".partial-"
 const partialLifetime = time.Hour
 
 // OpenDirectory opens a blob store in dir, which it creates. Blobs live for lifetime (0: for ever); call
-// Run or Sweep to have expired ones removed.
+// Run to have expired ones removed.
 func OpenDirectory(dir string, lifetime time.Duration) (*Directory, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open blob directory: %w", err)
@@ -51,9 +52,9 @@ func (d *Directory) path(ctx context.Context, digest string) string {
 	return filepath.Join(root, digest[:2], digest)
 }
 
-// Put implements BlobStore. A file appears under its name only when it is whole.
+// Put implements Store. A file appears under its name only when it is whole.
 func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
-	if err := errors.Join(ctx.Err(), checkBlob(data)); err != nil {
+	if err := errors.Join(ctx.Err(), check(data)); err != nil {
 		return "", err
 	}
 	digest := digestOf(data)
@@ -92,7 +93,7 @@ func (d *Directory) write(path string, data []byte) error {
 	return err
 }
 
-// Get implements BlobStore.
+// Get implements Store.
 func (d *Directory) Get(ctx context.Context, digest string) ([]byte, error) {
 	if err := errors.Join(ctx.Err(), checkDigest(digest)); err != nil {
 		return nil, fmt.Errorf("get blob: %w", err)
@@ -102,20 +103,20 @@ func (d *Directory) Get(ctx context.Context, digest string) ([]byte, error) {
 	if err == nil && d.expired(info) {
 		err = fs.ErrNotExist
 	}
-	if err == nil && info.Size() > MaxBlob {
-		err = ErrBlobCorrupt
+	if err == nil && info.Size() > Max {
+		err = ErrCorrupt
 	}
 	var data []byte
 	if err == nil {
 		data, err = os.ReadFile(path)
 	}
 	if err == nil && digestOf(data) != digest {
-		err = ErrBlobCorrupt
+		err = ErrCorrupt
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = ErrBlobMissing
-	case errors.Is(err, ErrBlobCorrupt):
+		err = ErrMissing
+	case errors.Is(err, ErrCorrupt):
 		err = errors.Join(err, os.Remove(path))
 	}
 	if err != nil {
@@ -124,7 +125,7 @@ func (d *Directory) Get(ctx context.Context, digest string) ([]byte, error) {
 	return data, nil
 }
 
-// Has implements BlobStore.
+// Has implements Store.
 func (d *Directory) Has(ctx context.Context, digests ...string) ([]bool, error) {
 	has := make([]bool, len(digests))
 	for i, digest := range digests {
@@ -144,8 +145,8 @@ func (d *Directory) expired(info fs.FileInfo) bool {
 	return d.lifetime > 0 && time.Since(info.ModTime()) >= d.lifetime
 }
 
-// Sweep removes expired blobs and the leftovers of crashes, and returns how many files it removed.
-func (d *Directory) Sweep(ctx context.Context) (removed int, err error) {
+// sweep removes expired blobs and the leftovers of crashes, and returns how many files it removed.
+func (d *Directory) sweep(ctx context.Context) (removed int, err error) {
 	err = filepath.WalkDir(d.root, func(path string, e fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -191,10 +192,10 @@ func (d *Directory) Run(ctx context.Context) error {
 		every = max(min(every, d.lifetime/20), time.Second)
 	}
 	for {
-		if _, err := d.Sweep(ctx); err != nil && ctx.Err() == nil {
+		if _, err := d.sweep(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
-		if !pause(ctx, every) {
+		if !link.Pause(ctx, every) {
 			return nil
 		}
 	}

@@ -1,4 +1,4 @@
-package bus
+package blob
 
 import (
 	"bytes"
@@ -12,12 +12,17 @@ import (
 	"testing"
 	"time"
 
+	"stegomq/internal/link"
+	"stegomq/internal/streams"
+	"stegomq/internal/testrig/natsrig"
 	"stegomq/schemas"
 )
 
+func TestMain(m *testing.M) { natsrig.Main(m) }
+
 // blobBackend is a store and what the contract's tests do behind its back.
 type blobBackend struct {
-	store BlobStore
+	store Store
 	// corrupt changes the stored bytes of a blob, age moves it into the second half of its lifetime.
 	corrupt func(digest string)
 	age     func(digest string)
@@ -25,20 +30,25 @@ type blobBackend struct {
 
 const blobLifetime = time.Hour
 
+// onQueue is the store on a message queue of its own.
+func onQueue(t testing.TB, cfg streams.Config) *Streams {
+	t.Helper()
+	all := natsrig.Streams(t, link.Config{Server: natsrig.Server(t, "")}, cfg)
+	return OnStreams(all.Link, all.BlobLifetime())
+}
+
 var blobBackends = map[string]func(t *testing.T) blobBackend{
 	"stream": func(t *testing.T) blobBackend {
-		cfg := quick(startServer(t, ""))
-		cfg.BlobLifetime = blobLifetime
-		b := open(t, cfg)
+		s := onQueue(t, streams.Config{BlobLifetime: blobLifetime})
 		return blobBackend{
-			store: b.Blobs(),
+			store: s,
 			corrupt: func(digest string) {
-				if _, err := b.js.Publish(testContext(t), schemas.BlobSubject("", digest)+".0", []byte("something else")); err != nil {
+				if _, err := s.link.JS.Publish(natsrig.Context(t), schemas.BlobSubject("", digest)+".0", []byte("something else")); err != nil {
 					t.Fatal(err)
 				}
 			},
 			// The server's clock cannot be set; the store's idea of a lifetime can.
-			age: func(string) { b.blobs.lifetime = time.Nanosecond },
+			age: func(string) { s.lifetime = time.Nanosecond },
 		}
 	},
 	"directory": func(t *testing.T) blobBackend {
@@ -80,18 +90,18 @@ func noise(seed uint64, n int) []byte {
 	return data
 }
 
-func mustPut(t testing.TB, s BlobStore, data []byte) string {
+func mustPut(t testing.TB, s Store, data []byte) string {
 	t.Helper()
-	digest, err := s.Put(testContext(t), data)
+	digest, err := s.Put(natsrig.Context(t), data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return digest
 }
 
-func has(t testing.TB, s BlobStore, digests ...string) []bool {
+func has(t testing.TB, s Store, digests ...string) []bool {
 	t.Helper()
-	got, err := s.Has(testContext(t), digests...)
+	got, err := s.Has(natsrig.Context(t), digests...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +120,7 @@ func TestBlobsRoundTrip(t *testing.T) {
 			if again := mustPut(t, b.store, data); again != digest {
 				t.Errorf("%d bytes: the second Put returned %s", size, again)
 			}
-			got, err := b.store.Get(testContext(t), digest)
+			got, err := b.store.Get(natsrig.Context(t), digest)
 			if err != nil || !bytes.Equal(got, data) {
 				t.Errorf("%d bytes: got %d back, %v", size, len(got), err)
 			}
@@ -123,7 +133,7 @@ func TestBlobsMissingAndMalformed(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b blobBackend) {
 		there := mustPut(t, b.store, []byte("there"))
 		gone := digestOf([]byte("not there"))
-		if _, err := b.store.Get(testContext(t), gone); !errors.Is(err, ErrBlobMissing) {
+		if _, err := b.store.Get(natsrig.Context(t), gone); !errors.Is(err, ErrMissing) {
 			t.Errorf("Get of a missing blob: %v", err)
 		}
 		if got := has(t, b.store, gone, there, gone); !slices.Equal(got, []bool{false, true, false}) {
@@ -133,10 +143,10 @@ func TestBlobsMissingAndMalformed(t *testing.T) {
 			t.Errorf("Has of nothing: %v", got)
 		}
 		for _, bad := range []string{"", "../../etc/passwd", "abc", there[:63] + "G", there + "0", "*", ">"} {
-			if _, err := b.store.Get(testContext(t), bad); !errors.Is(err, ErrBadDigest) {
+			if _, err := b.store.Get(natsrig.Context(t), bad); !errors.Is(err, ErrBadDigest) {
 				t.Errorf("Get(%q): %v", bad, err)
 			}
-			if _, err := b.store.Has(testContext(t), there, bad); !errors.Is(err, ErrBadDigest) {
+			if _, err := b.store.Has(natsrig.Context(t), there, bad); !errors.Is(err, ErrBadDigest) {
 				t.Errorf("Has(%q): %v", bad, err)
 			}
 		}
@@ -149,14 +159,14 @@ func TestCorruptBlobIsFoundAndMended(t *testing.T) {
 		data := noise(1, 100)
 		digest := mustPut(t, b.store, data)
 		b.corrupt(digest)
-		if _, err := b.store.Get(testContext(t), digest); !errors.Is(err, ErrBlobCorrupt) {
+		if _, err := b.store.Get(natsrig.Context(t), digest); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("Get of a corrupt blob: %v", err)
 		}
-		if _, err := b.store.Get(testContext(t), digest); !errors.Is(err, ErrBlobMissing) {
+		if _, err := b.store.Get(natsrig.Context(t), digest); !errors.Is(err, ErrMissing) {
 			t.Errorf("a corrupt blob was not removed: %v", err)
 		}
 		mustPut(t, b.store, data)
-		if got, err := b.store.Get(testContext(t), digest); err != nil || !bytes.Equal(got, data) {
+		if got, err := b.store.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("after Put: %v", err)
 		}
 	})
@@ -174,7 +184,7 @@ func TestOldBlobIsUploadedAgain(t *testing.T) {
 		if has(t, b.store, digest)[0] {
 			t.Error("Has promises a blob in the second half of its life")
 		}
-		if _, err := b.store.Get(testContext(t), digest); err != nil {
+		if _, err := b.store.Get(natsrig.Context(t), digest); err != nil {
 			t.Errorf("Get of an old blob: %v", err)
 		}
 	})
@@ -190,27 +200,27 @@ func TestOldBlobIsUploadedAgain(t *testing.T) {
 	})
 	t.Run("stream again", func(t *testing.T) {
 		t.Parallel()
-		b := open(t, quick(startServer(t, "")))
-		digest := mustPut(t, b.Blobs(), []byte("data"))
+		s := onQueue(t, streams.Config{})
+		digest := mustPut(t, s, []byte("data"))
 		count := func() (messages, last uint64) {
-			stream, err := b.js.Stream(testContext(t), schemas.BlobStream(schemas.MainTenant))
+			stream, err := s.link.JS.Stream(natsrig.Context(t), schemas.BlobStream(schemas.MainTenant))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return stream.CachedInfo().State.Msgs, stream.CachedInfo().State.LastSeq
 		}
 		messages, last := count()
-		mustPut(t, b.Blobs(), []byte("data"))
+		mustPut(t, s, []byte("data"))
 		if m, l := count(); m != messages || l != last {
 			t.Error("a fresh blob was uploaded again")
 		}
-		b.blobs.lifetime = time.Nanosecond
-		mustPut(t, b.Blobs(), []byte("data"))
-		b.blobs.lifetime = blobLifetime
+		s.lifetime = time.Nanosecond
+		mustPut(t, s, []byte("data"))
+		s.lifetime = blobLifetime
 		if m, l := count(); m != messages || l <= last {
 			t.Errorf("after uploading again: %d messages up to %d, want %d up to more than %d", m, l, messages, last)
 		}
-		if _, err := b.Blobs().Get(testContext(t), digest); err != nil {
+		if _, err := s.Get(natsrig.Context(t), digest); err != nil {
 			t.Error(err)
 		}
 	})
@@ -227,14 +237,14 @@ func TestBlobsTogether(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for range 5 {
-					if _, err := b.store.Put(testContext(t), data); err != nil {
+					if _, err := b.store.Put(natsrig.Context(t), data); err != nil {
 						t.Errorf("Put: %v", err)
 					}
 				}
 			})
 			wg.Go(func() {
 				for range 5 {
-					if got, err := b.store.Get(testContext(t), digest); err != nil || !bytes.Equal(got, data) {
+					if got, err := b.store.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) {
 						t.Errorf("Get: %v", err)
 					}
 				}
@@ -246,18 +256,16 @@ func TestBlobsTogether(t *testing.T) {
 
 func TestBlobLimits(t *testing.T) {
 	t.Parallel()
-	if err := checkBlob(make([]byte, MaxBlob+1)); !errors.Is(err, ErrTooLarge) {
+	if err := check(make([]byte, Max+1)); !errors.Is(err, link.ErrTooLarge) {
 		t.Errorf("error %v, want ErrTooLarge", err)
 	}
-	cfg := quick(startServer(t, ""))
-	cfg.MaxBlobBytes = 100 << 10
-	b := open(t, cfg)
-	small := mustPut(t, b.Blobs(), noise(4, 50<<10))
+	b := onQueue(t, streams.Config{MaxBlobBytes: 100 << 10})
+	small := mustPut(t, b, noise(4, 50<<10))
 	data := noise(5, 90<<10)
-	if _, err := b.Blobs().Put(testContext(t), data); !errors.Is(err, ErrFull) {
+	if _, err := b.Put(natsrig.Context(t), data); !errors.Is(err, ErrFull) {
 		t.Errorf("Put into a full store: %v, want ErrFull", err)
 	}
-	if got := has(t, b.Blobs(), digestOf(data), small); !slices.Equal(got, []bool{false, true}) {
+	if got := has(t, b, digestOf(data), small); !slices.Equal(got, []bool{false, true}) {
 		t.Errorf("after a failed Put: %v", got)
 	}
 }
@@ -286,10 +294,10 @@ func TestDirectorySweep(t *testing.T) {
 	if err := os.WriteFile(writing, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Get(testContext(t), old); !errors.Is(err, ErrBlobMissing) {
+	if _, err := d.Get(natsrig.Context(t), old); !errors.Is(err, ErrMissing) {
 		t.Errorf("Get of an expired blob: %v", err)
 	}
-	if n, err := d.Sweep(testContext(t)); err != nil || n != 2 {
+	if n, err := d.sweep(natsrig.Context(t)); err != nil || n != 2 {
 		t.Errorf("swept %d files, %v, want 2", n, err)
 	}
 	if _, err := os.Stat(writing); err != nil {
@@ -298,8 +306,8 @@ func TestDirectorySweep(t *testing.T) {
 	if got := has(t, d, old, young); !slices.Equal(got, []bool{false, true}) {
 		t.Errorf("Has after the sweep: %v", got)
 	}
-	c := background(t, d.Run)
-	if err := c.stop(); err != nil {
+	c := natsrig.Background(t, d.Run)
+	if err := c.Stop(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	for _, path := range []string{filepath.Dir(d.path(context.Background(), young)), d.path(context.Background(), young)} {

@@ -1,28 +1,48 @@
-package bus
+package link
 
 import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 
+	"stegomq/internal/natsserver"
 	"stegomq/schemas"
 )
 
-// identity is by what the client and the server know each other. Files are read now, so that a wrong one is told by its name, and
+// Config says where the server is, and by what the client and the server know each other.
+type Config struct {
+	// URL of a NATS server (nats://host:4222, several with commas). Ignored when Server is set.
+	URL string
+	// Server is an embedded server to use in process, without a socket.
+	Server *natsserver.Server
+	// Secret is the password of natsserver.User on another process's embedded server.
+	Secret string
+	// CredentialsFile is a NATS .creds file; CAFile a PEM file of certificate authorities, with which a connection without TLS is refused;
+	// CertFile and KeyFile a client certificate and its key, PEM.
+	CredentialsFile, CAFile, CertFile, KeyFile string
+	// Tenant whose link this is; empty: the operator's own.
+	Tenant string
+	// Logger; slog.Default() when nil.
+	Logger *slog.Logger
+}
+
+// identity is what Config says of it, for the client. Files are read now, so that a wrong one is told by its name, and
 // again at every reconnection.
 func (c Config) identity() ([]nats.Option, error) {
 	var opts []nats.Option
 	secret := c.Secret
 	if c.Server != nil {
-		secret = c.Server.secret
+		secret = c.Server.Secret()
 	}
 	if secret != "" {
-		opts = append(opts, nats.UserInfo(User, secret))
+		opts = append(opts, nats.UserInfo(natsserver.User, secret))
 	}
 	if c.CredentialsFile != "" {
 		if _, err := os.ReadFile(c.CredentialsFile); err != nil {
@@ -75,4 +95,21 @@ func refusal(where string, err error) error {
 		return fmt.Errorf("%w at %s: it has no TLS, which --nats-ca and --nats-cert ask for", ErrUnreachable, where)
 	}
 	return fmt.Errorf("%w at %s: %s: check the address and that the server runs", ErrUnreachable, where, text)
+}
+
+// redact takes user names, passwords and tokens out of every URL in text.
+func redact(text string) string {
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '"' })
+	for _, w := range words {
+		scheme, rest, ok := strings.Cut(w, "://")
+		if !ok || !strings.Contains(rest, "@") {
+			continue
+		}
+		clean := scheme + "://[redacted]"
+		if u, err := url.Parse(w); err == nil {
+			clean = u.Scheme + "://" + u.Host
+		}
+		text = strings.ReplaceAll(text, w, clean)
+	}
+	return text
 }

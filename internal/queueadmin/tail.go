@@ -1,4 +1,4 @@
-package bus
+package queueadmin
 
 import (
 	"context"
@@ -9,36 +9,35 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"stegomq/internal/bus"
 	"stegomq/schemas"
 )
 
 // Tail calls fn for every message that is published under filter from now on, until ctx ends, fn returns an
-// error (which Tail returns) or the bus is closed. filter selects subjects under job., score., result. or dead., with
+// error (which Tail returns) or the link is closed (link.ErrClosed). filter selects subjects under job., score., result. or dead., with
 // the wildcards * and >; "" selects all four. message is nil when data does not decode. Tail takes nothing
 // from the queue. It shows what was sent, also messages that a full stream refused, and when fn is
 // too slow it leaves some out.
-func (b *Bus) Tail(ctx context.Context, filter string, fn func(subject string, message proto.Message, data []byte) error) error {
+func (a *Admin) Tail(ctx context.Context, filter string, fn func(subject string, message proto.Message, data []byte) error) error {
 	filters := []string{filter}
 	if filter == "" {
 		filters = []string{schemas.JobsFilter(), schemas.ScoringFilter(), "result.>", schemas.DeadFilter()}
 	}
 	for _, f := range filters {
 		if root, _, ok := strings.Cut(f, "."); !ok || decoders[root] == nil {
-			return fmt.Errorf("tail: %w, got %q", ErrBadFilter, f)
+			return fmt.Errorf("tail: %w, got %q", bus.ErrBadFilter, f)
 		}
 	}
-	done, ok := b.enter()
-	if !ok {
-		return ErrClosed
+	inner, done, err := a.link.Begin(ctx)
+	if err != nil {
+		return err
 	}
 	defer done()
-	inner, cancel := b.bound(ctx)
-	defer cancel()
 	messages := make(chan *nats.Msg, 1024)
 	for _, f := range filters {
-		sub, err := b.nc.ChanSubscribe(f, messages)
+		sub, err := a.link.NC.ChanSubscribe(f, messages)
 		if errors.Is(err, nats.ErrBadSubject) {
-			return fmt.Errorf("tail: %w, got %q", ErrBadFilter, f)
+			return fmt.Errorf("tail: %w, got %q", bus.ErrBadFilter, f)
 		}
 		if err != nil {
 			return fmt.Errorf("tail %s: %w", f, err)
@@ -48,7 +47,7 @@ func (b *Bus) Tail(ctx context.Context, filter string, fn func(subject string, m
 	for {
 		select {
 		case <-inner.Done():
-			return b.ended(ctx, nil)
+			return a.link.Ended(ctx)
 		case m := <-messages:
 			root, _, _ := strings.Cut(m.Subject, ".")
 			message, err := decoders[root](m.Data)

@@ -1,0 +1,41 @@
+// Package filelock locks files between the processes of a machine (flock).
+//
+// Invariant: the kernel lets go of a lock however its process ends, so that a crash leaves nothing locked. The file itself stays: removing
+// it would let two processes lock two files of one name.
+package filelock
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrHeld: somebody else has the lock.
+var ErrHeld = errors.New("the file is locked by another process")
+
+// Try locks an open file for its holder alone, or returns ErrHeld at once.
+func Try(f *os.File) error { return lock(f, unix.LOCK_EX|unix.LOCK_NB) }
+
+// TryShared locks an open file together with others who share it, or returns ErrHeld where one has it alone.
+func TryShared(f *os.File) error { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
+
+// Wait locks an open file for its holder alone, once nobody else has it.
+func Wait(f *os.File) error { return lock(f, unix.LOCK_EX) }
+
+func lock(f *os.File, how int) error {
+	for {
+		switch err := unix.Flock(int(f.Fd()), how); {
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return ErrHeld
+		case !errors.Is(err, unix.EINTR):
+			return err
+		}
+	}
+}
+
+// Release unlocks a file before it closes it: a child process that is just being started shares the open file until it executes, and would
+// hold the lock so long.
+func Release(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}

@@ -1,0 +1,81 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stegomq/schemas"
+)
+
+// Errors classify what callers may want to tell apart. They come wrapped with what was being done.
+var (
+	// ErrUnreachable: no server answers at the URL.
+	ErrUnreachable = errors.New("cannot reach the NATS server")
+	// ErrDenied: the server refused the credentials.
+	ErrDenied = errors.New("the NATS server refused the credentials")
+	// ErrNoJetStream: the server runs without JetStream.
+	ErrNoJetStream = errors.New("the NATS server has no JetStream: start it with -js, or with a jetstream block in its configuration")
+	// ErrClientFiles: a certificate or credentials file that does not read.
+	ErrClientFiles = errors.New("cannot use the files of the connection to the NATS server")
+	// ErrTooLarge: a message or blob is over a limit, which the error names.
+	ErrTooLarge = errors.New("too large")
+	// ErrClosed: the link was closed.
+	ErrClosed = errors.New("the bus is closed")
+)
+
+// NoJetStream says whether a request failed because the server runs without JetStream.
+func NoJetStream(err error) bool {
+	return errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+}
+
+// Away says whether an error is of a server that does not answer, or not yet, rather than of what it was asked.
+func Away(err error) bool {
+	return errors.Is(err, schemas.ErrAway) || errors.Is(err, ErrUnreachable) || IsOutage(err)
+}
+
+// Codes of the server that the client library does not name.
+const (
+	codeStoreFailed           jetstream.ErrorCode = 10077 // the stream's own bounds
+	codeInsufficientResources jetstream.ErrorCode = 10023 // the account's or the server's
+	codeStorageExceeded       jetstream.ErrorCode = 10047
+)
+
+// IsFull says whether the server refused a message, or a stream, for want of room.
+func IsFull(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case codeInsufficientResources, codeStorageExceeded:
+		return true
+	case codeStoreFailed:
+		return strings.HasPrefix(api.Description, "maximum ")
+	}
+	return false
+}
+
+// IsOutage says whether nobody answered, or only that now is not the time: the server or the stream's leader is away, a cluster elects,
+// JetStream is switched off (on a full disk), or the streams of an emptied store are being made again. A message may or may not be
+// stored; its id makes trying again safe.
+func IsOutage(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.Code == http.StatusServiceUnavailable || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return true
+	}
+	for _, e := range []error{
+		nats.ErrTimeout, context.DeadlineExceeded, nats.ErrNoResponders, jetstream.ErrNoStreamResponse,
+		nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, nats.ErrNoServers,
+		nats.ErrStaleConnection,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

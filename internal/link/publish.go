@@ -1,0 +1,91 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// envelope is what a dead letter adds to the message that it holds, at most.
+const envelope = 4 << 10
+
+// MaxMessage bounds what is published, in bytes: the server's limit, less what a dead letter around the message needs.
+func (l *Link) MaxMessage() int64 { return l.NC.MaxPayload() - envelope }
+
+// Message is a message to publish.
+type Message struct {
+	Subject string
+	ID      string // Nats-Msg-Id, by which the server knows it for two minutes; "": none
+	Data    []byte
+	// Full is returned instead of waiting for room; nil: wait.
+	Full error
+	// Prepare makes sure of what the message needs, before every try. Nil: nothing.
+	Prepare func(context.Context) error
+}
+
+// Publish stores a message and returns when the server has confirmed it. It waits for room and for the server until ctx ends. It
+// returns ErrTooLarge, Message.Full, ErrClosed, or what the server has against the message.
+func (l *Link) Publish(ctx context.Context, m Message) error {
+	if limit := l.MaxMessage(); int64(len(m.Data)) > limit {
+		return fmt.Errorf("%w: the message has %d bytes, the server's max_payload leaves %d: raise it, or put fewer items and no inline images into a job",
+			ErrTooLarge, len(m.Data), limit)
+	}
+	ctx, cancel := l.bound(ctx)
+	defer cancel()
+	said := false
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := l.try(ctx, m)
+		if err == nil {
+			return nil
+		}
+		full := IsFull(err)
+		switch {
+		case l.ctx.Err() != nil || errors.Is(err, nats.ErrConnectionClosed):
+			return ErrClosed
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case full && m.Full != nil:
+			return fmt.Errorf("%w: %w", m.Full, err)
+		case !full && !IsOutage(err):
+			return err
+		}
+		if !said {
+			said = true
+			if full {
+				l.Log.Info("the stream is full, waiting for room", "subject", m.Subject, "err", err)
+			} else {
+				l.Log.Warn("the message queue does not answer, trying again", "subject", m.Subject, "err", err)
+			}
+		}
+		// Half of the wait is random: producers that wait for the same room do not come at once.
+		if !Pause(ctx, wait/2+rand.N(wait/2)) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+func (l *Link) try(ctx context.Context, m Message) error {
+	if m.Prepare != nil {
+		if err := m.Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	return l.PublishOnce(ctx, m.Subject, m.ID, m.Data)
+}
+
+// PublishOnce stores a message, or says why it does not. It waits for nothing but the server's word.
+func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	defer cancel()
+	var opts []jetstream.PublishOpt
+	if id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
+	}
+	_, err := l.JS.Publish(ctx, subject, data, opts...)
+	return err
+}

@@ -1,0 +1,95 @@
+package queueadmin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stegomq/internal/bus"
+	"stegomq/internal/link"
+	"stegomq/schemas"
+)
+
+// ErrNoDeadLetter: there is no dead letter of that number.
+var ErrNoDeadLetter = errors.New("no such dead letter")
+
+// DeadEntry is a dead letter and its number in the stream, by which it is retried or dropped.
+type DeadEntry struct {
+	Seq    uint64
+	Letter *schemas.DeadLetter
+}
+
+// ListDead returns the dead letters, oldest first: all of them, or those with a reason, and at most limit
+// of them (0: no limit).
+func (a *Admin) ListDead(ctx context.Context, reason schemas.Reason, limit int) ([]DeadEntry, error) {
+	filter := schemas.DeadFilter()
+	if reason != "" {
+		if strings.ContainsAny(string(reason), ".*> \t\r\n") {
+			return nil, fmt.Errorf("list dead letters: %w: reason %q is not one word", bus.ErrBadFilter, reason)
+		}
+		filter = schemas.DeadSubject(reason)
+	}
+	var list []DeadEntry
+	err := a.link.Scan(ctx, schemas.StreamDead, filter, func(m *link.Stored) bool {
+		letter, err := schemas.DecodeDeadLetter(m.Data)
+		if err != nil {
+			a.link.Log.Warn("a dead letter that does not decode", "seq", m.Seq, "err", err)
+			return true
+		}
+		list = append(list, DeadEntry{Seq: m.Seq, Letter: letter})
+		return limit <= 0 || len(list) < limit
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	return list, nil
+}
+
+// GetDead returns one dead letter, or ErrNoDeadLetter.
+func (a *Admin) GetDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, error) {
+	m, err := a.link.Get(ctx, schemas.StreamDead, link.Query{Seq: seq})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
+	}
+	letter, err := schemas.DecodeDeadLetter(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
+	}
+	return letter, nil
+}
+
+// RetryDead publishes the message of a dead letter to its subject again, as a new message, and deletes
+// the letter. It waits for room as Bus.PublishJob does. It returns ErrNoDeadLetter when the letter is gone.
+func (a *Admin) RetryDead(ctx context.Context, seq uint64) error {
+	letter, err := a.GetDead(ctx, seq)
+	if err != nil {
+		return err
+	}
+	// The id differs from the message's first one, which the server may still remember, but is the same
+	// for two retries of one letter.
+	if err := a.bus.Republish(ctx, letter.GetSubject(), fmt.Sprintf("retry-%d", seq), letter.GetMessage()); err != nil {
+		return fmt.Errorf("retry dead letter %d: %w", seq, err)
+	}
+	return a.DropDead(ctx, seq)
+}
+
+// DropDead deletes a dead letter, or returns ErrNoDeadLetter.
+func (a *Admin) DropDead(ctx context.Context, seq uint64) error {
+	stream, err := a.link.JS.Stream(ctx, schemas.StreamDead)
+	if err == nil {
+		err = stream.DeleteMsg(ctx, seq)
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return fmt.Errorf("delete dead letter %d: %w", seq, err)
+	}
+	return nil
+}

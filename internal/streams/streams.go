@@ -1,0 +1,215 @@
+// Package streams owns what stands on a NATS server for stegomq: the streams with their bounds and lifetimes, the consumers with their
+// waits, the bucket TRIES, and what belongs to each tenant. It says what there is; what messages mean and what becomes of them is for others.
+//
+// # Invariants
+//
+//   - Open is idempotent, and any number of processes may do it at once. A stream that works in another way is refused, and never changed
+//     into one of ours.
+//   - What an operator or another process has set stays, but where Config sets it explicitly.
+//   - Whatever is missing after a reconnection is made again.
+//   - A tenant makes nothing: the operator's EnsureTenant has.
+//   - Jobs are read by one durable consumer for each class and model, or, where a command has the server for itself, for one run (Lane).
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"stegomq/internal/link"
+	"stegomq/schemas"
+)
+
+var (
+	// ErrStreamConflict: a stream of that name exists with settings that stegomq cannot work with.
+	ErrStreamConflict = errors.New("a stream exists with other settings")
+	// ErrNoStorage: the server or account has less storage than the streams reserve.
+	ErrNoStorage = errors.New("the server has not the storage that the streams reserve: raise its max_file_store, or lower the bounds of the streams")
+)
+
+// Config says what the streams and consumers are made with. The zero value of a field means its default, which is only used to make what
+// is missing; a field that is set changes what is stored.
+type Config struct {
+	// AckWait (default 30 s) is how long the server waits for a sign of life before it gives a message to somebody else.
+	AckWait time.Duration
+	// MaxJobBytes bounds each queue of jobs, default 1 GiB; MaxBlobBytes the operator's blobs, default none but the server's. Bytes.
+	MaxJobBytes, MaxBlobBytes int64
+	// BlobLifetime is how long blobs are kept. Default 7 days.
+	BlobLifetime time.Duration
+	// Replicas of every stream when it is created. Default: 3 where the cluster has three servers or more, else 1.
+	Replicas int
+	// KeepStored has streams that are there keep their bounds and lifetimes, whatever is set here: it is for those who only use them.
+	KeepStored bool
+	// Exclusive says that the server is this process's alone, as an embedded one is that does not listen: its workers take the jobs
+	// of one run, and what another run left waits.
+	Exclusive bool
+}
+
+// Streams are those of a server, seen by the operator or by a tenant, for any number of goroutines.
+type Streams struct {
+	// Link is the connection.
+	Link *link.Link
+
+	cfg Config
+	// Set when it is opened, before it is shared.
+	opened       bool
+	tries        jetstream.KeyValue
+	blobLifetime time.Duration
+
+	queueBytes atomic.Int64 // the smallest bound of a queue
+	ackWait    atomic.Int64 // the shortest that a consumer has stored; 0: none is known
+	known      struct {     // lanes that this process has published for, and when it has seen to them
+		sync.Mutex
+		lanes map[Lane]time.Time
+	}
+}
+
+// New makes Streams that have asked nothing of the server. They can List.
+func New(l *link.Link, cfg Config) *Streams {
+	s := &Streams{Link: l, cfg: cfg}
+	s.known.lanes = make(map[Lane]time.Time)
+	return s
+}
+
+// Open makes sure that the streams exist, now and after every reconnection. It returns link.ErrNoJetStream, ErrStreamConflict or
+// ErrNoStorage with a line that says what to do.
+func Open(ctx context.Context, l *link.Link, cfg Config) (*Streams, error) {
+	s := New(l, cfg)
+	if err := s.ensure(ctx); err != nil {
+		return nil, err
+	}
+	s.opened = true
+	l.OnReconnect(func(ctx context.Context) error {
+		s.known.Lock()
+		clear(s.known.lanes) // the consumers may be gone
+		s.known.Unlock()
+		return s.ensure(ctx)
+	})
+	return s, nil
+}
+
+// Exclusive says whether the server is this process's alone.
+func (s *Streams) Exclusive() bool { return s.cfg.Exclusive }
+
+// Tries is the bucket in which the tries of messages that came again are counted. Only the operator has it.
+func (s *Streams) Tries() jetstream.KeyValue { return s.tries }
+
+// BlobLifetime is how long the server keeps blobs; 0: for ever.
+func (s *Streams) BlobLifetime() time.Duration { return s.blobLifetime }
+
+// QueueBytes is the smallest bound of a queue of jobs: a larger message never fits.
+func (s *Streams) QueueBytes() int64 { return s.queueBytes.Load() }
+
+// ensure creates what is missing and, the first time, takes the handles.
+func (s *Streams) ensure(ctx context.Context) error {
+	if s.Link.Tenant() != "" {
+		return s.tenantHandles(ctx)
+	}
+	err := s.Link.Request(ctx, func(ctx context.Context) error {
+		_, err := s.Link.JS.AccountInfo(ctx)
+		return err
+	})
+	switch {
+	case link.NoJetStream(err):
+		return fmt.Errorf("%w (at %s)", link.ErrNoJetStream, s.Link.Where())
+	case err != nil:
+		return fmt.Errorf("ask %s for JetStream: %w", s.Link.Where(), err)
+	}
+	found, err := s.ensureStreams(ctx)
+	// What an embedded server has of the first protocol is this program's own; all of it can be made again.
+	if errors.Is(err, errOldStreams) && s.Link.Embedded() && !s.opened {
+		if err = s.removeOldStreams(ctx); err == nil {
+			found, err = s.ensureStreams(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	least := int64(math.MaxInt64)
+	for _, class := range schemas.Classes() {
+		if bound := found[schemas.JobStream(class)].MaxBytes; bound > 0 {
+			least = min(least, bound)
+		}
+	}
+	s.queueBytes.Store(least)
+	if s.opened {
+		return nil
+	}
+	if err := s.dropLanes(ctx); err != nil {
+		return fmt.Errorf("consumers on %s: %w", s.Link.Where(), err)
+	}
+	if s.tries, err = s.Link.JS.KeyValue(ctx, bucketTries); err != nil {
+		return fmt.Errorf("open bucket %s on %s: %w", bucketTries, s.Link.Where(), err)
+	}
+	s.blobLifetime = found[schemas.BlobStream(schemas.MainTenant)].MaxAge
+	return nil
+}
+
+// ensureStreams makes sure of every stream, and gives what they are now.
+func (s *Streams) ensureStreams(ctx context.Context) (map[string]jetstream.StreamConfig, error) {
+	specs := s.specs()
+	done := make(chan jetstream.StreamConfig, len(specs))
+	group, gctx := errgroup.WithContext(ctx)
+	for name, spec := range specs {
+		group.Go(func() error {
+			stream, err := s.ensureStream(gctx, name, spec)
+			if err != nil {
+				return fmt.Errorf("stream %s on %s: %w", name, s.Link.Where(), err)
+			}
+			done <- stream.CachedInfo().Config
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	close(done)
+	found := make(map[string]jetstream.StreamConfig, len(specs))
+	for cfg := range done {
+		found[cfg.Name] = cfg
+	}
+	return found, nil
+}
+
+// oldStreams are those of the first protocol.
+var oldStreams = []string{"JOBS", "RESULTS", "BLOBS", "ADVISORIES", "KV_WORKERS"}
+
+var errOldStreams = fmt.Errorf("%w: an older stegomq's streams hold its subjects: end all its processes and remove the streams %s",
+	ErrStreamConflict, strings.Join(oldStreams, ", "))
+
+func (s *Streams) removeOldStreams(ctx context.Context) error {
+	s.Link.Log.Info("removing the streams of an older version", "streams", oldStreams)
+	for _, name := range oldStreams {
+		if err := s.Link.JS.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("remove stream %s of an older version: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// tenantHandles looks at the streams of a tenant, who may create nothing.
+func (s *Streams) tenantHandles(ctx context.Context) error {
+	tenant := s.Link.Tenant()
+	for _, name := range tenantStreams(tenant) {
+		err := s.Link.Request(ctx, func(ctx context.Context) error {
+			stream, err := s.Link.JS.Stream(ctx, name)
+			if err == nil && !s.opened && name == schemas.BlobStream(tenant) {
+				s.blobLifetime = stream.CachedInfo().Config.MaxAge
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("stream %s on %s: %w: the operator makes it with `stegomq access grant %s`", name, s.Link.Where(), err, tenant)
+		}
+	}
+	s.queueBytes.Store(math.MaxInt64)
+	return nil
+}
