@@ -58,7 +58,7 @@ var house = map[string][]string{
 	"internal/testrig/certificates": {},
 	"internal/testrig":              {"internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/model", "internal/ort"},
 
-	"producer":  {"internal/pixel", "schemas"},
+	"producer":  {"internal/pixel", "internal/quality", "schemas"},
 	"gpuworker": {"internal/pixel", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 

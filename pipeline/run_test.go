@@ -234,7 +234,7 @@ func TestOneAndStream(t *testing.T) {
 	}
 	opts := options(Endpoints{State: t.TempDir()})
 	one := producer.Request{ID: "1", Key: tiny.Model.Keys()[0].ID, Cover: filepath.Join(dir, "a.png"), Secret: filepath.Join(dir, "b.png"), Out: filepath.Join(out, "one.png")}
-	reply, err := open(t, opts).One(testrig.Context(t), req, one)
+	reply, err := open(t, opts).One(testrig.Context(t), req, one, nil, nil)
 	if err != nil || !reply.OK {
 		t.Fatalf("%+v, %v", reply, err)
 	}

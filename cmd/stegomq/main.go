@@ -26,6 +26,7 @@ const (
 	exitSomeFailed  = 1
 	exitUsage       = 2
 	exitUnreachable = 3
+	exitLowPSNR     = 4
 	exitInterrupted = 130
 )
 
@@ -39,6 +40,9 @@ var errUnwell = errors.New("something is wrong")
 
 // errRefused ends recover where it is authenticated and refused the image.
 var errRefused = errors.New("refused")
+
+// errLowPSNR ends embed where what it hid comes back worse than it has to.
+var errLowPSNR = errors.New("low PSNR")
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -72,6 +76,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, reports.ErrSomeFailed), errors.Is(err, pipeline.ErrCancelled), errors.Is(err, errRefused), errors.Is(err, errUnwell):
 		return exitSomeFailed
+	case errors.Is(err, errLowPSNR):
+		return exitLowPSNR
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, bus.ErrDenied), errors.Is(err, bus.ErrNoJetStream):
