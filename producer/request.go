@@ -198,8 +198,12 @@ func (s *Stream) warning(in input, data []byte) string {
 		if loss == "" || loss == pixel.LossJPEG && s.cfg.SurvivesJPEG {
 			return ""
 		}
-		return fmt.Sprintf("%s %s is %s: writing it changed the pixels, and what was hidden in them cannot have survived; recover from the PNG file that embed wrote",
-			in.name, in.label(), loss)
+		end := "cannot have survived"
+		if s.cfg.SurvivesJPEG { // of a lossy WebP of quality 90 21 dB come back, and of a palette 19
+			end = "has suffered"
+		}
+		return fmt.Sprintf("%s %s is %s: writing it changed the pixels, and what was hidden in them %s; recover from the PNG file that embed wrote",
+			in.name, in.label(), loss, end)
 	}
 	// Whether a pixel is transparent only the pixels tell. What is wrong with them the worker says.
 	if pixel.LossOf(data) == pixel.LossJPEG {

@@ -70,7 +70,7 @@ func (a *app) purifyCommand() *cobra.Command {
 func (a *app) operationCommand(fl *operationFlags, op schemas.Operation, cmd cobra.Command) *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
-With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
+A file named - is standard input or output. With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
 completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
 {"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed. A model whose
 recovery is authenticated refuses a wrong key, and an image that was changed: the reason of the reply is then "refused".`
@@ -78,7 +78,7 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 		return a.operate(cmd, op, *fl)
 	}
 	f := cmd.Flags()
-	f.StringVarP(&fl.request.Out, "output", "o", "", "PNG file to write")
+	f.StringVarP(&fl.request.Out, "output", "o", "", "PNG file to write, or - for standard output")
 	f.StringVar(&fl.model, "model", defaultOf(op), "model name or directory")
 	fl.register(f, 0, "bring images to this width and height (0: their own; for embed the cover's)")
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
