@@ -63,9 +63,10 @@ func TestVerify(t *testing.T) {
 	if failed != 2 {
 		t.Errorf("%d failed: %+v", failed, refused)
 	}
-	r.cfg.Operation, r.cfg.Run, r.cfg.MinPSNR = schemas.Operation_OPERATION_RECOVER, "back", 0
+	r.cfg.Operation, r.cfg.MinPSNR = schemas.Operation_OPERATION_RECOVER, 0
 	for _, id := range []string{"a", "b"} {
 		got := embedded[id]
+		r.cfg.Run = "back-" + id
 		r.serve(line("key", "demo-1", "stego", r.path(id+".png"), "out", r.path("back.png")))
 		back := r.image("back.png")
 		secret, err := pixel.Fit(r.image("secret.png"), pixel.Geometry{Width: back.Rect.Dx(), Height: back.Rect.Dy()})
