@@ -64,7 +64,7 @@ var house = map[string][]string{
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
 	"pipeline": {
-		"schemas", "producer", "gpuworker", "evaluator", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/model",
+		"schemas", "producer", "gpuworker", "evaluator", "internal/access", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/model",
 		"internal/ort", "internal/pixel", "internal/quality", "internal/source", "internal/state", "internal/telemetry",
 	},
 	"pipeline/reports": {

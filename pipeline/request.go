@@ -83,6 +83,18 @@ func Square(side int, resize schemas.ResizePolicy) *schemas.Geometry {
 	return &schemas.Geometry{Width: n, Height: n, Resize: resize}
 }
 
+// Geometry is what images are brought to: a side, in pixels, 0: their own, and how ("squash" or "crop").
+func Geometry(side int, resize string) (*schemas.Geometry, error) {
+	if side < 0 || side > schemas.MaxSide {
+		return nil, wrong("size %d: choose 0 to %d", side, schemas.MaxSide)
+	}
+	policy := map[string]schemas.ResizePolicy{"squash": schemas.ResizePolicy_RESIZE_POLICY_SQUASH, "crop": schemas.ResizePolicy_RESIZE_POLICY_CROP}[resize]
+	if policy == schemas.ResizePolicy_RESIZE_POLICY_UNSPECIFIED {
+		return nil, wrong("resize %s: choose squash or crop", resize)
+	}
+	return Square(side, policy), nil
+}
+
 // FieldError says what is wrong with one field of a request. The field is spelt as users of commands spell it: its text begins with
 // it, so that a command puts its two dashes before it.
 type FieldError struct{ text string }

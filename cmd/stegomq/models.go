@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/model"
+	"stegomq/pipeline"
 )
 
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "models", Short: "List, verify and import model directories"}
-	cmd.PersistentFlags().StringSliceVar(&a.models, "models", defaultModels(), "folders that hold model directories")
+	cmd.PersistentFlags().StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
 	list := &cobra.Command{
 		Use: "list", Short: "List the models", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

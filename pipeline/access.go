@@ -1,0 +1,42 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"stegomq/internal/access"
+	"stegomq/internal/bus"
+)
+
+// GrantAccess makes what belongs to a user on a shared server, and keeps the grant there. The server's configuration lets the user in.
+// Images are the bound of the user's images, in bytes; 0: as it is.
+func GrantAccess(ctx context.Context, b *bus.Bus, g access.Grant, images int64) error {
+	if err := g.Validate(); err != nil {
+		return err
+	}
+	text, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	return b.EnsureTenant(ctx, g.Tenant, bus.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images})
+}
+
+// Access is what a user was granted, and what the server holds for the user.
+func Access(ctx context.Context, b *bus.Bus, user string) (g access.Grant, held *bus.TenantStatus, err error) {
+	if held, err = b.Tenant(ctx, user); err != nil {
+		return g, nil, err
+	}
+	if err := json.Unmarshal([]byte(held.Grant), &g); err != nil {
+		return g, nil, fmt.Errorf("the grant that the server keeps for %s does not read: grant again: %w", user, err)
+	}
+	return g, held, nil
+}
+
+// RevokeAccess deletes what the server holds for a user.
+func RevokeAccess(ctx context.Context, b *bus.Bus, user string) error {
+	if _, err := b.Tenant(ctx, user); err != nil {
+		return err
+	}
+	return b.DropTenant(ctx, user)
+}
