@@ -59,7 +59,7 @@ func (r *OperationRequest) CheckKey(id string) error {
 	_, err := r.Key(id)
 	if err == nil && r.MinPSNR > 0 {
 		if _, err = r.recovers(id); err != nil {
-			err = fmt.Errorf("min-psnr: what is hidden cannot be recovered here to see how well it comes back: %w", err)
+			err = fmt.Errorf("--min-psnr: what is hidden cannot be recovered here to see how well it comes back: %w", err)
 		}
 	}
 	return err

@@ -40,6 +40,33 @@ type Reply struct {
 	Error  string `json:"error,omitempty"`
 }
 
+// Why a single request failed, beside what is said.
+var (
+	// ErrRequest: it cannot be one.
+	ErrRequest = errors.New("not a request")
+	// ErrRefused: recovery is authenticated, and refused the image.
+	ErrRefused = errors.New("refused")
+	// ErrLowPSNR: the secret comes back worse than it has to.
+	ErrLowPSNR = errors.New("low PSNR")
+	// ErrFailed is everything else.
+	ErrFailed = errors.New("the request failed")
+)
+
+// Err is why a request failed; nil if it did not.
+func (r Reply) Err() error {
+	switch {
+	case r.OK:
+		return nil
+	case r.Reason == string(schemas.ReasonBadMessage):
+		return fmt.Errorf("%w: %s", ErrRequest, r.Error)
+	case r.Reason == string(schemas.EndRefused):
+		return fmt.Errorf("%w: %s", ErrRefused, r.Error)
+	case r.Reason == LowPSNR:
+		return fmt.Errorf("%w: %s", ErrLowPSNR, r.Error)
+	}
+	return fmt.Errorf("%w: %s: %s", ErrFailed, r.Reason, r.Error)
+}
+
 // LowPSNR is the reason of an embed request whose secret comes back worse than it has to.
 const LowPSNR = "low_psnr"
 

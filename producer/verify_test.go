@@ -277,3 +277,18 @@ func TestStandardStreams(t *testing.T) {
 		t.Errorf("%+v", reply)
 	}
 }
+
+func TestWhyARequestFailed(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]error{
+		"bad_message": producer.ErrRequest, "refused": producer.ErrRefused, producer.LowPSNR: producer.ErrLowPSNR, "output": producer.ErrFailed,
+		"bad_image": producer.ErrFailed, "unknown_key": producer.ErrFailed,
+	} {
+		if err := (producer.Reply{Reason: reason, Error: "why it did"}).Err(); !errors.Is(err, want) || !strings.Contains(err.Error(), "why it did") {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
+	if err := (producer.Reply{OK: true}).Err(); err != nil {
+		t.Error(err)
+	}
+}

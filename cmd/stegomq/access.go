@@ -55,6 +55,9 @@ block. Granting again replaces what was granted before, once the server has the 
 				}
 				g.Models = append(g.Models, m.Digest)
 			}
+			if err := g.Validate(); err != nil {
+				return err
+			}
 			return a.withAccounts(cmd.Context(), func(ctx context.Context, b *bus.Bus) error {
 				if err := pipeline.GrantAccess(ctx, b, g, images<<20); err != nil {
 					return err

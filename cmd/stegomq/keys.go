@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"stegomq/internal/keyring"
 	"stegomq/pipeline"
@@ -98,7 +94,7 @@ func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (ke
 	case !fromPassphrase:
 		return keyring.Generate(id, now)
 	}
-	secret, err := readPassphrase(cmd)
+	secret, err := keyring.ReadPassphrase(cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return keyring.Pair{}, err
 	}
@@ -108,48 +104,14 @@ func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (ke
 	return keyring.Derive(id, secret, now)
 }
 
-// readPassphrase asks on a terminal, twice, and reads one line elsewhere.
-func readPassphrase(cmd *cobra.Command) ([]byte, error) {
-	f, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		if err != nil && line == "" {
-			return nil, fmt.Errorf("read the passphrase: %w", err)
-		}
-		return []byte(strings.TrimRight(line, "\r\n")), nil
-	}
-	ask := func(prompt string) ([]byte, error) {
-		_, _ = fmt.Fprint(cmd.ErrOrStderr(), prompt)
-		secret, err := term.ReadPassword(int(f.Fd()))
-		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
-		return secret, err
-	}
-	first, err := ask("passphrase: ")
-	if err != nil {
-		return nil, err
-	}
-	second, err := ask("again: ")
-	if err != nil {
-		return nil, err
-	}
-	if string(first) != string(second) {
-		return nil, errors.New("the two passphrases differ")
-	}
-	return first, nil
-}
-
 func printPairs(cmd *cobra.Command, pairs []keyring.Pair) {
 	w := newTable(cmd, "key", "fingerprint", "created", "does")
 	for _, p := range pairs {
-		created := "-"
-		if !p.Created.IsZero() {
-			created = p.Created.Format(time.RFC3339)
-		}
 		does := "embeds and recovers"
 		if p.Recover.IsZero() {
 			does = "embeds"
 		}
-		w.AppendRow(table.Row{p.ID, p.Fingerprint(), created, does})
+		w.AppendRow(table.Row{p.ID, p.Fingerprint(), orDash(p.Created, p.Created.Format(time.RFC3339)), does})
 	}
 	w.Render()
 }

@@ -153,15 +153,8 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 	for _, warning := range reply.Warnings {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "stegomq: warning: %s\n", warning)
 	}
-	switch {
-	case err != nil || reply.OK:
+	if err != nil {
 		return err
-	case reply.Reason == string(schemas.ReasonBadMessage):
-		return errors.New(reply.Error)
-	case reply.Reason == string(schemas.EndRefused):
-		return fmt.Errorf("%w: %s", errRefused, reply.Error)
-	case reply.Reason == producer.LowPSNR:
-		return fmt.Errorf("%w: %s", errLowPSNR, reply.Error)
 	}
-	return fmt.Errorf("%w: %s: %s", reports.ErrSomeFailed, reply.Reason, reply.Error)
+	return reply.Err()
 }
