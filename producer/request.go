@@ -233,7 +233,7 @@ func (s *Stream) warning(in input, data []byte) string {
 			in.name, in.label(), loss, end)
 	}
 	// Whether a pixel is transparent only the pixels tell. What is wrong with them the worker says.
-	if pixel.LossOf(data) == pixel.LossJPEG {
+	if !pixel.MayBeTransparent(data) {
 		return ""
 	}
 	if info, err := pixel.Inspect(data, s.cfg.Limits); err != nil || !info.Transparent {

@@ -125,7 +125,13 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	ctx, cancel := context.WithCancelCause(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error { return s.finish(ctx, r) })
+		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error {
+			err := s.finish(ctx, r)
+			if err != nil {
+				cancel(err)
+			}
+			return err
+		})
 		cancel(fmt.Errorf("results stopped coming: %w", err))
 	})
 	background.Go(func() { s.watch(ctx) })

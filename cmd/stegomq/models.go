@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -91,6 +92,9 @@ func (a *app) modelsImportCommand() *cobra.Command {
 keys; they become one public key pair, imported-<embed seed>-<recover seed>.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return errors.New("--out is missing: name the model directory to make")
+			}
 			if options.Name == "" {
 				options.Name = filepath.Base(filepath.Clean(out))
 			}
@@ -108,7 +112,6 @@ keys; they become one public key pair, imported-<embed seed>-<recover seed>.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "the model directory to make (required)")
-	must(cmd.MarkFlagRequired("out"))
 	f.StringVar(&options.Name, "name", "", "name of the model (default: that of the directory)")
 	f.StringVar(&like, "like", defaultPUSNet, "model of the same network, whose graphs are used")
 	f.Float64Var(&options.Alpha, "alpha", options.Alpha, "share of the weights that are shared, the public code's sparse_ratio")
