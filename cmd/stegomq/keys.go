@@ -111,7 +111,7 @@ func printPairs(cmd *cobra.Command, pairs []keyring.Pair) {
 		if p.Recover.IsZero() {
 			does = "embeds"
 		}
-		w.AppendRow(table.Row{p.ID, p.Fingerprint(), orDash(p.Created, p.Created.Format(time.RFC3339)), does})
+		w.AppendRow(table.Row{p.ID, p.Fingerprint(), orDash(p.Created.IsZero(), p.Created.Format(time.RFC3339)), does})
 	}
 	w.Render()
 }

@@ -81,8 +81,8 @@ func printRuns(cmd *cobra.Command, runs []pipeline.RunStatus, asJSON bool) error
 	}
 	return printRows(cmd, rows, asJSON, func(r pipeline.RunRow) table.Row {
 		return table.Row{
-			r.Run, r.State, r.Started.Format(time.DateTime), orDash(r.Finished, r.Finished.Format(time.DateTime)), r.Model, r.Data,
-			r.Pairs, r.Keys, r.Scores, r.Failed, orDash(r.Waiting, fmt.Sprint(r.Waiting)),
+			r.Run, r.State, r.Started.Format(time.DateTime), orDash(r.Finished.IsZero(), r.Finished.Format(time.DateTime)), r.Model, r.Data,
+			r.Pairs, r.Keys, r.Scores, r.Failed, orDash(r.Waiting == 0, fmt.Sprint(r.Waiting)),
 		}
 	}, "run", "state", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed", "waiting")
 }

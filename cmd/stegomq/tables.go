@@ -33,10 +33,9 @@ func printRows[R any](cmd *cobra.Command, rows []R, asJSON bool, cells func(R) t
 	return nil
 }
 
-// orDash is a cell that may be empty.
-func orDash[V comparable](v V, text string) string {
-	var zero V
-	if v == zero {
+// orDash is the text of a cell that may be empty.
+func orDash(empty bool, text string) string {
+	if empty {
 		return "-"
 	}
 	return text
