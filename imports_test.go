@@ -71,13 +71,13 @@ var house = map[string][]string{
 		"internal/ort", "internal/queueadmin", "internal/streams",
 	},
 
-	"producer":  {"internal/pixel", "schemas"},
+	"producer":  {"internal/pixel", "internal/quality", "schemas"},
 	"gpuworker": {"internal/pixel", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
 	"pipeline": {
-		"schemas", "producer", "gpuworker", "evaluator", "internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
+		"schemas", "producer", "gpuworker", "evaluator", "internal/access", "internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/link", "internal/model", "internal/natsserver", "internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin", "internal/source",
 		"internal/state", "internal/streams", "internal/telemetry",
 	},

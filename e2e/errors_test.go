@@ -92,6 +92,7 @@ func TestErrors(t *testing.T) {
 		"no secret":                {embed("--secret", ""), usage, []string{"--secret"}},
 		"no stego":                 {[]string{"recover", "--key", "demo-1", "-o", "out.png"}, usage, []string{"--stego"}},
 		"no output":                {embed("-o", ""), usage, []string{"--output"}},
+		"output is no PNG":         {embed("-o", "out.jpg"), usage, []string{"--output out.jpg", "PNG"}},
 		"purify without a file":    {[]string{"purify", "-o", "out.png"}, usage, []string{"file"}},
 	}
 	one := func(t *testing.T, name string) {

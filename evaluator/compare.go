@@ -162,6 +162,10 @@ func sameConditions(a, b *schemas.RunSpec) error {
 	if va, vb := a.GetMetricsVersion(), b.GetMetricsVersion(); va != vb {
 		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.GetId(), va, b.GetId(), vb)
 	}
+	if va, vb := a.GetDecoderVersion(), b.GetDecoderVersion(); va != vb {
+		return fmt.Errorf("%w: version %d of the decoder read the images of %s, and version %d those of %s, so that their pixels differ (0: one before it was noted); "+
+			"evaluate the older one again", ErrIncomparable, va, a.GetId(), vb, b.GetId())
+	}
 	missing := func(from, in *schemas.RunSpec) (items []string) {
 		there := make(map[string]bool)
 		for _, name := range pairNames(in) {

@@ -120,6 +120,7 @@ func TestRunsThatCannotBeCompared(t *testing.T) {
 		"size":    {func(b *schemas.RunSpec) { b.Geometry.Width = 128 }, "run-1 is at 64x48 (crop), run-2 at 128x48 (crop)"},
 		"resize":  {func(b *schemas.RunSpec) { b.Geometry.Resize = schemas.ResizePolicy_RESIZE_POLICY_SQUASH }, "squash"},
 		"metrics": {func(b *schemas.RunSpec) { b.MetricsVersion = "2" }, "version 2"},
+		"decoder": {func(b *schemas.RunSpec) { b.DecoderVersion = 3 }, "version 0 of the decoder read the images of run-1, and version 3 those of run-2"},
 		"fewer": {
 			func(b *schemas.RunSpec) { b.Pairs = b.Pairs[1:] },
 			"1 of the 4 of run-1 are not in run-2, and 0 of the 3 of run-2 not in run-1 (the first is 00004-d)",

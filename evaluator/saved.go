@@ -65,7 +65,7 @@ func (s *Summary) spec() *schemas.RunSpec {
 	spec := &schemas.RunSpec{
 		Id: s.Run, Model: s.Model.Digest, ModelName: s.Model.Name, ModelTrained: s.Model.Trained, ModelKeying: s.Model.Keying,
 		Geometry:   &schemas.Geometry{Width: uint32(s.Geometry.Width), Height: uint32(s.Geometry.Height), Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
-		NoiseSigma: s.NoiseSigma, MetricsVersion: s.MetricsVersion, UntrainedKeys: s.UntrainedKeys,
+		NoiseSigma: s.NoiseSigma, MetricsVersion: s.MetricsVersion, DecoderVersion: s.DecoderVersion, UntrainedKeys: s.UntrainedKeys,
 	}
 	if s.Geometry.Resize == resizeWord(schemas.ResizePolicy_RESIZE_POLICY_CROP) {
 		spec.Geometry.Resize = schemas.ResizePolicy_RESIZE_POLICY_CROP

@@ -169,6 +169,8 @@ type Summary struct {
 	NoiseSigma    float64  `json:"noise_sigma"`
 	// MetricsVersion names the definitions of PSNR, SSIM, MAE and RMSE.
 	MetricsVersion string `json:"metrics_version"`
+	// DecoderVersion says which pixels were made of the image files; absent of runs before there was one.
+	DecoderVersion uint32 `json:"decoder_version,omitempty"`
 
 	Imperceptibility       Group     `json:"imperceptibility"`
 	Recoverability         Group     `json:"recoverability"`
@@ -272,9 +274,9 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		NoiseSigma: spec.GetNoiseSigma(),
 
 		UntrainedKeys:  spec.GetUntrainedKeys(),
-		MetricsVersion: spec.GetMetricsVersion(),
-		Pairs:          pairsOf(spec),
-		WorstPairs:     worstPairs(spec, scores),
+		MetricsVersion: spec.GetMetricsVersion(), DecoderVersion: spec.GetDecoderVersion(),
+		Pairs:      pairsOf(spec),
+		WorstPairs: worstPairs(spec, scores),
 
 		Imperceptibility:       role(schemas.Role_ROLE_IMPERCEPTIBILITY),
 		Recoverability:         role(schemas.Role_ROLE_RECOVERABILITY),

@@ -18,17 +18,18 @@ import (
 // batch is a job on its way: one outcome per item, nil while it is open.
 type batch struct {
 	job      *schemas.Job
-	workIDs  []string
+	memoIDs  []string
 	outcomes []*schemas.Outcome
 }
 
 // begin fills in what was made before and is still in the blob store.
 func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
 	b := &batch{job: job, outcomes: make([]*schemas.Outcome, len(job.GetItems()))}
+	runtime := w.Engine.Runtime(job.GetModel())
 	for _, item := range job.GetItems() {
-		b.workIDs = append(b.workIDs, schemas.ItemWorkID(job, item))
+		b.memoIDs = append(b.memoIDs, schemas.MemoID(schemas.ItemWorkID(job, item), runtime))
 	}
-	known, err := w.Memo.Outcomes(ctx, b.workIDs)
+	known, err := w.Memo.Outcomes(ctx, b.memoIDs)
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
@@ -239,7 +240,7 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 			continue
 		}
 		b.settle(in.index, o)
-		ended[b.workIDs[in.index]] = o
+		ended[b.memoIDs[in.index]] = o
 	}
 	return w.remember(ctx, b, items, ended)
 }
@@ -253,7 +254,7 @@ func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended ma
 	}
 	renewed := make(map[string]*schemas.Outcome)
 	for _, in := range items {
-		id := b.workIDs[in.index]
+		id := b.memoIDs[in.index]
 		o := before[id]
 		if o == nil || proto.Equal(o.GetOutput(), ended[id].GetOutput()) {
 			continue

@@ -45,9 +45,9 @@ type Images interface {
 	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
 }
 
-// Memo remembers how the work of ids ended, with an output or refused; nil stands for one that is not known.
+// Memo remembers how work ended, with an output or refused, by schemas.MemoID; nil stands for what is not known.
 type Memo interface {
-	Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error)
+	Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error)
 	// FirstOutcomes remembers what is not known, and returns what is.
 	FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error)
 	// RememberOutcomes puts outcomes in the place of what is known.
@@ -63,7 +63,10 @@ type Memo interface {
 // was refused, so that out has no meaning there. Refused is nil where no image is.
 //
 // Check says, before anything is looked up or read, whether the job of a key may be done by this worker now; otherwise it is a *schemas.Fault.
+//
+// Runtime names what computes a model's network, where outputs of another runtime may differ; empty where there is no network.
 type Engine interface {
+	Runtime(model string) string
 	Check(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef) error
 	Run(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef, in ...pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error)
 	Features(ctx context.Context, model string, key *schemas.KeyRef, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error)

@@ -505,10 +505,49 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// memoID is what the worker remembers an item under.
+func memoID(job *schemas.Job, i int) string {
+	return schemas.MemoID(schemas.ItemWorkID(job, job.GetItems()[i]), tiny.Network().Runtime(tiny.Digest))
+}
+
+// elsewhere is the engine of a worker with another runtime.
+type elsewhere struct {
+	gpuworker.Engine
+	runtime string
+}
+
+func (e elsewhere) Runtime(string) string { return e.runtime }
+
+// A worker of another runtime does not give what this one made; one of the same does.
+func TestRuntimesDoNotShareOutputs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for i, c := range []struct {
+		runtime string
+		cached  bool
+	}{{"onnxruntime 1 cpu", false}, {"onnxruntime 1 cuda", false}, {"onnxruntime 2 cpu", false}, {"onnxruntime 1 cpu", true}} {
+		r.parts.Engine = elsewhere{r.engine, c.runtime}
+		job := r.embedJob(square, squares(1)...)
+		job.Run = fmt.Sprint("run-", i)
+		seal(job)
+		r.publish(job)
+		stop := r.work(gpuworker.Config{})
+		if o := r.result(job.GetRun()).GetOutcomes()[0]; o.GetOutput() == nil || o.GetCached() != c.cached {
+			t.Errorf("%s: %v, want it from the memo: %v", c.runtime, o, c.cached)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if name := tiny.Network().Runtime(tiny.Digest); !strings.HasPrefix(name, "onnxruntime ") || !strings.HasSuffix(name, " cpu") {
+		t.Errorf("the runtime is called %q", name)
+	}
+}
+
 // overtaken has another worker do the same work a moment earlier.
 type overtaken struct {
 	gpuworker.Memo
-	first func(workIDs []string) map[string]*schemas.Outcome
+	first func(ids []string) map[string]*schemas.Outcome
 }
 
 func (o overtaken) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (map[string]*schemas.Outcome, error) {
@@ -530,9 +569,9 @@ func TestTheFirstOutputWins(t *testing.T) {
 		first := map[string]*schemas.Outcome{}
 		for _, id := range ids {
 			switch id {
-			case schemas.ItemWorkID(job, job.GetItems()[0]):
+			case memoID(job, 0):
 				first[id] = &schemas.Outcome{Output: &schemas.Output{Image: theirs}}
-			case schemas.ItemWorkID(job, job.GetItems()[1]):
+			case memoID(job, 1):
 				first[id] = &schemas.Outcome{Output: &schemas.Output{Image: lost}}
 			}
 		}
@@ -551,8 +590,8 @@ func TestTheFirstOutputWins(t *testing.T) {
 		t.Errorf("nobody was first, and the result has %v", o[2])
 	}
 	var ids []string
-	for _, item := range job.GetItems() {
-		ids = append(ids, schemas.ItemWorkID(job, item))
+	for i := range job.GetItems() {
+		ids = append(ids, memoID(job, i))
 	}
 	known, err := r.cache.Outcomes(testrig.Context(t), ids)
 	if err != nil {
@@ -602,9 +641,7 @@ func TestOutputThatIsNotAnImage(t *testing.T) {
 	}
 	expectFailure(t, o[1], schemas.ReasonBadOutput, "not finite")
 	expectFailure(t, o[2], schemas.ReasonBadOutput, "not finite")
-	known, err := r.cache.Outcomes(testrig.Context(t), []string{
-		schemas.ItemWorkID(job, job.GetItems()[0]), schemas.ItemWorkID(job, job.GetItems()[1]), schemas.ItemWorkID(job, job.GetItems()[2]),
-	})
+	known, err := r.cache.Outcomes(testrig.Context(t), []string{memoID(job, 0), memoID(job, 1), memoID(job, 2)})
 	if err != nil || known[0] == nil || known[1] != nil || known[2] != nil {
 		t.Errorf("the memo has %v (%v), want the good output alone", known, err)
 	}
@@ -774,6 +811,8 @@ func (s *shaky) Run(ctx context.Context, digest string, op schemas.Operation, ke
 	}
 	return s.Engine.Run(ctx, digest, op, key, in...)
 }
+
+func (s *shaky) Runtime(digest string) string { return s.Engine.Runtime(digest) }
 
 func (s *shaky) Features(ctx context.Context, digest string, key *schemas.KeyRef, stego pixel.Tensor) (pixel.Tensor, [][]float32, error) {
 	return s.Engine.Features(ctx, digest, key, stego)

@@ -127,6 +127,21 @@ func HasSecret(address string) bool {
 	return false
 }
 
+// CheckOpenSecrets refuses a configuration file with passwords in the addresses of servers that others can read.
+func CheckOpenSecrets(path string, values map[string]string) error {
+	if !HasSecret(values["nats"]) && !HasSecret(values["redis"]) {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("the configuration %s has a password in it and others can read it: chmod 600 %s", path, path)
+	}
+	return nil
+}
+
 // ServerConfig is that of the embedded message queue. It makes the secret of the state folder where the server listens.
 func (e *Endpoints) ServerConfig(log *slog.Logger) (natsserver.Config, error) {
 	c := natsserver.Config{StoreDir: filepath.Join(e.State, "nats"), Listen: e.NATSListen, Logger: log}

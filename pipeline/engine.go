@@ -55,6 +55,14 @@ func (e *Engine) Close() error {
 	return e.runtime.Close()
 }
 
+// runtimeName names what computes networks; empty where no model has one.
+func (e *Engine) runtimeName() string {
+	if e == nil || e.runtime == nil {
+		return ""
+	}
+	return e.runtime.Name()
+}
+
 // weightsStats are those of the runtime.
 func (e *Engine) weightsStats() telemetry.WeightsStats {
 	if e.runtime == nil {

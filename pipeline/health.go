@@ -34,6 +34,26 @@ type Finding struct {
 	Text  string
 }
 
+// String is the text, with a word before it of what is not as it should be.
+func (f Finding) String() string {
+	return map[Level]string{Warning: "WARNING: ", Problem: "PROBLEM: "}[f.Level] + f.Text
+}
+
+// Verdict is what findings amount to in a line, and how many of them are problems.
+func Verdict(findings []Finding) (text string, problems int) {
+	counts := make(map[Level]int)
+	for _, f := range findings {
+		counts[f.Level]++
+	}
+	switch problems, warnings := counts[Problem], counts[Warning]; {
+	case problems > 0:
+		return fmt.Sprintf("problems: %d, warnings: %d", problems, warnings), problems
+	case warnings > 0:
+		return fmt.Sprintf("it works, with warnings: %d", warnings), 0
+	}
+	return "all is well", 0
+}
+
 // examination collects findings.
 type examination []Finding
 

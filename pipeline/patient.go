@@ -38,6 +38,10 @@ func (c patientCache) Outcomes(ctx context.Context, ids []string) ([]*schemas.Ou
 	return ask(ctx, c.patience, redisServer, func(ctx context.Context) ([]*schemas.Outcome, error) { return c.Cache.Outcomes(ctx, ids) })
 }
 
+func (c patientCache) Runtime(ctx context.Context) (string, error) {
+	return ask(ctx, c.patience, redisServer, c.Cache.Runtime)
+}
+
 func (c patientCache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error) {
 	return ask(ctx, c.patience, redisServer, func(ctx context.Context) ([]*schemas.Metrics, error) { return c.Cache.Metrics(ctx, ids) })
 }

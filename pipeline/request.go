@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -80,6 +81,18 @@ func NewRequest(m *model.Model, keys []keyring.Pair, data string) *Request {
 func Square(side int, resize schemas.ResizePolicy) *schemas.Geometry {
 	n := uint32(min(max(side, 0), math.MaxInt32))
 	return &schemas.Geometry{Width: n, Height: n, Resize: resize}
+}
+
+// Geometry is what images are brought to: a side, in pixels, 0: their own, and how ("squash" or "crop").
+func Geometry(side int, resize string) (*schemas.Geometry, error) {
+	if side < 0 || side > schemas.MaxSide {
+		return nil, wrong("size %d: choose 0 to %d", side, schemas.MaxSide)
+	}
+	policy := map[string]schemas.ResizePolicy{"squash": schemas.ResizePolicy_RESIZE_POLICY_SQUASH, "crop": schemas.ResizePolicy_RESIZE_POLICY_CROP}[resize]
+	if policy == schemas.ResizePolicy_RESIZE_POLICY_UNSPECIFIED {
+		return nil, wrong("resize %s: choose squash or crop", resize)
+	}
+	return Square(side, policy), nil
 }
 
 // FieldError says what is wrong with one field of a request. The field is spelt as users of commands spell it: its text begins with
@@ -192,13 +205,13 @@ func (r *Request) ring() (*keyring.Keyring, error) {
 	return ring, nil
 }
 
-// spec is the specification of the run on the pairs of a data set.
-func (r *Request) spec(d *producer.Dataset) *schemas.RunSpec {
+// spec is the specification of the run on the pairs of a data set, with a runtime that computes, or none.
+func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 	m := r.Model
 	spec := &schemas.RunSpec{
 		Model: m.Digest, ModelName: m.Name, ModelTrained: m.Trained(), Geometry: r.Geometry, NoiseSigma: r.Noise,
 		Pairs: d.Pairs, Dataset: r.Dataset.Data, Covers: r.Dataset.Covers, Images: uint32(d.Images), Bad: d.Bad,
-		MetricsVersion: quality.Version, DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey,
+		MetricsVersion: quality.Version, DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey, Runtime: runtime,
 	}
 	if n := r.Dataset.Sample; n > 0 {
 		spec.Sample = &schemas.Sample{Pairs: uint32(min(n, math.MaxUint32)), Of: uint32(d.Candidates), Seed: r.Dataset.Seed}
@@ -232,9 +245,7 @@ func (r *Request) spec(d *producer.Dataset) *schemas.RunSpec {
 			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Partial(p, int(math.Round(10*percent)))))
 		}
 	}
-	if spec.Id = r.Run; spec.Id == "" {
-		spec.Id = schemas.RunID(spec)
-	}
+	spec.Id = cmp.Or(r.Run, schemas.RunID(spec))
 	return spec
 }
 

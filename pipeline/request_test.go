@@ -59,22 +59,25 @@ func TestSpec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := r.spec(d)
+	spec := r.spec(d, "")
 	if err := spec.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(r.Keys); len(spec.GetKeys()) != n || len(spec.GetRandomKeys()) != 2 || len(spec.GetNearKeys()) != n*(3+1+1) || len(spec.GetPairs()) != 2 {
 		t.Errorf("keys %d, random %d, near %d, pairs %d", len(spec.GetKeys()), len(spec.GetRandomKeys()), len(spec.GetNearKeys()), len(spec.GetPairs()))
 	}
-	if again := r.spec(d); again.GetId() != spec.GetId() || !strings.HasPrefix(spec.GetId(), "run-") {
+	if again := r.spec(d, ""); again.GetId() != spec.GetId() || !strings.HasPrefix(spec.GetId(), "run-") {
 		t.Errorf("names %s, %s", spec.GetId(), again.GetId())
 	}
+	if other := r.spec(d, "onnxruntime 1.24.1 cuda"); other.GetId() == spec.GetId() || other.GetRuntime() == "" {
+		t.Errorf("another runtime has the run %s, too", other.GetId())
+	}
 	r.FirstRandom = 1
-	if other := r.spec(d); other.GetId() == spec.GetId() {
+	if other := r.spec(d, ""); other.GetId() == spec.GetId() {
 		t.Error("other random keys, the same name")
 	}
 	r.Run = "mine"
-	if named := r.spec(d); named.GetId() != "mine" {
+	if named := r.spec(d, ""); named.GetId() != "mine" {
 		t.Errorf("the name is %s", named.GetId())
 	}
 }

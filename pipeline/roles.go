@@ -58,6 +58,11 @@ type lane struct{ run, model string }
 // startWorker starts the worker of this process, which takes the work of its lane that its engine has the model for.
 func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics, l lane) error {
 	name := workerName()
+	if runtime := eng.runtimeName(); runtime != "" {
+		if err := s.Cache.NoteRuntime(r.ctx, runtime); err != nil {
+			return err
+		}
+	}
 	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
 	if err != nil {
 		return err

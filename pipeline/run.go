@@ -54,8 +54,9 @@ type Watch struct {
 // evaluation is a run that is being made.
 type evaluation struct {
 	*Services
-	run   *Run
-	watch Watch
+	run    *Run
+	watch  Watch
+	engine *Engine // of the worker in this process; nil where others work
 
 	patience *patience
 	cache    patientCache
@@ -72,9 +73,16 @@ func (s *Services) newEvaluation(req *Request, watch Watch) *evaluation {
 // be made on the same services, one after another. Where the message queue is embedded, the roles run in this process.
 //
 // An interrupted run takes its waiting jobs out of the queue, unless the request says Detach; asked for again, it goes on where it was.
-func (s *Services) Evaluate(ctx context.Context, req *Request, watch Watch) (*Run, error) {
+func (s *Services) Evaluate(ctx context.Context, req *Request, watch Watch) (_ *Run, err error) {
 	start := time.Now()
 	e := s.newEvaluation(req, watch)
+	// What computes is part of what is asked for; and a missing library shows before anything is written.
+	if e.engine, err = e.localEngine(req); err != nil {
+		return nil, err
+	}
+	if e.engine != nil {
+		defer func() { err = errors.Join(err, e.engine.Close()) }()
+	}
 	if err := e.prepare(ctx, req.Images || !s.opts.Embedded()); err != nil {
 		return nil, err
 	}
@@ -128,7 +136,7 @@ func (e *evaluation) prepare(ctx context.Context, needBus bool) (err error) {
 	if e.run.Dataset, err = e.dataset(ctx, e.run.Request, e.cache); err != nil {
 		return err
 	}
-	e.run.Spec = e.run.Request.spec(e.run.Dataset)
+	e.run.Spec = e.run.Request.spec(e.run.Dataset, e.engine.runtimeName())
 	if err := e.run.Spec.Validate(); err != nil {
 		return err
 	}
@@ -151,7 +159,14 @@ func (e *evaluation) begin(ctx context.Context) error {
 	if e.run.Request.Images {
 		stored = e.blobs().Has
 	}
-	plan, err := producer.MakePlan(ctx, e.run.Spec, newAttempt(), e.cache, stored)
+	runtime := e.engine.runtimeName()
+	if e.engine == nil && e.run.Request.Model.Manifest.Network() {
+		var err error
+		if runtime, err = e.cache.Runtime(ctx); err != nil {
+			return err
+		}
+	}
+	plan, err := producer.MakePlan(ctx, e.run.Spec, newAttempt(), runtime, e.cache, stored)
 	if err != nil {
 		return err
 	}
@@ -194,14 +209,8 @@ func (e *evaluation) attempt(ctx context.Context) error {
 
 // work publishes what the plan needs and waits for the scores. On an embedded message queue the roles run in this process.
 func (e *evaluation) work(ctx context.Context) (err error) {
-	// A missing library shows before anything is queued.
-	eng, err := e.localEngine(e.run.Request)
-	if err != nil {
-		return err
-	}
-	if eng != nil {
-		defer func() { err = errors.Join(err, eng.Close()) }()
-		e.run.Runtime = eng.Info()
+	if e.engine != nil {
+		e.run.Runtime = e.engine.Info()
 	}
 	if err := e.OpenBus(ctx); err != nil {
 		return err
@@ -213,8 +222,8 @@ func (e *evaluation) work(ctx context.Context) (err error) {
 	}()
 	r := StartRoles(ctx)
 	defer func() { err = errors.Join(err, r.Stop()) }()
-	if eng != nil {
-		if err := e.startWorker(r, eng, nil, lane{e.run.Spec.GetId(), e.run.Spec.GetModel()}); err != nil {
+	if e.engine != nil {
+		if err := e.startWorker(r, e.engine, nil, lane{e.run.Spec.GetId(), e.run.Spec.GetModel()}); err != nil {
 			return err
 		}
 		e.startEvaluator(r, nil)

@@ -43,6 +43,9 @@ func TestEvaluate(t *testing.T) {
 	if len(run.Failures) != 0 || len(run.Scores) != run.Plan.Total || run.Plan.Missing != run.Plan.Total || run.Runtime == nil {
 		t.Errorf("%d scores, %d failures of %d", len(run.Scores), len(run.Failures), run.Plan.Total)
 	}
+	if name := run.Spec.GetRuntime(); name != "onnxruntime "+run.Runtime.Version+" cpu" {
+		t.Errorf("the run was made by %q", name)
+	}
 	if planned != 1 || last.Scores != run.Plan.Total || last.Total != run.Plan.Total || last.Waiting != "" {
 		t.Errorf("planned %d times, the last progress was %+v of %d", planned, last, run.Plan.Total)
 	}
@@ -74,6 +77,37 @@ func (s *Services) external() *Services {
 	other.opts.NATS = s.Server.URL()
 	other.closers = nil
 	return &other
+}
+
+// Who has no worker of his own finds what the workers' runtime made, and what another one made is made again.
+func TestRuntimeOfWorkers(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	ctx := testrig.Context(t)
+	roles := s.worker(ctx, t)
+	defer func() {
+		if err := roles.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	req := request(t, 1)
+	for i, c := range []struct {
+		last  string // the runtime of the worker that started last, where it is another one
+		found bool
+	}{{"", false}, {"", true}, {"onnxruntime 0 cuda", false}} {
+		if c.last != "" {
+			if err := s.Cache.NoteRuntime(ctx, c.last); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run, err := s.external().Evaluate(ctx, req, Watch{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := run.Plan.Missing == 0; found != c.found || len(run.Scores) != run.Plan.Total || run.Spec.GetRuntime() != "" {
+			t.Errorf("%d: %d of %d missing, %d scores, made by %q", i, run.Plan.Missing, run.Plan.Total, len(run.Scores), run.Spec.GetRuntime())
+		}
+	}
 }
 
 // What is taken out of the queue during a run, or of Redis, is published again, and the cause is said.
@@ -234,7 +268,7 @@ func TestOneAndStream(t *testing.T) {
 	}
 	opts := options(Endpoints{State: t.TempDir()})
 	one := producer.Request{ID: "1", Key: tiny.Model.Keys()[0].ID, Cover: filepath.Join(dir, "a.png"), Secret: filepath.Join(dir, "b.png"), Out: filepath.Join(out, "one.png")}
-	reply, err := open(t, opts).One(testrig.Context(t), req, one)
+	reply, err := open(t, opts).One(testrig.Context(t), req, one, nil, nil)
 	if err != nil || !reply.OK {
 		t.Fatalf("%+v, %v", reply, err)
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"time"
 
 	"stegomq/internal/cache"
 )
@@ -13,6 +14,40 @@ type RunStatus struct {
 	Scores, Failures int
 	// Waiting counts what of the run is in the queue or in somebody's hands; 0 where the queue was not asked.
 	Waiting uint64
+}
+
+// RunRow is a run in a list, as JSON too.
+type RunRow struct {
+	Run      string    `json:"run"`
+	State    string    `json:"state"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished,omitzero"`
+	Model    string    `json:"model"`
+	Data     string    `json:"data"`
+	Pairs    int       `json:"pairs"`
+	Keys     int       `json:"keys"`
+	Scores   int       `json:"scores"`
+	Failed   int       `json:"failed"`
+	Waiting  uint64    `json:"waiting,omitempty"`
+}
+
+// Row is the run in a list.
+func (r RunStatus) Row() RunRow {
+	return RunRow{
+		Run: r.Spec.GetId(), State: r.state(), Started: r.Started, Finished: r.Finished, Model: r.Spec.GetModelName(), Data: r.Spec.GetDataset(),
+		Pairs: len(r.Spec.GetPairs()), Keys: len(r.Spec.GetKeys()), Scores: r.Scores, Failed: r.Failures, Waiting: r.Waiting,
+	}
+}
+
+// state is "finished", "cancelled" or "not finished".
+func (r RunStatus) state() string {
+	switch {
+	case !r.Finished.IsZero():
+		return "finished"
+	case !r.Cancelled.IsZero():
+		return "cancelled"
+	}
+	return "not finished"
 }
 
 // Runs lists the runs in Redis, the latest started first.

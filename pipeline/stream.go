@@ -12,6 +12,7 @@ import (
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/quality"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -24,12 +25,19 @@ type OperationRequest struct {
 	Keys *keyring.Watched
 	// Geometry is what images are brought to; sides of 0: their own, and for embed the cover's.
 	Geometry *schemas.Geometry
+	// Verify has what embed hides recovered before it is answered, where the user has the half of the key that recovers. MinPSNR is how
+	// well it has to come back, in dB, 0 to quality.MaxPSNR: who cannot recover it is refused then. 0: a bad one is told.
+	Verify  bool
+	MinPSNR float64
 }
 
 // Check finds what is wrong with the request.
 func (r *OperationRequest) Check() error {
 	if side := r.Geometry.GetWidth(); side > schemas.MaxSide {
 		return wrong("size %d: choose 0 to %d", side, schemas.MaxSide)
+	}
+	if !(r.MinPSNR >= 0 && r.MinPSNR <= quality.MaxPSNR) { // nor NaN
+		return wrong("min-psnr %v: choose 0 to %v", r.MinPSNR, quality.MaxPSNR)
 	}
 	if op := r.Operation.Token(); !r.Model.Manifest.Does(model.Operation(op)) {
 		return fmt.Errorf("%s: the model %s has no such operation: it can %s; choose another --model", op, r.Model.Name, operationsOf(r.Model))
@@ -46,6 +54,26 @@ func (r *OperationRequest) Key(id string) (*schemas.KeyRef, error) {
 	return UsableKey(r.Operation, r.Model, ring, id)
 }
 
+// CheckKey finds what is wrong with a key for the request.
+func (r *OperationRequest) CheckKey(id string) error {
+	_, err := r.Key(id)
+	if err == nil && r.MinPSNR > 0 {
+		if _, err = r.recovers(id); err != nil {
+			err = fmt.Errorf("--min-psnr: what is hidden cannot be recovered here to see how well it comes back: %w", err)
+		}
+	}
+	return err
+}
+
+// recovers finds a key with which what the request's key embeds is recovered.
+func (r *OperationRequest) recovers(id string) (*schemas.KeyRef, error) {
+	ring, err := r.Keys.Now()
+	if err != nil {
+		return nil, err
+	}
+	return UsableKey(schemas.Operation_OPERATION_RECOVER, r.Model, ring, id)
+}
+
 func operationsOf(m *model.Model) string {
 	var words []string
 	for _, op := range model.Operations() {
@@ -59,30 +87,30 @@ func operationsOf(m *model.Model) string {
 // Stream serves requests, lines of JSON (producer.Request), and writes a line for each (producer.Reply), until the end of in. It gives
 // the number of requests that failed. Where the message queue is embedded, the worker runs in this process.
 func (s *Services) Stream(ctx context.Context, req *OperationRequest, in io.Reader, out io.Writer) (failed int, err error) {
-	err = s.serve(ctx, req, out, func(ctx context.Context, stream *producer.Stream) (err error) {
+	err = s.serve(ctx, req, producer.StreamConfig{}, out, func(ctx context.Context, stream *producer.Stream) (err error) {
 		failed, err = stream.Run(ctx, in)
 		return err
 	})
 	return failed, err
 }
 
-// One serves a single request.
-func (s *Services) One(ctx context.Context, req *OperationRequest, one producer.Request) (reply producer.Reply, err error) {
-	var out bytes.Buffer
-	err = s.serve(ctx, req, &out, func(ctx context.Context, stream *producer.Stream) error {
+// One serves a single request. In and out are what "-" stands for as the name of a file.
+func (s *Services) One(ctx context.Context, req *OperationRequest, one producer.Request, in io.Reader, out io.Writer) (reply producer.Reply, err error) {
+	var replies bytes.Buffer
+	err = s.serve(ctx, req, producer.StreamConfig{Stdin: in, Stdout: out}, &replies, func(ctx context.Context, stream *producer.Stream) error {
 		_, err := stream.One(ctx, one)
 		return err
 	})
 	if err != nil {
 		return reply, err
 	}
-	if err := json.Unmarshal(out.Bytes(), &reply); err != nil {
+	if err := json.Unmarshal(replies.Bytes(), &reply); err != nil {
 		return reply, fmt.Errorf("read the reply: %w", err)
 	}
 	return reply, nil
 }
 
-func (s *Services) serve(ctx context.Context, req *OperationRequest, out io.Writer, use func(context.Context, *producer.Stream) error) (err error) {
+func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg producer.StreamConfig, out io.Writer, use func(context.Context, *producer.Stream) error) (err error) {
 	// A missing library shows before anything is opened or written.
 	var eng *Engine
 	if s.opts.Embedded() {
@@ -116,7 +144,16 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, out io.Writ
 		r.Go(func(ctx context.Context) error { return s.watchBus(ctx, p) })
 	}
 	var moved atomic.Int64
-	return use(r.ctx, producer.NewStream(producer.StreamConfig{
-		Operation: req.Operation, Model: req.Model.Digest, Geometry: req.Geometry, Run: run, Tenant: s.opts.Tenant, Limits: s.opts.Limits, Logger: s.log,
-	}, producer.StreamParts{Publisher: s.Bus, Blobs: patientBlobs{s.Blobs, p, &moved}, Results: s.Bus, Key: req.Key}, out))
+	cfg.Operation, cfg.Model, cfg.Geometry, cfg.Run, cfg.Tenant = req.Operation, req.Model.Digest, req.Geometry, run, s.opts.Tenant
+	cfg.MinPSNR, cfg.SurvivesJPEG, cfg.Limits, cfg.Logger = req.MinPSNR, survivesJPEG(req.Model), s.opts.Limits, s.log
+	parts := producer.StreamParts{Publisher: s.Bus, Blobs: patientBlobs{s.Blobs, p, &moved}, Results: s.Bus, Key: req.Key}
+	if req.Verify || req.MinPSNR > 0 {
+		parts.Recovers = req.recovers
+	}
+	return use(r.ctx, producer.NewStream(cfg, parts, out))
+}
+
+// survivesJPEG says whether a model's recovery is made for stego images that were saved as JPEG.
+func survivesJPEG(m *model.Model) bool {
+	return m.Manifest.Backbone == model.BackboneModulo && m.Manifest.Config["profile"] == "jpeg"
 }

@@ -111,7 +111,7 @@ func (p *pipeline) make(spec *schemas.RunSpec) (plan *producer.Plan, scores, fai
 	ctx := testrig.Context(p.t)
 	_, err := p.cache.StartRun(ctx, spec)
 	if err == nil {
-		plan, err = producer.MakePlan(ctx, spec, time.Now().UnixMilli(), p.cache, p.bus.Blobs.Has)
+		plan, err = producer.MakePlan(ctx, spec, time.Now().UnixMilli(), tiny.Network().Runtime(tiny.Digest), p.cache, p.bus.Blobs.Has)
 	}
 	if err == nil {
 		_, err = p.cache.PutScores(ctx, spec.GetId(), plan.Found)

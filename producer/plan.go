@@ -8,9 +8,9 @@ import (
 	"stegomq/schemas"
 )
 
-// Memo is what was made and measured before; nil stands for what is not known.
+// Memo is what was made and measured before, by schemas.MemoID and schemas.MetricsID; nil stands for what is not known.
 type Memo interface {
-	Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error)
+	Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error)
 	Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error)
 }
 
@@ -50,18 +50,19 @@ type todo struct {
 // there to what follows, such as the recovered image, from the pair of digests to the metrics. A link that is missing makes the
 // comparison, and what comes after it, work to do.
 type planner struct {
-	spec   *schemas.RunSpec
-	memo   Memo
-	stored Stored
+	spec    *schemas.RunSpec
+	runtime string
+	memo    Memo
+	stored  Stored
 
 	scores map[string]*schemas.Score // by score key
 	order  []string                  // score keys in the order in which they were first met
 }
 
-// MakePlan finds out what of a run the memo already has. With a stored function, an output only counts when
+// MakePlan finds out what of a run the memo already has, made by the runtime that will make the rest; empty for a model without a network. With a stored function, an output only counts when
 // the blob store still holds it, as saving the images needs.
-func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, memo Memo, stored Stored) (*Plan, error) {
-	p := &planner{spec: spec, memo: memo, stored: stored, scores: make(map[string]*schemas.Score)}
+func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, runtime string, memo Memo, stored Stored) (*Plan, error) {
+	p := &planner{spec: spec, runtime: runtime, memo: memo, stored: stored, scores: make(map[string]*schemas.Score)}
 	plan := &Plan{Spec: spec, Attempt: attempt}
 	for _, key := range spec.GetKeys() {
 		work, err := p.embedding(ctx, attempt, key)
@@ -160,7 +161,7 @@ func (p *planner) purification(ctx context.Context, attempt int64) (map[string][
 func (p *planner) outcomes(ctx context.Context, job *schemas.Job) ([]*schemas.Outcome, error) {
 	ids := make([]string, len(job.GetItems()))
 	for i, item := range job.GetItems() {
-		ids[i] = schemas.ItemWorkID(job, item)
+		ids[i] = schemas.MemoID(schemas.ItemWorkID(job, item), p.runtime)
 	}
 	outcomes, err := p.memo.Outcomes(ctx, ids)
 	if err != nil {

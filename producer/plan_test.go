@@ -22,10 +22,11 @@ import (
 
 // evaluation is a run over a folder of pictures, with a memo.
 type evaluation struct {
-	t     *testing.T
-	cache *cache.Cache
-	spec  *schemas.RunSpec
-	files map[string]producer.File
+	t       *testing.T
+	cache   *cache.Cache
+	spec    *schemas.RunSpec
+	runtime string // what computes; the model has no network without one
+	files   map[string]producer.File
 	// refuses says which recover jobs remember has refused; nil: none.
 	refuses func(*schemas.Job) bool
 }
@@ -82,7 +83,7 @@ func (e *evaluation) remember(forgotten ...string) {
 				o = &schemas.Outcome{Refusal: &schemas.Refusal{Detail: "authentication failed"}}
 			}
 			if name := strings.Join([]string{j.GetOperation().Token(), j.GetEmbedKey().GetId(), j.GetKey().GetId() + j.GetAttack(), number}, " "); !slices.Contains(forgotten, name) {
-				outcomes[schemas.ItemWorkID(j, item)] = o
+				outcomes[schemas.MemoID(schemas.ItemWorkID(j, item), e.runtime)] = o
 			}
 			for _, s := range schemas.Comparisons(j, item, o) {
 				s.Item = number
@@ -112,7 +113,7 @@ func (e *evaluation) remember(forgotten ...string) {
 
 func (e *evaluation) plan(stored producer.Stored) *producer.Plan {
 	e.t.Helper()
-	p, err := producer.MakePlan(testrig.Context(e.t), e.spec, 5, e.cache, stored)
+	p, err := producer.MakePlan(testrig.Context(e.t), e.spec, 5, e.runtime, e.cache, stored)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -326,9 +327,26 @@ func TestPlanThatNeedsTheImages(t *testing.T) {
 	if p := e.plan(testrig.Bus(t, 0).Blobs.Has); p.Missing != threeByTwo-3 {
 		t.Errorf("%d missing, want all but the 3 baselines", p.Missing)
 	}
-	_, err := producer.MakePlan(testrig.Context(t), e.spec, 1, e.cache, func(context.Context, ...string) ([]bool, error) { return nil, errBroken })
+	_, err := producer.MakePlan(testrig.Context(t), e.spec, 1, e.runtime, e.cache, func(context.Context, ...string) ([]bool, error) { return nil, errBroken })
 	if !errors.Is(err, errBroken) {
 		t.Errorf("%v, want the blob store's error", err)
+	}
+}
+
+// What another runtime made is not this one's, and what no network made is everybody's.
+func TestPlanOfAnotherRuntime(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice", "bob")
+	e.runtime = "onnxruntime 1.24.1 cpu"
+	e.remember()
+	if p := e.plan(nil); p.Missing != 0 {
+		t.Errorf("%d missing of what this runtime made", p.Missing)
+	}
+	for _, other := range []string{"onnxruntime 1.24.1 cuda", "onnxruntime 1.25.0 cpu", ""} {
+		e.runtime = other
+		if p := e.plan(nil); p.Missing != threeByTwo-3 { // the baselines compare files
+			t.Errorf("%q finds all but %d of what another runtime made", other, p.Missing)
+		}
 	}
 }
 
@@ -353,7 +371,7 @@ func TestPlanWithoutAMemo(t *testing.T) {
 	t.Parallel()
 	e := newEvaluation(t, 1, "alice")
 	for _, metrics := range []bool{false, true} {
-		if _, err := producer.MakePlan(testrig.Context(t), e.spec, 1, brokenMemo{e.cache, metrics}, nil); !errors.Is(err, errBroken) {
+		if _, err := producer.MakePlan(testrig.Context(t), e.spec, 1, e.runtime, brokenMemo{e.cache, metrics}, nil); !errors.Is(err, errBroken) {
 			t.Errorf("%v, want the memo's error", err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -19,30 +18,6 @@ import (
 	"stegomq/internal/pixel"
 	"stegomq/schemas"
 )
-
-// Request is one line of a stream: a job of one item. Embed takes key, cover and secret; recover takes key
-// and stego; purify takes image. Paths are of files on this machine; Out is written whole or not at all.
-type Request struct {
-	// ID comes back with the reply. The line's number when empty.
-	ID     string `json:"id"`
-	Key    string `json:"key,omitempty"`
-	Cover  string `json:"cover,omitempty"`
-	Secret string `json:"secret,omitempty"`
-	Stego  string `json:"stego,omitempty"`
-	Image  string `json:"image,omitempty"`
-	Out    string `json:"out"`
-}
-
-// Reply is one line per request, in order of completion.
-type Reply struct {
-	ID     string `json:"id"`
-	OK     bool   `json:"ok"`
-	Out    string `json:"out,omitempty"`
-	Digest string `json:"digest,omitempty"`
-	// Reason is a stable word when OK is false, a schemas.Reason or "refused" (schemas.EndRefused), Error a line for people.
-	Reason string `json:"reason,omitempty"`
-	Error  string `json:"error,omitempty"`
-}
 
 // Results gives the results of one run, from the first one on until ctx ends or onResult returns an error. A job that died has one too.
 type Results interface {
@@ -65,6 +40,13 @@ type StreamConfig struct {
 	Run string
 	// Tenant whose jobs these are; empty: the operator's own.
 	Tenant string
+	// MinPSNR is how well a secret must come back where it is verified, in dB: an output that is worse is not written. 0: it is only told.
+	MinPSNR float64
+	// SurvivesJPEG says that recovery is made for stego images that were saved as JPEG.
+	SurvivesJPEG bool
+	// Stdin and Stdout are what "-" stands for as the name of a file. Nil: nothing.
+	Stdin  io.Reader
+	Stdout io.Writer
 	// InFlight bounds the requests under way. Default 64.
 	InFlight int
 	Limits   pixel.Limits
@@ -80,6 +62,9 @@ type StreamParts struct {
 	Results   Results
 	// Key finds a key pair that may be used with the model; an error is told to the requester.
 	Key func(id string) (*schemas.KeyRef, error)
+	// Recovers finds a key pair that may recover what it has embedded, with which the secret of an embed request is recovered to verify it,
+	// before the request has its reply. Without one a request is only refused where there is a MinPSNR. Nil: nothing is verified.
+	Recovers func(id string) (*schemas.KeyRef, error)
 }
 
 // Stream turns requests into jobs of one item and results into files and replies.
@@ -89,13 +74,23 @@ type Stream struct {
 
 	mu       sync.Mutex
 	accepted int64
-	waiting  map[int64]Request // under way, by the attempt of its job
+	waiting  map[int64]pending // by the attempt of its job
 	moved    time.Time         // when a reply was last written
 	replies  *json.Encoder
 	failed   int
 	err      error
 
 	slots chan struct{} // one element per request under way
+}
+
+// pending is a request under way.
+type pending struct {
+	Request
+	job      *schemas.Job // with its inline images
+	warnings []string
+	// To verify a stego image there is another job, of this key, once there is what was embedded.
+	recovers *schemas.KeyRef
+	embedded *schemas.Outcome
 }
 
 // NewStream makes a stream whose replies go to out.
@@ -110,7 +105,7 @@ func NewStream(cfg StreamConfig, parts StreamParts, out io.Writer) *Stream {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Stream{
-		cfg: cfg, StreamParts: parts, waiting: make(map[int64]Request), moved: time.Now(),
+		cfg: cfg, StreamParts: parts, waiting: make(map[int64]pending), moved: time.Now(),
 		replies: json.NewEncoder(out), slots: make(chan struct{}, cfg.InFlight),
 	}
 }
@@ -130,7 +125,13 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	ctx, cancel := context.WithCancelCause(ctx)
 	var background sync.WaitGroup
 	background.Go(func() {
-		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error { s.finish(ctx, r); return nil })
+		err := s.Results.SubscribeResults(ctx, s.cfg.Run, func(r *schemas.Result) error {
+			err := s.finish(ctx, r)
+			if err != nil {
+				cancel(err)
+			}
+			return err
+		})
 		cancel(fmt.Errorf("results stopped coming: %w", err))
 	})
 	background.Go(func() { s.watch(ctx) })
@@ -268,7 +269,7 @@ func parseRequest(text string, r *Request) error {
 // accept publishes a request's job. What is wrong with the request goes into its reply; an error is the
 // pipeline's.
 func (s *Stream) accept(ctx context.Context, r Request) error {
-	job, err := s.job(ctx, r)
+	p, err := s.prepare(ctx, r)
 	if err != nil {
 		var fault *schemas.Fault
 		if errors.As(err, &fault) {
@@ -282,136 +283,83 @@ func (s *Stream) accept(ctx context.Context, r Request) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if !s.await(job, r) {
+	if s.underWay(r.ID) {
 		<-s.slots
 		s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: "a request with this id is still under way"})
 		return nil
 	}
+	return s.publish(ctx, p, p.job)
+}
+
+// underWay says whether a request with an id has no reply yet. The id may be used again once it has one.
+func (s *Stream) underWay(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.waiting {
+		if other.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// publish publishes a job of a request and waits for its result. Jobs are numbered, so that the queue does not take one for a duplicate of an
+// earlier request, nor the stream a late result for its own: the number is the job's attempt.
+func (s *Stream) publish(ctx context.Context, p pending, job *schemas.Job) error {
+	s.mu.Lock()
+	s.accepted++
+	job.Attempt = s.accepted
+	s.waiting[s.accepted] = p
+	s.mu.Unlock()
 	if err := s.Publisher.PublishJob(ctx, job); err != nil {
-		return fmt.Errorf("publish request %s: %w", r.ID, err)
+		return fmt.Errorf("publish request %s: %w", p.ID, err)
 	}
 	return nil
 }
 
-// await numbers the job of a request, unless another with its id is still under way. An id may be used again once it has its
-// reply, and then the queue must not take the job for a duplicate, nor the stream a late result for its own: the number is the job's attempt.
-func (s *Stream) await(job *schemas.Job, r Request) (ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, other := range s.waiting {
-		if other.ID == r.ID {
-			return false
-		}
-	}
-	s.accepted++
-	job.Attempt = s.accepted
-	s.waiting[s.accepted] = r
-	return true
-}
-
-// itemID names the one item of a request's job. The requester may call the request anything.
-func itemID(request string) string {
-	if schemas.ValidItemID(request) {
-		return request
-	}
-	return "request"
-}
-
-// job makes the job of a request. What the requester can mend is a *schemas.Fault.
-func (s *Stream) job(ctx context.Context, r Request) (*schemas.Job, error) {
-	bad := func(format string, args ...any) error {
-		return schemas.Permanent(schemas.ReasonBadMessage, fmt.Errorf(format, args...))
-	}
-	if r.Out == "" {
-		return nil, bad("out is missing: name the file to write")
-	}
-	item := &schemas.Item{Id: itemID(r.ID)}
-	wants := map[schemas.Operation][]struct {
-		name, path string
-		ref        **schemas.ImageRef
-	}{
-		schemas.Operation_OPERATION_EMBED:   {{"cover", r.Cover, &item.Cover}, {"secret", r.Secret, &item.Secret}},
-		schemas.Operation_OPERATION_RECOVER: {{"stego", r.Stego, &item.Stego}},
-		schemas.Operation_OPERATION_PURIFY:  {{"image", r.Image, &item.Image}},
-	}[s.cfg.Operation]
-	files := make([][]byte, len(wants))
-	total := 0
-	for i, want := range wants {
-		if want.path == "" {
-			return nil, bad("%s is missing: name the image file", want.name)
-		}
-		data, err := File{Path: want.path}.read(s.cfg.Limits.MaxBytes)
-		if err == nil {
-			_, err = pixel.Header(data, s.cfg.Limits)
-		}
-		if err != nil {
-			reason := schemas.ReasonBadImage
-			if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) || errors.Is(err, pixel.ErrTooCostly) {
-				reason = schemas.ReasonTooLarge
-			}
-			return nil, schemas.Permanent(reason, fmt.Errorf("%s %s: %s", want.name, want.path, reasonOf(err)))
-		}
-		files[i] = data
-		total += len(data)
-	}
-	for i, want := range wants {
-		ref, err := s.ref(ctx, files[i], filepath.Base(want.path), total <= schemas.MaxInline)
-		if err != nil {
-			return nil, err
-		}
-		*want.ref = ref
-	}
-	job := &schemas.Job{
-		Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: s.cfg.Operation, Model: s.cfg.Model, Geometry: s.cfg.Geometry, Items: []*schemas.Item{item},
-	}
-	if s.cfg.Operation != schemas.Operation_OPERATION_PURIFY {
-		key, err := s.Key(r.Key)
-		if err != nil {
-			return nil, schemas.Permanent(schemas.ReasonUnknownKey, err)
-		}
-		job.Key = key
-	}
-	job.Id = schemas.JobID(job)
-	if err := job.Validate(); err != nil {
-		return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
-	}
-	return job, nil
-}
-
-// ref carries small images in the job itself and puts large ones into the blob store.
-func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool) (*schemas.ImageRef, error) {
-	if inline {
-		return &schemas.ImageRef{Digest: digestOf(data), Inline: data, Name: name}, nil
-	}
-	digest, err := s.Blobs.Put(ctx, data)
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", name, err)
-	}
-	return schemas.BlobRef(digest, name), nil
-}
-
-// finish writes the outputs of a result. A result that was answered before is passed over.
-func (s *Stream) finish(ctx context.Context, r *schemas.Result) {
+// finish writes the outputs of a result, or has them verified first. A result that was answered before is passed over.
+func (s *Stream) finish(ctx context.Context, r *schemas.Result) error {
 	for _, o := range r.GetOutcomes() {
-		request, ok := s.take(r.GetJob())
+		p, ok := s.take(r.GetJob())
 		if !ok {
 			continue
 		}
-		s.reply(s.answer(ctx, request, o))
+		if p.recovers != nil && p.embedded == nil && o.End() == schemas.EndDone {
+			p.embedded = o
+			if err := s.publish(ctx, p, s.verification(p)); err != nil {
+				return err
+			}
+			continue
+		}
+		s.reply(s.answer(ctx, p, o))
 		<-s.slots
 	}
+	return nil
 }
 
 // answer writes an output, and gives the reply to the request that it is of.
-func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome) Reply {
-	switch o.End() {
-	case schemas.EndFailed:
-		return Reply{ID: request.ID, Reason: o.GetFailure().GetReason(), Error: o.GetFailure().GetDetail()}
-	case schemas.EndRefused:
-		return Reply{ID: request.ID, Reason: string(schemas.EndRefused), Error: o.GetRefusal().GetDetail()}
+func (s *Stream) answer(ctx context.Context, p pending, o *schemas.Outcome) Reply {
+	reply := Reply{ID: p.ID, Warnings: p.warnings}
+	if p.embedded != nil {
+		if !s.verify(ctx, p, o, &reply) {
+			return reply
+		}
+		o = p.embedded
 	}
-	reply := Reply{ID: request.ID, Out: request.Out, Digest: o.GetOutput().GetImage()}
-	if err := s.write(ctx, request.Out, reply.Digest); err != nil {
+	if !ended(o, &reply) {
+		return reply
+	}
+	reply.Out, reply.Digest = p.Out, o.GetOutput().GetImage()
+	data, err := s.Blobs.Get(ctx, reply.Digest)
+	if err != nil {
+		err = fmt.Errorf("fetch the output: %w", err)
+	} else {
+		if s.cfg.Operation == schemas.Operation_OPERATION_RECOVER && s.echoes(ctx, p, data) {
+			reply.Warnings = append(reply.Warnings, "what came out looks like the stego image itself: the key is not the one that embedded, or nothing is hidden in it")
+		}
+		err = s.write(p.Out, data)
+	}
+	if err != nil {
 		reply.Reason, reply.Error = "output", err.Error()
 		return reply
 	}
@@ -419,21 +367,35 @@ func (s *Stream) answer(ctx context.Context, request Request, o *schemas.Outcome
 	return reply
 }
 
-// take gives the request of a job, if it still waits for that job.
-func (s *Stream) take(job *schemas.Job) (Request, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, ok := s.waiting[job.GetAttempt()]
-	delete(s.waiting, job.GetAttempt())
-	return r, ok
+// ended says whether an outcome has an output, or why not in the reply.
+func ended(o *schemas.Outcome, reply *Reply) bool {
+	switch o.End() {
+	case schemas.EndFailed:
+		reply.Reason, reply.Error = o.GetFailure().GetReason(), o.GetFailure().GetDetail()
+		return false
+	case schemas.EndRefused:
+		reply.Reason, reply.Error = string(schemas.EndRefused), o.GetRefusal().GetDetail()
+		return false
+	}
+	return true
 }
 
-func (s *Stream) write(ctx context.Context, path, digest string) error {
-	data, err := s.Blobs.Get(ctx, digest)
-	if err != nil {
-		return fmt.Errorf("fetch the output: %w", err)
+// take gives the request of a job, if it still waits for that job.
+func (s *Stream) take(job *schemas.Job) (pending, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.waiting[job.GetAttempt()]
+	delete(s.waiting, job.GetAttempt())
+	return p, ok
+}
+
+func (s *Stream) write(path string, data []byte) (err error) {
+	if path == standard {
+		_, err = s.cfg.Stdout.Write(data)
+	} else {
+		err = renameio.WriteFile(path, data, 0o644)
 	}
-	if err := renameio.WriteFile(path, data, 0o644); err != nil {
+	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -470,7 +471,7 @@ func TestRefusalsAreReplies(t *testing.T) {
 	}
 	r.expectOutput(replies["a"], r.path("a.png"), 24, 24)
 	want := producer.Reply{ID: "b", Reason: "refused", Error: "authentication failed: wrong key"}
-	if replies["b"] != want {
+	if !reflect.DeepEqual(replies["b"], want) {
 		t.Errorf("reply %+v, want %+v", replies["b"], want)
 	}
 	if _, err := os.Stat(r.path("b.png")); !errors.Is(err, os.ErrNotExist) {

@@ -62,8 +62,7 @@ const DecoderVersion = 2
 
 // ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
 // fingerprint, the digests of the images that go in, the geometry and the noise, and where there are any, of the attack,
-// of whether there are features, of the tenant and of the decoder's version. Equal ids mean equal outputs, so an output found under the id need not be made
-// again. References that the item carries for scoring have no part in it, nor has what follows an embed job.
+// of whether there are features, of the tenant and of the decoder's version. Equal ids mean equal outputs of equal runtimes (MemoID). References that the item carries for scoring have no part in it, nor has what follows an embed job.
 func ItemWorkID(j *Job, item *Item) string { return workHash(j, item).sum() }
 
 func workHash(j *Job, item *Item) *idHash {
@@ -86,6 +85,22 @@ func workHash(j *Job, item *Item) *idHash {
 	case Operation_OPERATION_PURIFY:
 		h.text(item.GetImage().GetDigest())
 	}
+	return h
+}
+
+// MemoID is what the end of a piece of work is remembered under: the work id where the model has no network, and otherwise a hash of it and of
+// the runtime that computed (RunSpec.runtime), since another one may give other pixels.
+func MemoID(workID, runtime string) string {
+	if runtime == "" {
+		return workID
+	}
+	return memoHash(workID, runtime).sum()
+}
+
+func memoHash(workID, runtime string) *idHash {
+	h := newIDHash("stegomq.memo.v1")
+	h.text(workID)
+	h.text(runtime)
 	return h
 }
 
@@ -188,6 +203,9 @@ func runHash(s *RunSpec) *idHash {
 	}
 	if version := s.GetDecoderVersion(); version > 0 {
 		h.number(uint64(version))
+	}
+	if runtime := s.GetRuntime(); runtime != "" {
+		h.text(runtime)
 	}
 	return h
 }

@@ -20,6 +20,8 @@ func TestIDsArePinned(t *testing.T) {
 		{"embed job", JobID(embed), "e453fd0fb293a6c56c27346c8d43611a"},
 		{"recover job", JobID(rec), "8e7fa261db4f19da6acfe4376f844d7f"},
 		{"purify job", JobID(purify), "7e85b92fd42ed9d5b19282b78887c1bb"},
+		{"memo of embed on a runtime", MemoID("06774a2ae0e6a4f6b7cf11180c10517d", testRuntime), "4c7faf1e250a8d3bc03fd0704cfe3d31"},
+		{"memo of embed without a network", MemoID("06774a2ae0e6a4f6b7cf11180c10517d", ""), "06774a2ae0e6a4f6b7cf11180c10517d"},
 		{"metrics", MetricsID("1", sha("secret 1"), sha("recovered 1"), testSpec().GetGeometry()), "edf4dc49f9da31bbb775a2acb2fcca7e"},
 		{"run", RunID(testSpec()), "run-60ba56c594f74f4b"},
 		{"sampled run", RunID(sampledSpec()), "run-606dcbc982a43298"},
@@ -33,7 +35,7 @@ func TestIDsArePinned(t *testing.T) {
 		{"recover job with features", JobID(testFeatures()), "7555ebbab3a052dca6169b3c6c41d139"},
 		{"recover job after an attack", JobID(testAttacked()), "4bc1de04b3c5e56ce5732d4f3f063273"},
 		{"purify job of a stego image", JobID(testUnkeyed()), "bd549772bcc36824250088521cff1a65"},
-		{"run with all that can follow", RunID(fullSpec()), "run-203522b512a32519"},
+		{"run with all that can follow", RunID(fullSpec()), "run-133cf35f42d20ed0"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %s, want %s", c.what, c.got, c.want)
@@ -223,6 +225,7 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"unkeyed and near keys", func(s *RunSpec) { s.Unkeyed, s.NearKeys = true, nearSpec().GetNearKeys() }, true},
 		{"unkeyed and a sample", func(s *RunSpec) { s.Unkeyed, s.Sample = true, &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
 		{"decoder", func(s *RunSpec) { s.DecoderVersion++ }, true},
+		{"runtime", func(s *RunSpec) { s.Runtime = "onnxruntime 1.24.1 cuda" }, true},
 		{"untrained keys", func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})

@@ -60,8 +60,12 @@ func fullSpec() *RunSpec {
 		s.NearKeys = append(s.NearKeys, testKey("swapped-"+owner), testKey("partial-250-"+owner), testKey("partial-1000-"+owner))
 	}
 	s.Features, s.Attacks, s.Unkeyed = true, []string{"jpeg-75", "noise-2.5"}, true
+	s.DecoderVersion, s.Runtime = 2, testRuntime
 	return s
 }
+
+// testRuntime is what computes in fullSpec.
+const testRuntime = "onnxruntime 1.24.1 cpu"
 
 // sampledSpec is testSpec with pairs that were drawn from more.
 func sampledSpec() *RunSpec {

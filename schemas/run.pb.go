@@ -553,8 +553,11 @@ type RunSpec struct {
 	UntrainedKeys []string `protobuf:"bytes,22,rep,name=untrained_keys,json=untrainedKeys,proto3" json:"untrained_keys,omitempty"`
 	// The version of the decoder of image files. What was scored of other pixels is another run.
 	DecoderVersion uint32 `protobuf:"varint,23,opt,name=decoder_version,json=decoderVersion,proto3" json:"decoder_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What computes the model's network, as "onnxruntime 1.24.1 cpu": another version or provider may give other pixels. Empty for a
+	// model without a network, and where workers elsewhere compute.
+	Runtime       string `protobuf:"bytes,24,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
@@ -748,6 +751,13 @@ func (x *RunSpec) GetDecoderVersion() uint32 {
 	return 0
 }
 
+func (x *RunSpec) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -783,7 +793,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06Sample\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xc8\x06\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xe2\x06\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -811,7 +821,8 @@ const file_run_proto_rawDesc = "" +
 	"\aattacks\x18\x14 \x03(\tR\aattacks\x12\x18\n" +
 	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed\x12%\n" +
 	"\x0euntrained_keys\x18\x16 \x03(\tR\runtrainedKeys\x12'\n" +
-	"\x0fdecoder_version\x18\x17 \x01(\rR\x0edecoderVersion*\xf9\x03\n" +
+	"\x0fdecoder_version\x18\x17 \x01(\rR\x0edecoderVersion\x12\x18\n" +
+	"\aruntime\x18\x18 \x01(\tR\aruntime*\xf9\x03\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +

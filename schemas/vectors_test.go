@@ -58,7 +58,12 @@ func vectors() (all []vector) {
 	}
 	s := testScore()
 	g := testSpec().GetGeometry()
+	embed := testEmbed()
+	work := ItemWorkID(embed, embed.GetItems()[0])
 	return append(all, vector{
+		Message: "memo of the first item of job-embed.binpb, made by " + testRuntime,
+		ID:      MemoID(work, testRuntime), Hashed: hex.EncodeToString(memoHash(work, testRuntime).buf),
+	}, vector{
 		Message: "metrics of version 1, of score.binpb at the geometry of run-spec.binpb",
 		ID:      MetricsID("1", s.GetReference(), s.GetTest(), g), Hashed: hex.EncodeToString(metricsHash("1", s.GetReference(), s.GetTest(), g).buf),
 	})

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,15 +58,13 @@ block. Granting again replaces what was granted before, once the server has the 
 			if err := g.Validate(); err != nil {
 				return err
 			}
-			text, err := json.Marshal(g)
-			if err != nil {
+			return a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error {
+				if err := pipeline.GrantAccess(ctx, s, g, images<<20); err != nil {
+					return err
+				}
+				_, err := fmt.Fprint(cmd.OutOrStdout(), g.Account(nsc))
 				return err
-			}
-			options := streams.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images << 20}
-			if err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error { return s.EnsureTenant(ctx, g.Tenant, options) }); err != nil {
-				return err
-			}
-			return printAccount(cmd, g, nsc)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -77,23 +73,9 @@ block. Granting again replaces what was granted before, once the server has the 
 	f.BoolVar(&g.EmbedOnly, "embed-only", false, "embed, do not recover")
 	f.BoolVar(&nsc, "nsc", false, "print nsc's commands, for a server with operator, accounts and users as JWTs")
 	f.Int64Var(&images, "max-images", 0, "bound of the user's images on the server, MiB (0: as it is, at first 1024)")
-	f.StringSliceVar(&a.models, "models", defaultModels(), "folders that hold model directories")
+	f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
 	must(cmd.MarkFlagRequired("key"))
 	return cmd
-}
-
-func printAccount(cmd *cobra.Command, g access.Grant, nsc bool) error {
-	text := fmt.Sprintf("# Include this in the accounts block of the NATS server, with a password in the place of $%s, and start the server anew, or reload it twice (docs/access.md).\n%s",
-		access.PasswordVariable(g.Tenant), g.Config())
-	if nsc {
-		var once strings.Builder
-		for line := range strings.Lines(access.ExportsNSC()) {
-			once.WriteString("#   " + line)
-		}
-		text = fmt.Sprintf("# Once, for the operator's account:\n%s%snsc push --all\n", &once, g.NSC())
-	}
-	_, err := fmt.Fprint(cmd.OutOrStdout(), text)
-	return err
 }
 
 func (a *app) showCommand() *cobra.Command {
@@ -101,24 +83,19 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show USER", Short: "Print what a user was granted, and what the server holds for the user", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var status *streams.TenantStatus
-			err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) (err error) {
-				status, err = s.Tenant(ctx, args[0])
+			return a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error {
+				g, held, err := pipeline.Access(ctx, s, args[0])
+				if err != nil {
+					return err
+				}
+				out := cmd.OutOrStdout()
+				_, _ = fmt.Fprintf(out, "# %s since %s\n", g.Tenant, held.Created.Format(time.DateTime))
+				for _, s := range held.Streams {
+					_, _ = fmt.Fprintf(out, "# %s: %d messages, %d bytes of %d\n", s.Name, s.Messages, s.Bytes, s.MaxBytes)
+				}
+				_, err = fmt.Fprint(out, g.Account(nsc))
 				return err
 			})
-			if err != nil {
-				return err
-			}
-			var g access.Grant
-			if err := json.Unmarshal([]byte(status.Grant), &g); err != nil {
-				return fmt.Errorf("the grant that the server keeps for %s does not read: grant again: %w", args[0], err)
-			}
-			out := cmd.OutOrStdout()
-			_, _ = fmt.Fprintf(out, "# %s since %s\n", g.Tenant, status.Created.Format(time.DateTime))
-			for _, s := range status.Streams {
-				_, _ = fmt.Fprintf(out, "# %s: %d messages, %d bytes of %d\n", s.Name, s.Messages, s.Bytes, s.MaxBytes)
-			}
-			return printAccount(cmd, g, nsc)
 		},
 	}
 	cmd.Flags().BoolVar(&nsc, "nsc", false, "print nsc's commands")
@@ -130,12 +107,7 @@ func (a *app) revokeCommand() *cobra.Command {
 		Use: "revoke USER", Short: "Delete a user's images, results and waiting jobs from the server", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user := args[0]
-			err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error {
-				if _, err := s.Tenant(ctx, user); err != nil {
-					return err
-				}
-				return s.DropTenant(ctx, user)
-			})
+			err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error { return pipeline.RevokeAccess(ctx, s, user) })
 			if err != nil {
 				return err
 			}

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,7 +22,7 @@ func (a *app) serviceFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) busFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.at.State, "state", defaultState(), stateUsage)
+	f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
 	f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; a password goes into STEGOMQ_NATS; when empty that of a stegomq up on the state folder, or embedded")
 	f.StringVar(&a.at.NATSCredentials, "nats-creds", "", "NATS credentials file")
 	f.StringVar(&a.at.NATSCA, "nats-ca", "", "PEM file of the authorities that the NATS server's certificate is of")
@@ -34,7 +32,7 @@ func (a *app) busFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) cacheFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.at.State, "state", defaultState(), stateUsage)
+	f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
 	a.redisFlags(f)
 	a.insecureFlag(f)
 }
@@ -72,21 +70,6 @@ func refuseSecretsInFlags(f *pflag.FlagSet) error {
 	return nil
 }
 
-// refuseOpenSecrets refuses a configuration file with passwords that others can read.
-func refuseOpenSecrets(path string, values map[string]string) error {
-	if !pipeline.HasSecret(values["nats"]) && !pipeline.HasSecret(values["redis"]) {
-		return nil
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("the configuration %s has a password in it and others can read it: chmod 600 %s", path, path)
-	}
-	return nil
-}
-
 // checkConnection finds what is wrong with the flags above, and the servers of a stegomq up that runs on the state folder.
 func (a *app) checkConnection(cmd *cobra.Command) error {
 	if a.at.State == "" && cmd.Flags().Lookup("state") != nil {
@@ -102,16 +85,4 @@ func (a *app) checkConnection(cmd *cobra.Command) error {
 		}
 	}
 	return a.at.Check()
-}
-
-// defaultState is $XDG_STATE_HOME/stegomq, or "" without a home.
-func defaultState() string {
-	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		return filepath.Join(dir, "stegomq")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, ".local", "state", "stegomq")
 }

@@ -15,7 +15,6 @@ import (
 
 	"stegomq/internal/queueadmin"
 	"stegomq/pipeline"
-	"stegomq/schemas"
 )
 
 func (a *app) deadCommand() *cobra.Command {
@@ -27,11 +26,13 @@ func (a *app) deadCommand() *cobra.Command {
 		Use: "list", Short: "List dead letters, the newest last", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-				entries, err := pipeline.DeadLetters(ctx, s.Queue, filter.DeadFilter)
+				rows, err := pipeline.DeadRows(ctx, s.Queue, filter.DeadFilter)
 				if err != nil {
 					return err
 				}
-				return printLetters(cmd, entries, asJSON)
+				return printRows(cmd, rows, asJSON, func(r pipeline.DeadRow) table.Row {
+					return table.Row{r.Number, r.Died.Format(time.DateTime), r.Reason, r.Subject, r.Deliveries, r.Detail}
+				}, "number", "died", "reason", "subject", "deliveries", "detail")
 			})
 		},
 	}
@@ -98,9 +99,9 @@ func (a *app) lettersCommand(verb, short string, do func(*queueadmin.Admin, cont
 }
 
 func (d *deadFilter) numbers(ctx context.Context, q *queueadmin.Admin) (numbers []uint64, err error) {
-	entries, err := pipeline.DeadLetters(ctx, q, d.DeadFilter)
-	for _, e := range entries {
-		numbers = append(numbers, e.Seq)
+	rows, err := pipeline.DeadRows(ctx, q, d.DeadFilter)
+	for _, r := range rows {
+		numbers = append(numbers, r.Number)
 	}
 	return numbers, err
 }
@@ -116,59 +117,27 @@ func numbersOf(args []string) (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-// letterRow is a dead letter as JSON.
-type letterRow struct {
-	Number     uint64    `json:"number"`
-	Died       time.Time `json:"died"`
-	Reason     string    `json:"reason"`
-	Subject    string    `json:"subject"`
-	Deliveries uint64    `json:"deliveries"`
-	Detail     string    `json:"detail"`
-}
-
-func printLetters(cmd *cobra.Command, entries []queueadmin.DeadEntry, asJSON bool) error {
-	rows := make([]letterRow, len(entries))
-	for i, e := range entries {
-		l := e.Letter
-		rows[i] = letterRow{e.Seq, time.UnixMilli(l.GetDiedAt()), l.GetReason(), l.GetSubject(), l.GetDeliveries(), l.GetDetail()}
-	}
-	if asJSON {
-		return printJSON(cmd.OutOrStdout(), rows)
-	}
-	w := newTable(cmd, "number", "died", "reason", "subject", "deliveries", "detail")
-	for _, r := range rows {
-		w.AppendRow(table.Row{r.Number, r.Died.Format(time.DateTime), r.Reason, r.Subject, r.Deliveries, r.Detail})
-	}
-	w.Render()
-	return nil
-}
-
 func showLetter(ctx context.Context, cmd *cobra.Command, q *queueadmin.Admin, number uint64) error {
-	letter, err := q.GetDead(ctx, number)
+	letter, message, data, err := pipeline.DeadLetter(ctx, q, number)
 	if err != nil {
 		return err
 	}
-	message := letter.GetMessage()
-	letter.Message = nil
-	if err := printMessage(cmd, letter); err != nil {
+	lines := protojson.MarshalOptions{Multiline: true}
+	if err := printMessage(cmd, lines, "", letter, nil); err != nil {
 		return err
 	}
-	if job, err := schemas.DecodeJob(message); err == nil {
-		return printMessage(cmd, job)
-	}
-	if result, err := schemas.DecodeResult(message); err == nil {
-		return printMessage(cmd, result)
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%q\n", message)
-	return err
+	return printMessage(cmd, lines, "", message, data)
 }
 
-func printMessage(cmd *cobra.Command, m proto.Message) error {
-	data, err := protojson.MarshalOptions{Multiline: true}.Marshal(m)
-	if err != nil {
-		return err
+// printMessage prints a message as JSON; nil: its bytes, quoted.
+func printMessage(cmd *cobra.Command, o protojson.MarshalOptions, before string, m proto.Message, data []byte) (err error) {
+	text := fmt.Appendf(nil, "%q", data)
+	if m != nil {
+		if text, err = o.Marshal(m); err != nil {
+			return err
+		}
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), string(data))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n", before, text)
 	return err
 }
 
@@ -189,15 +158,7 @@ dead., such as job.interactive.> or score.*.RUN.`,
 			}
 			err := a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
 				return s.Queue.Tail(ctx, filter, func(subject string, m proto.Message, data []byte) error {
-					text := fmt.Appendf(nil, "%q", data)
-					if m != nil {
-						var err error
-						if text, err = protojson.Marshal(m); err != nil {
-							return err
-						}
-					}
-					_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", subject, text)
-					return err
+					return printMessage(cmd, protojson.MarshalOptions{}, subject+" ", m, data)
 				})
 			})
 			if errors.Is(err, context.Canceled) {

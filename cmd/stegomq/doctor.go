@@ -15,22 +15,15 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Checks the library, the models, the keys, the servers and the disk, creates nothing, and ends with a verdict. Exit code 1 says
 that something is wrong; a warning alone does not.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			words := map[pipeline.Level]string{pipeline.Warning: "WARNING: ", pipeline.Problem: "PROBLEM: "}
-			counts := make(map[pipeline.Level]int)
 			say := func(part, text string) { _, _ = fmt.Fprintf(cmd.OutOrStdout(), "%-10s %s\n", part, text) }
-			for _, found := range pipeline.Examine(cmd.Context(), a.options(), a.library()) {
-				counts[found.Level]++
-				say(found.Part, words[found.Level]+found.Text)
+			findings := pipeline.Examine(cmd.Context(), a.options(), a.library())
+			for _, found := range findings {
+				say(found.Part, found.String())
 			}
-			problems, warnings := counts[pipeline.Problem], counts[pipeline.Warning]
-			switch {
-			case problems > 0:
-				say("verdict", fmt.Sprintf("problems: %d, warnings: %d", problems, warnings))
+			verdict, problems := pipeline.Verdict(findings)
+			say("verdict", verdict)
+			if problems > 0 {
 				return fmt.Errorf("%w: problems: %d; the lines above say what to do", errUnwell, problems)
-			case warnings > 0:
-				say("verdict", fmt.Sprintf("it works, with warnings: %d", warnings))
-			default:
-				say("verdict", "all is well")
 			}
 			return nil
 		},

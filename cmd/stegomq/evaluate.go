@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -65,16 +63,8 @@ func (g *geometryFlags) register(f *pflag.FlagSet, size int, usage string) {
 }
 
 func (g *geometryFlags) geometry() (*schemas.Geometry, error) {
-	if g.size < 0 || g.size > schemas.MaxSide {
-		return nil, fmt.Errorf("--size %d: choose 0 to %d", g.size, schemas.MaxSide)
-	}
-	switch g.resize {
-	case "squash":
-		return pipeline.Square(g.size, schemas.ResizePolicy_RESIZE_POLICY_SQUASH), nil
-	case "crop":
-		return pipeline.Square(g.size, schemas.ResizePolicy_RESIZE_POLICY_CROP), nil
-	}
-	return nil, fmt.Errorf("--resize %s: choose squash or crop", g.resize)
+	made, err := pipeline.Geometry(g.size, g.resize)
+	return made, asFlag(err)
 }
 
 // request makes the request that the flags describe: its model is loaded and its keys are found. It is not checked.
@@ -179,20 +169,4 @@ func (a *app) evaluate(cmd *cobra.Command, flags *runFlags, out string, asJSON b
 		}
 		return made.Failed()
 	})
-}
-
-// report is what is printed as tables or as JSON.
-type report interface{ WriteText(w io.Writer) error }
-
-func printReport(w io.Writer, r report, asJSON bool) error {
-	if asJSON {
-		return printJSON(w, r)
-	}
-	return r.WriteText(w)
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

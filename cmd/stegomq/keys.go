@@ -1,25 +1,21 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"stegomq/internal/keyring"
+	"stegomq/pipeline"
 )
 
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "Make, list and import key pairs"}
 	f := cmd.PersistentFlags()
-	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring file (default "+defaultKeyring()+")")
+	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring file (default "+pipeline.DefaultKeyring()+")")
 	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
 
 	var passphrase, unmatched bool
@@ -29,34 +25,34 @@ func (a *app) keysCommand() *cobra.Command {
 	}
 	create.Flags().BoolVar(&passphrase, "passphrase", false, "derive the pair from a passphrase (Argon2id) read from standard input: the same on every machine")
 	create.Flags().BoolVar(&unmatched, "unmatched", false, "with --passphrase: the pair that versions without X25519 derived, whose halves are unrelated")
-	show := &cobra.Command{
-		Use: "show ID", Short: "Show a key pair's fingerprint and date, never the key", Args: cobra.ExactArgs(1),
+	public := &cobra.Command{
+		Use: "public ID", Short: "Print a keyring with the half of a key pair that embeds, for those who embed for its owner", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ring, err := a.library().Keys()
+			ring, err := a.library().PublicKey(args[0])
 			if err != nil {
 				return err
 			}
+			return ring.WritePublic(cmd.OutOrStdout())
+		},
+	}
+	shown := func(cmd *cobra.Command, args []string) error {
+		ring, err := a.library().Keys()
+		if err != nil {
+			return err
+		}
+		pairs := ring.List()
+		if len(args) == 1 {
 			pair, err := ring.Get(args[0])
 			if err != nil {
 				return err
 			}
-			return printPairs(cmd, []keyring.Pair{pair})
-		},
+			pairs = []keyring.Pair{pair}
+		}
+		printPairs(cmd, pairs)
+		return nil
 	}
-	public := &cobra.Command{
-		Use: "public ID", Short: "Print a keyring with the half of a key pair that embeds, for those who embed for its owner", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.publicKey(cmd, args[0]) },
-	}
-	list := &cobra.Command{
-		Use: "list", Short: "List the key pairs of the keyring", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ring, err := a.library().Keys()
-			if err != nil {
-				return err
-			}
-			return printPairs(cmd, ring.List())
-		},
-	}
+	list := &cobra.Command{Use: "list", Short: "List the key pairs of the keyring", Args: cobra.NoArgs, RunE: shown}
+	show := &cobra.Command{Use: "show ID", Short: "Show a key pair's fingerprint and date, never the key", Args: cobra.ExactArgs(1), RunE: shown}
 	load := &cobra.Command{
 		Use: "import FILE", Short: "Add the key pairs of another keyring file", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -64,34 +60,16 @@ func (a *app) keysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(cmd, func(ring *keyring.Keyring) (string, error) {
-				return fmt.Sprintf("%d key pairs of %s", other.Len(), args[0]), ring.Merge(other)
-			})
+			return a.change(cmd, fmt.Sprintf("%d key pairs of %s", other.Len(), args[0]), func(ring *keyring.Keyring) error { return ring.Merge(other) })
 		},
 	}
 	cmd.AddCommand(create, list, show, public, load)
 	return cmd
 }
 
-// change updates the one keyring that is named, or the default one.
-func (a *app) change(cmd *cobra.Command, change func(*keyring.Keyring) (string, error)) error {
-	path := defaultKeyring()
-	switch {
-	case len(a.keyrings) == 1:
-		path = a.keyrings[0]
-	case len(a.keyrings) > 1:
-		return errors.New("name one --keyring to change")
-	case path == "":
-		return errors.New("there is no home folder: name a file with --keyring")
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("make the keyring's folder: %w", err)
-	}
-	var what string
-	err := keyring.Update(path, a.protection(), func(ring *keyring.Keyring) (err error) {
-		what, err = change(ring)
-		return err
-	})
+// change changes the user's keyring, and says what is in it now.
+func (a *app) change(cmd *cobra.Command, what string, change func(*keyring.Keyring) error) error {
+	path, err := pipeline.ChangeKeyring(a.keyrings, a.protection(), change)
 	if err != nil {
 		return err
 	}
@@ -104,12 +82,8 @@ func (a *app) newKey(cmd *cobra.Command, id string, fromPassphrase, unmatched bo
 	if err != nil {
 		return err
 	}
-	return a.change(cmd, func(ring *keyring.Keyring) (string, error) {
-		if old, err := ring.Get(id); err == nil && old.Fingerprint() != pair.Fingerprint() {
-			return "", fmt.Errorf("the keyring already has a key %s (fingerprint %s): choose another id", id, old.Fingerprint())
-		}
-		return fmt.Sprintf("%s, fingerprint %s", id, pair.Fingerprint()), ring.Add(pair)
-	})
+	what := fmt.Sprintf("%s, fingerprint %s", id, pair.Fingerprint())
+	return a.change(cmd, what, func(ring *keyring.Keyring) error { return pipeline.AddKey(ring, pair) })
 }
 
 func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (keyring.Pair, error) {
@@ -120,7 +94,7 @@ func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (ke
 	case !fromPassphrase:
 		return keyring.Generate(id, now)
 	}
-	secret, err := readPassphrase(cmd)
+	secret, err := keyring.ReadPassphrase(cmd.InOrStdin(), cmd.ErrOrStderr())
 	if err != nil {
 		return keyring.Pair{}, err
 	}
@@ -130,70 +104,14 @@ func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (ke
 	return keyring.Derive(id, secret, now)
 }
 
-// publicKey prints what somebody needs who embeds for the owner of a pair.
-func (a *app) publicKey(cmd *cobra.Command, id string) error {
-	ring, err := a.library().Keys()
-	if err != nil {
-		return err
-	}
-	pair, err := ring.Get(id)
-	if err != nil {
-		return err
-	}
-	half, err := pair.EmbedOnly()
-	if err != nil {
-		return err
-	}
-	public := keyring.NewPublic("The half of a key that embeds. Whoever has it can embed for " + id + ", and recovers nothing.")
-	if err := public.Add(half); err != nil {
-		return err
-	}
-	return public.WritePublic(cmd.OutOrStdout())
-}
-
-// readPassphrase asks on a terminal, twice, and reads one line elsewhere.
-func readPassphrase(cmd *cobra.Command) ([]byte, error) {
-	f, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		if err != nil && line == "" {
-			return nil, fmt.Errorf("read the passphrase: %w", err)
-		}
-		return []byte(strings.TrimRight(line, "\r\n")), nil
-	}
-	ask := func(prompt string) ([]byte, error) {
-		_, _ = fmt.Fprint(cmd.ErrOrStderr(), prompt)
-		secret, err := term.ReadPassword(int(f.Fd()))
-		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
-		return secret, err
-	}
-	first, err := ask("passphrase: ")
-	if err != nil {
-		return nil, err
-	}
-	second, err := ask("again: ")
-	if err != nil {
-		return nil, err
-	}
-	if string(first) != string(second) {
-		return nil, errors.New("the two passphrases differ")
-	}
-	return first, nil
-}
-
-func printPairs(cmd *cobra.Command, pairs []keyring.Pair) error {
+func printPairs(cmd *cobra.Command, pairs []keyring.Pair) {
 	w := newTable(cmd, "key", "fingerprint", "created", "does")
 	for _, p := range pairs {
-		created := "-"
-		if !p.Created.IsZero() {
-			created = p.Created.Format(time.RFC3339)
-		}
 		does := "embeds and recovers"
 		if p.Recover.IsZero() {
 			does = "embeds"
 		}
-		w.AppendRow(table.Row{p.ID, p.Fingerprint(), created, does})
+		w.AppendRow(table.Row{p.ID, p.Fingerprint(), orDash(p.Created.IsZero(), p.Created.Format(time.RFC3339)), does})
 	}
 	w.Render()
-	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"stegomq/internal/link"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
+	"stegomq/producer"
 )
 
 // Exit codes. They are part of the interface.
@@ -26,6 +27,7 @@ const (
 	exitSomeFailed  = 1
 	exitUsage       = 2
 	exitUnreachable = 3
+	exitLowPSNR     = 4
 	exitInterrupted = 130
 )
 
@@ -36,9 +38,6 @@ func thisProgram() reports.Program { return reports.ThisProgram(version, revisio
 
 // errUnwell ends doctor where something is wrong. What is wrong was said before.
 var errUnwell = errors.New("something is wrong")
-
-// errRefused ends recover where it is authenticated and refused the image.
-var errRefused = errors.New("refused")
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
@@ -70,8 +69,10 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, reports.ErrSomeFailed), errors.Is(err, pipeline.ErrCancelled), errors.Is(err, errRefused), errors.Is(err, errUnwell):
+	case errors.Is(err, reports.ErrSomeFailed), errors.Is(err, pipeline.ErrCancelled), errors.Is(err, producer.ErrRefused), errors.Is(err, producer.ErrFailed), errors.Is(err, errUnwell):
 		return exitSomeFailed
+	case errors.Is(err, producer.ErrLowPSNR):
+		return exitLowPSNR
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, link.ErrDenied), errors.Is(err, link.ErrNoJetStream):

@@ -8,7 +8,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"stegomq/internal/cache"
 	"stegomq/pipeline"
 )
 
@@ -75,57 +74,15 @@ func listRuns(cmd *cobra.Command, s *pipeline.Services, asJSON bool) error {
 	return printRuns(cmd, runs, asJSON)
 }
 
-// runRow is a run as JSON.
-type runRow struct {
-	Run      string    `json:"run"`
-	State    string    `json:"state"`
-	Started  time.Time `json:"started"`
-	Finished time.Time `json:"finished,omitzero"`
-	Model    string    `json:"model"`
-	Data     string    `json:"data"`
-	Pairs    int       `json:"pairs"`
-	Keys     int       `json:"keys"`
-	Scores   int       `json:"scores"`
-	Failed   int       `json:"failed"`
-	Waiting  uint64    `json:"waiting,omitempty"`
-}
-
-func rowOf(r pipeline.RunStatus) runRow {
-	return runRow{
-		Run: r.Spec.GetId(), State: stateOf(r.RunState), Started: r.Started, Finished: r.Finished, Model: r.Spec.GetModelName(), Data: r.Spec.GetDataset(),
-		Pairs: len(r.Spec.GetPairs()), Keys: len(r.Spec.GetKeys()), Scores: r.Scores, Failed: r.Failures, Waiting: r.Waiting,
-	}
-}
-
-func stateOf(r *cache.RunState) string {
-	switch {
-	case !r.Finished.IsZero():
-		return "finished"
-	case !r.Cancelled.IsZero():
-		return "cancelled"
-	}
-	return "not finished"
-}
-
 func printRuns(cmd *cobra.Command, runs []pipeline.RunStatus, asJSON bool) error {
-	rows := make([]runRow, len(runs))
+	rows := make([]pipeline.RunRow, len(runs))
 	for i, r := range runs {
-		rows[i] = rowOf(r)
+		rows[i] = r.Row()
 	}
-	if asJSON {
-		return printJSON(cmd.OutOrStdout(), rows)
-	}
-	w := newTable(cmd, "run", "state", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed", "waiting")
-	for _, r := range rows {
-		finished, waiting := "-", "-"
-		if !r.Finished.IsZero() {
-			finished = r.Finished.Format(time.DateTime)
+	return printRows(cmd, rows, asJSON, func(r pipeline.RunRow) table.Row {
+		return table.Row{
+			r.Run, r.State, r.Started.Format(time.DateTime), orDash(r.Finished.IsZero(), r.Finished.Format(time.DateTime)), r.Model, r.Data,
+			r.Pairs, r.Keys, r.Scores, r.Failed, orDash(r.Waiting == 0, fmt.Sprint(r.Waiting)),
 		}
-		if r.Waiting > 0 {
-			waiting = fmt.Sprint(r.Waiting)
-		}
-		w.AppendRow(table.Row{r.Run, r.State, r.Started.Format(time.DateTime), finished, r.Model, r.Data, r.Pairs, r.Keys, r.Scores, r.Failed, waiting})
-	}
-	w.Render()
-	return nil
+	}, "run", "state", "started", "finished", "model", "data", "pairs", "keys", "scores", "failed", "waiting")
 }

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"stegomq/internal/flagfile"
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
 	"stegomq/internal/telemetry"
@@ -57,8 +59,8 @@ func (a *app) imageFlags(f *pflag.FlagSet) {
 }
 
 func (a *app) modelFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&a.models, "models", defaultModels(), "folders that hold model directories")
-	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring files (default "+defaultKeyring()+" when it is there)")
+	f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
+	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring files (default "+pipeline.DefaultKeyring()+" when it is there)")
 	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
 }
 
@@ -94,7 +96,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseOpenSecrets(a.config, fromFile); err != nil {
+	if err := pipeline.CheckOpenSecrets(a.config, fromFile); err != nil {
 		return err
 	}
 	if err := flagfile.Fill(cmd, "STEGOMQ_", a.config, fromFile); err != nil {
@@ -146,37 +148,29 @@ func (a *app) withBus(ctx context.Context, f func(context.Context, *pipeline.Ser
 	return f(ctx, s)
 }
 
-// defaultKeyring is $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.
-func defaultKeyring() string {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "stegomq", "keyring.json")
+// protection opens encrypted keyrings.
+func (a *app) protection() keyring.Protection {
+	return keyring.Protection{Passphrase: os.Getenv(passphraseEnv), IdentityFile: a.keyringIdentity}
 }
 
-// defaultModels looks for a folder called models from the working directory and from the executable upwards.
-func defaultModels() []string {
-	var starts []string
-	if wd, err := os.Getwd(); err == nil {
-		starts = append(starts, wd)
-	}
-	if exe, err := os.Executable(); err == nil {
-		if exe, err = filepath.EvalSymlinks(exe); err == nil {
-			starts = append(starts, filepath.Dir(exe))
-		}
-	}
-	for _, dir := range starts {
-		for {
-			if found, _ := filepath.Glob(filepath.Join(dir, "models", "*", "manifest.json")); len(found) > 0 {
-				return []string{filepath.Join(dir, "models")}
-			}
-			up := filepath.Dir(dir)
-			if up == dir {
-				break
-			}
-			dir = up
-		}
-	}
-	return []string{"models"}
+// library has the models and the keys that the flags name.
+func (a *app) library() *pipeline.Library {
+	return &pipeline.Library{Folders: a.models, Keyrings: pipeline.KeyringFiles(a.keyrings), Protection: a.protection(), Logger: a.log}
 }
+
+// registeredKeys are those of the keyring file that --keys names, or as many of the model's demo keys as it says.
+func (a *app) registeredKeys(keys string, m *model.Model) ([]keyring.Pair, error) {
+	if n, err := strconv.Atoi(keys); err == nil {
+		return a.library().DemoKeys(m, n)
+	}
+	return a.library().RegisteredKeys(m, keys)
+}
+
+// The models of commands that are not told another: what measures a network, and what embeds and recovers for a user, whose
+// own key it takes.
+const (
+	defaultModel = "invertible-mk"
+	sealedModel  = "sealed"
+)
+
+func (a *app) loadModel(nameOrDir string) (*model.Model, error) { return a.library().Model(nameOrDir) }

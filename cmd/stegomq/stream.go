@@ -14,9 +14,11 @@ import (
 
 // operationFlags are the flags of embed, recover and purify.
 type operationFlags struct {
-	request producer.Request
-	model   string
-	stream  bool
+	request  producer.Request
+	model    string
+	stream   bool
+	minPSNR  float64
+	noVerify bool
 	geometryFlags
 }
 
@@ -28,8 +30,11 @@ func (a *app) embedCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	})
 	cmd.Flags().StringVar(&fl.request.Key, "key", "", "key id")
-	cmd.Flags().StringVar(&fl.request.Cover, "cover", "", "image that carries")
-	cmd.Flags().StringVar(&fl.request.Secret, "secret", "", "image to hide; it is brought to the cover's size")
+	f := cmd.Flags()
+	f.StringVar(&fl.request.Cover, "cover", "", "image that carries")
+	f.StringVar(&fl.request.Secret, "secret", "", "image to hide; it is brought to the cover's size")
+	f.Float64Var(&fl.minPSNR, "min-psnr", 0, "recover what was hidden, and write nothing where it comes back worse than this, dB (exit code 4)")
+	f.BoolVar(&fl.noVerify, "no-verify", false, "do not recover what was hidden, to warn where it comes back badly; a stream, and servers elsewhere, do so for --min-psnr alone")
 	return cmd
 }
 
@@ -65,7 +70,7 @@ func (a *app) purifyCommand() *cobra.Command {
 func (a *app) operationCommand(fl *operationFlags, op schemas.Operation, cmd cobra.Command) *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
-With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
+A file named - is standard input or output. With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
 completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
 {"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed. A model whose
 recovery is authenticated refuses a wrong key, and an image that was changed: the reason of the reply is then "refused".`
@@ -73,7 +78,7 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 		return a.operate(cmd, op, *fl)
 	}
 	f := cmd.Flags()
-	f.StringVarP(&fl.request.Out, "output", "o", "", "PNG file to write")
+	f.StringVarP(&fl.request.Out, "output", "o", "", "PNG file to write, or - for standard output")
 	f.StringVar(&fl.model, "model", defaultOf(op), "model name or directory")
 	fl.register(f, 0, "bring images to this width and height (0: their own; for embed the cover's)")
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
@@ -93,30 +98,26 @@ func defaultOf(op schemas.Operation) string {
 	return sealedModel
 }
 
-// complete says which flag a single request lacks.
+// complete says what a single request lacks.
 func (fl *operationFlags) complete(op schemas.Operation) error {
-	if fl.stream {
+	switch {
+	case fl.noVerify && fl.minPSNR != 0:
+		return errors.New("--no-verify and --min-psnr exclude each other: leave one out")
+	case fl.stream:
 		return nil
+	case fl.request.Out == "":
+		return errors.New("--output is missing: name a file, or use --stream")
 	}
-	r := fl.request
-	needs := [][2]string{{"--output", r.Out}}
-	switch op {
-	case schemas.Operation_OPERATION_EMBED:
-		needs = append(needs, [2]string{"--cover", r.Cover}, [2]string{"--secret", r.Secret})
-	case schemas.Operation_OPERATION_RECOVER:
-		needs = append(needs, [2]string{"--stego", r.Stego})
-	}
-	for _, need := range needs {
-		if flag, value := need[0], need[1]; value == "" {
-			return fmt.Errorf("%s is missing: name a file, or use --stream", flag)
-		}
+	if err := fl.request.Check(op); err != nil {
+		return fmt.Errorf("--%w", err)
 	}
 	return nil
 }
 
 func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlags) (err error) {
 	ctx := cmd.Context()
-	req := &pipeline.OperationRequest{Operation: op}
+	// A worker of this machine has the keys that this command has. A stream does not pay for what it did not ask for.
+	req := &pipeline.OperationRequest{Operation: op, MinPSNR: fl.minPSNR, Verify: !fl.stream && !fl.noVerify && a.at.Local()}
 	if req.Geometry, err = fl.geometry(); err != nil {
 		return err
 	}
@@ -143,19 +144,17 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 	}
 	if op != schemas.Operation_OPERATION_PURIFY {
 		// Before anything is opened or written.
-		if _, err := req.Key(fl.request.Key); err != nil {
+		if err := req.CheckKey(fl.request.Key); err != nil {
 			return err
 		}
 	}
 	fl.request.ID = op.Token()
-	reply, err := s.One(ctx, req, fl.request)
-	switch {
-	case err != nil || reply.OK:
-		return err
-	case reply.Reason == string(schemas.ReasonBadMessage):
-		return errors.New(reply.Error)
-	case reply.Reason == string(schemas.EndRefused):
-		return fmt.Errorf("%w: %s", errRefused, reply.Error)
+	reply, err := s.One(ctx, req, fl.request, cmd.InOrStdin(), cmd.OutOrStdout())
+	for _, warning := range reply.Warnings {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "stegomq: warning: %s\n", warning)
 	}
-	return fmt.Errorf("%w: %s: %s", reports.ErrSomeFailed, reply.Reason, reply.Error)
+	if err != nil {
+		return err
+	}
+	return reply.Err()
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"io"
+
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
@@ -15,4 +18,41 @@ func newTable(cmd *cobra.Command, head ...any) table.Writer {
 	w.SetStyle(style)
 	w.AppendHeader(table.Row(head))
 	return w
+}
+
+// printRows prints rows as JSON, or as a table with the cells of each.
+func printRows[R any](cmd *cobra.Command, rows []R, asJSON bool, cells func(R) table.Row, head ...any) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), rows)
+	}
+	w := newTable(cmd, head...)
+	for _, r := range rows {
+		w.AppendRow(cells(r))
+	}
+	w.Render()
+	return nil
+}
+
+// orDash is the text of a cell that may be empty.
+func orDash(empty bool, text string) string {
+	if empty {
+		return "-"
+	}
+	return text
+}
+
+// report is what is printed as tables or as JSON.
+type report interface{ WriteText(w io.Writer) error }
+
+func printReport(w io.Writer, r report, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, r)
+	}
+	return r.WriteText(w)
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

@@ -178,6 +178,19 @@ func (g Grant) NSC() string {
 	return b.String()
 }
 
+// Account is what the operator has to do to let the tenant in, for a server's configuration or with nsc.
+func (g Grant) Account(nsc bool) string {
+	if !nsc {
+		return fmt.Sprintf("# Include this in the accounts block of the NATS server, with a password in the place of $%s, and start the server anew, or reload it twice (docs/access.md).\n%s",
+			PasswordVariable(g.Tenant), g.Config())
+	}
+	var once strings.Builder
+	for line := range strings.Lines(ExportsNSC()) {
+		once.WriteString("#   " + line)
+	}
+	return fmt.Sprintf("# Once, for the operator's account:\n%s%snsc push --all\n", &once, g.NSC())
+}
+
 // ExportsNSC are shell lines that give the operator's account its exports. They are run once.
 func ExportsNSC() string {
 	var b strings.Builder

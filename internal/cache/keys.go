@@ -6,10 +6,12 @@ package cache
 const (
 	prefix  = "stegomq:"
 	runsKey = prefix + "runs:v1" // sorted set: run ids by the start of their latest attempt, Unix ms
+	// runtimeKey holds the name of what computes networks at the worker that started last.
+	runtimeKey = prefix + "runtime:v1"
 )
 
-// outputKey holds the Output of a piece of work (schemas.ItemWorkID), or of one that was refused an Outcome.
-func outputKey(workID string) string { return prefix + "output:v1:" + workID }
+// outputKey holds the Output of a piece of work (schemas.MemoID), or of one that was refused an Outcome.
+func outputKey(id string) string { return prefix + "output:v1:" + id }
 
 // metricsKey holds the Metrics of a comparison (schemas.MetricsID).
 func metricsKey(id string) string { return prefix + "metrics:v1:" + id }

@@ -52,13 +52,31 @@ func (c *Cache) Stats() Stats {
 	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Inspections: c.inspections.memo()}
 }
 
-// Outcomes returns how the work of each id (schemas.ItemWorkID) ended before, in the order of the ids: an output or a refusal,
-// and no item; nil where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
-func (c *Cache) Outcomes(ctx context.Context, workIDs []string) ([]*schemas.Outcome, error) {
-	return recall(ctx, c, "outcomes", &c.outputs, workIDs, outputKey, decodeOutcome)
+// NoteRuntime keeps the name of what computes networks at a worker that starts (schemas.RunSpec.runtime), and Runtime gives that of the last: who
+// plans the work of workers elsewhere looks for what it has made. Empty where no such worker has started.
+func (c *Cache) NoteRuntime(ctx context.Context, name string) error {
+	if err := c.rdb.Set(ctx, runtimeKey, name, 0).Err(); err != nil {
+		return fmt.Errorf("note the runtime: %w", err)
+	}
+	return nil
 }
 
-// FirstOutcomes stores how work ended, by work id, where nothing is remembered, and returns what others have remembered before:
+// Runtime is described at NoteRuntime.
+func (c *Cache) Runtime(ctx context.Context) (string, error) {
+	name, err := c.rdb.Get(ctx, runtimeKey).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("look for the workers' runtime: %w", err)
+	}
+	return name, nil
+}
+
+// Outcomes returns how the work of each id (schemas.MemoID) ended before, in the order of the ids: an output or a refusal,
+// and no item; nil where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
+func (c *Cache) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {
+	return recall(ctx, c, "outcomes", &c.outputs, ids, outputKey, decodeOutcome)
+}
+
+// FirstOutcomes stores how work ended, by schemas.MemoID, where nothing is remembered, and returns what others have remembered before:
 // of workers that do the same work at a time, the first one wins. It is for the items of one job.
 func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error) {
 	if len(outcomes) == 0 {
@@ -90,7 +108,7 @@ func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.
 	return before, nil
 }
 
-// RememberOutcomes stores how work ended, by work id: with an output, or refused. One that failed is an error.
+// RememberOutcomes stores how work ended, by schemas.MemoID: with an output, or refused. One that failed is an error.
 func (c *Cache) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
 	return keep(ctx, c, "outcomes", outcomes, outputKey, encodeOutcome)
 }

@@ -39,6 +39,21 @@ func TestOutputsOfOldReadAsEver(t *testing.T) {
 	})
 }
 
+func TestRuntime(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		for _, want := range []string{"", "onnxruntime 1 cpu", "onnxruntime 2 cpu"} {
+			if want != "" {
+				if err := s.NoteRuntime(t.Context(), want); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := s.Runtime(t.Context()); got != want || err != nil {
+				t.Errorf("%q, %v; want %q", got, err, want)
+			}
+		}
+	})
+}
+
 // FuzzOutcome: what decodes is an output or a refusal, and stays what it is when it is remembered again.
 func FuzzOutcome(f *testing.F) {
 	for _, o := range []*schemas.Outcome{output(&schemas.Output{Image: digest("a"), Features: []float32{1}}), output(&schemas.Output{}), refused("no"), refused("")} {

@@ -79,6 +79,14 @@ func (e *Engine) Add(models ...*model.Model) error {
 // Serves says whether the engine has a model, by its digest.
 func (e *Engine) Serves(digest string) bool { return e.models[digest] != nil }
 
+// Runtime names what computes the network of a model: outputs of another one may differ. Empty where the model has none, or is not known.
+func (e *Engine) Runtime(digest string) string {
+	if m := e.models[digest]; m == nil || !m.Manifest.Network() {
+		return ""
+	}
+	return e.runtime.Name()
+}
+
 // Check says whether a job may be done, or be given what was made before: whether the model with a digest does the operation, and with the
 // key, as the keyring has it now. Otherwise it is a *schemas.Fault:
 //

@@ -234,6 +234,11 @@ func TestAllKeyings(t *testing.T) {
 	if !NeedsRuntime(cipher, network) || !NeedsRuntime(variant) {
 		t.Error("networks do not need the runtime")
 	}
+	for m, want := range map[*model.Model]string{network: e.runtime.Name(), variant: e.runtime.Name(), cipher: ""} {
+		if got := e.Runtime(m.Digest); got != want {
+			t.Errorf("%s is computed by %q, want %q", m.Name, got, want)
+		}
+	}
 	cover, secret := photograph(t, 1, 32, 32), photograph(t, 1, 32, 32)
 	for _, m := range []*model.Model{network, variant, cipher} {
 		first, second := e.must(t, m, embed, "demo-1", cover, secret), e.must(t, m, embed, "demo-2", cover, secret)

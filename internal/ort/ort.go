@@ -333,6 +333,9 @@ type Info struct {
 	CacheBytes int64
 }
 
+// Name names what computes, as far as pixels may differ by it: "onnxruntime 1.24.1 cpu".
+func (e *Engine) Name() string { return fmt.Sprintf("onnxruntime %s %s", e.version, e.provider) }
+
 // Info describes the runtime. It tries every provider, which can take a second on
 // a host with CUDA. The Engine must not be closed.
 func (e *Engine) Info() Info {

@@ -245,8 +245,8 @@ func TestBombCostsNothing(t *testing.T) {
 	}
 }
 
-// pngChunk is a chunk that claims a length, which need not be that of its body.
-func pngChunk(claim uint32, name, body string) []byte {
+// chunkOfPNG is a chunk that claims a length, which need not be that of its body.
+func chunkOfPNG(claim uint32, name, body string) []byte {
 	out := append(binary.BigEndian.AppendUint32(nil, claim), name+body...)
 	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE([]byte(name+body)))
 }
@@ -268,11 +268,11 @@ func TestHostileChunks(t *testing.T) {
 		data []byte
 		want error
 	}{
-		{"an IDAT of 2 GiB", slices.Concat(head, pngChunk(1<<31-1, "IDAT", "\x78\x01\x01\xff\xff\x00\x00")), ErrTruncated},
-		{"text of 2 GiB", slices.Concat(head, pngChunk(1<<31-1, "tEXt", "x")), ErrTruncated},
-		{"a chunk of 4 GiB", slices.Concat(head, pngChunk(1<<32-1, "zTXt", "x")), ErrCorrupt},
-		{"64 MiB behind the last row", slices.Concat(head, pngChunk(uint32(zeros.Len()), "IDAT", zeros.String()), pngChunk(0, "IEND", "")), ErrCorrupt},
-		{"a profile that unpacks to 64 MiB", slices.Concat(head, pngChunk(uint32(zeros.Len())+4, "iCCP", "x\x00\x00\x00"+zeros.String())), ErrTruncated},
+		{"an IDAT of 2 GiB", slices.Concat(head, chunkOfPNG(1<<31-1, "IDAT", "\x78\x01\x01\xff\xff\x00\x00")), ErrTruncated},
+		{"text of 2 GiB", slices.Concat(head, chunkOfPNG(1<<31-1, "tEXt", "x")), ErrTruncated},
+		{"a chunk of 4 GiB", slices.Concat(head, chunkOfPNG(1<<32-1, "zTXt", "x")), ErrCorrupt},
+		{"64 MiB behind the last row", slices.Concat(head, chunkOfPNG(uint32(zeros.Len()), "IDAT", zeros.String()), chunkOfPNG(0, "IEND", "")), ErrCorrupt},
+		{"a profile that unpacks to 64 MiB", slices.Concat(head, chunkOfPNG(uint32(zeros.Len())+4, "iCCP", "x\x00\x00\x00"+zeros.String())), ErrTruncated},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

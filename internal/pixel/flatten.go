@@ -43,3 +43,27 @@ func flatten(m image.Image) (flat *image.NRGBA, transparent bool) {
 	}
 	return (*image.NRGBA)(dst), transparent
 }
+
+// MayBeTransparent says whether a file, which Header takes, has alpha or a transparent colour, so that Decode may find a pixel that is not
+// opaque. Where it says no, Decode finds none.
+func MayBeTransparent(data []byte) bool {
+	format, err := sniff(data)
+	if err != nil {
+		return false
+	}
+	switch format {
+	case PNG:
+		header := pngChunk(data, "IHDR") // its tenth byte is the colour type, of which bit 2 is alpha
+		return len(header) > 9 && header[9]&4 != 0 || pngChunk(data, "tRNS") != nil
+	case WebP:
+		bits := webpChunk(data, "VP8L") // a signature, 14 bits of the width less one, 14 of the height, and one that says that there is alpha
+		return len(bits) > 4 && bits[4]&0x10 != 0 || webpChunk(data, "ALPH") != nil
+	case TIFF:
+		f, err := readTIFF(data)
+		return err == nil && f.alpha != 0
+	case BMP:
+		f, err := readBMP(data)
+		return err == nil && f.alpha
+	}
+	return false
+}

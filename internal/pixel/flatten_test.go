@@ -4,6 +4,8 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -53,5 +55,38 @@ func TestWhite(t *testing.T) {
 		if d := int(got.Pix[i]) - int(want); d < -1 || d > 1 || i < 8 && d != 0 {
 			t.Errorf("Pix[%d] = %d, want %d", i, got.Pix[i], want)
 		}
+	}
+}
+
+// Of every sample the header knows at least what the pixels say.
+func TestMayBeTransparent(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transparent, opaque := 0, 0
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, info, err := Decode(data, Limits{MinSide: 1})
+		if err != nil {
+			continue
+		}
+		switch may := MayBeTransparent(data); {
+		case info.Transparent && !may:
+			t.Errorf("%s has transparent pixels, and its header none", name)
+		case info.Transparent:
+			transparent++
+		case !may:
+			opaque++
+		default:
+			t.Logf("%s may be transparent, and is not", name)
+		}
+	}
+	if transparent < 6 || opaque < 50 {
+		t.Errorf("only %d transparent and %d opaque samples", transparent, opaque)
 	}
 }

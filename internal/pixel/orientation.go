@@ -36,9 +36,9 @@ func orientation(format Format, data []byte) int {
 	case JPEG:
 		return exif(jpegExif(data))
 	case PNG:
-		return exif(pngExif(data))
+		return exif(pngChunk(data, "eXIf"))
 	case WebP:
-		return exif(webpExif(data))
+		return exif(webpChunk(data, "EXIF"))
 	case TIFF:
 		return exif(data) // EXIF is a TIFF file without pixels
 	}
@@ -103,14 +103,14 @@ func jpegExif(data []byte) []byte {
 	}
 }
 
-// pngExif finds the eXIf chunk.
-func pngExif(data []byte) []byte {
+// pngChunk finds the first chunk of a kind in a PNG; nil where there is none, or not all of it.
+func pngChunk(data []byte, kind string) []byte {
 	for at := 8; at+12 <= len(data); {
 		n := uint64(binary.BigEndian.Uint32(data[at:]))
 		if n > uint64(len(data)-at-12) {
 			return nil
 		}
-		if string(data[at+4:at+8]) == "eXIf" {
+		if string(data[at+4:at+8]) == kind {
 			return data[at+8 : at+8+int(n)]
 		}
 		at += 12 + int(n)
@@ -118,14 +118,14 @@ func pngExif(data []byte) []byte {
 	return nil
 }
 
-// webpExif finds the EXIF chunk of an extended WebP.
-func webpExif(data []byte) []byte {
+// webpChunk finds the first chunk of a kind in a WebP; nil where there is none, or not all of it.
+func webpChunk(data []byte, kind string) []byte {
 	for at := 12; at+8 <= len(data); {
 		n := uint64(binary.LittleEndian.Uint32(data[at+4:]))
 		if n > uint64(len(data)-at-8) {
 			return nil
 		}
-		if string(data[at:at+4]) == "EXIF" {
+		if string(data[at:at+4]) == kind {
 			return data[at+8 : at+8+int(n)]
 		}
 		at += 8 + int(n+n&1) // chunks are padded to even length

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"image/color"
 	"io"
 	"math/bits"
 
@@ -356,7 +357,11 @@ func configTIFF(data []byte) (image.Config, error) {
 	if err != nil {
 		return image.Config{}, err
 	}
-	return image.Config{Width: f.width, Height: f.height}, nil
+	config := image.Config{Width: f.width, Height: f.height}
+	if f.photometric == paletteColours {
+		config.ColorModel = color.Palette{}
+	}
+	return config, nil
 }
 
 // bytesPerPixel bounds what is unpacked of a TIFF, padding of tiles included: twice RGBA of 16 bits.

@@ -48,10 +48,10 @@ type Scores struct {
 //
 // Compare runs on the caller's goroutine and is safe for concurrent use.
 func Compare(reference, test *image.NRGBA) (Scores, error) {
-	w, h := reference.Rect.Dx(), reference.Rect.Dy()
-	if tw, th := test.Rect.Dx(), test.Rect.Dy(); tw != w || th != h {
-		return Scores{}, fmt.Errorf("%w: the reference is %dx%d, the test %dx%d", ErrSize, w, h, tw, th)
+	if err := sameSize(reference, test); err != nil {
+		return Scores{}, err
 	}
+	w, h := reference.Rect.Dx(), reference.Rect.Dy()
 	if min(w, h) < window {
 		return Scores{}, fmt.Errorf("%w: %dx%d, and no side may be under %d pixels", ErrSize, w, h, window)
 	}
@@ -62,11 +62,56 @@ func Compare(reference, test *image.NRGBA) (Scores, error) {
 	samples := float64(w) * float64(h) * channels
 	mse := float64(squared) / samples
 	return Scores{
-		PSNR: min(MaxPSNR, 10*math.Log10(255*255/mse)),
+		PSNR: decibels(mse),
 		SSIM: ssim(reference, test),
 		MAE:  float64(absolute) / samples / 255,
 		RMSE: math.Sqrt(mse) / 255,
 	}, nil
+}
+
+// PSNR is that of Compare, without the rest. Images may be of any size, but of one.
+func PSNR(reference, test *image.NRGBA) (float64, error) {
+	if err := sameSize(reference, test); err != nil {
+		return 0, err
+	}
+	_, squared := differences(reference, test)
+	return decibels(float64(squared) / (float64(reference.Rect.Dx()) * float64(reference.Rect.Dy()) * channels)), nil
+}
+
+// decibels is the PSNR of a mean squared error on 0..255.
+func decibels(mse float64) float64 { return min(MaxPSNR, 10*math.Log10(255*255/mse)) }
+
+// Correlation is Pearson's of the samples of two images of one size, all channels together: -1 to 1, and 0 where an image has a single value.
+// It is that of two images whatever their brightness and contrast. The error wraps ErrSize.
+func Correlation(a, b *image.NRGBA) (float64, error) {
+	if err := sameSize(a, b); err != nil {
+		return 0, err
+	}
+	var sumA, sumB, squaresA, squaresB, products, n float64
+	for y := range a.Rect.Dy() {
+		p, q := a.Pix[y*a.Stride:][:4*a.Rect.Dx()], b.Pix[y*b.Stride:][:4*a.Rect.Dx()]
+		for i := range p {
+			if i%4 == 3 {
+				continue
+			}
+			u, v := float64(p[i]), float64(q[i])
+			sumA, sumB = sumA+u, sumB+v
+			squaresA, squaresB, products = squaresA+u*u, squaresB+v*v, products+u*v
+			n++
+		}
+	}
+	spread := (squaresA - sumA*sumA/n) * (squaresB - sumB*sumB/n)
+	if !(spread > 0) {
+		return 0, nil
+	}
+	return min(max((products-sumA*sumB/n)/math.Sqrt(spread), -1), 1), nil
+}
+
+func sameSize(reference, test *image.NRGBA) error {
+	if a, b := reference.Rect.Size(), test.Rect.Size(); a != b || a.X == 0 || a.Y == 0 {
+		return fmt.Errorf("%w: the reference is %dx%d, the test %dx%d", ErrSize, a.X, a.Y, b.X, b.Y)
+	}
+	return nil
 }
 
 const channels = 3

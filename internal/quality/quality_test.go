@@ -58,6 +58,9 @@ func TestGolden(t *testing.T) {
 			t.Parallel()
 			a, b := readPair(t, want.Name)
 			got, err := Compare(a, b)
+			if psnr, alone := PSNR(a, b); psnr != got.PSNR || alone != nil {
+				t.Errorf("PSNR alone: %v, %v", psnr, alone)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,5 +221,50 @@ func BenchmarkDirectSSIM(b *testing.B) {
 	x, y := gradient(256, 256, 0), gradient(256, 256, 0.1)
 	for b.Loop() {
 		directSSIM(x, y)
+	}
+}
+
+// TestCorrelation has samples whose correlation is known.
+func TestCorrelation(t *testing.T) {
+	t.Parallel()
+	const seed = 7
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	made := func(f func(i int) float64) *image.NRGBA {
+		m := image.NewNRGBA(image.Rect(0, 0, 60, 50))
+		for i := range m.Pix {
+			m.Pix[i] = uint8(f(i))
+		}
+		return m
+	}
+	a := made(func(int) float64 { return float64(rnd.IntN(100)) })
+	other := made(func(int) float64 { return float64(rnd.IntN(100)) })
+	for _, c := range []struct {
+		name string
+		b    *image.NRGBA
+		want float64
+	}{
+		{"itself", a, 1},
+		{"twice as bright, alpha whatever it is", made(func(i int) float64 {
+			if i%4 == 3 {
+				return 9
+			}
+			return 2*float64(a.Pix[i]) + 5
+		}), 1},
+		{"negative", made(func(i int) float64 { return 255 - float64(a.Pix[i]) }), -1},
+		{"half of it", made(func(i int) float64 { return float64(a.Pix[i]) + float64(other.Pix[i]) }), math.Sqrt(0.5)},
+		{"unrelated", other, 0},
+		{"one value", made(func(int) float64 { return 3 }), 0},
+	} {
+		got, err := Correlation(a, c.b)
+		if err != nil || math.Abs(got-c.want) > 0.03 || math.Abs(c.want) == 1 && math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v (%v)", c.name, got, c.want, err)
+		}
+	}
+	if _, err := Correlation(a, image.NewNRGBA(image.Rect(0, 0, 60, 51))); !errors.Is(err, ErrSize) {
+		t.Errorf("images of two sizes: %v", err)
+	}
+	if _, err := PSNR(image.NewNRGBA(image.Rectangle{}), image.NewNRGBA(image.Rectangle{})); !errors.Is(err, ErrSize) {
+		t.Errorf("no image: %v", err)
 	}
 }

@@ -1,0 +1,255 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// Request is one line of a stream: a job of one item. Embed takes key, cover and secret; recover takes key
+// and stego; purify takes image. Paths are of files on this machine; Out is written whole or not at all. Of a single request "-" is
+// standard input, as one of the images, or standard output.
+type Request struct {
+	// ID comes back with the reply. The line's number when empty.
+	ID     string `json:"id"`
+	Key    string `json:"key,omitempty"`
+	Cover  string `json:"cover,omitempty"`
+	Secret string `json:"secret,omitempty"`
+	Stego  string `json:"stego,omitempty"`
+	Image  string `json:"image,omitempty"`
+	Out    string `json:"out"`
+}
+
+// Reply is one line per request, in order of completion.
+type Reply struct {
+	ID     string `json:"id"`
+	OK     bool   `json:"ok"`
+	Out    string `json:"out,omitempty"`
+	Digest string `json:"digest,omitempty"`
+	// RecoveredPSNR is how well the secret of an embed request comes back, in dB, where that was verified.
+	RecoveredPSNR float64 `json:"recovered_psnr,omitempty"`
+	// Warnings are lines for people.
+	Warnings []string `json:"warnings,omitempty"`
+	// Reason is a stable word when OK is false, a schemas.Reason, "refused" (schemas.EndRefused), "output" or LowPSNR, Error a line for people.
+	Reason string `json:"reason,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Why a single request failed, beside what is said.
+var (
+	// ErrRequest: it cannot be one.
+	ErrRequest = errors.New("not a request")
+	// ErrRefused: recovery is authenticated, and refused the image.
+	ErrRefused = errors.New("refused")
+	// ErrLowPSNR: the secret comes back worse than it has to.
+	ErrLowPSNR = errors.New("low PSNR")
+	// ErrFailed is everything else.
+	ErrFailed = errors.New("the request failed")
+)
+
+// Err is why a request failed; nil if it did not.
+func (r Reply) Err() error {
+	switch {
+	case r.OK:
+		return nil
+	case r.Reason == string(schemas.ReasonBadMessage):
+		return fmt.Errorf("%w: %s", ErrRequest, r.Error)
+	case r.Reason == string(schemas.EndRefused):
+		return fmt.Errorf("%w: %s", ErrRefused, r.Error)
+	case r.Reason == LowPSNR:
+		return fmt.Errorf("%w: %s", ErrLowPSNR, r.Error)
+	}
+	return fmt.Errorf("%w: %s: %s", ErrFailed, r.Reason, r.Error)
+}
+
+// LowPSNR is the reason of an embed request whose secret comes back worse than it has to.
+const LowPSNR = "low_psnr"
+
+// standard is the name of standard input and output.
+const standard = "-"
+
+// input is an image that a request names.
+type input struct{ name, path string }
+
+// inputs are the images that an operation takes.
+func (r *Request) inputs(op schemas.Operation) []input {
+	switch op {
+	case schemas.Operation_OPERATION_EMBED:
+		return []input{{"cover", r.Cover}, {"secret", r.Secret}}
+	case schemas.Operation_OPERATION_RECOVER:
+		return []input{{"stego", r.Stego}}
+	}
+	return []input{{"image", r.Image}}
+}
+
+// Check finds what is wrong with the names in a request, before any file is looked at. The text begins with the name of a field.
+func (r *Request) Check(op schemas.Operation) error {
+	if r.Out == "" {
+		return errors.New("out is missing: name the file to write")
+	}
+	if ext := extension(r.Out); extensions[ext] && ext != ".png" {
+		return fmt.Errorf("output %s: PNG is what is written, as other formats may change what is hidden: give the file a name that ends in .png", r.Out)
+	}
+	fromStdin := ""
+	for _, in := range r.inputs(op) {
+		switch {
+		case in.path == "":
+			return fmt.Errorf("%s is missing: name the image file", in.name)
+		case in.path == standard && fromStdin != "":
+			return fmt.Errorf("%s -: standard input is the %s already", in.name, fromStdin)
+		case in.path == standard:
+			fromStdin = in.name
+		}
+	}
+	return nil
+}
+
+// prepare makes the job of a request. What the requester can mend is a *schemas.Fault.
+func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
+	p := pending{Request: r}
+	op := s.cfg.Operation
+	if err := r.Check(op); err != nil {
+		return p, schemas.Permanent(schemas.ReasonBadMessage, err)
+	}
+	if r.Out == standard && s.cfg.Stdout == nil {
+		return p, schemas.Permanent(schemas.ReasonBadMessage, errors.New("out -: standard output has the replies: name a file"))
+	}
+	inputs := r.inputs(op)
+	files := make([][]byte, len(inputs))
+	total := 0
+	for i, in := range inputs {
+		data, err := s.read(in)
+		if err != nil {
+			return p, err
+		}
+		if warning := s.warning(in, data); warning != "" {
+			p.warnings = append(p.warnings, warning)
+		}
+		files[i] = data
+		total += len(data)
+	}
+	refs := make([]*schemas.ImageRef, len(inputs))
+	for i, in := range inputs {
+		var err error
+		if refs[i], err = s.ref(ctx, files[i], in.label(), total <= schemas.MaxInline); err != nil {
+			return p, err
+		}
+	}
+	item := &schemas.Item{Id: itemID(r.ID)}
+	switch op {
+	case schemas.Operation_OPERATION_EMBED:
+		item.Cover, item.Secret = refs[0], refs[1]
+	case schemas.Operation_OPERATION_RECOVER:
+		item.Stego = refs[0]
+	default:
+		item.Image = refs[0]
+	}
+	p.job = s.job(op, s.cfg.Geometry, item)
+	if op != schemas.Operation_OPERATION_PURIFY {
+		key, err := s.Key(r.Key)
+		if err != nil {
+			return p, schemas.Permanent(schemas.ReasonUnknownKey, err)
+		}
+		p.job.Key = key
+	}
+	p.job.Id = schemas.JobID(p.job)
+	if err := p.job.Validate(); err != nil {
+		return p, schemas.Permanent(schemas.ReasonBadMessage, err)
+	}
+	return p, s.prepareVerification(&p)
+}
+
+// job is one of this stream, without a key and an id.
+func (s *Stream) job(op schemas.Operation, g *schemas.Geometry, item *schemas.Item) *schemas.Job {
+	return &schemas.Job{Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: op, Model: s.cfg.Model, Geometry: g, Items: []*schemas.Item{item}}
+}
+
+// itemID names the one item of a request's job. The requester may call the request anything.
+func itemID(request string) string {
+	if schemas.ValidItemID(request) {
+		return request
+	}
+	return "request"
+}
+
+// label is what messages call an image.
+func (in input) label() string {
+	if in.path == standard {
+		return "standard input"
+	}
+	return filepath.Base(in.path)
+}
+
+// read gives the bytes of an image file that has a whole header and is within the limits.
+func (s *Stream) read(in input) ([]byte, error) {
+	var data []byte
+	var err error
+	switch {
+	case in.path != standard:
+		data, err = File{Path: in.path}.read(s.cfg.Limits.MaxBytes)
+	case s.cfg.Stdin == nil:
+		return nil, schemas.Permanent(schemas.ReasonBadMessage, fmt.Errorf("%s -: standard input has the requests: name a file", in.name))
+	default:
+		data, err = readStandard(s.cfg.Stdin, s.cfg.Limits.MaxBytes)
+	}
+	if err == nil {
+		_, err = pixel.Header(data, s.cfg.Limits)
+	}
+	if err != nil {
+		reason := schemas.ReasonBadImage
+		if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) || errors.Is(err, pixel.ErrTooCostly) {
+			reason = schemas.ReasonTooLarge
+		}
+		return nil, schemas.Permanent(reason, fmt.Errorf("%s %s: %s", in.name, in.path, reasonOf(err)))
+	}
+	return data, nil
+}
+
+// readStandard reads to the end, and at most one byte over the limit: package pixel says that it is one.
+func readStandard(in io.Reader, limit int64) ([]byte, error) {
+	if limit <= 0 {
+		limit = pixel.DefaultMaxBytes
+	}
+	return io.ReadAll(io.LimitReader(in, limit+1))
+}
+
+// warning says what happened, or will happen, to the pixels of an image that its owner may not expect; empty where nothing does.
+func (s *Stream) warning(in input, data []byte) string {
+	if s.cfg.Operation == schemas.Operation_OPERATION_RECOVER {
+		loss := pixel.LossOf(data)
+		if loss == "" || loss == pixel.LossJPEG && s.cfg.SurvivesJPEG {
+			return ""
+		}
+		end := "cannot have survived"
+		if s.cfg.SurvivesJPEG { // of a lossy WebP of quality 90 21 dB come back, and of a palette 19
+			end = "has suffered"
+		}
+		return fmt.Sprintf("%s %s is %s: writing it changed the pixels, and what was hidden in them %s; recover from the PNG file that embed wrote",
+			in.name, in.label(), loss, end)
+	}
+	// Whether a pixel is transparent only the pixels tell. What is wrong with them the worker says.
+	if !pixel.MayBeTransparent(data) {
+		return ""
+	}
+	if info, err := pixel.Inspect(data, s.cfg.Limits); err != nil || !info.Transparent {
+		return ""
+	}
+	return fmt.Sprintf("%s %s has transparent pixels: they are laid on white, and what is written is opaque", in.name, in.label())
+}
+
+// ref carries small images in the job itself and puts large ones into the blob store.
+func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool) (*schemas.ImageRef, error) {
+	if inline {
+		return &schemas.ImageRef{Digest: digestOf(data), Inline: data, Name: name}, nil
+	}
+	digest, err := s.Blobs.Put(ctx, data)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", name, err)
+	}
+	return schemas.BlobRef(digest, name), nil
+}
