@@ -137,13 +137,14 @@ func TestUnusualFaultsAreStillBuried(t *testing.T) {
 func TestBadMessageBecomesDeadLetter(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
+	// Nobody makes its lane: a worker does when it starts, and every half minute.
+	if _, err := b.link.JS.Publish(natsrig.Context(t), "job.interactive.main."+natsrig.SHA("model")+".embed.alice.run", []byte("not a job")); err != nil {
+		t.Fatal(err)
+	}
 	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
 		t.Error("the handler saw a bad message")
 		return nil
 	})
-	if _, err := b.link.JS.Publish(natsrig.Context(t), "job.interactive.main."+natsrig.SHA("model")+".embed.alice.run", []byte("not a job")); err != nil {
-		t.Fatal(err)
-	}
 	if l := oneDead(t, b); l.GetReason() != string(schemas.ReasonBadMessage) || string(l.GetMessage()) != "not a job" {
 		t.Errorf("dead letter %v", l)
 	}
