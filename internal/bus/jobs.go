@@ -147,16 +147,10 @@ func (d *dispatcher) take(ctx context.Context) int {
 		return 0
 	}
 	n := 1
-	for ctx.Err() == nil {
-		select {
-		case <-d.free:
-			n++
-			continue
-		default:
-		}
-		return n
+	for ; len(d.free) > 0; n++ {
+		<-d.free // nobody else takes them
 	}
-	return 0
+	return n
 }
 
 // next pulls for n free slots from the first class that has something.

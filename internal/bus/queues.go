@@ -13,55 +13,42 @@ import (
 	"stegomq/schemas"
 )
 
-// ResultSource gives evaluators the results that are to be scored. All evaluators share one durable consumer, so each result
-// goes to one of them.
-type ResultSource struct {
-	bus  *Bus
-	gate func(context.Context) error
+// Source gives evaluators what is in a stream. All of them share one durable consumer, so that each message goes to one of them.
+type Source[T any] struct {
+	bus    *Bus
+	queue  queue
+	decode func(subject string, data []byte) (T, error)
 }
 
-// ResultSource returns the source of results. The gate is that of JobOptions.
-func (b *Bus) ResultSource(gate func(context.Context) error) *ResultSource {
-	return &ResultSource{bus: b, gate: gate}
-}
-
-// Consume runs handle for results as JobSource.Consume does for jobs.
-func (s *ResultSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, result *schemas.Result) error) error {
-	q := queue{stream: schemas.StreamScoring, consumer: "evaluator", filter: schemas.ScoringFilter(), gate: s.gate}
-	return s.bus.consumeQueue(ctx, q, slots, func(ctx context.Context, subject string, data []byte) error {
+// ResultSource returns the source of results that are to be scored. The gate is that of JobOptions.
+func (b *Bus) ResultSource(gate func(context.Context) error) *Source[*schemas.Result] {
+	q := queue{stream: schemas.StreamScoring, consumer: "evaluator", filter: schemas.ScoringFilter(), gate: gate}
+	return &Source[*schemas.Result]{bus: b, queue: q, decode: func(subject string, data []byte) (*schemas.Result, error) {
 		result, err := schemas.DecodeResult(data)
 		if err == nil && schemas.ResultSubject(result) != subject {
 			err = fmt.Errorf("the result belongs to subject %s", schemas.ResultSubject(result))
 		}
+		return result, err
+	}}
+}
+
+// DeadSource returns the source of dead letters. The gate is that of JobOptions. Letters stay in their stream whatever their handler returns.
+// Its error is tried again for as long as the letter lives, except a *schemas.Fault, which is logged: dead letters do not die again.
+func (b *Bus) DeadSource(gate func(context.Context) error) *Source[*schemas.DeadLetter] {
+	q := queue{stream: schemas.StreamDead, consumer: "evaluator-dead", filter: schemas.DeadFilter(), gate: gate, forever: true}
+	return &Source[*schemas.DeadLetter]{bus: b, queue: q, decode: func(_ string, data []byte) (*schemas.DeadLetter, error) {
+		return schemas.DecodeDeadLetter(data)
+	}}
+}
+
+// Consume runs handle for messages as JobSource.Consume does for jobs.
+func (s *Source[T]) Consume(ctx context.Context, slots int, handle func(ctx context.Context, message T) error) error {
+	return s.bus.consumeQueue(ctx, s.queue, slots, func(ctx context.Context, subject string, data []byte) error {
+		message, err := s.decode(subject, data)
 		if err != nil {
 			return schemas.Permanent(schemas.ReasonBadMessage, err)
 		}
-		return handle(ctx, result)
-	})
-}
-
-// DeadSource gives evaluators the dead letters, each to one of them.
-type DeadSource struct {
-	bus  *Bus
-	gate func(context.Context) error
-}
-
-// DeadSource returns the source of dead letters. The gate is that of JobOptions.
-func (b *Bus) DeadSource(gate func(context.Context) error) *DeadSource {
-	return &DeadSource{bus: b, gate: gate}
-}
-
-// Consume runs handle for dead letters. They stay in their stream whatever handle returns. An error is
-// tried again for as long as the letter lives, except a *schemas.Fault, which is logged: dead letters
-// do not die again.
-func (s *DeadSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, letter *schemas.DeadLetter) error) error {
-	q := queue{stream: schemas.StreamDead, consumer: "evaluator-dead", filter: schemas.DeadFilter(), gate: s.gate, forever: true}
-	return s.bus.consumeQueue(ctx, q, slots, func(ctx context.Context, _ string, data []byte) error {
-		letter, err := schemas.DecodeDeadLetter(data)
-		if err != nil {
-			return schemas.Permanent(schemas.ReasonBadMessage, err)
-		}
-		return handle(ctx, letter)
+		return handle(ctx, message)
 	})
 }
 

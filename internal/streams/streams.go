@@ -58,8 +58,9 @@ type Streams struct {
 	// Link is the connection.
 	Link *link.Link
 
-	cfg Config
-	// Set when it is opened, before it is shared.
+	cfg      Config
+	ensuring sync.Mutex // one ensure at a time
+	// Set by the first ensure, before it is shared.
 	opened       bool
 	tries        jetstream.KeyValue
 	blobLifetime time.Duration
@@ -83,16 +84,15 @@ func New(l *link.Link, cfg Config) *Streams {
 // ErrNoStorage with a line that says what to do.
 func Open(ctx context.Context, l *link.Link, cfg Config) (*Streams, error) {
 	s := New(l, cfg)
-	if err := s.ensure(ctx); err != nil {
-		return nil, err
-	}
-	s.opened = true
 	l.OnReconnect(func(ctx context.Context) error {
 		s.known.Lock()
 		clear(s.known.lanes) // the consumers may be gone
 		s.known.Unlock()
 		return s.ensure(ctx)
 	})
+	if err := s.ensure(ctx); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -110,9 +110,20 @@ func (s *Streams) QueueBytes() int64 { return s.queueBytes.Load() }
 
 // ensure creates what is missing and, the first time, takes the handles.
 func (s *Streams) ensure(ctx context.Context) error {
+	s.ensuring.Lock()
+	defer s.ensuring.Unlock()
+	look := s.lookAtAll
 	if s.Link.Tenant() != "" {
-		return s.tenantHandles(ctx)
+		look = s.lookAtTenants
 	}
+	if err := look(ctx); err != nil {
+		return err
+	}
+	s.opened = true
+	return nil
+}
+
+func (s *Streams) lookAtAll(ctx context.Context) error {
 	err := s.Link.Request(ctx, func(ctx context.Context) error {
 		_, err := s.Link.JS.AccountInfo(ctx)
 		return err
@@ -195,8 +206,8 @@ func (s *Streams) removeOldStreams(ctx context.Context) error {
 	return nil
 }
 
-// tenantHandles looks at the streams of a tenant, who may create nothing.
-func (s *Streams) tenantHandles(ctx context.Context) error {
+// lookAtTenants looks at the streams of a tenant, who may create nothing.
+func (s *Streams) lookAtTenants(ctx context.Context) error {
 	tenant := s.Link.Tenant()
 	for _, name := range tenantStreams(tenant) {
 		err := s.Link.Request(ctx, func(ctx context.Context) error {
