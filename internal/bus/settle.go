@@ -58,24 +58,34 @@ func (s *settler) open(ctx context.Context) bool {
 
 // start handles and settles m in the background, then calls done.
 func (s *settler) start(m *nats.Msg, done func()) {
-	s.running.Go(func() {
-		defer done()
-		meta, err := m.Metadata()
-		if err != nil {
-			s.bus.log.Error("a delivery without metadata", "subject", m.Subject, "err", err)
+	s.running.Add(1)
+	end := func() { done(); s.running.Done() }
+	go func() {
+		if d := s.taken(m); d != nil {
+			s.run(d, end)
 			return
 		}
-		d := &delivery{Msg: m, meta: meta}
-		if err := s.countTry(d); err != nil {
-			s.report(d, m.NakWithDelay(s.bus.cfg.retryDelay(1)))
-			return
-		}
-		if d.Try > s.bus.cfg.MaxDeliver && !s.forever {
-			s.discard(d, schemas.ReasonRetriesExhausted, fmt.Sprintf("delivered %d times and never settled: the worker may die of it", meta.NumDelivered))
-			return
-		}
-		s.settle(d, s.run(d))
-	})
+		end()
+	}()
+}
+
+// taken is a delivery that is to be handled now; nil: it was settled.
+func (s *settler) taken(m *nats.Msg) *delivery {
+	meta, err := m.Metadata()
+	if err != nil {
+		s.bus.log.Error("a delivery without metadata", "subject", m.Subject, "err", err)
+		return nil
+	}
+	d := &delivery{Msg: m, meta: meta}
+	if err := s.countTry(d); err != nil {
+		s.report(d, m.NakWithDelay(s.bus.cfg.retryDelay(1)))
+		return nil
+	}
+	if d.Try > s.bus.cfg.MaxDeliver && !s.forever {
+		s.discard(d, schemas.ReasonRetriesExhausted, fmt.Sprintf("delivered %d times and never settled: the worker may die of it", meta.NumDelivered))
+		return nil
+	}
+	return d
 }
 
 // delivery is a message with what is known of its tries.
@@ -148,25 +158,42 @@ func (s *settler) finish() {
 	s.kill(ErrInterrupted)
 }
 
-// run calls the handler and tells the server meanwhile that the message is being worked on. The context
-// of the handler ends with a hard stop (ErrInterrupted) or after MaxHandle (ErrHandlerTimeout). A handler that does not return then is
-// given up: what it still does is its own affair, and its error nobody's.
-func (s *settler) run(m *delivery) error {
+// run calls the handler and settles its message, then calls end. The context of the handler ends with a hard stop (ErrInterrupted) or after
+// MaxHandle (ErrHandlerTimeout). A handler that does not return then is given up: what it still does is its own affair, and its error
+// nobody's.
+func (s *settler) run(m *delivery, end func()) {
 	ctx, cancel := context.WithTimeoutCause(s.hard, s.bus.cfg.MaxHandle, ErrHandlerTimeout)
 	defer cancel()
-	returned := make(chan error, 1)
-	go func() { returned <- s.guarded(ctx, m) }()
+	returned, watched := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := s.watch(ctx, m, returned)
+		if err != nil {
+			s.settle(m, err)
+			end()
+		}
+		watched <- err
+	}()
+	err := s.guarded(ctx, m)
+	if err != nil && ctx.Err() != nil {
+		err = &cancelled{cause: context.Cause(ctx), err: err}
+	}
+	close(returned)
+	if <-watched == nil { // a sign of life must not follow the acknowledgement
+		s.settle(m, err)
+		end()
+	}
+}
+
+// watch tells the server that a message is being worked on until its handler has returned, or is given up: then its error says why.
+func (s *settler) watch(ctx context.Context, m *delivery, returned <-chan struct{}) error {
 	beat := time.NewTicker(s.bus.streams.Beat())
 	defer beat.Stop()
 	told := ctx.Done()
 	var late <-chan time.Time
 	for {
 		select {
-		case err := <-returned:
-			if err != nil && ctx.Err() != nil {
-				err = &cancelled{cause: context.Cause(ctx), err: err}
-			}
-			return err
+		case <-returned:
+			return nil
 		case <-beat.C:
 			_ = m.InProgress()
 		case <-told:
