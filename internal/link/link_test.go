@@ -179,3 +179,44 @@ func TestIsFull(t *testing.T) {
 		}
 	}
 }
+
+// A follower that lags answers a direct get with "not found". In a cluster that is not believed before the leader has said so. A real follower lags by
+// chance; here a client answers in the place of the followers and of the leader, on the subjects that a server would.
+func TestLaggingFollower(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		conf, leader string
+		want         string
+		err          error
+	}{
+		"the leader has it":   {"cluster { name: three, listen: \"127.0.0.1:-1\" }", `{"message":{"subject":"blob.x","seq":7,"data":"aW1hZ2U=","time":"2026-11-27T10:00:00Z"}}`, "image", nil},
+		"nor has the leader":  {"cluster { name: three, listen: \"127.0.0.1:-1\" }", `{"error":{"code":404,"err_code":10037,"description":"no message found"}}`, "", jetstream.ErrMsgNotFound},
+		"there is no cluster": {"", `{"message":{"subject":"blob.x","seq":7,"data":"aW1hZ2U=","time":"2026-11-27T10:00:00Z"}}`, "", jetstream.ErrMsgNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := natsrig.Configured(t, c.conf)
+			replicas, err := nats.Connect(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer replicas.Close()
+			for subject, answer := range map[string]*nats.Msg{
+				"$JS.API.DIRECT.GET.BLOBS_main.>":   {Header: nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}},
+				"$JS.API.STREAM.MSG.GET.BLOBS_main": {Data: []byte(c.leader)},
+			} {
+				if _, err := replicas.Subscribe(subject, func(m *nats.Msg) { _ = m.RespondMsg(&nats.Msg{Header: answer.Header, Data: answer.Data}) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := replicas.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			l := natsrig.Dial(t, link.Config{URL: url})
+			data, _, err := l.Last(natsrig.Context(t), "BLOBS_main", "blob.x")
+			if string(data) != c.want || !errors.Is(err, c.err) {
+				t.Errorf("%q, %v; want %q, %v", data, err, c.want, c.err)
+			}
+		})
+	}
+}
