@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -227,8 +228,12 @@ func (s *settler) guarded(ctx context.Context, m *delivery) (err error) {
 	return s.handle(ctx, m.Subject, m.Data)
 }
 
-// unservedDelay is how long a job stays away from a worker that has not its key or its model.
-const unservedDelay = 2 * time.Second
+// unservedDelay is how long a job stays away from a worker that has not its key or its model. A part of it is random: jobs that come back
+// together would go to the same workers again, each time.
+func (c *Config) unservedDelay() time.Duration {
+	delay := max(min(2*time.Second, c.UnservedAfter/20), time.Millisecond)
+	return delay/2 + rand.N(delay)
+}
 
 // settle decides what becomes of a message after its handler returned err.
 func (s *settler) settle(m *delivery, err error) {
@@ -250,7 +255,7 @@ func (s *settler) settle(m *delivery, err error) {
 		s.putBack(m, s.bus.cfg.retryDelay(1))
 	case errors.As(err, &fault) && s.unserved(m, fault):
 		log.Debug("another worker may be able to", "reason", fault.Reason, "err", fault.Err)
-		s.putBack(m, min(unservedDelay, s.bus.cfg.UnservedAfter/4))
+		s.putBack(m, s.bus.cfg.unservedDelay())
 	case errors.As(err, &fault):
 		log.Warn("message cannot be processed", "reason", fault.Reason, "err", fault.Err)
 		s.discard(m, fault.Reason, fault.Err.Error())
