@@ -67,8 +67,8 @@ func (s *Summary) spec() *schemas.RunSpec {
 		Geometry:   &schemas.Geometry{Width: uint32(s.Geometry.Width), Height: uint32(s.Geometry.Height), Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 		NoiseSigma: s.NoiseSigma, MetricsVersion: s.MetricsVersion, DecoderVersion: s.DecoderVersion, UntrainedKeys: s.UntrainedKeys,
 	}
-	if s.Geometry.Resize == resizeWord(schemas.ResizePolicy_RESIZE_POLICY_CROP) {
-		spec.Geometry.Resize = schemas.ResizePolicy_RESIZE_POLICY_CROP
+	if policy, ok := schemas.ParseResize(s.Geometry.Resize); ok {
+		spec.Geometry.Resize = policy
 	}
 	for _, id := range s.Keys {
 		spec.Keys = append(spec.Keys, &schemas.KeyRef{Id: id})

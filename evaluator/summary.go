@@ -405,17 +405,10 @@ func pairsOf(s *schemas.RunSpec) []Pair {
 
 func geometryOf(s *schemas.RunSpec) Geometry {
 	g := s.GetGeometry()
-	return Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: resizeWord(g.GetResize())}
+	return Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: schemas.ResizeWord(g.GetResize())}
 }
 
 func (g Geometry) text() string { return fmt.Sprintf("%dx%d (%s)", g.Width, g.Height, g.Resize) }
-
-func resizeWord(p schemas.ResizePolicy) string {
-	if p == schemas.ResizePolicy_RESIZE_POLICY_CROP {
-		return "crop"
-	}
-	return "squash"
-}
 
 func keyIDs(keys []*schemas.KeyRef) []string {
 	ids := make([]string, 0, len(keys))

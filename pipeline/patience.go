@@ -54,7 +54,7 @@ func (p *patience) try(ctx context.Context, server string, f func(context.Contex
 		if away := p.failed(server); away >= p.limit {
 			return fmt.Errorf("%w: %s has not answered for %v: %w", schemas.ErrAway, server, away.Round(time.Second), err)
 		}
-		if !pause(ctx, wait) {
+		if !link.Pause(ctx, wait) {
 			return ctx.Err()
 		}
 	}
@@ -90,18 +90,6 @@ func (p *patience) waiting() string {
 	return ""
 }
 
-// pause waits for d, and says whether ctx is still live.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
-
 // Patiently calls f, which needs the message queue, again and again while the queue is away, and at most for the patience.
 func (s *Services) Patiently(ctx context.Context, f func(context.Context) error) error {
 	return newPatience(s.opts.Patience).try(ctx, natsServer, f)
@@ -110,7 +98,7 @@ func (s *Services) Patiently(ctx context.Context, f func(context.Context) error)
 // watchBus returns a schemas.ErrAway when the message queue has been away for longer than the patience, which nothing else notices that
 // only waits for it; and nil when ctx ends.
 func (s *Services) watchBus(ctx context.Context, p *patience) error {
-	for pause(ctx, s.pace) {
+	for link.Pause(ctx, s.pace) {
 		err := p.try(ctx, natsServer, func(ctx context.Context) error {
 			_, err := s.stored.Has(ctx, nobody)
 			return err

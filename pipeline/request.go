@@ -88,8 +88,8 @@ func Geometry(side int, resize string) (*schemas.Geometry, error) {
 	if side < 0 || side > schemas.MaxSide {
 		return nil, wrong("size %d: choose 0 to %d", side, schemas.MaxSide)
 	}
-	policy := map[string]schemas.ResizePolicy{"squash": schemas.ResizePolicy_RESIZE_POLICY_SQUASH, "crop": schemas.ResizePolicy_RESIZE_POLICY_CROP}[resize]
-	if policy == schemas.ResizePolicy_RESIZE_POLICY_UNSPECIFIED {
+	policy, ok := schemas.ParseResize(resize)
+	if !ok {
 		return nil, wrong("resize %s: choose squash or crop", resize)
 	}
 	return Square(side, policy), nil

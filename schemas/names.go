@@ -217,3 +217,28 @@ func ScoreKey(s *Score) string {
 	}
 	return strings.Join(parts, "|")
 }
+
+// How people and reports write the policies of resizing.
+const (
+	squashWord = "squash"
+	cropWord   = "crop"
+)
+
+// ResizeWord is a policy as people write it, squash or crop; squash where none was said.
+func ResizeWord(p ResizePolicy) string {
+	if p == ResizePolicy_RESIZE_POLICY_CROP {
+		return cropWord
+	}
+	return squashWord
+}
+
+// ParseResize is the policy of a word; false where there is none of that name.
+func ParseResize(word string) (ResizePolicy, bool) {
+	switch word {
+	case squashWord:
+		return ResizePolicy_RESIZE_POLICY_SQUASH, true
+	case cropWord:
+		return ResizePolicy_RESIZE_POLICY_CROP, true
+	}
+	return ResizePolicy_RESIZE_POLICY_UNSPECIFIED, false
+}

@@ -92,9 +92,6 @@ func Deviations() (t [Frequencies]float64) {
 	return t
 }
 
-// Order is the frequency of each row of a payload.
-func Order() [Frequencies]int { return order }
-
 // Rotation is that of images of one size.
 type Rotation struct {
 	grid dct.Grid
