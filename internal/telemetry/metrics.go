@@ -73,7 +73,8 @@ func NewMetrics() *Metrics {
 			"Results and dead letters refused, because their runs do not ask for them."))),
 	}
 	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead, m.unexpected,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC, collectors.MetricsScheduler, collectors.MetricsMemory)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
