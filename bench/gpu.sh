@@ -55,6 +55,7 @@ device() { # SIDES BATCHES KEYS [TIME]
 
 measure() {
   mkdir -p "$OUT"
+  # What cannot work shows here, in seconds.
   device 64 1 1 1x >"$OUT/rehearsal.txt" 2>&1 || { cat "$OUT/rehearsal.txt"; exit 1; }
   if [[ $PROVIDER == cpu ]]; then
     device 64 1,2 1,4 3x
@@ -64,7 +65,7 @@ measure() {
     device 512 1,16 1
     "$PYTHON" bench/pytorch.py "$BOX/models/invertible-mk" --sides 256 --batches 1 8 64
     "$PYTHON" bench/pytorch.py "$BOX/models/invertible-mk" --sides 512 --batches 1 16
-  fi 2>&1 | grep -v 'images from seed' | tee "$OUT/throughput.txt"
+  fi 2>&1 | grep --line-buffered -v 'images from seed' | tee "$OUT/throughput.txt"
 }
 
 if [[ ${1:-} == pack ]]; then pack "${2:-90}"; exit; fi

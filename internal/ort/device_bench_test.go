@@ -34,8 +34,8 @@ func BenchmarkDevice(b *testing.B) {
 				in := images(b, op, batch, side, side)
 				sameImages(b, mustRun(b, e, m, op, testKey(op, 0), in), mustRun(b, cpu, m, op, testKey(op, 0), in))
 				for _, keys := range numbers(b, "STEGOMQ_BENCH_KEYS", "1,16") {
-					for n := range keys {
-						mustRun(b, e, m, op, testKey(op, n), in)
+					for n, small := 0, images(b, op, 1, m.Manifest.MinSide, m.Manifest.MinSide); n < keys; n++ {
+						mustRun(b, e, m, op, testKey(op, n), small) // weights are of every size
 					}
 					b.Run(fmt.Sprintf("%s/side=%d/batch=%d/keys=%d", op, side, batch, keys), func(b *testing.B) {
 						throughput(b, e, m, op, in, keys)
