@@ -163,6 +163,7 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 
 // do gives the number of items that were refused.
 func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err error) {
+	start := time.Now()
 	if err := w.Engine.Check(ctx, job.GetModel(), job.GetOperation(), job.GetKey()); err != nil {
 		return 0, err
 	}
@@ -173,6 +174,7 @@ func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err err
 	if err := w.compute(ctx, b); err != nil {
 		return 0, err
 	}
+	lap(&b.took.Total, start)
 	if err := w.Publisher.PublishResult(ctx, b.result(w.cfg.Name)); err != nil {
 		return 0, fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
 	}
