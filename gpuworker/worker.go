@@ -96,6 +96,9 @@ type Config struct {
 	Observer  Observer
 }
 
+// DefaultBatchPixels is that of a Config that does not say.
+const DefaultBatchPixels = 512 << 10
+
 // Parts are what a worker works with.
 type Parts struct {
 	Jobs      Jobs
@@ -118,7 +121,7 @@ func New(cfg Config, parts Parts) *Worker {
 		cfg.Slots = runtime.NumCPU()
 	}
 	if cfg.BatchPixels <= 0 {
-		cfg.BatchPixels = 512 << 10
+		cfg.BatchPixels = DefaultBatchPixels
 	}
 	if cfg.MaxPixels <= 0 {
 		cfg.MaxPixels = 8 << 20

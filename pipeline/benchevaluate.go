@@ -63,7 +63,7 @@ func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Conte
 	}
 	r.Go(evaluator.New(evaluator.Config{Slots: b.opts.Slots, Logger: b.log}, parts).Run)
 	b.target = e.call
-	return use(r.ctx, b)
+	return b.primed(r.ctx, use)
 }
 
 func (e *evaluations) newSpec() *schemas.RunSpec {

@@ -112,8 +112,8 @@ func (p *benchImages) item(recover bool, key, n int, again bool) [][]byte {
 	pair := p.pairs[n%len(p.pairs)]
 	images := [][]byte{pair[0], pair[1]}
 	if recover {
-		of := p.stegos[key]
-		images = [][]byte{of[n/max(1, len(p.stegos))%len(of)]}
+		of := p.stegos[key%len(p.stegos)]
+		images = [][]byte{of[n%len(of)]}
 	}
 	if !again {
 		for i, data := range images {

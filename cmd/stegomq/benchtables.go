@@ -21,21 +21,27 @@ func printBench(cmd *cobra.Command, r *load.Report) {
 	say := func(what, format string, args ...any) {
 		_, _ = fmt.Fprintf(out, "%-12s %s\n", what, fmt.Sprintf(format, args...))
 	}
-	say("measured", "%s %s, %dx%d, batch %d; %d keys, %s; images: %s", s.Operation, s.Model, s.Size, s.Size, s.Batch, r.Load.Keys, r.Load.Choice, s.Images)
+	say("measured", "%s, batch %d; keys: %d, %s; images: %s", s, s.Batch, r.Load.Keys, r.Load.Choice, s.Images)
 	say("load", "%s, for %.1f s", r.Load, m.Window.Seconds())
 	where := s.Servers + " servers"
 	if s.Workers > 0 {
-		where += fmt.Sprintf(", %d workers with %d slots, %s", s.Workers, s.Slots, orDash(s.Runtime == "", s.Runtime))
+		where += fmt.Sprintf(", workers: %d of %d slots", s.Workers, s.Slots)
+	}
+	if s.Runtime != "" {
+		where += ", " + s.Runtime
 	}
 	say("where", "%s; %d cores", where, s.Cores)
-	say("throughput", "%.4g images/s, %.4g requests/s", r.ItemsASecond(), float64(m.EndedRequests)/m.Window.Seconds())
+	say("throughput", "%.4g images/s, %.4g requests/s", r.ItemsASecond, float64(m.EndedRequests)/m.Window.Seconds())
 	if r.Load.Loop == "open" {
 		say("kept up", "%.1f %% of what was offered", 100*m.KeptUp())
 	}
 	say("made", "%d images in %d requests; found made before: %d; failed: %s", m.Items, m.Requests, m.Hits, orDash(len(m.Failed) == 0, m.FailedText()))
 	say("bytes", "%.1f MB in, %.1f MB out", float64(m.In)/1e6, float64(m.Out)/1e6)
 	for _, p := range m.Usage.Processes {
-		say("process", "%s: %.2f s of CPU, %.3g ms an image; %d MiB", p.Name, p.CPU, 1e3*p.CPU/float64(max(1, m.Ended)), p.RSS>>20)
+		say("process", "%s: %.2f s of CPU, %s ms an image; %d MiB", p.Name, p.CPU, orDash(m.Ended == 0, fmt.Sprintf("%.3g", 1e3*p.CPU/float64(m.Ended))), p.RSS>>20)
+	}
+	if s.Workers == 0 {
+		say("", "what NATS and the workers used they do not tell here")
 	}
 	if n := m.Usage.WeightHits + m.Usage.WeightMisses; n > 0 {
 		say("weights", "%d runs had the key's weights at hand, %d made them", m.Usage.WeightHits, m.Usage.WeightMisses)

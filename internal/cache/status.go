@@ -34,7 +34,7 @@ type Used struct {
 	RSS int64   // bytes
 }
 
-// Used asks the server what it used. An embedded one is this process, and knows nothing of itself: 0.
+// Used asks the server what it used. An embedded one, whoever's, knows nothing of itself: 0.
 func (c *Cache) Used(ctx context.Context) (Used, error) {
 	text, err := c.rdb.Info(ctx).Result()
 	if err != nil {

@@ -157,7 +157,7 @@ func (u Usage) CPU() (sum float64) {
 // Measured is what a run found.
 type Measured struct {
 	// Window is the time that counts, Begun the requests that should have begun within it, and Ended the items that were made within it, also of requests
-	// from before. Throughput is Ended over Window.
+	// from before.
 	Window time.Duration `json:"window_ns"`
 	Begun  int           `json:"requests_begun"`
 	Ended  int           `json:"items_ended"`
@@ -213,9 +213,6 @@ func (m *Measured) add(a Answer, latency time.Duration, counts, within bool) {
 		m.Parts[part].Add(took)
 	}
 }
-
-// Throughput is in items a second.
-func (m *Measured) Throughput() float64 { return float64(m.Ended) / m.Window.Seconds() }
 
 // KeptUp is the share of the requests that should have begun within the window that as many answers came for.
 func (m *Measured) KeptUp() float64 {

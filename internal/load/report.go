@@ -33,6 +33,11 @@ type Subject struct {
 	Cores   int    `json:"cores"`
 }
 
+// String is the operation, the model where there is one, and the size.
+func (s Subject) String() string {
+	return strings.Join(strings.Fields(fmt.Sprintf("%s %s %dx%d", s.Operation, s.Model, s.Size, s.Size)), " ")
+}
+
 // Load is an Offer in a report.
 type Load struct {
 	Loop     string  `json:"loop"`
@@ -67,13 +72,16 @@ func (l Load) String() string {
 
 // Report is what a benchmark found.
 type Report struct {
-	Version  int       `json:"version"`
-	Program  string    `json:"program"`
-	Date     string    `json:"date"` // RFC 3339
-	Subject  Subject   `json:"subject"`
-	Load     Load      `json:"load"`
-	Measured *Measured `json:"measured"`
-	Baseline *Baseline `json:"baseline,omitempty"`
+	Version int     `json:"version"`
+	Program string  `json:"program"`
+	Date    string  `json:"date"` // RFC 3339
+	Subject Subject `json:"subject"`
+	Load    Load    `json:"load"`
+	// ItemsASecond is the throughput, and CPUAnItem the processor's seconds that all processes that tell used for each item; 0 where nothing was made.
+	ItemsASecond float64   `json:"items_per_second"`
+	CPUAnItem    float64   `json:"cpu_seconds_per_item"`
+	Measured     *Measured `json:"measured"`
+	Baseline     *Baseline `json:"baseline,omitempty"`
 }
 
 // reportVersion is that of reports, sweeps included.
@@ -81,14 +89,15 @@ const reportVersion = 1
 
 // NewReport puts a report together.
 func NewReport(program string, s Subject, o Offer, m *Measured) *Report {
-	return &Report{Version: reportVersion, Program: program, Date: time.Now().UTC().Format(time.RFC3339), Subject: s, Load: o.Describe(), Measured: m}
+	r := &Report{
+		Version: reportVersion, Program: program, Date: time.Now().UTC().Format(time.RFC3339), Subject: s, Load: o.Describe(),
+		ItemsASecond: float64(m.Ended) / m.Window.Seconds(), Measured: m,
+	}
+	if m.Ended > 0 {
+		r.CPUAnItem = m.Usage.CPU() / float64(m.Ended)
+	}
+	return r
 }
-
-// ItemsASecond is the throughput, and CPUAnItem the processor's seconds that all processes used for each item made.
-func (r *Report) ItemsASecond() float64 { return r.Measured.Throughput() }
-
-// CPUAnItem is NaN where nothing was made.
-func (r *Report) CPUAnItem() float64 { return r.Measured.Usage.CPU() / float64(r.Measured.Ended) }
 
 // Baseline is the bare loop on the runtime that did the same runs of the network, before and after.
 type Baseline struct {
@@ -110,13 +119,12 @@ type Bare struct {
 
 // Against sets the report's baseline.
 func (r *Report) Against(before, after Bare, threads int) {
-	r.Baseline = &Baseline{
-		Before: before, After: after, Threads: threads,
-		Ratio:    r.ItemsASecond() / ((before.ItemsASecond + after.ItemsASecond) / 2),
-		CPURatio: (before.CPUAnItem + after.CPUAnItem) / 2 / r.CPUAnItem(),
+	r.Baseline = &Baseline{Before: before, After: after, Threads: threads}
+	if sum := before.ItemsASecond + after.ItemsASecond; sum > 0 {
+		r.Baseline.Ratio = r.ItemsASecond / (sum / 2)
 	}
-	if math.IsNaN(r.Baseline.CPURatio) || math.IsInf(r.Baseline.CPURatio, 0) {
-		r.Baseline.CPURatio = 0
+	if r.CPUAnItem > 0 {
+		r.Baseline.CPURatio = (before.CPUAnItem + after.CPUAnItem) / 2 / r.CPUAnItem
 	}
 }
 
@@ -154,7 +162,7 @@ func Write(path string, v any) error {
 // Figure is the latency by percentile, with that of its parts.
 func (r *Report) Figure() figure.Figure {
 	p := figure.LinePanel{
-		Title:  fmt.Sprintf("%s %s %dx%d, %s", r.Subject.Operation, r.Subject.Model, r.Subject.Size, r.Subject.Size, r.Load),
+		Title:  fmt.Sprintf("%s, %s", r.Subject, r.Load),
 		XLabel: "one request in so many takes longer (2: median, 100: p99, 1,000: p99.9)", YLabel: "ms", LogX: true,
 	}
 	add := func(name string, h Histogram) {
@@ -173,12 +181,10 @@ func (r *Report) Figure() figure.Figure {
 
 // curve has the durations in milliseconds at which one in so many takes longer, as far as there are so many.
 func (h Histogram) curve() (points [][2]float64) {
-	for x := 1.0; ; x *= math.Sqrt2 {
+	for x := 1.0; x <= float64(h.Count()); x *= math.Sqrt2 {
 		points = append(points, [2]float64{x, ms(h.At(100 - 100/x))})
-		if x > float64(h.Count()) {
-			return points
-		}
 	}
+	return points
 }
 
 // ErrDiffers: two reports are of different work.
@@ -212,8 +218,8 @@ func Compare(a, b *Report) (*Comparison, error) {
 		}
 	}
 	c := &Comparison{Differs: differences(a, b)}
-	c.add("throughput", "images/s", a.ItemsASecond(), b.ItemsASecond())
-	c.add("CPU", "ms/image", 1e3*a.CPUAnItem(), 1e3*b.CPUAnItem())
+	c.add("throughput", "images/s", a.ItemsASecond, b.ItemsASecond)
+	c.add("CPU", "ms/image", 1e3*a.CPUAnItem, 1e3*b.CPUAnItem)
 	c.histograms("latency", a.Measured.Latency, b.Measured.Latency)
 	for _, part := range Parts() {
 		ha, inA := a.Measured.Parts[part]
@@ -238,9 +244,6 @@ func (c *Comparison) histograms(name string, a, b Histogram) {
 
 func (c *Comparison) add(name, unit string, a, b float64) {
 	row := Row{Name: name, Unit: unit, A: a, B: b}
-	if math.IsNaN(a) || math.IsInf(a, 0) || math.IsNaN(b) || math.IsInf(b, 0) {
-		return
-	}
 	if a != 0 {
 		row.Ratio = b / a
 	}

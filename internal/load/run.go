@@ -79,6 +79,14 @@ func (o Offer) Run(ctx context.Context, target Target, meter Meter, watch func(P
 	if watch != nil {
 		side.Go(func() { r.watch(done, watch) })
 	}
+	if o.WarmUp == 0 {
+		r.begin()
+	} else {
+		defer time.AfterFunc(o.WarmUp, r.begin).Stop()
+	}
+	if o.Duration > 0 {
+		defer time.AfterFunc(o.WarmUp+o.Duration, r.conclude).Stop()
+	}
 	loop := r.closed
 	if o.Rate > 0 {
 		loop = r.open
@@ -89,11 +97,30 @@ func (o Offer) Run(ctx context.Context, target Target, meter Meter, watch func(P
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	r.finish()
+	r.conclude() // with a number of requests it ends with the last answer
+	r.m.Begun = r.counted
 	if r.counted == 0 {
 		return nil, errNothing
 	}
 	return &r.m, nil
+}
+
+// begin begins what counts.
+func (r *run) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.start, r.before = time.Now(), r.meter()
+}
+
+// conclude ends what counts, once: what is under way then still has its latency measured.
+func (r *run) conclude() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.end.IsZero() {
+		return
+	}
+	r.end = time.Now()
+	r.m.Window, r.m.Usage = r.end.Sub(r.start), r.meter().less(r.before)
 }
 
 var errNothing = errors.New("no request began within the duration: make it longer")
@@ -158,12 +185,8 @@ func (r *run) open(ctx context.Context, fail context.CancelCauseFunc) {
 // caller has the lock.
 func (r *run) next(at time.Time, since time.Duration, keys func() int) (next Request, counts, more bool) {
 	counts = since >= r.WarmUp
-	if counts && r.start.IsZero() {
-		r.start, r.before = at, r.meter()
-	}
 	if counts {
 		if r.Duration > 0 && since >= r.WarmUp+r.Duration || r.Requests > 0 && r.counted >= r.Requests {
-			r.finishLocked()
 			return Request{}, false, false
 		}
 		r.counted++
@@ -186,29 +209,6 @@ func (r *run) do(ctx context.Context, next Request, counts bool, fail context.Ca
 	r.inFlight--
 	within := !r.start.IsZero() && r.end.IsZero()
 	r.m.add(answer, end.Sub(next.Intended), counts, within)
-}
-
-// finishLocked ends what counts where it ends with a time: what is under way then still has its latency measured. With a number of requests it ends
-// with the last answer.
-func (r *run) finishLocked() {
-	if r.Duration > 0 && r.end.IsZero() {
-		r.conclude()
-	}
-}
-
-func (r *run) finish() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.end.IsZero() {
-		r.conclude()
-	}
-}
-
-func (r *run) conclude() {
-	r.end = time.Now()
-	r.m.Window = r.end.Sub(r.start)
-	r.m.Begun = r.counted
-	r.m.Usage = r.meter().less(r.before)
 }
 
 func (r *run) watch(done <-chan struct{}, tell func(Progress)) {

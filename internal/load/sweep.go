@@ -96,7 +96,7 @@ func (s *Sweep) Figure() figure.Figure {
 		answered.Points = append(answered.Points, [2]float64{rate, float64(m.EndedRequests) / m.Window.Seconds()})
 	}
 	latency := figure.LinePanel{
-		Title:  fmt.Sprintf("%s %s %dx%d: knee at %.4g", s.Subject.Operation, s.Subject.Model, s.Subject.Size, s.Subject.Size, s.Knee),
+		Title:  fmt.Sprintf("%s: knee at %.4g", s.Subject, s.Knee),
 		XLabel: "offered, requests/s", YLabel: "latency, ms", Series: []figure.Series{median, p99},
 	}
 	if s.P99 > 0 {
