@@ -316,7 +316,7 @@ func (w *Worker) run(ctx context.Context, b *batch, in []pixel.Tensor) (r run, e
 	defer func(start time.Time) {
 		b.took.Wait += watch.Wait.Nanoseconds()
 		b.took.Patch += watch.Patch.Nanoseconds()
-		b.took.Infer += (time.Since(start) - watch.Wait - watch.Patch).Nanoseconds()
+		b.took.Infer += max(0, time.Since(start)-watch.Wait-watch.Patch).Nanoseconds()
 	}(time.Now())
 	job := b.job
 	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -328,7 +328,7 @@ func (fl *benchFlags) write(v any, chart figured) error {
 	}
 	svg, err := chart.SVG()
 	if err == nil {
-		err = os.WriteFile(fl.svgFile, svg, 0o644)
+		err = renameio.WriteFile(fl.svgFile, svg, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("--svg: %w", err)

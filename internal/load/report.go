@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"stegomq/evaluator/figure"
 )
 
@@ -156,7 +158,7 @@ func Write(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(data, '\n'), 0o644)
+	return renameio.WriteFile(path, append(data, '\n'), 0o644)
 }
 
 // Figure is the latency by percentile, with that of its parts.
