@@ -111,8 +111,9 @@ var noModel = func() string {
 // Bench is a pipeline that is ready to be measured.
 type Bench struct {
 	*Services
-	req  *BenchRequest
-	bare bareLoop
+	req      *BenchRequest
+	patience *patience
+	bare     bareLoop
 
 	images  *benchImages
 	keys    []*schemas.KeyRef
@@ -136,6 +137,7 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	b := &Bench{Services: New(opts), req: req}
+	b.patience = newPatience(b.opts.Patience)
 	defer func() { err = errors.Join(err, b.bare.close(), b.closeEngines()) }()
 	defer func() { err = errors.Join(err, b.Close()) }()
 	if most := max(1, cmp.Or(b.opts.BatchPixels, gpuworker.DefaultBatchPixels)/(req.Size*req.Size)); b.Embedded() && req.Batch > most {
@@ -271,7 +273,7 @@ func (b *Bench) startWorkers(r *Roles, run string) error {
 	l := lane{run, b.digest()}
 	switch {
 	case !b.Embedded():
-		r.Go(func(ctx context.Context) error { return b.watchBus(ctx, newPatience(b.opts.Patience)) })
+		r.Go(func(ctx context.Context) error { return b.watchBus(ctx, b.patience) })
 		return nil
 	case b.req.Operation == BenchNoOp:
 		for range b.req.Workers {
@@ -314,7 +316,7 @@ func (b *Bench) serveCalls(ctx context.Context, op schemas.Operation, use func(c
 		Operation: op, Model: b.digest(), Geometry: b.geometry(), Run: run, Limits: b.opts.Limits, Logger: b.log,
 	}
 	stream := producer.NewStream(cfg, producer.StreamParts{
-		Publisher: b.Bus, Blobs: patientBlobs{b.Blobs, newPatience(b.opts.Patience), &moved}, Results: b.Bus,
+		Publisher: b.Bus, Blobs: patientBlobs{b.Blobs, b.patience, &moved}, Results: b.Bus,
 	}, nil)
 	return stream.Serve(r.ctx, func(ctx context.Context) error { return use(ctx, stream) })
 }

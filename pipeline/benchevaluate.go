@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"stegomq/evaluator"
 	"stegomq/gpuworker"
@@ -68,10 +71,6 @@ func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Conte
 
 func (e *evaluations) newSpec() *schemas.RunSpec {
 	req := &Request{Model: e.req.Model, Geometry: e.geometry(), Run: "bench-" + randomToken() + randomToken()}
-	runtime := ""
-	if len(e.engines) > 0 {
-		runtime = e.engines[0].runtimeName()
-	}
 	items := max(evaluationItems, schemas.MaxItems)
 	d := &producer.Dataset{Images: 2 * items}
 	for n := range items {
@@ -80,7 +79,7 @@ func (e *evaluations) newSpec() *schemas.RunSpec {
 			Item: fmt.Sprintf("i%d", n), Cover: schemas.BlobRef(digestOf(images[0]), ""), Secret: schemas.BlobRef(digestOf(images[1]), ""),
 		})
 	}
-	spec := req.spec(d, runtime)
+	spec := req.spec(d, e.engines[0].runtimeName())
 	spec.Keys, spec.Dataset = e.keys, e.images.origin
 	return spec
 }
@@ -94,15 +93,21 @@ func digestOf(data []byte) string {
 func (e *evaluations) call(ctx context.Context, r load.Request) (answer load.Answer, err error) {
 	start := time.Now()
 	pairs, first := make([]*schemas.Pair, e.req.Batch), e.nextItem()
+	g, store := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
 	for i := range pairs {
 		n := (first + i) % len(e.spec.GetPairs())
+		pairs[i] = e.spec.GetPairs()[n]
 		for _, data := range e.images.item(false, 0, n, false) {
 			answer.In += int64(len(data))
-			if _, err := e.Blobs.Put(ctx, data); err != nil {
-				return answer, fmt.Errorf("store an image: %w", err)
-			}
+			g.Go(func() error {
+				_, err := e.Blobs.Put(store, data)
+				return err
+			})
 		}
-		pairs[i] = e.spec.GetPairs()[n]
+	}
+	if err := g.Wait(); err != nil {
+		return answer, fmt.Errorf("store an image: %w", err)
 	}
 	key := e.keys[r.Key]
 	waits := &scoring{done: make(chan struct{})}

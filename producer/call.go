@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"stegomq/schemas"
 )
@@ -54,17 +57,28 @@ func (s *Stream) Call(ctx context.Context, c Call) (*Answer, error) {
 	}
 	came := time.Now()
 	a.Wait = came.Sub(sent)
-	for _, o := range a.Result.GetOutcomes() {
-		var data []byte
-		if o.End() == schemas.EndDone {
-			if data, err = s.Blobs.Get(ctx, o.GetOutput().GetImage()); err != nil {
-				return nil, fmt.Errorf("fetch the output: %w", err)
-			}
-		}
-		a.Outputs = append(a.Outputs, data)
+	if a.Outputs, err = s.outputs(ctx, a.Result); err != nil {
+		return nil, fmt.Errorf("fetch the output: %w", err)
 	}
 	a.Collect = time.Since(came)
 	return a, nil
+}
+
+// outputs are those of a result, fetched at the same time.
+func (s *Stream) outputs(ctx context.Context, r *schemas.Result) ([][]byte, error) {
+	all := make([][]byte, len(r.GetOutcomes()))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for i, o := range r.GetOutcomes() {
+		if o.End() != schemas.EndDone {
+			continue
+		}
+		g.Go(func() (err error) {
+			all[i], err = s.Blobs.Get(ctx, o.GetOutput().GetImage())
+			return err
+		})
+	}
+	return all, g.Wait()
 }
 
 func (s *Stream) callJob(ctx context.Context, c Call) (*schemas.Job, error) {
@@ -76,12 +90,18 @@ func (s *Stream) callJob(ctx context.Context, c Call) (*schemas.Job, error) {
 	}
 	inline := total <= schemas.MaxInline && !c.Blobs
 	items := make([]*schemas.Item, len(c.Images))
+	g, store := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
 	for i, images := range c.Images {
-		var err error
-		if items[i], err = s.callItem(ctx, images, inline); err != nil {
-			return nil, err
-		}
-		items[i].Id = fmt.Sprintf("i%d", i)
+		g.Go(func() (err error) {
+			if items[i], err = s.callItem(store, images, inline); err == nil {
+				items[i].Id = fmt.Sprintf("i%d", i)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	job := s.job(s.cfg.Operation, s.cfg.Geometry, items...)
 	job.Key = c.Key

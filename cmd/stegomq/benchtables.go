@@ -12,7 +12,17 @@ import (
 	"stegomq/internal/load"
 )
 
-func msText(d time.Duration) string { return fmt.Sprintf("%.3g", float64(d.Microseconds())/1e3) }
+// msText is in milliseconds, to three digits.
+func msText(d time.Duration) string {
+	ms := float64(d.Microseconds()) / 1e3
+	if ms >= 1000 {
+		return fmt.Sprintf("%.0f", ms)
+	}
+	return fmt.Sprintf("%.3g", ms)
+}
+
+// fewRequests are too few for figures that can be relied on: what the beginning and the end cut through is a part of them.
+const fewRequests = 30
 
 // printBench prints a report: what was measured, what came of it, and how long the parts took.
 func printBench(cmd *cobra.Command, r *load.Report) {
@@ -50,6 +60,9 @@ func printBench(cmd *cobra.Command, r *load.Report) {
 		say("bare", "%.4g and %.4g images/s before and after, on %d threads; CPU %.3g and %.3g ms an image",
 			b.Before.ItemsASecond, b.After.ItemsASecond, b.Threads, 1e3*b.Before.CPUAnItem, 1e3*b.After.CPUAnItem)
 		say("ratio", "pipeline / bare %.3f by throughput, %.3f by CPU (1: as fast)", b.Ratio, b.CPURatio)
+	}
+	if m.EndedRequests < fewRequests {
+		say("", "only %d requests ended in that time: the figures are rough; raise --duration", m.EndedRequests)
 	}
 	w := newTable(cmd, "ms", "n", "mean", "p50", "p90", "p99", "p99.9", "max")
 	row := func(name string, h load.Histogram) {
