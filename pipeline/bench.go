@@ -63,8 +63,8 @@ func (r *BenchRequest) Check(embedded bool, minSide int) error {
 		return wrong("operation %q: choose %s, %s, %s or %s", r.Operation, BenchEmbed, BenchRecover, BenchEvaluate, BenchNoOp)
 	case !embedded && r.Operation == BenchNoOp:
 		return wrong("operation %s: workers of a service do not know it; leave out --nats and --redis", r.Operation)
-	case !embedded && r.Operation == BenchEvaluate:
-		return wrong("operation %s: it is measured where the evaluator is, in this process; leave out --nats and --redis, or measure embed and recover there", r.Operation)
+	case !embedded && r.Operation == BenchEvaluate && r.Memo:
+		return wrong("memo: what evaluations on given servers find made before they do not tell; leave it out")
 	case r.Keys < 1:
 		return wrong("keys %d: choose 1 or more", r.Keys)
 	case r.Batch < 1 || r.Batch > schemas.MaxItems:
@@ -155,8 +155,11 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 	if err := b.OpenBus(ctx); err != nil {
 		return err
 	}
-	if req.Operation == BenchEvaluate {
+	if req.Operation == BenchEvaluate && b.Embedded() {
 		return b.serveEvaluations(ctx, use)
+	}
+	if req.Operation == BenchEvaluate {
+		return b.serveRemoteEvaluations(ctx, use)
 	}
 	if req.Operation == BenchRecover {
 		if err := b.embedStegos(ctx); err != nil {

@@ -191,14 +191,19 @@ func TestBenchOnAService(t *testing.T) {
 	if err := at.Locate(); err != nil {
 		t.Fatal(err)
 	}
-	for _, operation := range []string{BenchEmbed, BenchRecover} {
+	for _, operation := range []string{BenchEmbed, BenchRecover, BenchEvaluate} {
 		req := benchRequest(operation)
+		req.Batch = 50 // of 256 in a run
 		if err := req.Check(false, 0); err != nil {
 			t.Fatal(err)
 		}
+		part := load.Infer
+		if operation == BenchEvaluate {
+			part = load.Queue
+		}
 		err := RunBench(ctx, options(at), req, func(ctx context.Context, b *Bench) error {
 			r, err := b.Measure(ctx, "test", load.Offer{InFlight: 2, Choice: load.Uniform, Requests: 6}, nil)
-			if err == nil && (r.Measured.Items != 6 || r.Subject.Servers != "given" || r.Measured.Parts[load.Infer].Count() != 6) {
+			if err == nil && (r.Measured.Items != 300 || r.Subject.Servers != "given" || r.Measured.Parts[part].Count() != 6) {
 				t.Errorf("%s: %d items on %s servers", operation, r.Measured.Items, r.Subject.Servers)
 			}
 			return err
@@ -206,6 +211,9 @@ func TestBenchOnAService(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", operation, err)
 		}
+	}
+	if runs, err := s.Runs(ctx); err != nil || len(runs) > 0 {
+		t.Errorf("%d runs are left, %v", len(runs), err)
 	}
 	req := benchRequest(BenchEmbed)
 	req.Keys = 100
@@ -249,7 +257,7 @@ func TestBenchRequestCheck(t *testing.T) {
 	}{
 		{true, func(r *BenchRequest) { r.Operation = "purify" }, "operation"},
 		{false, func(r *BenchRequest) { r.Operation = BenchNoOp }, "workers of a service do not know it"},
-		{false, func(r *BenchRequest) { r.Operation = BenchEvaluate }, "leave out --nats"},
+		{false, func(r *BenchRequest) { r.Operation, r.Memo = BenchEvaluate, true }, "memo"},
 		{true, func(r *BenchRequest) { r.Keys = 0 }, "keys 0"},
 		{true, func(r *BenchRequest) { r.Batch = 65 }, "batch 65"},
 		{true, func(r *BenchRequest) { r.Size = 1 }, "size 1"},

@@ -19,7 +19,7 @@ import (
 	"stegomq/schemas"
 )
 
-// evaluationItems is the number of pairs of a benchmark of evaluations: more than the decoded images that a process keeps at 256x256.
+// evaluationItems is the number of pairs of a run that a benchmark makes: of more images than those that a process keeps decoded at 256x256.
 const evaluationItems = 256
 
 // evaluations makes requests that are scored, on a run of its own.
@@ -43,7 +43,7 @@ type scoring struct {
 // serveEvaluations starts a worker and an evaluator in this process, on a run of the benchmark's pairs.
 func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Context, b *Bench) error) (err error) {
 	e := &evaluations{Bench: b, waiting: make(map[int64]*scoring), attempt: newAttempt()}
-	e.spec = e.newSpec()
+	e.spec = b.newSpec(0, b.engines[0].runtimeName())
 	if err := e.spec.Validate(); err != nil {
 		return err
 	}
@@ -69,19 +69,38 @@ func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Conte
 	return b.primed(r.ctx, use)
 }
 
-func (e *evaluations) newSpec() *schemas.RunSpec {
-	req := &Request{Model: e.req.Model, Geometry: e.geometry(), Run: "bench-" + randomToken() + randomToken()}
-	items := max(evaluationItems, schemas.MaxItems)
-	d := &producer.Dataset{Images: 2 * items}
-	for n := range items {
-		images := e.images.item(false, 0, n, false)
+// newSpec is a run of evaluationItems pairs, from the one with a number on.
+func (b *Bench) newSpec(first int, runtime string) *schemas.RunSpec {
+	req := &Request{Model: b.req.Model, Geometry: b.geometry(), Run: "bench-" + randomToken() + randomToken()}
+	d := &producer.Dataset{Images: 2 * evaluationItems}
+	for n := first; n < first+evaluationItems; n++ {
+		images := b.images.item(false, 0, n, false)
 		d.Pairs = append(d.Pairs, &schemas.Pair{
 			Item: fmt.Sprintf("i%d", n), Cover: schemas.BlobRef(digestOf(images[0]), ""), Secret: schemas.BlobRef(digestOf(images[1]), ""),
 		})
 	}
-	spec := req.spec(d, e.engines[0].runtimeName())
-	spec.Keys, spec.Dataset = e.keys, e.images.origin
+	spec := req.spec(d, runtime)
+	spec.Keys, spec.Dataset = b.keys, b.images.origin
 	return spec
+}
+
+// putPairs stores the images of pairs with these numbers, and gives their bytes.
+func (b *Bench) putPairs(ctx context.Context, numbers ...int) (bytes int64, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for _, n := range numbers {
+		for _, data := range b.images.item(false, 0, n, false) {
+			bytes += int64(len(data))
+			g.Go(func() error {
+				_, err := b.Blobs.Put(ctx, data)
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return bytes, fmt.Errorf("store an image: %w", err)
+	}
+	return bytes, nil
 }
 
 func digestOf(data []byte) string {
@@ -92,22 +111,14 @@ func digestOf(data []byte) string {
 // call evaluates one request: it ends when what is embedded and what is recovered are scored.
 func (e *evaluations) call(ctx context.Context, r load.Request) (answer load.Answer, err error) {
 	start := time.Now()
-	pairs, first := make([]*schemas.Pair, e.req.Batch), e.nextItem()
-	g, store := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.NumCPU())
+	pairs, numbers := make([]*schemas.Pair, e.req.Batch), make([]int, e.req.Batch)
+	first := e.nextItem()
 	for i := range pairs {
-		n := (first + i) % len(e.spec.GetPairs())
-		pairs[i] = e.spec.GetPairs()[n]
-		for _, data := range e.images.item(false, 0, n, false) {
-			answer.In += int64(len(data))
-			g.Go(func() error {
-				_, err := e.Blobs.Put(store, data)
-				return err
-			})
-		}
+		numbers[i] = (first + i) % len(e.spec.GetPairs())
+		pairs[i] = e.spec.GetPairs()[numbers[i]]
 	}
-	if err := g.Wait(); err != nil {
-		return answer, fmt.Errorf("store an image: %w", err)
+	if answer.In, err = e.putPairs(ctx, numbers...); err != nil {
+		return answer, err
 	}
 	key := e.keys[r.Key]
 	waits := &scoring{done: make(chan struct{})}
