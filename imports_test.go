@@ -43,7 +43,8 @@ var house = map[string][]string{
 	"internal/state":      {"internal/filelock"},
 	"internal/flagfile":   {},
 	"internal/model":      {"internal/weights"},
-	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/weights"},
+	"internal/stopwatch":  {},
+	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/stopwatch", "internal/weights"},
 	"internal/ort/onnxpb": {},
 	"internal/pusnet":     {"internal/keyring", "internal/model", "internal/ort/onnxpb", "internal/pytorch", "internal/weights"},
 	"internal/cache":      {"internal/filelock", "schemas"},
@@ -62,6 +63,9 @@ var house = map[string][]string{
 		"internal/sealed", "internal/stc", "internal/weights", "schemas",
 	},
 
+	// Load and what is said of it.
+	"internal/load": {"evaluator/figure"},
+
 	// What only tests import: it stands in no other row.
 	"internal/testrig/browser":      {},
 	"internal/testrig/certificates": {},
@@ -72,14 +76,14 @@ var house = map[string][]string{
 	},
 
 	"producer":  {"internal/pixel", "internal/quality", "schemas"},
-	"gpuworker": {"internal/pixel", "schemas"},
+	"gpuworker": {"internal/pixel", "internal/stopwatch", "schemas"},
 	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
 	"pipeline": {
 		"schemas", "producer", "gpuworker", "evaluator", "internal/access", "internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
-		"internal/link", "internal/model", "internal/natsserver", "internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin", "internal/source",
-		"internal/state", "internal/streams", "internal/telemetry",
+		"internal/link", "internal/load", "internal/model", "internal/natsserver", "internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin",
+		"internal/source", "internal/state", "internal/streams", "internal/telemetry",
 	},
 	"pipeline/reports": {
 		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/ort",
@@ -93,7 +97,7 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/flagfile", "internal/keyring", "internal/link", "internal/model",
+		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
 		"internal/ort", "internal/pixel", "internal/pusnet", "internal/queueadmin", "internal/streams", "internal/telemetry", "pipeline", "pipeline/reports",
 	},
 
@@ -125,6 +129,7 @@ var owners = map[string][]string{
 	"github.com/alicebob/miniredis":     {"internal/cache"},
 	"github.com/disintegration/imaging": {"internal/pixel"},
 	"gonum.org/v1/plot":                 {"evaluator/figure"},
+	"github.com/HdrHistogram":           {"internal/load"},
 	"github.com/gen2brain/avif":         {"internal/avif"},
 	"github.com/tetratelabs/wazero":     {"internal/avif"},
 }

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"stegomq/internal/pixel"
+	"stegomq/internal/stopwatch"
 	"stegomq/schemas"
 )
 
@@ -20,11 +22,13 @@ type batch struct {
 	job      *schemas.Job
 	memoIDs  []string
 	outcomes []*schemas.Outcome
+	took     schemas.Durations
 }
 
 // begin fills in what was made before and is still in the blob store.
 func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
 	b := &batch{job: job, outcomes: make([]*schemas.Outcome, len(job.GetItems()))}
+	defer lap(&b.took.Fetch, time.Now())
 	runtime := w.Engine.Runtime(job.GetModel())
 	for _, item := range job.GetItems() {
 		b.memoIDs = append(b.memoIDs, schemas.MemoID(schemas.ItemWorkID(job, item), runtime))
@@ -48,6 +52,9 @@ func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
 	}
 	return b, nil
 }
+
+// lap adds the time since a start to a duration.
+func lap(to *int64, start time.Time) { *to += time.Since(start).Nanoseconds() }
 
 // refused counts the items that recovery refused.
 func (b *batch) refused() (n int) {
@@ -106,7 +113,9 @@ func (w *Worker) compute(ctx context.Context, b *batch) error {
 		if b.outcomes[i] != nil {
 			continue
 		}
+		start := time.Now()
 		in, err := w.load(ctx, b.job, item)
+		lap(&b.took.Fetch, start)
 		if err != nil {
 			if err := b.fail(i, err); err != nil {
 				return err
@@ -205,6 +214,7 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 	if len(items) == 0 {
 		return nil
 	}
+	start := time.Now()
 	tensors := make([]pixel.Tensor, len(items[0].images))
 	for k := range tensors {
 		images := make([]*image.NRGBA, len(items))
@@ -217,7 +227,8 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		}
 		tensors[k] = t
 	}
-	made, err := w.run(ctx, b.job, tensors)
+	lap(&b.took.Fetch, start)
+	made, err := w.run(ctx, b, tensors)
 	if err != nil && len(items) > 1 && isFault(err, schemas.ReasonBadImage) {
 		// It may be one image alone that is not taken: each by itself.
 		for i := range items {
@@ -230,6 +241,7 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 	if err != nil {
 		return b.failAll(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
 	}
+	defer lap(&b.took.Store, time.Now())
 	ended := make(map[string]*schemas.Outcome, len(items))
 	for n, in := range items {
 		o, err := w.outcome(ctx, made, n, in.noisy)
@@ -298,7 +310,15 @@ type run struct {
 }
 
 // run runs the network; there are features where the job asks for them.
-func (w *Worker) run(ctx context.Context, job *schemas.Job, in []pixel.Tensor) (r run, err error) {
+func (w *Worker) run(ctx context.Context, b *batch, in []pixel.Tensor) (r run, err error) {
+	var watch stopwatch.Watch
+	ctx = stopwatch.With(ctx, &watch)
+	defer func(start time.Time) {
+		b.took.Wait += watch.Wait.Nanoseconds()
+		b.took.Patch += watch.Patch.Nanoseconds()
+		b.took.Infer += max(0, time.Since(start)-watch.Wait-watch.Patch).Nanoseconds()
+	}(time.Now())
+	job := b.job
 	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {
 		r.images, r.features, err = w.Engine.Features(ctx, job.GetModel(), job.GetKey(), in[0])
 		return r, err
@@ -380,5 +400,5 @@ func (w *Worker) put(ctx context.Context, img *image.NRGBA) (string, error) {
 
 // result answers the job.
 func (b *batch) result(worker string) *schemas.Result {
-	return &schemas.Result{Job: b.job.WithoutInline(), Outcomes: b.outcomes, Worker: worker}
+	return &schemas.Result{Job: b.job.WithoutInline(), Outcomes: b.outcomes, Worker: worker, Durations: &b.took}
 }

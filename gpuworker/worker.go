@@ -96,6 +96,9 @@ type Config struct {
 	Observer  Observer
 }
 
+// DefaultBatchPixels is that of a Config that does not say.
+const DefaultBatchPixels = 512 << 10
+
 // Parts are what a worker works with.
 type Parts struct {
 	Jobs      Jobs
@@ -118,7 +121,7 @@ func New(cfg Config, parts Parts) *Worker {
 		cfg.Slots = runtime.NumCPU()
 	}
 	if cfg.BatchPixels <= 0 {
-		cfg.BatchPixels = 512 << 10
+		cfg.BatchPixels = DefaultBatchPixels
 	}
 	if cfg.MaxPixels <= 0 {
 		cfg.MaxPixels = 8 << 20
@@ -163,6 +166,7 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 
 // do gives the number of items that were refused.
 func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err error) {
+	start := time.Now()
 	if err := w.Engine.Check(ctx, job.GetModel(), job.GetOperation(), job.GetKey()); err != nil {
 		return 0, err
 	}
@@ -173,6 +177,7 @@ func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err err
 	if err := w.compute(ctx, b); err != nil {
 		return 0, err
 	}
+	lap(&b.took.Total, start)
 	if err := w.Publisher.PublishResult(ctx, b.result(w.cfg.Name)); err != nil {
 		return 0, fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
 	}

@@ -147,6 +147,25 @@ func TestEmbedAndWhatFollows(t *testing.T) {
 }
 
 // TestOutputsAreTheSameAgain runs a job on two pipelines that share nothing but the model.
+// TestDurations: a result says how long its parts took, what only the engine knows among them, and the parts do not overlap.
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.publish(seal(r.embedJob(square, image.Pt(32, 32))))
+	r.work(gpuworker.Config{})
+	results, dead := r.await("run", 1)
+	if len(dead) > 0 {
+		t.Fatalf("dead letter %v", dead[0])
+	}
+	d := results[0].GetDurations()
+	if min(d.GetFetch(), d.GetWait(), d.GetPatch(), d.GetInfer(), d.GetStore()) <= 0 {
+		t.Errorf("a part took no time: %v", d)
+	}
+	if d.GetFetch()+d.GetWait()+d.GetPatch()+d.GetInfer()+d.GetStore() > d.GetTotal() {
+		t.Errorf("the parts are longer than the whole: %v", d)
+	}
+}
+
 func TestOutputsAreTheSameAgain(t *testing.T) {
 	t.Parallel()
 	var embedded, noisy [2][]string

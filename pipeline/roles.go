@@ -57,13 +57,18 @@ type lane struct{ run, model string }
 
 // startWorker starts the worker of this process, which takes the work of its lane that its engine has the model for.
 func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics, l lane) error {
-	name := workerName()
 	if runtime := eng.runtimeName(); runtime != "" {
 		if err := s.Cache.NoteRuntime(r.ctx, runtime); err != nil {
 			return err
 		}
 	}
-	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: eng.Serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
+	return s.work(r, eng, eng.Serves, s.Cache, metrics, l)
+}
+
+// work starts a worker with an engine of the models that it serves.
+func (s *Services) work(r *Roles, eng gpuworker.Engine, serves func(model string) bool, memo gpuworker.Memo, metrics *telemetry.Metrics, l lane) error {
+	name := workerName()
+	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
 	if err != nil {
 		return err
 	}
@@ -71,7 +76,7 @@ func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 		Name: name, Slots: s.opts.Slots, BatchPixels: s.opts.BatchPixels, MaxPixels: s.opts.MaxPixels, Logger: s.log, Observer: metrics,
 	}
 	r.Go(gpuworker.New(cfg, gpuworker.Parts{
-		Jobs: jobs, Publisher: s.Bus, Blobs: s.Blobs, Images: s.Source, Memo: s.Cache, Engine: eng,
+		Jobs: jobs, Publisher: s.Bus, Blobs: s.Blobs, Images: s.Source, Memo: memo, Engine: eng,
 	}).Run)
 	return nil
 }
@@ -79,9 +84,13 @@ func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 // startEvaluator starts the evaluator of this process.
 func (s *Services) startEvaluator(r *Roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.opts.Slots, Logger: s.log, Observer: metrics}
-	r.Go(evaluator.New(cfg, evaluator.Parts{
+	r.Go(evaluator.New(cfg, s.evaluatorParts()).Run)
+}
+
+func (s *Services) evaluatorParts() evaluator.Parts {
+	return evaluator.Parts{
 		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Runs: s.Cache, Scores: s.Cache, Memo: s.Cache,
-	}).Run)
+	}
 }
 
 // startSweeper starts what deletes old images, where they are in a folder.

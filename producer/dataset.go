@@ -315,7 +315,7 @@ func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 	}
 	if err := each(ctx, len(fresh), func(n int) {
 		f := &files[fresh[n]]
-		data, err := f.file.read(r.limits.MaxBytes)
+		data, err := f.file.Read(r.limits.MaxBytes)
 		if err == nil {
 			_, err = pixel.Inspect(data, r.limits)
 		}
@@ -354,7 +354,7 @@ func (r reader) read(e entry) checked {
 	if c.reason != "" {
 		return c
 	}
-	data, err := e.file.read(r.limits.MaxBytes)
+	data, err := e.file.Read(r.limits.MaxBytes)
 	if err != nil {
 		c.reason = reasonOf(err)
 		return c

@@ -17,9 +17,9 @@ type File struct {
 	Offset, Size int64
 }
 
-// read gives the bytes, at most limit of them (0: the default of package pixel). More are an error before
+// Read gives the bytes, at most limit of them (0: the default of package pixel). More are an error before
 // anything is read, and so is a stretch that goes past the end of the file.
-func (f File) read(limit int64) ([]byte, error) {
+func (f File) Read(limit int64) ([]byte, error) {
 	if limit <= 0 {
 		limit = pixel.DefaultMaxBytes
 	}

@@ -24,7 +24,7 @@ const maxList = 256 << 20
 // line that begins with # says nothing, unless it names a file. The first line may be a heading: it says which columns hold the
 // paths, and others are left out. The text is UTF-8, or UTF-16 with its mark. The order is that of the lines.
 func listFile(name string) (*listing, error) {
-	data, err := File{Path: name}.read(maxList)
+	data, err := File{Path: name}.Read(maxList)
 	if errors.Is(err, pixel.ErrTooManyBytes) {
 		return nil, fmt.Errorf("%w: the list %s is larger than %d MiB: split it", ErrDataset, name, maxList>>20)
 	}

@@ -127,7 +127,7 @@ func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[
 	for _, pair := range pairs {
 		for _, ref := range []*schemas.ImageRef{pair.GetCover(), pair.GetSecret()} {
 			g.Go(func() error {
-				data, err := files[ref.GetDigest()].read(math.MaxInt64)
+				data, err := files[ref.GetDigest()].Read(math.MaxInt64)
 				if err != nil {
 					return fmt.Errorf("read %s again: %w", ref.GetName(), err)
 				}

@@ -140,15 +140,11 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 			return p, err
 		}
 	}
-	item := &schemas.Item{Id: itemID(r.ID)}
-	switch op {
-	case schemas.Operation_OPERATION_EMBED:
-		item.Cover, item.Secret = refs[0], refs[1]
-	case schemas.Operation_OPERATION_RECOVER:
-		item.Stego = refs[0]
-	default:
-		item.Image = refs[0]
+	item, err := itemOf(op, refs)
+	if err != nil {
+		return p, err
 	}
+	item.Id = itemID(r.ID)
 	p.job = s.job(op, s.cfg.Geometry, item)
 	if op != schemas.Operation_OPERATION_PURIFY {
 		key, err := s.Key(r.Key)
@@ -165,8 +161,8 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 }
 
 // job is one of this stream, without a key and an id.
-func (s *Stream) job(op schemas.Operation, g *schemas.Geometry, item *schemas.Item) *schemas.Job {
-	return &schemas.Job{Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: op, Model: s.cfg.Model, Geometry: g, Items: []*schemas.Item{item}}
+func (s *Stream) job(op schemas.Operation, g *schemas.Geometry, items ...*schemas.Item) *schemas.Job {
+	return &schemas.Job{Run: s.cfg.Run, Tenant: s.cfg.Tenant, Operation: op, Model: s.cfg.Model, Geometry: g, Items: items}
 }
 
 // itemID names the one item of a request's job. The requester may call the request anything.
@@ -191,7 +187,7 @@ func (s *Stream) read(in input) ([]byte, error) {
 	var err error
 	switch {
 	case in.path != standard:
-		data, err = File{Path: in.path}.read(s.cfg.Limits.MaxBytes)
+		data, err = File{Path: in.path}.Read(s.cfg.Limits.MaxBytes)
 	case s.cfg.Stdin == nil:
 		return nil, schemas.Permanent(schemas.ReasonBadMessage, fmt.Errorf("%s -: standard input has the requests: name a file", in.name))
 	default:

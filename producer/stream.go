@@ -91,6 +91,8 @@ type pending struct {
 	// To verify a stego image there is another job, of this key, once there is what was embedded.
 	recovers *schemas.KeyRef
 	embedded *schemas.Outcome
+	// result takes the result of a call, which is no request and has no reply; nil of a request.
+	result chan<- *schemas.Result
 }
 
 // NewStream makes a stream whose replies go to out.
@@ -324,6 +326,10 @@ func (s *Stream) finish(ctx context.Context, r *schemas.Result) error {
 		if !ok {
 			continue
 		}
+		if p.result != nil {
+			p.result <- r
+			continue
+		}
 		if p.recovers != nil && p.embedded == nil && o.End() == schemas.EndDone {
 			p.embedded = o
 			if err := s.publish(ctx, p, s.verification(p)); err != nil {
@@ -386,6 +392,9 @@ func (s *Stream) take(job *schemas.Job) (pending, bool) {
 	defer s.mu.Unlock()
 	p, ok := s.waiting[job.GetAttempt()]
 	delete(s.waiting, job.GetAttempt())
+	if p.result != nil {
+		s.moved = time.Now()
+	}
 	return p, ok
 }
 

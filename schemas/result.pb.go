@@ -265,6 +265,97 @@ func (x *Outcome) GetRefusal() *Refusal {
 	return nil
 }
 
+// Durations say how long a worker took for the parts of a job, in nanoseconds of its monotonic clock. The parts do not overlap.
+type Durations struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From taking the job in hand to its result.
+	Total int64 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	// Look for what was made before; fetch, decode and resize the images.
+	Fetch int64 `protobuf:"varint,2,opt,name=fetch,proto3" json:"fetch,omitempty"`
+	// Wait for a place among the runs of the network that may go at once.
+	Wait int64 `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Make the weights of the key, where they were not at hand.
+	Patch int64 `protobuf:"varint,4,opt,name=patch,proto3" json:"patch,omitempty"`
+	// Run the network, or the cipher.
+	Infer int64 `protobuf:"varint,5,opt,name=infer,proto3" json:"infer,omitempty"`
+	// Quantise, encode, store and remember what came out.
+	Store         int64 `protobuf:"varint,6,opt,name=store,proto3" json:"store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Durations) Reset() {
+	*x = Durations{}
+	mi := &file_result_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Durations) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Durations) ProtoMessage() {}
+
+func (x *Durations) ProtoReflect() protoreflect.Message {
+	mi := &file_result_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Durations.ProtoReflect.Descriptor instead.
+func (*Durations) Descriptor() ([]byte, []int) {
+	return file_result_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Durations) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Durations) GetFetch() int64 {
+	if x != nil {
+		return x.Fetch
+	}
+	return 0
+}
+
+func (x *Durations) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
+func (x *Durations) GetPatch() int64 {
+	if x != nil {
+		return x.Patch
+	}
+	return 0
+}
+
+func (x *Durations) GetInfer() int64 {
+	if x != nil {
+		return x.Infer
+	}
+	return 0
+}
+
+func (x *Durations) GetStore() int64 {
+	if x != nil {
+		return x.Store
+	}
+	return 0
+}
+
 // Result answers a job, one outcome per item in the job's order.
 type Result struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -272,14 +363,16 @@ type Result struct {
 	Job      *Job       `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	Outcomes []*Outcome `protobuf:"bytes,2,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// Which worker, for people.
-	Worker        string `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
+	Worker string `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
+	// Absent from a worker that does not tell.
+	Durations     *Durations `protobuf:"bytes,4,opt,name=durations,proto3" json:"durations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_result_proto_msgTypes[4]
+	mi := &file_result_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +384,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_result_proto_msgTypes[4]
+	mi := &file_result_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +397,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_result_proto_rawDescGZIP(), []int{4}
+	return file_result_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Result) GetJob() *Job {
@@ -328,6 +421,13 @@ func (x *Result) GetWorker() string {
 	return ""
 }
 
+func (x *Result) GetDurations() *Durations {
+	if x != nil {
+		return x.Durations
+	}
+	return nil
+}
+
 // DeadLetter is a message that could not be processed, kept with the reason.
 type DeadLetter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -349,7 +449,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_result_proto_msgTypes[5]
+	mi := &file_result_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +461,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_result_proto_msgTypes[5]
+	mi := &file_result_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +474,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_result_proto_rawDescGZIP(), []int{5}
+	return file_result_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeadLetter) GetReason() string {
@@ -446,11 +546,19 @@ const file_result_proto_rawDesc = "" +
 	"\x06output\x18\x02 \x01(\v2\x12.stegomq.v1.OutputR\x06output\x12-\n" +
 	"\afailure\x18\x03 \x01(\v2\x13.stegomq.v1.FailureR\afailure\x12\x16\n" +
 	"\x06cached\x18\x04 \x01(\bR\x06cached\x12-\n" +
-	"\arefusal\x18\x05 \x01(\v2\x13.stegomq.v1.RefusalR\arefusal\"t\n" +
+	"\arefusal\x18\x05 \x01(\v2\x13.stegomq.v1.RefusalR\arefusal\"\x8d\x01\n" +
+	"\tDurations\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x03R\x05total\x12\x14\n" +
+	"\x05fetch\x18\x02 \x01(\x03R\x05fetch\x12\x12\n" +
+	"\x04wait\x18\x03 \x01(\x03R\x04wait\x12\x14\n" +
+	"\x05patch\x18\x04 \x01(\x03R\x05patch\x12\x14\n" +
+	"\x05infer\x18\x05 \x01(\x03R\x05infer\x12\x14\n" +
+	"\x05store\x18\x06 \x01(\x03R\x05store\"\xa9\x01\n" +
 	"\x06Result\x12!\n" +
 	"\x03job\x18\x01 \x01(\v2\x0f.stegomq.v1.JobR\x03job\x12/\n" +
 	"\boutcomes\x18\x02 \x03(\v2\x13.stegomq.v1.OutcomeR\boutcomes\x12\x16\n" +
-	"\x06worker\x18\x03 \x01(\tR\x06worker\"\xc1\x01\n" +
+	"\x06worker\x18\x03 \x01(\tR\x06worker\x123\n" +
+	"\tdurations\x18\x04 \x01(\v2\x15.stegomq.v1.DurationsR\tdurations\"\xc1\x01\n" +
 	"\n" +
 	"DeadLetter\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
@@ -475,27 +583,29 @@ func file_result_proto_rawDescGZIP() []byte {
 	return file_result_proto_rawDescData
 }
 
-var file_result_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_result_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_result_proto_goTypes = []any{
 	(*Output)(nil),     // 0: stegomq.v1.Output
 	(*Failure)(nil),    // 1: stegomq.v1.Failure
 	(*Refusal)(nil),    // 2: stegomq.v1.Refusal
 	(*Outcome)(nil),    // 3: stegomq.v1.Outcome
-	(*Result)(nil),     // 4: stegomq.v1.Result
-	(*DeadLetter)(nil), // 5: stegomq.v1.DeadLetter
-	(*Job)(nil),        // 6: stegomq.v1.Job
+	(*Durations)(nil),  // 4: stegomq.v1.Durations
+	(*Result)(nil),     // 5: stegomq.v1.Result
+	(*DeadLetter)(nil), // 6: stegomq.v1.DeadLetter
+	(*Job)(nil),        // 7: stegomq.v1.Job
 }
 var file_result_proto_depIdxs = []int32{
 	0, // 0: stegomq.v1.Outcome.output:type_name -> stegomq.v1.Output
 	1, // 1: stegomq.v1.Outcome.failure:type_name -> stegomq.v1.Failure
 	2, // 2: stegomq.v1.Outcome.refusal:type_name -> stegomq.v1.Refusal
-	6, // 3: stegomq.v1.Result.job:type_name -> stegomq.v1.Job
+	7, // 3: stegomq.v1.Result.job:type_name -> stegomq.v1.Job
 	3, // 4: stegomq.v1.Result.outcomes:type_name -> stegomq.v1.Outcome
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 5: stegomq.v1.Result.durations:type_name -> stegomq.v1.Durations
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_result_proto_init() }
@@ -510,7 +620,7 @@ func file_result_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_result_proto_rawDesc), len(file_result_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

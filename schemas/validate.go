@@ -232,6 +232,8 @@ func (x *Result) Validate() error {
 			r.check(f.GetReason() != "", "%s.failure.reason is missing", field)
 		}
 	}
+	d := x.GetDurations()
+	r.check(min(d.GetTotal(), d.GetFetch(), d.GetWait(), d.GetPatch(), d.GetInfer(), d.GetStore()) >= 0, "durations must not be negative, got %v", d)
 	return r.err()
 }
 

@@ -272,6 +272,8 @@ func TestResultRules(t *testing.T) {
 		{"no noisy output", testResult, func(r *Result) { r.Outcomes[0].Output.Noisy = "" }, ""},
 		{"no reason", testResult, func(r *Result) { r.Outcomes[1].Failure.Reason = "" }, "outcomes[1].failure.reason is missing"},
 		{"no worker", testResult, func(r *Result) { r.Worker = "" }, ""},
+		{"durations", testResult, func(r *Result) { r.Durations = &Durations{Total: 3, Fetch: 1, Infer: 2} }, ""},
+		{"a negative duration", testResult, func(r *Result) { r.Durations = &Durations{Total: 3, Patch: -1} }, "durations must not be negative"},
 	})
 	r := testResult()
 	r.Job.Id, r.Job.Operation = "", 0

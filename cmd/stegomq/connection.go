@@ -55,6 +55,9 @@ func (a *app) tenantFlag(f *pflag.FlagSet) {
 	f.StringVar(&a.at.Tenant, "tenant", "", "work as this user, whom the operator gave access (stegomq access grant); needs --nats and no Redis")
 }
 
+// ownServers is an annotation of commands that, where no servers are named, use those of no stegomq up.
+const ownServers = "own-servers"
+
 const stateUsage = "folder of the embedded servers' data and secret"
 
 // refuseSecretsInFlags comes before flags are set from elsewhere: arguments are seen by everybody on the machine.
@@ -79,7 +82,8 @@ func (a *app) checkConnection(cmd *cobra.Command) error {
 	if both && a.at.Tenant == "" && (a.at.NATS == "") != (a.at.Redis == "") {
 		return errors.New("--nats and --redis go together: give both servers, or neither to use embedded ones")
 	}
-	if a.at.State != "" && cmd.Name() != "up" {
+	_, own := cmd.Annotations[ownServers]
+	if a.at.State != "" && cmd.Name() != "up" && !(own && a.at.NATS == "") {
 		if err := a.at.Locate(); err != nil {
 			return err
 		}

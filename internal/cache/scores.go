@@ -140,3 +140,32 @@ func decodeScores(values []string) ([]*schemas.Score, error) {
 	})
 	return scores, nil
 }
+
+// Ended returns the score of each key (schemas.ScoreKey) of a run, or its failure, in the order of the keys; nil where there is neither yet. It takes
+// one round trip.
+func (c *Cache) Ended(ctx context.Context, run string, keys []string) ([]*schemas.Score, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	var s, f *redis.SliceCmd
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		s, f = p.HMGet(ctx, scoresKey(run), keys...), p.HMGet(ctx, failuresKey(run), keys...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for scores of run %s: %w", run, err)
+	}
+	ended := make([]*schemas.Score, len(keys))
+	for i := range keys {
+		text, ok := s.Val()[i].(string)
+		if !ok {
+			if text, ok = f.Val()[i].(string); !ok {
+				continue
+			}
+		}
+		if ended[i], err = schemas.DecodeScore([]byte(text)); err != nil {
+			return nil, fmt.Errorf("read a score of run %s: %w", run, err)
+		}
+	}
+	return ended, nil
+}

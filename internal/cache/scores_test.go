@@ -105,6 +105,58 @@ func TestFailures(t *testing.T) {
 }
 
 // A refused comparison is done with: it counts among the scores, takes a failure away and is kept.
+func TestEnded(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		ctx := t.Context()
+		done, lost, refused := measured("i1", 1), failed("i2", "gone"), refusedScore("i3")
+		if _, err := s.PutScores(ctx, "r", []*schemas.Score{done, refused}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.PutFailures(ctx, "r", 0, []*schemas.Score{lost}); err != nil {
+			t.Fatal(err)
+		}
+		open := schemas.ScoreKey(measured("i4", 1))
+		got, err := s.Ended(ctx, "r", []string{schemas.ScoreKey(lost), open, schemas.ScoreKey(done), schemas.ScoreKey(refused)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []*schemas.Score{lost, nil, done, refused} {
+			if !proto.Equal(got[i], want) {
+				t.Errorf("score %d is %v, want %v", i, got[i], want)
+			}
+		}
+		if got, err := s.Ended(ctx, "other", []string{open}); err != nil || got[0] != nil {
+			t.Errorf("of no run: %v, %v", got, err)
+		}
+		if got, err := s.Ended(ctx, "r", nil); err != nil || got != nil {
+			t.Errorf("no keys: %v, %v", got, err)
+		}
+		if err := s.rdb.HSet(ctx, scoresKey("r"), open, "x").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Ended(ctx, "r", []string{open}); !errors.Is(err, schemas.ErrInvalid) {
+			t.Errorf("a score that does not decode: %v", err)
+		}
+	})
+}
+
+// TestUsed: a real server tells what it used, an embedded one does not know.
+func TestUsed(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		used, err := s.Used(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := s.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if knows := st.Server != "miniredis"; knows != (used.CPU > 0 && used.RSS > 0) {
+			t.Errorf("%s used %+v", st.Server, used)
+		}
+	})
+}
+
 func TestRefusedScores(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()

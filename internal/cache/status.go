@@ -28,6 +28,35 @@ type Status struct {
 // EvictsAll says whether the server deletes keys without a lifetime, scores and runs among them, when memory is short.
 func (s Status) EvictsAll() bool { return strings.HasPrefix(s.Policy, "allkeys-") }
 
+// Used is what the server's process used so far.
+type Used struct {
+	CPU float64 // seconds
+	RSS int64   // bytes
+}
+
+// Used asks the server what it used. An embedded one, whoever's, knows nothing of itself: 0.
+func (c *Cache) Used(ctx context.Context) (Used, error) {
+	text, err := c.rdb.Info(ctx).Result()
+	if err != nil {
+		return Used{}, fmt.Errorf("ask Redis what it used: %w", err)
+	}
+	info := parseInfo(text)
+	user, _ := strconv.ParseFloat(info["used_cpu_user"], 64)
+	system, _ := strconv.ParseFloat(info["used_cpu_sys"], 64)
+	rss, _ := strconv.ParseInt(info["used_memory_rss"], 10, 64)
+	return Used{CPU: user + system, RSS: rss}, nil
+}
+
+func parseInfo(text string) map[string]string {
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}
+
 // Status asks the server how it is.
 func (c *Cache) Status(ctx context.Context) (Status, error) {
 	s := Status{Address: c.url, Embedded: c.embedded != nil}
@@ -38,12 +67,7 @@ func (c *Cache) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("ask Redis for its status: %w", err)
 	}
-	info := make(map[string]string)
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			info[name] = value
-		}
-	}
+	info := parseInfo(text)
 	s.Server, s.Version = info["server_name"], info["redis_version"]
 	switch {
 	case s.Server != "": // valkey and others, which also give the version of Redis that they follow

@@ -32,6 +32,7 @@ import (
 
 	"stegomq/internal/model"
 	"stegomq/internal/pixel"
+	"stegomq/internal/stopwatch"
 	"stegomq/internal/weights"
 )
 
@@ -259,9 +260,11 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key
 	if err := ctx.Err(); err != nil {
 		return outcome{}, err
 	}
+	asked := time.Now()
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
+		stopwatch.Of(ctx).Wait += time.Since(asked)
 	case <-ctx.Done():
 		return outcome{}, ctx.Err()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"stegomq/internal/model"
 	"stegomq/internal/pixel"
+	"stegomq/internal/stopwatch"
 )
 
 // loadedModel is a model and its graphs as far as they were opened.
@@ -78,10 +79,12 @@ func (m *loadedModel) runKeyed(ctx context.Context, want outputs, key *Key, in [
 	if key != nil {
 		name.fingerprint, name.role = key.Fingerprint, key.Role
 	}
+	asked := time.Now()
 	hot, err := m.engine.cache.acquire(ctx, name, func() (held, error) { return p.load(key) })
 	if err != nil {
 		return outcome{}, err
 	}
+	stopwatch.Of(ctx).Patch += time.Since(asked)
 	defer m.engine.cache.release(hot)
 	return p.run(ctx, hot.held.(*patch), in)
 }

@@ -1,0 +1,96 @@
+package load
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// Choice says how often each key is asked for.
+type Choice string
+
+// The choices of keys.
+const (
+	// One is the first key alone, Uniform each as often, and Zipf key k, from 0 on, with a probability proportional to (1+k)^-ZipfExponent.
+	One     Choice = "one"
+	Uniform Choice = "uniform"
+	Zipf    Choice = "zipf"
+)
+
+// ZipfExponent is that of Zipf: with a thousand keys the first has a sixth of the requests.
+const ZipfExponent = 1.1
+
+// Offer says what load is put on a system. One of Duration and Requests is above 0.
+type Offer struct {
+	// Rate is that of an open loop, whose requests begin at the times of a Poisson process whatever the system does, in requests a second.
+	// 0: a closed loop, in which InFlight requests are under way, each of which begins when another ends.
+	Rate     float64
+	InFlight int
+	// Keys are the numbers from 0 to Keys-1, drawn as Choice says.
+	Keys   int
+	Choice Choice
+	// Seed gives the keys and the intended starts.
+	Seed uint64
+	// WarmUp is how long requests are made before those that count, Duration how long those are begun, Requests how many they are.
+	WarmUp, Duration time.Duration
+	Requests         int
+}
+
+// FieldError says what is wrong with one field of a request; its text begins with the field, spelt as users of commands spell it.
+type FieldError struct{ text string }
+
+func (e *FieldError) Error() string { return e.text }
+
+func wrong(format string, args ...any) error { return &FieldError{fmt.Sprintf(format, args...)} }
+
+// Check finds what is wrong with the offer. The error is a *FieldError.
+func (o *Offer) Check() error {
+	switch {
+	case !(o.Rate >= 0) || math.IsInf(o.Rate, 0):
+		return wrong("rate %v: give requests a second", o.Rate)
+	case o.Rate == 0 && o.InFlight < 1:
+		return wrong("in-flight %d: choose 1 or more, or give --rate", o.InFlight)
+	case o.Keys < 1:
+		return wrong("keys %d: choose 1 or more", o.Keys)
+	case o.Choice != One && o.Choice != Uniform && o.Choice != Zipf:
+		return wrong("key-choice %q: choose %s, %s or %s", o.Choice, One, Uniform, Zipf)
+	case o.WarmUp < 0:
+		return wrong("warm-up %v: it must not be negative", o.WarmUp)
+	case o.Requests < 0 || o.Duration < 0 || o.Requests == 0 && o.Duration == 0:
+		return wrong("duration %v, --requests %d: give one of them, above 0", o.Duration, o.Requests)
+	case o.Requests > 0 && o.Duration > 0:
+		return wrong("duration and --requests exclude each other: leave one out")
+	}
+	return nil
+}
+
+// Loop is "open" or "closed".
+func (o *Offer) Loop() string {
+	if o.Rate > 0 {
+		return "open"
+	}
+	return "closed"
+}
+
+// keys draws the keys of requests.
+func (o *Offer) keys() func() int {
+	r := rand.New(rand.NewPCG(o.Seed, 1))
+	switch {
+	case o.Choice == One || o.Keys == 1:
+		return func() int { return 0 }
+	case o.Choice == Zipf:
+		z := rand.NewZipf(r, ZipfExponent, 1, uint64(o.Keys-1))
+		return func() int { return int(z.Uint64()) }
+	}
+	return func() int { return r.IntN(o.Keys) }
+}
+
+// arrivals draws the times from the beginning to each intended start of an open loop.
+func (o *Offer) arrivals() func() time.Duration {
+	r, at := rand.New(rand.NewPCG(o.Seed, 2)), 0.0
+	return func() time.Duration {
+		at += r.ExpFloat64() / o.Rate
+		return time.Duration(at * float64(time.Second))
+	}
+}

@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"math"
+	"math/rand/v2"
+
+	"stegomq/internal/pixel"
+	"stegomq/producer"
+)
+
+// benchPairs is the number of different pairs of images that a benchmark draws, or takes of a data set.
+const benchPairs = 32
+
+// benchImages are the images of a benchmark, PNG files of its size.
+type benchImages struct {
+	origin string
+	token  string      // of this benchmark, so that no other's images are the same
+	pairs  [][2][]byte // covers and secrets
+	stegos [][][]byte  // by key
+}
+
+func (b *Bench) readImages(ctx context.Context) (*benchImages, error) {
+	made := &benchImages{token: randomToken() + randomToken()}
+	if b.req.Data.Data == "" {
+		made.origin = fmt.Sprintf("drawn, seed %d", b.req.Seed)
+		for i := range benchPairs {
+			pair := [2][]byte{}
+			for j := range pair {
+				var err error
+				if pair[j], err = pixel.EncodePNG(drawn(b.req.Size, b.req.Seed, uint64(2*i+j))); err != nil {
+					return nil, err
+				}
+			}
+			made.pairs = append(made.pairs, pair)
+		}
+		return made, nil
+	}
+	opts := b.req.Data
+	opts.Limit, opts.Limits = benchPairs, b.opts.Limits
+	d, err := producer.ReadDataset(ctx, opts, nothingInspected{})
+	if err != nil {
+		return nil, err
+	}
+	if len(d.Pairs) == 0 {
+		return nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, opts.Data, d.Images)
+	}
+	for _, p := range d.Pairs {
+		pair := [2][]byte{}
+		for j, digest := range []string{p.GetCover().GetDigest(), p.GetSecret().GetDigest()} {
+			if pair[j], err = b.sized(d.Files[digest]); err != nil {
+				return nil, err
+			}
+		}
+		made.pairs = append(made.pairs, pair)
+	}
+	made.origin = fmt.Sprintf("%d pairs of a data set", len(made.pairs))
+	return made, nil
+}
+
+// sized is an image file brought to the size of the benchmark: what is measured is not the decoder of photographs.
+func (b *Bench) sized(f producer.File) ([]byte, error) {
+	data, err := f.Read(b.opts.Limits.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	img, _, err := pixel.Decode(data, b.opts.Limits)
+	if err == nil {
+		img, err = pixel.Fit(img, pixel.Geometry{Width: b.req.Size, Height: b.req.Size})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return pixel.EncodePNG(img)
+}
+
+// nothingInspected has every image of a data set looked at.
+type nothingInspected struct{}
+
+func (nothingInspected) Inspected(_ context.Context, digests []string, _ string) ([]bool, error) {
+	return make([]bool, len(digests)), nil
+}
+
+func (nothingInspected) RememberInspected(context.Context, []string, string) error { return nil }
+
+// drawn is image n of a seed: smooth waves with noise on them, of which PNG makes about as many bytes as of a photograph.
+func drawn(side int, seed, n uint64) *image.NRGBA {
+	r := rand.New(rand.NewPCG(seed, n))
+	img := image.NewNRGBA(image.Rect(0, 0, side, side))
+	for c := range 3 {
+		fx, fy, phase := 1+4*r.Float64(), 1+4*r.Float64(), 2*math.Pi*r.Float64()
+		for y := range side {
+			for x := range side {
+				wave := math.Sin(2*math.Pi*(fx*float64(x)+fy*float64(y))/float64(side) + phase)
+				img.Pix[img.PixOffset(x, y)+c] = uint8(min(max(128+90*wave+6*r.NormFloat64(), 0), 255))
+			}
+		}
+	}
+	for i := 3; i < len(img.Pix); i += 4 {
+		img.Pix[i] = 255
+	}
+	return img
+}
+
+// item gives the images of item n, with a key to recover with. Those that may come again are as they are; others are files that nobody has
+// seen, with the same pixels.
+func (p *benchImages) item(recover bool, key, n int, again bool) [][]byte {
+	pair := p.pairs[n%len(p.pairs)]
+	images := [][]byte{pair[0], pair[1]}
+	if recover {
+		of := p.stegos[key%len(p.stegos)]
+		images = [][]byte{of[n%len(of)]}
+	}
+	if !again {
+		for i, data := range images {
+			images[i] = p.stamped(data, fmt.Sprintf("%s %d", p.token, n))
+		}
+	}
+	return images
+}
+
+// pngEnd is the last chunk of a PNG file.
+const pngEnd = 12
+
+// stamped is a PNG file with a comment, a tEXt chunk before the last one (PNG, 11.3.3.3).
+func (p *benchImages) stamped(data []byte, comment string) []byte {
+	body := "tEXtComment\x00" + comment
+	out := make([]byte, 0, len(data)+len(body)+8)
+	out = append(out, data[:len(data)-pngEnd]...)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(body)-4))
+	out = append(out, body...)
+	out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE([]byte(body)))
+	return append(out, data[len(data)-pngEnd:]...)
+}
