@@ -120,13 +120,18 @@ const channels = 3
 func differences(a, b *image.NRGBA) (absolute, squared uint64) {
 	w, h := a.Rect.Dx(), a.Rect.Dy()
 	for y := range h {
-		p, q := a.Pix[y*a.Stride:][:4*w], b.Pix[y*b.Stride:][:4*w]
-		for len(p) >= 4 && len(q) >= 4 {
-			r, g, b := int(p[0])-int(q[0]), int(p[1])-int(q[1]), int(p[2])-int(q[2])
-			absolute += uint64(max(r, -r) + max(g, -g) + max(b, -b))
-			squared += uint64(r*r + g*g + b*b)
-			p, q = p[4:], q[4:]
-		}
+		l1, l2 := rowDifferences(a.Pix[y*a.Stride:][:4*w], b.Pix[y*b.Stride:][:4*w])
+		absolute, squared = absolute+l1, squared+l2
+	}
+	return absolute, squared
+}
+
+func rowDifferencesGo(p, q []uint8) (absolute, squared uint64) {
+	for len(p) >= 4 && len(q) >= 4 {
+		r, g, b := int(p[0])-int(q[0]), int(p[1])-int(q[1]), int(p[2])-int(q[2])
+		absolute += uint64(max(r, -r) + max(g, -g) + max(b, -b))
+		squared += uint64(r*r + g*g + b*b)
+		p, q = p[4:], q[4:]
 	}
 	return absolute, squared
 }

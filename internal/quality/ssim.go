@@ -2,33 +2,21 @@ package quality
 
 import (
 	"image"
-	"math"
+	"slices"
 	"sync"
 )
 
 const (
-	window = 11  // taps of the Gaussian
-	radius = 5   // (window-1)/2
-	sigma  = 1.5 // of the Gaussian, in pixels
+	window = 11 // taps of the Gaussian
+	radius = 5  // (window-1)/2
 	c1     = (0.01 * 255) * (0.01 * 255)
 	c2     = (0.03 * 255) * (0.03 * 255)
 )
 
-// gauss holds the taps at distance 0 to radius; the full window sums to 1.
-var gauss = func() (g [radius + 1]float64) {
-	sum := 0.0
-	for i := range g {
-		g[i] = math.Exp(-float64(i*i) / (2 * sigma * sigma))
-		sum += g[i]
-		if i > 0 {
-			sum += g[i]
-		}
-	}
-	for i := range g {
-		g[i] /= sum
-	}
-	return g
-}()
+// gauss holds the taps at distance 0 to radius; the full window sums to 1. They are written out because math.Exp differs between processors.
+var gauss = [radius + 1]float64{
+	0.26601172486179436, 0.2130055377112537, 0.10936068950970002, 0.03600077212843083, 0.007598758135239186, 0.00102838008447911,
+}
 
 // moments are weighted means around one sample of s = x+y-255 and d = x-y.
 //
@@ -42,50 +30,60 @@ var gauss = func() (g [radius + 1]float64) {
 // The 255 keeps s small, which costs nothing and saves digits.
 type moments struct{ s, d, ss, dd float64 }
 
-// scratch is the working memory of one comparison: a few rows, whatever the height.
+// strip is the width in pixels of windows that are measured from top to bottom before the next: 11 filtered rows of them fit the processor's
+// first cache.
+const strip = 28
+
+// scratch is the working memory of one comparison.
 type scratch struct {
-	samples []moments         // one row of s, d, s^2, d^2, channels interleaved
-	rows    [window][]moments // the last 11 rows, filtered along x
+	samples [channels * (strip + window - 1)]moments // one row of s, d, s^2, d^2, channels interleaved
+	rows    [window][channels * strip]moments        // the last 11 rows, filtered along x
+	sums    []float64                                // of the similarities in each row of windows
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-func (s *scratch) grow(w int) {
-	if n := channels * w; len(s.samples) < n {
-		s.samples = make([]moments, n)
-		for i := range s.rows {
-			s.rows[i] = make([]moments, n)
-		}
-	}
-}
-
-// ssim is the mean over windows and channels; see Compare. The Gaussian is separable: each row is
-// filtered along x once and kept until the 11 rows that need it have passed.
+// ssim is the mean over windows and channels; see Compare. The Gaussian is separable: each row is filtered along x once and kept until the 11
+// rows that need it have passed.
+//
+// The sums are in float64. A filtered square is at most 255^2 and off by at most 24 roundings, 2e-10, and so is a variance, which is a difference
+// of two such; c2 is 58.5, so the similarity of a window is off by less than 1e-10, whatever the images. Products are rounded before they are
+// added (float64(x*y)+z): the compiler must not fuse the two, or processors would differ in the last bits.
 func ssim(a, b *image.NRGBA) float64 {
-	w, h := a.Rect.Dx(), a.Rect.Dy()
+	across, down := a.Rect.Dx()-window+1, a.Rect.Dy()-window+1
 	work := scratches.Get().(*scratch)
 	defer scratches.Put(work)
-	work.grow(w)
-
-	inner := channels * (w - window + 1)
+	work.sums = slices.Grow(work.sums[:0], down)[:down]
+	clear(work.sums)
+	for x := 0; x < across; x += strip {
+		work.strip(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x))
+	}
 	sum := 0.0
-	for y := range h {
-		load(work.samples[:channels*w], a.Pix[y*a.Stride:][:4*w], b.Pix[y*b.Stride:][:4*w])
-		along(work.rows[y%window][:inner], work.samples[:channels*w])
+	for _, row := range work.sums { // row by row, so that large images lose no digits
+		sum += row
+	}
+	return sum / float64(channels*across*down)
+}
+
+// strip adds the similarities of the windows at the first n places of each row of two images.
+func (s *scratch) strip(a, b []uint8, strideA, strideB, n int) {
+	samples := s.samples[:channels*(n+window-1)]
+	for y := range len(s.sums) + window - 1 {
+		load(samples, a[y*strideA:], b[y*strideB:])
+		along(s.rows[y%window][:channels*n], samples)
 		if y < window-1 {
 			continue
 		}
 		var rows [window][]moments // oldest first
 		for i := range rows {
-			rows[i] = work.rows[(y+1+i)%window][:inner]
+			rows[i] = s.rows[(y+1+i)%window][:channels*n]
 		}
-		sum += across(&rows) // row by row, so that large images lose no digits
+		s.sums[y-window+1] = across(&rows, s.sums[y-window+1])
 	}
-	return sum / float64(inner*(h-window+1))
 }
 
-// load reads one row of both images.
-func load(dst []moments, a, b []uint8) {
+// loadGo reads samples of one row of both images.
+func loadGo(dst []moments, a, b []uint8) {
 	for len(dst) >= 3 && len(a) >= 4 && len(b) >= 4 {
 		for c := range 3 {
 			x, y := int32(a[c]), int32(b[c])
@@ -96,39 +94,39 @@ func load(dst []moments, a, b []uint8) {
 	}
 }
 
-// along filters one row along x: dst[i] is centred on the sample radius pixels after src[i].
-func along(dst, src []moments) {
+// alongGo filters one row along x: dst[i] is centred on the sample radius pixels after src[i].
+func alongGo(dst, src []moments) {
 	const step = channels
 	for i := range dst {
 		p := src[i:][: 10*step+1 : 10*step+1]
 		m := &p[5*step]
-		s, d, ss, dd := m.s*gauss[0], m.d*gauss[0], m.ss*gauss[0], m.dd*gauss[0]
+		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
 		for k := 1; k <= radius; k++ {
 			g, l, r := gauss[k], &p[(5-k)*step], &p[(5+k)*step]
-			s += g * (l.s + r.s)
-			d += g * (l.d + r.d)
-			ss += g * (l.ss + r.ss)
-			dd += g * (l.dd + r.dd)
+			s += float64(g * (l.s + r.s))
+			d += float64(g * (l.d + r.d))
+			ss += float64(g * (l.ss + r.ss))
+			dd += float64(g * (l.dd + r.dd))
 		}
 		dst[i] = moments{s, d, ss, dd}
 	}
 }
 
-// across filters 11 rows along y and sums the similarity of the windows.
-func across(rows *[window][]moments) (sum float64) {
-	for i := range rows[0] {
+// acrossGo filters 11 rows along y, from the sample at first on, and adds the similarity of each window to sum, one after the other.
+func acrossGo(rows *[window][]moments, first int, sum float64) float64 {
+	for i := first; i < len(rows[0]); i++ {
 		m := &rows[5][i]
-		s, d, ss, dd := m.s*gauss[0], m.d*gauss[0], m.ss*gauss[0], m.dd*gauss[0]
+		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
 		for k := 1; k <= radius; k++ {
 			g, l, r := gauss[k], &rows[5-k][i], &rows[5+k][i]
-			s += g * (l.s + r.s)
-			d += g * (l.d + r.d)
-			ss += g * (l.ss + r.ss)
-			dd += g * (l.dd + r.dd)
+			s += float64(g * (l.s + r.s))
+			d += float64(g * (l.d + r.d))
+			ss += float64(g * (l.ss + r.ss))
+			dd += float64(g * (l.dd + r.dd))
 		}
-		vs, vd := ss-s*s, dd-d*d
+		vs, vd := ss-float64(s*s), dd-float64(d*d)
 		s += 255
-		s2, d2 := s*s, d*d
+		s2, d2 := float64(s*s), float64(d*d)
 		sum += ((s2-d2)/2 + c1) * ((vs-vd)/2 + c2) / (((s2+d2)/2 + c1) * ((vs+vd)/2 + c2))
 	}
 	return sum
