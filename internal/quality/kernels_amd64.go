@@ -9,15 +9,20 @@ package quality
 //go:noescape
 func loadAVX2(dst *float64, a *uint8, b *uint8, pixels int)
 
-// alongAVX2 is along for samples of dst, at least one.
+// alongAVX2 is along for two times pairs pixels of dst, at least two.
 //
 //go:noescape
-func alongAVX2(dst *float64, src *float64, samples int, taps *[6]float64)
+func alongAVX2(dst *float64, src *float64, pairs int, weights *[6]float64)
 
-// acrossAVX2 is across for four times fours samples, at least four.
+// downAVX2 is down for at least one sample.
 //
 //go:noescape
-func acrossAVX2(rows *[11]*float64, fours int, taps *[6]float64, sum float64) float64
+func downAVX2(first *float64, second *float64, rows *[12]*float64, samples int, weights *[6]float64)
+
+// similarityAVX2 is similarity for four times fours samples, at least four.
+//
+//go:noescape
+func similarityAVX2(src *float64, fours int, sum float64) float64
 
 // differencesAVX2 is differences for eight times eights pixels of one row, at least eight.
 //

@@ -32,12 +32,13 @@ type moments struct{ s, d, ss, dd float64 }
 
 // strip is the width in pixels of windows that are measured from top to bottom before the next: 11 filtered rows of them fit the processor's
 // first cache.
-const strip = 28
+const strip = 64
 
 // scratch is the working memory of one comparison.
 type scratch struct {
 	samples [channels * (strip + window - 1)]moments // one row of s, d, s^2, d^2, channels interleaved
-	rows    [window][channels * strip]moments        // the last 11 rows, filtered along x
+	rows    [window + 1][channels * strip]moments    // the last 12 rows, filtered along x
+	means   [2][channels * strip]moments             // two rows of windows
 	sums    []float64                                // of the similarities in each row of windows
 }
 
@@ -68,17 +69,22 @@ func ssim(a, b *image.NRGBA) float64 {
 // strip adds the similarities of the windows at the first n places of each row of two images.
 func (s *scratch) strip(a, b []uint8, strideA, strideB, n int) {
 	samples := s.samples[:channels*(n+window-1)]
-	for y := range len(s.sums) + window - 1 {
-		load(samples, a[y*strideA:], b[y*strideB:])
-		along(s.rows[y%window][:channels*n], samples)
-		if y < window-1 {
-			continue
+	n *= channels
+	means := [2][]moments{s.means[0][:n], s.means[1][:n]}
+	var rows [window + 1][]moments
+	height := len(s.sums) + window - 1
+	for y, next := 0, 0; y < len(s.sums); y += len(means) {
+		for ; next < min(y+len(rows), height); next++ {
+			load(samples, a[next*strideA:], b[next*strideB:])
+			along(s.rows[next%len(rows)][:n], samples)
 		}
-		var rows [window][]moments // oldest first
 		for i := range rows {
-			rows[i] = s.rows[(y+1+i)%window][:channels*n]
+			rows[i] = s.rows[(y+i)%len(rows)][:n]
 		}
-		s.sums[y-window+1] = across(&rows, s.sums[y-window+1])
+		down(&means, &rows) // past an odd number of rows the second is of no use
+		for i := range min(len(means), len(s.sums)-y) {
+			s.sums[y+i] = similarity(means[i], s.sums[y+i])
+		}
 	}
 }
 
@@ -96,13 +102,26 @@ func loadGo(dst []moments, a, b []uint8) {
 
 // alongGo filters one row along x: dst[i] is centred on the sample radius pixels after src[i].
 func alongGo(dst, src []moments) {
-	const step = channels
+	var taps [window][]moments
+	for i := range taps {
+		taps[i] = src[channels*i:]
+	}
+	filter(dst, &taps)
+}
+
+// downGo filters 11 rows along y, the first ones and the last ones of 12.
+func downGo(dst *[2][]moments, rows *[window + 1][]moments) {
+	filter(dst[0], (*[window][]moments)(rows[:window]))
+	filter(dst[1], (*[window][]moments)(rows[1:]))
+}
+
+// filter weighs 11 samples for each one of dst: those of the taps at its place.
+func filter(dst []moments, taps *[window][]moments) {
 	for i := range dst {
-		p := src[i:][: 10*step+1 : 10*step+1]
-		m := &p[5*step]
+		m := &taps[radius][i]
 		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
 		for k := 1; k <= radius; k++ {
-			g, l, r := gauss[k], &p[(5-k)*step], &p[(5+k)*step]
+			g, l, r := gauss[k], &taps[radius-k][i], &taps[radius+k][i]
 			s += float64(g * (l.s + r.s))
 			d += float64(g * (l.d + r.d))
 			ss += float64(g * (l.ss + r.ss))
@@ -112,21 +131,12 @@ func alongGo(dst, src []moments) {
 	}
 }
 
-// acrossGo filters 11 rows along y, from the sample at first on, and adds the similarity of each window to sum, one after the other.
-func acrossGo(rows *[window][]moments, first int, sum float64) float64 {
-	for i := first; i < len(rows[0]); i++ {
-		m := &rows[5][i]
-		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
-		for k := 1; k <= radius; k++ {
-			g, l, r := gauss[k], &rows[5-k][i], &rows[5+k][i]
-			s += float64(g * (l.s + r.s))
-			d += float64(g * (l.d + r.d))
-			ss += float64(g * (l.ss + r.ss))
-			dd += float64(g * (l.dd + r.dd))
-		}
-		vs, vd := ss-float64(s*s), dd-float64(d*d)
-		s += 255
-		s2, d2 := float64(s*s), float64(d*d)
+// similarityGo adds the similarity of each window to sum, one after the other.
+func similarityGo(means []moments, sum float64) float64 {
+	for _, m := range means {
+		vs, vd := m.ss-float64(m.s*m.s), m.dd-float64(m.d*m.d)
+		s := m.s + 255
+		s2, d2 := float64(s*s), float64(m.d*m.d)
 		sum += ((s2-d2)/2 + c1) * ((vs-vd)/2 + c2) / (((s2+d2)/2 + c1) * ((vs+vd)/2 + c2))
 	}
 	return sum

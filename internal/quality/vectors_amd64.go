@@ -16,24 +16,33 @@ func load(dst []moments, a, b []uint8) {
 }
 
 func along(dst, src []moments) {
-	if n := len(dst); vectors && n > 0 {
-		alongAVX2(&dst[0].s, &src[:n+(window-1)*channels][0].s, n, &gauss)
-		return
+	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
+		n := 2 * channels * pairs
+		alongAVX2(&dst[0].s, &src[:n+channels*(window-1)][0].s, pairs, &gauss)
+		dst, src = dst[n:], src[n:]
 	}
 	alongGo(dst, src)
 }
 
-func across(rows *[window][]moments, sum float64) float64 {
-	fours := 0
-	if n := len(rows[0]); vectors && n >= 4 {
-		var first [window]*float64
-		for i, row := range rows {
-			first[i] = &row[:n][0].s
-		}
-		fours = n / 4
-		sum = acrossAVX2(&first, fours, &gauss, sum)
+func down(dst *[2][]moments, rows *[window + 1][]moments) {
+	n := len(dst[0])
+	if !vectors || n == 0 {
+		downGo(dst, rows)
+		return
 	}
-	return acrossGo(rows, 4*fours, sum)
+	var starts [window + 1]*float64
+	for i, row := range rows {
+		starts[i] = &row[:n][0].s
+	}
+	downAVX2(&dst[0][0].s, &dst[1][:n][0].s, &starts, n, &gauss)
+}
+
+func similarity(means []moments, sum float64) float64 {
+	if fours := len(means) / 4; vectors && fours > 0 {
+		sum = similarityAVX2(&means[0].s, fours, sum)
+		means = means[4*fours:]
+	}
+	return similarityGo(means, sum)
 }
 
 func rowDifferences(p, q []uint8) (absolute, squared uint64) {

@@ -24,7 +24,8 @@ func main() {
 	ConstraintExpr("amd64")
 	load()
 	along()
-	across()
+	down()
+	similarity()
 	differences()
 	Generate()
 }
@@ -72,84 +73,134 @@ func load() {
 	RET()
 }
 
-// along has one vector for a sample, and so for its four moments.
+// along takes two pixels at once. One vector holds one sample, and so its four moments.
 func along() {
-	TEXT("alongAVX2", NOSPLIT, "func(dst, src *float64, samples int, taps *[6]float64)")
-	Doc("alongAVX2 is along for samples of dst, at least one.")
+	TEXT("alongAVX2", NOSPLIT, "func(dst, src *float64, pairs int, weights *[6]float64)")
+	Doc("alongAVX2 is along for two times pairs pixels of dst, at least two.")
 	Pragma("noescape")
-	dst, src, n := pointer("dst"), pointer("src"), pointer("samples")
-	weights := taps()
+	dst, src, n, weights := pointer("dst"), pointer("src"), pointer("pairs"), weights()
+
+	const pixel = channels * moments
+	Label("pair")
+	for c := range channels {
+		sums := filter(weights, func(tap int) Mem { return Mem{Base: src, Disp: tap*pixel + c*moments} })
+		for i, sum := range sums {
+			VMOVUPD(sum, Mem{Base: dst, Disp: i*pixel + c*moments})
+		}
+	}
+	ADDQ(U32(2*pixel), src)
+	ADDQ(U32(2*pixel), dst)
+	DECQ(n)
+	JNZ(LabelRef("pair"))
+	VZEROUPPER()
+	RET()
+}
+
+// down takes two rows at once.
+func down() {
+	TEXT("downAVX2", NOSPLIT, "func(first, second *float64, rows *[12]*float64, samples int, weights *[6]float64)")
+	Doc("downAVX2 is down for at least one sample.")
+	Pragma("noescape")
+	table, n, weights := pointer("rows"), pointer("samples"), weights()
+	// Offsets up to zero from the ends, as there is no register left for a count.
+	offset := n
+	SHLQ(U8(5), offset)
+	end := func(p Register) Mem {
+		ADDQ(offset, p)
+		return Mem{Base: p, Index: offset, Scale: 1}
+	}
+	dst := [2]Mem{end(pointer("first")), end(pointer("second"))}
+	var rows [window + 1]Mem
+	for i := range rows {
+		row := table // the last one takes its place
+		if i < window {
+			row = GP64()
+		}
+		MOVQ(Mem{Base: table, Disp: 8 * i}, row)
+		rows[i] = end(row)
+	}
+	NEGQ(offset)
 
 	Label("sample")
-	sum := YMM()
-	filter(sum, weights, func(tap int) Mem { return Mem{Base: src, Disp: tap * channels * moments} })
-	VMOVUPD(sum, Mem{Base: dst})
-	ADDQ(U8(moments), src)
-	ADDQ(U8(moments), dst)
-	DECQ(n)
+	for i, sum := range filter(weights, func(tap int) Mem { return rows[tap] }) {
+		VMOVUPD(sum, dst[i])
+	}
+	ADDQ(U8(moments), offset)
 	JNZ(LabelRef("sample"))
 	VZEROUPPER()
 	RET()
 }
 
-// across filters four samples, turns the four vectors of moments into one vector for each moment, and adds the four similarities one after the
-// other, as their order counts.
-func across() {
-	TEXT("acrossAVX2", NOSPLIT, "func(rows *[11]*float64, fours int, taps *[6]float64, sum float64) float64")
-	Doc("acrossAVX2 is across for four times fours samples, at least four.")
+// filter weighs 12 vectors for two sums, the first 11 and the last 11, from the middle outwards. Each vector is read once: the additions
+// are what takes the time.
+func filter(weights [radius + 1]VecVirtual, at func(tap int) Mem) (sums [2]VecVirtual) {
+	var taps [window + 1]VecVirtual
+	read := func(tap int) Op {
+		taps[tap] = YMM()
+		VMOVUPD(at(tap), taps[tap])
+		return taps[tap]
+	}
+	for i := range sums {
+		sums[i] = YMM()
+		VMULPD(read(radius+i), weights[0], sums[i])
+	}
+	for k := 1; k <= radius; k++ {
+		read(radius - k)
+		read(radius + 1 + k)
+		for i, sum := range sums {
+			pair := YMM()
+			VADDPD(taps[radius+i+k], taps[radius+i-k], pair)
+			VMULPD(weights[k], pair, pair)
+			VADDPD(pair, sum, sum)
+		}
+	}
+	return sums
+}
+
+// similarity turns the vectors of four samples into one vector for each moment, and adds the four similarities one after the other, as their
+// order counts.
+func similarity() {
+	TEXT("similarityAVX2", NOSPLIT, "func(src *float64, fours int, sum float64) float64")
+	Doc("similarityAVX2 is similarity for four times fours samples, at least four.")
 	Pragma("noescape")
-	table, n := pointer("rows"), pointer("fours")
-	weights := taps()
+	src, n := pointer("src"), pointer("fours")
 	total := XMM()
 	VMOVSD(address(Param("sum")), total)
-	var rows [window]Register
-	for i := range rows {
-		row := GP64()
-		MOVQ(Mem{Base: table, Disp: 8 * i}, row)
-		rows[i] = row
-	}
-	offset := GP64()
-	XORQ(offset, offset)
+	mean, half := constant64("mean", 255), constant64("half", 0.5)
+	c1, c2 := constant64("c1", (0.01*255)*(0.01*255)), constant64("c2", (0.03*255)*(0.03*255))
 
 	Label("four")
-	var m [4]VecVirtual
-	for i := range m {
-		m[i] = YMM()
-		filter(m[i], weights, func(tap int) Mem { return Mem{Base: rows[tap], Index: offset, Scale: 1, Disp: i * moments} })
-	}
-	s, d, ss, dd := transpose(m)
-
-	vs, vd, squares := YMM(), YMM(), YMM()
-	VMULPD(s, s, squares)
-	VSUBPD(squares, ss, vs)
-	VMULPD(d, d, squares)
-	VSUBPD(squares, dd, vd)
-	VADDPD(constant64("mean", 255), s, s)
-	VMULPD(s, s, s)
-	// squares is d2.
-	half, c1, c2 := constant64("half", 0.5), constant64("c1", (0.01*255)*(0.01*255)), constant64("c2", (0.03*255)*(0.03*255))
-	part := func(op func(...Op), a, b VecVirtual, c Mem) VecVirtual {
+	s, d, ss, dd := transpose(src)
+	vs, vd, d2 := YMM(), YMM(), YMM()
+	VMULPD(s, s, vs)
+	VSUBPD(vs, ss, vs)
+	VMULPD(d, d, d2)
+	VSUBPD(d2, dd, vd)
+	VADDPD(mean, s, s)
+	s2 := s
+	VMULPD(s, s, s2)
+	part := func(op func(...Op), a, b VecVirtual, c VecVirtual) VecVirtual {
 		v := YMM()
 		op(b, a, v)
 		VMULPD(half, v, v)
 		VADDPD(c, v, v)
 		return v
 	}
-	numerator := part(VSUBPD, s, squares, c1)
+	numerator := part(VSUBPD, s2, d2, c1)
 	VMULPD(part(VSUBPD, vs, vd, c2), numerator, numerator)
-	denominator := part(VADDPD, s, squares, c1)
+	denominator := part(VADDPD, s2, d2, c1)
 	VMULPD(part(VADDPD, vs, vd, c2), denominator, denominator)
 	VDIVPD(denominator, numerator, numerator)
 
-	low, high := numerator.AsX(), XMM()
+	high := XMM()
 	VEXTRACTF128(U8(1), numerator, high)
-	for _, pair := range []Op{low, high} {
+	for _, pair := range []Op{numerator.AsX(), high} {
 		second := XMM()
 		VPERMILPD(U8(1), pair, second)
 		VADDSD(pair, total, total)
 		VADDSD(second, total, total)
 	}
-	ADDQ(U32(4*moments), offset)
+	ADDQ(U32(4*moments), src)
 	DECQ(n)
 	JNZ(LabelRef("four"))
 	VMOVSD(total, address(ReturnIndex(0)))
@@ -221,54 +272,41 @@ func address(c Component) Mem {
 	return b.Addr
 }
 
-// taps are the weights, each in every place of a vector.
-func taps() (weights [radius + 1]VecVirtual) {
-	table := pointer("taps")
-	for i := range weights {
-		weights[i] = YMM()
-		VBROADCASTSD(Mem{Base: table, Disp: 8 * i}, weights[i])
+// weights are those of the filter, each in every place of a vector.
+func weights() (vectors [radius + 1]VecVirtual) {
+	list := pointer("weights")
+	for i := range vectors {
+		vectors[i] = YMM()
+		VBROADCASTSD(Mem{Base: list, Disp: 8 * i}, vectors[i])
 	}
-	return weights
+	return vectors
 }
 
-// filter sums 11 vectors by their weights, from the middle outwards.
-func filter(sum VecVirtual, weights [radius + 1]VecVirtual, at func(tap int) Mem) {
-	VMULPD(at(radius), weights[0], sum)
-	for k := 1; k <= radius; k++ {
-		pair := YMM()
-		VMOVUPD(at(radius-k), pair)
-		VADDPD(at(radius+k), pair, pair)
-		VMULPD(weights[k], pair, pair)
-		VADDPD(pair, sum, sum)
+// transpose makes vectors of s, d, ss and dd of the moments of four samples.
+func transpose(src Register) (s, d, ss, dd VecVirtual) {
+	var even, odd [2]VecVirtual // s and ss, d and dd of two samples
+	for i := range 2 {
+		first := YMM()
+		even[i], odd[i] = YMM(), YMM()
+		VMOVUPD(Mem{Base: src, Disp: 2 * i * moments}, first)
+		VUNPCKLPD(Mem{Base: src, Disp: (2*i + 1) * moments}, first, even[i])
+		VUNPCKHPD(Mem{Base: src, Disp: (2*i + 1) * moments}, first, odd[i])
 	}
-}
-
-// transpose makes s, d, ss and dd of four samples out of their moments.
-func transpose(m [4]VecVirtual) (s, d, ss, dd VecVirtual) {
-	s02, d02, s13, d13 := YMM(), YMM(), YMM(), YMM() // the names of what stands in the lower half
-	VUNPCKLPD(m[1], m[0], s02)
-	VUNPCKHPD(m[1], m[0], d02)
-	VUNPCKLPD(m[3], m[2], s13)
-	VUNPCKHPD(m[3], m[2], d13)
 	s, d, ss, dd = YMM(), YMM(), YMM(), YMM()
-	VPERM2F128(U8(0x20), s13, s02, s)
-	VPERM2F128(U8(0x20), d13, d02, d)
-	VPERM2F128(U8(0x31), s13, s02, ss)
-	VPERM2F128(U8(0x31), d13, d02, dd)
+	VPERM2F128(U8(0x20), even[1], even[0], s)
+	VPERM2F128(U8(0x20), odd[1], odd[0], d)
+	VPERM2F128(U8(0x31), even[1], even[0], ss)
+	VPERM2F128(U8(0x31), odd[1], odd[0], dd)
 	return s, d, ss, dd
 }
 
 // constant64 is a vector of four times the same number.
-func constant64(name string, v float64) Mem {
-	if m, ok := constants[name]; ok {
-		return m
-	}
-	m := GLOBL(name, RODATA|NOPTR)
-	for i := range 4 {
-		DATA(8*i, U64(math.Float64bits(v))) // avo writes F64(255) as an integer
-	}
-	constants[name] = m
-	return m
+func constant64(name string, v float64) VecVirtual {
+	bits := GLOBL(name, RODATA|NOPTR)
+	DATA(0, U64(math.Float64bits(v))) // avo writes F64(255) as an integer
+	vector := YMM()
+	VBROADCASTSD(bits, vector)
+	return vector
 }
 
 func constant32(name string, v uint32) Mem {
@@ -276,5 +314,3 @@ func constant32(name string, v uint32) Mem {
 	DATA(0, U32(v))
 	return m
 }
-
-var constants = make(map[string]Mem)
