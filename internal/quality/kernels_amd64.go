@@ -4,10 +4,10 @@
 
 package quality
 
-// loadAVX2 is load for pixels of both images, at least one.
+// loadAVX2 is load for two times pairs pixels of both images, at least two.
 //
 //go:noescape
-func loadAVX2(dst *float64, a *uint8, b *uint8, pixels int)
+func loadAVX2(dst *float64, a *uint8, b *uint8, pairs int)
 
 // alongAVX2 is along for two times pairs pixels of dst, at least two.
 //
@@ -22,7 +22,7 @@ func downAVX2(first *float64, second *float64, rows *[12]*float64, samples int, 
 // similarityAVX2 is similarity for four times fours samples, at least four.
 //
 //go:noescape
-func similarityAVX2(src *float64, fours int, sum float64) float64
+func similarityAVX2(first *float64, second *float64, fours int, sums *[2]float64)
 
 // differencesAVX2 is differences for eight times eights pixels of one row, at least eight.
 //

@@ -4,41 +4,50 @@
 
 #include "textflag.h"
 
-// func loadAVX2(dst *float64, a *uint8, b *uint8, pixels int)
+// func loadAVX2(dst *float64, a *uint8, b *uint8, pairs int)
 // Requires: AVX, AVX2
 TEXT ·loadAVX2(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         a+8(FP), CX
 	MOVQ         b+16(FP), DX
-	MOVQ         pixels+24(FP), BX
-	VPBROADCASTD centre<>+0(SB), X0
+	MOVQ         pairs+24(FP), BX
+	VPBROADCASTD centre<>+0(SB), Y0
 
-pixel:
-	VPMOVZXBD   (CX), X1
-	VPMOVZXBD   (DX), X2
-	VPADDD      X2, X1, X3
-	VPSUBD      X0, X3, X3
-	VPSUBD      X2, X1, X1
-	VPMULLD     X3, X3, X2
-	VPMULLD     X1, X1, X4
-	VPUNPCKLDQ  X1, X3, X5
-	VPUNPCKHDQ  X1, X3, X1
-	VPUNPCKLDQ  X4, X2, X3
-	VPUNPCKHDQ  X4, X2, X2
-	VPUNPCKLQDQ X3, X5, X4
-	VPUNPCKHQDQ X3, X5, X3
-	VPUNPCKLQDQ X2, X1, X1
-	VCVTDQ2PD   X4, Y2
-	VMOVUPD     Y2, (AX)
-	VCVTDQ2PD   X3, Y2
-	VMOVUPD     Y2, 32(AX)
-	VCVTDQ2PD   X1, Y1
-	VMOVUPD     Y1, 64(AX)
-	ADDQ        $0x04, CX
-	ADDQ        $0x04, DX
-	ADDQ        $0x00000060, AX
-	DECQ        BX
-	JNZ         pixel
+pair:
+	VPMOVZXBD    (CX), Y1
+	VPMOVZXBD    (DX), Y2
+	VPADDD       Y2, Y1, Y3
+	VPSUBD       Y0, Y3, Y3
+	VPSUBD       Y2, Y1, Y1
+	VPMULLD      Y3, Y3, Y2
+	VPMULLD      Y1, Y1, Y4
+	VPUNPCKLDQ   Y1, Y3, Y5
+	VPUNPCKHDQ   Y1, Y3, Y1
+	VPUNPCKLDQ   Y4, Y2, Y3
+	VPUNPCKHDQ   Y4, Y2, Y2
+	VPUNPCKLQDQ  Y3, Y5, Y4
+	VPUNPCKHQDQ  Y3, Y5, Y3
+	VPUNPCKLQDQ  Y2, Y1, Y1
+	VCVTDQ2PD    X4, Y2
+	VMOVUPD      Y2, (AX)
+	VEXTRACTI128 $0x01, Y4, X2
+	VCVTDQ2PD    X2, Y2
+	VMOVUPD      Y2, 96(AX)
+	VCVTDQ2PD    X3, Y2
+	VMOVUPD      Y2, 32(AX)
+	VEXTRACTI128 $0x01, Y3, X2
+	VCVTDQ2PD    X2, Y2
+	VMOVUPD      Y2, 128(AX)
+	VCVTDQ2PD    X1, Y2
+	VMOVUPD      Y2, 64(AX)
+	VEXTRACTI128 $0x01, Y1, X1
+	VCVTDQ2PD    X1, Y1
+	VMOVUPD      Y1, 160(AX)
+	ADDQ         $0x08, CX
+	ADDQ         $0x08, DX
+	ADDQ         $0x000000c0, AX
+	DECQ         BX
+	JNZ          pair
 	VZEROUPPER
 	RET
 
@@ -300,73 +309,108 @@ sample:
 	VZEROUPPER
 	RET
 
-// func similarityAVX2(src *float64, fours int, sum float64) float64
+// func similarityAVX2(first *float64, second *float64, fours int, sums *[2]float64)
 // Requires: AVX
 TEXT ·similarityAVX2(SB), NOSPLIT, $0-32
-	MOVQ         src+0(FP), AX
-	MOVQ         fours+8(FP), CX
-	VMOVSD       sum+16(FP), X0
-	VBROADCASTSD mean<>+0(SB), Y1
-	VBROADCASTSD half<>+0(SB), Y2
-	VBROADCASTSD c1<>+0(SB), Y3
-	VBROADCASTSD c2<>+0(SB), Y4
+	MOVQ         first+0(FP), AX
+	MOVQ         second+8(FP), CX
+	MOVQ         fours+16(FP), DX
+	MOVQ         sums+24(FP), BX
+	VBROADCASTSD mean<>+0(SB), Y0
+	VBROADCASTSD c1<>+0(SB), Y1
+	VBROADCASTSD c2<>+0(SB), Y2
+	VMOVSD       (BX), X3
+	VMOVSD       8(BX), X4
 
 four:
-	VMOVUPD      (AX), Y5
-	VUNPCKLPD    32(AX), Y5, Y6
-	VUNPCKHPD    32(AX), Y5, Y5
-	VMOVUPD      64(AX), Y7
-	VUNPCKLPD    96(AX), Y7, Y8
-	VUNPCKHPD    96(AX), Y7, Y7
-	VPERM2F128   $0x20, Y8, Y6, Y9
-	VPERM2F128   $0x20, Y7, Y5, Y10
-	VPERM2F128   $0x31, Y8, Y6, Y6
-	VPERM2F128   $0x31, Y7, Y5, Y5
-	VMULPD       Y9, Y9, Y7
-	VSUBPD       Y7, Y6, Y7
-	VMULPD       Y10, Y10, Y6
-	VSUBPD       Y6, Y5, Y5
-	VADDPD       Y1, Y9, Y9
-	VMULPD       Y9, Y9, Y9
-	VSUBPD       Y6, Y9, Y8
-	VMULPD       Y2, Y8, Y8
-	VADDPD       Y3, Y8, Y8
-	VSUBPD       Y5, Y7, Y10
-	VMULPD       Y2, Y10, Y10
-	VADDPD       Y4, Y10, Y10
-	VMULPD       Y10, Y8, Y8
-	VADDPD       Y6, Y9, Y6
-	VMULPD       Y2, Y6, Y6
-	VADDPD       Y3, Y6, Y6
-	VADDPD       Y5, Y7, Y5
-	VMULPD       Y2, Y5, Y5
-	VADDPD       Y4, Y5, Y5
-	VMULPD       Y5, Y6, Y6
-	VDIVPD       Y6, Y8, Y8
-	VEXTRACTF128 $0x01, Y8, X5
-	VPERMILPD    $0x01, X8, X6
-	VADDSD       X8, X0, X0
-	VADDSD       X6, X0, X0
-	VPERMILPD    $0x01, X5, X6
-	VADDSD       X5, X0, X0
-	VADDSD       X6, X0, X0
-	ADDQ         $0x00000080, AX
-	DECQ         CX
-	JNZ          four
-	VMOVSD       X0, ret+24(FP)
+	VBROADCASTF128 (AX), Y6
+	VINSERTF128    $0x01, 64(AX), Y6, Y6
+	VBROADCASTF128 32(AX), Y7
+	VINSERTF128    $0x01, 96(AX), Y7, Y7
+	VUNPCKLPD      Y7, Y6, Y5
+	VUNPCKHPD      Y7, Y6, Y6
+	VBROADCASTF128 16(AX), Y8
+	VINSERTF128    $0x01, 80(AX), Y8, Y8
+	VBROADCASTF128 48(AX), Y9
+	VINSERTF128    $0x01, 112(AX), Y9, Y9
+	VUNPCKLPD      Y9, Y8, Y7
+	VUNPCKHPD      Y9, Y8, Y8
+	VMULPD         Y5, Y5, Y9
+	VSUBPD         Y9, Y7, Y9
+	VMULPD         Y6, Y6, Y6
+	VSUBPD         Y6, Y8, Y7
+	VADDPD         Y0, Y5, Y5
+	VMULPD         Y5, Y5, Y5
+	VSUBPD         Y6, Y5, Y8
+	VADDPD         Y1, Y8, Y8
+	VSUBPD         Y7, Y9, Y10
+	VADDPD         Y2, Y10, Y10
+	VMULPD         Y10, Y8, Y8
+	VADDPD         Y6, Y5, Y5
+	VADDPD         Y1, Y5, Y5
+	VADDPD         Y7, Y9, Y6
+	VADDPD         Y2, Y6, Y6
+	VMULPD         Y6, Y5, Y5
+	VDIVPD         Y5, Y8, Y8
+	VEXTRACTF128   $0x01, Y8, X5
+	VPERMILPD      $0x01, X8, X6
+	VADDSD         X8, X3, X3
+	VADDSD         X6, X3, X3
+	VPERMILPD      $0x01, X5, X6
+	VADDSD         X5, X3, X3
+	VADDSD         X6, X3, X3
+	ADDQ           $0x00000080, AX
+	VBROADCASTF128 (CX), Y6
+	VINSERTF128    $0x01, 64(CX), Y6, Y6
+	VBROADCASTF128 32(CX), Y7
+	VINSERTF128    $0x01, 96(CX), Y7, Y7
+	VUNPCKLPD      Y7, Y6, Y5
+	VUNPCKHPD      Y7, Y6, Y6
+	VBROADCASTF128 16(CX), Y8
+	VINSERTF128    $0x01, 80(CX), Y8, Y8
+	VBROADCASTF128 48(CX), Y9
+	VINSERTF128    $0x01, 112(CX), Y9, Y9
+	VUNPCKLPD      Y9, Y8, Y7
+	VUNPCKHPD      Y9, Y8, Y8
+	VMULPD         Y5, Y5, Y9
+	VSUBPD         Y9, Y7, Y9
+	VMULPD         Y6, Y6, Y6
+	VSUBPD         Y6, Y8, Y7
+	VADDPD         Y0, Y5, Y5
+	VMULPD         Y5, Y5, Y5
+	VSUBPD         Y6, Y5, Y8
+	VADDPD         Y1, Y8, Y8
+	VSUBPD         Y7, Y9, Y10
+	VADDPD         Y2, Y10, Y10
+	VMULPD         Y10, Y8, Y8
+	VADDPD         Y6, Y5, Y5
+	VADDPD         Y1, Y5, Y5
+	VADDPD         Y7, Y9, Y6
+	VADDPD         Y2, Y6, Y6
+	VMULPD         Y6, Y5, Y5
+	VDIVPD         Y5, Y8, Y8
+	VEXTRACTF128   $0x01, Y8, X5
+	VPERMILPD      $0x01, X8, X6
+	VADDSD         X8, X4, X4
+	VADDSD         X6, X4, X4
+	VPERMILPD      $0x01, X5, X6
+	VADDSD         X5, X4, X4
+	VADDSD         X6, X4, X4
+	ADDQ           $0x00000080, CX
+	DECQ           DX
+	JNZ            four
+	VMOVSD         X3, (BX)
+	VMOVSD         X4, 8(BX)
 	VZEROUPPER
 	RET
 
 DATA mean<>+0(SB)/8, $0x406fe00000000000
 GLOBL mean<>(SB), RODATA|NOPTR, $8
 
-DATA half<>+0(SB)/8, $0x3fe0000000000000
-GLOBL half<>(SB), RODATA|NOPTR, $8
-
-DATA c1<>+0(SB)/8, $0x401a028f5c28f5c3
+DATA c1<>+0(SB)/8, $0x402a028f5c28f5c3
 GLOBL c1<>(SB), RODATA|NOPTR, $8
 
-DATA c2<>+0(SB)/8, $0x404d42e147ae147b
+DATA c2<>+0(SB)/8, $0x405d42e147ae147b
 GLOBL c2<>(SB), RODATA|NOPTR, $8
 
 // func differencesAVX2(a *uint8, b *uint8, eights int) (absolute uint64, squared uint64)

@@ -32,7 +32,7 @@ type moments struct{ s, d, ss, dd float64 }
 
 // strip is the width in pixels of windows that are measured from top to bottom before the next: 11 filtered rows of them fit the processor's
 // first cache.
-const strip = 64
+const strip = 40
 
 // scratch is the working memory of one comparison.
 type scratch struct {
@@ -51,40 +51,40 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // of two such; c2 is 58.5, so the similarity of a window is off by less than 1e-10, whatever the images. Products are rounded before they are
 // added (float64(x*y)+z): the compiler must not fuse the two, or processors would differ in the last bits.
 func ssim(a, b *image.NRGBA) float64 {
-	across, down := a.Rect.Dx()-window+1, a.Rect.Dy()-window+1
+	w, h := a.Rect.Dx(), a.Rect.Dy()
+	across, down := w-window+1, h-window+1
 	work := scratches.Get().(*scratch)
 	defer scratches.Put(work)
-	work.sums = slices.Grow(work.sums[:0], down)[:down]
+	even := down + down%2
+	work.sums = slices.Grow(work.sums[:0], even)[:even]
 	clear(work.sums)
 	for x := 0; x < across; x += strip {
-		work.strip(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x))
+		work.strip(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x), h)
 	}
 	sum := 0.0
-	for _, row := range work.sums { // row by row, so that large images lose no digits
+	for _, row := range work.sums[:down] { // row by row, so that large images lose no digits
 		sum += row
 	}
 	return sum / float64(channels*across*down)
 }
 
-// strip adds the similarities of the windows at the first n places of each row of two images.
-func (s *scratch) strip(a, b []uint8, strideA, strideB, n int) {
+// strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an
+// odd number of rows of windows, one more is made up, of rows that stand there from before.
+func (s *scratch) strip(a, b []uint8, strideA, strideB, n, h int) {
 	samples := s.samples[:channels*(n+window-1)]
 	n *= channels
 	means := [2][]moments{s.means[0][:n], s.means[1][:n]}
 	var rows [window + 1][]moments
-	height := len(s.sums) + window - 1
 	for y, next := 0, 0; y < len(s.sums); y += len(means) {
-		for ; next < min(y+len(rows), height); next++ {
+		for ; next < min(y+len(rows), h); next++ {
 			load(samples, a[next*strideA:], b[next*strideB:])
 			along(s.rows[next%len(rows)][:n], samples)
 		}
 		for i := range rows {
 			rows[i] = s.rows[(y+i)%len(rows)][:n]
 		}
-		down(&means, &rows) // past an odd number of rows the second is of no use
-		for i := range min(len(means), len(s.sums)-y) {
-			s.sums[y+i] = similarity(means[i], s.sums[y+i])
-		}
+		down(&means, &rows)
+		similarity(&means, (*[2]float64)(s.sums[y:]))
 	}
 }
 
@@ -131,13 +131,14 @@ func filter(dst []moments, taps *[window][]moments) {
 	}
 }
 
-// similarityGo adds the similarity of each window to sum, one after the other.
-func similarityGo(means []moments, sum float64) float64 {
-	for _, m := range means {
-		vs, vd := m.ss-float64(m.s*m.s), m.dd-float64(m.d*m.d)
-		s := m.s + 255
-		s2, d2 := float64(s*s), float64(m.d*m.d)
-		sum += ((s2-d2)/2 + c1) * ((vs-vd)/2 + c2) / (((s2+d2)/2 + c1) * ((vs+vd)/2 + c2))
+// similarityGo adds the similarity of each window of two rows to the row's sum, one after the other.
+func similarityGo(means *[2][]moments, sums *[2]float64) {
+	for i, row := range means {
+		for _, m := range row {
+			vs, vd := m.ss-float64(m.s*m.s), m.dd-float64(m.d*m.d)
+			s := m.s + 255
+			s2, d2 := float64(s*s), float64(m.d*m.d)
+			sums[i] += (s2 - d2 + 2*c1) * (vs - vd + 2*c2) / ((s2 + d2 + 2*c1) * (vs + vd + 2*c2))
+		}
 	}
-	return sum
 }

@@ -8,9 +8,9 @@ import "golang.org/x/sys/cpu"
 var vectors = cpu.X86.HasAVX2
 
 func load(dst []moments, a, b []uint8) {
-	if n := len(dst) / channels; vectors && n > 0 {
-		loadAVX2(&dst[0].s, &a[:4*n][0], &b[:4*n][0], n)
-		return
+	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
+		loadAVX2(&dst[0].s, &a[:8*pairs][0], &b[:8*pairs][0], pairs)
+		dst, a, b = dst[2*channels*pairs:], a[8*pairs:], b[8*pairs:]
 	}
 	loadGo(dst, a, b)
 }
@@ -37,12 +37,12 @@ func down(dst *[2][]moments, rows *[window + 1][]moments) {
 	downAVX2(&dst[0][0].s, &dst[1][:n][0].s, &starts, n, &gauss)
 }
 
-func similarity(means []moments, sum float64) float64 {
-	if fours := len(means) / 4; vectors && fours > 0 {
-		sum = similarityAVX2(&means[0].s, fours, sum)
-		means = means[4*fours:]
+func similarity(means *[2][]moments, sums *[2]float64) {
+	if fours := len(means[0]) / 4; vectors && fours > 0 {
+		similarityAVX2(&means[0][0].s, &means[1][0].s, fours, sums)
+		means = &[2][]moments{means[0][4*fours:], means[1][4*fours:]}
 	}
-	return similarityGo(means, sum)
+	similarityGo(means, sums)
 }
 
 func rowDifferences(p, q []uint8) (absolute, squared uint64) {

@@ -4,11 +4,9 @@
 package main
 
 import (
-	"log"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
-	. "github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -30,45 +28,47 @@ func main() {
 	Generate()
 }
 
-// load turns one pixel of both images into three samples: 8-bit to 32-bit integers, in which sums, differences and squares are exact.
+// load turns two pixels of both images into six samples: 8-bit to 32-bit integers, in which sums, differences and squares are exact, the
+// first pixel in the lower halves of the vectors.
 func load() {
-	TEXT("loadAVX2", NOSPLIT, "func(dst *float64, a, b *uint8, pixels int)")
-	Doc("loadAVX2 is load for pixels of both images, at least one.")
+	TEXT("loadAVX2", NOSPLIT, "func(dst *float64, a, b *uint8, pairs int)")
+	Doc("loadAVX2 is load for two times pairs pixels of both images, at least two.")
 	Pragma("noescape")
-	dst, a, b, n := pointer("dst"), pointer("a"), pointer("b"), pointer("pixels")
+	dst, a, b, n := pointer("dst"), pointer("a"), pointer("b"), pointer("pairs")
+	centre := YMM()
+	VPBROADCASTD(constant32("centre", 255), centre)
 
-	centre := constant32("centre", 255)
-	c := XMM()
-	VPBROADCASTD(centre, c)
-
-	Label("pixel")
-	x, y, s, d, ss, dd := XMM(), XMM(), XMM(), XMM(), XMM(), XMM()
+	Label("pair")
+	x, y, s, d, ss, dd := YMM(), YMM(), YMM(), YMM(), YMM(), YMM()
 	VPMOVZXBD(Mem{Base: a}, x)
 	VPMOVZXBD(Mem{Base: b}, y)
 	VPADDD(y, x, s)
-	VPSUBD(c, s, s)
+	VPSUBD(centre, s, s)
 	VPSUBD(y, x, d)
 	VPMULLD(s, s, ss)
 	VPMULLD(d, d, dd)
-	sdLow, sdHigh, squaresLow, squaresHigh := XMM(), XMM(), XMM(), XMM()
+	sdLow, sdHigh, squaresLow, squaresHigh := YMM(), YMM(), YMM(), YMM()
 	VPUNPCKLDQ(d, s, sdLow)
 	VPUNPCKHDQ(d, s, sdHigh)
 	VPUNPCKLDQ(dd, ss, squaresLow)
 	VPUNPCKHDQ(dd, ss, squaresHigh)
-	red, green, blue := XMM(), XMM(), XMM()
+	red, green, blue := YMM(), YMM(), YMM()
 	VPUNPCKLQDQ(squaresLow, sdLow, red)
 	VPUNPCKHQDQ(squaresLow, sdLow, green)
 	VPUNPCKLQDQ(squaresHigh, sdHigh, blue)
-	for i, sample := range []VecVirtual{red, green, blue} {
-		wide := YMM()
-		VCVTDQ2PD(sample, wide)
-		VMOVUPD(wide, Mem{Base: dst, Disp: i * moments})
+	for c, samples := range []VecVirtual{red, green, blue} {
+		second, wide := XMM(), [2]VecVirtual{YMM(), YMM()}
+		VCVTDQ2PD(samples.AsX(), wide[0])
+		VMOVUPD(wide[0], Mem{Base: dst, Disp: c * moments})
+		VEXTRACTI128(U8(1), samples, second)
+		VCVTDQ2PD(second, wide[1])
+		VMOVUPD(wide[1], Mem{Base: dst, Disp: (channels + c) * moments})
 	}
-	ADDQ(U8(4), a)
-	ADDQ(U8(4), b)
-	ADDQ(U32(channels*moments), dst)
+	ADDQ(U8(8), a)
+	ADDQ(U8(8), b)
+	ADDQ(U32(2*channels*moments), dst)
 	DECQ(n)
-	JNZ(LabelRef("pixel"))
+	JNZ(LabelRef("pair"))
 	VZEROUPPER()
 	RET()
 }
@@ -158,52 +158,57 @@ func filter(weights [radius + 1]VecVirtual, at func(tap int) Mem) (sums [2]VecVi
 }
 
 // similarity turns the vectors of four samples into one vector for each moment, and adds the four similarities one after the other, as their
-// order counts.
+// order counts. It takes two rows in turn, as the additions of one wait for each other.
 func similarity() {
-	TEXT("similarityAVX2", NOSPLIT, "func(src *float64, fours int, sum float64) float64")
+	TEXT("similarityAVX2", NOSPLIT, "func(first, second *float64, fours int, sums *[2]float64)")
 	Doc("similarityAVX2 is similarity for four times fours samples, at least four.")
 	Pragma("noescape")
-	src, n := pointer("src"), pointer("fours")
-	total := XMM()
-	VMOVSD(address(Param("sum")), total)
-	mean, half := constant64("mean", 255), constant64("half", 0.5)
-	c1, c2 := constant64("c1", (0.01*255)*(0.01*255)), constant64("c2", (0.03*255)*(0.03*255))
+	rows, n, sums := [2]Register{pointer("first"), pointer("second")}, pointer("fours"), pointer("sums")
+	mean, c1, c2 := constant64("mean", 255), constant64("c1", 2*(0.01*255)*(0.01*255)), constant64("c2", 2*(0.03*255)*(0.03*255))
+	var totals [2]VecVirtual
+	for i := range totals {
+		totals[i] = XMM()
+		VMOVSD(Mem{Base: sums, Disp: 8 * i}, totals[i])
+	}
 
 	Label("four")
-	s, d, ss, dd := transpose(src)
-	vs, vd, d2 := YMM(), YMM(), YMM()
-	VMULPD(s, s, vs)
-	VSUBPD(vs, ss, vs)
-	VMULPD(d, d, d2)
-	VSUBPD(d2, dd, vd)
-	VADDPD(mean, s, s)
-	s2 := s
-	VMULPD(s, s, s2)
-	part := func(op func(...Op), a, b VecVirtual, c VecVirtual) VecVirtual {
-		v := YMM()
-		op(b, a, v)
-		VMULPD(half, v, v)
-		VADDPD(c, v, v)
-		return v
-	}
-	numerator := part(VSUBPD, s2, d2, c1)
-	VMULPD(part(VSUBPD, vs, vd, c2), numerator, numerator)
-	denominator := part(VADDPD, s2, d2, c1)
-	VMULPD(part(VADDPD, vs, vd, c2), denominator, denominator)
-	VDIVPD(denominator, numerator, numerator)
+	for i, row := range rows {
+		s, d, ss, dd := transpose(row)
+		vs, vd, d2 := YMM(), YMM(), YMM()
+		VMULPD(s, s, vs)
+		VSUBPD(vs, ss, vs)
+		VMULPD(d, d, d2)
+		VSUBPD(d2, dd, vd)
+		s2 := YMM()
+		VADDPD(mean, s, s2)
+		VMULPD(s2, s2, s2)
+		part := func(op func(...Op), a, b, c VecVirtual) VecVirtual {
+			v := YMM()
+			op(b, a, v)
+			VADDPD(c, v, v)
+			return v
+		}
+		numerator := part(VSUBPD, s2, d2, c1)
+		VMULPD(part(VSUBPD, vs, vd, c2), numerator, numerator)
+		denominator := part(VADDPD, s2, d2, c1)
+		VMULPD(part(VADDPD, vs, vd, c2), denominator, denominator)
+		VDIVPD(denominator, numerator, numerator)
 
-	high := XMM()
-	VEXTRACTF128(U8(1), numerator, high)
-	for _, pair := range []Op{numerator.AsX(), high} {
-		second := XMM()
-		VPERMILPD(U8(1), pair, second)
-		VADDSD(pair, total, total)
-		VADDSD(second, total, total)
+		high := XMM()
+		VEXTRACTF128(U8(1), numerator, high)
+		for _, pair := range []Op{numerator.AsX(), high} {
+			second := XMM()
+			VPERMILPD(U8(1), pair, second)
+			VADDSD(pair, totals[i], totals[i])
+			VADDSD(second, totals[i], totals[i])
+		}
+		ADDQ(U32(4*moments), row)
 	}
-	ADDQ(U32(4*moments), src)
 	DECQ(n)
 	JNZ(LabelRef("four"))
-	VMOVSD(total, address(ReturnIndex(0)))
+	for i, total := range totals {
+		VMOVSD(total, Mem{Base: sums, Disp: 8 * i})
+	}
 	VZEROUPPER()
 	RET()
 }
@@ -263,15 +268,6 @@ func differences() {
 // pointer loads a parameter into a register.
 func pointer(name string) Register { return Load(Param(name), GP64()) }
 
-// address is where a parameter or a result lies.
-func address(c Component) Mem {
-	b, err := c.Resolve()
-	if err != nil {
-		log.Fatal(err)
-	}
-	return b.Addr
-}
-
 // weights are those of the filter, each in every place of a vector.
 func weights() (vectors [radius + 1]VecVirtual) {
 	list := pointer("weights")
@@ -284,19 +280,20 @@ func weights() (vectors [radius + 1]VecVirtual) {
 
 // transpose makes vectors of s, d, ss and dd of the moments of four samples.
 func transpose(src Register) (s, d, ss, dd VecVirtual) {
-	var even, odd [2]VecVirtual // s and ss, d and dd of two samples
-	for i := range 2 {
-		first := YMM()
-		even[i], odd[i] = YMM(), YMM()
-		VMOVUPD(Mem{Base: src, Disp: 2 * i * moments}, first)
-		VUNPCKLPD(Mem{Base: src, Disp: (2*i + 1) * moments}, first, even[i])
-		VUNPCKHPD(Mem{Base: src, Disp: (2*i + 1) * moments}, first, odd[i])
+	// halves has the first or the second half of a sample's moments, and of the next but one's.
+	halves := func(sample, half int) VecVirtual {
+		v := YMM()
+		VBROADCASTF128(Mem{Base: src, Disp: sample*moments + half*moments/2}, v)
+		VINSERTF128(U8(1), Mem{Base: src, Disp: (sample+2)*moments + half*moments/2}, v, v)
+		return v
 	}
 	s, d, ss, dd = YMM(), YMM(), YMM(), YMM()
-	VPERM2F128(U8(0x20), even[1], even[0], s)
-	VPERM2F128(U8(0x20), odd[1], odd[0], d)
-	VPERM2F128(U8(0x31), even[1], even[0], ss)
-	VPERM2F128(U8(0x31), odd[1], odd[0], dd)
+	even, odd := halves(0, 0), halves(1, 0)
+	VUNPCKLPD(odd, even, s)
+	VUNPCKHPD(odd, even, d)
+	even, odd = halves(0, 1), halves(1, 1)
+	VUNPCKLPD(odd, even, ss)
+	VUNPCKHPD(odd, even, dd)
 	return s, d, ss, dd
 }
 
