@@ -30,9 +30,9 @@ var gauss = [radius + 1]float64{
 // The 255 keeps s small, which costs nothing and saves digits.
 type moments struct{ s, d, ss, dd float64 }
 
-// strip is the width in pixels of windows that are measured from top to bottom before the next: 11 filtered rows of them fit the processor's
-// first cache.
-const strip = 40
+// strip is the width in pixels of what is measured from top to bottom before the next, so that its rows stay in the caches of the processor,
+// however wide the images. 40 to 64 took the least time of 16 to 512.
+const strip = 48
 
 // scratch is the working memory of one comparison.
 type scratch struct {
