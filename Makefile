@@ -88,10 +88,24 @@ lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint,
 	  .bin/buf breaking schemas --against ".git#tag=$$release,subdir=schemas"; fi
 	$(PYTHON) -m ruff check trainer
 	$(PYTHON) -m ruff format --check trainer
-	$(PYTHON) -m ruff check --config trainer/pyproject.toml ops
+	$(PYTHON) -m ruff check --config trainer/pyproject.toml ops bench
 
 bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for benchstat)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
+
+# A virtual environment of its own: what is measured against is not what trains.
+PEERS := .cache/peers/bin/python
+.PHONY: bench-peers
+bench-peers: .cache/peers/ready ## our metrics beside scikit-image and torchmetrics, in turn (a minute)
+	@mkdir -p out/peers
+	go test -c -o out/peers/quality.test ./internal/quality
+	$(PEERS) bench/peers/metrics.py out/peers/quality.test
+
+.cache/peers/ready: bench/peers/requirements.txt
+	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }
+	/usr/bin/python3 -m venv --system-site-packages .cache/peers
+	$(PEERS) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 fuzz: ort ## every fuzz target for FUZZTIME
 	@grep -rlE --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \

@@ -110,7 +110,7 @@ var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
 	"internal/weights":  {},
 	"internal/access":   {"schemas"},
-	"internal/quality":  {},
+	"internal/quality":  {"golang.org/x/sys"},
 	"internal/pytorch":  {},
 	"internal/dct":      {},
 	"internal/rotation": {"internal/dct"},

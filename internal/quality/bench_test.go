@@ -3,7 +3,11 @@ package quality
 import (
 	"fmt"
 	"image"
+	"image/draw"
+	"image/png"
 	"math"
+	"os"
+	"syscall"
 	"testing"
 )
 
@@ -33,4 +37,43 @@ func BenchmarkCompare(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkPair compares STEGOMQ_REFERENCE with STEGOMQ_TEST, two PNG files, and tells the scores and the processor's time: `make bench-peers`
+// measures others beside it.
+func BenchmarkPair(b *testing.B) {
+	read := func(variable string) *image.NRGBA {
+		f, err := os.Open(os.Getenv(variable))
+		if err != nil {
+			b.Skipf("%s: %v", variable, err)
+		}
+		defer f.Close()
+		src, err := png.Decode(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m := image.NewNRGBA(src.Bounds())
+		draw.Draw(m, m.Rect, src, image.Point{}, draw.Src)
+		return m
+	}
+	reference, test := read("STEGOMQ_REFERENCE"), read("STEGOMQ_TEST")
+	var got Scores
+	var err error
+	start := processorTime(b)
+	for b.Loop() {
+		if got, err = Compare(reference, test); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(processorTime(b)-start)/float64(b.N), "cpu-ns/op")
+	b.Logf("PSNR %.15g SSIM %.15g MAE %.15g", got.PSNR, got.SSIM, got.MAE)
+}
+
+// processorTime is what this process has used so far, in nanoseconds.
+func processorTime(b *testing.B) int64 {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return used.Utime.Nano() + used.Stime.Nano()
 }

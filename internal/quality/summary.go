@@ -42,6 +42,5 @@ func Quantile(sorted []float64, q float64) float64 {
 	if i+1 >= len(sorted) {
 		return sorted[len(sorted)-1]
 	}
-	part := (at - float64(i)) * (sorted[i+1] - sorted[i]) // a variable, so that every platform rounds it alike
-	return sorted[i] + part
+	return sorted[i] + float64((at-float64(i))*(sorted[i+1]-sorted[i])) // converted, so that no platform fuses it with the sum
 }

@@ -30,6 +30,17 @@ def pairs(rng):
     yield "one-window", waves(11, 11), waves(11, 11, 0.3)
     yield "channels", base, base[:, :, ::-1]
     yield "identical", base, base
+    yield "odd", rng.integers(0, 256, (37, 41, 3)), rng.integers(0, 256, (37, 41, 3))
+    yield "lowest", waves(11, 130), waves(11, 130, 0.2)
+    yield "narrowest", waves(131, 11), waves(131, 11, 0.2)
+    yield "fourteen", rng.integers(0, 256, (14, 14, 3)), rng.integers(0, 256, (14, 14, 3))
+    yield "white", np.full((13, 15, 3), 255), np.full((13, 15, 3), 254)
+    yield "black", np.zeros((15, 13, 3)), np.ones((15, 13, 3))
+    yield "extremes", 255 * rng.integers(0, 2, (45, 83, 3)), 255 * rng.integers(0, 2, (45, 83, 3))
+    bright = rng.integers(250, 256, (70, 97, 3))
+    yield "bright", bright, np.clip(bright + rng.integers(-1, 2, bright.shape), 0, 255)
+    wide = waves(24, 301)
+    yield "wide", wide, np.clip(wide + rng.integers(-9, 10, wide.shape), 0, 255)
 
 
 def scores(a, b):

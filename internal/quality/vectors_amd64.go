@@ -1,0 +1,55 @@
+package quality
+
+import "golang.org/x/sys/cpu"
+
+//go:generate sh -c "cd kernels && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg quality"
+
+// vectors says whether the processor has AVX2. Tests clear it.
+var vectors = cpu.X86.HasAVX2
+
+func load(dst []moments, a, b []uint8) {
+	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
+		loadAVX2(&dst[0].s, &a[:8*pairs][0], &b[:8*pairs][0], pairs)
+		dst, a, b = dst[2*channels*pairs:], a[8*pairs:], b[8*pairs:]
+	}
+	loadGo(dst, a, b)
+}
+
+func along(dst, src []moments) {
+	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
+		n := 2 * channels * pairs
+		alongAVX2(&dst[0].s, &src[:n+channels*(window-1)][0].s, pairs, &gauss)
+		dst, src = dst[n:], src[n:]
+	}
+	alongGo(dst, src)
+}
+
+func down(dst *[2][]moments, rows *[window + 1][]moments) {
+	n := len(dst[0])
+	if !vectors || n == 0 {
+		downGo(dst, rows)
+		return
+	}
+	var starts [window + 1]*float64
+	for i, row := range rows {
+		starts[i] = &row[:n][0].s
+	}
+	downAVX2(&dst[0][0].s, &dst[1][:n][0].s, &starts, n, &gauss)
+}
+
+func similarity(means *[2][]moments, sums *[2]float64) {
+	if fours := len(means[0]) / 4; vectors && fours > 0 {
+		similarityAVX2(&means[0][0].s, &means[1][0].s, fours, sums)
+		means = &[2][]moments{means[0][4*fours:], means[1][4*fours:]}
+	}
+	similarityGo(means, sums)
+}
+
+func rowDifferences(p, q []uint8) (absolute, squared uint64) {
+	if n := len(p) / 32; vectors && n > 0 {
+		absolute, squared = differencesAVX2(&p[0], &q[:32*n][0], n)
+		p, q = p[32*n:], q[32*n:]
+	}
+	l1, l2 := rowDifferencesGo(p, q)
+	return absolute + l1, squared + l2
+}
