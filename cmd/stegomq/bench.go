@@ -64,10 +64,11 @@ func (fl *benchFlags) window(f *pflag.FlagSet) {
 	f.DurationVar(&fl.Duration, "duration", 10*time.Second, "time that counts")
 }
 
-// where are the flags of what works.
+// benchWhere adds the flags of what works, and of what is written.
 func (a *app) benchWhere(fl *benchFlags) {
 	f := fl.group("Where")
 	f.IntVar(&fl.Workers, "workers", 1, "workers in this process, each with its own engine and --slots")
+	f = fl.group("What comes of it, beside the table")
 	f.StringVar(&fl.jsonFile, "json", "", "file for the whole report")
 	f.StringVar(&fl.svgFile, "svg", "", "file for the chart")
 	f = fl.group("Engine, models, keys, images and servers")
@@ -177,7 +178,7 @@ func benchCompareCommand() *cobra.Command {
 	return cmd
 }
 
-// request makes the request and the load that the flags describe, and checks them.
+// benchRequest makes the request and the load that the flags describe, and checks them.
 func (a *app) benchRequest(fl *benchFlags) (*pipeline.BenchRequest, load.Offer, error) {
 	req, offer := fl.BenchRequest, fl.Offer
 	offer.Keys, offer.Choice, offer.Seed = req.Keys, load.Choice(fl.keyChoice), req.Seed
