@@ -122,6 +122,9 @@ type Bench struct {
 	serial  atomic.Int64 // of the next request of all that are measured
 }
 
+// benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long one must not fill the disk.
+const benchBlobLifetime = 2 * time.Minute
+
 // RunBench connects, starts workers where the servers are embedded, makes what the requests need, and calls use. The request is checked. The data of
 // embedded servers is below the state folder for the time, and gone after it.
 func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx context.Context, b *Bench) error) (err error) {
@@ -129,12 +132,13 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 		if err := os.MkdirAll(opts.State, 0o700); err != nil {
 			return fmt.Errorf("make the state folder: %w", err)
 		}
-		dir, err := os.MkdirTemp(opts.State, "bench-")
-		if err != nil {
+		if opts.State, err = os.MkdirTemp(opts.State, "bench-"); err != nil {
 			return fmt.Errorf("make a folder for the servers' data: %w", err)
 		}
-		opts.State = dir
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		defer func() { err = errors.Join(err, os.RemoveAll(opts.State)) }()
+		if !req.Memo {
+			opts.BlobLifetime = cmp.Or(opts.BlobLifetime, benchBlobLifetime)
+		}
 	}
 	b := &Bench{Services: New(opts), req: req}
 	b.patience = newPatience(b.opts.Patience)
@@ -330,6 +334,7 @@ func (b *Bench) geometry() *schemas.Geometry {
 
 // call makes one request on a stream.
 func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Request) (load.Answer, error) {
+	begun := time.Now()
 	c := producer.Call{Key: b.keys[r.Key], Blobs: !b.req.Inline}
 	answer, first := load.Answer{}, b.nextItem()
 	for i := range b.req.Batch {
@@ -339,7 +344,6 @@ func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Reques
 		}
 		c.Images = append(c.Images, images)
 	}
-	start := time.Now()
 	made, err := stream.Call(ctx, c)
 	if err != nil {
 		return answer, err
@@ -349,9 +353,10 @@ func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Reques
 	}
 	count(&answer, made.Result)
 	answer.Took = partsOf(made.Result)
-	answer.Took[load.Send], answer.Took[load.Collect] = made.Send, made.Collect
+	answer.Took[load.Collect] = made.Collect
+	answer.Took[load.Send] = time.Since(begun) - made.Wait - made.Collect
 	// What an open loop waited before the call is waiting too. A worker may be done before the queue has confirmed the job.
-	answer.Took[load.Queue] = max(0, start.Sub(r.Intended)) + max(0, made.Wait-time.Duration(made.Result.GetDurations().GetTotal()))
+	answer.Took[load.Queue] = max(0, begun.Sub(r.Intended)) + max(0, made.Wait-time.Duration(made.Result.GetDurations().GetTotal()))
 	return answer, nil
 }
 

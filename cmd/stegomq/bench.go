@@ -105,8 +105,8 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "Put the pipeline under load, and say how long requests take and what they cost",
 		Long: `Requests go the way of embed --stream: images into the message or the blob store, the job through the queue, the output back. In a closed
 loop so many are under way at a time; in an open loop (--rate) they begin at the times of a Poisson process, and their latency counts from when
-they should have begun. Without --nats and --redis the servers, the workers and the evaluator are in this process, and their data is gone
-afterwards. Exit code 1 says that some requests failed; the table has the reasons.`,
+they should have begun. Without --nats and --redis the servers, the workers and the evaluator are in this process, also where a stegomq up runs, and
+their data is gone afterwards. Exit code 1 says that some requests failed; the table has the reasons.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd, fl) },
 	}
