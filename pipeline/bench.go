@@ -120,6 +120,7 @@ type Bench struct {
 	engines []*Engine // of the workers in this process; none of no-op, nor where others work
 	target  load.Target
 	serial  atomic.Int64 // of the next request of all that are measured
+	moved   atomic.Int64 // what was stored
 }
 
 // benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long one must not fill the disk.
@@ -318,15 +319,16 @@ func (b *Bench) serveCalls(ctx context.Context, op schemas.Operation, use func(c
 	if err := b.startWorkers(r, run); err != nil {
 		return err
 	}
-	var moved atomic.Int64
 	cfg := producer.StreamConfig{
 		Operation: op, Model: b.digest(), Geometry: b.geometry(), Run: run, Limits: b.opts.Limits, Logger: b.log,
 	}
 	stream := producer.NewStream(cfg, producer.StreamParts{
-		Publisher: b.Bus, Blobs: patientBlobs{b.Blobs, b.patience, &moved}, Results: b.Bus,
+		Publisher: b.Bus, Blobs: b.patientStore(), Results: b.Bus,
 	}, nil)
 	return stream.Serve(r.ctx, func(ctx context.Context) error { return use(ctx, stream) })
 }
+
+func (b *Bench) patientStore() patientBlobs { return patientBlobs{b.Blobs, b.patience, &b.moved} }
 
 func (b *Bench) geometry() *schemas.Geometry {
 	return Square(b.req.Size, schemas.ResizePolicy_RESIZE_POLICY_SQUASH)
@@ -351,7 +353,7 @@ func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Reques
 	for _, data := range made.Outputs {
 		answer.Out += int64(len(data))
 	}
-	count(&answer, made.Result)
+	count(&answer, made.Result.GetOutcomes())
 	answer.Took = partsOf(made.Result)
 	answer.Took[load.Collect] = made.Collect
 	answer.Took[load.Send] = time.Since(begun) - made.Wait - made.Collect
@@ -363,9 +365,9 @@ func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Reques
 // nextItem is the number of the first item of a request. No two requests have one, whatever load they are of.
 func (b *Bench) nextItem() int { return int(b.serial.Add(1)-1) * b.req.Batch }
 
-// count counts the outcomes of a result.
-func count(a *load.Answer, r *schemas.Result) {
-	for _, o := range r.GetOutcomes() {
+// count counts outcomes.
+func count(a *load.Answer, outcomes []*schemas.Outcome) {
+	for _, o := range outcomes {
 		switch {
 		case o.End() == schemas.EndFailed:
 			fail(a, o.GetFailure().GetReason(), 1)
