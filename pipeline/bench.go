@@ -120,7 +120,11 @@ type Bench struct {
 	engines []*Engine // of the workers in this process; none of no-op, nor where others work
 	target  load.Target
 	serial  atomic.Int64 // of the next request of all that are measured
+	moved   atomic.Int64 // what was stored
 }
+
+// benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long one must not fill the disk.
+const benchBlobLifetime = 2 * time.Minute
 
 // RunBench connects, starts workers where the servers are embedded, makes what the requests need, and calls use. The request is checked. The data of
 // embedded servers is below the state folder for the time, and gone after it.
@@ -129,12 +133,13 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 		if err := os.MkdirAll(opts.State, 0o700); err != nil {
 			return fmt.Errorf("make the state folder: %w", err)
 		}
-		dir, err := os.MkdirTemp(opts.State, "bench-")
-		if err != nil {
+		if opts.State, err = os.MkdirTemp(opts.State, "bench-"); err != nil {
 			return fmt.Errorf("make a folder for the servers' data: %w", err)
 		}
-		opts.State = dir
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		defer func() { err = errors.Join(err, os.RemoveAll(opts.State)) }()
+		if !req.Memo {
+			opts.BlobLifetime = cmp.Or(opts.BlobLifetime, benchBlobLifetime)
+		}
 	}
 	b := &Bench{Services: New(opts), req: req}
 	b.patience = newPatience(b.opts.Patience)
@@ -314,15 +319,16 @@ func (b *Bench) serveCalls(ctx context.Context, op schemas.Operation, use func(c
 	if err := b.startWorkers(r, run); err != nil {
 		return err
 	}
-	var moved atomic.Int64
 	cfg := producer.StreamConfig{
 		Operation: op, Model: b.digest(), Geometry: b.geometry(), Run: run, Limits: b.opts.Limits, Logger: b.log,
 	}
 	stream := producer.NewStream(cfg, producer.StreamParts{
-		Publisher: b.Bus, Blobs: patientBlobs{b.Blobs, b.patience, &moved}, Results: b.Bus,
+		Publisher: b.Bus, Blobs: b.patientStore(), Results: b.Bus,
 	}, nil)
 	return stream.Serve(r.ctx, func(ctx context.Context) error { return use(ctx, stream) })
 }
+
+func (b *Bench) patientStore() patientBlobs { return patientBlobs{b.Blobs, b.patience, &b.moved} }
 
 func (b *Bench) geometry() *schemas.Geometry {
 	return Square(b.req.Size, schemas.ResizePolicy_RESIZE_POLICY_SQUASH)
@@ -330,6 +336,7 @@ func (b *Bench) geometry() *schemas.Geometry {
 
 // call makes one request on a stream.
 func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Request) (load.Answer, error) {
+	begun := time.Now()
 	c := producer.Call{Key: b.keys[r.Key], Blobs: !b.req.Inline}
 	answer, first := load.Answer{}, b.nextItem()
 	for i := range b.req.Batch {
@@ -339,7 +346,6 @@ func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Reques
 		}
 		c.Images = append(c.Images, images)
 	}
-	start := time.Now()
 	made, err := stream.Call(ctx, c)
 	if err != nil {
 		return answer, err
@@ -347,20 +353,21 @@ func (b *Bench) call(ctx context.Context, stream *producer.Stream, r load.Reques
 	for _, data := range made.Outputs {
 		answer.Out += int64(len(data))
 	}
-	count(&answer, made.Result)
+	count(&answer, made.Result.GetOutcomes())
 	answer.Took = partsOf(made.Result)
-	answer.Took[load.Send], answer.Took[load.Collect] = made.Send, made.Collect
+	answer.Took[load.Collect] = made.Collect
+	answer.Took[load.Send] = time.Since(begun) - made.Wait - made.Collect
 	// What an open loop waited before the call is waiting too. A worker may be done before the queue has confirmed the job.
-	answer.Took[load.Queue] = max(0, start.Sub(r.Intended)) + max(0, made.Wait-time.Duration(made.Result.GetDurations().GetTotal()))
+	answer.Took[load.Queue] = max(0, begun.Sub(r.Intended)) + max(0, made.Wait-time.Duration(made.Result.GetDurations().GetTotal()))
 	return answer, nil
 }
 
 // nextItem is the number of the first item of a request. No two requests have one, whatever load they are of.
 func (b *Bench) nextItem() int { return int(b.serial.Add(1)-1) * b.req.Batch }
 
-// count counts the outcomes of a result.
-func count(a *load.Answer, r *schemas.Result) {
-	for _, o := range r.GetOutcomes() {
+// count counts outcomes.
+func count(a *load.Answer, outcomes []*schemas.Outcome) {
+	for _, o := range outcomes {
 		switch {
 		case o.End() == schemas.EndFailed:
 			fail(a, o.GetFailure().GetReason(), 1)

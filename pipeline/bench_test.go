@@ -282,3 +282,48 @@ func TestBenchRequestCheck(t *testing.T) {
 		t.Errorf("no such folder: %v", err)
 	}
 }
+
+// TestBenchEvaluateCountsFailures: an item that cannot be embedded has failed, and the others of its request go on.
+func TestBenchEvaluateCountsFailures(t *testing.T) {
+	t.Parallel()
+	e := &evaluations{Bench: &Bench{}, waiting: map[int64]*scoring{7: {done: make(chan struct{})}}}
+	w := e.waiting[7]
+	result := func(id string, recovered bool, outcomes ...*schemas.Outcome) *schemas.Result {
+		job := &schemas.Job{Id: id, Attempt: 7}
+		if recovered {
+			job.EmbedKey = &schemas.KeyRef{Id: "demo-1"}
+		}
+		return &schemas.Result{Job: job, Outcomes: outcomes, Durations: &schemas.Durations{Total: 1}}
+	}
+	done, failed := &schemas.Outcome{Output: &schemas.Output{}}, &schemas.Outcome{Failure: &schemas.Failure{Reason: "bad_image"}}
+	embedded := result("embed", false, done, failed)
+	// What is recovered may be scored first, and a result may come twice.
+	e.scored(result("recover", true, done), time.Second)
+	if w.ended() {
+		t.Fatal("it ended before what was embedded is scored")
+	}
+	e.scored(result("recover", true, done), time.Second)
+	if w.ended() {
+		t.Fatal("one result that came twice ended it")
+	}
+	e.scored(embedded, time.Second)
+	if !w.ended() || w.results[0] != embedded || w.score != 2*time.Second {
+		t.Fatalf("ended: %v, scored for %v", w.ended(), w.score)
+	}
+	var a load.Answer
+	w.count(&a)
+	if a.Items != 1 || a.Failed["bad_image"] != 1 {
+		t.Errorf("%d items, failed %v", a.Items, a.Failed)
+	}
+	// Where nothing is embedded nothing follows.
+	e.waiting[7] = &scoring{done: make(chan struct{})}
+	e.scored(result("embed", false, failed), time.Second)
+	if !e.waiting[7].ended() {
+		t.Error("it waits for what does not follow")
+	}
+	e.waiting[7] = &scoring{done: make(chan struct{})}
+	e.died(&schemas.Job{Attempt: 7}, "stuck")
+	if w := e.waiting[7]; !w.ended() || w.dead != "stuck" {
+		t.Errorf("it died of %q", w.dead)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,7 @@ func (b *Bench) putPairs(ctx context.Context, numbers ...int) (bytes int64, err 
 		for _, data := range b.images.item(false, 0, n, false) {
 			bytes += int64(len(data))
 			g.Go(func() error {
-				_, err := b.Blobs.Put(ctx, data)
+				_, err := b.patientStore().Put(ctx, data)
 				return err
 			})
 		}
@@ -143,8 +144,7 @@ func (e *evaluations) call(ctx context.Context, r load.Request) (answer load.Ans
 		fail(&answer, waits.dead, e.req.Batch)
 		return answer, nil
 	}
-	last := waits.results[len(waits.results)-1]
-	count(&answer, last)
+	waits.count(&answer)
 	answer.Took = partsOf(waits.results...)
 	answer.Took[load.Send], answer.Took[load.Score] = sent.Sub(start), waits.score
 	others := waits.score
@@ -155,12 +155,22 @@ func (e *evaluations) call(ctx context.Context, r load.Request) (answer load.Ans
 	return answer, nil
 }
 
+// count counts what became of each item in the end: of one that was embedded, how it was recovered.
+func (w *scoring) count(a *load.Answer) {
+	last := w.results[len(w.results)-1]
+	count(a, last.GetOutcomes())
+	if embedded := w.results[0]; embedded != last {
+		count(a, slices.DeleteFunc(slices.Clone(embedded.GetOutcomes()), func(o *schemas.Outcome) bool { return o.End() == schemas.EndDone }))
+	}
+}
+
 // scored notes a result that was scored.
 func (e *evaluations) scored(r *schemas.Result, took time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := e.waiting[r.GetJob().GetAttempt()]
-	if w == nil || w.ended() {
+	again := func(before *schemas.Result) bool { return before.GetJob().GetId() == r.GetJob().GetId() }
+	if w == nil || w.ended() || slices.ContainsFunc(w.results, again) {
 		return
 	}
 	w.results = append(w.results, r)

@@ -25,6 +25,7 @@ type remoteEvaluations struct {
 	mu      sync.Mutex
 	begun   []string // ids of the runs
 	waiting map[*awaited]bool
+	moved   time.Time // when a request last ended, or a word was said that none does
 }
 
 type remoteRun struct {
@@ -43,7 +44,7 @@ type awaited struct {
 
 // serveRemoteEvaluations has the workers and evaluators that are there make the requests, and removes their runs in the end.
 func (b *Bench) serveRemoteEvaluations(ctx context.Context, use func(ctx context.Context, b *Bench) error) (err error) {
-	e := &remoteEvaluations{Bench: b, runs: make(chan *remoteRun), waiting: make(map[*awaited]bool)}
+	e := &remoteEvaluations{Bench: b, runs: make(chan *remoteRun), waiting: make(map[*awaited]bool), moved: time.Now()}
 	r := StartRoles(ctx)
 	defer func() {
 		if failed := r.Stop(); failed != nil {
@@ -173,6 +174,10 @@ func (e *remoteEvaluations) look(ctx context.Context) error {
 		for w := range e.waiting {
 			byRun[w.run] = append(byRun[w.run], w)
 		}
+		if len(byRun) > 0 && time.Since(e.moved) >= quietAfter {
+			e.log.Warn("nothing was scored for a while: are a gpuworker and an evaluator running?", "for", quietAfter)
+			e.moved = time.Now()
+		}
 		e.mu.Unlock()
 		for run, all := range byRun {
 			if err := e.lookAt(ctx, run, all); err != nil {
@@ -197,6 +202,7 @@ func (e *remoteEvaluations) lookAt(ctx context.Context, run string, all []*await
 		w.scores, scores = scores[:len(w.keys)], scores[len(w.keys):]
 		if whole(w.scores) {
 			delete(e.waiting, w)
+			e.moved = time.Now()
 			close(w.done)
 		}
 	}

@@ -1,6 +1,6 @@
 // Package pipeline owns a run from the request to its scores: the connections that it needs, the roles that work in this process,
-// the plan, the publishing, the waiting and the end; and the same of requests that embed, recover and purify for a user. Commands
-// ask it by typed requests, and print what comes of them.
+// the plan, the publishing, the waiting and the end; the same of requests that embed, recover and purify for a user; and of those that a
+// benchmark measures. Commands ask it by typed requests, and print what comes of them.
 //
 // Invariants:
 //   - A request is checked before anything is opened or written.

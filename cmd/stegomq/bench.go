@@ -64,10 +64,11 @@ func (fl *benchFlags) window(f *pflag.FlagSet) {
 	f.DurationVar(&fl.Duration, "duration", 10*time.Second, "time that counts")
 }
 
-// where are the flags of what works.
+// benchWhere adds the flags of what works, and of what is written.
 func (a *app) benchWhere(fl *benchFlags) {
 	f := fl.group("Where")
 	f.IntVar(&fl.Workers, "workers", 1, "workers in this process, each with its own engine and --slots")
+	f = fl.group("What comes of it, beside the table")
 	f.StringVar(&fl.jsonFile, "json", "", "file for the whole report")
 	f.StringVar(&fl.svgFile, "svg", "", "file for the chart")
 	f = fl.group("Engine, models, keys, images and servers")
@@ -104,8 +105,8 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "Put the pipeline under load, and say how long requests take and what they cost",
 		Long: `Requests go the way of embed --stream: images into the message or the blob store, the job through the queue, the output back. In a closed
 loop so many are under way at a time; in an open loop (--rate) they begin at the times of a Poisson process, and their latency counts from when
-they should have begun. Without --nats and --redis the servers, the workers and the evaluator are in this process, and their data is gone
-afterwards. Exit code 1 says that some requests failed; the table has the reasons.`,
+they should have begun. Without --nats and --redis the servers, the workers and the evaluator are in this process, also where a stegomq up runs, and
+their data is gone afterwards. Exit code 1 says that some requests failed; the table has the reasons.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd, fl) },
 	}
@@ -177,7 +178,7 @@ func benchCompareCommand() *cobra.Command {
 	return cmd
 }
 
-// request makes the request and the load that the flags describe, and checks them.
+// benchRequest makes the request and the load that the flags describe, and checks them.
 func (a *app) benchRequest(fl *benchFlags) (*pipeline.BenchRequest, load.Offer, error) {
 	req, offer := fl.BenchRequest, fl.Offer
 	offer.Keys, offer.Choice, offer.Seed = req.Keys, load.Choice(fl.keyChoice), req.Seed

@@ -44,7 +44,7 @@ type Progress struct {
 }
 
 // mostInFlight bounds the requests of an open loop that are under way. Those beyond wait, and their waiting counts.
-const mostInFlight = 10000
+const mostInFlight = 1000
 
 // watchEvery is the time between two words of progress.
 const watchEvery = 500 * time.Millisecond

@@ -51,7 +51,9 @@ func (e *Engine) Bare(digest string, op model.Operation, key *Key) (_ *Bare, err
 	if key != nil {
 		w = make([]float32, len(m.model.Weights))
 		defer clear(w) // they are as good as the key
-		m.model.Apply(w, key.Fingerprint, key.Role, key.Bytes())
+		if err := fill(w, m.model, key); err != nil {
+			return nil, err
+		}
 	}
 	if b.session, err = e.constantSession(g, w); err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	onnx "github.com/yalue/onnxruntime_go"
+
+	"stegomq/internal/model"
 )
 
 // patch is the weights of one key for one program, in its layout.
@@ -15,28 +17,36 @@ type patch struct {
 }
 
 // load makes the weights of a key, or W whole for no key. The key's bytes are
-// asked for here and nowhere else.
+// asked for in fill and nowhere else.
 func (p *program) load(key *Key) (*patch, error) {
 	m := p.owner.model
 	if key == nil {
 		return p.patch(m.Weights)
-	}
-	bytes := key.Bytes()
-	if len(bytes) == 0 {
-		return nil, fmt.Errorf("%w: %s is empty", ErrKey, key.Fingerprint)
 	}
 	keyed := p.owner.scratch.Get().(*[]float32)
 	defer func() {
 		clear(*keyed) // they are as good as the key
 		p.owner.scratch.Put(keyed)
 	}()
-	if part := key.Part; part == nil {
-		m.Apply(*keyed, key.Fingerprint, key.Role, bytes)
-	} else {
-		m.Apply(*keyed, part.Owner, key.Role, bytes)
-		m.Mask.Spoil(*keyed, key.Role, part.Right, part.Wrong)
+	if err := fill(*keyed, m, key); err != nil {
+		return nil, err
 	}
 	return p.patch(*keyed)
+}
+
+// fill writes the weights of a key to dst, which holds as many as the model has.
+func fill(dst []float32, m *model.Model, key *Key) error {
+	bytes := key.Bytes()
+	if len(bytes) == 0 {
+		return fmt.Errorf("%w: %s is empty", ErrKey, key.Fingerprint)
+	}
+	if part := key.Part; part == nil {
+		m.Apply(dst, key.Fingerprint, key.Role, bytes)
+	} else {
+		m.Apply(dst, part.Owner, key.Role, bytes)
+		m.Mask.Spoil(dst, key.Role, part.Right, part.Wrong)
+	}
+	return nil
 }
 
 // patch lays weights out for the program; w holds those of all layers and is free
