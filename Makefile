@@ -96,10 +96,12 @@ bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for
 # A virtual environment of its own: what is measured against is not what trains.
 PEERS := .cache/peers/bin/python
 .PHONY: bench-peers
-bench-peers: .cache/peers/ready ## our metrics beside scikit-image and torchmetrics, in turn (a minute)
+bench-peers: build redis .cache/peers/ready ## our metrics beside scikit-image and torchmetrics, our queue beside asynq and Celery, in turn (five minutes)
 	@mkdir -p out/peers
 	go test -c -o out/peers/quality.test ./internal/quality
 	$(PEERS) bench/peers/metrics.py out/peers/quality.test
+	cd bench/peers/asynq && go build -o ../../../out/peers/asynq .
+	$(PEERS) bench/peers/queues.py .bin/stegomq out/peers/asynq
 
 .cache/peers/ready: bench/peers/requirements.txt
 	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }

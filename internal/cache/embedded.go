@@ -93,7 +93,13 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	}
 	c := newCache(&redis.Options{
 		Addr: "embedded", Password: opts.Secret,
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.server.Dial() },
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			conn, err := e.server.Dial()
+			if err != nil {
+				return nil, err
+			}
+			return newReadAhead(conn), nil
+		},
 	}, opts)
 	c.embedded, c.url = e, url
 	go e.keep(interval)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/proto"
@@ -15,27 +13,8 @@ import (
 	"stegomq/schemas"
 )
 
-// chunk bounds the rows of one script call, so that no call holds the server for long.
+// chunk bounds the rows of one pipeline, so that none holds the server for long.
 const chunk = 500
-
-// remember stores each value with one lifetime. KEYS: the keys; ARGV: the lifetime in ms, the values.
-var remember = redis.NewScript(`
-for i, key in ipairs(KEYS) do
-  redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
-end
-return #KEYS`)
-
-// first stores each value with one lifetime where there is none, and returns what there is. KEYS: the keys; ARGV: the lifetime
-// in ms, the values.
-var first = redis.NewScript(`
-local there = {}
-for i, key in ipairs(KEYS) do
-  there[i] = redis.call('GET', key)
-  if not there[i] then
-    redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
-  end
-end
-return there`)
 
 // Memo counts what this process looked for among memos of one kind.
 type Memo struct{ Hits, Misses int64 }
@@ -82,28 +61,39 @@ func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.
 	if len(outcomes) == 0 {
 		return nil, nil
 	}
-	ids := slices.Sorted(maps.Keys(outcomes))
-	keys, args := make([]string, len(ids)), []any{c.lifetimeArgument()}
-	for i, id := range ids {
-		data, err := encodeOutcome(outcomes[id])
-		if err != nil {
+	data := make(map[string][]byte, len(outcomes))
+	for id, o := range outcomes {
+		if data[id], err = encodeOutcome(o); err != nil {
 			return nil, fmt.Errorf("remember outcomes %s: %w", id, err)
 		}
-		keys[i], args = outputKey(id), append(args, data)
 	}
-	there, err := first.Run(ctx, c.rdb, keys, args...).Slice()
-	if err != nil {
+	// Each key by itself goes to the first that sets it: no script, which takes longer than all commands of a job.
+	set, there := make(map[string]*redis.BoolCmd, len(data)), make(map[string]*redis.StringCmd, len(data))
+	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for id, value := range data {
+			set[id], there[id] = p.SetNX(ctx, outputKey(id), value, c.keepFor()), p.Get(ctx, outputKey(id))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("remember outcomes: %w", err)
 	}
 	before = make(map[string]*schemas.Outcome)
-	for i, value := range there {
-		if text, ok := value.(string); ok {
-			o, err := decodeOutcome([]byte(text))
-			if err != nil {
-				o = new(schemas.Outcome) // as good as none
-			}
-			before[ids[i]] = o
+	for id, value := range there {
+		if set[id].Err() != nil && !errors.Is(set[id].Err(), redis.Nil) {
+			return nil, fmt.Errorf("remember outcomes: %w", set[id].Err())
 		}
+		if set[id].Val() || errors.Is(value.Err(), redis.Nil) { // or it ended in between
+			continue
+		}
+		if value.Err() != nil {
+			return nil, fmt.Errorf("remember outcomes: %w", value.Err())
+		}
+		o, err := decodeOutcome([]byte(value.Val()))
+		if err != nil {
+			o = new(schemas.Outcome) // as good as none
+		}
+		before[id] = o
 	}
 	return before, nil
 }
@@ -203,23 +193,16 @@ func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, i
 	return values, nil
 }
 
-func (c *Cache) lifetimeArgument() string {
-	return strconv.FormatInt(max(c.lifetime.Milliseconds(), 1), 10)
-}
+// keepFor is the lifetime of memos.
+func (c *Cache) keepFor() time.Duration { return max(c.lifetime, time.Millisecond) }
 
 // keep stores memos of one kind, all with the cache's lifetime.
 func keep[V any](ctx context.Context, c *Cache, kind string, values map[string]V, key func(string) string, encode func(V) ([]byte, error)) error {
-	lifetime := c.lifetimeArgument()
-	keys := make([]string, 0, min(len(values), chunk))
-	args := append(make([]any, 0, cap(keys)+1), lifetime)
+	p := c.rdb.Pipeline()
 	flush := func() error {
-		if len(keys) == 0 {
-			return nil
-		}
-		if err := remember.Run(ctx, c.rdb, keys, args...).Err(); err != nil {
+		if _, err := p.Exec(ctx); err != nil { // without commands it does nothing
 			return fmt.Errorf("remember %s: %w", kind, err)
 		}
-		keys, args = keys[:0], args[:1]
 		return nil
 	}
 	for id, v := range values {
@@ -227,8 +210,8 @@ func keep[V any](ctx context.Context, c *Cache, kind string, values map[string]V
 		if err != nil {
 			return fmt.Errorf("remember %s %s: %w", kind, id, err)
 		}
-		keys, args = append(keys, key(id)), append(args, data)
-		if len(keys) == chunk {
+		p.Set(ctx, key(id), data, c.keepFor())
+		if p.Len() == chunk {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -11,18 +11,8 @@ import (
 	"stegomq/schemas"
 )
 
-// putScores stores scores that are not there, and takes what failed before out of the failures.
-// KEYS: scores, failures; ARGV: field, score, field, score, ... Returns how many were new.
-var putScores = redis.NewScript(`
-local added = 0
-for i = 1, #ARGV, 2 do
-  added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1])
-  redis.call('HDEL', KEYS[2], ARGV[i])
-end
-return added`)
-
 // putFailures stores failures of comparisons that have no score, unless the run was started again after
-// the attempt that they are of. KEYS: scores, failures, state; ARGV: the attempt, then as for putScores.
+// the attempt that they are of. KEYS: scores, failures, state; ARGV: the attempt, then field, score, field, score, ... Returns how many were new.
 var putFailures = redis.NewScript(`
 local attempt = tonumber(ARGV[1])
 local started = tonumber(redis.call('HGET', KEYS[3], 'started') or '0')
@@ -46,7 +36,31 @@ func (c *Cache) PutScores(ctx context.Context, run string, rows []*schemas.Score
 			return 0, fmt.Errorf("store scores of run %s: %s: %w: neither metrics nor a refusal", run, schemas.ScoreKey(row), schemas.ErrInvalid)
 		}
 	}
-	return c.put(ctx, "scores", putScores, []string{scoresKey(run), failuresKey(run)}, nil, run, rows)
+	fields, err := encodeRows("scores", run, rows)
+	if err != nil {
+		return 0, err
+	}
+	for part := range slices.Chunk(fields, chunk) {
+		new := make([]*redis.BoolCmd, len(part))
+		// In one transaction, so that nobody sees a score beside the failure that it replaces.
+		_, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			keys := make([]string, len(part))
+			for i, f := range part {
+				new[i], keys[i] = p.HSetNX(ctx, scoresKey(run), f.key, f.row), f.key
+			}
+			p.HDel(ctx, failuresKey(run), keys...)
+			return nil
+		})
+		if err != nil {
+			return added, fmt.Errorf("store scores of run %s: %w", run, err)
+		}
+		for _, n := range new {
+			if n.Val() {
+				added++
+			}
+		}
+	}
+	return added, nil
 }
 
 // PutFailures stores scores with a failure and returns how many were new. One whose comparison has
@@ -60,27 +74,40 @@ func (c *Cache) PutFailures(ctx context.Context, run string, attempt int64, rows
 		}
 	}
 	keys := []string{scoresKey(run), failuresKey(run), stateKey(run)}
-	return c.put(ctx, "failures", putFailures, keys, []any{attempt}, run, rows)
-}
-
-// put calls a script with head and then field and score of each row, a bounded number of rows at a time.
-func (c *Cache) put(ctx context.Context, what string, script *redis.Script, keys []string, head []any, run string, rows []*schemas.Score) (added int, err error) {
-	args := make([]any, 0, 2*len(rows))
-	for _, row := range rows {
-		data, err := schemas.Encode(row)
-		if err != nil {
-			return 0, fmt.Errorf("store %s of run %s: %s: %w", what, run, schemas.ScoreKey(row), err)
-		}
-		args = append(args, schemas.ScoreKey(row), data)
+	fields, err := encodeRows("failures", run, rows)
+	if err != nil {
+		return 0, err
 	}
-	for part := range slices.Chunk(args, 2*chunk) {
-		n, err := script.Run(ctx, c.rdb, keys, slices.Concat(head, part)...).Int()
+	for part := range slices.Chunk(fields, chunk) {
+		args := append(make([]any, 0, 1+2*len(part)), attempt)
+		for _, f := range part {
+			args = append(args, f.key, f.row)
+		}
+		n, err := putFailures.Run(ctx, c.rdb, keys, args...).Int()
 		if err != nil {
-			return added, fmt.Errorf("store %s of run %s: %w", what, run, err)
+			return added, fmt.Errorf("store failures of run %s: %w", run, err)
 		}
 		added += n
 	}
 	return added, nil
+}
+
+// field is a row of a hash.
+type field struct {
+	key string
+	row []byte
+}
+
+func encodeRows(what, run string, rows []*schemas.Score) ([]field, error) {
+	fields := make([]field, len(rows))
+	for i, row := range rows {
+		data, err := schemas.Encode(row)
+		if err != nil {
+			return nil, fmt.Errorf("store %s of run %s: %s: %w", what, run, schemas.ScoreKey(row), err)
+		}
+		fields[i] = field{schemas.ScoreKey(row), data}
+	}
+	return fields, nil
 }
 
 // Progress counts the comparisons of a run that were made or refused, and those that could not be made; 0 and 0 for
