@@ -37,12 +37,19 @@ const strip = 48
 // scratch is the working memory of one comparison.
 type scratch struct {
 	samples [channels * (strip + window - 1)]moments // one row of s, d, s^2, d^2, channels interleaved
-	rows    [window + 1][channels * strip]moments    // the last 12 rows, filtered along x
-	means   [2][channels * strip]moments             // two rows of windows
+	rows    [window + 1][channels*strip + 1]moments  // 12 rows, filtered along x; the odd length spreads them over the banks of the first cache
+	starts  [2 * (window + 1)]*float64               // of the rows, twice over, so that 12 in turn are a part of it wherever they begin
+	means   [2][channels * strip]moments             // of two rows of windows
 	sums    []float64                                // of the similarities in each row of windows
 }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+var scratches = sync.Pool{New: func() any {
+	s := new(scratch)
+	for i := range s.starts {
+		s.starts[i] = &s.rows[i%len(s.rows)][0].s
+	}
+	return s
+}}
 
 // ssim is the mean over windows and channels; see Compare. The Gaussian is separable: each row is filtered along x once and kept until the 11
 // rows that need it have passed.
@@ -68,23 +75,18 @@ func ssim(a, b *image.NRGBA) float64 {
 	return sum / float64(channels*across*down)
 }
 
-// strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an
-// odd number of rows of windows, one more is made up, of rows that stand there from before.
+// strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an odd number of rows of windows,
+// one more is made up, of rows that stand there from before.
 func (s *scratch) strip(a, b []uint8, strideA, strideB, n, h int) {
 	samples := s.samples[:channels*(n+window-1)]
 	n *= channels
-	means := [2][]moments{s.means[0][:n], s.means[1][:n]}
-	var rows [window + 1][]moments
-	for y, next := 0, 0; y < len(s.sums); y += len(means) {
-		for ; next < min(y+len(rows), h); next++ {
+	for y, next := 0, 0; y < len(s.sums); y += len(s.means) {
+		for ; next < min(y+len(s.rows), h); next++ {
 			load(samples, a[next*strideA:], b[next*strideB:])
-			along(s.rows[next%len(rows)][:n], samples)
+			along(s.rows[next%len(s.rows)][:n], samples)
 		}
-		for i := range rows {
-			rows[i] = s.rows[(y+i)%len(rows)][:n]
-		}
-		down(&means, &rows)
-		similarity(&means, (*[2]float64)(s.sums[y:]))
+		s.down(y%len(s.rows), n)
+		similarity(s.means[0][:n], s.means[1][:n], (*[2]float64)(s.sums[y:]))
 	}
 }
 
@@ -109,10 +111,15 @@ func alongGo(dst, src []moments) {
 	filter(dst, &taps)
 }
 
-// downGo filters 11 rows along y, the first ones and the last ones of 12.
-func downGo(dst *[2][]moments, rows *[window + 1][]moments) {
-	filter(dst[0], (*[window][]moments)(rows[:window]))
-	filter(dst[1], (*[window][]moments)(rows[1:]))
+// downGo filters n samples of 12 rows, from the first in turn, along y into two rows of means.
+func (s *scratch) downGo(first, n int) {
+	for r := range s.means {
+		var taps [window][]moments
+		for i := range taps {
+			taps[i] = s.rows[(first+r+i)%len(s.rows)][:n]
+		}
+		filter(s.means[r][:n], &taps)
+	}
 }
 
 // filter weighs 11 samples for each one of dst: those of the taps at its place.
@@ -132,13 +139,13 @@ func filter(dst []moments, taps *[window][]moments) {
 }
 
 // similarityGo adds the similarity of each window of two rows to the row's sum, one after the other.
-func similarityGo(means *[2][]moments, sums *[2]float64) {
-	for i, row := range means {
+func similarityGo(first, second []moments, sums *[2]float64) {
+	for r, row := range [][]moments{first, second} {
 		for _, m := range row {
 			vs, vd := m.ss-float64(m.s*m.s), m.dd-float64(m.d*m.d)
 			s := m.s + 255
 			s2, d2 := float64(s*s), float64(m.d*m.d)
-			sums[i] += (s2 - d2 + 2*c1) * (vs - vd + 2*c2) / ((s2 + d2 + 2*c1) * (vs + vd + 2*c2))
+			sums[r] += (s2 - d2 + 2*c1) * (vs - vd + 2*c2) / ((s2 + d2 + 2*c1) * (vs + vd + 2*c2))
 		}
 	}
 }

@@ -80,10 +80,11 @@ func along() {
 	Pragma("noescape")
 	dst, src, n, weights := pointer("dst"), pointer("src"), pointer("pairs"), weights()
 
+	ones := constant64("one", 1)
 	const pixel = channels * moments
 	Label("pair")
 	for c := range channels {
-		sums := filter(weights, func(tap int) Mem { return Mem{Base: src, Disp: tap*pixel + c*moments} })
+		sums := filter(weights, ones, func(tap int) Mem { return Mem{Base: src, Disp: tap*pixel + c*moments} })
 		for i, sum := range sums {
 			VMOVUPD(sum, Mem{Base: dst, Disp: i*pixel + c*moments})
 		}
@@ -120,9 +121,10 @@ func down() {
 		rows[i] = end(row)
 	}
 	NEGQ(offset)
+	ones := constant64("one", 1)
 
 	Label("sample")
-	for i, sum := range filter(weights, func(tap int) Mem { return rows[tap] }) {
+	for i, sum := range filter(weights, ones, func(tap int) Mem { return rows[tap] }) {
 		VMOVUPD(sum, dst[i])
 	}
 	ADDQ(U8(moments), offset)
@@ -131,9 +133,8 @@ func down() {
 	RET()
 }
 
-// filter weighs 12 vectors for two sums, the first 11 and the last 11, from the middle outwards. Each vector is read once: the additions
-// are what takes the time.
-func filter(weights [radius + 1]VecVirtual, at func(tap int) Mem) (sums [2]VecVirtual) {
+// filter weighs 12 vectors for two sums, the first 11 and the last 11, from the middle outwards. Each vector is read once.
+func filter(weights [radius + 1]VecVirtual, ones VecVirtual, at func(tap int) Mem) (sums [2]VecVirtual) {
 	var taps [window + 1]VecVirtual
 	read := func(tap int) Op {
 		taps[tap] = YMM()
@@ -144,15 +145,19 @@ func filter(weights [radius + 1]VecVirtual, at func(tap int) Mem) (sums [2]VecVi
 		sums[i] = YMM()
 		VMULPD(read(radius+i), weights[0], sums[i])
 	}
+	add := func(pair VecVirtual, k int, sum VecVirtual) {
+		VMULPD(weights[k], pair, pair)
+		VADDPD(pair, sum, sum)
+	}
 	for k := 1; k <= radius; k++ {
-		read(radius - k)
-		read(radius + 1 + k)
-		for i, sum := range sums {
-			pair := YMM()
-			VADDPD(taps[radius+i+k], taps[radius+i-k], pair)
-			VMULPD(weights[k], pair, pair)
-			VADDPD(pair, sum, sum)
-		}
+		near, far := read(radius-k), read(radius+1+k)
+		pair := YMM()
+		VADDPD(taps[radius+k], near, pair)
+		add(pair, k, sums[0])
+		// A processor has more to add than to multiply, and may do either at once: 1*x+y is exactly x+y. What it overwrites is read for
+		// the last time.
+		VFMADD213PD(far, ones, taps[radius+1-k])
+		add(taps[radius+1-k], k, sums[1])
 	}
 	return sums
 }
@@ -299,12 +304,16 @@ func transpose(src Register) (s, d, ss, dd VecVirtual) {
 
 // constant64 is a vector of four times the same number.
 func constant64(name string, v float64) VecVirtual {
-	bits := GLOBL(name, RODATA|NOPTR)
-	DATA(0, U64(math.Float64bits(v))) // avo writes F64(255) as an integer
+	if _, there := constants[name]; !there {
+		constants[name] = GLOBL(name, RODATA|NOPTR)
+		DATA(0, U64(math.Float64bits(v))) // avo writes F64(255) as an integer
+	}
 	vector := YMM()
-	VBROADCASTSD(bits, vector)
+	VBROADCASTSD(constants[name], vector)
 	return vector
 }
+
+var constants = make(map[string]Mem)
 
 func constant32(name string, v uint32) Mem {
 	m := GLOBL(name, RODATA|NOPTR)
