@@ -54,265 +54,290 @@ pair:
 DATA centre<>+0(SB)/4, $0x000000ff
 GLOBL centre<>(SB), RODATA|NOPTR, $4
 
-// func alongAVX2(dst *float64, src *float64, pairs int, weights *[6]float64)
+// func filterAVX2(dst *float64, src *float64, to int, from int, samples int, weights *[6][4]float64)
 // Requires: AVX, FMA3
-TEXT ·alongAVX2(SB), NOSPLIT, $0-32
+TEXT ·filterAVX2(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
-	MOVQ         pairs+16(FP), DX
-	MOVQ         weights+24(FP), BX
-	VBROADCASTSD (BX), Y0
-	VBROADCASTSD 8(BX), Y1
-	VBROADCASTSD 16(BX), Y2
-	VBROADCASTSD 24(BX), Y3
-	VBROADCASTSD 32(BX), Y4
-	VBROADCASTSD 40(BX), Y5
-	VBROADCASTSD one<>+0(SB), Y6
+	MOVQ         to+16(FP), DX
+	MOVQ         from+24(FP), BX
+	MOVQ         samples+32(FP), SI
+	MOVQ         weights+40(FP), DI
+	VMOVUPD      (DI), Y0
+	VMOVUPD      32(DI), Y1
+	VBROADCASTSD one<>+0(SB), Y2
+	VMOVUPD      (CX), Y3
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y4
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y5
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y6
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y7
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y8
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y9
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y10
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y11
+	ADDQ         BX, CX
+	VMOVUPD      (CX), Y12
+	ADDQ         BX, CX
 
-pair:
-	VMOVUPD     480(CX), Y8
-	VMULPD      Y8, Y0, Y7
-	VMOVUPD     576(CX), Y10
-	VMULPD      Y10, Y0, Y9
-	VMOVUPD     384(CX), Y11
-	VMOVUPD     672(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y1, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y1, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     288(CX), Y8
-	VMOVUPD     768(CX), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y2, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y2, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     192(CX), Y11
-	VMOVUPD     864(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y3, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y3, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     96(CX), Y8
-	VMOVUPD     960(CX), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y4, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y4, Y11, Y11
-	VADDPD      Y11, Y9, Y9
+sample:
+	VMOVUPD     (CX), Y13
+	ADDQ        BX, CX
+	VMULPD      Y0, Y8, Y14
+	VADDPD      Y9, Y7, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y10, Y6, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y11, Y5, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y12, Y4, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y13, Y2, Y3
+	VMULPD      160(DI), Y3, Y3
+	VADDPD      Y3, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y3
+	ADDQ        BX, CX
+	VMULPD      Y0, Y9, Y14
+	VADDPD      Y10, Y8, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y11, Y7, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y12, Y6, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y13, Y5, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y3, Y2, Y4
+	VMULPD      160(DI), Y4, Y4
+	VADDPD      Y4, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y4
+	ADDQ        BX, CX
+	VMULPD      Y0, Y10, Y14
+	VADDPD      Y11, Y9, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y12, Y8, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y13, Y7, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y3, Y6, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y4, Y2, Y5
+	VMULPD      160(DI), Y5, Y5
+	VADDPD      Y5, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y5
+	ADDQ        BX, CX
+	VMULPD      Y0, Y11, Y14
+	VADDPD      Y12, Y10, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y13, Y9, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y3, Y8, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y4, Y7, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y5, Y2, Y6
+	VMULPD      160(DI), Y6, Y6
+	VADDPD      Y6, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y6
+	ADDQ        BX, CX
+	VMULPD      Y0, Y12, Y14
+	VADDPD      Y13, Y11, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y3, Y10, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y4, Y9, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y5, Y8, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y6, Y2, Y7
+	VMULPD      160(DI), Y7, Y7
+	VADDPD      Y7, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y7
+	ADDQ        BX, CX
+	VMULPD      Y0, Y13, Y14
+	VADDPD      Y3, Y12, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y4, Y11, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y5, Y10, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y6, Y9, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y7, Y2, Y8
+	VMULPD      160(DI), Y8, Y8
+	VADDPD      Y8, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y8
+	ADDQ        BX, CX
+	VMULPD      Y0, Y3, Y14
+	VADDPD      Y4, Y13, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y5, Y12, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y6, Y11, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y7, Y10, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y8, Y2, Y9
+	VMULPD      160(DI), Y9, Y9
+	VADDPD      Y9, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y9
+	ADDQ        BX, CX
+	VMULPD      Y0, Y4, Y14
+	VADDPD      Y5, Y3, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y6, Y13, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y7, Y12, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y8, Y11, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y9, Y2, Y10
+	VMULPD      160(DI), Y10, Y10
+	VADDPD      Y10, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y10
+	ADDQ        BX, CX
+	VMULPD      Y0, Y5, Y14
+	VADDPD      Y6, Y4, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y7, Y3, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y8, Y13, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y9, Y12, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y10, Y2, Y11
+	VMULPD      160(DI), Y11, Y11
+	VADDPD      Y11, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
 	VMOVUPD     (CX), Y11
-	VMOVUPD     1056(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y5, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y5, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     Y7, (AX)
-	VMOVUPD     Y9, 96(AX)
-	VMOVUPD     512(CX), Y8
-	VMULPD      Y8, Y0, Y7
-	VMOVUPD     608(CX), Y10
-	VMULPD      Y10, Y0, Y9
-	VMOVUPD     416(CX), Y11
-	VMOVUPD     704(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y1, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y1, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     320(CX), Y8
-	VMOVUPD     800(CX), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y2, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y2, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     224(CX), Y11
-	VMOVUPD     896(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y3, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y3, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     128(CX), Y8
-	VMOVUPD     992(CX), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y4, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y4, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     32(CX), Y11
-	VMOVUPD     1088(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y5, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y5, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     Y7, 32(AX)
-	VMOVUPD     Y9, 128(AX)
-	VMOVUPD     544(CX), Y8
-	VMULPD      Y8, Y0, Y7
-	VMOVUPD     640(CX), Y10
-	VMULPD      Y10, Y0, Y9
-	VMOVUPD     448(CX), Y11
-	VMOVUPD     736(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y1, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y1, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     352(CX), Y8
-	VMOVUPD     832(CX), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y2, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y2, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     256(CX), Y11
-	VMOVUPD     928(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y3, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y3, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     160(CX), Y8
-	VMOVUPD     1024(CX), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y4, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y4, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     64(CX), Y11
-	VMOVUPD     1120(CX), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y5, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y5, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     Y7, 64(AX)
-	VMOVUPD     Y9, 160(AX)
-	ADDQ        $0x000000c0, CX
-	ADDQ        $0x000000c0, AX
-	DECQ        DX
-	JNZ         pair
+	ADDQ        BX, CX
+	VMULPD      Y0, Y6, Y14
+	VADDPD      Y7, Y5, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y8, Y4, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y9, Y3, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y10, Y13, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y11, Y2, Y12
+	VMULPD      160(DI), Y12, Y12
+	VADDPD      Y12, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	VMOVUPD     (CX), Y12
+	ADDQ        BX, CX
+	VMULPD      Y0, Y7, Y14
+	VADDPD      Y8, Y6, Y15
+	VMULPD      Y1, Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y9, Y5, Y15
+	VMULPD      64(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y10, Y4, Y15
+	VMULPD      96(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VADDPD      Y11, Y3, Y15
+	VMULPD      128(DI), Y15, Y15
+	VADDPD      Y15, Y14, Y14
+	VFMADD213PD Y12, Y2, Y13
+	VMULPD      160(DI), Y13, Y13
+	VADDPD      Y13, Y14, Y14
+	VMOVUPD     Y14, (AX)
+	ADDQ        DX, AX
+	DECQ        SI
+	JZ          done
+	JMP         sample
+
+done:
 	VZEROUPPER
 	RET
 
 DATA one<>+0(SB)/8, $0x3ff0000000000000
 GLOBL one<>(SB), RODATA|NOPTR, $8
-
-// func downAVX2(first *float64, second *float64, rows *[12]*float64, samples int, weights *[6]float64)
-// Requires: AVX, FMA3
-TEXT ·downAVX2(SB), NOSPLIT, $8-40
-	MOVQ         rows+16(FP), AX
-	MOVQ         samples+24(FP), CX
-	MOVQ         weights+32(FP), DX
-	VBROADCASTSD (DX), Y0
-	VBROADCASTSD 8(DX), Y1
-	VBROADCASTSD 16(DX), Y2
-	VBROADCASTSD 24(DX), Y3
-	VBROADCASTSD 32(DX), Y4
-	VBROADCASTSD 40(DX), Y5
-	SHLQ         $0x05, CX
-	MOVQ         first+0(FP), DX
-	ADDQ         CX, DX
-	MOVQ         second+8(FP), BX
-	ADDQ         CX, BX
-	MOVQ         (AX), SI
-	ADDQ         CX, SI
-	MOVQ         8(AX), DI
-	ADDQ         CX, DI
-	MOVQ         16(AX), R8
-	ADDQ         CX, R8
-	MOVQ         24(AX), R9
-	ADDQ         CX, R9
-	MOVQ         32(AX), R10
-	ADDQ         CX, R10
-	MOVQ         40(AX), R11
-	ADDQ         CX, R11
-	MOVQ         48(AX), R12
-	ADDQ         CX, R12
-	MOVQ         56(AX), R13
-	ADDQ         CX, R13
-	MOVQ         64(AX), R14
-	ADDQ         CX, R14
-	MOVQ         72(AX), R15
-	ADDQ         CX, R15
-	MOVQ         80(AX), BP
-	ADDQ         CX, BP
-	MOVQ         88(AX), AX
-	ADDQ         CX, AX
-	NEGQ         CX
-	VBROADCASTSD one<>+0(SB), Y6
-
-sample:
-	VMOVUPD     (R11)(CX*1), Y8
-	VMULPD      Y8, Y0, Y7
-	VMOVUPD     (R12)(CX*1), Y10
-	VMULPD      Y10, Y0, Y9
-	VMOVUPD     (R10)(CX*1), Y11
-	VMOVUPD     (R13)(CX*1), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y1, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y1, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     (R9)(CX*1), Y8
-	VMOVUPD     (R14)(CX*1), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y2, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y2, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     (R8)(CX*1), Y11
-	VMOVUPD     (R15)(CX*1), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y3, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y3, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     (DI)(CX*1), Y8
-	VMOVUPD     (BP)(CX*1), Y10
-	VADDPD      Y12, Y8, Y12
-	VMULPD      Y4, Y12, Y12
-	VADDPD      Y12, Y7, Y7
-	VFMADD213PD Y10, Y6, Y11
-	VMULPD      Y4, Y11, Y11
-	VADDPD      Y11, Y9, Y9
-	VMOVUPD     (SI)(CX*1), Y11
-	VMOVUPD     (AX)(CX*1), Y12
-	VADDPD      Y10, Y11, Y10
-	VMULPD      Y5, Y10, Y10
-	VADDPD      Y10, Y7, Y7
-	VFMADD213PD Y12, Y6, Y8
-	VMULPD      Y5, Y8, Y8
-	VADDPD      Y8, Y9, Y9
-	VMOVUPD     Y7, (DX)(CX*1)
-	VMOVUPD     Y9, (BX)(CX*1)
-	ADDQ        $0x20, CX
-	JNZ         sample
-	VZEROUPPER
-	RET
 
 // func similarityAVX2(first *float64, second *float64, fours int, sums *[2]float64)
 // Requires: AVX

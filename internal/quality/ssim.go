@@ -18,6 +18,14 @@ var gauss = [radius + 1]float64{
 	0.26601172486179436, 0.2130055377112537, 0.10936068950970002, 0.03600077212843083, 0.007598758135239186, 0.00102838008447911,
 }
 
+// weights are gauss, each as many times as a vector has places.
+var weights = func() (w [radius + 1][4]float64) {
+	for k, g := range gauss {
+		w[k] = [4]float64{g, g, g, g}
+	}
+	return w
+}()
+
 // moments are weighted means around one sample of s = x+y-255 and d = x-y.
 //
 // Four filtered maps give all that SSIM needs of x and y, where x, y, xx, yy and xy would be five:
@@ -30,26 +38,24 @@ var gauss = [radius + 1]float64{
 // The 255 keeps s small, which costs nothing and saves digits.
 type moments struct{ s, d, ss, dd float64 }
 
-// strip is the width in pixels of what is measured from top to bottom before the next, so that its rows stay in the caches of the processor,
-// however wide the images. 40 to 64 took the least time of 16 to 512.
-const strip = 48
+// A part of the windows is measured before the next, so that what it takes stays in the caches of the processor, however large the images:
+// at most strip pixels in each of at most block rows.
+const (
+	strip = 72
+	block = 32 // even
+)
 
 // scratch is the working memory of one comparison.
 type scratch struct {
 	samples [channels * (strip + window - 1)]moments // one row of s, d, s^2, d^2, channels interleaved
-	rows    [window + 1][channels*strip + 1]moments  // 12 rows, filtered along x; the odd length spreads them over the banks of the first cache
-	starts  [2 * (window + 1)]*float64               // of the rows, twice over, so that 12 in turn are a part of it wherever they begin
-	means   [2][channels * strip]moments             // of two rows of windows
+	rows    [(block + window - 1) * width]moments    // rows of width samples, filtered along x
+	means   [block * width]moments                   // filtered along y as well
 	sums    []float64                                // of the similarities in each row of windows
 }
 
-var scratches = sync.Pool{New: func() any {
-	s := new(scratch)
-	for i := range s.starts {
-		s.starts[i] = &s.rows[i%len(s.rows)][0].s
-	}
-	return s
-}}
+const width = channels*strip + 1
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // ssim is the mean over windows and channels; see Compare. The Gaussian is separable: each row is filtered along x once and kept until the 11
 // rows that need it have passed.
@@ -76,17 +82,27 @@ func ssim(a, b *image.NRGBA) float64 {
 }
 
 // strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an odd number of rows of windows,
-// one more is made up, of rows that stand there from before.
+// one more is made up, of means that stand there from before.
 func (s *scratch) strip(a, b []uint8, strideA, strideB, n, h int) {
 	samples := s.samples[:channels*(n+window-1)]
 	n *= channels
-	for y, next := 0, 0; y < len(s.sums); y += len(s.means) {
-		for ; next < min(y+len(s.rows), h); next++ {
-			load(samples, a[next*strideA:], b[next*strideB:])
-			along(s.rows[next%len(s.rows)][:n], samples)
+	have := 0 // rows of this block
+	for y := 0; y < h-window+1; y += block {
+		down := min(block, h-window+1-y)
+		for ; have < down+window-1; have++ {
+			load(samples, a[(y+have)*strideA:], b[(y+have)*strideB:])
+			for c := range channels {
+				filter(s.rows[have*width+c:], samples[c:], channels, channels, n/channels)
+			}
 		}
-		s.down(y%len(s.rows), n)
-		similarity(s.means[0][:n], s.means[1][:n], (*[2]float64)(s.sums[y:]))
+		for x := range n {
+			filter(s.means[x:], s.rows[x:], width, width, down)
+		}
+		for i := 0; i < down; i += 2 {
+			similarity(s.means[i*width:][:n], s.means[(i+1)*width:][:n], (*[2]float64)(s.sums[y+i:]))
+		}
+		copy(s.rows[:], s.rows[block*width:]) // the next block begins with the last rows of this one
+		have = window - 1
 	}
 }
 
@@ -102,39 +118,20 @@ func loadGo(dst []moments, a, b []uint8) {
 	}
 }
 
-// alongGo filters one row along x: dst[i] is centred on the sample radius pixels after src[i].
-func alongGo(dst, src []moments) {
-	var taps [window][]moments
-	for i := range taps {
-		taps[i] = src[channels*i:]
-	}
-	filter(dst, &taps)
-}
-
-// downGo filters n samples of 12 rows, from the first in turn, along y into two rows of means.
-func (s *scratch) downGo(first, n int) {
-	for r := range s.means {
-		var taps [window][]moments
-		for i := range taps {
-			taps[i] = s.rows[(first+r+i)%len(s.rows)][:n]
-		}
-		filter(s.means[r][:n], &taps)
-	}
-}
-
-// filter weighs 11 samples for each one of dst: those of the taps at its place.
-func filter(dst []moments, taps *[window][]moments) {
-	for i := range dst {
-		m := &taps[radius][i]
+// filterGo weighs 11 samples of src, which lie from apart, for each of n samples of dst, which lie to apart.
+func filterGo(dst, src []moments, to, from, n int) {
+	for i := range n {
+		p := src[i*from:]
+		m := &p[radius*from]
 		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
 		for k := 1; k <= radius; k++ {
-			g, l, r := gauss[k], &taps[radius-k][i], &taps[radius+k][i]
+			g, l, r := gauss[k], &p[(radius-k)*from], &p[(radius+k)*from]
 			s += float64(g * (l.s + r.s))
 			d += float64(g * (l.d + r.d))
 			ss += float64(g * (l.ss + r.ss))
 			dd += float64(g * (l.dd + r.dd))
 		}
-		dst[i] = moments{s, d, ss, dd}
+		dst[i*to] = moments{s, d, ss, dd}
 	}
 }
 

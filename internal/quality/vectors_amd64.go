@@ -15,23 +15,14 @@ func load(dst []moments, a, b []uint8) {
 	loadGo(dst, a, b)
 }
 
-func along(dst, src []moments) {
-	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
-		n := 2 * channels * pairs
-		alongAVX2(&dst[0].s, &src[:n+channels*(window-1)][0].s, pairs, &gauss)
-		dst, src = dst[n:], src[n:]
-	}
-	if len(dst) > 0 {
-		alongGo(dst, src)
-	}
-}
-
-func (s *scratch) down(first, n int) {
+func filter(dst, src []moments, to, from, n int) {
 	if !vectors || n <= 0 {
-		s.downGo(first, n)
+		filterGo(dst, src, to, from, n)
 		return
 	}
-	downAVX2(&s.means[0][:n][0].s, &s.means[1][:n][0].s, (*[window + 1]*float64)(s.starts[first:]), n, &gauss)
+	_, _ = dst[(n-1)*to], src[(n+window-2)*from]
+	const size = 32 // bytes of moments
+	filterAVX2(&dst[0].s, &src[0].s, to*size, from*size, n, &weights)
 }
 
 func similarity(first, second []moments, sums *[2]float64) {

@@ -4,9 +4,7 @@ package quality
 
 func load(dst []moments, a, b []uint8) { loadGo(dst, a, b) }
 
-func along(dst, src []moments) { alongGo(dst, src) }
-
-func (s *scratch) down(first, n int) { s.downGo(first, n) }
+func filter(dst, src []moments, to, from, n int) { filterGo(dst, src, to, from, n) }
 
 func similarity(first, second []moments, sums *[2]float64) { similarityGo(first, second, sums) }
 
