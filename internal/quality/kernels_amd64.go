@@ -9,10 +9,10 @@ package quality
 //go:noescape
 func loadAVX2(dst *float64, a *uint8, b *uint8, pairs int)
 
-// filterAVX2 is filter for at least one sample; the steps are in bytes.
+// filterAVX2 is filter for at least one sample of at least one line; the steps are in bytes.
 //
 //go:noescape
-func filterAVX2(dst *float64, src *float64, to int, from int, samples int, weights *[6][4]float64)
+func filterAVX2(dst *float64, src *float64, to int, from int, samples int, lines int, weights *[6][4]float64)
 
 // similarityAVX2 is similarity for four times fours samples, at least four.
 //

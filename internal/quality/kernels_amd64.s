@@ -54,42 +54,47 @@ pair:
 DATA centre<>+0(SB)/4, $0x000000ff
 GLOBL centre<>(SB), RODATA|NOPTR, $4
 
-// func filterAVX2(dst *float64, src *float64, to int, from int, samples int, weights *[6][4]float64)
+// func filterAVX2(dst *float64, src *float64, to int, from int, samples int, lines int, weights *[6][4]float64)
 // Requires: AVX, FMA3
-TEXT ·filterAVX2(SB), NOSPLIT, $0-48
+TEXT ·filterAVX2(SB), NOSPLIT, $0-56
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         to+16(FP), DX
 	MOVQ         from+24(FP), BX
-	MOVQ         samples+32(FP), SI
-	MOVQ         weights+40(FP), DI
+	MOVQ         lines+40(FP), SI
+	MOVQ         weights+48(FP), DI
 	VMOVUPD      (DI), Y0
 	VMOVUPD      32(DI), Y1
 	VBROADCASTSD one<>+0(SB), Y2
-	VMOVUPD      (CX), Y3
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y4
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y5
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y6
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y7
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y8
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y9
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y10
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y11
-	ADDQ         BX, CX
-	VMOVUPD      (CX), Y12
-	ADDQ         BX, CX
+
+line:
+	MOVQ    AX, R8
+	MOVQ    CX, R9
+	MOVQ    samples+32(FP), R10
+	VMOVUPD (R9), Y3
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y4
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y5
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y6
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y7
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y8
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y9
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y10
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y11
+	ADDQ    BX, R9
+	VMOVUPD (R9), Y12
+	ADDQ    BX, R9
 
 sample:
-	VMOVUPD     (CX), Y13
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y13
+	ADDQ        BX, R9
 	VMULPD      Y0, Y8, Y14
 	VADDPD      Y9, Y7, Y15
 	VMULPD      Y1, Y15, Y15
@@ -106,12 +111,12 @@ sample:
 	VFMADD213PD Y13, Y2, Y3
 	VMULPD      160(DI), Y3, Y3
 	VADDPD      Y3, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y3
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y3
+	ADDQ        BX, R9
 	VMULPD      Y0, Y9, Y14
 	VADDPD      Y10, Y8, Y15
 	VMULPD      Y1, Y15, Y15
@@ -128,12 +133,12 @@ sample:
 	VFMADD213PD Y3, Y2, Y4
 	VMULPD      160(DI), Y4, Y4
 	VADDPD      Y4, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y4
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y4
+	ADDQ        BX, R9
 	VMULPD      Y0, Y10, Y14
 	VADDPD      Y11, Y9, Y15
 	VMULPD      Y1, Y15, Y15
@@ -150,12 +155,12 @@ sample:
 	VFMADD213PD Y4, Y2, Y5
 	VMULPD      160(DI), Y5, Y5
 	VADDPD      Y5, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y5
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y5
+	ADDQ        BX, R9
 	VMULPD      Y0, Y11, Y14
 	VADDPD      Y12, Y10, Y15
 	VMULPD      Y1, Y15, Y15
@@ -172,12 +177,12 @@ sample:
 	VFMADD213PD Y5, Y2, Y6
 	VMULPD      160(DI), Y6, Y6
 	VADDPD      Y6, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y6
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y6
+	ADDQ        BX, R9
 	VMULPD      Y0, Y12, Y14
 	VADDPD      Y13, Y11, Y15
 	VMULPD      Y1, Y15, Y15
@@ -194,12 +199,12 @@ sample:
 	VFMADD213PD Y6, Y2, Y7
 	VMULPD      160(DI), Y7, Y7
 	VADDPD      Y7, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y7
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y7
+	ADDQ        BX, R9
 	VMULPD      Y0, Y13, Y14
 	VADDPD      Y3, Y12, Y15
 	VMULPD      Y1, Y15, Y15
@@ -216,12 +221,12 @@ sample:
 	VFMADD213PD Y7, Y2, Y8
 	VMULPD      160(DI), Y8, Y8
 	VADDPD      Y8, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y8
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y8
+	ADDQ        BX, R9
 	VMULPD      Y0, Y3, Y14
 	VADDPD      Y4, Y13, Y15
 	VMULPD      Y1, Y15, Y15
@@ -238,12 +243,12 @@ sample:
 	VFMADD213PD Y8, Y2, Y9
 	VMULPD      160(DI), Y9, Y9
 	VADDPD      Y9, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y9
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y9
+	ADDQ        BX, R9
 	VMULPD      Y0, Y4, Y14
 	VADDPD      Y5, Y3, Y15
 	VMULPD      Y1, Y15, Y15
@@ -260,12 +265,12 @@ sample:
 	VFMADD213PD Y9, Y2, Y10
 	VMULPD      160(DI), Y10, Y10
 	VADDPD      Y10, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y10
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y10
+	ADDQ        BX, R9
 	VMULPD      Y0, Y5, Y14
 	VADDPD      Y6, Y4, Y15
 	VMULPD      Y1, Y15, Y15
@@ -282,12 +287,12 @@ sample:
 	VFMADD213PD Y10, Y2, Y11
 	VMULPD      160(DI), Y11, Y11
 	VADDPD      Y11, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y11
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y11
+	ADDQ        BX, R9
 	VMULPD      Y0, Y6, Y14
 	VADDPD      Y7, Y5, Y15
 	VMULPD      Y1, Y15, Y15
@@ -304,12 +309,12 @@ sample:
 	VFMADD213PD Y11, Y2, Y12
 	VMULPD      160(DI), Y12, Y12
 	VADDPD      Y12, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
-	VMOVUPD     (CX), Y12
-	ADDQ        BX, CX
+	VMOVUPD     (R9), Y12
+	ADDQ        BX, R9
 	VMULPD      Y0, Y7, Y14
 	VADDPD      Y8, Y6, Y15
 	VMULPD      Y1, Y15, Y15
@@ -326,13 +331,17 @@ sample:
 	VFMADD213PD Y12, Y2, Y13
 	VMULPD      160(DI), Y13, Y13
 	VADDPD      Y13, Y14, Y14
-	VMOVUPD     Y14, (AX)
-	ADDQ        DX, AX
-	DECQ        SI
+	VMOVUPD     Y14, (R8)
+	ADDQ        DX, R8
+	DECQ        R10
 	JZ          done
 	JMP         sample
 
 done:
+	ADDQ $0x20, AX
+	ADDQ $0x20, CX
+	DECQ SI
+	JNZ  line
 	VZEROUPPER
 	RET
 

@@ -91,13 +91,9 @@ func (s *scratch) strip(a, b []uint8, strideA, strideB, n, h int) {
 		down := min(block, h-window+1-y)
 		for ; have < down+window-1; have++ {
 			load(samples, a[(y+have)*strideA:], b[(y+have)*strideB:])
-			for c := range channels {
-				filter(s.rows[have*width+c:], samples[c:], channels, channels, n/channels)
-			}
+			filter(s.rows[have*width:], samples, channels, channels, n/channels, channels)
 		}
-		for x := range n {
-			filter(s.means[x:], s.rows[x:], width, width, down)
-		}
+		filter(s.means[:], s.rows[:], width, width, down, n)
 		for i := 0; i < down; i += 2 {
 			similarity(s.means[i*width:][:n], s.means[(i+1)*width:][:n], (*[2]float64)(s.sums[y+i:]))
 		}
@@ -118,20 +114,23 @@ func loadGo(dst []moments, a, b []uint8) {
 	}
 }
 
-// filterGo weighs 11 samples of src, which lie from apart, for each of n samples of dst, which lie to apart.
-func filterGo(dst, src []moments, to, from, n int) {
+// filterGo weighs 11 samples of src for each sample of dst, along as many lines as there are, each with n samples of dst. The lines begin side
+// by side, and the samples of one are steps of to and from apart.
+func filterGo(dst, src []moments, to, from, n, lines int) {
 	for i := range n {
-		p := src[i*from:]
-		m := &p[radius*from]
-		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
-		for k := 1; k <= radius; k++ {
-			g, l, r := gauss[k], &p[(radius-k)*from], &p[(radius+k)*from]
-			s += float64(g * (l.s + r.s))
-			d += float64(g * (l.d + r.d))
-			ss += float64(g * (l.ss + r.ss))
-			dd += float64(g * (l.dd + r.dd))
+		for line := range lines {
+			p := src[line+i*from:]
+			m := &p[radius*from]
+			s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
+			for k := 1; k <= radius; k++ {
+				g, l, r := gauss[k], &p[(radius-k)*from], &p[(radius+k)*from]
+				s += float64(g * (l.s + r.s))
+				d += float64(g * (l.d + r.d))
+				ss += float64(g * (l.ss + r.ss))
+				dd += float64(g * (l.dd + r.dd))
+			}
+			dst[line+i*to] = moments{s, d, ss, dd}
 		}
-		dst[i*to] = moments{s, d, ss, dd}
 	}
 }
 

@@ -15,14 +15,14 @@ func load(dst []moments, a, b []uint8) {
 	loadGo(dst, a, b)
 }
 
-func filter(dst, src []moments, to, from, n int) {
-	if !vectors || n <= 0 {
-		filterGo(dst, src, to, from, n)
+func filter(dst, src []moments, to, from, n, lines int) {
+	if !vectors || n <= 0 || lines <= 0 {
+		filterGo(dst, src, to, from, n, lines)
 		return
 	}
-	_, _ = dst[(n-1)*to], src[(n+window-2)*from]
+	_, _ = dst[(n-1)*to+lines-1], src[(n+window-2)*from+lines-1]
 	const size = 32 // bytes of moments
-	filterAVX2(&dst[0].s, &src[0].s, to*size, from*size, n, &weights)
+	filterAVX2(&dst[0].s, &src[0].s, to*size, from*size, n, lines, &weights)
 }
 
 func similarity(first, second []moments, sums *[2]float64) {

@@ -4,7 +4,7 @@ package quality
 
 func load(dst []moments, a, b []uint8) { loadGo(dst, a, b) }
 
-func filter(dst, src []moments, to, from, n int) { filterGo(dst, src, to, from, n) }
+func filter(dst, src []moments, to, from, n, lines int) { filterGo(dst, src, to, from, n, lines) }
 
 func similarity(first, second []moments, sums *[2]float64) { similarityGo(first, second, sums) }
 

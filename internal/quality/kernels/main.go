@@ -75,10 +75,11 @@ func load() {
 // filter keeps the last 11 samples in registers, each a vector of its four moments, so that it reads every sample once; the loop is written out
 // for the 11 places at which the oldest of them may be.
 func filter() {
-	TEXT("filterAVX2", NOSPLIT, "func(dst, src *float64, to, from, samples int, weights *[6][4]float64)")
-	Doc("filterAVX2 is filter for at least one sample; the steps are in bytes.")
+	TEXT("filterAVX2", NOSPLIT, "func(dst, src *float64, to, from, samples, lines int, weights *[6][4]float64)")
+	Doc("filterAVX2 is filter for at least one sample of at least one line; the steps are in bytes.")
 	Pragma("noescape")
-	dst, src, to, from, n, list := pointer("dst"), pointer("src"), pointer("to"), pointer("from"), pointer("samples"), pointer("weights")
+	firstDst, firstSrc, to, from, lines, list := pointer("dst"), pointer("src"), pointer("to"), pointer("from"), pointer("lines"), pointer("weights")
+	dst, src, n := GP64(), GP64(), GP64()
 	var weights [radius + 1]Op
 	for k := range weights {
 		weights[k] = Mem{Base: list, Disp: 32 * k}
@@ -94,13 +95,17 @@ func filter() {
 		VMOVUPD(Mem{Base: src}, tap)
 		ADDQ(from, src)
 	}
+
+	Label("line")
+	MOVQ(firstDst, dst)
+	MOVQ(firstSrc, src)
+	Load(Param("samples"), n)
 	for i := range taps {
 		taps[i] = YMM()
 		if i < window-1 {
 			read(taps[i])
 		}
 	}
-
 	Label("sample")
 	for oldest := range window {
 		tap := func(i int) VecVirtual { return taps[(oldest+i)%window] }
@@ -126,6 +131,10 @@ func filter() {
 	}
 	JMP(LabelRef("sample"))
 	Label("done")
+	ADDQ(U8(moments), firstDst)
+	ADDQ(U8(moments), firstSrc)
+	DECQ(lines)
+	JNZ(LabelRef("line"))
 	VZEROUPPER()
 	RET()
 }
