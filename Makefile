@@ -231,7 +231,8 @@ release: .bin/cyclonedx-gomod ## a reproducible archive of the commit, with mode
 	ops/release.sh '$(RELEASE)'
 
 .PHONY: generate generated
-generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files
+generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files, and the assembly of the metrics
+	go generate ./internal/quality
 	@for dir in $(PROTO); do \
 	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o $$dir; done
 
@@ -242,6 +243,10 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 	  for file in "$$made/$$dir"/*.pb.go; do \
 	    cmp "$$file" "$$dir/$$(basename "$$file")" >&2 || { echo "generated code is stale: run make generate" >&2; exit 1; }; \
 	  done; \
+	done; \
+	(cd internal/quality/kernels && go run . -out "$$made/kernels_amd64.s" -stubs "$$made/kernels_amd64.go" -pkg quality); \
+	for file in kernels_amd64.s kernels_amd64.go; do \
+	  cmp <(tail -n +2 "$$made/$$file") <(tail -n +2 "internal/quality/$$file") >&2 || { echo "$$file is stale: run make generate" >&2; exit 1; }; \
 	done; echo "generated code is up to date"
 
 ##@ Set up

@@ -11,10 +11,10 @@ func FuzzVectors(f *testing.F) {
 	f.Add(uint8(0), uint8(0), []byte{0, 255})
 	f.Add(uint8(1), uint8(1), []byte("a colour"))
 	f.Add(uint8(strip-1), uint8(2), []byte{1, 2, 3, 250})
-	f.Add(uint8(strip), uint8(5), []byte{255, 254, 255, 255, 255})
-	f.Add(uint8(2*strip+3), uint8(9), []byte("neither image is constant, and both repeat at lengths of their own"))
+	f.Add(uint8(strip), uint8(block-1), []byte{255, 254, 255, 255, 255})
+	f.Add(uint8(2*strip+3), uint8(block), []byte("neither image is constant, and both repeat at lengths of their own"))
 	f.Fuzz(func(t *testing.T, wide, high uint8, samples []byte) {
-		w, h := window+int(wide)%(3*strip), window+int(high)%24
+		w, h := window+int(wide)%(3*strip), window+int(high)%(2*block+3)
 		a, b := image.NewNRGBA(image.Rect(0, 0, w, h)), image.NewNRGBA(image.Rect(0, 0, w, h))
 		for i := range a.Pix {
 			if n := len(samples); n > 0 {

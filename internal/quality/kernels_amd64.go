@@ -9,15 +9,10 @@ package quality
 //go:noescape
 func loadAVX2(dst *float64, a *uint8, b *uint8, pairs int)
 
-// alongAVX2 is along for two times pairs pixels of dst, at least two.
+// filterAVX2 is filter for at least one sample of at least one line; the steps are in bytes.
 //
 //go:noescape
-func alongAVX2(dst *float64, src *float64, pairs int, weights *[6]float64)
-
-// downAVX2 is down for at least one sample.
-//
-//go:noescape
-func downAVX2(first *float64, second *float64, rows *[12]*float64, samples int, weights *[6]float64)
+func filterAVX2(dst *float64, src *float64, to int, from int, samples int, lines int, weights *[6][4]float64)
 
 // similarityAVX2 is similarity for four times fours samples, at least four.
 //

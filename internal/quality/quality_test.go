@@ -188,6 +188,18 @@ func TestConcurrent(t *testing.T) {
 	group.Wait()
 }
 
+// TestAllocations: what a call works in is there from the call before.
+func TestAllocations(t *testing.T) {
+	a, b := gradient(130, 90, 0), gradient(130, 90, 1)
+	if n := testing.AllocsPerRun(50, func() {
+		if _, err := Compare(a, b); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a call", n)
+	}
+}
+
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	var s Summary

@@ -18,6 +18,14 @@ var gauss = [radius + 1]float64{
 	0.26601172486179436, 0.2130055377112537, 0.10936068950970002, 0.03600077212843083, 0.007598758135239186, 0.00102838008447911,
 }
 
+// weights are gauss, each as many times as a vector has places.
+var weights = func() (w [radius + 1][4]float64) {
+	for k, g := range gauss {
+		w[k] = [4]float64{g, g, g, g}
+	}
+	return w
+}()
+
 // moments are weighted means around one sample of s = x+y-255 and d = x-y.
 //
 // Four filtered maps give all that SSIM needs of x and y, where x, y, xx, yy and xy would be five:
@@ -30,22 +38,25 @@ var gauss = [radius + 1]float64{
 // The 255 keeps s small, which costs nothing and saves digits.
 type moments struct{ s, d, ss, dd float64 }
 
-// strip is the width in pixels of what is measured from top to bottom before the next, so that its rows stay in the caches of the processor,
-// however wide the images. 40 to 64 took the least time of 16 to 512.
-const strip = 48
+// A part of the windows is measured before the next, so that what it takes stays in the caches of the processor, however large the images:
+// at most strip pixels in each of at most block rows, an even number. 72 and 32 took the least time of what was tried.
+const (
+	strip = 72
+	block = 32
+	width = channels*strip + 1 // of a row in memory; odd, so that the samples of a column do not share few places of a cache
+)
 
 // scratch is the working memory of one comparison.
 type scratch struct {
 	samples [channels * (strip + window - 1)]moments // one row of s, d, s^2, d^2, channels interleaved
-	rows    [window + 1][channels * strip]moments    // the last 12 rows, filtered along x
-	means   [2][channels * strip]moments             // two rows of windows
+	rows    [(block + window - 1) * width]moments    // filtered along x
+	means   [block * width]moments                   // filtered along y as well
 	sums    []float64                                // of the similarities in each row of windows
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// ssim is the mean over windows and channels; see Compare. The Gaussian is separable: each row is filtered along x once and kept until the 11
-// rows that need it have passed.
+// ssim is the mean over windows and channels; see Compare. The Gaussian is separable: rows are filtered along x, and what comes out along y.
 //
 // The sums are in float64. A filtered square is at most 255^2 and off by at most 24 roundings, 2e-10, and so is a variance, which is a difference
 // of two such; c2 is 58.5, so the similarity of a window is off by less than 1e-10, whatever the images. Products are rounded before they are
@@ -68,23 +79,24 @@ func ssim(a, b *image.NRGBA) float64 {
 	return sum / float64(channels*across*down)
 }
 
-// strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an
-// odd number of rows of windows, one more is made up, of rows that stand there from before.
+// strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an odd number of rows of windows,
+// one more is made up, of means that stand there from before.
 func (s *scratch) strip(a, b []uint8, strideA, strideB, n, h int) {
 	samples := s.samples[:channels*(n+window-1)]
 	n *= channels
-	means := [2][]moments{s.means[0][:n], s.means[1][:n]}
-	var rows [window + 1][]moments
-	for y, next := 0, 0; y < len(s.sums); y += len(means) {
-		for ; next < min(y+len(rows), h); next++ {
-			load(samples, a[next*strideA:], b[next*strideB:])
-			along(s.rows[next%len(rows)][:n], samples)
+	have := 0 // rows of this block
+	for y := 0; y < h-window+1; y += block {
+		down := min(block, h-window+1-y)
+		for ; have < down+window-1; have++ {
+			load(samples, a[(y+have)*strideA:], b[(y+have)*strideB:])
+			filter(s.rows[have*width:], samples, channels, channels, n/channels, channels)
 		}
-		for i := range rows {
-			rows[i] = s.rows[(y+i)%len(rows)][:n]
+		filter(s.means[:], s.rows[:], width, width, down, n)
+		for i := 0; i < down; i += 2 {
+			similarity(s.means[i*width:][:n], s.means[(i+1)*width:][:n], (*[2]float64)(s.sums[y+i:]))
 		}
-		down(&means, &rows)
-		similarity(&means, (*[2]float64)(s.sums[y:]))
+		copy(s.rows[:], s.rows[block*width:]) // the next block begins with the last rows of this one
+		have = window - 1
 	}
 }
 
@@ -100,45 +112,34 @@ func loadGo(dst []moments, a, b []uint8) {
 	}
 }
 
-// alongGo filters one row along x: dst[i] is centred on the sample radius pixels after src[i].
-func alongGo(dst, src []moments) {
-	var taps [window][]moments
-	for i := range taps {
-		taps[i] = src[channels*i:]
-	}
-	filter(dst, &taps)
-}
-
-// downGo filters 11 rows along y, the first ones and the last ones of 12.
-func downGo(dst *[2][]moments, rows *[window + 1][]moments) {
-	filter(dst[0], (*[window][]moments)(rows[:window]))
-	filter(dst[1], (*[window][]moments)(rows[1:]))
-}
-
-// filter weighs 11 samples for each one of dst: those of the taps at its place.
-func filter(dst []moments, taps *[window][]moments) {
-	for i := range dst {
-		m := &taps[radius][i]
-		s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
-		for k := 1; k <= radius; k++ {
-			g, l, r := gauss[k], &taps[radius-k][i], &taps[radius+k][i]
-			s += float64(g * (l.s + r.s))
-			d += float64(g * (l.d + r.d))
-			ss += float64(g * (l.ss + r.ss))
-			dd += float64(g * (l.dd + r.dd))
+// filterGo weighs 11 samples of src for each sample of dst, along as many lines as there are, each with n samples of dst. The lines begin side
+// by side, and the samples of one are steps of to and from apart.
+func filterGo(dst, src []moments, to, from, n, lines int) {
+	for i := range n {
+		for line := range lines {
+			p := src[line+i*from:]
+			m := &p[radius*from]
+			s, d, ss, dd := float64(m.s*gauss[0]), float64(m.d*gauss[0]), float64(m.ss*gauss[0]), float64(m.dd*gauss[0])
+			for k := 1; k <= radius; k++ {
+				g, l, r := gauss[k], &p[(radius-k)*from], &p[(radius+k)*from]
+				s += float64(g * (l.s + r.s))
+				d += float64(g * (l.d + r.d))
+				ss += float64(g * (l.ss + r.ss))
+				dd += float64(g * (l.dd + r.dd))
+			}
+			dst[line+i*to] = moments{s, d, ss, dd}
 		}
-		dst[i] = moments{s, d, ss, dd}
 	}
 }
 
 // similarityGo adds the similarity of each window of two rows to the row's sum, one after the other.
-func similarityGo(means *[2][]moments, sums *[2]float64) {
-	for i, row := range means {
+func similarityGo(first, second []moments, sums *[2]float64) {
+	for r, row := range [][]moments{first, second} {
 		for _, m := range row {
 			vs, vd := m.ss-float64(m.s*m.s), m.dd-float64(m.d*m.d)
 			s := m.s + 255
 			s2, d2 := float64(s*s), float64(m.d*m.d)
-			sums[i] += (s2 - d2 + 2*c1) * (vs - vd + 2*c2) / ((s2 + d2 + 2*c1) * (vs + vd + 2*c2))
+			sums[r] += (s2 - d2 + 2*c1) * (vs - vd + 2*c2) / ((s2 + d2 + 2*c1) * (vs + vd + 2*c2))
 		}
 	}
 }

@@ -4,8 +4,8 @@ import "golang.org/x/sys/cpu"
 
 //go:generate sh -c "cd kernels && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg quality"
 
-// vectors says whether the processor has AVX2. Tests clear it.
-var vectors = cpu.X86.HasAVX2
+// vectors says whether the processor has what the assembly needs. Tests clear it.
+var vectors = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
 func load(dst []moments, a, b []uint8) {
 	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
@@ -15,34 +15,22 @@ func load(dst []moments, a, b []uint8) {
 	loadGo(dst, a, b)
 }
 
-func along(dst, src []moments) {
-	if pairs := len(dst) / (2 * channels); vectors && pairs > 0 {
-		n := 2 * channels * pairs
-		alongAVX2(&dst[0].s, &src[:n+channels*(window-1)][0].s, pairs, &gauss)
-		dst, src = dst[n:], src[n:]
-	}
-	alongGo(dst, src)
-}
-
-func down(dst *[2][]moments, rows *[window + 1][]moments) {
-	n := len(dst[0])
-	if !vectors || n == 0 {
-		downGo(dst, rows)
+func filter(dst, src []moments, to, from, n, lines int) {
+	if !vectors || n <= 0 || lines <= 0 {
+		filterGo(dst, src, to, from, n, lines)
 		return
 	}
-	var starts [window + 1]*float64
-	for i, row := range rows {
-		starts[i] = &row[:n][0].s
-	}
-	downAVX2(&dst[0][0].s, &dst[1][:n][0].s, &starts, n, &gauss)
+	_, _ = dst[(n-1)*to+lines-1], src[(n+window-2)*from+lines-1]
+	const size = 32 // bytes of moments
+	filterAVX2(&dst[0].s, &src[0].s, to*size, from*size, n, lines, &weights)
 }
 
-func similarity(means *[2][]moments, sums *[2]float64) {
-	if fours := len(means[0]) / 4; vectors && fours > 0 {
-		similarityAVX2(&means[0][0].s, &means[1][0].s, fours, sums)
-		means = &[2][]moments{means[0][4*fours:], means[1][4*fours:]}
+func similarity(first, second []moments, sums *[2]float64) {
+	if fours := len(first) / 4; vectors && fours > 0 {
+		similarityAVX2(&first[0].s, &second[:len(first)][0].s, fours, sums)
+		first, second = first[4*fours:], second[4*fours:]
 	}
-	similarityGo(means, sums)
+	similarityGo(first, second, sums)
 }
 
 func rowDifferences(p, q []uint8) (absolute, squared uint64) {

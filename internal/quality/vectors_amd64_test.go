@@ -6,14 +6,13 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/cpu"
 )
 
 // bothWays compares two images without assembly, and with it where the processor has what it needs. It must not run beside others that compare.
 func bothWays(t *testing.T, a, b *image.NRGBA) (plain, assembly Scores) {
 	t.Helper()
 	defer func(v bool) { vectors = v }(vectors)
+	has := vectors
 	score := func(v bool) Scores {
 		vectors = v
 		s, err := Compare(a, b)
@@ -22,7 +21,7 @@ func bothWays(t *testing.T, a, b *image.NRGBA) (plain, assembly Scores) {
 		}
 		return s
 	}
-	return score(false), score(cpu.X86.HasAVX2)
+	return score(false), score(has)
 }
 
 // TestProcessor: the kernel and the package agree on what the processor has, and without it the plain code gives the same.
@@ -37,8 +36,8 @@ func TestProcessor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if has := strings.Contains(string(info), " avx2 "); vectors != has {
-		t.Errorf("assembly: %v, AVX2: %v", vectors, has)
+	if has := strings.Contains(string(info), " avx2 ") && strings.Contains(string(info), " fma "); vectors != has {
+		t.Errorf("assembly: %v, AVX2 and FMA: %v", vectors, has)
 	}
 	without := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^(TestProcessor|TestVersion|TestGolden)$")
 	without.Env = append(os.Environ(), "GODEBUG=cpu.avx2=off", "QUALITY_WITHOUT_AVX2=1")

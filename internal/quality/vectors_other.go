@@ -4,10 +4,8 @@ package quality
 
 func load(dst []moments, a, b []uint8) { loadGo(dst, a, b) }
 
-func along(dst, src []moments) { alongGo(dst, src) }
+func filter(dst, src []moments, to, from, n, lines int) { filterGo(dst, src, to, from, n, lines) }
 
-func down(dst *[2][]moments, rows *[window + 1][]moments) { downGo(dst, rows) }
-
-func similarity(means *[2][]moments, sums *[2]float64) { similarityGo(means, sums) }
+func similarity(first, second []moments, sums *[2]float64) { similarityGo(first, second, sums) }
 
 func rowDifferences(p, q []uint8) (absolute, squared uint64) { return rowDifferencesGo(p, q) }

@@ -21,8 +21,7 @@ const (
 func main() {
 	ConstraintExpr("amd64")
 	load()
-	along()
-	down()
+	filter()
 	similarity()
 	differences()
 	Generate()
@@ -73,88 +72,76 @@ func load() {
 	RET()
 }
 
-// along takes two pixels at once. One vector holds one sample, and so its four moments.
-func along() {
-	TEXT("alongAVX2", NOSPLIT, "func(dst, src *float64, pairs int, weights *[6]float64)")
-	Doc("alongAVX2 is along for two times pairs pixels of dst, at least two.")
+// filter keeps the last 11 samples in registers, each a vector of its four moments, so that it reads every sample once; the loop is written out
+// for the 11 places at which the oldest of them may be.
+func filter() {
+	TEXT("filterAVX2", NOSPLIT, "func(dst, src *float64, to, from, samples, lines int, weights *[6][4]float64)")
+	Doc("filterAVX2 is filter for at least one sample of at least one line; the steps are in bytes.")
 	Pragma("noescape")
-	dst, src, n, weights := pointer("dst"), pointer("src"), pointer("pairs"), weights()
+	firstDst, firstSrc, to, from, lines, list := pointer("dst"), pointer("src"), pointer("to"), pointer("from"), pointer("lines"), pointer("weights")
+	dst, src, n := GP64(), GP64(), GP64()
+	var weights [radius + 1]Op
+	for k := range weights {
+		weights[k] = Mem{Base: list, Disp: 32 * k}
+	}
+	for k := range 2 { // as many as there are registers left for
+		w := YMM()
+		VMOVUPD(weights[k], w)
+		weights[k] = w
+	}
+	ones := constant64("one", 1)
+	var taps [window]VecVirtual
+	read := func(tap VecVirtual) {
+		VMOVUPD(Mem{Base: src}, tap)
+		ADDQ(from, src)
+	}
 
-	const pixel = channels * moments
-	Label("pair")
-	for c := range channels {
-		sums := filter(weights, func(tap int) Mem { return Mem{Base: src, Disp: tap*pixel + c*moments} })
-		for i, sum := range sums {
-			VMOVUPD(sum, Mem{Base: dst, Disp: i*pixel + c*moments})
+	Label("line")
+	MOVQ(firstDst, dst)
+	MOVQ(firstSrc, src)
+	Load(Param("samples"), n)
+	for i := range taps {
+		taps[i] = YMM()
+		if i < window-1 {
+			read(taps[i])
 		}
 	}
-	ADDQ(U32(2*pixel), src)
-	ADDQ(U32(2*pixel), dst)
-	DECQ(n)
-	JNZ(LabelRef("pair"))
-	VZEROUPPER()
-	RET()
-}
-
-// down takes two rows at once.
-func down() {
-	TEXT("downAVX2", NOSPLIT, "func(first, second *float64, rows *[12]*float64, samples int, weights *[6]float64)")
-	Doc("downAVX2 is down for at least one sample.")
-	Pragma("noescape")
-	table, n, weights := pointer("rows"), pointer("samples"), weights()
-	// Offsets up to zero from the ends, as there is no register left for a count.
-	offset := n
-	SHLQ(U8(5), offset)
-	end := func(p Register) Mem {
-		ADDQ(offset, p)
-		return Mem{Base: p, Index: offset, Scale: 1}
-	}
-	dst := [2]Mem{end(pointer("first")), end(pointer("second"))}
-	var rows [window + 1]Mem
-	for i := range rows {
-		row := table // the last one takes its place
-		if i < window {
-			row = GP64()
-		}
-		MOVQ(Mem{Base: table, Disp: 8 * i}, row)
-		rows[i] = end(row)
-	}
-	NEGQ(offset)
-
 	Label("sample")
-	for i, sum := range filter(weights, func(tap int) Mem { return rows[tap] }) {
-		VMOVUPD(sum, dst[i])
+	for oldest := range window {
+		tap := func(i int) VecVirtual { return taps[(oldest+i)%window] }
+		read(tap(window - 1))
+		sum := YMM()
+		VMULPD(weights[0], tap(radius), sum)
+		for k := 1; k <= radius; k++ {
+			// Ten additions and six multiplications: where a processor has as many units for the one as for the other, eight of each take
+			// less time, and 1*x+y is exactly x+y.
+			pair := YMM()
+			if k < radius {
+				VADDPD(tap(radius+k), tap(radius-k), pair)
+			} else {
+				pair = tap(0)
+				VFMADD213PD(tap(window-1), ones, pair)
+			}
+			VMULPD(weights[k], pair, pair)
+			if k != 2 {
+				VADDPD(pair, sum, sum)
+			} else {
+				VFMADD213PD(pair, ones, sum)
+			}
+		}
+		VMOVUPD(sum, Mem{Base: dst})
+		ADDQ(to, dst)
+		DECQ(n)
+		JZ(LabelRef("done"))
 	}
-	ADDQ(U8(moments), offset)
-	JNZ(LabelRef("sample"))
+	JMP(LabelRef("sample"))
+	Label("done")
+	ADDQ(U8(moments), firstDst)
+	ADDQ(U8(moments), firstSrc)
+	DECQ(lines)
+	JNZ(LabelRef("line"))
 	VZEROUPPER()
 	RET()
-}
-
-// filter weighs 12 vectors for two sums, the first 11 and the last 11, from the middle outwards. Each vector is read once: the additions
-// are what takes the time.
-func filter(weights [radius + 1]VecVirtual, at func(tap int) Mem) (sums [2]VecVirtual) {
-	var taps [window + 1]VecVirtual
-	read := func(tap int) Op {
-		taps[tap] = YMM()
-		VMOVUPD(at(tap), taps[tap])
-		return taps[tap]
-	}
-	for i := range sums {
-		sums[i] = YMM()
-		VMULPD(read(radius+i), weights[0], sums[i])
-	}
-	for k := 1; k <= radius; k++ {
-		read(radius - k)
-		read(radius + 1 + k)
-		for i, sum := range sums {
-			pair := YMM()
-			VADDPD(taps[radius+i+k], taps[radius+i-k], pair)
-			VMULPD(weights[k], pair, pair)
-			VADDPD(pair, sum, sum)
-		}
-	}
-	return sums
 }
 
 // similarity turns the vectors of four samples into one vector for each moment, and adds the four similarities one after the other, as their
@@ -268,16 +255,6 @@ func differences() {
 // pointer loads a parameter into a register.
 func pointer(name string) Register { return Load(Param(name), GP64()) }
 
-// weights are those of the filter, each in every place of a vector.
-func weights() (vectors [radius + 1]VecVirtual) {
-	list := pointer("weights")
-	for i := range vectors {
-		vectors[i] = YMM()
-		VBROADCASTSD(Mem{Base: list, Disp: 8 * i}, vectors[i])
-	}
-	return vectors
-}
-
 // transpose makes vectors of s, d, ss and dd of the moments of four samples.
 func transpose(src Register) (s, d, ss, dd VecVirtual) {
 	// halves has the first or the second half of a sample's moments, and of the next but one's.
@@ -299,12 +276,16 @@ func transpose(src Register) (s, d, ss, dd VecVirtual) {
 
 // constant64 is a vector of four times the same number.
 func constant64(name string, v float64) VecVirtual {
-	bits := GLOBL(name, RODATA|NOPTR)
-	DATA(0, U64(math.Float64bits(v))) // avo writes F64(255) as an integer
+	if _, there := constants[name]; !there {
+		constants[name] = GLOBL(name, RODATA|NOPTR)
+		DATA(0, U64(math.Float64bits(v))) // avo writes F64(255) as an integer
+	}
 	vector := YMM()
-	VBROADCASTSD(bits, vector)
+	VBROADCASTSD(constants[name], vector)
 	return vector
 }
+
+var constants = make(map[string]Mem)
 
 func constant32(name string, v uint32) Mem {
 	m := GLOBL(name, RODATA|NOPTR)
