@@ -103,6 +103,13 @@ bench-peers: build redis .cache/peers/ready ## our metrics beside scikit-image a
 	cd bench/peers/asynq && go build -o ../../../out/peers/asynq .
 	$(PEERS) bench/peers/queues.py .bin/stegomq out/peers/asynq
 
+.PHONY: bench-gate bench-growth
+bench-gate: build ort ## fail when a ratio of bench/gate.json has fallen (three minutes on a quiet machine)
+	STEGOMQ_ORT_LIB='$(CURDIR)/.cache/onnxruntime' python3 bench/gate.py .bin/stegomq
+
+bench-growth: build ## what jobs, keys and workers cost when there are more of them, into out/growth (a quarter of an hour)
+	python3 bench/growth.py .bin/stegomq out/growth
+
 .cache/peers/ready: bench/peers/requirements.txt
 	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }
 	/usr/bin/python3 -m venv --system-site-packages .cache/peers

@@ -1,4 +1,5 @@
-"""What a chain of three tasks that do nothing costs through Celery and a redis-server of its own: embed, recover, score.
+"""What a chain of three tasks that do nothing costs through Celery and a redis-server of its own: embed, recover,
+score.
 
 Prints one line of JSON with the processor's time of the client, the worker and Redis, in milliseconds for each chain.
 """
@@ -76,10 +77,14 @@ def main() -> None:
                     break
             except OSError:
                 time.sleep(0.05)
+        command = ["-m", "celery", "-A", "celery_chain", "worker", "--concurrency", "2", "--loglevel", "ERROR"]
         worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "celery_chain", "worker", "--concurrency", "2", "--loglevel", "ERROR"],
-            cwd=Path(__file__).parent, env=os.environ | {"PEERS_REDIS": url}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, *command],
+            cwd=Path(__file__).parent,
+            env=os.environ | {"PEERS_REDIS": url},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             measure(options, redis.pid, worker.pid)
         finally:
@@ -103,10 +108,14 @@ def measure(options: argparse.Namespace, redis: int, worker: int) -> None:
     before, start = own() + ticks(redis) + ticks(worker), time.perf_counter()
     go(options.chains)
     took, used = time.perf_counter() - start, own() + ticks(redis) + ticks(worker) - before
-    print(json.dumps({
-        "peer": "celery", "payload": options.payload, "chains": options.chains, "cpu_ms_a_chain": 1e3 * used / options.chains,
-        "cpu_ms_a_task": 1e3 * used / options.chains / 3, "chains_a_second": options.chains / took,
-    }))  # fmt: skip
+    each = 1e3 * used / options.chains
+    found = {
+        "peer": "celery",
+        "payload": options.payload,
+        "chains": options.chains,
+        "chains_a_second": options.chains / took,
+    }
+    print(json.dumps(found | {"cpu_ms_a_chain": each, "cpu_ms_a_task": each / 3}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""What a job costs through our queue, and a task through asynq and Celery, in turn: the processor's time of all processes.
+"""What a job costs through our queue, and a task through asynq and Celery, in turn: the processor's time of all
+processes.
 
-`make bench-peers` runs it. A job is a request that computes nothing (`stegomq bench --operation no-op`): an image in, through the queue, an
-image and a result out, on embedded servers. A chain is an evaluation of one pair by a model without a network: embed, recover, score and the
-baseline, with scores in Redis. The peers' tasks do nothing, with a payload of 256 bytes and of as many as our message has; a chain is three.
+`make bench-peers` runs it. A job is a request that computes nothing (`stegomq bench --operation no-op`): an image in,
+through the queue, an image and a result out, on embedded servers. A chain is an evaluation of one pair by a model
+without a network: embed, recover, score and the baseline, with scores in Redis. The peers' tasks do nothing, with a
+payload of 256 bytes and of as many as our message has; a chain is three.
 """
 
 import argparse
@@ -25,7 +27,19 @@ def ours(program, *arguments):
     """Milliseconds of CPU an item, and the bytes that came in with it."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [program, "bench", *arguments, "--size", "16", "--in-flight", "4", "--state", folder, "--json", report]
+        command = [
+            program,
+            "bench",
+            *arguments,
+            "--size",
+            "16",
+            "--in-flight",
+            "4",
+            "--state",
+            folder,
+            "--json",
+            report,
+        ]
         subprocess.run(command, check=True, capture_output=True)
         data = json.loads(report.read_text())
     return 1e3 * data["cpu_seconds_per_item"], data["measured"]["bytes_in"] // data["measured"]["items"]
@@ -46,7 +60,9 @@ def main():
 
     for _ in range(args.rounds):
         job, size = ours(stegomq, "--operation", "no-op", "--requests", "3000", "--warm-up", "1s")
-        chain, _ = ours(stegomq, "--operation", "evaluate", "--model", "lsb-chacha20", "--requests", "500", "--warm-up", "1s")
+        chain, _ = ours(
+            stegomq, "--operation", "evaluate", "--model", "lsb-chacha20", "--requests", "500", "--warm-up", "1s"
+        )
         note("stegomq, embedded servers", job, chain)
         for payload in (256, size):
             found = peer(asynq, "-payload", str(payload), "-chains", "2000")
