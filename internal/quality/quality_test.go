@@ -202,7 +202,7 @@ func TestGauss(t *testing.T) {
 // TestAllocations: what a call works in is there from the call before.
 func TestAllocations(t *testing.T) {
 	a, b := gradient(130, 90, 0), gradient(130, 90, 1)
-	if n := testing.AllocsPerRun(50, func() {
+	if n := testing.AllocsPerRun(200, func() {
 		if _, err := Compare(a, b); err != nil {
 			t.Error(err)
 		}
