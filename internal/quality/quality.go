@@ -18,7 +18,7 @@ import (
 	"math"
 )
 
-// Version names the definitions below. It belongs in the key of every score that is kept.
+// Version names the definitions below, and the bits of SSIM (TestVersion). It belongs in the key of every score that is kept.
 const Version = "1"
 
 // MaxPSNR is reported for identical images, whose PSNR is infinite, and is the ceiling for all

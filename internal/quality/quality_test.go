@@ -188,10 +188,21 @@ func TestConcurrent(t *testing.T) {
 	group.Wait()
 }
 
+func TestGauss(t *testing.T) {
+	t.Parallel()
+	sum := 0.0
+	for i := -radius; i <= radius; i++ {
+		sum += math.Exp(-float64(i*i) / 4.5)
+	}
+	for i, g := range gauss {
+		near(t, fmt.Sprint("tap ", i), g, math.Exp(-float64(i*i)/4.5)/sum, 1e-16)
+	}
+}
+
 // TestAllocations: what a call works in is there from the call before.
 func TestAllocations(t *testing.T) {
 	a, b := gradient(130, 90, 0), gradient(130, 90, 1)
-	if n := testing.AllocsPerRun(50, func() {
+	if n := testing.AllocsPerRun(200, func() {
 		if _, err := Compare(a, b); err != nil {
 			t.Error(err)
 		}

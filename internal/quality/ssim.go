@@ -13,7 +13,8 @@ const (
 	c2     = (0.03 * 255) * (0.03 * 255)
 )
 
-// gauss holds the taps at distance 0 to radius; the full window sums to 1. They are written out because math.Exp differs between processors.
+// gauss holds the taps at distance 0 to radius, exp(-i^2/(2 1.5^2)) over the sum of the full window. They are written out because math.Exp
+// differs between processors.
 var gauss = [radius + 1]float64{
 	0.26601172486179436, 0.2130055377112537, 0.10936068950970002, 0.03600077212843083, 0.007598758135239186, 0.00102838008447911,
 }
@@ -70,7 +71,7 @@ func ssim(a, b *image.NRGBA) float64 {
 	work.sums = slices.Grow(work.sums[:0], even)[:even]
 	clear(work.sums)
 	for x := 0; x < across; x += strip {
-		work.strip(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x), h)
+		work.measure(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x), h)
 	}
 	sum := 0.0
 	for _, row := range work.sums[:down] { // row by row, so that large images lose no digits
@@ -79,9 +80,9 @@ func ssim(a, b *image.NRGBA) float64 {
 	return sum / float64(channels*across*down)
 }
 
-// strip adds the similarities of the windows at the first n places of each row of two images of height h. Of an odd number of rows of windows,
+// measure adds the similarities of the windows at the first n places of each row of two images of height h. Of an odd number of rows of windows,
 // one more is made up, of means that stand there from before.
-func (s *scratch) strip(a, b []uint8, strideA, strideB, n, h int) {
+func (s *scratch) measure(a, b []uint8, strideA, strideB, n, h int) {
 	samples := s.samples[:channels*(n+window-1)]
 	n *= channels
 	have := 0 // rows of this block

@@ -1,6 +1,6 @@
 // Command kernels writes the AVX2 assembly of package quality, and its declarations. It is a module of its own, so that avo stays out of the
-// program's dependencies. Each function does what its namesake in Go does, by the same floating-point operations in the same order and without
-// fused ones, so that the two agree to the last bit.
+// program's dependencies. Each function does what its namesake in Go does, by the same floating-point operations in the same order, so that the two
+// agree to the last bit; in particular a product is rounded before it is added to anything.
 package main
 
 import (
