@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -67,8 +68,8 @@ def main() -> None:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        command = f"redis-server --port {port} --bind 127.0.0.1 --dir {folder} --save '' --appendonly yes"
-        redis = subprocess.Popen(command, shell=True, stdout=subprocess.DEVNULL)
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+        redis = subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
         url = f"redis://127.0.0.1:{port}"
         app.conf.update(broker_url=url, result_backend=url)
         while True:
@@ -84,11 +85,12 @@ def main() -> None:
             env=os.environ | {"PEERS_REDIS": url},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             measure(options, redis.pid, worker.pid)
         finally:
-            worker.terminate()
+            os.killpg(worker.pid, signal.SIGKILL)  # nothing is under way, and a warm shutdown may take minutes
             worker.wait(30)
             subprocess.run(["redis-cli", "-p", str(port), "shutdown", "nosave"], check=False, stdout=subprocess.DEVNULL)
             redis.wait(30)
