@@ -182,11 +182,11 @@ func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
 	}
 	seen := 0
 	count := func([]byte) error { seen++; return nil }
-	next, err := b.catchUp(ctx, subject, 1, count)
+	next, err := b.catchUp(ctx, schemas.ResultStream(schemas.MainTenant), subject, 1, count)
 	if err != nil || next != 4 || seen != 3 {
 		t.Fatalf("%d results up to %d: %v", seen, next, err)
 	}
-	if next, err = b.catchUp(ctx, subject, next, count); err != nil || next != 4 {
+	if next, err = b.catchUp(ctx, schemas.ResultStream(schemas.MainTenant), subject, next, count); err != nil || next != 4 {
 		t.Fatalf("the next is %d, want 4: %v", next, err)
 	}
 	if err := b.streams.DropTenant(ctx, schemas.MainTenant); err != nil {
@@ -197,7 +197,7 @@ func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
 	}
 	publish(4)
 	for range 2 { // the first finds that it was emptied
-		if next, err = b.catchUp(ctx, subject, next, count); err != nil {
+		if next, err = b.catchUp(ctx, schemas.ResultStream(schemas.MainTenant), subject, next, count); err != nil {
 			t.Fatal(err)
 		}
 	}

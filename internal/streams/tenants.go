@@ -26,7 +26,7 @@ type TenantOptions struct {
 	Models []string
 	// MaxBlobBytes bounds the tenant's images. Default 1 GiB.
 	MaxBlobBytes int64
-	// BlobLifetime is how long a new tenant's images are kept. Default: as long as everybody's.
+	// BlobLifetime is how long the tenant's images are kept. Default: as long as everybody's.
 	BlobLifetime time.Duration
 }
 
@@ -43,7 +43,7 @@ func (s *Streams) EnsureTenant(ctx context.Context, tenant string, o TenantOptio
 		switch name {
 		case schemas.BlobStream(tenant):
 			want.fresh.MaxBytes, want.maxBytes = cmp.Or(o.MaxBlobBytes, tenantBlobBytes), o.MaxBlobBytes
-			want.fresh.MaxAge = cmp.Or(o.BlobLifetime, want.fresh.MaxAge)
+			want.fresh.MaxAge, want.maxAge = cmp.Or(o.BlobLifetime, want.fresh.MaxAge), cmp.Or(o.BlobLifetime, want.maxAge)
 		case schemas.ResultStream(tenant):
 			want.fresh.MaxBytes, want.maxBytes = tenantResultBytes, 0
 		}
