@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -50,7 +51,7 @@ func (s *Service) readForm(w http.ResponseWriter, c *call, op schemas.Operation)
 	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
 		return nil, ofError(err)
 	}
-	f, err := readParts(parts, op)
+	f, err := readParts(parts, op, c.ContentLength)
 	if err != nil {
 		return nil, s.ofBody(err)
 	}
@@ -85,7 +86,8 @@ func (s *Service) ofBody(err error) *problem {
 	return newProblem(codeBadRequest, "the body is not whole, or not multipart/form-data")
 }
 
-func readParts(parts *multipart.Reader, op schemas.Operation) (*form, error) {
+// readParts reads a body of size bytes, -1 where that is not known.
+func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form, error) {
 	f := &form{images: make(map[string][]byte)}
 	words := map[string]*string{"model": &f.model}
 	if op != schemas.Operation_OPERATION_PURIFY {
@@ -108,7 +110,12 @@ func readParts(parts *multipart.Reader, op schemas.Operation) (*form, error) {
 		case twice || word != nil && *word != "":
 			return nil, errForm{"the field " + name + " is there twice"}
 		case word == nil:
-			f.images[name], err = io.ReadAll(part)
+			// What is left is room for the whole image: nothing is copied while it grows.
+			image := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
+			var n int64
+			n, err = image.ReadFrom(part)
+			size -= n
+			f.images[name] = image.Bytes()
 		default:
 			var text []byte
 			text, err = io.ReadAll(io.LimitReader(part, maxWord+1))

@@ -60,7 +60,7 @@ var checker = struct {
 })}
 
 // documented fails a test with an answer that the document does not have: its status, body, or code.
-func documented(t *testing.T, req *http.Request, resp *http.Response, body []byte) {
+func documented(t testing.TB, req *http.Request, resp *http.Response, body []byte) {
 	t.Helper()
 	d, err := readDocument()
 	if err != nil {
