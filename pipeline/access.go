@@ -38,7 +38,9 @@ func (s *Services) EnsureUser(ctx context.Context, user string) error {
 }
 
 // NoRoom says whether an error is of a message queue that has no room for images.
-func NoRoom(err error) bool { return errors.Is(err, blob.ErrFull) || errors.Is(err, streams.ErrNoStorage) }
+func NoRoom(err error) bool {
+	return errors.Is(err, blob.ErrFull) || errors.Is(err, streams.ErrNoStorage)
+}
 
 // Access is what a user was granted, and what the server holds for the user.
 func Access(ctx context.Context, s *streams.Streams, user string) (g access.Grant, held *streams.TenantStatus, err error) {

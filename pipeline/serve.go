@@ -14,29 +14,35 @@ type Role struct {
 	Work, Evaluate bool
 	// Metrics is the host:port at which numbers and health are served. Empty: nowhere.
 	Metrics string
-	// Front, where there is one, makes what else serves in this process, on its connections, with the models and the keys there are. It ends when its context does, and the roles work
+	// Front, where there is one, makes what else serves in this process, on its connections. It ends when its context does, and the roles work
 	// until it has: what it has begun needs them. A process may be a front alone.
-	Front func(*Services, []*model.Model, *keyring.Watched) (func(context.Context) error, error)
+	Front func(*Services, Stock) (func(context.Context) error, error)
 	// Ready is called once the roles run, with the address of the metrics, and those of the embedded servers where they listen.
 	Ready func(metrics, nats, redis string)
+}
+
+// Stock is what a process has beside its connections.
+type Stock struct {
+	Models  []*model.Model
+	Keys    *keyring.Watched
+	Metrics *telemetry.Metrics
 }
 
 // Serve runs a worker, an evaluator or both until ctx ends. Embedded servers that listen are announced to other commands on the state
 // folder.
 func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error) {
 	var eng *Engine
-	var models []*model.Model
-	var keys *keyring.Watched
+	var stock Stock
 	if role.Work || role.Front != nil {
-		if models, err = l.Models(); err != nil {
+		if stock.Models, err = l.Models(); err != nil {
 			return err
 		}
-		if keys, err = l.WatchKeys(models...); err != nil {
+		if stock.Keys, err = l.WatchKeys(stock.Models...); err != nil {
 			return err
 		}
 	}
 	if role.Work {
-		if eng, err = NewEngine(opts.Runtime, models, keys, l.Logger); err != nil {
+		if eng, err = NewEngine(opts.Runtime, stock.Models, stock.Keys, l.Logger); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
@@ -52,6 +58,7 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 	}
 	s.warn(ctx)
 	metrics := s.metrics(eng)
+	stock.Metrics = metrics
 	rolesCtx := ctx
 	if role.Front != nil {
 		rolesCtx = context.WithoutCancel(ctx)
@@ -77,7 +84,7 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 		s.startEvaluator(r, metrics)
 	}
 	if role.Front != nil {
-		front, err := role.Front(s, models, keys)
+		front, err := role.Front(s, stock)
 		if err != nil {
 			return err
 		}

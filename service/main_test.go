@@ -27,7 +27,6 @@ import (
 	"go.uber.org/goleak"
 
 	"stegomq/internal/keyring"
-	"stegomq/internal/model"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/schemas"
@@ -89,8 +88,8 @@ func withPipeline(f func() int) (code int, err error) {
 	go func() {
 		ended <- pipeline.Serve(ctx, opts, library, pipeline.Role{
 			Work: true,
-			Front: func(s *pipeline.Services, models []*model.Model, keys *keyring.Watched) (func(context.Context) error, error) {
-				parts = Parts{Pipeline: s, Users: users.In(stateDir), Models: models, Keys: keys}
+			Front: func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
+				parts = Parts{Pipeline: s, Users: users.In(stateDir), Stock: stock}
 				return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 			},
 			Ready: func(string, string, string) { close(ready) },

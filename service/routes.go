@@ -135,7 +135,12 @@ func (s *Service) observe(next http.Handler) http.Handler {
 				}
 			}
 			// The pattern, since an address may have been given anything.
-			s.log.Info("request", "request", id, "route", r.Pattern, "status", rec.status, "took", time.Since(began).Round(time.Millisecond))
+			if rec.status == 0 { // an image, or the document
+				rec.status = http.StatusOK
+			}
+			took := time.Since(began)
+			s.Metrics.Answered(r.Pattern, rec.status, took)
+			s.log.Info("request", "request", id, "route", r.Pattern, "status", rec.status, "took", took.Round(time.Millisecond))
 		}()
 		next.ServeHTTP(rec, r)
 	})

@@ -23,8 +23,6 @@ import (
 	"sync"
 	"time"
 
-	"stegomq/internal/keyring"
-	"stegomq/internal/model"
 	"stegomq/internal/pixel"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
@@ -71,8 +69,7 @@ var _ Pipeline = (*pipeline.Services)(nil)
 type Parts struct {
 	Pipeline Pipeline
 	Users    *users.File
-	Models   []*model.Model
-	Keys     *keyring.Watched
+	pipeline.Stock
 }
 
 // Service is the HTTP API.

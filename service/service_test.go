@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -259,6 +260,14 @@ func TestNotReady(t *testing.T) {
 	got := (&client{api: a}).get("/readyz")
 	if got.problem(codeUnavailable); strings.Contains(string(got.body), "4222") {
 		t.Errorf("the answer says where the servers are: %s", got.body)
+	}
+	recorded := httptest.NewRecorder()
+	parts.Metrics.Handler().ServeHTTP(recorded, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if want := `stegomq_http_requests_total{route="GET /readyz",status="503"}`; !strings.Contains(recorded.Body.String(), want) {
+		t.Errorf("the metrics have no %s", want)
+	}
+	if !strings.Contains(a.log.String(), `route="GET /readyz" status=503`) {
+		t.Errorf("the log has no line for the request: %s", a.log)
 	}
 	if !strings.Contains(a.log.String(), "4222") {
 		t.Errorf("the log does not say what is away: %s", a.log)

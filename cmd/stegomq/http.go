@@ -9,8 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"stegomq/internal/keyring"
-	"stegomq/internal/model"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/service"
@@ -35,13 +33,13 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 }
 
 // front makes the HTTP service of this process.
-func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, []*model.Model, *keyring.Watched) (func(context.Context) error, error) {
-	return func(s *pipeline.Services, models []*model.Model, keys *keyring.Watched) (func(context.Context) error, error) {
+func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, pipeline.Stock) (func(context.Context) error, error) {
+	return func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
 		cfg := h.Config
 		cfg.MaxBody, cfg.Images.MaxBytes, cfg.Images.MaxPixels = h.maxBodyMiB<<20, h.maxBodyMiB<<20, h.maxMpx<<20
 		cfg.DefaultModel, cfg.Logger = defaultOf, a.log
 		file := users.In(a.at.State)
-		api, err := service.New(cfg, service.Parts{Pipeline: s, Users: file, Models: models, Keys: keys})
+		api, err := service.New(cfg, service.Parts{Pipeline: s, Users: file, Stock: stock})
 		if err != nil {
 			return nil, err
 		}
