@@ -342,8 +342,8 @@ func (a *answered) image() *image.NRGBA {
 	return out
 }
 
-// problem gives the problem that was answered, which has a code.
-func (a *answered) problem(want code) *problem {
+// problem holds what was answered against a code.
+func (a *answered) problem(want code) {
 	a.t.Helper()
 	var p problem
 	if err := json.Unmarshal(a.body, &p); err != nil || a.header.Get("Content-Type") != "application/problem+json" {
@@ -352,7 +352,6 @@ func (a *answered) problem(want code) *problem {
 	if p.Code != want || p.Status != a.status || p.RequestID == "" || p.RequestID != a.header.Get(requestIDHeader) || p.Detail == "" {
 		a.t.Errorf("status %d, problem %+v; want the code %s", a.status, p, want)
 	}
-	return &p
 }
 
 // into reads a JSON answer of a status.

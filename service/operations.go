@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -171,7 +172,11 @@ func (s *Service) failed(ctx context.Context, c *call, err error) result {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	c.log.Warn("a request got no reply", "user", c.user.Name, "error", err)
+	level := slog.LevelWarn
+	if errors.Is(err, context.Canceled) { // the client has gone
+		level = slog.LevelInfo
+	}
+	c.log.Log(ctx, level, "a request got no reply", "user", c.user.Name, "error", err)
 	return result{problem: ofError(err)}
 }
 
