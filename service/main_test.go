@@ -192,7 +192,7 @@ func (l *transcript) String() string {
 	return l.text.String()
 }
 
-// newKey makes a key of a name that no other test uses.
+// newKey makes a key of a name that no other test uses, for as long as this one runs.
 func newKey(t testing.TB, id string) keyring.Pair {
 	t.Helper()
 	pair, err := keyring.Generate(id, time.Now())
@@ -208,6 +208,12 @@ func store(t testing.TB, pair keyring.Pair) {
 	if err := keyring.Update(ringFile, keyring.Protection{}, func(r *keyring.Keyring) error { return r.Add(pair) }); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		err := keyring.Update(ringFile, keyring.Protection{}, func(r *keyring.Keyring) error { return r.Remove(pair.ID) })
+		if err != nil && !errors.Is(err, keyring.ErrUnknownKey) { // the test may have done so
+			t.Error(err)
+		}
+	})
 }
 
 // client is somebody with a token.
@@ -222,6 +228,11 @@ func (a *api) user(u users.User) *client {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	a.t.Cleanup(func() {
+		if err := parts.Users.Revoke(u.Name); err != nil && !errors.Is(err, users.ErrUnknown) { // the test may have done so
+			a.t.Error(err)
+		}
+	})
 	return &client{a, token}
 }
 
