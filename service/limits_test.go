@@ -101,12 +101,18 @@ func TestTooMany(t *testing.T) {
 	bob.post("/v1/embed", f("tm-bob")).image()
 }
 
+// ensured has what belongs to every user, so that the time of a request is for its work.
+type ensured struct{ *held }
+
+func (ensured) EnsureUser(context.Context, string) error { return nil }
+
 // A request that nobody serves in time is told so.
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	h := hold()
-	c := startWith(t, Config{Timeout: 20 * time.Millisecond}, h.parts()).owner("ti-alice")
-	c.s.ensured.Store("ti-alice", true) // the time is for the work
+	p := h.parts()
+	p.Pipeline = ensured{h}
+	c := startWith(t, Config{Timeout: 20 * time.Millisecond}, p).owner("ti-alice")
 	f := fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "ti-alice"}
 	c.post("/v1/embed", f).problem(codeTimeout)
 	// An idempotency key does not keep what may be otherwise another time.

@@ -40,33 +40,31 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		if why != nil {
 			return why
 		}
+		defer func() { free() }()
 		f, why := s.readForm(w, c, op)
-		var req *pipeline.OperationRequest
-		if why == nil {
-			req, why = s.request(c, op, f)
-		}
 		if why != nil {
-			free()
+			return why
+		}
+		req, why := s.request(c, op, f)
+		if why != nil {
 			return why
 		}
 		async := preferred(c.Header, "respond-async")
 		if key == "" && !async {
-			defer free()
 			r := s.run(c.Context(), c, req, f)
 			return answer(w, &r)
 		}
 		j, isNew, why := s.jobs.begin(&job{owner: c.owner(), key: key, body: f.digest(op), request: req, with: f.key})
 		if why != nil {
-			free()
 			return why
 		}
 		if isNew {
+			freeLater := free // the slot is the job's now
+			free = func() {}
 			go func() {
-				defer free()
+				defer freeLater()
 				s.jobs.end(j, s.run(s.jobs.ctx, c, req, f))
 			}()
-		} else {
-			free()
 		}
 		if async {
 			w.Header().Set("Location", "/v1/jobs/"+j.id)
