@@ -46,7 +46,9 @@ func TestHTTP(t *testing.T) {
 	h.ok("keys", "new", "alice")
 	h.ok("keys", "new", "bob")
 	h.run("up", "--http", "0.0.0.0:0").wantError(t, 2, "--http-cert")
+	h.run("up", "--http", "127.0.0.1:0", "--http-in-flight", "-1").wantError(t, 2, "--http-in-flight")
 	h.run("serve").wantError(t, 2, "--nats")
+	h.run("serve", "--http", "", "--nats", closedPort("nats"), "--redis", closedPort("redis")).wantError(t, 2, "--http")
 
 	// One model needs no runtime library.
 	must(t, os.CopyFS(h.path("models", "sealed"), os.DirFS(shippedModels()+"/sealed")))

@@ -30,8 +30,12 @@ import (
 	"stegomq/schemas"
 )
 
-// ErrAddress: the service cannot listen there.
-var ErrAddress = errors.New("HTTP cannot be served there")
+var (
+	// ErrAddress: the service cannot listen there.
+	ErrAddress = errors.New("HTTP cannot be served there")
+	// ErrLimit: a limit that lets nothing through.
+	ErrLimit = errors.New("a limit of HTTP cannot be")
+)
 
 // Config says how the service listens, and its limits. Zero values take the defaults.
 type Config struct {
@@ -106,9 +110,13 @@ func Loopback(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// Check finds what is wrong with the address, before anything is opened. It returns ErrAddress.
+// Check finds what is wrong, before anything is opened. It returns ErrAddress or ErrLimit.
 func (c *Config) Check() error {
 	switch {
+	case c.Address == "":
+		return fmt.Errorf("%w: name a host:port with --http", ErrAddress)
+	case min(int64(c.InFlight), int64(c.PerUser), int64(c.Timeout), c.MaxBody, c.Images.MaxBytes, c.Images.MaxPixels) < 0:
+		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-timeout, --http-max-body and --http-max-mpx are above 0", ErrLimit)
 	case (c.CertFile == "") != (c.KeyFile == ""):
 		return fmt.Errorf("%w: --http-cert and --http-key go together: give the certificate and its key", ErrAddress)
 	case c.CertFile == "" && !c.Plain && !Loopback(c.Address):

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"stegomq/internal/keyring"
+	"stegomq/internal/pixel"
 	"stegomq/internal/quality"
 	"stegomq/internal/users"
 )
@@ -234,10 +235,17 @@ func TestAddresses(t *testing.T) {
 		"example.org:80":   {},
 		"127.0.0.1:0":      {CertFile: "x"},
 		"127.0.0.1:999999": {},
+		"":                 {},
 	} {
 		c.Address = address
 		if s, err := New(c, parts); !errors.Is(err, ErrAddress) {
 			t.Errorf("%s: %v, %v", address, s, err)
+		}
+	}
+	for _, c := range []Config{{InFlight: -1}, {PerUser: -1}, {Timeout: -1}, {MaxBody: -1}, {Images: pixel.Limits{MaxPixels: -1}}} {
+		c.Address = "127.0.0.1:0"
+		if err := c.Check(); !errors.Is(err, ErrLimit) {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 	for _, address := range []string{"127.0.0.1:0", "localhost:80", "[::1]:80"} {

@@ -32,11 +32,16 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 	f.DurationVar(&h.Timeout, "http-timeout", time.Minute, "how long a request may take once its body is there")
 }
 
+// check is Check with what the flags say in their units.
+func (h *httpFlags) check() error {
+	h.MaxBody, h.Images.MaxBytes, h.Images.MaxPixels = h.maxBodyMiB<<20, h.maxBodyMiB<<20, h.maxMpx<<20
+	return h.Check()
+}
+
 // front makes the HTTP service of this process.
 func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, pipeline.Stock) (func(context.Context) error, error) {
 	return func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
 		cfg := h.Config
-		cfg.MaxBody, cfg.Images.MaxBytes, cfg.Images.MaxPixels = h.maxBodyMiB<<20, h.maxBodyMiB<<20, h.maxMpx<<20
 		cfg.DefaultModel, cfg.Logger = defaultOf, a.log
 		file := users.In(a.at.State)
 		api, err := service.New(cfg, service.Parts{Pipeline: s, Users: file, Stock: stock})
@@ -67,6 +72,9 @@ loopback makes an administrator, and prints the token once. On one machine, steg
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.at.Embedded() {
 				return errNeedServers
+			}
+			if err := h.check(); err != nil {
+				return err
 			}
 			return a.serve(cmd, false, false, &h)
 		},

@@ -84,7 +84,7 @@ func (a *app) serve(cmd *cobra.Command, work, evaluate bool, h *httpFlags) error
 		},
 	}
 	if h.Address != "" {
-		if err := h.Check(); err != nil {
+		if err := h.check(); err != nil {
 			return err
 		}
 		role.Front = a.front(h, stderr)
