@@ -58,6 +58,30 @@ type Confusion struct {
 	SSIM [][]*float64 `json:"ssim"`
 	// Cells are the same means with what belongs to them.
 	Cells [][]*Cell `json:"cells"`
+	// Drawn takes the place of the matrix in a run that draws its wrong keys: a matrix of 1,000 keys would be next to empty.
+	Drawn *Drawn `json:"drawn,omitempty"`
+}
+
+// Drawn holds what the keys recovered that a run drew, WrongKeys for each key that embedded. It grows with the keys, not with their square.
+type Drawn struct {
+	WrongKeys int        `json:"wrong_keys"`
+	Seed      uint64     `json:"seed"`
+	Rows      []DrawnRow `json:"rows"`
+}
+
+// DrawnRow is what the keys that decode recovered of the images that one key embedded, itself among them.
+type DrawnRow struct {
+	EmbedKey   string   `json:"embed_key"`
+	DecodeKeys []string `json:"decode_keys"`
+	Cells      []*Cell  `json:"cells"`
+}
+
+// Matched is what the key that embedded recovers, nil where there is no score.
+func (r DrawnRow) Matched() *Cell {
+	if i := slices.Index(r.DecodeKeys, r.EmbedKey); i >= 0 {
+		return r.Cells[i]
+	}
+	return nil
 }
 
 // Cell is what one key recovers of the images that another embedded.
@@ -333,21 +357,10 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 			Reason: f.GetFailure().GetReason() + ": " + f.GetFailure().GetDetail(),
 		})
 	}
-	for _, embed := range sum.Keys {
-		var psnr, ssim []*float64
-		var row []*Cell
-		for _, decode := range sum.Keys {
-			c := cells[[2]string{embed, decode}].summary()
-			row = append(row, c)
-			if c == nil || c.N == 0 {
-				psnr, ssim = append(psnr, nil), append(ssim, nil)
-				continue
-			}
-			psnr, ssim = append(psnr, &c.PSNR.Mean), append(ssim, &c.SSIM.Mean)
-		}
-		sum.Confusion.PSNR = append(sum.Confusion.PSNR, psnr)
-		sum.Confusion.SSIM = append(sum.Confusion.SSIM, ssim)
-		sum.Confusion.Cells = append(sum.Confusion.Cells, row)
+	if spec.GetWrongKeys() > 0 {
+		sum.Confusion.Drawn = drawn(spec, cells)
+	} else {
+		sum.Confusion.fill(sum.Keys, cells)
 	}
 	if p := inv.Provenance; p != nil && inv.Misses == 0 {
 		sum.ElapsedSeconds = p.ElapsedSeconds
@@ -356,6 +369,40 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		sum.ItemsPerSecond = float64(inv.Hits+inv.Misses) / sum.ElapsedSeconds
 	}
 	return sum
+}
+
+// fill makes the matrix of all keys.
+func (x *Confusion) fill(keys []string, cells map[[2]string]*cell) {
+	for _, embed := range keys {
+		var psnr, ssim []*float64
+		var row []*Cell
+		for _, decode := range keys {
+			c := cells[[2]string{embed, decode}].summary()
+			row = append(row, c)
+			if c == nil || c.N == 0 {
+				psnr, ssim = append(psnr, nil), append(ssim, nil)
+				continue
+			}
+			psnr, ssim = append(psnr, &c.PSNR.Mean), append(ssim, &c.SSIM.Mean)
+		}
+		x.PSNR = append(x.PSNR, psnr)
+		x.SSIM = append(x.SSIM, ssim)
+		x.Cells = append(x.Cells, row)
+	}
+}
+
+// drawn makes the rows of a run that draws its wrong keys.
+func drawn(spec *schemas.RunSpec, cells map[[2]string]*cell) *Drawn {
+	d := &Drawn{WrongKeys: int(spec.GetWrongKeys()), Seed: spec.GetWrongSeed()}
+	for _, embed := range spec.GetKeys() {
+		row := DrawnRow{EmbedKey: embed.GetId()}
+		for _, decode := range schemas.RegisteredKeys(spec, embed) {
+			row.DecodeKeys = append(row.DecodeKeys, decode.GetId())
+			row.Cells = append(row.Cells, cells[[2]string{embed.GetId(), decode.GetId()}].summary())
+		}
+		d.Rows = append(d.Rows, row)
+	}
+	return d
 }
 
 func modelOf(s *schemas.RunSpec) Model {

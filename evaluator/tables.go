@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -136,6 +137,9 @@ func (s *Summary) blocks() []block {
 	if b := s.worstPairs(); len(b.rows) > 0 {
 		all = append(all, b)
 	}
+	if d := s.Confusion.Drawn; d != nil {
+		return append(all, d.block(len(s.Keys)))
+	}
 	psnr := s.matrix("Recovered PSNR in dB: row = embedding key, column = decoding key", "%.2f", func(c *Cell) float64 { return c.PSNR.Mean })
 	ssim := s.matrix("Recovered SSIM: row = embedding key, column = decoding key", "%.3f", func(c *Cell) float64 { return c.SSIM.Mean })
 	psnr.notes = s.matrixExtremes("%.2f dB", func(g Group) Distribution { return g.PSNR })
@@ -208,6 +212,61 @@ func (c Comparison) text() string {
 		return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
 	}
 	return fmt.Sprintf("%s, %s decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
+}
+
+// drawnRows is how many keys a table names of a run that draws its wrong keys.
+const drawnRows = 20
+
+// block names the keys that recover worst of their own images, and what wrong keys recovered of them.
+func (d *Drawn) block(keys int) block {
+	b := block{
+		title: "Recovered PSNR in dB of the keys that recover worst, and what wrong keys show of their images",
+		head:  table.Row{"key", "matched", "wrong keys", "mean", "largest mean", "by"},
+		notes: []string{fmt.Sprintf("%d wrong keys were drawn for each of %d keys, by seed %d; summary.json has every cell (confusion.drawn)", d.WrongKeys, keys, d.Seed)},
+	}
+	rows := slices.Clone(d.Rows)
+	matched := func(r DrawnRow) float64 {
+		if c := r.Matched(); c != nil && c.N > 0 {
+			return c.PSNR.Mean
+		}
+		return math.Inf(1)
+	}
+	slices.SortStableFunc(rows, func(a, b DrawnRow) int { return cmp.Compare(matched(a), matched(b)) })
+	for _, r := range rows[:min(len(rows), drawnRows)] {
+		b.rows = append(b.rows, r.cells())
+	}
+	if n := len(rows) - drawnRows; n > 0 {
+		b.notes = append(b.notes, fmt.Sprintf("%d more keys", n))
+	}
+	return b
+}
+
+// cells are the row of a table.
+func (r DrawnRow) cells() table.Row {
+	var sum, most float64
+	var n, refused int
+	by := "-"
+	for i, c := range r.Cells {
+		switch {
+		case r.DecodeKeys[i] == r.EmbedKey || c == nil:
+		case c.N == 0:
+			refused++
+		default:
+			sum += c.PSNR.Mean
+			n++
+			if n == 1 || c.PSNR.Mean > most {
+				most, by = c.PSNR.Mean, r.DecodeKeys[i]
+			}
+		}
+	}
+	row := table.Row{r.EmbedKey, "-", counted(n, refusedText(refused, n+refused)), "-", "-", by}
+	if c := r.Matched(); c != nil && c.N > 0 {
+		row[1] = fmt.Sprintf("%.2f", c.PSNR.Mean)
+	}
+	if n > 0 {
+		row[3], row[4] = fmt.Sprintf("%.2f", sum/float64(n)), fmt.Sprintf("%.2f", most)
+	}
+	return row
 }
 
 // matrixExtremes are the worst cases of a matrix: of the cells on its diagonal, and of the others.
@@ -300,13 +359,21 @@ func (s *Summary) matrix(title, format string, mean func(*Cell) float64) block {
 // intervalNote says what the intervals in the tables are.
 const intervalNote = "In brackets: the 95 % interval of the mean, Student's t on the image pairs."
 
+// text says, after the numbers of keys, how many were drawn.
+func (d *Drawn) text() string {
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf(", wrong keys drawn for each: %d (seed %d)", d.WrongKeys, d.Seed)
+}
+
 // facts are the lines that stand over the tables.
 func (s *Summary) facts() []string {
 	lines := []string{
 		fmt.Sprintf("run %s, model %s (%.12s)", s.Run, s.Model.Name, s.Model.Digest),
 		fmt.Sprintf("%s: %d images, %d pairs, at %s; keys: %d, random keys: %d, keys one bit off: %d",
 			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.text(),
-			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)),
+			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)) + s.Confusion.Drawn.text(),
 		fmt.Sprintf("data set %.12s (SHA-256 of the sorted digests of its images)%s", s.Dataset.Digest, s.Dataset.Sample.text()),
 		s.times(),
 	}

@@ -19,6 +19,8 @@ type Runtime struct {
 	Slots int
 	// WeightsBytes bounds the hot keys' weights, and the networks of models that have one for each key.
 	WeightsBytes int64
+	// Layouts is the folder of ort.Config.Layouts.
+	Layouts string
 	// BatchPixels bounds one run of the network, MaxPixels the largest image that it is given.
 	BatchPixels, MaxPixels int
 }
@@ -35,7 +37,7 @@ func NewEngine(r Runtime, models []*model.Model, keys engine.Keys, log *slog.Log
 	if engine.NeedsRuntime(models...) {
 		var err error
 		if e.runtime, err = ort.New(ort.Config{
-			Library: r.Library, Provider: r.Provider, Workers: r.Slots, CacheBytes: r.WeightsBytes, Logger: log,
+			Library: r.Library, Provider: r.Provider, Workers: r.Slots, CacheBytes: r.WeightsBytes, Layouts: r.Layouts, Logger: log,
 		}); err != nil {
 			return nil, err
 		}

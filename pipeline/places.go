@@ -30,6 +30,15 @@ func DefaultKeyring() string {
 	return filepath.Join(dir, "stegomq", "keyring.json")
 }
 
+// DefaultLayouts is where a process keeps what it found out about networks on this machine: $XDG_CACHE_HOME/stegomq/layouts, or "" without a home.
+func DefaultLayouts() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "stegomq", "layouts")
+}
+
 // DefaultModels looks for a folder called models from the working directory and from the executable upwards.
 func DefaultModels() []string {
 	var starts []string

@@ -33,6 +33,10 @@ type Request struct {
 	// network for each key have neither.
 	RandomKeys, NearKeys    int
 	RandomSeed, FirstRandom uint64
+	// WrongKeys is the largest number of other registered keys that decode what a key embeds, drawn by WrongSeed where there are more;
+	// 0: all of them, which costs runs of the network that grow with the square of the keys.
+	WrongKeys int
+	WrongSeed uint64
 	// Noise is the standard deviation of the noise for purification, 0 to 255.
 	Noise float64
 	Trials
@@ -63,13 +67,15 @@ const (
 	DefaultBatch = 8
 	DefaultNoise = 20
 	DefaultSide  = 256
+	// DefaultWrongKeys bounds what evaluating many users costs.
+	DefaultWrongKeys = 8
 )
 
 // NewRequest asks for a run with one random key, where the model can have one, and else what the defaults are.
 func NewRequest(m *model.Model, keys []keyring.Pair, data string) *Request {
 	r := &Request{
 		Model: m, Keys: keys, Dataset: producer.DatasetOptions{Data: data, Seed: 1}, Geometry: Square(DefaultSide, schemas.ResizePolicy_RESIZE_POLICY_SQUASH),
-		RandomKeys: 1, RandomSeed: 1, Noise: DefaultNoise, Batch: DefaultBatch,
+		RandomKeys: 1, RandomSeed: 1, WrongKeys: DefaultWrongKeys, WrongSeed: 1, Noise: DefaultNoise, Batch: DefaultBatch,
 	}
 	if HasVariants(m) {
 		r.RandomKeys = 0
@@ -121,6 +127,8 @@ func (r *Request) Check(minSide int) error {
 		return wrong("sample must not be negative, and takes the place of --limit: give one of them")
 	case r.RandomKeys < 0 || r.RandomKeys > MaxRandomKeys:
 		return wrong("random-keys %d: choose 0 to %d", r.RandomKeys, MaxRandomKeys)
+	case r.WrongKeys < 0:
+		return wrong("wrong-keys %d: choose 0, for all, or more", r.WrongKeys)
 	case r.NearKeys < 0 || r.NearKeys > keyring.KeyBits:
 		return wrong("near-keys %d: choose 0 to %d", r.NearKeys, keyring.KeyBits)
 	case HasVariants(r.Model) && r.NearKeys+r.RandomKeys > 0:
@@ -228,6 +236,9 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 		if !m.Takes(p.Fingerprint()) {
 			spec.UntrainedKeys = append(spec.UntrainedKeys, p.ID)
 		}
+	}
+	if r.WrongKeys > 0 && r.WrongKeys < len(r.Keys)-1 {
+		spec.WrongKeys, spec.WrongSeed = uint32(r.WrongKeys), r.WrongSeed
 	}
 	for n := range uint64(r.RandomKeys) {
 		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(r.RandomSeed, r.FirstRandom+n)))

@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -22,14 +24,46 @@ func Purifies(spec *RunSpec) bool {
 	return len(spec.GetModelOperations()) == 0 || slices.Contains(spec.GetModelOperations(), Operation_OPERATION_PURIFY)
 }
 
-// DecodeKeys lists the keys of a run that try to decode what key embeds: all registered and random ones, and of
-// the derived ones those of key itself.
+// DecodeKeys lists the keys of a run that try to decode what key embeds: key itself and other registered ones, all or those
+// that the run draws for it, the random ones, and of the derived ones those of key itself.
 func DecodeKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
-	keys := slices.Concat(spec.GetKeys(), spec.GetRandomKeys())
+	keys := slices.Concat(RegisteredKeys(spec, key), spec.GetRandomKeys())
 	for _, near := range spec.GetNearKeys() {
 		if owner, _, _ := DerivedKeyOf(near.GetId()); owner == key.GetId() {
 			keys = append(keys, near)
 		}
+	}
+	return keys
+}
+
+// RegisteredKeys lists, in their order, the registered keys that try to decode what key embeds. Those that are drawn have the numbers
+// SHA-256("stegomq.wrongkeys.v1" 0x00, wrong_seed, fingerprint of key, n) mod keys for n = 0, 1, ..., where the first eight bytes of
+// the hash are a number and all numbers little-endian uint64; key itself and what was drawn before do not count.
+func RegisteredKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
+	all := spec.GetKeys()
+	wrong := int(spec.GetWrongKeys())
+	if wrong == 0 || wrong >= len(all)-1 {
+		return all
+	}
+	own := slices.IndexFunc(all, func(k *KeyRef) bool { return k.GetId() == key.GetId() })
+	numbers := make([]int, 0, wrong+1)
+	if own >= 0 {
+		numbers = append(numbers, own)
+	}
+	seed := binary.LittleEndian.AppendUint64([]byte("stegomq.wrongkeys.v1\x00"), spec.GetWrongSeed())
+	seed = append(seed, key.GetFingerprint()...)
+	for n, drawn := uint64(0), 0; drawn < wrong; n++ {
+		sum := sha256.Sum256(binary.LittleEndian.AppendUint64(seed, n))
+		number := int(binary.LittleEndian.Uint64(sum[:]) % uint64(len(all)))
+		if !slices.Contains(numbers, number) {
+			numbers = append(numbers, number)
+			drawn++
+		}
+	}
+	slices.Sort(numbers)
+	keys := make([]*KeyRef, len(numbers))
+	for i, number := range numbers {
+		keys[i] = all[number]
 	}
 	return keys
 }

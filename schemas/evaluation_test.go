@@ -69,6 +69,66 @@ func TestDecodeKeys(t *testing.T) {
 }
 
 // TestFollowUps asks for all that can follow an embed job.
+func TestDrawnKeys(t *testing.T) {
+	t.Parallel()
+	names := func(keys []*KeyRef) (names []string) {
+		for _, k := range keys {
+			names = append(names, k.GetId())
+		}
+		return names
+	}
+	spec := drawingSpec(100, 3)
+	// Pinned: every program in every language draws the same keys.
+	for i, want := range map[int][]string{0: {"user-0", "user-34", "user-66", "user-98"}, 7: {"user-7", "user-60", "user-82", "user-92"}} {
+		if got := names(RegisteredKeys(spec, spec.GetKeys()[i])); !slices.Equal(got, want) {
+			t.Errorf("key %d is tried by %q, want %q", i, got, want)
+		}
+	}
+	tried := make(map[string]int)
+	for _, key := range spec.GetKeys() {
+		keys := names(RegisteredKeys(spec, key))
+		slices.Sort(keys)
+		if len(slices.Compact(keys)) != 4 || !slices.Contains(keys, key.GetId()) {
+			t.Errorf("%s is tried by %q: want itself and three others", key.GetId(), keys)
+		}
+		for _, name := range keys {
+			tried[name]++
+		}
+		if got := len(DecodeKeys(spec, key)); got != 4+len(spec.GetRandomKeys()) {
+			t.Errorf("%s is decoded with %d keys", key.GetId(), got)
+		}
+	}
+	for name, n := range tried {
+		if n > 15 { // the mean is 4; of as good as independent draws none is near this
+			t.Errorf("%s is drawn %d times", name, n)
+		}
+	}
+	other := proto.CloneOf(spec)
+	other.WrongSeed++
+	if slices.Equal(names(RegisteredKeys(spec, spec.GetKeys()[0])), names(RegisteredKeys(other, spec.GetKeys()[0]))) {
+		t.Error("another seed draws the same keys")
+	}
+	if all := drawingSpec(100, 0); len(RegisteredKeys(all, all.GetKeys()[0])) != 100 {
+		t.Error("without a number of wrong keys not all of them try")
+	}
+	e := NewExpected(spec)
+	for _, key := range spec.GetKeys()[:5] {
+		drawn := RegisteredKeys(spec, key)
+		for _, decode := range spec.GetKeys() {
+			s := &Score{
+				Item: "item-1", Role: Role_ROLE_LEAKAGE_MISMATCHED, EmbedKey: key.GetId(), DecodeKey: decode.GetId(),
+				Reference: spec.GetPairs()[0].GetSecret().GetDigest(), Test: sha("recovered"), Metrics: &Metrics{Psnr: 8},
+			}
+			if decode == key {
+				s.Role = Role_ROLE_RECOVERABILITY
+			}
+			if err := e.Score(s); (err == nil) != slices.Contains(drawn, decode) {
+				t.Errorf("a score of what %s embedded and %s decoded: %v; drawn are %q", key.GetId(), decode.GetId(), err, names(drawn))
+			}
+		}
+	}
+}
+
 func TestFollowUps(t *testing.T) {
 	t.Parallel()
 	stego := map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")}

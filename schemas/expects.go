@@ -16,13 +16,14 @@ var ErrUnexpected = errors.New("the run does not expect this")
 type Expected struct {
 	spec  *RunSpec
 	pairs map[string]*Pair
-	keys  map[string]*KeyRef // all that decode, by id
-	own   map[string]bool    // the ids of those that embed
+	keys  map[string]*KeyRef   // all that decode, by id
+	own   map[string]*KeyRef   // those that embed
+	wrong map[string][]*KeyRef // of those that embed, the registered ones that decode what they embed; nil where all do
 }
 
 // NewExpected reads a valid specification.
 func NewExpected(spec *RunSpec) *Expected {
-	e := &Expected{spec: spec, pairs: make(map[string]*Pair), keys: make(map[string]*KeyRef), own: make(map[string]bool)}
+	e := &Expected{spec: spec, pairs: make(map[string]*Pair), keys: make(map[string]*KeyRef), own: make(map[string]*KeyRef)}
 	for _, p := range spec.GetPairs() {
 		e.pairs[p.GetItem()] = p
 	}
@@ -30,7 +31,13 @@ func NewExpected(spec *RunSpec) *Expected {
 		e.keys[k.GetId()] = k
 	}
 	for _, k := range spec.GetKeys() {
-		e.own[k.GetId()] = true
+		e.own[k.GetId()] = k
+	}
+	if spec.GetWrongKeys() > 0 {
+		e.wrong = make(map[string][]*KeyRef, len(e.own))
+		for id, k := range e.own {
+			e.wrong[id] = RegisteredKeys(spec, k)
+		}
 	}
 	return e
 }
@@ -117,7 +124,7 @@ func (e *Expected) Score(s *Score) error {
 // jobOf makes the part of a job of the run that its comparisons depend on: of the one that gives a score.
 func (e *Expected) jobOf(s *Score) (*Job, error) {
 	embed, decode := e.keys[s.GetEmbedKey()], e.keys[s.GetDecodeKey()]
-	if s.GetEmbedKey() != "" && !e.own[s.GetEmbedKey()] || s.GetDecodeKey() != "" && decode == nil {
+	if s.GetEmbedKey() != "" && e.own[s.GetEmbedKey()] == nil || s.GetDecodeKey() != "" && decode == nil {
 		return nil, unexpected("keys %q and %q", s.GetEmbedKey(), s.GetDecodeKey())
 	}
 	switch s.GetRole() {
@@ -140,7 +147,8 @@ func (e *Expected) jobOf(s *Score) (*Job, error) {
 		owner, _, derived := DerivedKeyOf(s.GetDecodeKey())
 		switch {
 		case embed == nil || decode == nil:
-		case derived && !e.own[decode.GetId()] && owner != embed.GetId(): // it tries only what its owner embedded
+		case derived && e.own[decode.GetId()] == nil && owner != embed.GetId(): // it tries only what its owner embedded
+		case e.wrong != nil && e.own[decode.GetId()] != nil && !slices.Contains(e.wrong[embed.GetId()], decode): // it was not drawn
 		case s.GetAttack() != "" && !slices.Contains(e.spec.GetAttacks(), s.GetAttack()):
 		default:
 			return &Job{Operation: Operation_OPERATION_RECOVER, Key: decode, EmbedKey: embed, Attack: s.GetAttack()}, nil

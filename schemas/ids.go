@@ -207,6 +207,11 @@ func runHash(s *RunSpec) *idHash {
 	if runtime := s.GetRuntime(); runtime != "" {
 		h.text(runtime)
 	}
+	if wrong := s.GetWrongKeys(); wrong > 0 {
+		h.text("wrong_keys")
+		h.number(uint64(wrong))
+		h.number(s.GetWrongSeed())
+	}
 	return h
 }
 

@@ -226,6 +226,8 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"unkeyed and a sample", func(s *RunSpec) { s.Unkeyed, s.Sample = true, &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
 		{"decoder", func(s *RunSpec) { s.DecoderVersion++ }, true},
 		{"runtime", func(s *RunSpec) { s.Runtime = "onnxruntime 1.24.1 cuda" }, true},
+		{"wrong keys", func(s *RunSpec) { s.WrongKeys = 1 }, true},
+		{"wrong keys by another seed", func(s *RunSpec) { s.WrongKeys, s.WrongSeed = 1, 2 }, true},
 		{"untrained keys", func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})

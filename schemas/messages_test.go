@@ -74,6 +74,17 @@ func sampledSpec() *RunSpec {
 	return s
 }
 
+// drawingSpec is testSpec with so many keys, each of which so many of the others try to decode.
+func drawingSpec(keys, wrong int) *RunSpec {
+	s := testSpec()
+	s.Keys = nil
+	for i := range keys {
+		s.Keys = append(s.Keys, testKey(fmt.Sprintf("user-%d", i)))
+	}
+	s.WrongKeys, s.WrongSeed = uint32(wrong), 1
+	return s
+}
+
 // The jobs of an evaluation: an embed job, a recover job that follows from it, a purify job.
 func testEmbed() *Job {
 	s := testSpec()
@@ -382,8 +393,12 @@ func anySpec(t *rapid.T) *RunSpec {
 		Geometry: anyGeometry(t, false), NoiseSigma: rapid.Float64Range(0, 255).Draw(t, "sigma"),
 		Dataset: rapid.String().Draw(t, "dataset"), Images: rapid.Uint32().Draw(t, "images"), MetricsVersion: "1",
 	}
-	for i := range rapid.IntRange(1, 4).Draw(t, "keys") {
+	for i := range rapid.IntRange(1, 6).Draw(t, "keys") {
 		s.Keys = append(s.Keys, testKey(fmt.Sprintf("key-%d", i)))
+	}
+	if others := len(s.GetKeys()) - 1; others > 1 {
+		s.WrongKeys = rapid.Uint32Range(0, uint32(others-1)).Draw(t, "wrong keys")
+		s.WrongSeed = rapid.Uint64().Draw(t, "wrong seed")
 	}
 	for i := range rapid.IntRange(0, 3).Draw(t, "random keys") {
 		s.RandomKeys = append(s.RandomKeys, testKey(fmt.Sprintf("random-1-%d", i)))

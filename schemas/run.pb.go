@@ -555,7 +555,10 @@ type RunSpec struct {
 	DecoderVersion uint32 `protobuf:"varint,23,opt,name=decoder_version,json=decoderVersion,proto3" json:"decoder_version,omitempty"`
 	// What computes the model's network, as "onnxruntime 1.24.1 cpu": another version or provider may give other pixels. Empty for a
 	// model without a network, and where workers elsewhere compute.
-	Runtime       string `protobuf:"bytes,24,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Runtime string `protobuf:"bytes,24,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	// How many of the other keys decode what a key embeds, drawn for each key by wrong_seed. 0: all of them.
+	WrongKeys     uint32 `protobuf:"varint,25,opt,name=wrong_keys,json=wrongKeys,proto3" json:"wrong_keys,omitempty"`
+	WrongSeed     uint64 `protobuf:"varint,26,opt,name=wrong_seed,json=wrongSeed,proto3" json:"wrong_seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +761,20 @@ func (x *RunSpec) GetRuntime() string {
 	return ""
 }
 
+func (x *RunSpec) GetWrongKeys() uint32 {
+	if x != nil {
+		return x.WrongKeys
+	}
+	return 0
+}
+
+func (x *RunSpec) GetWrongSeed() uint64 {
+	if x != nil {
+		return x.WrongSeed
+	}
+	return 0
+}
+
 var File_run_proto protoreflect.FileDescriptor
 
 const file_run_proto_rawDesc = "" +
@@ -793,7 +810,7 @@ const file_run_proto_rawDesc = "" +
 	"\x06Sample\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xe2\x06\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xa0\a\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
@@ -822,7 +839,11 @@ const file_run_proto_rawDesc = "" +
 	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed\x12%\n" +
 	"\x0euntrained_keys\x18\x16 \x03(\tR\runtrainedKeys\x12'\n" +
 	"\x0fdecoder_version\x18\x17 \x01(\rR\x0edecoderVersion\x12\x18\n" +
-	"\aruntime\x18\x18 \x01(\tR\aruntime*\xf9\x03\n" +
+	"\aruntime\x18\x18 \x01(\tR\aruntime\x12\x1d\n" +
+	"\n" +
+	"wrong_keys\x18\x19 \x01(\rR\twrongKeys\x12\x1d\n" +
+	"\n" +
+	"wrong_seed\x18\x1a \x01(\x04R\twrongSeed*\xf9\x03\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +

@@ -256,6 +256,8 @@ func (x *RunSpec) Validate() error {
 		r.check(!seen[k.GetId()], "key %q is there twice", k.GetId())
 		seen[k.GetId()] = true
 	}
+	wrong := int(x.GetWrongKeys())
+	r.check(wrong == 0 || wrong < len(x.GetKeys())-1, "wrong_keys: %d of the %d other keys are not a part of them: leave it out", wrong, len(x.GetKeys())-1)
 	for i, k := range x.GetNearKeys() {
 		owner, kind, _ := DerivedKeyOf(k.GetId())
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })

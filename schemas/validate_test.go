@@ -313,6 +313,8 @@ func TestRunSpecRules(t *testing.T) {
 		{"partial key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:6] }, "near_keys[1]: a key of this model fills no weights"},
 		{"swapped key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:5] }, ""},
 		{"no key and nothing without one", fullSpec, func(s *RunSpec) { s.ModelOperations = variantSpec().GetModelOperations() }, "unkeyed: the model has no network without a key"},
+		{"wrong keys", testSpec, func(s *RunSpec) { s.Keys, s.WrongKeys = append(s.Keys, testKey("carol")), 1 }, ""},
+		{"as many wrong keys as there are", testSpec, func(s *RunSpec) { s.Keys, s.WrongKeys = append(s.Keys, testKey("carol")), 2 }, "wrong_keys: 2 of the 2 other keys are not a part of them"},
 		{"untrained key", fullSpec, func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, ""},
 		{"untrained key of another run", fullSpec, func(s *RunSpec) { s.UntrainedKeys = []string{"nobody"} }, `untrained_keys[0] must be a key of the run, got "nobody"`},
 		{"attack of no form", fullSpec, func(s *RunSpec) { s.Attacks[1] = "rotate" }, `attacks[1] must be a word and a number, as jpeg-75, got "rotate"`},

@@ -171,11 +171,15 @@ def _settings(command: argparse.ArgumentParser) -> None:
 
 def _threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=int, default=2, help="on a busy machine one is faster than two")
-    command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    _device(command)
     command.add_argument(
         "--stop-after", type=float, default=math.inf, metavar="SECONDS",
         help="stop so long after the start, to be resumed; the budget and its schedule stay as they are",
     )  # fmt: skip
+
+
+def _device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
 
 
 def _keyring(command: argparse.ArgumentParser) -> None:
@@ -189,6 +193,7 @@ def _measured(command: argparse.ArgumentParser, required: bool) -> None:
     )  # fmt: skip
     command.add_argument("--sides", type=int, nargs="+", default=[128], help="image sides in pixels")
     command.add_argument("--pairs", type=int, default=0, help="at most so many pairs (0: all)")
+    _device(command)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -237,6 +242,7 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
     images = photographs.Photographs(options.data, settings.largest_crop, settings.held_out)
     log.info("%d parameters, %d photographs, step %d", run.network.parameter_count, images.count, run.step)
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True  # on a GPU: the shapes stay the same
     run.hardware = _joined(run.hardware, _hardware(options))
     signal.signal(signal.SIGTERM, lambda *_: run.stop())
     run.train(images, folder, options.stop_after)
@@ -256,7 +262,7 @@ def _hardware(options: argparse.Namespace) -> str:
 def _evaluate(options: argparse.Namespace) -> None:
     first = options.folder[0]
     model = len(options.folder) == 1 and not (first / training.CHECKPOINT).exists()
-    trained = _shipped(first) if model else _trained(_runs(options.folder, options))
+    trained = _shipped(first, options.device) if model else _trained(_runs(options.folder, options))
     for measurement in _measurements(trained, options):
         quality = measurement.quality
         print(f"{measurement.dataset} {measurement.width}x{measurement.height} {quality.line()}")
@@ -290,10 +296,10 @@ def _better(options: argparse.Namespace) -> int:
     return _NOT_BETTER if reasons else 0
 
 
-def _shipped(folder: Path) -> users.Users:
+def _shipped(folder: Path, device: str = "cpu") -> users.Users:
     """Of a model directory, by the keyring in it."""
     networks, _ = export.load(folder)
-    return users.of(networks, export.read_keyring(folder / "keyring.json")[0])
+    return users.of([network.to(device) for network in networks], export.read_keyring(folder / "keyring.json")[0])
 
 
 def _trained(runs: Sequence[training.Run]) -> users.Users:
@@ -302,7 +308,7 @@ def _trained(runs: Sequence[training.Run]) -> users.Users:
 
 def _runs(folders: Sequence[Path], options: argparse.Namespace) -> list[training.Run]:
     """One run, or the runs of the instances of one model without keys."""
-    runs = [training.resume(folder, enrolled=_enrolled(options)) for folder in folders]
+    runs = [training.resume(folder, options.device, _enrolled(options)) for folder in folders]
     if len({run.config.text for run in runs}) > 1:
         raise ValueError("these runs were trained from different configurations")
     if len({run.instance for run in runs}) < len(runs):
@@ -324,7 +330,8 @@ def _tested(options: argparse.Namespace) -> Iterator[tuple[str, torch.Tensor, to
     """The name of every data set, and its covers and secrets at every side."""
     for name, folder in map(_named_folder, options.data):
         for side in options.sides:
-            yield name, *photographs.pairs(folder, side, side, options.pairs)
+            covers, secrets = photographs.pairs(folder, side, side, options.pairs)
+            yield name, covers.to(options.device), secrets.to(options.device)
 
 
 def _named_folder(entry: str) -> tuple[str, Path]:

@@ -3,11 +3,13 @@
 #
 #   trainer/gpu.sh pack                 here: photographs, and the runs to go on with, into .gpu, which the call carries
 #   trainer/gpu.sh tree                 here: whether what travels is small enough, and what may stay behind
-#   OUT=DIR trainer/gpu.sh [NAME...]    there: trains the runs named, side by side, for CALL seconds (default 540)
+#   OUT=DIR trainer/gpu.sh [LANE...]    there: trains the runs named, side by side, for CALL seconds (default 540)
+#   OUT=DIR trainer/gpu.sh measure      there: measures the finished runs on the photographs of .gpu/eval, into DIR/quality.txt
 #   trainer/gpu.sh unpack DIR           here: puts what came back into RUNS
 #
-# Without names a call takes the first stage that is not done: invertible-rk and invertible-mk, then pusnet-mk at full
-# width, then Table 1 at full width. A run whose budget is not used up goes on in the next call where it stopped. A run
+# A lane is the name of a run, or several with commas between them, which train one after the other. Without lanes a call
+# takes the first stage that is not done: invertible-rk and invertible-mk, then pusnet-mk at full width, then the other
+# methods of Table 1 at full width. A run whose budget is not used up goes on in the next call where it stopped. A run
 # comes back as one tar archive, cut into pieces of 15 MB. SETTINGS are further --set of `train`, for a rehearsal on a CPU:
 #   SETTINGS='training.batch=1 training.crop=32' THREADS=1 CALL=20 OUT=/tmp/out WORK=/tmp/work trainer/gpu.sh
 set -euo pipefail
@@ -28,24 +30,30 @@ LIMIT=$((64 * 1024 * 1024))
 
 # What one stage leaves, finished, fits into what comes back.
 stages=("invertible-rk invertible-mk" "pusnet-mk"
-  "table1-pusnet-mk table1-pusnet table1-hinet-1 table1-hinet-2"
-  "table1-udh-1 table1-hidden-1 table1-baluja-1" "table1-udh-2 table1-hidden-2 table1-baluja-2")
+  "table1-pusnet table1-hinet-1,table1-hinet-2 table1-hidden-1,table1-hidden-2,table1-baluja-1,table1-baluja-2"
+  "table1-udh-1" "table1-udh-2")
 
 # The arguments of `train` for a run. Large crops and batches, which a GPU does as fast as small ones.
 recipe() {
   local wide=(--set training.batch=16 --set training.crop=128 --set training.late=1.0
-    --set training.compile=true --set training.checkpoint_seconds=60 --set training.held_out=64)
+    --set training.checkpoint_seconds=60 --set training.held_out=64)
   case $1 in
-    invertible-rk) echo trainer/configs/invertible-rk.toml --seconds 1000 "${wide[@]}" ;;
-    invertible-mk) echo trainer/configs/invertible-mk.toml --from models/invertible-mk --seconds 540 "${wide[@]}" \
-      --set losses.unregistered=0.5 ;;
-    pusnet-mk) echo trainer/configs/pusnet-mk.toml --set training.held_out=64 ;;
+    invertible-rk) echo trainer/configs/invertible-rk.toml --seconds 1000 "${wide[@]}" --set training.compile=true ;;
+    invertible-mk) echo trainer/configs/invertible-mk.toml --from models/invertible-mk --seconds 1060 "${wide[@]}" \
+      --set training.compile=true --set training.rate=6e-4 --set losses.unregistered=0.5 --set losses.range=10.0 \
+      --set losses.recover=1.25 ;;
+    pusnet-mk) echo trainer/configs/pusnet-mk.toml --from models/pusnet-mk --seconds 1060 --set training.compile=true \
+      --set training.held_out=64 ;;
     table1-*)
-      local method=${1#table1-}
-      local instance=1
+      local method=${1#table1-} seconds=260
+      local instance=1 more=()
       if [[ $method =~ ^(.*)-([12])$ ]]; then method=${BASH_REMATCH[1]} instance=${BASH_REMATCH[2]}; fi
+      # The keyed network serves both users in one run.
+      if [[ $method == pusnet ]]; then
+        seconds=520 more=(--set training.compile=true --set training.bfloat16=true --set training.batch=8)
+      fi
       echo "trainer/configs/table1/$method.toml" --instance "$instance" --set "model.config={}" "${wide[@]}" \
-        --set training.compact=true --seconds 240
+        --set training.compact=true --seconds "$seconds" "${more[@]}"
       ;;
     *) echo "gpu.sh: no run is called $1" >&2; return 2 ;;
   esac
@@ -106,8 +114,8 @@ done_already() { # NAME
   [[ -f $BOX/runs/$1.done ]] || finished "$WORK/$1"
 }
 
-train() { # NAME
-  local folder=$WORK/$1 setting
+train() { # NAME, until the call ends
+  local folder=$WORK/$1 left=$((end - SECONDS)) setting
   if [[ -f $folder/checkpoint.npz ]]; then
     "$PYTHON" -m trainer resume "$folder" --data "$BOX/photographs" --stop-after "$left" --threads "$THREADS"
   else
@@ -119,9 +127,31 @@ train() { # NAME
   fi
 }
 
+lane() { # NAME,NAME...
+  local name
+  for name in ${1//,/ }; do
+    done_already "$name" || train "$name" >"$WORK/$name.log" 2>&1 || true
+    finished "$WORK/$name" || break
+  done
+}
+
+measure() { # a method without keys has a run for each of two users
+  local name data=()
+  for folder in "$BOX"/eval/*/; do data+=(--data "$(basename "$folder")=$folder"); done
+  for name in invertible-rk invertible-mk pusnet-mk table1-pusnet table1-{hidden,baluja,udh,hinet}-1; do
+    local runs=("$WORK/$name")
+    if [[ $name == table1-*-1 ]]; then runs+=("$WORK/${name%-1}-2"); fi
+    if finished "${runs[0]}" && finished "${runs[-1]}"; then
+      echo "$name"
+      "$PYTHON" -m trainer evaluate "${runs[@]}" "${data[@]}" --sides 256 512
+    fi
+  done | tee "$OUT/quality.txt"
+}
+
 case ${1:-} in
   pack | tree) "$1"; exit ;;
   unpack) unpack "$2"; exit ;;
+  measure) mkdir -p "$OUT" && measure; exit ;;
 esac
 
 end=$((SECONDS + CALL))
@@ -129,26 +159,25 @@ mkdir -p "$WORK" "$OUT"
 for archive in "$BOX"/runs/*.tar; do
   if [[ -f $archive && ! -d $WORK/$(basename "$archive" .tar) ]]; then tar -C "$WORK" -xf "$archive"; fi
 done
-names=("$@")
+lanes=("$@")
 if [[ $# -eq 0 ]]; then
   for stage in "${stages[@]}"; do
-    names=()
-    for name in $stage; do done_already "$name" || names+=("$name"); done
-    if [[ ${#names[@]} -gt 0 ]]; then break; fi
+    lanes=()
+    for lane in $stage; do done_already "${lane##*,}" || lanes+=("$lane"); done
+    if [[ ${#lanes[@]} -gt 0 ]]; then break; fi
   done
 fi
-if [[ ${#names[@]} -eq 0 ]]; then echo "every run is done" && exit; fi
-echo "training ${names[*]} for $CALL s"
-left=$((end - SECONDS))
-for name in "${names[@]}"; do
-  train "$name" >"$WORK/$name.log" 2>&1 &
-done
+if [[ ${#lanes[@]} -eq 0 ]]; then echo "every run is done" && exit; fi
+echo "training ${lanes[*]} for $CALL s"
+for lane in "${lanes[@]}"; do lane "$lane" & done
 wait || true
-for name in "${names[@]}"; do
-  tail -n 4 "$WORK/$name.log"
-  if [[ -f $WORK/$name/checkpoint.npz ]]; then
-    tar -C "$WORK" -cf - "$name" | split -b "$PIECE" - "$OUT/$name.tar."
-  else
-    cp "$WORK/$name.log" "$OUT/"
-  fi
+for lane in "${lanes[@]}"; do
+  for name in ${lane//,/ }; do
+    if [[ -f $WORK/$name.log ]]; then tail -n 4 "$WORK/$name.log"; fi
+    if [[ -f $WORK/$name/checkpoint.npz ]]; then
+      tar -C "$WORK" -cf - "$name" | split -b "$PIECE" - "$OUT/$name.tar."
+    elif [[ -f $WORK/$name.log ]]; then
+      cp "$WORK/$name.log" "$OUT/"
+    fi
+  done
 done

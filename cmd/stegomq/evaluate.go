@@ -35,6 +35,8 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.IntVar(&r.RandomKeys, "random-keys", 1, "number of unregistered keys that try to decode")
 	f.IntVar(&r.NearKeys, "near-keys", 0, fmt.Sprintf("number of keys one bit off each key that try to decode what it embedded, 0 to %d; the bits are spread evenly", keyring.KeyBits))
 	f.Uint64Var(&r.RandomSeed, "random-seed", 1, "seed of the unregistered keys")
+	f.IntVar(&r.WrongKeys, "wrong-keys", pipeline.DefaultWrongKeys, "largest number of other keys that try to decode what a key embedded, drawn by --wrong-seed where there are more (0: all)")
+	f.Uint64Var(&r.WrongSeed, "wrong-seed", 1, "seed of --wrong-keys")
 	f.IntVar(&r.Batch, "batch", pipeline.DefaultBatch, "image pairs in one job, 1 to 64")
 }
 

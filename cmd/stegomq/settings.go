@@ -31,6 +31,7 @@ type app struct {
 	ortLib, provider               string
 	slots, batchPixels, maxNetwork int
 	weightsCacheMiB                int64
+	layouts                        string
 
 	maxBytesMiB, maxMpx int64
 	minSide             int
@@ -69,6 +70,7 @@ func (a *app) engineFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.provider, "provider", "auto", "what computes: cpu, cuda or auto")
 	f.IntVar(&a.slots, "slots", 0, "jobs worked on at once (0: one per core)")
 	f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "bound of the hot keys' weights, and of the networks of models that have one for each key, MiB")
+	f.StringVar(&a.layouts, "layouts", pipeline.DefaultLayouts(), "folder for what was found out about networks on this machine, so that they open faster the next time (empty: none)")
 	f.IntVar(&a.batchPixels, "batch-pixels", 0, "pixels in one run of the network (0: 524288)")
 	f.IntVar(&a.maxNetwork, "max-network-pixels", 0, "largest image that the network is given, pixels (0: 8388608)")
 	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
@@ -124,7 +126,7 @@ func (a *app) options() pipeline.Options {
 
 func (a *app) runtime() pipeline.Runtime {
 	return pipeline.Runtime{
-		Library: a.ortLib, Provider: ort.Provider(a.provider), Slots: a.slots, WeightsBytes: a.weightsCacheMiB << 20,
+		Library: a.ortLib, Provider: ort.Provider(a.provider), Slots: a.slots, WeightsBytes: a.weightsCacheMiB << 20, Layouts: a.layouts,
 		BatchPixels: a.batchPixels, MaxPixels: a.maxNetwork,
 	}
 }

@@ -183,6 +183,26 @@ func BenchmarkOpen(b *testing.B) {
 				}
 			}
 		})
+		b.Run(m.Name+"/kept", func(b *testing.B) { // as at every later start
+			again := benchEngine(b, Config{Layouts: b.TempDir()})
+			loaded := add(b, again, m)
+			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for n := 0; b.Loop(); n++ {
+				p, err := loaded.openNative(g)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n > 0 && !p.kept {
+					b.Fatal("the layout was not kept")
+				}
+				if err := p.close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 		b.Run(m.Name+"/probe", func(b *testing.B) {
 			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
 			if err != nil {

@@ -36,13 +36,30 @@ var errDiffers = errors.New("weights as inputs do not give what constant weights
 // check compares the program with a session that has the same weights as
 // constants, on a random image of an odd size with a random key, and returns the
 // difference. One above the tolerance is an error.
-func (p *program) check(g *graph) (difference float64, err error) {
-	var seed [32]byte
-	crand.Read(seed[:])
-	random := rand.NewChaCha8(seed)
+func (p *program) check(g *graph) (trial, float64, error) {
+	t := trial{}
+	crand.Read(t.Seed[:])
+	w, in := p.inputs(t.Seed)
+	want, err := p.constant(g, w, in)
+	if err != nil {
+		return t, 0, fmt.Errorf("check against constant weights: %w", err)
+	}
+	t.Image, t.Features = want.image.Data, want.features
+	difference, err := p.repeat(t)
+	return t, difference, err
+}
 
+// trial is what a session with constant weights computed of the random inputs of a seed.
+type trial struct {
+	Seed            [32]byte
+	Image, Features []float32
+}
+
+// inputs are the weights and images of a trial: random weights of a random key, and a random image of an odd size.
+func (p *program) inputs(seed [32]byte) (w []float32, in []pixel.Tensor) {
+	random := rand.NewChaCha8(seed)
 	m := p.owner.model
-	w := m.Weights
+	w = m.Weights
 	if role, keyed := p.op.Role(); keyed {
 		key := make([]byte, weights.KeySize)
 		random.Read(key)
@@ -50,15 +67,15 @@ func (p *program) check(g *graph) (difference float64, err error) {
 		m.Mask.Apply(w, m.Weights, role, key)
 	}
 	side := m.Manifest.MinSide + m.Manifest.Factor
-	var in []pixel.Tensor
 	for range p.op.Inputs() {
 		in = append(in, noise(rand.New(random), 1, side+1, side+2))
 	}
+	return w, in
+}
 
-	want, err := p.constant(g, w, in)
-	if err != nil {
-		return 0, fmt.Errorf("check against constant weights: %w", err)
-	}
+// repeat runs the program on a trial's inputs and returns how far it is from what came out then. A difference above the tolerance is an error.
+func (p *program) repeat(t trial) (difference float64, err error) {
+	w, in := p.inputs(t.Seed)
 	made, err := p.patch(w)
 	if err != nil {
 		return 0, fmt.Errorf("check against constant weights: %w", err)
@@ -68,10 +85,14 @@ func (p *program) check(g *graph) (difference float64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("check against constant weights: %w", err)
 	}
-	difference = max(distance(got.image.Data, want.image.Data), distance(got.features, want.features)) // NaN if either is
-	if !(difference <= p.tolerance()) {                                                                // also if it is not a number
+	if len(got.image.Data) != len(t.Image) || len(got.features) != len(t.Features) {
+		return 0, fmt.Errorf("%w: there are %d values and %d features, not %d and %d", errDiffers,
+			len(got.image.Data), len(got.features), len(t.Image), len(t.Features))
+	}
+	difference = max(distance(got.image.Data, t.Image), distance(got.features, t.Features)) // NaN if either is
+	if !(difference <= p.tolerance()) {                                                     // also if it is not a number
 		return difference, fmt.Errorf("%w: they are %g apart, allowed is %g (seed %s)",
-			errDiffers, difference, p.tolerance(), hex.EncodeToString(seed[:]))
+			errDiffers, difference, p.tolerance(), hex.EncodeToString(t.Seed[:]))
 	}
 	return difference, nil
 }

@@ -28,8 +28,8 @@ import (
 //
 // The integers end just below 2^24, up to where float32 holds every integer, so
 // that no honest constant (a zero, a one, a bias) is taken for a weight. Zero is
-// padding. The saved file holds no key and is good on this host only: it is
-// removed at once.
+// padding. The saved file holds no key and is good on this host only; layouts keep it for
+// the next start.
 
 // errLayout: the optimiser did to the weights what the probe does not
 // understand. The graph then runs with its weights as plain inputs.
@@ -88,16 +88,14 @@ func plain(g *graph) layout {
 	return l
 }
 
-// probe finds the native layout of a graph on the CPU.
-func probe(g *graph) (layout, error) {
-	total := g.weightCount()
-	if total >= maxProbe {
-		return layout{}, fmt.Errorf("%w: %d weights, at most %d can be told apart", errLayout, total, maxProbe-1)
+// probe has the runtime optimise a graph of numbered weights on the CPU, and returns the ONNX file that came out. readLayout
+// says what it means.
+func probe(g *graph) ([]byte, error) {
+	if total := g.weightCount(); total >= maxProbe {
+		return nil, fmt.Errorf("%w: %d weights, at most %d can be told apart", errLayout, total, maxProbe-1)
 	}
-	n := numbering{first: maxProbe - total, layers: g.layers}
-	next := n.first
+	next := g.numbering().first
 	numbered, err := g.withConstants(func(l weights.Layer) []float32 {
-		n.starts = append(n.starts, next)
 		ids := make([]float32, l.Len())
 		for i := range ids {
 			ids[i] = float32(next)
@@ -106,13 +104,32 @@ func probe(g *graph) (layout, error) {
 		return ids
 	})
 	if err != nil {
-		return layout{}, err
+		return nil, err
 	}
-	optimised, err := optimise(numbered, g)
-	if err != nil {
-		return layout{}, err
-	}
+	return optimise(numbered, g)
+}
 
+// numbering numbers the weights of a graph, layer by layer.
+func (g *graph) numbering() numbering {
+	n := numbering{first: maxProbe - g.weightCount(), layers: g.layers}
+	next := n.first
+	for _, l := range g.layers {
+		n.starts = append(n.starts, next)
+		next += l.Len()
+	}
+	return n
+}
+
+// readLayout finds the native layout of a graph in what probe returned.
+func readLayout(g *graph, probed []byte) (layout, error) {
+	optimised := &onnxpb.Model{}
+	if err := proto.Unmarshal(probed, optimised); err != nil {
+		return layout{}, fmt.Errorf("decode the optimised graph: %w", err)
+	}
+	if optimised.Graph == nil {
+		return layout{}, fmt.Errorf("decode the optimised graph: it is empty")
+	}
+	n := g.numbering()
 	l := layout{native: true}
 	found := make(map[string]bool, len(g.layers))
 	constants := optimised.Graph.Initializer
@@ -136,6 +153,7 @@ func probe(g *graph) (layout, error) {
 			return layout{}, fmt.Errorf("%w: layer %s is gone", errLayout, layer.Name)
 		}
 	}
+	var err error
 	if l.data, err = proto.Marshal(optimised); err != nil {
 		return layout{}, fmt.Errorf("encode the optimised graph: %w", err)
 	}
@@ -144,7 +162,7 @@ func probe(g *graph) (layout, error) {
 
 // optimise has the runtime optimise a graph whose weights are constants for this
 // host and returns what came out.
-func optimise(numbered []byte, g *graph) (*onnxpb.Model, error) {
+func optimise(numbered []byte, g *graph) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "stegomq-ort-")
 	if err != nil {
 		return nil, fmt.Errorf("make a place for the optimised graph: %w", err)
@@ -168,14 +186,7 @@ func optimise(numbered []byte, g *graph) (*onnxpb.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the optimised graph: %w", err)
 	}
-	optimised := &onnxpb.Model{}
-	if err := proto.Unmarshal(data, optimised); err != nil {
-		return nil, fmt.Errorf("decode the optimised graph: %w", err)
-	}
-	if optimised.Graph == nil {
-		return nil, fmt.Errorf("decode the optimised graph: it is empty")
-	}
-	return optimised, nil
+	return data, nil
 }
 
 // numbering says which integer stands for which weight.

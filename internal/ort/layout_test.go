@@ -245,7 +245,11 @@ func TestCheckFindsAWrongLayout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := probe(g)
+	probed, err := probe(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := readLayout(g, probed)
 	if err != nil {
 		t.Fatal(err)
 	}

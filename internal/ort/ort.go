@@ -52,6 +52,8 @@ type Config struct {
 	// CacheBytes bounds the memory for weights of keys that no run is using, on
 	// the device too, and for the sessions of variants; 0 is DefaultCacheBytes.
 	CacheBytes int64
+	// Layouts is a folder for what was found out about graphs on this host, so that they open faster the next time; it is made. "": none.
+	Layouts string
 	// Logger gets one line per graph and fallback; nil is slog.Default().
 	Logger *slog.Logger
 }
@@ -101,6 +103,8 @@ type Engine struct {
 
 	slots chan struct{} // one per run that may go
 	cache *weightCache
+
+	layouts layouts
 
 	mu     sync.Mutex
 	models map[string]*loadedModel // by digest
@@ -156,6 +160,7 @@ func New(c Config) (*Engine, error) {
 		bind:     provider == CUDA,
 		slots:    make(chan struct{}, c.Workers),
 		cache:    newWeightCache(c.CacheBytes),
+		layouts:  layouts{dir: c.Layouts, host: host(library, version), log: log},
 		models:   map[string]*loadedModel{},
 	}, nil
 }
@@ -357,6 +362,7 @@ type GraphInfo struct {
 	Digest     string
 	Operation  model.Operation
 	Features   bool          // gives them beside the image
+	Kept       bool          // its layout was found out at an earlier start of the program on this host
 	Native     bool          // weights are in the runtime's own layout; else OIHW
 	Difference float64       // from constant weights, see tolerance; 0 where Native
 	Opened     time.Duration // time it took to probe, open and check

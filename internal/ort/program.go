@@ -94,6 +94,8 @@ type program struct {
 	session    *onnx.DynamicAdvancedSession
 	layout     layout
 	difference float64
+	kept       bool  // its layout was found out at an earlier start
+	trial      trial // what it was checked with, until that is kept
 	took       time.Duration
 }
 
@@ -133,24 +135,71 @@ func (m *loadedModel) openProgram(o outputs) (*program, error) {
 	m.share(&p.layout)
 	m.open = append(m.open, p)
 	m.mu.Unlock()
-	log.Info("graph open", "native", p.layout.native, "difference", p.difference, "took", p.took)
+	log.Info("graph open", "native", p.layout.native, "kept", p.kept, "difference", p.difference, "took", p.took)
 	return p, nil
 }
 
 // errNoLayout: a provider other than the CPU has no layout to probe.
 var errNoLayout = errors.New("no layout of its own")
 
+// openNative opens a graph in the runtime's own layout: the one that was kept when it was opened on this host before, or a new one, which is then
+// kept. What was kept is tried on the inputs that it was checked with.
 func (m *loadedModel) openNative(g *graph) (*program, error) {
-	l, err := probe(g)
+	name := m.engine.layouts.name(m.model, g)
+	if kept := m.engine.layouts.read(name); kept != nil {
+		p, err := m.openKept(g, kept)
+		if err == nil {
+			return p, nil
+		}
+		m.engine.log.Warn("a layout that was kept is of no use here: it is made anew", "model", m.model.Name, "operation", g.op, "reason", err)
+	}
+	probed, err := probe(g)
 	if err != nil {
 		return nil, err
 	}
-	return m.openChecked(g, l)
+	l, err := readLayout(g, probed)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.openChecked(g, l)
+	if err != nil {
+		return nil, err
+	}
+	m.engine.layouts.keep(name, keptLayout{Probed: probed, Trial: p.trial})
+	p.trial = trial{}
+	return p, nil
+}
+
+func (m *loadedModel) openKept(g *graph, kept *keptLayout) (*program, error) {
+	l, err := readLayout(g, kept.Probed)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.openLayout(g, l)
+	if err != nil {
+		return nil, err
+	}
+	if p.difference, err = p.repeat(kept.Trial); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	p.kept = true
+	return p, nil
 }
 
 // openChecked makes a session for a layout and lets it pass if it computes what
 // constant weights do.
 func (m *loadedModel) openChecked(g *graph, l layout) (*program, error) {
+	p, err := m.openLayout(g, l)
+	if err != nil {
+		return nil, err
+	}
+	if p.trial, p.difference, err = p.check(g); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (m *loadedModel) openLayout(g *graph, l layout) (*program, error) {
 	p := &program{outputs: g.outputs, engine: m.engine, owner: m, layout: l}
 	config := m.engine.sessionConfig()
 	if l.native {
@@ -167,9 +216,6 @@ func (m *loadedModel) openChecked(g *graph, l layout) (*program, error) {
 	}
 	m.engine.sessions.Add(1)
 	p.layout.data = nil // the session has what it needs
-	if p.difference, err = p.check(g); err != nil {
-		return nil, errors.Join(err, p.close())
-	}
 	return p, nil
 }
 
@@ -203,7 +249,7 @@ func (m *loadedModel) graphs() []GraphInfo {
 	for _, p := range m.open {
 		all = append(all, GraphInfo{
 			Model: m.model.Name, Digest: m.model.Digest, Operation: p.op, Features: p.wanted,
-			Native: p.layout.native, Difference: p.difference, Opened: p.took,
+			Native: p.layout.native, Kept: p.kept, Difference: p.difference, Opened: p.took,
 		})
 	}
 	return all

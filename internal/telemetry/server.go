@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type Check func(context.Context) error
 //	/metrics  the metrics
 //	/healthz  200 while the process runs
 //	/readyz   200 when every check passes; 503 with a line for each that fails
+//	/debug/pprof/  profiles of the Go runtime, for `go tool pprof`; they hold stacks, and no images or keys
 type Server struct {
 	listener net.Listener
 	http     *http.Server
@@ -45,6 +47,11 @@ func NewServer(addr string, m *Metrics, checks map[string]Check, log *slog.Logge
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
+	// Not the command line: it may name what an operator would not publish.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	s.http = &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

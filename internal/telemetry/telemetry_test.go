@@ -224,6 +224,17 @@ func TestHealth(t *testing.T) {
 	if status, _ := get(t, url+"/"); status != http.StatusNotFound {
 		t.Errorf("/: status %d", status)
 	}
+	if _, body := get(t, url+"/metrics"); !strings.Contains(body, "go_sched_latencies_seconds_bucket") || !strings.Contains(body, "go_gc_") {
+		t.Error("/metrics has nothing of the scheduler and the garbage collector")
+	}
+	for _, profile := range []string{"goroutine", "heap", "allocs", "mutex", "block"} {
+		if status, body := get(t, url+"/debug/pprof/"+profile+"?debug=1"); status != http.StatusOK || body == "" {
+			t.Errorf("profile %s: status %d, %d bytes", profile, status, len(body))
+		}
+	}
+	if status, _ := get(t, url+"/debug/pprof/cmdline"); status != http.StatusNotFound {
+		t.Errorf("the command line is served: status %d", status)
+	}
 }
 
 // A request in progress gets its answer although the server stops.

@@ -176,6 +176,7 @@ func (p *Paper) run(ctx context.Context, m *model.Model, set paper.DataSet, limi
 	}
 	req := pipeline.NewRequest(m, all[:keys], set.Dir)
 	req.Geometry, req.Dataset.Limit = p.Geometry, limit
+	req.WrongKeys = 0 // its matrices are whole
 	if p.Sample > 0 {
 		req.Dataset.Sample, req.Dataset.Seed, req.Dataset.Limit = p.Sample, p.SampleSeed, 0
 	}

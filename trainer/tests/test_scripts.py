@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,19 @@ def test_a_gpu_s_run_comes_back_and_goes_on(jpegs: Path, tmp_path: Path) -> None
     assert "held out: stego" in gpu("invertible-rk")
     gpu("unpack", str(places["OUT"]))
     assert training.resume(folder).step == 2, "it has gone on from what was packed"
+
+    # A run that has used its seconds is done: its lane goes on with the next one, and it can be measured.
+    assert main(["resume", str(places["WORK"] / "invertible-rk"), *data[:-1], "60", "--set", "training.seconds=0.001"]) == 0
+    settings = "training.batch=1 training.crop=32 training.held_out=2 model.config={width=12}"
+    shutil.rmtree(places["OUT"])
+    assert "training invertible-rk,table1-baluja-1 for 0 s" in gpu("invertible-rk,table1-baluja-1", call=0)
+    assert sorted(path.name for path in places["OUT"].iterdir()) == ["invertible-rk.tar.aa", "table1-baluja-1.tar.aa"]
+    measured = places["BOX"] / "eval" / "photographs"
+    measured.mkdir(parents=True)
+    for path in sorted(jpegs.iterdir())[:2]:
+        shutil.copy(path, measured)
+    assert re.search(r"^invertible-rk\nphotographs 256x256 stego .*\nphotographs 512x512 stego ", gpu("measure"), re.MULTILINE)
+    assert "recovered" in (places["OUT"] / "quality.txt").read_text(encoding="utf-8")
 
 
 def test_idle_run_is_started_stopped_and_kept(jpegs: Path, tmp_path: Path) -> None:
