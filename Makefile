@@ -52,14 +52,14 @@ up: build ort ## every role in one process, on embedded servers that other comma
 	.bin/stegomq up
 
 ##@ Check
-.PHONY: check test test-go test-trainer race chaos lint bench fuzz
+.PHONY: check test test-go test-trainer test-client race chaos lint bench fuzz
 check: ort photos redis ## the fast part, a minute when warm: format, go vet, and the Go tests but those of whole programs
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [[ -n $$unformatted ]]; then printf 'gofmt -w would change:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	go vet ./...
 	go test $$(go list ./... | grep -vE '/(e2e|e2e/.*|pipeline/reports|cmd/.*)$$')
 
-test: generated vet test-go test-trainer ## everything that must pass: stale generated code, go vet, Go and trainer tests
+test: generated vet test-go test-trainer test-client ## everything that must pass: stale generated code, go vet, the tests of Go, trainer and client
 
 .PHONY: vet
 vet:
@@ -70,6 +70,9 @@ test-go: build ort photos redis chromium nats-server trainer-env ## the Go tests
 
 test-trainer: trainer-env ## the trainer's tests
 	$(PYTHON) -m pytest -c trainer/pyproject.toml trainer/tests
+
+test-client: build .cache/client/ready ## the Python client's types and tests, on the real service
+	cd clients/python && $(CLIENT) -m mypy src tests && $(CLIENT) -m pytest
 
 race: build ort photos redis chromium nats-server trainer-env ## the Go tests under the race detector
 	STEGOMQ_PYTHON='$(PYTHON)' go test -race -timeout $(RACETIME) $(PKG)
@@ -89,6 +92,8 @@ lint: .bin/golangci-lint .bin/buf trainer-env ## golangci-lint, gofmt, buf lint,
 	$(PYTHON) -m ruff check trainer
 	$(PYTHON) -m ruff format --check trainer
 	$(PYTHON) -m ruff check --config trainer/pyproject.toml ops bench
+	$(PYTHON) -m ruff check clients/python
+	$(PYTHON) -m ruff format --check clients/python
 
 bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for benchstat)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
@@ -295,6 +300,14 @@ endif
 	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }
 	/usr/bin/python3 -m venv --system-site-packages .venv
 	$(VENV) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# The client is tested as its users have it, installed beside what it needs and nothing else.
+CLIENT := $(CURDIR)/.cache/client/bin/python
+.cache/client/ready: clients/python/pyproject.toml
+	@/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
+	/usr/bin/python3 -m venv .cache/client
+	$(CLIENT) -m pip install --quiet --disable-pip-version-check --editable 'clients/python[test]'
 	@touch $@
 
 # The tools have their own go.mod, so that their many modules stay out of the program's. What generates code or

@@ -41,6 +41,7 @@ var house = map[string][]string{
 	"internal/telemetry":  {},
 	"internal/access":     {"schemas"},
 	"internal/state":      {"internal/filelock"},
+	"internal/users":      {"internal/filelock", "internal/keyring", "schemas"},
 	"internal/flagfile":   {},
 	"internal/model":      {"internal/weights"},
 	"internal/stopwatch":  {},
@@ -90,6 +91,9 @@ var house = map[string][]string{
 		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
 	},
 
+	// The HTTP API, a front of the queue.
+	"service": {"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
+
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},
 	"evaluator/htmlreport": {},
@@ -98,7 +102,7 @@ var house = map[string][]string{
 
 	"cmd/stegomq": {
 		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
-		"internal/ort", "internal/pixel", "internal/pusnet", "internal/queueadmin", "internal/streams", "internal/telemetry", "pipeline", "pipeline/reports",
+		"internal/ort", "internal/pixel", "internal/pusnet", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "service",
 	},
 
 	// It knows the program as its users do.

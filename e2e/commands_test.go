@@ -107,7 +107,7 @@ func TestDoctorAndVersion(t *testing.T) {
 		}
 	}
 	help := h.ok("--help").stdout
-	for _, command := range []string{"evaluate", "embed", "recover", "purify", "up", "producer", "gpuworker", "evaluator", "keys", "models", "report", "runs", "dead", "tail", "doctor", "version", "completion"} {
+	for _, command := range []string{"evaluate", "embed", "recover", "purify", "up", "producer", "gpuworker", "evaluator", "keys", "models", "report", "runs", "dead", "tail", "serve", "users", "doctor", "version", "completion"} {
 		if !strings.Contains(help, "\n  "+command+" ") {
 			t.Errorf("the help has no %s", command)
 		}

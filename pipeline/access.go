@@ -3,9 +3,12 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"stegomq/internal/access"
+	"stegomq/internal/blob"
 	"stegomq/internal/streams"
 )
 
@@ -17,6 +20,26 @@ func GrantAccess(ctx context.Context, s *streams.Streams, g access.Grant, images
 		return err
 	}
 	return s.EnsureTenant(ctx, g.Tenant, streams.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images})
+}
+
+// Bounds of the images of a user who comes through Ask: they are answered at once, and asked for by nobody else.
+const (
+	AskedLifetime = time.Hour
+	askedBytes    = 512 << 20
+)
+
+// EnsureUser makes what belongs to a user who comes through Ask, where a grant has not made it.
+func (s *Services) EnsureUser(ctx context.Context, user string) error {
+	_, err := s.Streams.Tenant(ctx, user)
+	if !errors.Is(err, streams.ErrNoTenant) {
+		return err
+	}
+	return s.Streams.EnsureTenant(ctx, user, streams.TenantOptions{MaxBlobBytes: askedBytes, BlobLifetime: AskedLifetime})
+}
+
+// NoRoom says whether an error is of a message queue that has no room for images.
+func NoRoom(err error) bool {
+	return errors.Is(err, blob.ErrFull) || errors.Is(err, streams.ErrNoStorage)
 }
 
 // Access is what a user was granted, and what the server holds for the user.

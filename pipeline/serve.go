@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
 	"stegomq/internal/telemetry"
 )
 
@@ -12,16 +14,35 @@ type Role struct {
 	Work, Evaluate bool
 	// Metrics is the host:port at which numbers and health are served. Empty: nowhere.
 	Metrics string
+	// Front, where there is one, makes what else serves in this process, on its connections. It ends when its context does, and the roles work
+	// until it has: what it has begun needs them. A process may be a front alone.
+	Front func(*Services, Stock) (func(context.Context) error, error)
 	// Ready is called once the roles run, with the address of the metrics, and those of the embedded servers where they listen.
 	Ready func(metrics, nats, redis string)
+}
+
+// Stock is what a process has beside its connections.
+type Stock struct {
+	Models  []*model.Model
+	Keys    *keyring.Watched
+	Metrics *telemetry.Metrics
 }
 
 // Serve runs a worker, an evaluator or both until ctx ends. Embedded servers that listen are announced to other commands on the state
 // folder.
 func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error) {
 	var eng *Engine
+	var stock Stock
+	if role.Work || role.Front != nil {
+		if stock.Models, err = l.Models(); err != nil {
+			return err
+		}
+		if stock.Keys, err = l.WatchKeys(stock.Models...); err != nil {
+			return err
+		}
+	}
 	if role.Work {
-		if eng, err = l.engine(opts); err != nil {
+		if eng, err = NewEngine(opts.Runtime, stock.Models, stock.Keys, l.Logger); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, eng.Close()) }()
@@ -37,14 +58,16 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 	}
 	s.warn(ctx)
 	metrics := s.metrics(eng)
-	r := StartRoles(ctx)
+	stock.Metrics = metrics
+	rolesCtx := ctx
+	if role.Front != nil {
+		rolesCtx = context.WithoutCancel(ctx)
+	}
+	r := StartRoles(rolesCtx)
 	defer func() { err = errors.Join(err, r.Stop()) }()
 	address := ""
 	if role.Metrics != "" {
-		server, err := telemetry.NewServer(role.Metrics, metrics, map[string]telemetry.Check{
-			"nats":  func(ctx context.Context) error { _, err := s.Streams.List(ctx); return err },
-			"redis": s.Cache.Ping,
-		}, s.log)
+		server, err := telemetry.NewServer(role.Metrics, metrics, map[string]telemetry.Check{"nats": s.checkBus, "redis": s.Cache.Ping}, s.log)
 		if err != nil {
 			return err
 		}
@@ -60,6 +83,19 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 	if role.Evaluate {
 		s.startEvaluator(r, metrics)
 	}
+	if role.Front != nil {
+		front, err := role.Front(s, stock)
+		if err != nil {
+			return err
+		}
+		r.Go(func(roles context.Context) error {
+			defer r.cancel()
+			until, stop := context.WithCancel(ctx)
+			defer stop()
+			defer context.AfterFunc(roles, stop)()
+			return front(until)
+		})
+	}
 	nats, redis := "", ""
 	if s.Server != nil && s.Server.URL() != "" && s.Cache.URL() != "" {
 		nats, redis = s.Server.URL(), s.Cache.URL()
@@ -73,17 +109,14 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 	return r.Wait()
 }
 
-// engine has every model and the user's keys.
-func (l *Library) engine(opts Options) (*Engine, error) {
-	models, err := l.Models()
-	if err != nil {
-		return nil, err
-	}
-	keys, err := l.WatchKeys(models...)
-	if err != nil {
-		return nil, err
-	}
-	return NewEngine(opts.Runtime, models, keys, l.Logger)
+func (s *Services) checkBus(ctx context.Context) error {
+	_, err := s.Streams.List(ctx)
+	return err
+}
+
+// Check says whether the servers answer.
+func (s *Services) Check(ctx context.Context) error {
+	return errors.Join(s.checkBus(ctx), s.Cache.Ping(ctx))
 }
 
 func (s *Services) metrics(eng *Engine) *telemetry.Metrics {

@@ -127,7 +127,7 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg produce
 	if err := s.OpenBus(ctx); err != nil {
 		return err
 	}
-	run := "stream-" + randomToken() + randomToken()
+	run := streamName()
 	p := newPatience(s.opts.Patience)
 	r := StartRoles(ctx)
 	defer func() {
@@ -143,14 +143,48 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg produce
 	} else {
 		r.Go(func(ctx context.Context) error { return s.watchBus(ctx, p) })
 	}
+	cfg.Run, cfg.Tenant = run, s.opts.Tenant
+	return use(r.ctx, s.stream(req, cfg, p, out))
+}
+
+func streamName() string { return "stream-" + randomToken() + randomToken() }
+
+// stream makes a stream for requests like req, whose run and tenant cfg has.
+func (s *Services) stream(req *OperationRequest, cfg producer.StreamConfig, p *patience, out io.Writer) *producer.Stream {
 	var moved atomic.Int64
-	cfg.Operation, cfg.Model, cfg.Geometry, cfg.Run, cfg.Tenant = req.Operation, req.Model.Digest, req.Geometry, run, s.opts.Tenant
+	cfg.Operation, cfg.Model, cfg.Geometry = req.Operation, req.Model.Digest, req.Geometry
 	cfg.MinPSNR, cfg.SurvivesJPEG, cfg.Limits, cfg.Logger = req.MinPSNR, survivesJPEG(req.Model), s.opts.Limits, s.log
 	parts := producer.StreamParts{Publisher: s.Bus, Blobs: patientBlobs{s.Blobs, p, &moved}, Results: s.Bus, Key: req.Key}
 	if req.Verify || req.MinPSNR > 0 {
 		parts.Recovers = req.recovers
 	}
-	return use(r.ctx, producer.NewStream(cfg, parts, out))
+	return producer.NewStream(cfg, parts, out)
+}
+
+// uploaded is what messages call an image of Ask: not as its owner does, since the queue's operator sees them.
+const uploaded = "(uploaded)"
+
+// Ask serves a single request of a tenant, whose images are given by the names of producer.Request's fields, and gives the output with
+// the reply. The services are connected, the tenant's streams are there (EnsureUser), and workers run elsewhere or beside in this process.
+func (s *Services) Ask(ctx context.Context, req *OperationRequest, tenant, key string, images map[string][]byte) (reply producer.Reply, output []byte, err error) {
+	var replies, out bytes.Buffer
+	cfg := producer.StreamConfig{Run: streamName(), Tenant: tenant, Images: images, Stdout: &out}
+	one := producer.Request{
+		ID: req.Operation.Token(), Key: key, Cover: uploaded, Secret: uploaded, Stego: uploaded, Image: uploaded, Out: "-",
+	}
+	stream := s.stream(req, cfg, newPatience(s.opts.Patience), &replies)
+	if _, err := stream.One(schemas.WithTenant(ctx, tenant), one); err != nil {
+		return reply, nil, err
+	}
+	if err := json.Unmarshal(replies.Bytes(), &reply); err != nil {
+		return reply, nil, fmt.Errorf("read the reply: %w", err)
+	}
+	return reply, out.Bytes(), nil
+}
+
+// Output is the output of an earlier Ask by its digest, for the same tenant.
+func (s *Services) Output(ctx context.Context, tenant, digest string) ([]byte, error) {
+	return s.Blobs.Get(schemas.WithTenant(ctx, tenant), digest)
 }
 
 // survivesJPEG says whether a model's recovery is made for stego images that were saved as JPEG.

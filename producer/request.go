@@ -186,6 +186,8 @@ func (s *Stream) read(in input) ([]byte, error) {
 	var data []byte
 	var err error
 	switch {
+	case s.cfg.Images != nil:
+		data = s.cfg.Images[in.name]
 	case in.path != standard:
 		data, err = File{Path: in.path}.Read(s.cfg.Limits.MaxBytes)
 	case s.cfg.Stdin == nil:

@@ -47,6 +47,9 @@ type StreamConfig struct {
 	// Stdin and Stdout are what "-" stands for as the name of a file. Nil: nothing.
 	Stdin  io.Reader
 	Stdout io.Writer
+	// Images are the files of requests, by the names of their fields (cover, secret, stego, image), and no file is read: what a field says is
+	// then only what its image is called. Nil: fields name files.
+	Images map[string][]byte
 	// InFlight bounds the requests under way. Default 64.
 	InFlight int
 	Limits   pixel.Limits

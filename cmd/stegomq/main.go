@@ -97,8 +97,8 @@ Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) an
 	a.globalFlags(root)
 	root.AddCommand(
 		a.evaluateCommand(), a.embedCommand(), a.recoverCommand(), a.purifyCommand(), a.benchCommand(),
-		a.upCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
-		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(),
+		a.upCommand(), a.serveCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
+		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(), a.usersCommand(),
 		a.doctorCommand(), versionCommand(),
 	)
 	for _, group := range root.Commands() {

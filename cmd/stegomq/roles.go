@@ -13,6 +13,7 @@ import (
 var errNeedServers = errors.New("this role works with others: name the servers with --nats and --redis (stegomq up starts both)")
 
 func (a *app) upCommand() *cobra.Command {
+	var h httpFlags
 	var natsListen, redisListen string // the servers of other commands do not listen
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -23,10 +24,11 @@ func (a *app) upCommand() *cobra.Command {
 				return errors.New("up starts its own servers; with --nats and --redis run gpuworker and evaluator")
 			}
 			a.at.NATSListen, a.at.RedisListen = natsListen, redisListen
-			return a.serve(cmd, true, true)
+			return a.serve(cmd, true, true, &h)
 		},
 	}
 	f := cmd.Flags()
+	h.register(f, "", "serve the HTTP API at host:port, such as 127.0.0.1:8080 (docs/http.md)")
 	f.StringVar(&natsListen, "nats-listen", "127.0.0.1:4222", "loopback address of the embedded NATS server")
 	f.StringVar(&redisListen, "redis-listen", "127.0.0.1:6379", "loopback address of the embedded Redis")
 	a.workerFlags(f)
@@ -58,17 +60,17 @@ func (a *app) roleCommand(name, short string, work, evaluate bool) *cobra.Comman
 			if a.at.Embedded() {
 				return errNeedServers
 			}
-			return a.serve(cmd, work, evaluate)
+			return a.serve(cmd, work, evaluate, &httpFlags{})
 		},
 	}
 	a.metricsFlag(cmd.Flags())
 	return cmd
 }
 
-// serve runs the worker, the evaluator or both until the context ends.
-func (a *app) serve(cmd *cobra.Command, work, evaluate bool) error {
+// serve runs the worker, the evaluator, the HTTP service where it has an address, or several of them until the context ends.
+func (a *app) serve(cmd *cobra.Command, work, evaluate bool, h *httpFlags) error {
 	stderr := cmd.ErrOrStderr()
-	return pipeline.Serve(cmd.Context(), a.options(), a.library(), pipeline.Role{
+	role := pipeline.Role{
 		Work: work, Evaluate: evaluate, Metrics: a.metricsAddr,
 		Ready: func(metrics, nats, redis string) {
 			if metrics != "" {
@@ -80,7 +82,14 @@ func (a *app) serve(cmd *cobra.Command, work, evaluate bool) error {
 			}
 			_, _ = fmt.Fprintf(stderr, "ready%s\n", where)
 		},
-	})
+	}
+	if h.Address != "" {
+		if err := h.check(); err != nil {
+			return err
+		}
+		role.Front = a.front(h, stderr)
+	}
+	return pipeline.Serve(cmd.Context(), a.options(), a.library(), role)
 }
 
 func (a *app) producerCommand() *cobra.Command {

@@ -336,3 +336,30 @@ func TestOpenDirectoryErrors(t *testing.T) {
 		t.Errorf("Put after cancellation: %v", err)
 	}
 }
+
+// A tenant's blobs last as long as the tenant's stream says, whoever asks.
+func TestLifetimeOfTenant(t *testing.T) {
+	t.Parallel()
+	all := natsrig.Streams(t, link.Config{Server: natsrig.Server(t, "")}, streams.Config{BlobLifetime: blobLifetime})
+	for tenant, lifetime := range map[string]time.Duration{"alice": time.Minute, "bob": 0} {
+		if err := all.EnsureTenant(natsrig.Context(t), tenant, streams.TenantOptions{BlobLifetime: lifetime}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := OnStreams(all.Link, time.Nanosecond)
+	for tenant, want := range map[string]time.Duration{"": time.Nanosecond, "alice": time.Minute, "bob": blobLifetime} {
+		for range 2 {
+			if got, err := s.kept(schemas.WithTenant(natsrig.Context(t), tenant)); err != nil || got != want {
+				t.Errorf("%q: %v, not %v: %v", tenant, got, want, err)
+			}
+		}
+	}
+	ctx := schemas.WithTenant(natsrig.Context(t), "alice")
+	digest, err := s.Put(ctx, []byte("of alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, err := s.Has(ctx, digest); err != nil || !there[0] {
+		t.Errorf("it is not there for half its lifetime: %v", err)
+	}
+}

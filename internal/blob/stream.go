@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,13 +34,16 @@ const parallel = 8
 type Streams struct {
 	link     *link.Link
 	lifetime time.Duration
+
+	mu     sync.Mutex
+	others map[string]time.Duration // lifetimes of other tenants' blobs than the link's
 }
 
 var _ Store = (*Streams)(nil)
 
-// OnStreams is the blob store on the message queue, whose streams exist and keep blobs for lifetime (0: for ever).
+// OnStreams is the blob store on the message queue, whose streams exist and keep the blobs of the link's tenant for lifetime (0: for ever).
 func OnStreams(l *link.Link, lifetime time.Duration) *Streams {
-	return &Streams{link: l, lifetime: lifetime}
+	return &Streams{link: l, lifetime: lifetime, others: make(map[string]time.Duration)}
 }
 
 // tenant is whose blobs a call is for.
@@ -48,6 +52,39 @@ func (s *Streams) tenant(ctx context.Context) string {
 		return schemas.TenantName(tenant)
 	}
 	return schemas.TenantName(s.link.Tenant())
+}
+
+// kept is how long the store keeps blobs of the context's tenant. What the streams of tenants say is asked for once: nothing changes it.
+func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
+	tenant := s.tenant(ctx)
+	if tenant == schemas.TenantName(s.link.Tenant()) {
+		return s.lifetime, nil
+	}
+	s.mu.Lock()
+	lifetime, known := s.others[tenant]
+	s.mu.Unlock()
+	if known {
+		return lifetime, nil
+	}
+	err := s.link.Request(ctx, func(ctx context.Context) error {
+		stream, err := s.link.JS.Stream(ctx, schemas.BlobStream(tenant))
+		if err == nil {
+			lifetime = stream.CachedInfo().Config.MaxAge
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return s.lifetime, nil // what is asked of it next says so
+	case err != nil && link.IsOutage(err) && ctx.Err() == nil:
+		return 0, fmt.Errorf("%w: %w", schemas.ErrAway, err)
+	case err != nil:
+		return 0, err
+	}
+	s.mu.Lock()
+	s.others[tenant] = lifetime
+	s.mu.Unlock()
+	return lifetime, nil
 }
 
 // heading is the message that makes a blob exist.
@@ -71,9 +108,13 @@ func (s *Streams) Put(ctx context.Context, data []byte) (string, error) {
 		return "", err
 	}
 	digest := digestOf(data)
+	lifetime, err := s.kept(ctx)
+	if err != nil {
+		return "", fmt.Errorf("put blob: %w", err)
+	}
 	_, uploaded, err := s.head(ctx, digest)
 	switch {
-	case err == nil && fresh(uploaded, s.lifetime):
+	case err == nil && fresh(uploaded, lifetime):
 		return digest, nil
 	case err != nil && !errors.Is(err, ErrMissing):
 		return "", fmt.Errorf("put blob: %w", err)
@@ -141,6 +182,10 @@ func (s *Streams) Has(ctx context.Context, digests ...string) ([]bool, error) {
 			return nil, fmt.Errorf("look for blob: %w", err)
 		}
 	}
+	lifetime, err := s.kept(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for blobs: %w", err)
+	}
 	has := make([]bool, len(digests))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -150,7 +195,7 @@ func (s *Streams) Has(ctx context.Context, digests ...string) ([]bool, error) {
 			if errors.Is(err, ErrMissing) {
 				return nil
 			}
-			has[i] = err == nil && fresh(uploaded, s.lifetime)
+			has[i] = err == nil && fresh(uploaded, lifetime)
 			return err
 		})
 	}

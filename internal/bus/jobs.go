@@ -208,8 +208,9 @@ func (d *dispatcher) wait(ctx context.Context, n int) ([]*nats.Msg, error) {
 	if err == nil {
 		got = d.first(ctx, list, arrived)
 	}
-	// The server takes what waits off its list when nobody listens any more; it answers the flush after all that it had sent.
-	_ = sub.Unsubscribe()
+	// The server takes what waits off its list when nobody listens any more; it answers the flush after all that it had sent. Until then the
+	// client must listen: it drops what comes for a subscription that was ended at once, and the server gives that to nobody for AckWait.
+	_ = sub.Drain()
 	if d.bus.link.NC.FlushTimeout(time.Second) == nil {
 		got = append(got, deliveries(arrived)...)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"stegomq/internal/streams"
 	"stegomq/internal/testrig/natsrig"
@@ -182,11 +184,11 @@ func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
 	}
 	seen := 0
 	count := func([]byte) error { seen++; return nil }
-	next, err := b.catchUp(ctx, subject, 1, count)
+	next, err := b.catchUp(ctx, schemas.ResultStream(schemas.MainTenant), subject, 1, count)
 	if err != nil || next != 4 || seen != 3 {
 		t.Fatalf("%d results up to %d: %v", seen, next, err)
 	}
-	if next, err = b.catchUp(ctx, subject, next, count); err != nil || next != 4 {
+	if next, err = b.catchUp(ctx, schemas.ResultStream(schemas.MainTenant), subject, next, count); err != nil || next != 4 {
 		t.Fatalf("the next is %d, want 4: %v", next, err)
 	}
 	if err := b.streams.DropTenant(ctx, schemas.MainTenant); err != nil {
@@ -197,11 +199,38 @@ func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
 	}
 	publish(4)
 	for range 2 { // the first finds that it was emptied
-		if next, err = b.catchUp(ctx, subject, next, count); err != nil {
+		if next, err = b.catchUp(ctx, schemas.ResultStream(schemas.MainTenant), subject, next, count); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if seen != 4 || next != 2 {
 		t.Errorf("%d results were seen, the next is %d; want 4 and 2", seen, next)
+	}
+}
+
+// A worker that waits at several lanes gets what comes to two of them at once, at once: what was on its way when it had one message is not lost until
+// the server gives up on it.
+func TestTwoLanesAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg := quick(natsrig.Server(t, ""))
+	cfg.Streams.AckWait = time.Hour // what is lost stays so
+	b := open(t, cfg)
+	handled := make(chan struct{}, 2)
+	consumeJobs(t, b, "one", 2, func(context.Context, *schemas.Job) error { handled <- struct{}{}; return nil })
+	for n := range 500 {
+		var together sync.WaitGroup
+		for _, model := range []string{"one", "two"} {
+			job := natsrig.Job("run", "alice", n)
+			job.Model = natsrig.SHA(model)
+			job.Id = schemas.JobID(job)
+			together.Go(func() {
+				if err := b.PublishJob(natsrig.Context(t), job); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		together.Wait()
+		natsrig.Receive(t, handled, "the first job")
+		natsrig.Receive(t, handled, "the second job")
 	}
 }

@@ -17,7 +17,7 @@ import (
 // catchUpEvery is how long nothing may come before the stream is asked for what may have got lost.
 const catchUpEvery = time.Second
 
-// SubscribeResults calls onResult for every result of a run that is not scored: first those that the stream holds, in their order, then new
+// SubscribeResults calls onResult for every result of a run of the context's tenant (schemas.WithTenant), or of the link's, that is not scored: first those that the stream holds, in their order, then new
 // ones as they come. The calls are made one at a time. A job that died has a result too, in which every item failed. It ends when
 // ctx does (with ctx's error), when the bus is closed (link.ErrClosed), or with the first error that onResult returns. Results may come
 // twice: work is done at least once.
@@ -33,7 +33,8 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 		return err
 	}
 	defer done()
-	subject := schemas.RunResults(b.link.Tenant(), run)
+	tenant := b.tenant(ctx)
+	subject := schemas.RunResults(tenant, run)
 	arrived := make(chan *nats.Msg, 1024)
 	sub, err := b.link.NC.ChanSubscribe(subject, arrived)
 	if err != nil {
@@ -63,7 +64,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 				return err
 			}
 		case <-tick.C:
-			if next, err = b.catchUp(inner, subject, next, call); err != nil {
+			if next, err = b.catchUp(inner, schemas.ResultStream(schemas.TenantName(tenant)), subject, next, call); err != nil {
 				return err
 			}
 			known.turn()
@@ -93,13 +94,13 @@ func (d *delivered) before(data []byte) bool {
 
 func (d *delivered) turn() { d.now, d.last = make(map[[sha256.Size]byte]bool), d.now }
 
-// catchUp calls f for what the tenant's stream holds of a subject from a sequence number on, and returns the next one.
-func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
+// catchUp calls f for what a tenant's stream holds of a subject from a sequence number on, and returns the next one.
+func (b *Bus) catchUp(ctx context.Context, stream, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
 	for ctx.Err() == nil {
-		m, err := b.link.Get(ctx, b.resultStream(), link.Query{Seq: from, NextBySubject: subject})
+		m, err := b.link.Get(ctx, stream, link.Query{Seq: from, NextBySubject: subject})
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
-			return b.restarted(ctx, subject, from), nil
+			return b.restarted(ctx, stream, subject, from), nil
 		case err != nil:
 			if ctx.Err() == nil {
 				b.log.Debug("results are not read, trying again", "subject", subject, "err", err)
@@ -116,15 +117,21 @@ func (b *Bus) catchUp(ctx context.Context, subject string, from uint64, f func([
 
 // restarted is where to read on after the end of a subject: at from, or at the beginning where the stream has lost what was read and
 // counts anew, as that of an emptied store does.
-func (b *Bus) restarted(ctx context.Context, subject string, from uint64) uint64 {
+func (b *Bus) restarted(ctx context.Context, stream, subject string, from uint64) uint64 {
 	if from == 1 {
 		return from
 	}
-	last, err := b.link.Get(ctx, b.resultStream(), link.Query{LastBySubject: subject})
+	last, err := b.link.Get(ctx, stream, link.Query{LastBySubject: subject})
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Seq+1 < from {
 		return 1
 	}
 	return from
 }
 
-func (b *Bus) resultStream() string { return schemas.ResultStream(schemas.TenantName(b.link.Tenant())) }
+// tenant is whose results are asked for.
+func (b *Bus) tenant(ctx context.Context) string {
+	if tenant, ok := schemas.TenantOf(ctx); ok {
+		return tenant
+	}
+	return b.link.Tenant()
+}

@@ -68,11 +68,23 @@ func TestTenantsBus(t *testing.T) {
 	natsrig.Background(t, func(ctx context.Context) error {
 		return alice.SubscribeResults(ctx, "run", func(r *schemas.Result) error { got <- r; return nil })
 	})
+	// Who works for tenants on the operator's link hears of a tenant's results, where the context says so.
+	forThem, forUs := make(chan *schemas.Result, 4), make(chan *schemas.Result, 4)
+	natsrig.Background(t, func(ctx context.Context) error {
+		return b.SubscribeResults(schemas.WithTenant(ctx, "alice"), "run", func(r *schemas.Result) error { forThem <- r; return nil })
+	})
+	natsrig.Background(t, func(ctx context.Context) error {
+		return b.SubscribeResults(ctx, "run", func(r *schemas.Result) error { forUs <- r; return nil })
+	})
 	job := natsrig.Job("run", "alice", 1)
 	job.Tenant = "alice"
 	job.Id = schemas.JobID(job)
 	publishJobs(t, alice, job)
 	natsrig.Receive(t, got, "the result")
+	natsrig.Receive(t, forThem, "the result, on the operator's link")
+	if len(forUs) > 0 {
+		t.Error("the operator's own run has the tenant's result")
+	}
 	if n := messages(t, b, schemas.ResultStream(schemas.MainTenant)); n != 0 {
 		t.Error("the result is in the operator's stream")
 	}

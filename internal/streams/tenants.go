@@ -26,6 +26,8 @@ type TenantOptions struct {
 	Models []string
 	// MaxBlobBytes bounds the tenant's images. Default 1 GiB.
 	MaxBlobBytes int64
+	// BlobLifetime is how long the tenant's images are kept. Default: as long as everybody's.
+	BlobLifetime time.Duration
 }
 
 // Bounds of a tenant's streams: nobody's images may take the room of the others'.
@@ -41,6 +43,7 @@ func (s *Streams) EnsureTenant(ctx context.Context, tenant string, o TenantOptio
 		switch name {
 		case schemas.BlobStream(tenant):
 			want.fresh.MaxBytes, want.maxBytes = cmp.Or(o.MaxBlobBytes, tenantBlobBytes), o.MaxBlobBytes
+			want.fresh.MaxAge, want.maxAge = cmp.Or(o.BlobLifetime, want.fresh.MaxAge), cmp.Or(o.BlobLifetime, want.maxAge)
 		case schemas.ResultStream(tenant):
 			want.fresh.MaxBytes, want.maxBytes = tenantResultBytes, 0
 		}

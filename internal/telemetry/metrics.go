@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 //	unexpected_total                       results and dead letters refused: their runs do not ask for them
 //	weights_cache_{hits,misses}_total      keyed weights found ready, and made
 //	weights_cache_bytes                    keyed weights held
+//	http_requests_total{route,status}      requests answered over HTTP
+//	http_request_seconds{route}            how long they took, with reading the body, histogram
 //	memo_{hits,misses}_total{kind}         memos of work found in Redis, and not
 //
 // and those of the Go runtime and the process. Methods are safe for concurrent use, and on a nil
@@ -46,6 +49,8 @@ type Metrics struct {
 	scores     prometheus.Counter
 	dead       *prometheus.CounterVec
 	unexpected prometheus.Counter
+	requests   *prometheus.CounterVec
+	answering  *prometheus.HistogramVec
 	operations bounded
 	outcomes   bounded
 	reasons    bounded
@@ -71,8 +76,12 @@ func NewMetrics() *Metrics {
 		dead:   counter("dead_letters_total", "Messages given up.", "reason"),
 		unexpected: prometheus.NewCounter(prometheus.CounterOpts(opts("unexpected_total",
 			"Results and dead letters refused, because their runs do not ask for them."))),
+		requests: counter("http_requests_total", "Requests answered over HTTP.", "route", "status"),
+		answering: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "stegomq", Name: "http_request_seconds", Help: "How long requests over HTTP took, in seconds.", Buckets: secondsBuckets,
+		}, []string{"route"}),
 	}
-	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead, m.unexpected,
+	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead, m.unexpected, m.requests, m.answering,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC, collectors.MetricsScheduler, collectors.MetricsMemory)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -124,6 +133,15 @@ func (m *Metrics) Unexpected() {
 		return
 	}
 	m.unexpected.Inc()
+}
+
+// Answered notes a request over HTTP that has its answer. There are few routes: a pattern, such as GET /v1/jobs/{id}, and not what a client asked for.
+func (m *Metrics) Answered(route string, status int, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.answering.WithLabelValues(route).Observe(d.Seconds())
 }
 
 // WeightsStats are the counts of a cache of keyed weights: hits and misses only grow.

@@ -101,35 +101,38 @@ func TestMetricsCount(t *testing.T) {
 	m.ScoresWritten(5)
 	m.DeadLetter("bad_image")
 	m.Unexpected()
+	m.Answered("GET /v1/jobs/{id}", 404, 20*time.Millisecond)
 	m.WatchWeights(func() WeightsStats { return WeightsStats{Hits: 10, Misses: 2, Bytes: 4096} })
 	m.WatchMemos("outputs", func() (int64, int64) { return 21, 22 })
 	m.WatchMemos("images", func() (int64, int64) { return 31, 32 })
 
 	got := samples(t, url)
 	for name, want := range map[string]float64{
-		`stegomq_jobs_in_flight{operation="embed"}`:                  1,
-		`stegomq_jobs_in_flight{operation="recover"}`:                0,
-		`stegomq_jobs_total{operation="embed",outcome="done"}`:       1,
-		`stegomq_jobs_total{operation="recover",outcome="dead"}`:     1,
-		`stegomq_items_total{operation="embed",outcome="done"}`:      64,
-		`stegomq_items_total{operation="recover",outcome="dead"}`:    3,
-		`stegomq_items_total{operation="recover",outcome="done"}`:    1,
-		`stegomq_items_total{operation="recover",outcome="refused"}`: 4,
-		`stegomq_job_seconds_count{operation="embed"}`:               1,
-		`stegomq_job_seconds_sum{operation="recover"}`:               3,
-		`stegomq_job_seconds_bucket{operation="embed",le="0.025"}`:   0,
-		`stegomq_job_seconds_bucket{operation="embed",le="0.05"}`:    1,
-		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`:  2,
-		`stegomq_scores_written_total`:                               12,
-		`stegomq_dead_letters_total{reason="bad_image"}`:             1,
-		`stegomq_unexpected_total`:                                   1,
-		`stegomq_weights_cache_hits_total`:                           10,
-		`stegomq_weights_cache_misses_total`:                         2,
-		`stegomq_weights_cache_bytes`:                                4096,
-		`stegomq_memo_hits_total{kind="outputs"}`:                    21,
-		`stegomq_memo_misses_total{kind="outputs"}`:                  22,
-		`stegomq_memo_hits_total{kind="images"}`:                     31,
-		`stegomq_memo_misses_total{kind="images"}`:                   32,
+		`stegomq_jobs_in_flight{operation="embed"}`:                           1,
+		`stegomq_jobs_in_flight{operation="recover"}`:                         0,
+		`stegomq_jobs_total{operation="embed",outcome="done"}`:                1,
+		`stegomq_jobs_total{operation="recover",outcome="dead"}`:              1,
+		`stegomq_items_total{operation="embed",outcome="done"}`:               64,
+		`stegomq_items_total{operation="recover",outcome="dead"}`:             3,
+		`stegomq_items_total{operation="recover",outcome="done"}`:             1,
+		`stegomq_items_total{operation="recover",outcome="refused"}`:          4,
+		`stegomq_job_seconds_count{operation="embed"}`:                        1,
+		`stegomq_job_seconds_sum{operation="recover"}`:                        3,
+		`stegomq_job_seconds_bucket{operation="embed",le="0.025"}`:            0,
+		`stegomq_job_seconds_bucket{operation="embed",le="0.05"}`:             1,
+		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`:           2,
+		`stegomq_scores_written_total`:                                        12,
+		`stegomq_dead_letters_total{reason="bad_image"}`:                      1,
+		`stegomq_unexpected_total`:                                            1,
+		`stegomq_http_requests_total{route="GET /v1/jobs/{id}",status="404"}`: 1,
+		`stegomq_http_request_seconds_sum{route="GET /v1/jobs/{id}"}`:         0.02,
+		`stegomq_weights_cache_hits_total`:                                    10,
+		`stegomq_weights_cache_misses_total`:                                  2,
+		`stegomq_weights_cache_bytes`:                                         4096,
+		`stegomq_memo_hits_total{kind="outputs"}`:                             21,
+		`stegomq_memo_misses_total{kind="outputs"}`:                           22,
+		`stegomq_memo_hits_total{kind="images"}`:                              31,
+		`stegomq_memo_misses_total{kind="images"}`:                            32,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
@@ -188,6 +191,7 @@ func TestNilMetricsDoNothing(t *testing.T) {
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
 	m.Unexpected()
+	m.Answered("GET /", 200, time.Second)
 	m.WatchWeights(func() WeightsStats { t.Error("asked"); return WeightsStats{} })
 	m.WatchMemos("outputs", func() (int64, int64) { t.Error("asked"); return 0, 0 })
 }

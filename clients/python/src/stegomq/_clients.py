@@ -1,0 +1,243 @@
+"""The two clients: one waits, the other is for asyncio. What they send and read is in _protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import httpx
+from PIL import Image
+
+from . import _protocol as protocol
+from ._images import ImageInput
+from ._protocol import Key, Model, Request, Result
+
+DEFAULT_PATIENCE = 120.0
+DEFAULT_CONCURRENCY = 4
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to a service, for any number of threads.
+
+    `url` and `token` default to STEGOMQ_URL (else http://127.0.0.1:8080) and STEGOMQ_TOKEN. What the service cannot do
+    now, because it is full or away, is tried again when it says (Retry-After), for `patience` seconds in all; a request
+    is done once, however often it is sent. Every method raises Problem where the service refuses, and
+    httpx.TransportError where it cannot be reached.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, patience: float = DEFAULT_PATIENCE) -> None:
+        self._http = httpx.Client(**protocol.settings(url, token))
+        self._patience = patience
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def embed(self, cover: ImageInput, secret: ImageInput, *, key: str, model: str | None = None) -> Image.Image:
+        """Hides secret in cover. Save the stego image in a lossless format: PNG."""
+        request = protocol.operation("embed", {"cover": cover, "secret": secret}, key, model)
+        return protocol.image_of(self._send(request))
+
+    def recover(self, stego: ImageInput, *, key: str, model: str | None = None) -> Image.Image:
+        """The secret of a stego image. Raises Refused where a model is authenticated and the key is not the one."""
+        return protocol.image_of(self._send(protocol.operation("recover", {"stego": stego}, key, model)))
+
+    def purify(self, image: ImageInput, *, model: str | None = None) -> Image.Image:
+        """The image with less noise."""
+        return protocol.image_of(self._send(protocol.operation("purify", {"image": image}, None, model)))
+
+    def embed_many(
+        self,
+        pairs: Iterable[tuple[ImageInput, ImageInput]],
+        *,
+        key: str,
+        model: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Iterator[Result]:
+        """Embeds pairs of cover and secret, `concurrency` at once, and gives a result for each, in their order.
+
+        Pairs are read as they are needed. One that fails ends nothing: its result has the error.
+        """
+        return self._many(lambda pair: self.embed(*pair, key=key, model=model), pairs, concurrency)
+
+    def recover_many(
+        self,
+        stegos: Iterable[ImageInput],
+        *,
+        key: str,
+        model: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> Iterator[Result]:
+        """Recovers from stego images, as embed_many embeds."""
+        return self._many(lambda stego: self.recover(stego, key=key, model=model), stegos, concurrency)
+
+    def keys(self) -> list[Key]:
+        return protocol.keys_of(self._send(Request("GET", "/v1/keys")))
+
+    def models(self) -> list[Model]:
+        return protocol.models_of(self._send(Request("GET", "/v1/models")))
+
+    def _send(self, r: Request) -> httpx.Response:
+        deadline = time.monotonic() + self._patience
+        tries = 0
+        while True:
+            response = error = None
+            try:
+                response = self._http.request(r.method, r.path, data=r.data, files=r.files or None, headers=r.headers)
+            except httpx.TransportError as e:
+                error = e
+            wait = protocol.pause(tries, response)
+            if wait is None or time.monotonic() + wait > deadline:
+                if response is None:
+                    assert error is not None
+                    raise error
+                return protocol.check(response)
+            tries += 1
+            time.sleep(wait)
+
+    @staticmethod
+    def _many(one: Callable[[T], Image.Image], items: Iterable[T], concurrency: int) -> Iterator[Result]:
+        if concurrency < 1:
+            raise ValueError(f"concurrency {concurrency}: it is at least 1")
+
+        def results() -> Iterator[Result]:
+            running: deque[Future[Image.Image]] = deque()
+            pool = ThreadPoolExecutor(concurrency)
+            try:
+                for item in items:
+                    if len(running) == concurrency:
+                        yield outcome(running.popleft())
+                    running.append(pool.submit(one, item))
+                while running:
+                    yield outcome(running.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+        def outcome(future: Future[Image.Image]) -> Result:
+            error = future.exception()
+            if isinstance(error, Exception):
+                return Result(error=error)
+            return Result(future.result())
+
+        return results()
+
+
+class AsyncClient:
+    """Client for asyncio: the same methods, awaited; the batches are asynchronous iterators."""
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, patience: float = DEFAULT_PATIENCE) -> None:
+        self._http = httpx.AsyncClient(**protocol.settings(url, token))
+        self._patience = patience
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def embed(self, cover: ImageInput, secret: ImageInput, *, key: str, model: str | None = None) -> Image.Image:
+        request = protocol.operation("embed", {"cover": cover, "secret": secret}, key, model)
+        return protocol.image_of(await self._send(request))
+
+    async def recover(self, stego: ImageInput, *, key: str, model: str | None = None) -> Image.Image:
+        return protocol.image_of(await self._send(protocol.operation("recover", {"stego": stego}, key, model)))
+
+    async def purify(self, image: ImageInput, *, model: str | None = None) -> Image.Image:
+        return protocol.image_of(await self._send(protocol.operation("purify", {"image": image}, None, model)))
+
+    def embed_many(
+        self,
+        pairs: Iterable[tuple[ImageInput, ImageInput]],
+        *,
+        key: str,
+        model: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> AsyncIterator[Result]:
+        async def one(pair: tuple[ImageInput, ImageInput]) -> Image.Image:
+            return await self.embed(*pair, key=key, model=model)
+
+        return self._many(one, pairs, concurrency)
+
+    def recover_many(
+        self,
+        stegos: Iterable[ImageInput],
+        *,
+        key: str,
+        model: str | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+    ) -> AsyncIterator[Result]:
+        async def one(stego: ImageInput) -> Image.Image:
+            return await self.recover(stego, key=key, model=model)
+
+        return self._many(one, stegos, concurrency)
+
+    async def keys(self) -> list[Key]:
+        return protocol.keys_of(await self._send(Request("GET", "/v1/keys")))
+
+    async def models(self) -> list[Model]:
+        return protocol.models_of(await self._send(Request("GET", "/v1/models")))
+
+    async def _send(self, r: Request) -> httpx.Response:
+        deadline = time.monotonic() + self._patience
+        tries = 0
+        while True:
+            response = error = None
+            try:
+                response = await self._http.request(
+                    r.method, r.path, data=r.data, files=r.files or None, headers=r.headers
+                )
+            except httpx.TransportError as e:
+                error = e
+            wait = protocol.pause(tries, response)
+            if wait is None or time.monotonic() + wait > deadline:
+                if response is None:
+                    assert error is not None
+                    raise error
+                return protocol.check(response)
+            tries += 1
+            await asyncio.sleep(wait)
+
+    @staticmethod
+    def _many(
+        one: Callable[[T], Coroutine[None, None, Image.Image]],
+        items: Iterable[T],
+        concurrency: int,
+    ) -> AsyncIterator[Result]:
+        if concurrency < 1:
+            raise ValueError(f"concurrency {concurrency}: it is at least 1")
+
+        async def results() -> AsyncIterator[Result]:
+            running: deque[asyncio.Task[Image.Image]] = deque()
+            try:
+                for item in items:
+                    if len(running) == concurrency:
+                        yield await outcome(running.popleft())
+                    running.append(asyncio.create_task(one(item)))
+                while running:
+                    yield await outcome(running.popleft())
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+        async def outcome(task: asyncio.Task[Image.Image]) -> Result:
+            try:
+                return Result(await task)
+            except Exception as e:
+                return Result(error=e)
+
+        return results()

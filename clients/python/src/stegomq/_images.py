@@ -1,0 +1,47 @@
+"""Images as users have them, and as the service takes them."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, Protocol, TypeAlias
+
+from PIL import Image
+
+
+class Array(Protocol):
+    """What numpy arrays have."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | Array"
+
+
+def encode(image: ImageInput) -> bytes:
+    """The bytes of an image file. Pixels are written as PNG, which loses nothing; files go as they are."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        with open(image, "rb") as file:
+            return file.read()
+    if not isinstance(image, Image.Image):
+        interface = getattr(image, "__array_interface__", None)
+        if interface is None:
+            raise TypeError(f"an image is a path, bytes, a PIL image or a numpy array, not {type(image).__name__}")
+        if interface["typestr"] != "|u1":
+            raise TypeError("an array of an image has the type uint8, from 0 to 255: convert it first")
+        image = Image.fromarray(image)
+    if image.mode not in ("L", "RGB", "RGBA", "P", "1", "LA"):
+        image = image.convert("RGB")
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def decode(data: bytes) -> Image.Image:
+    """The PIL image of a PNG that the service answered."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image

@@ -1,0 +1,165 @@
+"""What is said over HTTP, whoever sends it: requests, answers, and when to try again."""
+
+from __future__ import annotations
+
+import os
+import random
+import uuid
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from ._images import ImageInput, decode, encode
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+# How long one try waits for its answer: longer than the service lets a request take.
+TRY_TIMEOUT = httpx.Timeout(120, connect=10)
+
+# Between tries that were not told when to come again, in seconds; and the longest wait.
+FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
+
+
+class ImageWarning(UserWarning):
+    """What may not be as expected with an image, in the service's words."""
+
+
+class Problem(Exception):
+    """Why the service did not do what it was asked (RFC 9457). `code` is a stable word: docs/http.md lists them."""
+
+    def __init__(self, status: int, code: str, detail: str, request_id: str = "") -> None:
+        super().__init__(f"{code}: {detail}" + (f" (request {request_id})" if request_id else ""))
+        self.status, self.code, self.detail, self.request_id = status, code, detail, request_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self.code, self.detail, self.request_id)
+
+
+class Refused(Problem):
+    """Recovery is authenticated and refused the image: another key, or it was changed, or nothing is hidden in it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one of a batch: an image, or why there is none."""
+
+    output: Image.Image | None = None
+    error: Exception | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The image. Raises the error where there is one."""
+        if self.output is None:
+            assert self.error is not None
+            raise self.error
+        return self.output
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of yours. The key itself never leaves the service."""
+
+    id: str
+    fingerprint: str
+    allows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the service, and those of your keys that it works with."""
+
+    name: str
+    digest: str
+    keying: str
+    operations: tuple[str, ...]
+    trained: bool
+    keys: tuple[str, ...]
+    default_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that may be sent again."""
+
+    method: str
+    path: str
+    data: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def settings(url: str | None, token: str | None) -> dict[str, Any]:
+    """Those of an httpx client."""
+    token = token or os.environ.get("STEGOMQ_TOKEN", "")
+    if not token:
+        raise ValueError("no token: give one, or set STEGOMQ_TOKEN (stegomq users add NAME makes one)")
+    return {
+        "base_url": url or os.environ.get("STEGOMQ_URL") or DEFAULT_URL,
+        "headers": {"Authorization": f"Bearer {token}"},
+        "timeout": TRY_TIMEOUT,
+    }
+
+
+def operation(name: str, images: dict[str, ImageInput], key: str | None, model: str | None) -> Request:
+    """One that embeds, recovers or purifies. However often it is sent, it is done once."""
+    words = {"key": key, "model": model}
+    return Request(
+        "POST",
+        f"/v1/{name}",
+        data={field: word for field, word in words.items() if word is not None},
+        files={field: (field, encode(image)) for field, image in images.items()},
+        headers={"Idempotency-Key": uuid.uuid4().hex},
+    )
+
+
+def check(response: httpx.Response) -> httpx.Response:
+    """The response, or the Problem that it is."""
+    for warning in response.headers.get_list("Stegomq-Warning"):
+        warnings.warn(warning, ImageWarning, stacklevel=5)
+    if response.is_success:
+        return response
+    try:
+        body = response.json()
+        code, detail, request = body["code"], body["detail"], body.get("request_id", "")
+    except (ValueError, KeyError, TypeError):
+        raise Problem(response.status_code, "unknown", "this is no answer of stegomq: is the address right?") from None
+    raise (Refused if code == "refused" else Problem)(response.status_code, code, detail, request)
+
+
+def image_of(response: httpx.Response) -> Image.Image:
+    return decode(response.content)
+
+
+def keys_of(response: httpx.Response) -> list[Key]:
+    return [Key(k["id"], k["fingerprint"], tuple(k["allows"])) for k in response.json()["keys"]]
+
+
+def models_of(response: httpx.Response) -> list[Model]:
+    return [
+        Model(
+            m["name"],
+            m["digest"],
+            m["keying"],
+            tuple(m["operations"]),
+            m["trained"],
+            tuple(m["keys"]),
+            tuple(m.get("default_for", ())),
+        )
+        for m in response.json()["models"]
+    ]
+
+
+def pause(tries: int, response: httpx.Response | None) -> float | None:
+    """Seconds until the next try; None: it would be the same. No response: the service was not reached."""
+    if response is None:
+        wait = min(FIRST_PAUSE * 2.0 ** min(tries, 16), LAST_PAUSE)
+    elif (after := response.headers.get("Retry-After")) is None or response.is_success:
+        return None
+    else:
+        wait = min(float(after), LAST_PAUSE) if after.isdecimal() else FIRST_PAUSE
+    # Those who were sent away together do not come back together.
+    spread: float = random.uniform(1, 1.25)
+    return wait * spread

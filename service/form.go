@@ -1,0 +1,163 @@
+package service
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"stegomq/internal/pixel"
+	"stegomq/schemas"
+)
+
+// form is the body of a request: an image for each field that the operation has, a key and a model.
+type form struct {
+	key, model string
+	images     map[string][]byte
+}
+
+// imagesOf are the names of the images that an operation takes.
+func imagesOf(op schemas.Operation) []string {
+	switch op {
+	case schemas.Operation_OPERATION_EMBED:
+		return []string{"cover", "secret"}
+	case schemas.Operation_OPERATION_RECOVER:
+		return []string{"stego"}
+	}
+	return []string{"image"}
+}
+
+// maxWord bounds a field that is no image, in bytes.
+const maxWord = 256
+
+// readForm reads a body within the limits on bytes and time.
+func (s *Service) readForm(w http.ResponseWriter, c *call, op schemas.Operation) (*form, *problem) {
+	if c.ContentLength > s.cfg.MaxBody {
+		return nil, s.tooLarge()
+	}
+	c.Body = http.MaxBytesReader(w, c.Body, s.cfg.MaxBody)
+	parts, err := c.MultipartReader()
+	if err != nil {
+		return nil, newProblem(codeMediaType, "send the images as multipart/form-data")
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
+		return nil, ofError(err)
+	}
+	f, err := readParts(parts, op, c.ContentLength)
+	if err != nil {
+		return nil, s.ofBody(err)
+	}
+	// What watches for the client's end reads with the same deadline.
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return nil, ofError(err)
+	}
+	return f, s.checkForm(f, op)
+}
+
+func (s *Service) tooLarge() *problem {
+	return newProblem(codeTooLarge, fmt.Sprintf("a request has at most %d bytes", s.cfg.MaxBody))
+}
+
+// errForm is what is wrong with a form.
+type errForm struct{ text string }
+
+func (e errForm) Error() string { return e.text }
+
+// ofBody is the problem of a body that could not be read.
+func (s *Service) ofBody(err error) *problem {
+	var large *http.MaxBytesError
+	var wrong errForm
+	switch {
+	case errors.As(err, &large):
+		return s.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
+	case errors.As(err, &wrong):
+		return newProblem(codeBadRequest, wrong.text)
+	}
+	return newProblem(codeBadRequest, "the body is not whole, or not multipart/form-data")
+}
+
+// readParts reads a body of size bytes, -1 where that is not known.
+func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form, error) {
+	f := &form{images: make(map[string][]byte)}
+	words := map[string]*string{"model": &f.model}
+	if op != schemas.Operation_OPERATION_PURIFY {
+		words["key"] = &f.key
+	}
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return f, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		name := part.FormName()
+		word := words[name]
+		_, twice := f.images[name]
+		switch {
+		case word == nil && !slices.Contains(imagesOf(op), name):
+			return nil, errForm{fmt.Sprintf("there is a field that %s does not have: it has %v, key and model (purify has no key)", op.Token(), imagesOf(op))}
+		case twice || word != nil && *word != "":
+			return nil, errForm{"the field " + name + " is there twice"}
+		case word == nil:
+			// What is left is room for the whole image: nothing is copied while it grows.
+			image := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
+			var n int64
+			n, err = image.ReadFrom(part)
+			size -= n
+			f.images[name] = image.Bytes()
+		default:
+			var text []byte
+			text, err = io.ReadAll(io.LimitReader(part, maxWord+1))
+			*word = string(text)
+			if len(text) > maxWord {
+				return nil, errForm{fmt.Sprintf("the field %s has more than %d bytes", name, maxWord)}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// checkForm finds what a form lacks, and images that need not go through the queue to be refused.
+func (s *Service) checkForm(f *form, op schemas.Operation) *problem {
+	if f.key == "" && op != schemas.Operation_OPERATION_PURIFY {
+		return newProblem(codeBadRequest, "the field key is missing: GET /v1/keys lists yours")
+	}
+	for _, name := range imagesOf(op) {
+		data, ok := f.images[name]
+		if !ok {
+			return newProblem(codeBadRequest, "the field "+name+" is missing: send an image")
+		}
+		if _, err := pixel.Header(data, s.cfg.Images); err != nil {
+			text := name + ": " + err.Error()
+			if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) || errors.Is(err, pixel.ErrTooCostly) {
+				return newProblem(codeTooLarge, text)
+			}
+			return newProblem(codeBadImage, text)
+		}
+	}
+	return nil
+}
+
+// digest names what a form asks for, in hex.
+func (f *form) digest(op schemas.Operation) string {
+	h := sha256.New()
+	for _, name := range imagesOf(op) {
+		sum := sha256.Sum256(f.images[name])
+		h.Write(sum[:])
+	}
+	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%s", op.Token(), f.key, f.model) // never fails
+	return hex.EncodeToString(h.Sum(nil))
+}

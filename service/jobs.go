@@ -1,0 +1,139 @@
+package service
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"stegomq/pipeline"
+)
+
+// result is what came of a request.
+type result struct {
+	problem  *problem // nil: there is an output
+	digest   string
+	warnings []string
+	output   []byte // empty of a job that is kept: its digest finds it
+}
+
+// job is a request that is kept beyond its connection: it can be asked for, or be found again by its idempotency key.
+type job struct {
+	id, owner string
+	created   time.Time
+	// The request's digest, and its idempotency key, where it has one.
+	body, key string
+	request   *pipeline.OperationRequest
+	with      string // the id of the key that it uses
+
+	done   chan struct{}
+	result result // when done is closed
+}
+
+// called is what the job's owner calls it.
+func (j *job) called() [2]string { return [2]string{j.owner, j.key} }
+
+func (j *job) ended() bool {
+	select {
+	case <-j.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// mostJobs bounds what is kept for one user. The oldest job that has ended makes room.
+const mostJobs = 1000
+
+// keptFor is how long a job is kept. An output that was there before may have been made half its lifetime ago.
+const keptFor = pipeline.AskedLifetime / 2
+
+// jobs are those of this process, by id. A job is forgotten before its output is.
+type jobs struct {
+	ctx  context.Context // of all work that outlives its connection
+	stop context.CancelFunc
+
+	mu    sync.Mutex
+	byID  map[string]*job
+	order map[string][]*job // by owner, oldest first
+	byKey map[[2]string]*job
+}
+
+func newJobs() *jobs {
+	ctx, stop := context.WithCancel(context.Background())
+	return &jobs{ctx: ctx, stop: stop, byID: make(map[string]*job), order: make(map[string][]*job), byKey: make(map[[2]string]*job)}
+}
+
+// begin keeps a new job, or gives the one that has its idempotency key. Another body with the key is a problem.
+func (s *jobs) begin(j *job) (_ *job, isNew bool, why *problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(j.owner)
+	if old := s.byKey[j.called()]; j.key != "" && old != nil {
+		if old.body != j.body {
+			return nil, false, newProblem(codeOtherBody, "this idempotency key came with other images, another key or model before: use a new one for a new request")
+		}
+		return old, false, nil
+	}
+	j.id, j.created, j.done = randomID(), time.Now(), make(chan struct{})
+	s.byID[j.id] = j
+	s.order[j.owner] = append(s.order[j.owner], j)
+	if j.key != "" {
+		s.byKey[j.called()] = j
+	}
+	return j, true, nil
+}
+
+// end says what came of a job. What may come out otherwise another time is not remembered by its idempotency key.
+func (s *jobs) end(j *job, r result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.output = nil
+	j.result = r
+	if r.problem != nil && r.problem.retryAfter != "" && j.key != "" {
+		delete(s.byKey, j.called())
+	}
+	close(j.done)
+}
+
+// find gives a user's job.
+func (s *jobs) find(owner, id string) *job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(owner)
+	if j := s.byID[id]; j != nil && j.owner == owner {
+		return j
+	}
+	return nil
+}
+
+// list gives a user's jobs, newest first.
+func (s *jobs) list(owner string) []*job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(owner)
+	all := make([]*job, 0, len(s.order[owner]))
+	for i := len(s.order[owner]) - 1; i >= 0; i-- {
+		all = append(all, s.order[owner][i])
+	}
+	return all
+}
+
+// forget forgets those of a user's jobs that are old, and of too many the oldest.
+func (s *jobs) forget(owner string) {
+	mine := s.order[owner]
+	kept := mine[:0]
+	for i, j := range mine {
+		if j.ended() && (len(mine)-i > mostJobs || time.Since(j.created) > keptFor) {
+			delete(s.byID, j.id)
+			if s.byKey[j.called()] == j {
+				delete(s.byKey, j.called())
+			}
+			continue
+		}
+		kept = append(kept, j)
+	}
+	clear(mine[len(kept):])
+	if s.order[owner] = kept; len(kept) == 0 {
+		delete(s.order, owner)
+	}
+}

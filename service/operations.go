@@ -1,0 +1,222 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/users"
+	"stegomq/pipeline"
+	"stegomq/schemas"
+)
+
+// errTimeout ends a request that took longer than Config.Timeout.
+var errTimeout = errors.New("the request took too long")
+
+// idempotencyKey is what a client may call a request that it may send again.
+var idempotencyKey = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
+
+// warningHeader has what the request's owner may not expect, one header for each.
+const warningHeader = "Stegomq-Warning"
+
+// operations are those that are served.
+var operations = []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER, schemas.Operation_OPERATION_PURIFY}
+
+// operation serves embed, recover or purify.
+func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) *problem {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		key := c.Header.Get("Idempotency-Key")
+		if key != "" && !idempotencyKey.MatchString(key) {
+			return newProblem(codeBadRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
+		}
+		free, why := s.slots.take(c.owner())
+		if why != nil {
+			return why
+		}
+		defer func() { free() }()
+		f, why := s.readForm(w, c, op)
+		if why != nil {
+			return why
+		}
+		req, why := s.request(c, op, f)
+		if why != nil {
+			return why
+		}
+		async := preferred(c.Header, "respond-async")
+		if key == "" && !async {
+			r := s.run(c.Context(), c, req, f)
+			return answer(w, &r)
+		}
+		j, isNew, why := s.jobs.begin(&job{owner: c.owner(), key: key, body: f.digest(op), request: req, with: f.key})
+		if why != nil {
+			return why
+		}
+		if isNew {
+			freeLater := free // the slot is the job's now
+			free = func() {}
+			go func() {
+				defer freeLater()
+				s.jobs.end(j, s.run(s.jobs.ctx, c, req, f))
+			}()
+		}
+		if async {
+			w.Header().Set("Location", "/v1/jobs/"+j.id)
+			w.Header().Set("Preference-Applied", "respond-async")
+			writeJSON(w, http.StatusAccepted, describe(j))
+			return nil
+		}
+		select {
+		case <-j.done:
+			return s.output(w, c, j)
+		case <-c.Context().Done():
+			return ofError(c.Context().Err()) // nobody reads it
+		}
+	}
+}
+
+// preferred says whether a client prefers something (RFC 7240).
+func preferred(h http.Header, what string) bool {
+	for _, line := range h.Values("Prefer") {
+		for one := range strings.SplitSeq(line, ",") {
+			word, _, _ := strings.Cut(one, ";")
+			if strings.EqualFold(strings.TrimSpace(word), what) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// request is what a user asks for by a form, where the user may.
+func (s *Service) request(c *call, op schemas.Operation, f *form) (*pipeline.OperationRequest, *problem) {
+	name := f.model
+	if name == "" {
+		name = s.cfg.DefaultModel(op)
+	}
+	i := slices.IndexFunc(s.Models, func(m *model.Model) bool { return m.Name == name })
+	if i < 0 {
+		return nil, newProblem(codeUnknownModel, "there is no such model: GET /v1/models lists them")
+	}
+	req := &pipeline.OperationRequest{
+		Operation: op, Model: s.Models[i], Keys: s.Keys, Geometry: &schemas.Geometry{Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
+	}
+	if !req.Model.Manifest.Does(model.Operation(op.Token())) {
+		return nil, newProblem(codeOperation, fmt.Sprintf("the model %s does not %s: GET /v1/models says which do", name, op.Token()))
+	}
+	return req, s.checkKey(c, req, f.key)
+}
+
+// checkKey says why a user may not, or cannot, use a key. Of a key that the user has no grant for, nothing is looked at.
+func (s *Service) checkKey(c *call, req *pipeline.OperationRequest, key string) *problem {
+	if req.Operation == schemas.Operation_OPERATION_PURIFY { // it takes none
+		return nil
+	}
+	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
+	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
+	scope := users.Embed
+	if req.Operation == schemas.Operation_OPERATION_RECOVER {
+		scope = users.Recover
+	}
+	if !c.user.Knows(key) {
+		return c.refuse(unknown, key)
+	}
+	if !c.user.May(scope, key) {
+		return c.refuse(embedOnly, key)
+	}
+	ring, why := s.ring(c)
+	if why != nil {
+		return why
+	}
+	if _, err := ring.Get(key); err != nil {
+		return c.refuse(unknown, key)
+	}
+	switch _, err := pipeline.UsableKey(req.Operation, req.Model, ring, key); {
+	case errors.Is(err, keyring.ErrEmbedOnly):
+		return c.refuse(embedOnly, key)
+	case err != nil:
+		return newProblem(codeBadKey, otherKey)
+	}
+	return nil
+}
+
+// run has a request served by the pipeline.
+func (s *Service) run(ctx context.Context, c *call, req *pipeline.OperationRequest, f *form) result {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errTimeout)
+	defer cancel()
+	user := c.user.Name
+	if err := s.ensure(ctx, user); err != nil {
+		return s.failed(ctx, c, err)
+	}
+	reply, output, err := s.Pipeline.Ask(ctx, req, user, f.key, f.images)
+	if err != nil {
+		s.ensured.Delete(user) // what belongs to the user may have been deleted
+		return s.failed(ctx, c, err)
+	}
+	r := result{problem: ofReply(reply), digest: reply.Digest, warnings: reply.Warnings, output: output}
+	if r.problem != nil {
+		c.log.Info("a request failed", "user", user, "reason", reply.Reason, "code", r.problem.Code, "error", reply.Error)
+	}
+	return r
+}
+
+func (s *Service) failed(ctx context.Context, c *call, err error) result {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	level := slog.LevelWarn
+	if errors.Is(err, context.Canceled) { // the client has gone
+		level = slog.LevelInfo
+	}
+	c.log.Log(ctx, level, "a request got no reply", "user", c.user.Name, "error", err)
+	return result{problem: ofError(err)}
+}
+
+// ensure makes what belongs to a user on the message queue, once.
+func (s *Service) ensure(ctx context.Context, user string) error {
+	if _, ok := s.ensured.Load(user); ok {
+		return nil
+	}
+	err := s.Pipeline.EnsureUser(ctx, user)
+	if err == nil {
+		s.ensured.Store(user, true)
+	}
+	return err
+}
+
+// answer writes an output, or gives the problem there is instead.
+func answer(w http.ResponseWriter, r *result) *problem {
+	if r.problem != nil {
+		return r.problem
+	}
+	for _, warning := range r.warnings {
+		w.Header().Add(warningHeader, warning)
+	}
+	w.Header().Set("Content-Type", "image/png")
+	w.Header().Set("Content-Length", fmt.Sprint(len(r.output)))
+	_, _ = w.Write(r.output) // the client has gone, or takes too long
+	return nil
+}
+
+// output answers with what came of a job that has ended.
+func (s *Service) output(w http.ResponseWriter, c *call, j *job) *problem {
+	r := j.result
+	if r.problem == nil {
+		// A key that was taken out of the keyring serves nothing, not even what was made before.
+		if why := s.checkKey(c, j.request, j.with); why != nil {
+			return why
+		}
+		var err error
+		if r.output, err = s.Pipeline.Output(c.Context(), c.user.Name, r.digest); err != nil {
+			c.log.Warn("an output is gone", "user", c.user.Name, "error", err)
+			return ofError(err)
+		}
+	}
+	return answer(w, &r)
+}

@@ -1,0 +1,226 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/users"
+	"stegomq/schemas"
+)
+
+// route is one method of one path. The document openapi.json has each.
+type route struct {
+	method, path string
+	// scope is what the user needs; "": a token is enough.
+	scope users.Scope
+	serve func(*Service, http.ResponseWriter, *call) *problem
+}
+
+// routes need a token.
+var routes = []route{
+	{http.MethodPost, "/v1/embed", users.Embed, operation(schemas.Operation_OPERATION_EMBED)},
+	{http.MethodPost, "/v1/recover", users.Recover, operation(schemas.Operation_OPERATION_RECOVER)},
+	{http.MethodPost, "/v1/purify", users.Embed, operation(schemas.Operation_OPERATION_PURIFY)},
+	{http.MethodGet, "/v1/jobs", "", (*Service).listJobs},
+	{http.MethodGet, "/v1/jobs/{id}", "", (*Service).showJob},
+	{http.MethodGet, "/v1/jobs/{id}/output", "", (*Service).jobOutput},
+	{http.MethodGet, "/v1/models", "", (*Service).listModels},
+	{http.MethodGet, "/v1/keys", "", (*Service).listKeys},
+}
+
+// open routes need none.
+var open = []route{
+	{http.MethodGet, "/v1/openapi.json", "", (*Service).document},
+	{http.MethodGet, "/healthz", "", (*Service).healthz},
+	{http.MethodGet, "/readyz", "", (*Service).readyz},
+}
+
+// call is a request with what is known of it.
+type call struct {
+	*http.Request
+	id   string
+	user users.User
+	log  *slog.Logger
+}
+
+// owner is the user as the jobs know one: not by the name alone, which another may have had.
+func (c *call) owner() string { return c.user.Name + " " + c.user.Hash }
+
+// refuse logs why a user may not do something, and passes the problem on. Of what the user calls a key only an id is logged.
+func (c *call) refuse(p *problem, key string) *problem {
+	if key != "" && !keyring.ValidID(key) {
+		key = "(not an id)"
+	}
+	c.log.Warn("refused", "user", c.user.Name, "key", key, "reason", p.Code)
+	return p
+}
+
+const requestIDHeader = "X-Request-Id"
+
+// requestID is what a client may call its request.
+var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// handler has every route. What is none is answered with a problem too.
+func (s *Service) handler() http.Handler {
+	mux := http.NewServeMux()
+	methods := make(map[string][]string)
+	add := func(r route, closed bool) {
+		methods[r.path] = append(methods[r.path], r.method)
+		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.serve(w, req, r, closed) })
+	}
+	for _, r := range routes {
+		add(r, true)
+	}
+	for _, r := range open {
+		add(r, false)
+	}
+	for path, allowed := range methods {
+		allow := strings.Join(allowed, ", ")
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			p := newProblem(codeMethod, "this address takes "+allow)
+			p.allow = allow
+			p.answer(w)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		newProblem(codeNotFound, "there is nothing at this address: GET /v1/openapi.json says what there is").answer(w)
+	})
+	return s.observe(mux)
+}
+
+// recorder knows how a request was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// observe gives every request an id and a line in the log, and answers what panics.
+func (s *Service) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(requestIDHeader)
+		if !requestID.MatchString(id) {
+			id = randomID()
+		}
+		h := w.Header()
+		h.Set(requestIDHeader, id)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		rec, began := &recorder{ResponseWriter: w}, time.Now()
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
+				s.log.Error("a handler panicked", "request", id, "panic", p, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					newProblem(codeInternal, "its operator finds the reason in the log, by the request's id").answer(rec)
+				}
+			}
+			// The pattern, since an address may have been given anything.
+			if rec.status == 0 { // an image, or the document
+				rec.status = http.StatusOK
+			}
+			took := time.Since(began)
+			s.Metrics.Answered(r.Pattern, rec.status, took)
+			s.log.Info("request", "request", id, "route", r.Pattern, "status", rec.status, "took", took.Round(time.Millisecond))
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func randomID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// serve answers one route.
+func (s *Service) serve(w http.ResponseWriter, r *http.Request, to route, closed bool) {
+	c := &call{Request: r, id: w.Header().Get(requestIDHeader)}
+	c.log = s.log.With("request", c.id, "route", to.path)
+	why := func() *problem {
+		if closed {
+			if p := s.admit(c, to.scope); p != nil {
+				return p
+			}
+		}
+		return to.serve(s, w, c)
+	}()
+	if why != nil {
+		why.answer(w)
+	}
+}
+
+// admit finds the user of a request, who needs a scope.
+func (s *Service) admit(c *call, scope users.Scope) *problem {
+	scheme, token, _ := strings.Cut(c.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return c.refuse(newProblem(codeUnauthorized, "send your token: Authorization: Bearer TOKEN (stegomq users add NAME makes one)"), "")
+	}
+	var err error
+	if c.user, err = s.Users.Authenticate(strings.TrimSpace(token)); errors.Is(err, users.ErrToken) {
+		return c.refuse(newProblem(codeUnauthorized, "no user has this token, or it was revoked"), "")
+	} else if err != nil {
+		c.log.Error("nobody can be let in", "error", err)
+		return newProblem(codeUnavailable, "nobody can be let in now: the operator finds the reason in the log")
+	}
+	if scope != "" && !c.user.Has(scope) {
+		return c.refuse(newProblem(codeMissingScope, "your token does not have the scope "+string(scope)), "")
+	}
+	return nil
+}
+
+//go:embed openapi.json
+var openAPI []byte
+
+func (s *Service) document(w http.ResponseWriter, _ *call) *problem {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(openAPI) // the client has gone
+	return nil
+}
+
+func (s *Service) healthz(w http.ResponseWriter, _ *call) *problem {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
+}
+
+// checkTimeout is what the servers get to say that they are there.
+const checkTimeout = 2 * time.Second
+
+func (s *Service) readyz(w http.ResponseWriter, c *call) *problem {
+	if s.slots.isDraining() {
+		return newProblem(codeDraining, "the service takes no more requests")
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), checkTimeout)
+	defer cancel()
+	if err := s.Pipeline.Check(ctx); err != nil {
+		c.log.Warn("not ready", "error", err)
+		return newProblem(codeUnavailable, "a server of the pipeline does not answer: the operator finds which in the log")
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client has gone
+}

@@ -1,0 +1,196 @@
+// Package service owns the HTTP API: what may be asked over it, by whom, and how it is answered (docs/http.md, openapi.json). It is a front of the
+// queue: a request becomes a job on the same path as a line of `stegomq embed --stream` (pipeline.Services.Ask).
+//
+// Invariants:
+//   - What a user may not know of is answered as what does not exist: keys, models' keys and jobs of others. What decides it is what the
+//     user was granted; what others have is not looked at.
+//   - Each user's jobs, images and remembered work are those of a tenant of the user's name, so that not even the time that an answer takes
+//     tells of another's work.
+//   - No body is read before its sender is known and has a slot: memory is bounded by the slots.
+//   - Every error is a problem body (RFC 9457) with a code that stands in the table of problem.go. Neither it nor a log has a token, the bytes of
+//     a key, or the text of an error that may name what is others'.
+//   - Asked to end, the service is not ready from then on, takes nothing new, and ends when what it has begun has.
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"stegomq/internal/pixel"
+	"stegomq/internal/users"
+	"stegomq/pipeline"
+	"stegomq/producer"
+	"stegomq/schemas"
+)
+
+var (
+	// ErrAddress: the service cannot listen there.
+	ErrAddress = errors.New("HTTP cannot be served there")
+	// ErrLimit: a limit that lets nothing through.
+	ErrLimit = errors.New("a limit of HTTP cannot be")
+)
+
+// Config says how the service listens, and its limits. Zero values take the defaults.
+type Config struct {
+	// Address is a host:port; port 0 picks one.
+	Address string
+	// CertFile and KeyFile are PEM files of the server's certificate and its key. Without them only loopback is served, unless Plain says that
+	// something before the service ends TLS.
+	CertFile, KeyFile string
+	Plain             bool
+	// Images are the limits of one image. Default: 32 MiB, 16 Mi pixels.
+	Images pixel.Limits
+	// MaxBody bounds a request's body, in bytes. Default 32 MiB.
+	MaxBody int64
+	// InFlight bounds the requests with images that are under way, PerUser those of one user. Defaults 16 and 8.
+	InFlight, PerUser int
+	// Timeout is what a request gets from its last byte to its answer, BodyTimeout its body from the first byte to the last, and the answer to
+	// be taken; Drain what requests get that run when the service ends. Defaults 60 s, 30 s, 30 s.
+	Timeout, BodyTimeout, Drain time.Duration
+	// DefaultModel is the model of an operation that names none.
+	DefaultModel func(schemas.Operation) string
+	Logger       *slog.Logger
+}
+
+// Pipeline is the way of a request through the queue.
+type Pipeline interface {
+	EnsureUser(ctx context.Context, user string) error
+	Ask(ctx context.Context, req *pipeline.OperationRequest, tenant, key string, images map[string][]byte) (producer.Reply, []byte, error)
+	Output(ctx context.Context, tenant, digest string) ([]byte, error)
+	Check(ctx context.Context) error
+}
+
+var _ Pipeline = (*pipeline.Services)(nil)
+
+// Parts are what the service works with.
+type Parts struct {
+	Pipeline Pipeline
+	Users    *users.File
+	pipeline.Stock
+}
+
+// Service is the HTTP API.
+type Service struct {
+	cfg Config
+	Parts
+	log      *slog.Logger
+	listener net.Listener
+	http     *http.Server
+	slots    *slots
+	jobs     *jobs
+
+	ensured sync.Map // names of users whose streams are there
+}
+
+func (c *Config) setDefaults() {
+	c.Images.MaxBytes = cmp.Or(c.Images.MaxBytes, 32<<20)
+	c.Images.MaxPixels = cmp.Or(c.Images.MaxPixels, 16<<20)
+	c.MaxBody = cmp.Or(c.MaxBody, 32<<20)
+	c.InFlight = cmp.Or(c.InFlight, 16)
+	c.PerUser = min(cmp.Or(c.PerUser, 8), c.InFlight)
+	c.Timeout = cmp.Or(c.Timeout, time.Minute)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
+	c.Drain = cmp.Or(c.Drain, 30*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Loopback says whether an address is one that only this machine reaches.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// Check finds what is wrong, before anything is opened. It returns ErrAddress or ErrLimit.
+func (c *Config) Check() error {
+	switch {
+	case c.Address == "":
+		return fmt.Errorf("%w: name a host:port with --http", ErrAddress)
+	case min(int64(c.InFlight), int64(c.PerUser), int64(c.Timeout), c.MaxBody, c.Images.MaxBytes, c.Images.MaxPixels) < 0:
+		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-timeout, --http-max-body and --http-max-mpx are above 0", ErrLimit)
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		return fmt.Errorf("%w: --http-cert and --http-key go together: give the certificate and its key", ErrAddress)
+	case c.CertFile == "" && !c.Plain && !Loopback(c.Address):
+		return fmt.Errorf("%w: other machines reach %s, and tokens and images would be in the open: give --http-cert and --http-key, or --http-plain where a proxy ends TLS", ErrAddress, c.Address)
+	}
+	return nil
+}
+
+// New listens, so that a bad or taken address fails at once; Run serves.
+func New(cfg Config, parts Parts) (*Service, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), jobs: newJobs()}
+	var err error
+	if s.listener, err = net.Listen("tcp", cfg.Address); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		WriteTimeout:      cfg.BodyTimeout + cfg.Timeout + cfg.BodyTimeout, // a body, the work, the answer
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// URL is where the service listens.
+func (s *Service) URL() string {
+	scheme := "http"
+	if s.cfg.CertFile != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + s.listener.Addr().String()
+}
+
+// closeTimeout is what answers get to be taken when everything else has ended.
+const closeTimeout = 5 * time.Second
+
+// Run serves until ctx ends. Then it takes nothing new, lets what runs end for Config.Drain, and returns nil. It is called once.
+func (s *Service) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() {
+		if s.cfg.CertFile != "" {
+			served <- s.http.ServeTLS(s.listener, s.cfg.CertFile, s.cfg.KeyFile)
+		} else {
+			served <- s.http.Serve(s.listener)
+		}
+	}()
+	select {
+	case err := <-served:
+		s.jobs.stop()
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	// The listener stays until the work has ended: whoever asks whether the service is ready is told that it is not.
+	select {
+	case <-s.slots.drain():
+	case <-time.After(s.cfg.Drain):
+		s.log.Warn("requests did not end in time", "after", s.cfg.Drain)
+	}
+	s.jobs.stop()
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	err := s.http.Shutdown(stop)
+	if err != nil { // somebody reads slowly, or not at all
+		err = s.http.Close()
+	}
+	<-served //nolint:errcheck // what Serve says of its end is no news
+	if err != nil {
+		return fmt.Errorf("stop serving HTTP: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package service
+
+import "sync"
+
+// slots bound the requests with images that are under way.
+type slots struct {
+	all, perUser int
+
+	mu       sync.Mutex
+	taken    map[string]int // by user
+	total    int
+	draining bool
+	drained  chan struct{} // closed when draining and nothing is under way
+}
+
+func newSlots(all, perUser int) *slots {
+	return &slots{all: all, perUser: perUser, taken: make(map[string]int), drained: make(chan struct{})}
+}
+
+// take gives a user a slot, and what frees it, or says why there is none.
+func (s *slots) take(user string) (free func(), why *problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining:
+		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
+	case s.taken[user] >= s.perUser:
+		return nil, newProblem(codeTooMany, "so many requests of yours are under way that there is no room for another: wait for one to end")
+	case s.total >= s.all:
+		return nil, newProblem(codeTooMany, "the service has as many requests as it takes at once: try again a little later")
+	}
+	s.taken[user]++
+	s.total++
+	return sync.OnceFunc(func() { s.free(user) }), nil
+}
+
+func (s *slots) free(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[user]--; s.taken[user] == 0 {
+		delete(s.taken, user)
+	}
+	s.total--
+	s.finish()
+}
+
+// drain refuses slots from now on, and gives what is closed when none is taken.
+func (s *slots) drain() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.finish()
+	return s.drained
+}
+
+func (s *slots) finish() {
+	if !s.draining || s.total > 0 {
+		return
+	}
+	select {
+	case <-s.drained:
+	default:
+		close(s.drained)
+	}
+}
+
+func (s *slots) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
