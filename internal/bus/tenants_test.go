@@ -88,6 +88,8 @@ func TestTenantsBus(t *testing.T) {
 	if n := messages(t, b, schemas.ResultStream(schemas.MainTenant)); n != 0 {
 		t.Error("the result is in the operator's stream")
 	}
+	// It was heard as it was published, which may be before it is stored.
+	natsrig.Eventually(t, "the result in the tenant's stream", func() bool { return messages(t, b, schemas.ResultStream("alice")) == 1 })
 	status, err := b.streams.Tenant(natsrig.Context(t), "alice")
 	if err != nil || status.Grant != "text" || len(status.Streams) != 2 || status.Streams[0].Messages != 1 || status.Streams[1].MaxBytes != 1<<30 {
 		t.Errorf("status %+v, %v", status, err)
