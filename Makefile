@@ -312,8 +312,13 @@ CLIENT := $(CURDIR)/.cache/client/bin/python
 
 # The tools have their own go.mod, so that their many modules stay out of the program's. What generates code or
 # serves is built at the version of go.mod, so that it is the version that the program links.
-.bin/buf .bin/golangci-lint .bin/cyclonedx-gomod: ops/tools/go.mod ops/tools/go.sum
+.bin/buf .bin/golangci-lint: ops/tools/go.mod ops/tools/go.sum
 	cd ops/tools && go build -trimpath -ldflags '-s -w' -o ../../.bin/ $$(go list tool | grep '/$(@F)$$')
+	@touch $@
+
+# It has a go.mod of its own: its modules are older than those of the others.
+.bin/cyclonedx-gomod: ops/sbom/go.mod ops/sbom/go.sum
+	cd ops/sbom && go build -trimpath -ldflags '-s -w' -o ../../.bin/ $$(go list tool)
 	@touch $@
 
 .bin/protoc-gen-go: go.mod
