@@ -82,7 +82,8 @@ def test_a_gpu_s_run_comes_back_and_goes_on(jpegs: Path, tmp_path: Path) -> None
     assert training.resume(folder).step == 2, "it has gone on from what was packed"
 
     # A run that has used its seconds is done: its lane goes on with the next one, and it can be measured.
-    assert main(["resume", str(places["WORK"] / "invertible-rk"), *data[:-1], "60", "--set", "training.seconds=0.001"]) == 0
+    more = (*data[:-1], "60", "--set", "training.seconds=0.001")
+    assert main(["resume", str(places["WORK"] / "invertible-rk"), *more]) == 0
     settings = "training.batch=1 training.crop=32 training.held_out=2 model.config={width=12}"
     shutil.rmtree(places["OUT"])
     assert "training invertible-rk,table1-baluja-1 for 0 s" in gpu("invertible-rk,table1-baluja-1", call=0)
@@ -91,7 +92,8 @@ def test_a_gpu_s_run_comes_back_and_goes_on(jpegs: Path, tmp_path: Path) -> None
     measured.mkdir(parents=True)
     for path in sorted(jpegs.iterdir())[:2]:
         shutil.copy(path, measured)
-    assert re.search(r"^invertible-rk\nphotographs 256x256 stego .*\nphotographs 512x512 stego ", gpu("measure"), re.MULTILINE)
+    lines = r"^invertible-rk\nphotographs 256x256 stego .*\nphotographs 512x512 stego "
+    assert re.search(lines, gpu("measure"), re.MULTILINE)
     assert "recovered" in (places["OUT"] / "quality.txt").read_text(encoding="utf-8")
 
 
