@@ -34,8 +34,7 @@ build() ( # SOURCE OUT.tar.gz
   stage=$made/stage/$name
   rm -rf "$made/stage" && mkdir -p "$stage/ops/assets"
   go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$version -X main.revision=$revision" -o "$stage/stegomq" ./cmd/stegomq
-  "$tools/cyclonedx-gomod" app -json -licenses -noserial -output-version 1.5 -main cmd/stegomq . 2>/dev/null \
-    | sed -E '/^ *"timestamp": /d' >"$stage/sbom.cdx.json"
+  "$tools/cyclonedx-gomod" app -json -licenses -noserial -notimestamp -output-version 1.5 -output "$stage/sbom.cdx.json" -main cmd/stegomq .
   licences "$stage/licences"
   cp -r LICENSE README.md CHANGELOG.md SECURITY.md models "$stage/"
   cp ops/assets/fetch.py ops/assets/lock.json "$stage/ops/assets/"
@@ -44,7 +43,8 @@ build() ( # SOURCE OUT.tar.gz
 )
 
 build . "$made/first.tar.gz"
-mkdir "$made/elsewhere" && git archive HEAD | tar -x -C "$made/elsewhere"
+git clone --quiet . "$made/elsewhere"
+git -C "$made/elsewhere" checkout --quiet --detach "$revision"
 GOCACHE=$made/cache build "$made/elsewhere" "$made/second.tar.gz"
 cmp "$made/first.tar.gz" "$made/second.tar.gz"
 mkdir -p out/release && mv "$made/first.tar.gz" "out/release/$name.tar.gz"
