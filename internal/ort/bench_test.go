@@ -69,7 +69,7 @@ func compareWeights(b *testing.B, e *Engine, m *model.Model, op model.Operation,
 	if err != nil {
 		b.Fatal(err)
 	}
-	oihw, err := loaded.openChecked(g, plain(g))
+	oihw, _, err := loaded.openChecked(g, plain(g))
 	if err != nil {
 		b.Fatal(err)
 	}

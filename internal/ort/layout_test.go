@@ -261,7 +261,7 @@ func TestCheckFindsAWrongLayout(t *testing.T) {
 	last := slices.IndexFunc(from, func(at uint32) bool { return at == uint32(l.inputs[i].layer.Len()) })
 	first := slices.IndexFunc(from, func(at uint32) bool { return at == 1 })
 	from[first], from[last] = from[last], from[first]
-	if _, err := loaded.openChecked(g, l); !errors.Is(err, errDiffers) {
+	if _, _, err := loaded.openChecked(g, l); !errors.Is(err, errDiffers) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/cpu"
 
 	"stegomq/internal/model"
@@ -101,16 +102,8 @@ func (l layouts) write(name string, kept keptLayout) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(l.dir, ".layout-*")
-	if err != nil {
+	if err := renameio.WriteFile(name, data.Bytes(), 0o600); err != nil {
 		return err
-	}
-	_, err = file.Write(data.Bytes())
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
 	}
 	return l.prune()
 }

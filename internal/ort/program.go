@@ -97,8 +97,7 @@ type program struct {
 	session    *onnx.DynamicAdvancedSession
 	layout     layout
 	difference float64
-	kept       bool  // its layout was found out at an earlier start
-	trial      trial // what it was checked with, until that is kept
+	kept       bool // its layout was found out at an earlier start
 	took       time.Duration
 }
 
@@ -126,7 +125,7 @@ func (m *loadedModel) openProgram(o outputs) (*program, error) {
 		p, slower = m.openNative(g)
 	}
 	if p == nil {
-		if p, err = m.openChecked(g, plain(g)); err != nil {
+		if p, _, err = m.openChecked(g, plain(g)); err != nil {
 			return nil, fmt.Errorf("open the graph %s of model %s: %w: %w", o.op, m.model.Name, ErrGraph, err)
 		}
 		if !errors.Is(slower, errNoLayout) {
@@ -164,12 +163,11 @@ func (m *loadedModel) openNative(g *graph) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.openChecked(g, l)
+	p, t, err := m.openChecked(g, l)
 	if err != nil {
 		return nil, err
 	}
-	m.engine.layouts.keep(name, keptLayout{Probed: probed, Trial: p.trial})
-	p.trial = trial{}
+	m.engine.layouts.keep(name, keptLayout{Probed: probed, Trial: t})
 	return p, nil
 }
 
@@ -190,18 +188,19 @@ func (m *loadedModel) openKept(g *graph, kept *keptLayout) (*program, error) {
 }
 
 // openChecked makes a session for a layout and lets it pass if it computes what
-// constant weights do.
-func (m *loadedModel) openChecked(g *graph, l layout) (*program, error) {
+// constant weights do; it returns what it was checked with.
+func (m *loadedModel) openChecked(g *graph, l layout) (_ *program, t trial, err error) {
 	p, err := m.openLayout(g, l)
 	if err != nil {
-		return nil, err
+		return nil, t, err
 	}
-	if p.trial, p.difference, err = p.check(g); err != nil {
-		return nil, errors.Join(err, p.close())
+	if t, p.difference, err = p.check(g); err != nil {
+		return nil, t, errors.Join(err, p.close())
 	}
-	return p, nil
+	return p, t, nil
 }
 
+// openLayout makes a session for a layout.
 func (m *loadedModel) openLayout(g *graph, l layout) (*program, error) {
 	p := &program{outputs: g.outputs, engine: m.engine, owner: m, layout: l}
 	config := m.engine.sessionConfig()
