@@ -24,7 +24,6 @@ var house = map[string][]string{
 	"internal/weights":      {},
 	"internal/quality":      {},
 	"internal/pixel":        {},
-	"internal/pytorch":      {},
 	"internal/steganalysis": {},
 	"internal/lsb":          {},
 	"internal/dct":          {},
@@ -47,7 +46,6 @@ var house = map[string][]string{
 	"internal/stopwatch":  {},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/stopwatch", "internal/weights"},
 	"internal/ort/onnxpb": {},
-	"internal/pusnet":     {"internal/keyring", "internal/model", "internal/ort/onnxpb", "internal/pytorch", "internal/weights"},
 	"internal/cache":      {"internal/filelock", "schemas"},
 
 	// The message queue, from the server up.
@@ -70,6 +68,7 @@ var house = map[string][]string{
 	// What only tests import: it stands in no other row.
 	"internal/testrig/browser":      {},
 	"internal/testrig/certificates": {},
+	"internal/testrig/modeldir":     {"internal/model"},
 	"internal/testrig/natsrig":      {"internal/link", "internal/natsserver", "internal/streams", "schemas"},
 	"internal/testrig": {
 		"internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/link", "internal/model", "internal/natsserver",
@@ -102,7 +101,7 @@ var house = map[string][]string{
 
 	"cmd/stegomq": {
 		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
-		"internal/ort", "internal/pixel", "internal/pusnet", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "service",
+		"internal/ort", "internal/pixel", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "service",
 	},
 
 	// It knows the program as its users do.
@@ -115,7 +114,6 @@ var pure = map[string][]string{
 	"internal/weights":  {},
 	"internal/access":   {"schemas"},
 	"internal/quality":  {"golang.org/x/sys"},
-	"internal/pytorch":  {},
 	"internal/dct":      {},
 	"internal/rotation": {"internal/dct"},
 	"internal/lsb":      {"golang.org/x/crypto"},

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from .derivation import KeyPair
 from .facts import Facts
 from .network import Network
 
@@ -35,6 +36,24 @@ _LIMITS = """\
 - What a wrong key shows is a matter of training. Somebody who trains recovery anew can read the secret, and
   steganalysis finds that one is there: `stegomq audit` and `python -m trainer attack` measure both.
   Who must keep a secret uses `sealed`; to encrypt the picture first does not help, as recovery is lossy."""
+
+
+def of_imported(name: str, key: KeyPair, alpha: float, origin: str) -> str:
+    """The card of a network that was trained elsewhere, with one public key pair."""
+    return f"""# {name}
+
+Hides one RGB image in another of the same size. {origin}.
+
+A share of {alpha:g} of the convolution weights is trained, the key fills the rest. The fill of the one key pair is
+stored in fills.bin, because the public code draws it with PyTorch's generator; the mask is in mask.bin.
+
+| key | fingerprint |
+|---|---|
+| {key.id} | `{key.fingerprint}` |
+
+The key pair is public: anyone can make it of its two integers. It protects nothing. Other keys were not trained and
+serve only as wrong ones. Nothing was measured here.
+"""
 
 
 def render(network: Network, facts: Facts) -> str:

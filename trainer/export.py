@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import torch
 from . import card, derivation, onnxgraph
 from .backbones import Affine, Architecture, Layer, create
 from .derivation import KeyPair
-from .facts import Facts, Measurement
+from .facts import DEMO_KEYS_CREATED, Facts, Measurement, Summary
 from .network import Network
 
 FORMAT = 1
@@ -30,6 +30,10 @@ KEYRING_VERSION = 1
 _KEYRING_NOTE = (
     "Demo keys. They are public: anyone can make them and read what they embed. "
     "Use them to try the software, never to protect anything."
+)
+_IMPORTED_NOTE = (
+    "The keys of an imported checkpoint. They are public: "
+    "anyone can make them of two integers and read what they embed."
 )
 
 
@@ -54,6 +58,36 @@ def write(networks: Sequence[Network], facts: Facts, folder: Path) -> str:
     readme = card.render(networks[0], facts).encode("utf-8")
     _replace(folder, {**files, "manifest.json": manifest, "README.md": readme})
     return hashlib.sha256(manifest).hexdigest()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an imported network has instead of facts: its mask and the fills of its one key pair are stored."""
+
+    name: str
+    key: KeyPair
+    mask: bytes
+    """Bit i % 8 of byte i // 8 is 1 where weight i is shared."""
+    fills: Sequence[bytes]
+    """The keyed weights of embed and of recover, as weights.bin has its own."""
+    origin: str
+
+
+def write_imported(network: Network, imported: Imported, folder: Path) -> str:
+    """Makes the model directory of a network that was trained elsewhere; returns the model's digest."""
+    key = imported.key
+    files = _keyed_files(network) | {"mask.bin": imported.mask, "fills.bin": b"".join(imported.fills)}
+    files["keyring.json"] = as_json(keyring([key], DEMO_KEYS_CREATED, _IMPORTED_NOTE))
+    manifest = _manifest(network, Facts(imported.name, [key]), files)
+    del manifest["mask_seed"]
+    training = Summary(0, 0, 0, "unknown", imported.origin, "unknown")
+    manifest |= {"trained": True, "training": asdict(training)}
+    roles = (derivation.EMBED, derivation.RECOVER)
+    manifest["fills"] = [{"fingerprint": key.fingerprint, "role": role} for role in roles]
+    encoded = as_json(manifest)
+    readme = card.of_imported(imported.name, key, network.alpha, imported.origin).encode("utf-8")
+    _replace(folder, {**files, "manifest.json": encoded, "README.md": readme})
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def _keyed_files(network: Network) -> dict[str, bytes]:
@@ -138,12 +172,12 @@ def _measurement(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def keyring(keys: Sequence[KeyPair], created: str) -> dict[str, Any]:
-    """The keyring file of demo keys; it says that they are public."""
+def keyring(keys: Sequence[KeyPair], created: str, note: str = _KEYRING_NOTE) -> dict[str, Any]:
+    """The keyring file of keys that are no secret; it says that they are public."""
     return {
         "version": KEYRING_VERSION,
         "public": True,
-        "note": _KEYRING_NOTE,
+        "note": note,
         "keys": [
             {"id": key.id, "embed": key.embed.hex(), "recover": key.recover.hex(), "created": created} for key in keys
         ],

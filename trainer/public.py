@@ -1,8 +1,13 @@
 """Checkpoints as the public PUSNet code (github.com/albblgb/PUSNet) writes and fills them.
 
-`stegomq models import` reads such files. This module makes one with our own network, and
-what that network computes with it, so that the two can be compared; and the golden vectors
-of PyTorch's generator, which draws the public code's fills and its mask.
+The public code seeds PyTorch's generator with the key, an integer, and draws the weights of every
+convolution from it, one module after another: that is the fill. The mask comes from the same draw
+with the seed 1, and shares the weights that are largest there. A checkpoint holds the shared
+weights, and zeros elsewhere.
+
+`import` makes a model directory of such a file; the model computes what the public code computes.
+`public` writes a checkpoint with our own network, and what that network computes with it, so that
+the two can be compared.
 """
 
 from __future__ import annotations
@@ -11,9 +16,11 @@ import argparse
 import base64
 import hashlib
 import json
-import math
+import pickle
+import re
+import struct
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +30,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from . import photographs
+from . import derivation, export, photographs
 from .backbones import PUSNet
 from .evaluation import NOISE_SIGMA
-from .network import TorchOps, eight_bit
+from .network import Network, TorchOps, eight_bit
 
 # What the public code has as constants.
-MASK_SEED, EMBED_SEED, RECOVER_SEED = 1, 10101, 1010
+MASK_SEED, EMBED_SEED, RECOVER_SEED, ALPHA = 1, 10101, 1010, 0.9
 _WEIGHTS = (1.0, 0.75, 0.25)
 """Of the losses: embed, recover, purify."""
 
@@ -68,11 +75,16 @@ def _xavier(shape: Sequence[int]) -> Tensor:
     return nn.init.xavier_normal_(torch.empty(tuple(shape)))
 
 
-def magnitude_mask(alpha: float) -> Tensor:
-    """True where a weight is shared: the largest of the draw of MASK_SEED."""
-    size = fill(MASK_SEED).abs()
-    threshold = size.sort(descending=True).values[int(size.numel() * alpha) - 1]
+def magnitude_mask(alpha: float, seed: int = MASK_SEED) -> Tensor:
+    """True where a weight is shared: the largest of the draw of the seed."""
+    size, threshold = _sizes(alpha, seed)
     return size > threshold
+
+
+def _sizes(alpha: float, seed: int) -> tuple[Tensor, Tensor]:
+    """The sizes of the drawn weights, and the one that those of shared weights are above."""
+    size = fill(seed).abs()
+    return size, size.sort(descending=True).values[max(int(size.numel() * alpha), 1) - 1]
 
 
 @dataclass
@@ -170,31 +182,141 @@ def _encoded(image: Tensor) -> str:
     return base64.b64encode(pixels.numpy().tobytes()).decode("ascii")
 
 
-def golden() -> dict[str, Any]:
-    """The content of internal/pytorch/testdata/normal.json."""
-    draws = []
-    for seed in (0, 1, EMBED_SEED, RECOVER_SEED, 2**32 - 1, 2**32 + 1, 2**64 - 1):
-        # Whole blocks of 16, rests of every kind, and a second draw from the state that the first one leaves.
-        for counts in ((16,), (17, 16), (31, 32), (1000, 1001), (64 * 3 * 9, 128 * 64 * 9)):
-            torch.manual_seed(seed)
-            deviation = math.sqrt(2 / (9 * counts[0]))
-            values = [torch.empty(count).normal_(0, deviation).numpy().astype("<f4") for count in counts]
-            draws.append(
-                {
-                    "seed": seed,
-                    "deviation": deviation,
-                    "counts": list(counts),
-                    "first_bits": [f"{bits:08x}" for bits in values[0][:16].view("<u4")],
-                    "sha256": hashlib.sha256(b"".join(v.tobytes() for v in values)).hexdigest(),
-                }
-            )
-    mask = magnitude_mask(0.9).numpy()
-    whole = {str(seed): hashlib.sha256(fill(seed).numpy().astype("<f4").tobytes()).hexdigest() for seed in (1, 10101)}
-    return {
-        "draws": draws,
-        "pusnet": whole,
-        "mask": {"kept": int(mask.sum()), "sha256": hashlib.sha256(mask.astype(np.uint8).tobytes()).hexdigest()},
-    }
+# What the mask has to bear: PyTorch's draws differ by 1.1e-7 at most between processors, so weights this near to the
+# threshold may fall on either side of it. And a trained weight can be zero by chance.
+_NEAR = 2e-7
+_BY_CHANCE = 1e-4  # of all weights
+
+
+def checkpoint_mask(weight: Tensor, alpha: float, seed: int) -> Tensor:
+    """The mask that a checkpoint was trained with: its weights are zero outside of it, and nowhere else."""
+    size, threshold = _sizes(alpha, seed)
+    zero = weight == 0
+    shared = torch.where((size - threshold).abs() < _NEAR, ~zero, size > threshold)
+    not_zero, by_chance = int((~shared & ~zero).sum()), int((shared & zero).sum())
+    if not_zero or by_chance > _BY_CHANCE * len(weight):
+        raise ValueError(
+            f"the mask does not fit the checkpoint: {not_zero} keyed weights are not zero and {by_chance} shared ones "
+            f"are; its zeros look like alpha {1 - zero.float().mean():.2f}; where that is so it has another mask seed, "
+            "or was saved with its fill"
+        )
+    return shared
+
+
+def key_pair(embed_seed: int, recover_seed: int) -> derivation.KeyPair:
+    """The key pair that stands for two integer keys. Its bytes name the stored fills, and are used for nothing else.
+
+    They are the first 64 bytes of SHAKE-256(LP("stegomq.imported") | u32(1) | u64(embed) | u64(recover)) with
+    little-endian numbers and LP(b) = u32(len(b)) | b.
+    """
+    domain = b"stegomq.imported"
+    seed = struct.pack("<I", len(domain)) + domain + struct.pack("<IQQ", 1, embed_seed, recover_seed)
+    both = hashlib.shake_256(seed).digest(2 * derivation.KEY_BYTES)
+    name = f"imported-{embed_seed}-{recover_seed}"
+    return derivation.KeyPair(name, both[: derivation.KEY_BYTES], both[derivation.KEY_BYTES :])
+
+
+def read(path: Path) -> tuple[Tensor, Tensor]:
+    """The weights and the biases and normalisations of a checkpoint, as vectors in the order of our network.
+
+    Nothing in the file is executed. ValueError if it is not a state dict of the public network.
+    """
+    with path.open("rb"):  # an error of the file system is none of its content
+        pass
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
+        foreign = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
+        why = f"it holds a {foreign[1]}" if foreign else "torch.load cannot read it"
+        raise ValueError(f"{path} is not a PyTorch state dict: {why}; save model.state_dict()") from None
+    states = [{name.removeprefix("module."): value for name, value in state.items()} for state in _state_dicts(content)]
+    ours = [state for state in states if "in_layers.0.weight" in state]
+    if len(ours) != 1:
+        raise ValueError(
+            f"{path} is not the network of the public PUSNet code: of the {len(states)} state dicts in it "
+            f"{len(ours)} have the tensor in_layers.0.weight; save one alone"
+        )
+    try:
+        return _vectors(ours[0])
+    except ValueError as error:
+        raise ValueError(f"{path} is not the network of the public PUSNet code: {error}") from None
+
+
+def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
+    """The dictionaries of tensors in what torch.load gave: itself, or what lies in it by a name."""
+    if not isinstance(content, dict):
+        return
+    if content and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
+        yield content
+        return
+    for value in content.values():
+        yield from _state_dicts(value)
+
+
+def _vectors(state: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    layers, affines = _ARCHITECTURE.layers(), _ARCHITECTURE.affines()
+    shapes = {layer.name: tuple(layer.shape) for layer in layers} | {a.name: (a.size,) for a in affines}
+    left, parts = dict(state), {}
+    for public, ours in names().items():
+        weight, bias = (ours, f"{ours}.bias") if ours in shapes else (f"{ours}.scale", f"{ours}.shift")
+        for name, part in ((f"{public}.weight", weight), (f"{public}.bias", bias)):
+            if name not in left:
+                raise ValueError(f"it has no tensor {name}")
+            values = left.pop(name)
+            if tuple(values.shape) != shapes[part] or not values.is_floating_point():
+                raise ValueError(f"{name} is {values.dtype} {tuple(values.shape)}, not floats {shapes[part]}")
+            if not values.isfinite().all():
+                raise ValueError(f"{name} has a value that is not finite")
+            parts[part] = values.float().reshape(-1)
+    if left:
+        raise ValueError(f"it has {len(left)} tensors more, such as {min(left)!r}")
+    return torch.cat([parts[layer.name] for layer in layers]), torch.cat([parts[a.name] for a in affines])
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a checkpoint does not say of itself."""
+
+    name: str
+    alpha: float = ALPHA
+    """Share of the weights that are shared, in (0, 1): `sparse_ratio` of the public code."""
+    mask_seed: int = MASK_SEED
+    embed_seed: int = EMBED_SEED
+    """The key that hides; of all seeds PyTorch takes the lower 32 bits."""
+    recover_seed: int = RECOVER_SEED
+
+
+def import_(checkpoint: Path, folder: Path, options: Import) -> tuple[str, derivation.KeyPair]:
+    """Writes the model directory of a checkpoint; returns the model's digest and its one key pair, which is public."""
+    if not 0 < options.alpha < 1:
+        raise ValueError(f"alpha is {options.alpha}, not between 0 and 1")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", options.name):
+        raise ValueError(f"the name {options.name!r} is not of small letters, digits, dots and dashes: choose --name")
+    if folder.exists() or folder.is_symlink():
+        raise FileExistsError(f"{folder} exists already: remove it or choose another place")
+    weight, affine = read(checkpoint)
+    mask = checkpoint_mask(weight, options.alpha, options.mask_seed)
+    network = Network(_ARCHITECTURE, options.alpha, bytes(derivation.KEY_BYTES))
+    with torch.no_grad():
+        network.weight.copy_(weight)
+        network.affine.copy_(affine)
+    fills = [fill(seed)[~mask].numpy().astype("<f4").tobytes() for seed in (options.embed_seed, options.recover_seed)]
+    pair = key_pair(options.embed_seed, options.recover_seed)
+    sha256 = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    digest = export.write_imported(
+        network,
+        export.Imported(
+            name=options.name,
+            key=pair,
+            mask=np.packbits(mask.numpy(), bitorder="little").tobytes(),
+            fills=fills,
+            origin=f"Imported from {checkpoint.name} (SHA-256 {sha256}), a checkpoint of the public PUSNet code with "
+            f"the mask of seed {options.mask_seed}, the embed key {options.embed_seed} and the recover key "
+            f"{options.recover_seed}. It was trained elsewhere; how is not known here",
+        ),
+        folder,
+    )
+    return digest, pair
 
 
 def add_commands(commands: Any) -> None:
@@ -202,13 +324,35 @@ def add_commands(commands: Any) -> None:
     command.add_argument("out", type=Path, help="the checkpoint; what it computes is written beside it, as .json")
     command.add_argument("--steps", type=int, default=0, help="of training, on crops of 32 pixels")
     command.add_argument("--data", type=Path, help="folder of photographs to train on")
-    command.add_argument("--alpha", type=float, default=0.9)
+    command.add_argument("--alpha", type=float, default=ALPHA)
     command.add_argument("--seed", type=int, default=0, help="of the initial weights and of the training")
     command.set_defaults(run=_public)
 
-    command = commands.add_parser("normal", help="write the golden vectors of PyTorch's generator")
-    command.add_argument("out", type=Path, nargs="?", default=Path("internal/pytorch/testdata/normal.json"))
-    command.set_defaults(run=_normal)
+    command = commands.add_parser("import", help="make a model of a checkpoint of the public PUSNet code")
+    command.add_argument("checkpoint", type=Path, help="a state dict; nothing in it is executed")
+    command.add_argument("--out", type=Path, required=True, help="the model directory to make")
+    command.add_argument("--name", help="name of the model (default: that of the directory)")
+    command.add_argument(
+        "--alpha", type=float, default=ALPHA, help="share of shared weights, the public code's sparse_ratio"
+    )
+    command.add_argument("--mask-seed", type=_seed, default=MASK_SEED, help="seed of the mask")
+    command.add_argument("--embed-seed", type=_seed, default=EMBED_SEED, help="the key that hides")
+    command.add_argument("--recover-seed", type=_seed, default=RECOVER_SEED, help="the key that reveals")
+    command.set_defaults(run=_import)
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**64:
+        raise argparse.ArgumentTypeError(f"{text} is not an integer from 0 to 2^64 - 1")
+    return seed
+
+
+def _import(options: argparse.Namespace) -> None:
+    name = options.name or options.out.resolve().name
+    settings = Import(name, options.alpha, options.mask_seed, options.embed_seed, options.recover_seed)
+    digest, pair = import_(options.checkpoint, options.out, settings)
+    print(f"{options.checkpoint}: imported as {name}, {digest}\nkey {pair.id}")
 
 
 def _public(options: argparse.Namespace) -> None:
@@ -219,7 +363,3 @@ def _public(options: argparse.Namespace) -> None:
         train(model, options.data, options.steps, options.seed)
     torch.save(model.state_dict(), options.out)
     options.out.with_suffix(".json").write_text(json.dumps(expected(model, options.seed)) + "\n", encoding="utf-8")
-
-
-def _normal(options: argparse.Namespace) -> None:
-    options.out.write_text(json.dumps(golden(), indent=1) + "\n", encoding="utf-8")

@@ -204,15 +204,6 @@ func readFile(path string, size int64, exact bool) ([]byte, error) {
 	return data, nil
 }
 
-// pack writes little-endian float32.
-func pack(values []float32) []byte {
-	packed := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		packed = binary.LittleEndian.AppendUint32(packed, math.Float32bits(v))
-	}
-	return packed
-}
-
 // unpack reads little-endian float32, which must be finite.
 func unpack(packed []byte) ([]float32, error) {
 	w := make([]float32, len(packed)/4)

@@ -1,11 +1,11 @@
 package ort
 
 import (
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"stegomq/internal/model"
+	"stegomq/internal/testrig/modeldir"
 	"stegomq/internal/weights"
 )
 
@@ -17,11 +17,11 @@ func storing(t *testing.T, plain *model.Model, key, other *Key) *model.Model {
 	manifest.Fills = []model.Fill{{Fingerprint: key.Fingerprint, Role: weights.RoleRecover}}
 	w := make([]float32, len(plain.Weights))
 	plain.Mask.Apply(w, plain.Weights, weights.RoleRecover, other.Bytes())
-	contents := model.Contents{Weights: plain.Weights, Fills: [][]float32{plain.Mask.Select(w)}, Graphs: map[model.Operation][]byte{}}
+	contents := modeldir.Contents{Weights: plain.Weights, Fills: [][]float32{plain.Mask.Select(w)}, Graphs: map[model.Operation][]byte{}}
 	for _, op := range model.Operations() {
 		contents.Graphs[op] = plain.Graph(op)
 	}
-	stored, err := model.Write(filepath.Join(t.TempDir(), "stored"), manifest, contents)
+	stored, err := model.Load(modeldir.Write(t, manifest, contents))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/testrig/modeldir"
 	"stegomq/internal/weights"
 )
 
@@ -20,7 +21,7 @@ var storedKey = keyring.Random(1, 1)
 
 // stored is the tiny model with its mask stored instead of drawn, and with fills of storedKey that are not the derived
 // ones: embed has another key's, recover is all sevens.
-func stored(t testing.TB) (model.Manifest, model.Contents) {
+func stored(t testing.TB) (model.Manifest, modeldir.Contents) {
 	t.Helper()
 	m, err := model.Load(tiny)
 	if err != nil {
@@ -44,6 +45,14 @@ func stored(t testing.TB) (model.Manifest, model.Contents) {
 	if err := ring.Add(pair); err != nil {
 		t.Fatal(err)
 	}
+	path := filepath.Join(t.TempDir(), "keyring.json")
+	if err := ring.Save(path, keyring.Protection{}); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	manifest := m.Manifest
 	manifest.Name, manifest.MaskSeed, manifest.Files = "stored", "", nil
 	manifest.Keys = []model.Key{{ID: pair.ID, Fingerprint: pair.Fingerprint()}}
@@ -51,9 +60,8 @@ func stored(t testing.TB) (model.Manifest, model.Contents) {
 		{Fingerprint: pair.Fingerprint(), Role: weights.RoleEmbed},
 		{Fingerprint: pair.Fingerprint(), Role: weights.RoleRecover},
 	}
-	contents := model.Contents{
-		Weights: m.Weights, Mask: bits, Fills: [][]float32{m.Mask.Select(other), sevens}, Graphs: map[model.Operation][]byte{},
-		Keyring: func(path string) error { return ring.Save(path, keyring.Protection{}) }, Card: "# stored\n",
+	contents := modeldir.Contents{
+		Weights: m.Weights, Mask: bits, Fills: [][]float32{m.Mask.Select(other), sevens}, Graphs: map[model.Operation][]byte{}, Keyring: keys,
 	}
 	for _, op := range model.Operations() {
 		contents.Graphs[op] = m.Graph(op)
@@ -66,88 +74,48 @@ func otherKey() []byte { return keyring.Random(2, 2).Embed.Expose() }
 func writeStored(t testing.TB) (dir string) {
 	t.Helper()
 	manifest, contents := stored(t)
-	dir = filepath.Join(t.TempDir(), "models", "stored")
-	if _, err := model.Write(dir, manifest, contents); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return modeldir.Write(t, manifest, contents)
 }
 
-func TestWrite(t *testing.T) {
+func TestStored(t *testing.T) {
 	t.Parallel()
 	manifest, contents := stored(t)
-	root := t.TempDir()
-	dir := filepath.Join(root, "not", "there", "yet")
-	written, err := model.Write(dir+"/", manifest, contents)
+	m, err := model.Load(modeldir.Write(t, manifest, contents))
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := model.Load(dir)
-	if err != nil {
-		t.Fatal(err)
+	if m.Name != "stored" || !slices.Equal(m.Weights, contents.Weights) {
+		t.Errorf("loaded %s", m.Name)
 	}
-	if written.Dir != dir || written.Digest != read.Digest || written.Name != "stored" || !slices.Equal(written.Weights, read.Weights) {
-		t.Errorf("written %s as %s in %s, read %s", written.Name, written.Digest, written.Dir, read.Digest)
-	}
-	if card, err := os.ReadFile(filepath.Join(dir, "README.md")); err != nil || string(card) != contents.Card {
-		t.Errorf("card %q, %v", card, err)
-	}
-	keys, err := keyring.Open(read.Keyring(), keyring.Protection{})
+	keys, err := keyring.Open(m.Keyring(), keyring.Protection{})
 	if err != nil || keys.Len() != 1 || !keys.Public() {
 		t.Errorf("keyring: %v", err)
 	}
-	again, err := model.Write(filepath.Join(root, "again"), manifest, contents)
-	if err != nil || again.Digest != read.Digest {
-		t.Errorf("the same model again: %v, another digest", err)
-	}
-	if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o500 != 0o500 || info.Mode().Perm() == 0o700 {
-		t.Errorf("the directory is for its maker alone: %v, %v", info, err)
-	}
-	if left, err := os.ReadDir(filepath.Dir(dir)); err != nil || len(left) != 1 {
-		t.Errorf("beside it: %v, %v", left, err)
-	}
 }
 
-// Write overwrites nothing, and what it cannot finish it takes away.
-func TestWriteIsWholeOrNothing(t *testing.T) {
+// What does not fit the manifest is no model, though every digest is right.
+func TestStoredContentsMustFit(t *testing.T) {
 	t.Parallel()
-	failed := errors.New("no keyring today")
 	for name, c := range map[string]struct {
-		breakIt func(m *model.Manifest, c *model.Contents)
+		breakIt func(m *model.Manifest, c *modeldir.Contents)
 		want    error
+		says    string
 	}{
-		"manifest":        {func(m *model.Manifest, _ *model.Contents) { m.Factor = 0 }, model.ErrFormat},
-		"weights missing": {func(_ *model.Manifest, c *model.Contents) { c.Weights = c.Weights[1:] }, model.ErrDigest},
-		"no graph":        {func(_ *model.Manifest, c *model.Contents) { delete(c.Graphs, model.OpPurify) }, model.ErrFormat},
-		"no mask":         {func(_ *model.Manifest, c *model.Contents) { c.Mask = nil }, model.ErrFormat},
-		"one fill":        {func(_ *model.Manifest, c *model.Contents) { c.Fills = c.Fills[1:] }, model.ErrDigest},
-		"keyring":         {func(_ *model.Manifest, c *model.Contents) { c.Keyring = func(string) error { return failed } }, failed},
+		"manifest":        {func(m *model.Manifest, _ *modeldir.Contents) { m.Factor = 0 }, model.ErrFormat, "factor"},
+		"weights missing": {func(_ *model.Manifest, c *modeldir.Contents) { c.Weights = c.Weights[1:] }, model.ErrDigest, "weights.bin"},
+		"no graph":        {func(_ *model.Manifest, c *modeldir.Contents) { delete(c.Graphs, model.OpPurify) }, model.ErrFormat, "purify.onnx"},
+		"no mask":         {func(_ *model.Manifest, c *modeldir.Contents) { c.Mask = nil }, model.ErrFormat, "mask"},
+		"one fill":        {func(_ *model.Manifest, c *modeldir.Contents) { c.Fills = c.Fills[1:] }, model.ErrDigest, "fills.bin"},
+		"infinite":        {func(_ *model.Manifest, c *modeldir.Contents) { c.Fills[1][3] = float32(math.Inf(1)) }, model.ErrFormat, "fills.bin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := t.TempDir()
 			manifest, contents := stored(t)
 			c.breakIt(&manifest, &contents)
-			if _, err := model.Write(filepath.Join(root, "new"), manifest, contents); !errors.Is(err, c.want) {
-				t.Errorf("%v, want %v", err, c.want)
-			}
-			if left, err := os.ReadDir(root); err != nil || len(left) != 0 {
-				t.Errorf("left behind: %v, %v", left, err)
+			if _, err := model.Load(modeldir.Write(t, manifest, contents)); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want %v about %s", err, c.want, c.says)
 			}
 		})
-	}
-	dir := writeStored(t)
-	manifest, contents := stored(t)
-	before, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifest.Name = "another"
-	if _, err := model.Write(dir, manifest, contents); !errors.Is(err, model.ErrExists) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("over a model: %v, want ErrExists", err)
-	}
-	if after, err := os.ReadFile(filepath.Join(dir, "manifest.json")); err != nil || !bytes.Equal(before, after) {
-		t.Errorf("the model was changed: %v", err)
 	}
 }
 
@@ -267,16 +235,5 @@ func TestStoredManifestRules(t *testing.T) {
 				t.Errorf("%v, want ErrFormat about %q", err, c.want)
 			}
 		})
-	}
-}
-
-// A weight that is not finite is no weight, wherever it comes from.
-func TestWriteRefusesWhatLoadWould(t *testing.T) {
-	t.Parallel()
-	manifest, contents := stored(t)
-	contents.Fills[1][3] = float32(math.Inf(1))
-	dir := filepath.Join(t.TempDir(), "new")
-	if _, err := model.Write(dir, manifest, contents); !errors.Is(err, model.ErrFormat) || !strings.Contains(err.Error(), "fills.bin") {
-		t.Errorf("%v, want ErrFormat about fills.bin", err)
 	}
 }
