@@ -281,6 +281,12 @@ func photographs(t *testing.T) string {
 	if dir := os.Getenv("STEGOMQ_EVAL_DATA"); dir != "" {
 		return dir
 	}
+	return samples(t)
+}
+
+// samples are the photographs of `make photos`.
+func samples(t *testing.T) string {
+	t.Helper()
 	dir := filepath.Join(repository, ".cache", "photos")
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatalf("these tests need the sample photographs: run `make photos` (%v)", err)

@@ -75,7 +75,7 @@ keep() {
     "$PYTHON" -m trainer export "$annealed" "$model" --sides 128 256 \
       --data "bsds=$DATA/bsds" --data "imagenet=$DATA/imagenet"
     made+=("$model")
-    echo "$model is new: \`make measure\` fills its card, and README.md, docs/results and docs/training.md have the old one's figures"
+    echo "$model is new: \`make measure\` fills its card, and README.md, docs/models.md, docs/results and docs/training.md have the old one's figures"
   fi
   if [[ ${#made[@]} -eq 0 ]]; then echo "nothing is kept: $work goes on from where it is" && return; fi
   git add -- "${made[@]}"

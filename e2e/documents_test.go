@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// documents are the files that tell people what to type.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "ops/*.md", "trainer/*.md", "models/*/README.md", "clients/*/*.md"} {
+		found, err := filepath.Glob(filepath.Join(repository, pattern))
+		must(t, err)
+		files = append(files, found...)
+	}
+	if len(files) < 20 {
+		t.Fatalf("there are %d documents: the patterns of this test are wrong", len(files))
+	}
+	return slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == "CHANGELOG.md" }) // it tells of what is gone, too
+}
+
+var (
+	block   = regexp.MustCompile("(?ms)^```(?:sh)?\n(.*?)^```$")
+	inline  = regexp.MustCompile("`(?:\\.bin/)?(stegomq [^`\n]+)`")
+	remark  = regexp.MustCompile(`\s+#\s.*$`)
+	setting = regexp.MustCompile(`^(?:[A-Z_]+=\S*\s+)+`)
+	target  = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z0-9-]*(?: [a-z][a-z0-9-]*)*)")
+	redirec = regexp.MustCompile(`\s(?:[<>|].*|\\)$`)
+)
+
+// lines are what a block tells to type: without remarks, with continued lines joined.
+func lines(text string) []string {
+	var all []string
+	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
+		if line = strings.TrimSpace(remark.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// Every command in a document is one that the program has, with flags that it has, and every target is one of the Makefile.
+func TestDocumentedCommandsExist(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	targets := string(read(t, filepath.Join(repository, "Makefile")))
+	seen := map[string]string{} // command to file
+	for _, file := range documents(t) {
+		text := string(read(t, file))
+		var commands []string
+		for _, m := range block.FindAllStringSubmatch(text, -1) {
+			for _, line := range lines(m[1]) {
+				line = strings.TrimPrefix(setting.ReplaceAllString(line, ""), ".bin/")
+				if strings.HasPrefix(line, "stegomq ") {
+					commands = append(commands, line)
+				}
+			}
+		}
+		for _, m := range inline.FindAllStringSubmatch(text, -1) {
+			if !strings.ContainsAny(m[1], "|…") && !strings.Contains(m[1], "...") {
+				commands = append(commands, m[1])
+			}
+		}
+		for _, c := range commands {
+			seen[redirec.ReplaceAllString(c, "")] = file
+		}
+		for _, m := range target.FindAllStringSubmatch(text, -1) {
+			for _, name := range strings.Fields(m[1]) {
+				if !strings.Contains(targets, "\n"+name+":") {
+					t.Errorf("%s: `make %s`: there is no target %s", file, m[1], name)
+				}
+			}
+		}
+	}
+	if len(seen) < 50 {
+		t.Fatalf("%d commands found: this test does not read the documents", len(seen))
+	}
+	for command, file := range seen {
+		args := strings.Fields(strings.NewReplacer("'", "", `"`, "").Replace(command))[1:]
+		if r := h.run(append(args, "--help")...); r.code != 0 || !strings.Contains(r.stdout, "Usage:") {
+			t.Errorf("%s: `%s` is no command: code %d\n%s", file, command, r.code, r.stderr)
+		}
+	}
+}
+
+// Links between documents lead to files, and to headings that are there.
+func TestDocumentsLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	unwritten := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for _, file := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(string(read(t, file)), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(m[1], "#")
+			to := file
+			if path != "" {
+				to = filepath.Join(filepath.Dir(file), path)
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s: %v", file, m[1], err)
+				continue
+			}
+			if anchor == "" {
+				continue
+			}
+			var anchors []string
+			for _, h := range heading.FindAllStringSubmatch(string(read(t, to)), -1) {
+				anchors = append(anchors, strings.ReplaceAll(unwritten.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+			}
+			if !slices.Contains(anchors, anchor) {
+				t.Errorf("%s links to %s, which has the headings %q", file, m[1], anchors)
+			}
+		}
+	}
+}
+
+// The tutorial does what it says, line by line. A block without a command is what the line before it printed, and that line fails.
+func TestTutorial(t *testing.T) {
+	t.Parallel()
+	h := newUserHome(t)
+	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_STATE="+h.path("state"))
+	must(t, os.MkdirAll(h.path(".cache"), 0o755))
+	must(t, os.Symlink(samples(t), h.path(".cache", "photos")))
+	h.typed(filepath.Join(repository, "docs", "tutorial.md"))
+	for _, name := range []string{"stego.png", "secret.png", "for-alice.png", "results/report.md", "results/items.csv", "results-modulo/summary.json"} {
+		if _, err := os.Stat(h.path(name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(h.path("nothing.png")); err == nil {
+		t.Error("bob has an image")
+	}
+}
+
+// The commands of README's second use are run as they stand there.
+func TestReadmeEmbeds(t *testing.T) {
+	t.Parallel()
+	h := newUserHome(t)
+	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
+		h.write(name, read(t, filepath.Join(samples(t), photograph)))
+	}
+	text := string(read(t, filepath.Join(repository, "README.md")))
+	_, text, _ = strings.Cut(text, "\nEmbed and recover images:\n")
+	text, _, _ = strings.Cut(text, "\nRun a service")
+	for _, line := range lines(block.FindStringSubmatch(text)[1]) {
+		if out, err := h.shell(line); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+	}
+	if _, err := os.Stat(h.path("secret.png")); err != nil {
+		t.Error(err)
+	}
+}
+
+// typed runs what a document tells to type, but for `make` and `export`.
+func (h *home) typed(file string) {
+	h.t.Helper()
+	var last, output string
+	var failed error
+	n := 0
+	end := func(want string) {
+		h.t.Helper()
+		switch {
+		case want == "" && failed != nil:
+			h.t.Fatalf("%s: %v\n%s", last, failed, output)
+		case want != "" && (failed == nil || !strings.Contains(output, strings.TrimSpace(want))):
+			h.t.Fatalf("%s: %v, and printed %q; the document says %q", last, failed, output, want)
+		}
+		failed = nil
+	}
+	for _, m := range block.FindAllStringSubmatch(string(read(h.t, file)), -1) {
+		typed := lines(m[1])
+		if !slices.ContainsFunc(typed, func(l string) bool { return regexp.MustCompile(`^(stegomq|make|cp) `).MatchString(l) }) {
+			end(m[1])
+			continue
+		}
+		for _, line := range typed {
+			end("")
+			if strings.HasPrefix(line, "make ") || strings.HasPrefix(line, "export ") {
+				continue
+			}
+			last = line
+			output, failed = h.shell(line)
+			n++
+		}
+	}
+	end("")
+	if n < 8 {
+		h.t.Fatalf("%s: %d lines were run", file, n)
+	}
+}
+
+// shell runs a line as a user types it, with the program on the PATH.
+func (h *home) shell(line string) (output string, err error) {
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", line)
+	cmd.Dir = h.dir
+	cmd.Env = append(slices.Clone(h.env), fmt.Sprintf("PATH=%s:%s", filepath.Dir(program), os.Getenv("PATH")))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
