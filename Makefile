@@ -244,10 +244,11 @@ release: .bin/cyclonedx-gomod ## a reproducible archive of the commit, with mode
 	ops/release.sh '$(RELEASE)'
 
 .PHONY: generate generated
-generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files, and the assembly of the metrics
+generate: .bin/buf .bin/protoc-gen-go ## the Go code and the reference of the .proto files, and the assembly of the metrics
 	go generate ./internal/quality
 	@for dir in $(PROTO); do \
 	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o $$dir; done
+	.bin/buf build schemas -o -#format=json | python3 ops/messages.py > docs/messages.md
 
 generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; changes nothing
 	@made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
@@ -260,7 +261,9 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 	(cd internal/quality/kernels && go run . -out "$$made/kernels_amd64.s" -stubs "$$made/kernels_amd64.go" -pkg quality); \
 	for file in kernels_amd64.s kernels_amd64.go; do \
 	  cmp <(tail -n +2 "$$made/$$file") <(tail -n +2 "internal/quality/$$file") >&2 || { echo "$$file is stale: run make generate" >&2; exit 1; }; \
-	done; echo "generated code is up to date"
+	done; \
+	cmp <(.bin/buf build schemas -o -#format=json | python3 ops/messages.py) docs/messages.md >&2 || { echo "docs/messages.md is stale: run make generate" >&2; exit 1; }; \
+	echo "generated code is up to date"
 
 ##@ Set up
 .PHONY: setup ort photos redis chromium nats-server tools trainer-env
