@@ -104,14 +104,14 @@ func (e *Evaluator) Run(ctx context.Context) error {
 	defer e.cfg.Logger.Info("evaluator stopped")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.Results.Consume(ctx, e.cfg.Slots, e.score) })
-	g.Go(func() error { return e.DeadLetters.Consume(ctx, 1, e.mourn) })
+	g.Go(func() error { return e.DeadLetters.Consume(ctx, 1, e.recordDead) })
 	return g.Wait()
 }
 
-// mourn records the scores that a dead message will never give, so that its run can end.
-func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
+// recordDead records the scores that a dead message will never give, so that its run can end.
+func (e *Evaluator) recordDead(ctx context.Context, d *schemas.DeadLetter) error {
 	e.cfg.Observer.DeadLetter(d.GetReason())
-	job, lost, err := Bereaved(d)
+	job, lost, err := LostTo(d)
 	if err != nil {
 		// Not a message that a run can be told of: a person has to look at it.
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
@@ -130,9 +130,9 @@ func (e *Evaluator) mourn(ctx context.Context, d *schemas.DeadLetter) error {
 	return err
 }
 
-// Bereaved lists the scores that a dead job, or a result that could not be scored, leaves without metrics; the job is the one that
+// LostTo lists the scores that a dead job, or a result that could not be scored, leaves without metrics; the job is the one that
 // they are of. A letter that holds neither is an error.
-func Bereaved(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
+func LostTo(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
 	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
 	if d.GetStream() != schemas.StreamScoring {
 		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {

@@ -208,21 +208,21 @@ func (l *look) lost(ctx context.Context) error {
 		lost.cause = causeScores
 		return lost
 	}
-	if added, err := l.mourn(ctx); err != nil || added > 0 {
+	if added, err := l.recordDead(ctx); err != nil || added > 0 {
 		l.empty = 0
 		return err
 	}
 	return lost
 }
 
-// mourn records what the dead letters of this attempt cost the run, where no evaluator has, and gives how many comparisons that are.
-func (l *look) mourn(ctx context.Context) (added int, err error) {
+// recordDead records what the dead letters of this attempt cost the run, where no evaluator has, and gives how many comparisons that are.
+func (l *look) recordDead(ctx context.Context) (added int, err error) {
 	letters, err := l.Queue.ListDead(ctx, "", 0)
 	if err != nil {
 		return 0, err
 	}
 	for _, d := range letters {
-		n, err := l.bury(ctx, d)
+		n, err := l.recordLetter(ctx, d)
 		if err != nil {
 			return added, err
 		}
@@ -231,8 +231,8 @@ func (l *look) mourn(ctx context.Context) (added int, err error) {
 	return added, nil
 }
 
-func (l *look) bury(ctx context.Context, d queueadmin.DeadEntry) (int, error) {
-	job, lost, err := evaluator.Bereaved(d.Letter)
+func (l *look) recordLetter(ctx context.Context, d queueadmin.DeadEntry) (int, error) {
+	job, lost, err := evaluator.LostTo(d.Letter)
 	if err != nil || job.GetRun() != l.run.Spec.GetId() || job.GetAttempt() != l.plan.Attempt {
 		return 0, nil //nolint:nilerr // a letter that does not decode is of no run
 	}

@@ -232,7 +232,7 @@ type deadResults struct {
 
 func (s deadResults) Consume(ctx context.Context, slots int, handle func(ctx context.Context, d *schemas.DeadLetter) error) error {
 	return s.DeadLetters.Consume(ctx, slots, func(ctx context.Context, d *schemas.DeadLetter) error {
-		if job, _, err := evaluator.Bereaved(d); err == nil {
+		if job, _, err := evaluator.LostTo(d); err == nil {
 			s.e.died(job, d.GetReason())
 		}
 		return handle(ctx, d)

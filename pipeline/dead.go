@@ -64,7 +64,7 @@ func DeadLetters(ctx context.Context, q *queueadmin.Admin, f DeadFilter) ([]queu
 	all, err := q.ListDead(ctx, f.Reason, 0)
 	var list []queueadmin.DeadEntry
 	for _, d := range all {
-		if job, _, err := evaluator.Bereaved(d.Letter); err == nil && job.GetRun() == f.Run && (f.Limit == 0 || len(list) < f.Limit) {
+		if job, _, err := evaluator.LostTo(d.Letter); err == nil && job.GetRun() == f.Run && (f.Limit == 0 || len(list) < f.Limit) {
 			list = append(list, d)
 		}
 	}

@@ -162,14 +162,14 @@ def with_measurements(card: str, summaries: Sequence[Mapping[str, Any]]) -> str:
 
 def _measured(summary: Mapping[str, Any]) -> str:
     side, data = summary["geometry"], summary["dataset"]
-    strangers = [
+    unregistered = [
         f"{len(summary[name])} {word}"
         for name, word in (("random_keys", "random"), ("near_keys", "one bit off"))
         if summary[name]
     ]
     title = (
         f"### {PurePath(data['path']).name}, {side['width']}x{side['height']}: {data['pairs']} pairs, "
-        f"{len(summary['keys'])} keys ({', '.join(strangers)})"
+        f"{len(summary['keys'])} keys ({', '.join(unregistered)})"
     )
     rows = []
     for role, words in _ROLES:

@@ -15,7 +15,7 @@ var (
 	errUntrained = errors.New("the model was not trained with the key, and would neither hide nor protect anything")
 	errDecodes   = errors.New("random and derived keys decode, to measure what leaks; they are public, or as good as, and embed nothing")
 	// errPartial: a partial pair says which weights are right, and there are none.
-	errPartial = errors.New("a key of which a share is right has no meaning where keys encrypt or rotate; run it with a model whose weights keys fill")
+	errPartial = errors.New("a partial key has a meaning only where a key fills weights; choose a model whose keying is weights (stegomq models list)")
 )
 
 // admit is Check, and gives the pair: nil where the operation takes none.

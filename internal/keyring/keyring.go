@@ -240,7 +240,7 @@ func (k *Keyring) unknown(id string) error {
 		randomPrefix:  "a random key is written " + randomPrefix + "SEED-N",
 		nearPrefix:    fmt.Sprintf("a key one bit off another is written %sBIT-ID, BIT 0 to %d", nearPrefix, KeyBits-1),
 		swappedPrefix: "a pair with its keys exchanged is written " + swappedPrefix + "ID",
-		partialPrefix: fmt.Sprintf("a key of which a share is right is written %sPERMILLE-ID, PERMILLE 0 to %d", partialPrefix, Whole),
+		partialPrefix: fmt.Sprintf("a partial key is written %sPERMILLE-ID, PERMILLE 0 to %d", partialPrefix, Whole),
 	} {
 		if strings.HasPrefix(id, prefix) {
 			return fmt.Errorf("%w: %q; %s", ErrUnknownKey, id, form)
