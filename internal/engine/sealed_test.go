@@ -96,7 +96,7 @@ func TestSealedFaults(t *testing.T) {
 	}{
 		{"recover with half a key", sender, all[0], recov, "alice", []pixel.Tensor{image}, schemas.ReasonUnknownKey, "its owner has the other"},
 		{"embed with half a key and a cipher that needs both", sender, lsb, embed, "alice", []pixel.Tensor{image, image}, schemas.ReasonUnknownKey, "needs both"},
-		{"a part of a key", whole, all[0], recov, "partial-500-alice", []pixel.Tensor{image}, schemas.ReasonBadKey, "share"},
+		{"a part of a key", whole, all[0], recov, "partial-500-alice", []pixel.Tensor{image}, schemas.ReasonBadKey, "partial"},
 		{"a tiny cover", whole, all[0], embed, "alice", []pixel.Tensor{tiny, tiny}, schemas.ReasonBadImage, "take a cover of"},
 	} {
 		_, refused, err := c.e.Run(t.Context(), c.m.Digest, c.op, c.e.ref(t, c.key), c.in...)
