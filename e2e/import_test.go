@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"image"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -130,4 +132,70 @@ func TestImport(t *testing.T) {
 		h.wantUnchanged(before, name)
 	}
 	h.run("models", "import", "public.pth").wantError(t, 2, "out")
+}
+
+// A user is added to a network: the new model serves the new key, the old one is as it was, and private bytes stay in the keyring.
+func TestEnroll(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	models := h.mkdir("models")
+	h.env = append(h.env, "STEGOMQ_MODELS="+models+","+tinyModels(), "STEGOMQ_PYTHON="+python(), "PYTHONPATH="+repository)
+	h.photographs("photos", 24, 96, 80)
+	h.ok("keys", "new", "alice")
+	h.ok("keys", "new", "bob")
+	config := "--config=" + filepath.Join(repository, "trainer", "configs", "tiny.toml")
+
+	out := h.ok("models", "enroll", "tiny", "--key", "alice", "--data", "photos", "--out", "models/tiny-3", "--seconds", "1", config).stdout
+	for _, says := range []string{"8 pairs of 128x128", "demo-1", "demo-2", "alice", "tiny-3, digest"} {
+		if !strings.Contains(out, says) {
+			t.Errorf("models enroll does not say %q:\n%s", says, out)
+		}
+	}
+	h.ok("models", "verify", "tiny", "tiny-3")
+	private := regexp.MustCompile(`"[0-9a-f]{64}"`).FindAllString(string(read(t, h.path("config", "stegomq", "keyring.json"))), -1)
+	if len(private) != 4 {
+		t.Fatalf("the keyring has %d keys, this test looks for none of them", len(private))
+	}
+	must(t, filepath.WalkDir(models, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text := string(read(t, path))
+		for _, key := range private {
+			key = strings.Trim(key, `"`)
+			bytes, err := hex.DecodeString(key)
+			must(t, err)
+			if strings.Contains(text, key) || strings.Contains(text, string(bytes)) {
+				t.Errorf("%s holds a key of the keyring", path)
+			}
+		}
+		return nil
+	}))
+	embed := []string{"embed", "--key", "alice", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png"}
+	h.ok(append(embed, "--model", "tiny-3")...)
+	h.ok("embed", "--key", "demo-1", "--model", "tiny-3", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "old.png")
+
+	for what, c := range map[string]struct {
+		args []string
+		says []string
+	}{
+		"there already":     {[]string{"tiny", "--key", "bob", "--out", "models/tiny-3", config}, []string{"models/tiny-3", "exists already"}},
+		"known":             {[]string{"tiny-3", "--key", "alice", "--out", "new"}, []string{"alice", "already"}},
+		"no such key":       {[]string{"tiny", "--key", "carol", "--out", "new"}, []string{"carol"}},
+		"a cipher":          {[]string{filepath.Join(shippedModels(), "sealed"), "--key", "bob", "--out", "new"}, []string{"any key works"}},
+		"without the old's": {[]string{"tiny-3", "--key", "bob", "--out", "new", "--keyring", h.bobsKeyring()}, []string{"alice", "its user would lose it"}},
+	} {
+		r := h.run(append([]string{"models", "enroll", "--data", "photos"}, c.args...)...)
+		r.wantError(t, 2, c.says...)
+		if _, err := os.Stat(h.path("new")); err == nil {
+			t.Errorf("%s: something was made", what)
+		}
+	}
+}
+
+// bobsKeyring is a keyring file with bob alone.
+func (h *home) bobsKeyring() string {
+	h.t.Helper()
+	h.ok("keys", "new", "bob", "--keyring", "bobs.json")
+	return "bobs.json"
 }

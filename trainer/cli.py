@@ -21,6 +21,7 @@ from . import (
     decoder,
     derivation,
     detector,
+    enrolment,
     evaluation,
     export,
     facts,
@@ -37,6 +38,8 @@ from .config import ConfigError
 log = logging.getLogger("trainer")
 
 _NOT_BETTER = 3
+_SIDE = 128
+"""Of the photographs that tell what enrolling cost, in pixels."""
 _RUNS = "folder of a run; of a method without keys, of the run of every instance"
 
 
@@ -86,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         "source", type=Path, help="folder of the run that trained it, or with --config its model directory"
     )
     command.add_argument("--config", type=Path, help="the configuration that the model was trained with")
-    command.add_argument("--out", type=Path, required=True, help="folder of the new run")
+    command.add_argument("--out", type=Path, required=True, help="folder of the new run; what was begun there goes on")
+    command.add_argument("--model", type=Path, help="export it there, and say what the users had before and have now")
+    command.add_argument("--name", help="name of the model (default: that of the directory)")
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--seconds", type=float, default=600, help="budget of the fine-tune")
     command.add_argument("--rate", type=float, help="learning rate (default: the run's)")
@@ -221,16 +226,40 @@ def _resume(options: argparse.Namespace) -> None:
 
 
 def _enroll(options: argparse.Namespace) -> None:
-    _unused(options.out)
+    if not options.model:
+        _unused(options.out)
+    elif options.model.exists():
+        raise FileExistsError(f"{options.model} exists already: remove it or choose another place")
     if not options.keyring:
         raise ValueError("enroll needs --keyring: a file with the key pairs to add, such as `keys` prints")
+    pairs = _enrolled(options)
     if options.config:
-        trained = training.Run(config.load(options.config), options.device)
+        known = [key["fingerprint"] for key in export.read_manifest(options.source)["keys"]]
+        old = sorted((pair for pair in pairs if pair.fingerprint in known), key=lambda p: known.index(p.fingerprint))
+        trained = training.Run(config.load(options.config), options.device, old)
         trained.start_from(options.source)
+        pairs = [pair for pair in pairs if pair.fingerprint not in known]
     else:
         trained = training.resume(options.source, options.device)
-    run = trained.enroll(_enrolled(options), options.seconds, options.rate)
+    if (options.out / training.CHECKPOINT).exists():
+        run = training.resume(options.out, options.device, [*trained.enrolled, *pairs])
+    else:
+        run = trained.enroll(pairs, options.seconds, options.rate)
     _go_on(run, options.out, options)
+    if options.model and run.progress >= 1:
+        _publish(trained, run, options)
+
+
+def _publish(before: training.Run, run: training.Run, options: argparse.Namespace) -> None:
+    covers, secrets = photographs.held_out(options.data, run.config.training.held_out, _SIDE)
+    covers, secrets = covers.to(options.device), secrets.to(options.device)
+    ids = [key.id for key in run.keys]
+    print(enrolment.report(_trained([before]), _trained([run]), ids, covers, secrets))
+    # The bytes of demo keys are public; those of enrolled ones stay with their users.
+    name = options.name or options.model.resolve().name
+    model = facts.Facts(name, run.keys, private=run.enrolled, training=_summary([run]))
+    digest = export.write([run.averaged()], model, options.model)
+    print(f"{options.model}: model {name}, digest {digest}")
 
 
 def _enrolled(options: argparse.Namespace) -> list[derivation.KeyPair]:
@@ -349,14 +378,7 @@ def _export(options: argparse.Namespace) -> None:
     runs, summary, quality = [], None, []
     if all(source.is_dir() for source in options.source):
         runs = _runs(options.source, options)
-        summary = facts.Summary(
-            images=runs[0].images,
-            steps=sum(run.before.updates + run.updates for run in runs),
-            seconds=round(sum(run.before.seconds + run.seconds for run in runs)),
-            hardware=runs[0].hardware,
-            recipe=". ".join(filter(None, (_recipe(runs), options.note))),
-            revision=options.revision or journal.revision(),
-        )
+        summary = _summary(runs, options.note, options.revision)
         quality = _measurements(_trained(runs), options)
     elif len(options.source) == 1:
         runs = training.untrained(config.load(options.source[0]))
@@ -372,6 +394,17 @@ def _export(options: argparse.Namespace) -> None:
     )  # fmt: skip
     digest = export.write([run.averaged() for run in runs], model, options.out)
     print(f"{options.out}: model {model.name}, digest {digest}")
+
+
+def _summary(runs: Sequence[training.Run], note: str = "", revision: str = "") -> facts.Summary:
+    return facts.Summary(
+        images=runs[0].images,
+        steps=sum(run.before.updates + run.updates for run in runs),
+        seconds=round(sum(run.before.seconds + run.seconds for run in runs)),
+        hardware=runs[0].hardware,
+        recipe=". ".join(filter(None, (_recipe(runs), note))),
+        revision=revision or journal.revision(),
+    )
 
 
 def _card(options: argparse.Namespace) -> None:

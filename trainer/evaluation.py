@@ -82,22 +82,22 @@ def measure(users: Users, covers: Tensor, secrets: Tensor) -> Quality:
     """Pair i is user i mod K's; the wrong keys are the next user's, if there is one, and random key i of seed 0."""
     sums = _Sums()
     noise = torch.Generator().manual_seed(_NOISE_SEED)
-    for i, (cover, secret) in enumerate(_singles(covers, secrets)):
+    for i, (cover, secret) in enumerate(singles(covers, secrets)):
         user, other = i % users.count, (i + 1) % users.count
-        stego = _saved(users.embed(user, cover, secret))
+        stego = saved(users.embed(user, cover, secret))
         sums.add("stego", psnr(stego, cover))
         sums.add("unrelated", psnr(cover, secret))
-        sums.add("recovered", psnr(_saved(users.recover(user, stego)), secret))
+        sums.add("recovered", psnr(saved(users.recover(user, stego)), secret))
         mismatched = users.recover(other, stego) if other != user else None
         for name, leaked in (("mismatched", mismatched), ("random", users.recover_random(i, stego))):
             if leaked is not None:
-                sums.add(name, psnr(_saved(leaked), secret))
-                sums.add(f"{name}_cover", psnr(_saved(leaked), cover))
-        noisy = _saved(cover + NOISE_SIGMA * torch.randn(cover.shape, generator=noise).to(cover))
+                sums.add(name, psnr(saved(leaked), secret))
+                sums.add(f"{name}_cover", psnr(saved(leaked), cover))
+        noisy = saved(cover + NOISE_SIGMA * torch.randn(cover.shape, generator=noise).to(cover))
         purified = users.purify(noisy)
         if purified is not None:
             sums.add("noisy", psnr(noisy, cover))
-            sums.add("purified", psnr(_saved(purified), cover))
+            sums.add("purified", psnr(saved(purified), cover))
     count = len(covers)
     return Quality(pairs=count, **{name: total / count for name, total in sums.totals.items()})
 
@@ -121,20 +121,22 @@ def halves(users: Rotated, covers: Tensor, secrets: Tensor) -> list[Half]:
     choices = [(True, True), (False, True), (True, False), (False, False)]
     psnrs: list[list[Tensor]] = [[] for _ in choices]
     ssims: list[list[Tensor]] = [[] for _ in choices]
-    for i, (cover, secret) in enumerate(_singles(covers, secrets)):
+    for i, (cover, secret) in enumerate(singles(covers, secrets)):
         user, other = i % users.count, (i + 1) % users.count
-        stego = _saved(users.embed(user, cover, secret))
+        stego = saved(users.embed(user, cover, secret))
         for choice, psnrs_of, ssims_of in zip(choices, psnrs, ssims):
             weights, rotation = (user if right else other for right in choice)
-            recovered = _saved(users.recover_with(weights, rotation, stego))
+            recovered = saved(users.recover_with(weights, rotation, stego))
             psnrs_of.append(psnr(recovered, secret))
             ssims_of.append(ssim(recovered, secret))
     return [Half(*choice, torch.cat(p), torch.cat(s)) for choice, p, s in zip(choices, psnrs, ssims)]
 
 
-def _singles(covers: Tensor, secrets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def singles(covers: Tensor, secrets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs one by one, each a batch of its own."""
     return zip(torch.split(covers, 1), torch.split(secrets, 1))
 
 
-def _saved(x: Tensor) -> Tensor:
+def saved(x: Tensor) -> Tensor:
+    """An image as a PNG keeps it: 8 bits, in [0, 1]."""
     return torch.round(x.clamp(0, 1) * 255) / 255

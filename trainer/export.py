@@ -186,7 +186,7 @@ def keyring(keys: Sequence[KeyPair], created: str, note: str = _KEYRING_NOTE) ->
 
 def read(folder: Path, network: Network) -> dict[str, Any]:
     """Loads the parameters of a model directory for all users into a network of its shape; returns the manifest."""
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     expected: dict[str, Any] = {"keying": network.architecture.keying, "backbone": network.architecture.kind}
     if network.architecture.keyed:
         expected |= {"alpha": network.alpha, "mask_seed": network.mask_seed.hex()}
@@ -207,7 +207,7 @@ def read(folder: Path, network: Network) -> dict[str, Any]:
 
 def load(folder: Path) -> tuple[list[Network], dict[str, Any]]:
     """The networks of a model directory, one or an un-keyed method's of every user, and its manifest."""
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest["keying"] == "variant":
         architecture = create(manifest["backbone"], manifest["config"])
         return [_instance(folder, architecture, variant) for variant in manifest["variants"]], manifest
@@ -244,7 +244,7 @@ def _fill(network: Network, graphs: Iterable[Path]) -> None:
                     values.copy_(torch.from_numpy(found[part.name]))
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

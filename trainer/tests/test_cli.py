@@ -246,6 +246,47 @@ def test_enroll_adds_users(recipe: Path, photographs: Path, tmp_path: Path, caps
     assert [key["id"] for key in shipped["keys"]] == ["demo-1", "demo-2"], "private keys do not ship"
 
 
+def test_enroll_publishes_a_model_beside_the_old_one(
+    recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model"
+    data = ("--data", photographs, "--threads", 1)
+    assert command("train", recipe, *data, "--out", run) == 0
+    assert command("export", run, model) == 0
+    capsys.readouterr()
+
+    def private(*names: str, first: int = 1) -> Path:
+        assert command("keys", "--random", 5, "--first", first, "--count", len(names)) == 0
+        keyring = json.loads(capsys.readouterr().out)
+        for key, name in zip(keyring["keys"], names):
+            key["id"] = name
+        path = tmp_path / f"{'-'.join(names)}.json"
+        path.write_text(json.dumps(keyring | {"public": False}), encoding="utf-8")
+        return path
+
+    alice = ("enroll", model, "--config", recipe, *data, "--keyring", private("alice"))
+    assert command(*alice, "--out", tmp_path / "more", "--model", model) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert command(*alice, "--out", tmp_path / "more", "--model", tmp_path / "model-3") == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].startswith("1 pairs of 128x128")
+    assert [line.split()[0] for line in table[2:5]] == ["demo-1", "demo-2", "alice"]
+    assert [line.count("->") for line in table[2:5]] == [3, 3, 0]
+    before = (model / "manifest.json").read_bytes()
+
+    # A second one: the pair of the first is not in the model, and comes from the keyring.
+    bob = ("enroll", tmp_path / "model-3", "--config", recipe, *data, "--out", tmp_path / "most")
+    assert command(*bob, "--keyring", private("bob", first=2)) == 1
+    assert "other keys" in capsys.readouterr().err
+    assert command(*bob, "--keyring", private("alice", "bob"), "--model", tmp_path / "model-4") == 0
+    assert [line.count("->") for line in capsys.readouterr().out.splitlines()[2:6]] == [3, 3, 3, 0]
+    manifest = json.loads((tmp_path / "model-4" / "manifest.json").read_text(encoding="utf-8"))
+    assert [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2", "alice", "bob"]
+    shipped = json.loads((tmp_path / "model-4" / "keyring.json").read_text(encoding="utf-8"))
+    assert [key["id"] for key in shipped["keys"]] == ["demo-1", "demo-2"], "private keys do not ship"
+    assert (model / "manifest.json").read_bytes() == before, "the old model goes on as it was"
+
+
 def test_card_takes_what_the_queue_measured(
     recipe: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
