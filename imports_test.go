@@ -90,7 +90,8 @@ var house = map[string][]string{
 		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
 	},
 
-	// The HTTP API, a front of the queue.
+	// The HTTP API, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
+	"client":  {},
 	"service": {"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
 
 	// The reports that are made of the runs' scores.
@@ -111,6 +112,7 @@ var house = map[string][]string{
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
+	"client":            {},
 	"internal/weights":  {},
 	"internal/access":   {"schemas"},
 	"internal/quality":  {"golang.org/x/sys"},
