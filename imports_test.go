@@ -40,6 +40,7 @@ var house = map[string][]string{
 	"internal/telemetry":  {},
 	"internal/access":     {"schemas"},
 	"internal/state":      {"internal/filelock"},
+	"internal/contexts":   {"internal/filelock"},
 	"internal/users":      {"internal/filelock", "internal/keyring", "schemas"},
 	"internal/flagfile":   {},
 	"internal/model":      {"internal/weights"},
@@ -101,7 +102,7 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
+		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/contexts", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
 		"internal/ort", "internal/pixel", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "service",
 	},
 
