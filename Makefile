@@ -244,8 +244,9 @@ release: .bin/cyclonedx-gomod ## a reproducible archive of the commit, with mode
 	ops/release.sh '$(RELEASE)'
 
 .PHONY: generate generated
-generate: .bin/buf .bin/protoc-gen-go ## the Go code and the reference of the .proto files, and the assembly of the metrics
+generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files, the assembly of the metrics, and the references in docs
 	go generate ./internal/quality
+	go test -count 1 -run TestReference ./cmd/stegomq ./internal/telemetry -write
 	@for dir in $(PROTO); do \
 	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o $$dir; done
 	.bin/buf build schemas -o -#format=json | python3 ops/messages.py > docs/messages.md
