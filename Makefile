@@ -53,7 +53,7 @@ up: build ort ## every role in one process, on embedded servers that other comma
 
 ##@ Check
 .PHONY: check test test-go test-trainer test-client race chaos lint bench fuzz
-check: ort photos redis ## the fast part, a minute when warm: format, go vet, and the Go tests but those of whole programs
+check: ort photos redis promtool ## the fast part, a minute when warm: format, go vet, and the Go tests but those of whole programs
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [[ -n $$unformatted ]]; then printf 'gofmt -w would change:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	go vet ./...
@@ -65,7 +65,7 @@ test: generated vet test-go test-trainer test-client ## everything that must pas
 vet:
 	go vet ./...
 
-test-go: build ort photos redis chromium nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
+test-go: build ort photos redis chromium promtool nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
 	STEGOMQ_PYTHON='$(PYTHON)' go test $(PKG)
 
 test-trainer: trainer-env ## the trainer's tests
@@ -74,7 +74,7 @@ test-trainer: trainer-env ## the trainer's tests
 test-client: build .cache/client/ready ## the Python client's types and tests, on the real service
 	cd clients/python && $(CLIENT) -m mypy src tests && $(CLIENT) -m pytest
 
-race: build ort photos redis chromium nats-server trainer-env ## the Go tests under the race detector
+race: build ort photos redis chromium promtool nats-server trainer-env ## the Go tests under the race detector
 	STEGOMQ_PYTHON='$(PYTHON)' go test -race -timeout $(RACETIME) $(PKG)
 
 # A seed repeats a schedule of faults, which `make chaos` prints; 0 draws one.
@@ -244,8 +244,9 @@ release: .bin/cyclonedx-gomod ## a reproducible archive of the commit, with mode
 	ops/release.sh '$(RELEASE)'
 
 .PHONY: generate generated
-generate: .bin/buf .bin/protoc-gen-go ## the Go code and the reference of the .proto files, and the assembly of the metrics
+generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files, the assembly of the metrics, and the references in docs
 	go generate ./internal/quality
+	go test -count 1 -run TestReference ./cmd/stegomq ./internal/telemetry -write
 	@for dir in $(PROTO); do \
 	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o $$dir; done
 	.bin/buf build schemas -o -#format=json | python3 ops/messages.py > docs/messages.md
@@ -266,14 +267,21 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 	echo "generated code is up to date"
 
 ##@ Set up
-.PHONY: setup ort photos redis chromium nats-server tools trainer-env
-setup: build ort photos redis chromium nats-server tools trainer-env ## all that follows
+.PHONY: setup ort photos redis chromium promtool nats-server tools trainer-env
+setup: build ort photos redis chromium promtool nats-server tools trainer-env ## all that follows
 
 ort: ## the ONNX Runtime library, into .cache/onnxruntime
 	@python3 ops/assets/fetch.py onnxruntime
 
 photos: ## the sample photographs (public domain), into .cache/photos
 	@python3 ops/assets/fetch.py photos
+
+promtool: ## Prometheus's tool for alert rules, .bin/promtool, out of Debian's package, which is not installed
+	@command -v promtool >/dev/null || [[ -x .bin/promtool ]] || { \
+	  command -v apt-get >/dev/null || { echo "install promtool (Prometheus) by your system's own means: there is no apt-get here" >&2; exit 1; }; \
+	  mkdir -p .bin; made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; $(SUDO) apt-get update -qq; \
+	  (cd "$$made" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb .); \
+	  cp "$$made/usr/bin/promtool" .bin/; }
 
 nats-server: .bin/nats-server ## the NATS server of go.mod's version, .bin/nats-server
 

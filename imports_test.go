@@ -40,6 +40,7 @@ var house = map[string][]string{
 	"internal/telemetry":  {},
 	"internal/access":     {"schemas"},
 	"internal/state":      {"internal/filelock"},
+	"internal/contexts":   {"internal/filelock"},
 	"internal/users":      {"internal/filelock", "internal/keyring", "schemas"},
 	"internal/flagfile":   {},
 	"internal/model":      {"internal/weights"},
@@ -90,7 +91,8 @@ var house = map[string][]string{
 		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
 	},
 
-	// The HTTP API, a front of the queue.
+	// The HTTP API, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
+	"client":  {},
 	"service": {"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
 
 	// The reports that are made of the runs' scores.
@@ -100,7 +102,7 @@ var house = map[string][]string{
 	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
+		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/contexts", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
 		"internal/ort", "internal/pixel", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "service",
 	},
 
@@ -111,6 +113,7 @@ var house = map[string][]string{
 // pure packages are the contracts and the mathematics: the standard library, and what is named here.
 var pure = map[string][]string{
 	"schemas":           {"google.golang.org/protobuf"},
+	"client":            {},
 	"internal/weights":  {},
 	"internal/access":   {"schemas"},
 	"internal/quality":  {"golang.org/x/sys"},

@@ -54,7 +54,7 @@ func TestBenchAndCompare(t *testing.T) {
 	}
 	h.run("bench", "compare", h.path("embed.json"), h.path("recover.json")).wantError(t, 2, "operation", "embed", "recover")
 	h.run("bench", "compare", h.path("embed.json"), h.path("embed.svg")).wantError(t, 2, "embed.svg", "not a report")
-	if help := h.ok("bench", "--help").stdout; !strings.Contains(help, "What is measured:") || !strings.Contains(help, "compare A.json B.json") {
+	if help := h.ok("bench", "--help").stdout; !strings.Contains(help, "What is measured:") || !strings.Contains(help, "\n  compare ") {
 		t.Errorf("help:\n%s", help)
 	}
 }

@@ -82,8 +82,8 @@ func TestYAMLAndJSONParse(t *testing.T) {
 			}
 		case ".yaml":
 			for i, doc := range documents(t, name, text) {
-				if filepath.Dir(name) == "." {
-					continue // compose.yaml has no kind
+				if dir := filepath.Dir(name); dir == "." || dir == "prometheus" {
+					continue // Kubernetes' have a kind
 				}
 				if doc["apiVersion"] == nil || doc["kind"] == nil {
 					t.Errorf("%s: document %d has no apiVersion or kind", name, i+1)
@@ -110,12 +110,12 @@ func documents(t *testing.T, name, text string) []map[string]any {
 	}
 }
 
-// TestFlagsExist looks for every variable STEGOMQ_X and every --flag after a role's name in the help of the roles.
+// TestFlagsExist looks for every variable STEGOMQ_X and every --flag after a command's name in the help of the commands.
 func TestFlagsExist(t *testing.T) {
 	t.Parallel()
 	flags := make(map[string]string)
-	for _, role := range []string{"gpuworker", "evaluator"} {
-		help, err := exec.Command(program(t, "stegomq"), role, "--help").CombinedOutput()
+	for _, role := range []string{"gpuworker", "evaluator", "serve", "users add"} {
+		help, err := exec.Command(program(t, "stegomq"), append(strings.Fields(role), "--help")...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("stegomq %s --help: %v\n%s", role, err, help)
 		}
@@ -124,13 +124,13 @@ func TestFlagsExist(t *testing.T) {
 	// Variables without a flag: the passphrase must not be an argument, and the others are those of the servers' configurations.
 	others := []string{"STEGOMQ_KEYRING_PASSPHRASE", "STEGOMQ_NATS_PASSWORD", "STEGOMQ_NATS_PASSWORD_ALICE", "STEGOMQ_NATS_PASSWORD_BOB"}
 	variable := regexp.MustCompile(`\bSTEGOMQ_[A-Z_]+\b`)
-	command := regexp.MustCompile(`(?m)\bstegomq (gpuworker|evaluator) (.*)$`)
+	command := regexp.MustCompile(`(?m)(?:\bstegomq |(?:command|args): \[)(gpuworker|evaluator|serve|users add)\b(.*)$`)
 	flag := regexp.MustCompile(`--[a-z-]+`)
 	checked := 0
 	for name, text := range files(t) {
 		for _, v := range variable.FindAllString(text, -1) {
 			f := "--" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(v, "STEGOMQ_"), "_", "-")) + " "
-			if !slices.Contains(others, v) && !strings.Contains(flags["gpuworker"]+flags["evaluator"], f) {
+			if !slices.Contains(others, v) && !strings.Contains(flags["gpuworker"]+flags["evaluator"]+flags["serve"], f) {
 				t.Errorf("%s names %s, and no role has the flag %s", name, v, f)
 			}
 			checked++
@@ -149,29 +149,38 @@ func TestFlagsExist(t *testing.T) {
 	}
 }
 
-func TestDashboardShowsMetricsThatExist(t *testing.T) {
-	t.Parallel()
+// exported are the series that the program's metrics have.
+func exported() map[string]bool {
 	m := telemetry.NewMetrics()
 	m.JobStarted("embed")
 	m.JobDone("embed", "done", 1, 0, time.Second)
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
+	m.Answered("GET /v1/keys", http.StatusOK, time.Second)
 	m.WatchWeights(func() telemetry.WeightsStats { return telemetry.WeightsStats{} })
 	m.WatchMemos("outputs", func() (hits, misses int64) { return 0, 0 })
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	exported := make(map[string]bool)
+	names := make(map[string]bool)
 	for line := range strings.Lines(w.Body.String()) {
 		if end := strings.IndexAny(line, "{ "); end > 0 && line[0] != '#' {
-			exported[line[:end]] = true
+			names[line[:end]] = true
 		}
 	}
+	return names
+}
 
+// ours is the name of one of the program's metrics in an expression; not of a stream's, nor of a job.
+var ours = regexp.MustCompile(`\bstegomq_[a-z_]+`)
+
+func TestDashboardShowsMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	exported := exported()
 	text, err := os.ReadFile("grafana/stegomq.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := regexp.MustCompile(`\bstegomq_[a-z_]+`).FindAllString(string(text), -1)
+	shown := ours.FindAllString(string(text), -1)
 	for _, name := range shown {
 		if !exported[name] {
 			t.Errorf("the dashboard shows %s, which is no metric", name)
@@ -182,6 +191,113 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 			t.Errorf("the dashboard does not show %s", name)
 		}
 	}
+}
+
+// promtool runs Prometheus's own tool in a folder.
+func promtool(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
+	if err != nil {
+		path = program(t, "promtool")
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// The rules parse and do what they say on the series of their tests; the metrics and the sections of the runbook that they name exist.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	promtool(t, "prometheus", "check", "rules", "alerts.yaml")
+	promtool(t, "prometheus", "test", "rules", "alerts_test.yaml")
+	text, err := os.ReadFile("prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert, Expr string
+				Annotations struct{ Summary, Runbook string }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &rules); err != nil {
+		t.Fatal(err)
+	}
+	runbook, err := os.ReadFile("runbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := make(map[string]bool)
+	for _, heading := range regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(runbook), -1) {
+		anchor := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		sections["ops/runbook.md#"+strings.ReplaceAll(anchor, " ", "-")] = true
+	}
+	exported, seen := exported(), 0
+	for _, group := range rules.Groups {
+		for _, r := range group.Rules {
+			seen++
+			for _, name := range ours.FindAllString(r.Expr, -1) {
+				if !exported[name] {
+					t.Errorf("%s watches %s, which is no metric", r.Alert, name)
+				}
+			}
+			if r.Annotations.Summary == "" || !sections[r.Annotations.Runbook] {
+				t.Errorf("%s leads to %q, which is no section of the runbook", r.Alert, r.Annotations.Runbook)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("%d alerts", seen)
+	}
+}
+
+// Every expression of the dashboard parses: as a rule, with what Grafana puts in.
+func TestDashboardParses(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("grafana/stegomq.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	type rule struct {
+		Record string `yaml:"record"`
+		Expr   string `yaml:"expr"`
+	}
+	type group struct {
+		Name  string `yaml:"name"`
+		Rules []rule `yaml:"rules"`
+	}
+	all := group{Name: "dashboard"}
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			expr := strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$instance", ".*").Replace(target.Expr)
+			all.Rules = append(all.Rules, rule{fmt.Sprintf("panel:%d", len(all.Rules)), expr})
+		}
+	}
+	if len(all.Rules) < 20 {
+		t.Fatalf("%d expressions", len(all.Rules))
+	}
+	rules, err := yaml.Marshal(map[string][]group{"groups": {all}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, dir, "check", "rules", "rules.yaml")
 }
 
 func TestNATSTakesItsConfiguration(t *testing.T) {

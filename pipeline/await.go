@@ -164,7 +164,7 @@ func (l *look) look(ctx context.Context) error {
 	case waiting > 0:
 		l.empty = 0
 		if time.Since(l.quiet) >= quietAfter {
-			l.teller.explain(l.why(ctx, waiting))
+			l.teller.explain(waitsFor(ctx, l.Queue, waiting, time.Since(l.quiet)))
 		}
 		return nil
 	}
@@ -177,10 +177,10 @@ func (l *look) look(ctx context.Context) error {
 // quietAfter is how long nothing may move before a word is said.
 const quietAfter = 30 * time.Second
 
-// why says in one phrase what so many messages wait for.
-func (l *look) why(ctx context.Context, waiting uint64) string {
-	quiet := time.Since(l.quiet).Round(time.Second)
-	st, err := l.Queue.Status(ctx)
+// waitsFor says in one phrase what so many messages of a run wait for, of which nothing has moved for a time.
+func waitsFor(ctx context.Context, q *queueadmin.Admin, waiting uint64, quiet time.Duration) string {
+	quiet = quiet.Round(time.Second)
+	st, err := q.Status(ctx)
 	switch {
 	case err != nil:
 		return ""

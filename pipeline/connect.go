@@ -113,6 +113,15 @@ func bare(address string) string {
 	return u.Scheme + "://" + u.Host
 }
 
+// WithoutSecret is the address of one server, or of several, without users and passwords.
+func WithoutSecret(address string) string {
+	var all []string
+	for one := range strings.SplitSeq(address, ",") {
+		all = append(all, bare(one))
+	}
+	return strings.Join(all, ",")
+}
+
 // HasSecret says whether an address has a password or a token in it.
 func HasSecret(address string) bool {
 	for _, one := range strings.Split(address, ",") {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"syscall"
 
@@ -29,9 +28,14 @@ const (
 
 // Finding is what was found out about a part of the pipeline.
 type Finding struct {
-	Part  string
-	Level Level
-	Text  string
+	Part  string `json:"part"`
+	Level Level  `json:"level"`
+	Text  string `json:"text"`
+}
+
+// MarshalText is for JSON: fine, warning or problem.
+func (l Level) MarshalText() ([]byte, error) {
+	return []byte(map[Level]string{Fine: "fine", Warning: "warning", Problem: "problem"}[l]), nil
 }
 
 // String is the text, with a word before it of what is not as it should be.
@@ -137,11 +141,7 @@ func (x *examination) keys(l *Library) {
 
 // unused says of an embedded server that it has no data yet: to start it would make some.
 func (x *examination) unused(s *Services, what string) bool {
-	if !s.Embedded() {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(s.opts.State, what))
-	if unused := errors.Is(err, os.ErrNotExist); !unused {
+	if !s.noData(what) {
 		return false
 	}
 	x.say(what, "embedded, with no data in %s yet", s.opts.State)

@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
@@ -80,6 +82,32 @@ func (l *Library) DemoKeys(m *model.Model, n int) ([]keyring.Pair, error) {
 	return pairs[:n], nil
 }
 
+// NamedKeys are those of ids, of the user's keyrings and the model's demo keys.
+func (l *Library) NamedKeys(m *model.Model, ids []string) ([]keyring.Pair, error) {
+	ring, err := l.Keys(m)
+	if err != nil {
+		return nil, err
+	}
+	var pairs []keyring.Pair
+	for i, id := range ids {
+		pair, err := ring.Get(id)
+		if err != nil || keyring.Derived(id) {
+			var have []string
+			for _, p := range ring.List() {
+				have = append(have, p.ID)
+			}
+			return nil, wrong("keys: there is no key %q, nor a keyring file %s; there are %s (stegomq keys new makes one)",
+				id, strings.Join(ids, ","), cmp.Or(strings.Join(have, ", "), "none"))
+		}
+		if slices.Contains(ids[:i], id) {
+			return nil, wrong("keys: %s is there twice", id)
+		}
+		pairs = append(pairs, pair)
+	}
+	l.warnUntrained(m, pairs)
+	return pairs, nil
+}
+
 // RegisteredKeys are all of a keyring file.
 func (l *Library) RegisteredKeys(m *model.Model, path string) ([]keyring.Pair, error) {
 	ring, err := keyring.Open(path, l.Protection)
@@ -90,10 +118,14 @@ func (l *Library) RegisteredKeys(m *model.Model, path string) ([]keyring.Pair, e
 	if len(pairs) == 0 {
 		return nil, wrong("keys: %s holds no keys", path)
 	}
+	l.warnUntrained(m, pairs)
+	return pairs, nil
+}
+
+func (l *Library) warnUntrained(m *model.Model, pairs []keyring.Pair) {
 	for _, p := range pairs {
 		if !m.Trained() && !m.Takes(p.Fingerprint()) {
 			l.Logger.Warn("the model was not trained with this key: expect neither recovery nor isolation", "key", p.ID, "model", m.Name)
 		}
 	}
-	return pairs, nil
 }

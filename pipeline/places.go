@@ -30,6 +30,15 @@ func DefaultKeyring() string {
 	return filepath.Join(dir, "stegomq", "keyring.json")
 }
 
+// DefaultContexts is the file of the servers that a user has given names: $XDG_CONFIG_HOME/stegomq/contexts.json, or "" without a home.
+func DefaultContexts() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "stegomq", "contexts.json")
+}
+
 // DefaultLayouts is where a process keeps what it found out about networks on this machine: $XDG_CACHE_HOME/stegomq/layouts, or "" without a home.
 func DefaultLayouts() string {
 	dir, err := os.UserCacheDir()
@@ -100,6 +109,24 @@ func AddKey(ring *keyring.Keyring, pair keyring.Pair) error {
 		return fmt.Errorf("the keyring already has a key %s (fingerprint %s): choose another id", pair.ID, old.Fingerprint())
 	}
 	return ring.Add(pair)
+}
+
+// ExportKeys copies pairs of a keyring, by their ids, into a new keyring file.
+func ExportKeys(ring *keyring.Keyring, ids []string, path string, p keyring.Protection) error {
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is there already: name a new file", path)
+	}
+	copied := keyring.New()
+	for _, id := range ids {
+		pair, err := ring.Get(id)
+		if err == nil {
+			err = copied.Add(pair)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return copied.Save(path, p)
 }
 
 // PublicKey is a keyring of the half of a key that embeds, for those who embed for its owner.

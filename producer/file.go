@@ -30,10 +30,7 @@ func (f File) Read(limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() { // to open a pipe would wait for its other end
 		return nil, errNotRegular
 	}
-	size := f.Size
-	if f.Offset == 0 {
-		size = info.Size()
-	}
+	size := f.size(info)
 	switch {
 	case size > limit:
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d (--max-bytes raises it)", pixel.ErrTooManyBytes, size, limit)
@@ -48,6 +45,22 @@ func (f File) Read(limit int64) ([]byte, error) {
 	}
 	defer func() { _ = file.Close() }()
 	return io.ReadAll(io.NewSectionReader(file, f.Offset, size))
+}
+
+// Bytes is the size of what Read gives.
+func (f File) Bytes() (int64, error) {
+	info, err := os.Stat(f.Path)
+	if err != nil {
+		return 0, err
+	}
+	return f.size(info), nil
+}
+
+func (f File) size(info fs.FileInfo) int64 {
+	if f.Offset == 0 {
+		return info.Size()
+	}
+	return f.Size
 }
 
 var errNotRegular = errors.New("not a regular file")

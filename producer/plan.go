@@ -241,6 +241,18 @@ func (p *planner) measure(ctx context.Context) error {
 	return nil
 }
 
+// Jobs counts the jobs of a plan, of so many pairs at most, and those that workers publish after them.
+func (p *Plan) Jobs(size int) (jobs, followUps int) {
+	all := p.batches(size)
+	for _, b := range all {
+		followUps += len(b.job.GetDecodeKeys()) + len(b.job.GetAttacks())
+		if b.job.GetUnkeyed() {
+			followUps++
+		}
+	}
+	return len(all), followUps
+}
+
 // batch is a job with the pairs that it needs in the blob store, and the number of comparisons that come of it.
 type batch struct {
 	job    *schemas.Job

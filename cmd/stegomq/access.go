@@ -78,8 +78,30 @@ block. Granting again replaces what was granted before, once the server has the 
 	return cmd
 }
 
+// granted is what access show prints as JSON.
+type granted struct {
+	access.Grant
+	Created time.Time `json:"created"`
+	Streams []held    `json:"streams"`
+}
+
+type held struct {
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+	MaxBytes int64  `json:"max_bytes"`
+}
+
+func grantedTo(g access.Grant, status *streams.TenantStatus) granted {
+	all := granted{Grant: g, Created: status.Created, Streams: []held{}}
+	for _, s := range status.Streams {
+		all.Streams = append(all.Streams, held{s.Name, s.Messages, s.Bytes, s.MaxBytes})
+	}
+	return all
+}
+
 func (a *app) showCommand() *cobra.Command {
-	var nsc bool
+	var nsc, asJSON bool
 	cmd := &cobra.Command{
 		Use: "show USER", Short: "Print what a user was granted, and what the server holds for the user", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -89,6 +111,9 @@ func (a *app) showCommand() *cobra.Command {
 					return err
 				}
 				out := cmd.OutOrStdout()
+				if asJSON {
+					return printJSON(out, grantedTo(g, held))
+				}
 				_, _ = fmt.Fprintf(out, "# %s since %s\n", g.Tenant, held.Created.Format(time.DateTime))
 				for _, s := range held.Streams {
 					_, _ = fmt.Fprintf(out, "# %s: %d messages, %d bytes of %d\n", s.Name, s.Messages, s.Bytes, s.MaxBytes)
@@ -99,6 +124,7 @@ func (a *app) showCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&nsc, "nsc", false, "print nsc's commands")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

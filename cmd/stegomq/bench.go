@@ -27,25 +27,11 @@ type benchFlags struct {
 	baseline               bool
 	jsonFile, svgFile      string
 
-	groups []flagGroup
-	set    *pflag.FlagSet
-}
-
-// flagGroup is a part of a command's help.
-type flagGroup struct {
-	title string
-	flags *pflag.FlagSet
-}
-
-func (fl *benchFlags) group(title string) *pflag.FlagSet {
-	f := pflag.NewFlagSet(title, pflag.ContinueOnError)
-	fl.groups = append(fl.groups, flagGroup{title, f})
-	return f
+	set *pflag.FlagSet
 }
 
 // work are the flags of what is measured.
-func (fl *benchFlags) work() {
-	f := fl.group("What is measured")
+func (fl *benchFlags) work(f *pflag.FlagSet) {
 	f.StringVar(&fl.Operation, "operation", pipeline.BenchEmbed, "what a request does: embed; recover; evaluate: embed, recover with the key and score both; no-op: nothing, so that the queue is measured")
 	f.StringVar(&fl.model, "model", defaultModel, "model name or directory")
 	f.IntVar(&fl.Size, "size", pipeline.DefaultSide, "width and height of the images, pixels")
@@ -64,38 +50,22 @@ func (fl *benchFlags) window(f *pflag.FlagSet) {
 	f.DurationVar(&fl.Duration, "duration", 10*time.Second, "time that counts")
 }
 
-// benchWhere adds the flags of what works, and of what is written.
-func (a *app) benchWhere(fl *benchFlags) {
-	f := fl.group("Where")
-	f.IntVar(&fl.Workers, "workers", 1, "workers in this process, each with its own engine and --slots")
-	f = fl.group("What comes of it, beside the table")
-	f.StringVar(&fl.jsonFile, "json", "", "file for the whole report")
-	f.StringVar(&fl.svgFile, "svg", "", "file for the chart")
-	f = fl.group("Engine, models, keys, images and servers")
+// benchFlagsOf adds the flags of a benchmark to a command, with those of its load.
+func (a *app) benchFlagsOf(cmd *cobra.Command, fl *benchFlags, load func(*pflag.FlagSet)) {
+	f := cmd.Flags()
+	fl.set = f
+	group(groupMeasured, f, fl.work)
+	group(groupLoad, f, load)
+	group(groupWhere, f, func(f *pflag.FlagSet) {
+		f.IntVar(&fl.Workers, "workers", 1, "workers in this process, each with its own engine and --slots")
+	})
+	group(groupMade, f, func(f *pflag.FlagSet) {
+		f.StringVar(&fl.jsonFile, "json", "", "file for the whole report; -: standard output, in the place of the table")
+		f.StringVar(&fl.svgFile, "svg", "", "file for the chart")
+	})
 	a.workerFlags(f)
 	a.patienceFlag(f)
-}
-
-// finish adds the flags to a command, whose help has them in their groups.
-func (fl *benchFlags) finish(cmd *cobra.Command) {
-	fl.set = cmd.Flags()
-	for _, g := range fl.groups {
-		cmd.Flags().AddFlagSet(g.flags)
-	}
 	cmd.Annotations = map[string]string{ownServers: ""}
-	cmd.SetUsageFunc(func(cmd *cobra.Command) error {
-		var text strings.Builder
-		fmt.Fprintf(&text, "Usage:\n  %s\n", cmd.UseLine())
-		for _, sub := range cmd.Commands() {
-			fmt.Fprintf(&text, "  %-36s %s\n", sub.UseLine(), sub.Short)
-		}
-		for _, g := range fl.groups {
-			fmt.Fprintf(&text, "\n%s:\n%s", g.title, g.flags.FlagUsages())
-		}
-		fmt.Fprintf(&text, "\nGlobal:\n%s", cmd.InheritedFlags().FlagUsages())
-		_, err := fmt.Fprint(cmd.OutOrStderr(), text.String())
-		return err
-	})
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -110,15 +80,13 @@ their data is gone afterwards. Exit code 1 says that some requests failed; the t
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd, fl) },
 	}
-	fl.work()
-	f := fl.group("The load")
-	f.IntVar(&fl.InFlight, "in-flight", 0, "closed loop: requests under way (0: two for each slot of the workers)")
-	f.Float64Var(&fl.Rate, "rate", 0, "open loop: requests a second")
-	fl.window(f)
-	f.IntVar(&fl.Requests, "requests", 0, "number of requests that count, in the place of --duration")
-	f.BoolVar(&fl.baseline, "baseline", false, "run the bare runtime, with the same graph, images and threads and one key's weights as constants, before and after, and give the ratio")
-	a.benchWhere(fl)
-	fl.finish(cmd)
+	a.benchFlagsOf(cmd, fl, func(f *pflag.FlagSet) {
+		f.IntVar(&fl.InFlight, "in-flight", 0, "closed loop: requests under way (0: two for each slot of the workers)")
+		f.Float64Var(&fl.Rate, "rate", 0, "open loop: requests a second")
+		fl.window(f)
+		f.IntVar(&fl.Requests, "requests", 0, "number of requests that count, in the place of --duration")
+		f.BoolVar(&fl.baseline, "baseline", false, "run the bare runtime, with the same graph, images and threads and one key's weights as constants, before and after, and give the ratio")
+	})
 	cmd.AddCommand(a.benchSweepCommand(), benchCompareCommand())
 	return cmd
 }
@@ -134,15 +102,13 @@ that bound. One rate above the knee is measured too, to show how it goes on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.benchSweep(cmd, fl) },
 	}
-	fl.work()
-	f := fl.group("The load")
-	f.Float64Var(&fl.From, "from", 0, "first rate, requests a second (0: a fifth of what a closed loop does)")
-	f.Float64Var(&fl.Factor, "factor", 1.25, "each rate is so many times the one before")
-	f.IntVar(&fl.Most, "steps", 20, "most rates")
-	f.DurationVar(&fl.P99, "p99", 0, "what the 99th percentile of the latency must stay below (0: there is no such bound)")
-	fl.window(f)
-	a.benchWhere(fl)
-	fl.finish(cmd)
+	a.benchFlagsOf(cmd, fl, func(f *pflag.FlagSet) {
+		f.Float64Var(&fl.From, "from", 0, "first rate, requests a second (0: a fifth of what a closed loop does)")
+		f.Float64Var(&fl.Factor, "factor", 1.25, "each rate is so many times the one before")
+		f.IntVar(&fl.Most, "steps", 20, "most rates")
+		f.DurationVar(&fl.P99, "p99", 0, "what the 99th percentile of the latency must stay below (0: there is no such bound)")
+		fl.window(f)
+	})
 	return cmd
 }
 
@@ -174,7 +140,6 @@ func benchCompareCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
-	cmd.SetUsageFunc(new(cobra.Command).UsageFunc()) // not that of bench
 	return cmd
 }
 
@@ -257,8 +222,10 @@ func (a *app) bench(cmd *cobra.Command, fl *benchFlags) error {
 	if err != nil {
 		return asFlag(err)
 	}
-	printBench(cmd, report)
-	if err := fl.write(report, report.Figure()); err != nil {
+	if fl.jsonFile != toStdout {
+		printBench(cmd, report)
+	}
+	if err := fl.write(cmd, report, report.Figure()); err != nil {
 		return err
 	}
 	return failedItems(report)
@@ -308,8 +275,10 @@ func (a *app) benchSweep(cmd *cobra.Command, fl *benchFlags) error {
 	if err != nil {
 		return asFlag(err)
 	}
-	printSweep(cmd, found)
-	return fl.write(found, found.Figure())
+	if fl.jsonFile != toStdout {
+		printSweep(cmd, found)
+	}
+	return fl.write(cmd, found, found.Figure())
 }
 
 func versionText() string { return strings.TrimSpace("stegomq " + version + " " + revision) }
@@ -317,12 +286,21 @@ func versionText() string { return strings.TrimSpace("stegomq " + version + " " 
 // figured is what has a chart.
 type figured interface{ SVG() ([]byte, error) }
 
+// toStdout is a file's name that means standard output.
+const toStdout = "-"
+
 // write writes the files that the flags name.
-func (fl *benchFlags) write(v any, chart figured) error {
-	if fl.jsonFile != "" {
-		if err := load.Write(fl.jsonFile, v); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
+func (fl *benchFlags) write(cmd *cobra.Command, v any, chart figured) error {
+	var err error
+	switch fl.jsonFile {
+	case "":
+	case toStdout:
+		err = printJSON(cmd.OutOrStdout(), v)
+	default:
+		err = load.Write(fl.jsonFile, v)
+	}
+	if err != nil {
+		return fmt.Errorf("--json: %w", err)
 	}
 	if fl.svgFile == "" {
 		return nil

@@ -12,29 +12,35 @@ import (
 
 // serviceFlags are for what needs the whole pipeline; busFlags and cacheFlags for what needs one of its servers.
 func (a *app) serviceFlags(f *pflag.FlagSet) {
-	a.busFlags(f)
-	a.redisFlags(f)
-	f.StringVar(&a.at.Blobs, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
-	f.DurationVar(&a.at.BlobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
-	f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job whose key a worker lacks goes round among the others before it becomes a dead letter (0: 2m)")
-	f.IntVar(&a.at.Replicas, "replicas", 0, "replicas of each stream that is created (0: 3 where the NATS cluster has three servers or more, else 1)")
-	f.DurationVar(&a.at.AckWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
+	group(groupServers, f, func(f *pflag.FlagSet) {
+		a.busFlags(f)
+		a.redisFlags(f)
+		f.StringVar(&a.at.Blobs, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
+		f.DurationVar(&a.at.BlobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
+		f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job whose key a worker lacks goes round among the others before it becomes a dead letter (0: 2m)")
+		f.IntVar(&a.at.Replicas, "replicas", 0, "replicas of each stream that is created (0: 3 where the NATS cluster has three servers or more, else 1)")
+		f.DurationVar(&a.at.AckWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
+	})
 }
 
 func (a *app) busFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
-	f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; a password goes into STEGOMQ_NATS; when empty that of a stegomq up on the state folder, or embedded")
-	f.StringVar(&a.at.NATSCredentials, "nats-creds", "", "NATS credentials file")
-	f.StringVar(&a.at.NATSCA, "nats-ca", "", "PEM file of the authorities that the NATS server's certificate is of")
-	f.StringVar(&a.at.NATSCert, "nats-cert", "", "PEM file of a client certificate for the NATS server")
-	f.StringVar(&a.at.NATSKey, "nats-key", "", "PEM file of its key")
-	a.insecureFlag(f)
+	group(groupServers, f, func(f *pflag.FlagSet) {
+		f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
+		f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; a password goes into STEGOMQ_NATS; when empty that of a stegomq up on the state folder, or embedded")
+		f.StringVar(&a.at.NATSCredentials, "nats-creds", "", "NATS credentials file")
+		f.StringVar(&a.at.NATSCA, "nats-ca", "", "PEM file of the authorities that the NATS server's certificate is of")
+		f.StringVar(&a.at.NATSCert, "nats-cert", "", "PEM file of a client certificate for the NATS server")
+		f.StringVar(&a.at.NATSKey, "nats-key", "", "PEM file of its key")
+		a.insecureFlag(f)
+	})
 }
 
 func (a *app) cacheFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
-	a.redisFlags(f)
-	a.insecureFlag(f)
+	group(groupServers, f, func(f *pflag.FlagSet) {
+		f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
+		a.redisFlags(f)
+		a.insecureFlag(f)
+	})
 }
 
 func (a *app) redisFlags(f *pflag.FlagSet) {
@@ -52,7 +58,9 @@ func (a *app) insecureFlag(f *pflag.FlagSet) {
 
 // tenantFlag is for what a tenant may do.
 func (a *app) tenantFlag(f *pflag.FlagSet) {
-	f.StringVar(&a.at.Tenant, "tenant", "", "work as this user, whom the operator gave access (stegomq access grant); needs --nats and no Redis")
+	group(groupServers, f, func(f *pflag.FlagSet) {
+		f.StringVar(&a.at.Tenant, "tenant", "", "work as this user, whom the operator gave access (stegomq access grant); needs --nats and no Redis")
+	})
 }
 
 // ownServers is an annotation of commands that, where no servers are named, use those of no stegomq up.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -38,7 +39,7 @@ func (a *app) deadCommand() *cobra.Command {
 	}
 	filter.register(list.Flags())
 	list.Flags().IntVar(&filter.Limit, "limit", 100, "at most so many")
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
+	jsonFlag(list, &asJSON)
 	show := &cobra.Command{
 		Use: "show NUMBER", Short: "Print a dead letter and the message in it as JSON", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -141,12 +142,32 @@ func printMessage(cmd *cobra.Command, o protojson.MarshalOptions, before string,
 	return err
 }
 
+// passed is what tail --json prints of a message.
+type passed struct {
+	Subject string          `json:"subject"`
+	Message json.RawMessage `json:"message,omitempty"`
+	Bytes   []byte          `json:"bytes,omitempty"`
+}
+
+func printLine(cmd *cobra.Command, subject string, m proto.Message, data []byte) (err error) {
+	line := passed{Subject: subject, Bytes: data}
+	if m != nil {
+		line.Bytes = nil
+		if line.Message, err = protojson.Marshal(m); err != nil {
+			return err
+		}
+	}
+	return json.NewEncoder(cmd.OutOrStdout()).Encode(line)
+}
+
 func (a *app) tailCommand() *cobra.Command {
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "tail [FILTER]",
 		Short: "Print jobs, results and dead letters as they are sent, one line of JSON each",
 		Long: `Prints what is sent from now on until Ctrl-C. FILTER is a NATS subject with wildcards under job., score., result. or
-dead., such as job.interactive.> or score.*.RUN.`,
+dead., such as job.interactive.> or score.*.RUN. With --json each line is one object with subject and message, or with subject and bytes
+(base64) of what is no message of stegomq.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.at.Embedded() {
@@ -158,6 +179,9 @@ dead., such as job.interactive.> or score.*.RUN.`,
 			}
 			err := a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
 				return s.Queue.Tail(ctx, filter, func(subject string, m proto.Message, data []byte) error {
+					if asJSON {
+						return printLine(cmd, subject, m, data)
+					}
 					return printMessage(cmd, protojson.MarshalOptions{}, subject+" ", m, data)
 				})
 			})
@@ -167,6 +191,10 @@ dead., such as job.interactive.> or score.*.RUN.`,
 			return err
 		},
 	}
+	group(groupMade, cmd.Flags(), func(f *pflag.FlagSet) {
+		f.BoolVar(&asJSON, "json", false, "print one object a line, for jq")
+	})
+	a.timeoutFlag(cmd.Flags())
 	a.busFlags(cmd.Flags())
 	return cmd
 }

@@ -26,30 +26,38 @@ type runFlags struct {
 
 func (r *runFlags) register(f *pflag.FlagSet) {
 	r.set = f
-	f.StringVar(&r.Dataset.Data, "data", "", "folder of images, at any depth; folder of tar archives (WebDataset), or one; or a list, .txt or .csv; consecutive images make a pair, the first the cover (required)")
-	f.StringVar(&r.Dataset.Covers, "covers", "", "where the covers are, as --data, whose images are then the secrets")
+	group(groupData, f, func(f *pflag.FlagSet) {
+		f.StringVar(&r.Dataset.Data, "data", "", "folder of images, at any depth; folder of tar archives (WebDataset), or one; or a list, .txt or .csv; consecutive images make a pair, the first the cover (required)")
+		f.StringVar(&r.Dataset.Covers, "covers", "", "where the covers are, as --data, whose images are then the secrets")
+		r.geometryFlags.register(f, pipeline.DefaultSide, "width and height that every image is brought to, pixels")
+		f.IntVar(&r.Dataset.Limit, "limit", 0, "largest number of pairs, the first ones (0: all)")
+	})
 	f.StringVar(&r.model, "model", defaultModel, "model name or directory")
-	f.StringVar(&r.keys, "keys", "2", "number of the model's demo keys, or a keyring file")
-	r.geometryFlags.register(f, pipeline.DefaultSide, "width and height that every image is brought to, pixels")
-	f.IntVar(&r.Dataset.Limit, "limit", 0, "largest number of pairs, the first ones (0: all)")
-	f.IntVar(&r.RandomKeys, "random-keys", 1, "number of unregistered keys that try to decode")
-	f.IntVar(&r.NearKeys, "near-keys", 0, fmt.Sprintf("number of keys one bit off each key that try to decode what it embedded, 0 to %d; the bits are spread evenly", keyring.KeyBits))
-	f.Uint64Var(&r.RandomSeed, "random-seed", 1, "seed of the unregistered keys")
-	f.IntVar(&r.WrongKeys, "wrong-keys", pipeline.DefaultWrongKeys, "largest number of other keys that try to decode what a key embedded, drawn by --wrong-seed where there are more (0: all)")
-	f.Uint64Var(&r.WrongSeed, "wrong-seed", 1, "seed of --wrong-keys")
+	f.StringVar(&r.keys, "keys", "2", "number of the model's demo keys; ids of keys, as in demo-1,alice; or a keyring file, all of it")
+	group(groupTrials, f, func(f *pflag.FlagSet) {
+		f.IntVar(&r.RandomKeys, "random-keys", 1, "number of unregistered keys that try to decode")
+		f.IntVar(&r.NearKeys, "near-keys", 0, fmt.Sprintf("number of keys one bit off each key that try to decode what it embedded, 0 to %d; the bits are spread evenly", keyring.KeyBits))
+		f.Uint64Var(&r.RandomSeed, "random-seed", 1, "seed of the unregistered keys")
+		f.IntVar(&r.WrongKeys, "wrong-keys", pipeline.DefaultWrongKeys, "largest number of other keys that try to decode what a key embedded, drawn by --wrong-seed where there are more (0: all)")
+		f.Uint64Var(&r.WrongSeed, "wrong-seed", 1, "seed of --wrong-keys")
+	})
 	f.IntVar(&r.Batch, "batch", pipeline.DefaultBatch, "image pairs in one job, 1 to 64")
 }
 
 // registerTrials are the flags of a run that is made for itself.
 func (r *runFlags) registerTrials(f *pflag.FlagSet) {
-	f.IntVar(&r.Dataset.Sample, "sample", 0, "number of pairs drawn from all by --sample-seed, the same on every machine (0: none are drawn)")
-	f.Uint64Var(&r.Dataset.Seed, "sample-seed", 1, "seed of --sample")
+	group(groupData, f, func(f *pflag.FlagSet) {
+		f.IntVar(&r.Dataset.Sample, "sample", 0, "number of pairs drawn from all by --sample-seed, the same on every machine (0: none are drawn)")
+		f.Uint64Var(&r.Dataset.Seed, "sample-seed", 1, "seed of --sample")
+	})
 	f.Float64Var(&r.Noise, "noise", pipeline.DefaultNoise, "standard deviation of the noise for purification, 0..255")
 	f.StringVar(&r.Run, "run", "", "name of the run (default: derived from its content, so that the same command resumes it)")
-	f.BoolVar(&r.Swapped, "swapped", false, "decode what each key embedded with its k_e and k_r exchanged too")
-	f.Float64SliceVar(&r.Partial, "partial", nil, "decode what each key embedded with keys too of whose fill only this much is right, in percent, such as 25,50,99.5")
-	f.BoolVar(&r.NoKey, "no-key", false, "give every stego image to the network that needs no key, which purifies")
-	f.StringSliceVar(&r.Attacks, "attacks", nil, "recover once more after each of these happened to the stego image: "+pixel.AttackHelp())
+	group(groupTrials, f, func(f *pflag.FlagSet) {
+		f.BoolVar(&r.Swapped, "swapped", false, "decode what each key embedded with its k_e and k_r exchanged too")
+		f.Float64SliceVar(&r.Partial, "partial", nil, "decode what each key embedded with keys too of whose fill only this much is right, in percent, such as 25,50,99.5")
+		f.BoolVar(&r.NoKey, "no-key", false, "give every stego image to the network that needs no key, which purifies")
+		f.StringSliceVar(&r.Attacks, "attacks", nil, "recover once more after each of these happened to the stego image: "+pixel.AttackHelp())
+	})
 	f.BoolVar(&r.Features, "features", false, "keep with every score what recovery's last layer was fed, for figures of the keys' separation")
 }
 
@@ -109,7 +117,7 @@ func asFlag(err error) error {
 func (a *app) evaluateCommand() *cobra.Command {
 	var flags runFlags
 	var out string
-	var asJSON bool
+	var asJSON, dry bool
 	cmd := &cobra.Command{
 		Use:   "evaluate --data PLACE",
 		Short: "Embed, recover and purify the images of a data set with several keys, and score the outcome",
@@ -123,6 +131,9 @@ outcome of its own, counted as refused and in no mean. Exit code 1 says that som
 matched key was refused what nobody had changed; they are named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dry {
+				return a.forecast(cmd, &flags, asJSON)
+			}
 			return a.evaluate(cmd, &flags, out, asJSON)
 		},
 	}
@@ -131,9 +142,12 @@ matched key was refused what nobody had changed; they are named.`,
 	flags.registerTrials(f)
 	f.BoolVar(&flags.Detach, "detach", false, "leave the waiting jobs in the queue when the command is interrupted")
 	a.patienceFlag(f)
-	f.StringVar(&out, "out", "", "folder for the files (default out/RUN)")
-	f.BoolVar(&flags.Images, "save-images", false, "write the images that items.csv names, and grid.png with the first pairs")
-	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
+	group(groupMade, f, func(f *pflag.FlagSet) {
+		f.StringVar(&out, "out", "", "folder for the files (default out/RUN)")
+		f.BoolVar(&flags.Images, "save-images", false, "write the images that items.csv names, and grid.png with the first pairs")
+		f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
+		f.BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
+	})
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
 	return cmd

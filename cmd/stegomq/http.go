@@ -80,7 +80,7 @@ loopback makes an administrator, and prints the token once. On one machine, steg
 		},
 	}
 	f := cmd.Flags()
-	h.register(f, "127.0.0.1:8080", "host:port to serve at")
+	group(groupHTTP, f, func(f *pflag.FlagSet) { h.register(f, "127.0.0.1:8080", "host:port to serve at") })
 	a.serviceFlags(f)
 	a.modelFlags(f)
 	a.metricsFlag(f)

@@ -3,20 +3,23 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"stegomq/internal/keyring"
 	"stegomq/pipeline"
 )
 
 func (a *app) keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "Make, list and import key pairs"}
-	f := cmd.PersistentFlags()
-	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring file (default "+pipeline.DefaultKeyring()+")")
-	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
+	cmd := &cobra.Command{Use: "keys", Short: "Make, list, import, export and delete key pairs"}
+	group(groupModels, cmd.PersistentFlags(), func(f *pflag.FlagSet) {
+		f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring file (default "+pipeline.DefaultKeyring()+")")
+		f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
+	})
 
 	var passphrase, unmatched bool
 	create := &cobra.Command{
@@ -35,6 +38,7 @@ func (a *app) keysCommand() *cobra.Command {
 			return ring.WritePublic(cmd.OutOrStdout())
 		},
 	}
+	var asJSON bool
 	shown := func(cmd *cobra.Command, args []string) error {
 		ring, err := a.library().Keys()
 		if err != nil {
@@ -48,8 +52,7 @@ func (a *app) keysCommand() *cobra.Command {
 			}
 			pairs = []keyring.Pair{pair}
 		}
-		printPairs(cmd, pairs)
-		return nil
+		return printPairs(cmd, pairs, asJSON)
 	}
 	list := &cobra.Command{Use: "list", Short: "List the key pairs of the keyring", Args: cobra.NoArgs, RunE: shown}
 	show := &cobra.Command{Use: "show ID", Short: "Show a key pair's fingerprint and date, never the key", Args: cobra.ExactArgs(1), RunE: shown}
@@ -63,7 +66,61 @@ func (a *app) keysCommand() *cobra.Command {
 			return a.change(cmd, fmt.Sprintf("%d key pairs of %s", other.Len(), args[0]), func(ring *keyring.Keyring) error { return ring.Merge(other) })
 		},
 	}
-	cmd.AddCommand(create, list, show, public, load)
+	jsonFlag(list, &asJSON)
+	jsonFlag(show, &asJSON)
+	cmd.AddCommand(create, list, show, public, load, a.exportKeysCommand(), a.deleteKeysCommand())
+	return cmd
+}
+
+func (a *app) exportKeysCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "export ID... -o FILE", Short: "Copy whole key pairs into a keyring file of their own, for a backup or another machine", Args: cobra.MinimumNArgs(1),
+		Long: `Copies key pairs, both halves, into a new keyring file of mode 0600, which keys import reads. It is encrypted as the keyring is: with the passphrase in
+` + passphraseEnv + `, or for the identity of --keyring-identity. Whoever has the file reads what was hidden for these keys: for those who only embed there is keys public.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ring, err := a.library().Keys()
+			if err != nil {
+				return err
+			}
+			if err := pipeline.ExportKeys(ring, args, out, a.protection()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d key pairs: stored in %s\n", len(args), out)
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "the file to make (required)")
+	must(cmd.MarkFlagRequired("output"))
+	return cmd
+}
+
+func (a *app) deleteKeysCommand() *cobra.Command {
+	var sure bool
+	cmd := &cobra.Command{
+		Use: "delete ID... --yes", Short: "Delete key pairs from the keyring; what was hidden for them is never read again", Args: cobra.MinimumNArgs(1),
+		Long: `Deletes key pairs from the keyring file. Workers and services that use the file refuse the keys from the next job on. What was hidden for them can
+never be read again, unless there is a copy (keys export).`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !sure {
+				return errors.New("what was hidden for these keys can never be read again: copy them first (stegomq keys export ID -o FILE), and then give --yes")
+			}
+			path, err := pipeline.ChangeKeyring(a.keyrings, a.protection(), func(ring *keyring.Keyring) error {
+				for _, id := range args {
+					if err := ring.Remove(id); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: deleted from %s\n", strings.Join(args, ", "), path)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&sure, "yes", false, "delete them")
 	return cmd
 }
 
@@ -104,14 +161,25 @@ func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (ke
 	return keyring.Derive(id, secret, now)
 }
 
-func printPairs(cmd *cobra.Command, pairs []keyring.Pair) {
-	w := newTable(cmd, "key", "fingerprint", "created", "does")
+// keyRow is a key pair in a list: never its bytes.
+type keyRow struct {
+	ID          string    `json:"id"`
+	Fingerprint string    `json:"fingerprint"`
+	Created     time.Time `json:"created,omitzero"`
+	Does        []string  `json:"does"`
+}
+
+func printPairs(cmd *cobra.Command, pairs []keyring.Pair, asJSON bool) error {
+	rows := []keyRow{}
 	for _, p := range pairs {
-		does := "embeds and recovers"
+		row := keyRow{p.ID, p.Fingerprint(), p.Created, []string{"embed", "recover"}}
 		if p.Recover.IsZero() {
-			does = "embeds"
+			row.Does = row.Does[:1]
 		}
-		w.AppendRow(table.Row{p.ID, p.Fingerprint(), orDash(p.Created.IsZero(), p.Created.Format(time.RFC3339)), does})
+		rows = append(rows, row)
 	}
-	w.Render()
+	return printRows(cmd, rows, asJSON, func(r keyRow) table.Row {
+		does := map[int]string{1: "embeds", 2: "embeds and recovers"}[len(r.Does)]
+		return table.Row{r.ID, r.Fingerprint, orDash(r.Created.IsZero(), r.Created.Format(time.RFC3339)), does}
+	}, "key", "fingerprint", "created", "does")
 }

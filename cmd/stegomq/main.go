@@ -28,6 +28,7 @@ const (
 	exitUsage       = 2
 	exitUnreachable = 3
 	exitLowPSNR     = 4
+	exitTimeout     = 124 // as timeout(1) has it
 	exitInterrupted = 130
 )
 
@@ -53,7 +54,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if cause := context.Cause(cmd.Context()); errors.Is(err, context.Canceled) && errors.Is(cause, errTimeout) {
+		err = cause
+	}
 	code := exitCode(err)
 	switch code {
 	case exitDone:
@@ -73,6 +77,8 @@ func exitCode(err error) int {
 		return exitSomeFailed
 	case errors.Is(err, producer.ErrLowPSNR):
 		return exitLowPSNR
+	case errors.Is(err, errTimeout):
+		return exitTimeout
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, link.ErrDenied), errors.Is(err, link.ErrNoJetStream):
@@ -90,25 +96,45 @@ func newRoot() *cobra.Command {
 each user's key, served over NATS JetStream, scored into Redis.
 
 Without --nats and --redis every command runs alone, on servers embedded in the process.
-Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) and in a YAML file (--config).`,
+Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) and in a YAML file (--config); servers that are used often
+get a name (context). Results go to standard output, logs and progress to standard error; --json is for programs.
+
+Exit codes: 0 done, 1 some items failed or something is wrong (it is named), 2 wrong usage or configuration, 3 a needed service cannot be
+reached, 4 what embed hid comes back worse than --min-psnr, 124 the time of --timeout is over, 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
 	}
 	a.globalFlags(root)
-	root.AddCommand(
-		a.evaluateCommand(), a.embedCommand(), a.recoverCommand(), a.purifyCommand(), a.benchCommand(),
-		a.upCommand(), a.serveCommand(), a.producerCommand(), a.gpuworkerCommand(), a.evaluatorCommand(),
-		a.keysCommand(), a.modelsCommand(), a.reportCommand(), a.paperCommand(), a.auditCommand(), a.runsCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(), a.usersCommand(),
-		a.doctorCommand(), versionCommand(),
-	)
-	for _, group := range root.Commands() {
-		if group.HasSubCommands() && !group.Runnable() {
-			group.RunE = unknownSubcommand
+	root.SetUsageFunc(printUsage)
+	for _, part := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Hide and recover", []*cobra.Command{a.embedCommand(), a.recoverCommand(), a.purifyCommand(), a.keysCommand(), a.modelsCommand()}},
+		{"Evaluate", []*cobra.Command{a.evaluateCommand(), a.paperCommand(), a.auditCommand(), a.reportCommand(), a.runsCommand(), a.watchCommand(), a.benchCommand()}},
+		{"Run a service", []*cobra.Command{a.upCommand(), a.serveCommand(), a.gpuworkerCommand(), a.evaluatorCommand(), a.producerCommand()}},
+		{"Look after it", []*cobra.Command{a.doctorCommand(), a.deadCommand(), a.tailCommand(), a.accessCommand(), a.usersCommand(), a.contextCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: part.title, Title: part.title})
+		for _, cmd := range part.commands {
+			cmd.GroupID = part.title
+			root.AddCommand(cmd)
 		}
 	}
+	root.AddCommand(versionCommand())
+	for _, group := range root.Commands() {
+		if group.HasSubCommands() && !group.Runnable() {
+			group.RunE, group.Annotations = unknownSubcommand, map[string]string{onlyGroup: ""}
+		}
+	}
+	addExamples(root)
+	a.complete(root)
 	root.Version = version
 	return root
 }
+
+// onlyGroup is an annotation of commands that do nothing but have others.
+const onlyGroup = "group"
 
 // unknownSubcommand is of a group of commands, which cobra lets any word pass to.
 func unknownSubcommand(cmd *cobra.Command, args []string) error {
@@ -124,11 +150,18 @@ func unknownSubcommand(cmd *cobra.Command, args []string) error {
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				p := thisProgram()
+				return printJSON(cmd.OutOrStdout(), map[string]string{"version": p.Version, "revision": p.Revision})
+			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "stegomq", version)
 			return err
 		},
 	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
 }

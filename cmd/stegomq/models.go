@@ -13,6 +13,7 @@ import (
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "models", Short: "List and verify models, import checkpoints, add users to a network"}
 	cmd.PersistentFlags().StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
+	var asJSON bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the models", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -20,26 +21,14 @@ func (a *app) modelsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := newTable(cmd, "model", "digest", "backbone", "keying", "parameters", "alpha", "keys", "trained")
+			rows := []modelRow{}
 			for _, e := range entries {
-				if e.Err != nil {
-					w.AppendRow(table.Row{e.Name, "unreadable: " + e.Err.Error()})
-					continue
-				}
-				m := e.Manifest
-				alpha, trained := "-", yesNo(m.Trained)
-				if m.Keying == model.KeyingWeights {
-					alpha = fmt.Sprint(m.Alpha)
-				}
-				if !m.Network() {
-					trained = "-"
-				}
-				w.AppendRow(table.Row{e.Name, e.Digest[:12], m.Backbone, m.Keying, m.Parameters, alpha, len(m.Keys), trained})
+				rows = append(rows, rowOf(e))
 			}
-			w.Render()
-			return nil
+			return printRows(cmd, rows, asJSON, modelRow.cells, "model", "digest", "backbone", "keying", "parameters", "alpha", "keys", "trained")
 		},
 	}
+	jsonFlag(list, &asJSON)
 	verify := &cobra.Command{
 		Use: "verify [MODEL...]", Short: "Check every file of models against their manifests", Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,6 +55,51 @@ func (a *app) modelsCommand() *cobra.Command {
 	}
 	cmd.AddCommand(list, verify, importCommand(), a.enrollCommand())
 	return cmd
+}
+
+// modelRow is a model in a list.
+type modelRow struct {
+	Name       string   `json:"name"`
+	Error      string   `json:"error,omitempty"` // why it cannot be read; then nothing else is known
+	Digest     string   `json:"digest,omitempty"`
+	Backbone   string   `json:"backbone,omitempty"`
+	Keying     string   `json:"keying,omitempty"`
+	Parameters int64    `json:"parameters,omitempty"`
+	Alpha      *float64 `json:"alpha,omitempty"` // of keyed weights
+	Keys       []string `json:"keys,omitempty"`
+	Trained    *bool    `json:"trained,omitempty"` // of networks
+}
+
+func rowOf(e model.Entry) modelRow {
+	if e.Err != nil {
+		return modelRow{Name: e.Name, Error: e.Err.Error()}
+	}
+	m := e.Manifest
+	row := modelRow{Name: e.Name, Digest: e.Digest, Backbone: m.Backbone, Keying: m.Keying, Parameters: int64(m.Parameters)}
+	for _, k := range m.Keys {
+		row.Keys = append(row.Keys, k.ID)
+	}
+	if m.Keying == model.KeyingWeights {
+		row.Alpha = &m.Alpha
+	}
+	if m.Network() {
+		row.Trained = &m.Trained
+	}
+	return row
+}
+
+func (r modelRow) cells() table.Row {
+	if r.Error != "" {
+		return table.Row{r.Name, "unreadable: " + r.Error}
+	}
+	alpha, trained := "-", "-"
+	if r.Alpha != nil {
+		alpha = fmt.Sprint(*r.Alpha)
+	}
+	if r.Trained != nil {
+		trained = yesNo(*r.Trained)
+	}
+	return table.Row{r.Name, r.Digest[:12], r.Backbone, r.Keying, r.Parameters, alpha, len(r.Keys), trained}
 }
 
 func yesNo(b bool) string {

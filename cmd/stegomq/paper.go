@@ -21,6 +21,7 @@ type paperFlags struct {
 
 func (a *app) paperCommand() *cobra.Command {
 	var flags paperFlags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "paper --data NAME=PLACE... --out DIR",
 		Short: "Repeat the evaluation of the paper: its Table 1 and its figures, beside what it printed",
@@ -31,7 +32,7 @@ in the report. Work that was done before is not done again; after Ctrl-C the sam
 something is missing or failed; it is named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.paper(cmd, &flags)
+			return a.paper(cmd, &flags, asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -43,6 +44,7 @@ something is missing or failed; it is named.`,
 	f.IntVar(&flags.Sample, "sample", 0, "number of pairs drawn from all by --sample-seed, the same on every machine (0: none are drawn)")
 	f.Uint64Var(&flags.SampleSeed, "sample-seed", 1, "seed of --sample")
 	f.IntVar(&flags.SmallPairs, "fig5-pairs", 16, "largest number of pairs for Fig. 5 and the gradient's ablation (0: all)")
+	jsonFlag(cmd, &asJSON)
 	a.patienceFlag(f)
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
@@ -50,7 +52,16 @@ something is missing or failed; it is named.`,
 	return cmd
 }
 
-func (a *app) paper(cmd *cobra.Command, flags *paperFlags) (err error) {
+// paperMade is what paper --json prints.
+type paperMade struct {
+	Found   int      `json:"found"`
+	Made    int      `json:"made"`
+	Seconds float64  `json:"elapsed_seconds"`
+	Report  string   `json:"report"`
+	Missing []string `json:"missing"`
+}
+
+func (a *app) paper(cmd *cobra.Command, flags *paperFlags, asJSON bool) (err error) {
 	start := time.Now()
 	p := &flags.Paper
 	if p.Study, err = reports.ReadStudy(flags.study, a.models); err != nil {
@@ -72,8 +83,15 @@ func (a *app) paper(cmd *cobra.Command, flags *paperFlags) (err error) {
 		if err := p.Make(cmd.Context(), s); err != nil {
 			return asFlag(err)
 		}
-		_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d comparisons found in the cache, %d made, %.1f s\nThe report is %s, in other formats beside it\n",
-			p.Hits, p.Misses, time.Since(start).Seconds(), filepath.Join(p.Out, "report.html"))
+		made := paperMade{p.Hits, p.Misses, time.Since(start).Seconds(), filepath.Join(p.Out, "report.html"), p.Missing}
+		if asJSON {
+			if err := printJSON(cmd.OutOrStdout(), made); err != nil {
+				return err
+			}
+		} else {
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d comparisons found in the cache, %d made, %.1f s\nThe report is %s, in other formats beside it\n",
+				made.Found, made.Made, made.Seconds, made.Report)
+		}
 		if len(p.Missing) == 0 {
 			return nil
 		}

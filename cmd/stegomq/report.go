@@ -51,7 +51,7 @@ func (a *app) reportCommand() *cobra.Command {
 }
 
 func overviewCommand() *cobra.Command {
-	var markdown bool
+	var markdown, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "table SUMMARY...",
 		Short: "Put several runs into one table, a row for each",
@@ -62,6 +62,9 @@ func overviewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), overview)
+			}
 			text := overview.Text()
 			if markdown {
 				text = overview.Markdown()
@@ -71,6 +74,7 @@ func overviewCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "as Markdown")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

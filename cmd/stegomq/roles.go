@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
@@ -16,9 +17,10 @@ func (a *app) upCommand() *cobra.Command {
 	var h httpFlags
 	var natsListen, redisListen string // the servers of other commands do not listen
 	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Run every role in one process, on embedded servers that other commands can use",
-		Args:  cobra.NoArgs,
+		Use:         "up",
+		Short:       "Run every role in one process, on embedded servers that other commands can use",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{ownServers: ""},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !a.at.Embedded() {
 				return errors.New("up starts its own servers; with --nats and --redis run gpuworker and evaluator")
@@ -28,7 +30,9 @@ func (a *app) upCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	h.register(f, "", "serve the HTTP API at host:port, such as 127.0.0.1:8080 (docs/http.md)")
+	group(groupHTTP, f, func(f *pflag.FlagSet) {
+		h.register(f, "", "serve the HTTP API at host:port, such as 127.0.0.1:8080 (docs/http.md)")
+	})
 	f.StringVar(&natsListen, "nats-listen", "127.0.0.1:4222", "loopback address of the embedded NATS server")
 	f.StringVar(&redisListen, "redis-listen", "127.0.0.1:6379", "loopback address of the embedded Redis")
 	a.workerFlags(f)

@@ -31,9 +31,8 @@ func (a *app) runsCommand() *cobra.Command {
 			return printRuns(cmd, []pipeline.RunStatus{run}, asJSON)
 		}),
 	}
-	for _, c := range []*cobra.Command{list, show} {
-		c.Flags().BoolVar(&asJSON, "json", false, "print JSON instead of a table")
-	}
+	jsonFlag(list, &asJSON)
+	jsonFlag(show, &asJSON)
 	cancel := &cobra.Command{
 		Use: "cancel RUN", Short: "Take the waiting jobs of a run out of the queue; its scores stay, and the same evaluate resumes it", Args: cobra.ExactArgs(1),
 		RunE: a.onRun(func(ctx context.Context, _ *cobra.Command, s *pipeline.Services, id string) error {

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +26,7 @@ import (
 // app is what the flags say, and what every command uses.
 type app struct {
 	config, logLevel, logFormat string
+	context                     string
 
 	at pipeline.Endpoints
 
@@ -39,9 +43,13 @@ type app struct {
 
 	metricsAddr string
 	patience    time.Duration
+	timeout     time.Duration
 
 	log *slog.Logger
 }
+
+// envPrefix is that of the variables that flags may be set by.
+const envPrefix = "STEGOMQ_"
 
 // passphraseEnv holds the passphrase of an encrypted keyring. It has no flag: arguments are seen by everybody.
 const passphraseEnv = "STEGOMQ_KEYRING_PASSPHRASE"
@@ -49,31 +57,38 @@ const passphraseEnv = "STEGOMQ_KEYRING_PASSPHRASE"
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "", "YAML file of flags (without the dashes)")
+	f.StringVar(&a.context, "context", "", "servers that were given this name (stegomq context add); default: those in use (stegomq context use)")
 	f.StringVar(&a.logLevel, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "auto", "auto, text or json")
 }
 
 func (a *app) imageFlags(f *pflag.FlagSet) {
-	f.Int64Var(&a.maxBytesMiB, "max-bytes", pixel.DefaultMaxBytes>>20, "largest image file, MiB")
-	f.Int64Var(&a.maxMpx, "max-mpx", pixel.DefaultMaxPixels>>20, "largest image, Mi pixels")
-	f.IntVar(&a.minSide, "min-side", pixel.DefaultMinSide, "shortest side of an image, pixels")
+	group(groupImages, f, func(f *pflag.FlagSet) {
+		f.Int64Var(&a.maxBytesMiB, "max-bytes", pixel.DefaultMaxBytes>>20, "largest image file, MiB")
+		f.Int64Var(&a.maxMpx, "max-mpx", pixel.DefaultMaxPixels>>20, "largest image, Mi pixels")
+		f.IntVar(&a.minSide, "min-side", pixel.DefaultMinSide, "shortest side of an image, pixels")
+	})
 }
 
 func (a *app) modelFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
-	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring files (default "+pipeline.DefaultKeyring()+" when it is there)")
-	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
+	group(groupModels, f, func(f *pflag.FlagSet) {
+		f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
+		f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring files (default "+pipeline.DefaultKeyring()+" when it is there)")
+		f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
+	})
 }
 
 func (a *app) engineFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.ortLib, "ort-lib", "", "ONNX Runtime library (libonnxruntime.so), a file or its folder")
-	f.StringVar(&a.provider, "provider", "auto", "what computes: cpu, cuda or auto")
-	f.IntVar(&a.slots, "slots", 0, "jobs worked on at once (0: one per core)")
-	f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "bound of the hot keys' weights, and of the networks of models that have one for each key, MiB")
-	f.StringVar(&a.layouts, "layouts", pipeline.DefaultLayouts(), "folder for what was found out about networks on this machine, so that they open faster the next time (empty: none)")
-	f.IntVar(&a.batchPixels, "batch-pixels", 0, "pixels in one run of the network (0: 524288)")
-	f.IntVar(&a.maxNetwork, "max-network-pixels", 0, "largest image that the network is given, pixels (0: 8388608)")
-	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	group(groupEngine, f, func(f *pflag.FlagSet) {
+		f.StringVar(&a.ortLib, "ort-lib", "", "ONNX Runtime library (libonnxruntime.so), a file or its folder")
+		f.StringVar(&a.provider, "provider", "auto", "what computes: cpu, cuda or auto")
+		f.IntVar(&a.slots, "slots", 0, "jobs worked on at once (0: one per core)")
+		f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "bound of the hot keys' weights, and of the networks of models that have one for each key, MiB")
+		f.StringVar(&a.layouts, "layouts", pipeline.DefaultLayouts(), "folder for what was found out about networks on this machine, so that they open faster the next time (empty: none)")
+		f.IntVar(&a.batchPixels, "batch-pixels", 0, "pixels in one run of the network (0: 524288)")
+		f.IntVar(&a.maxNetwork, "max-network-pixels", 0, "largest image that the network is given, pixels (0: 8388608)")
+		f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	})
 }
 
 // workerFlags are for every command that may run a worker.
@@ -101,7 +116,13 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := pipeline.CheckOpenSecrets(a.config, fromFile); err != nil {
 		return err
 	}
-	if err := flagfile.Fill(cmd, "STEGOMQ_", a.config, fromFile); err != nil {
+	if err := a.takeContext(cmd, fromFile); err != nil {
+		return err
+	}
+	if err := flagfile.Fill(cmd, envPrefix, a.config, fromFile); err != nil {
+		return err
+	}
+	if err := a.startClock(cmd); err != nil {
 		return err
 	}
 	if err := a.checkConnection(cmd); err != nil {
@@ -111,9 +132,35 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	return err
 }
 
-// patienceFlag is for commands that wait for work.
+// patienceFlag is for commands that wait for work. They end by themselves, too, when they are told how long they may take.
 func (a *app) patienceFlag(f *pflag.FlagSet) {
-	f.DurationVar(&a.patience, "patience", pipeline.DefaultPatience, "how long a server that went away is waited for")
+	group(groupWait, f, func(f *pflag.FlagSet) {
+		f.DurationVar(&a.patience, "patience", pipeline.DefaultPatience, "how long a server that went away is waited for")
+		a.timeoutFlag(f)
+	})
+}
+
+// timeoutFlag is for commands that may take long.
+func (a *app) timeoutFlag(f *pflag.FlagSet) {
+	group(groupWait, f, func(f *pflag.FlagSet) {
+		f.DurationVar(&a.timeout, "timeout", 0, "end softly after this time, as by Ctrl-C, with exit code 124 (0: no bound)")
+	})
+}
+
+// errTimeout ends a command that took longer than --timeout.
+var errTimeout = errors.New("the time that --timeout gives is over; the same command goes on where this one stopped")
+
+// startClock ends the command's context when its time is over.
+func (a *app) startClock(cmd *cobra.Command) error {
+	if a.timeout < 0 {
+		return fmt.Errorf("--timeout %s: it must not be negative", a.timeout)
+	}
+	if a.timeout > 0 {
+		ctx, end := context.WithCancelCause(cmd.Context())
+		time.AfterFunc(a.timeout, func() { end(errTimeout) })
+		cmd.SetContext(ctx)
+	}
+	return nil
 }
 
 // options are the flags as the pipeline takes them.
@@ -160,12 +207,19 @@ func (a *app) library() *pipeline.Library {
 	return &pipeline.Library{Folders: a.models, Keyrings: pipeline.KeyringFiles(a.keyrings), Protection: a.protection(), Logger: a.log}
 }
 
-// registeredKeys are those of the keyring file that --keys names, or as many of the model's demo keys as it says.
+// registeredKeys are those that --keys names: as many of the model's demo keys, all of a keyring file, or those of ids.
 func (a *app) registeredKeys(keys string, m *model.Model) ([]keyring.Pair, error) {
 	if n, err := strconv.Atoi(keys); err == nil {
 		return a.library().DemoKeys(m, n)
 	}
-	return a.library().RegisteredKeys(m, keys)
+	ids := strings.Split(keys, ",")
+	if _, err := os.Stat(keys); !errors.Is(err, os.ErrNotExist) {
+		return a.library().RegisteredKeys(m, keys)
+	}
+	if slices.ContainsFunc(ids, func(id string) bool { return !keyring.ValidID(id) }) {
+		return nil, fmt.Errorf("--keys %s: there is no keyring file of this name; give one, a number of demo keys, or ids of keys with commas between them", keys)
+	}
+	return a.library().NamedKeys(m, ids)
 }
 
 // The models of commands that are not told another: what measures a network, and what embeds and recovers for a user, whose

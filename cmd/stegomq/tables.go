@@ -7,6 +7,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // newTable makes a table that Render writes to the command's output.
@@ -31,6 +32,13 @@ func printRows[R any](cmd *cobra.Command, rows []R, asJSON bool, cells func(R) t
 	}
 	w.Render()
 	return nil
+}
+
+// jsonFlag has a command print JSON where it prints a table.
+func jsonFlag(cmd *cobra.Command, asJSON *bool) {
+	group(groupMade, cmd.Flags(), func(f *pflag.FlagSet) {
+		f.BoolVar(asJSON, "json", false, "print JSON instead of a table")
+	})
 }
 
 // orDash is the text of a cell that may be empty.

@@ -33,8 +33,6 @@ func (a *app) usersAddCommand() *cobra.Command {
 	var scopes []string
 	cmd := &cobra.Command{
 		Use: "add NAME --key ID", Short: "Make a user, and print the user's token, once", Args: cobra.ExactArgs(1),
-		Example: `  stegomq users add alice --key alice
-  stegomq users add bob --embed-for alice --scope embed      # bob embeds for alice, and recovers nothing`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u.Name = args[0]
 			for _, s := range scopes {

@@ -21,7 +21,7 @@ func Fill(cmd *cobra.Command, prefix, path string, values map[string]string) err
 		if f.Changed || f.Name == "help" || f.Name == "version" {
 			return
 		}
-		env := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		env := Variable(prefix, f.Name)
 		value, from := os.Getenv(env), env
 		if value == "" {
 			value, from = values[f.Name], path
@@ -40,6 +40,11 @@ func Fill(cmd *cobra.Command, prefix, path string, values map[string]string) err
 		}
 	}
 	return errors.Join(broken...)
+}
+
+// Variable is the environment variable of a flag.
+func Variable(prefix, flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // Read reads a YAML file of flag names and values; lists become comma-separated.

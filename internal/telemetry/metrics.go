@@ -23,23 +23,8 @@ const refusedItems = "refused"
 // secondsBuckets reach from one small image on a GPU to 64 large ones on a CPU.
 var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
-// Metrics are the numbers of one process. Every name begins with stegomq_:
-//
-//	jobs_in_flight{operation}              jobs begun and not ended
-//	jobs_total{operation,outcome}          jobs ended
-//	items_total{operation,outcome}         items of those jobs; outcome refused: recovery refused them
-//	job_seconds{operation}                 how long jobs took, histogram
-//	scores_written_total                   scores that were new in Redis
-//	dead_letters_total{reason}             messages given up
-//	unexpected_total                       results and dead letters refused: their runs do not ask for them
-//	weights_cache_{hits,misses}_total      keyed weights found ready, and made
-//	weights_cache_bytes                    keyed weights held
-//	http_requests_total{route,status}      requests answered over HTTP
-//	http_request_seconds{route}            how long they took, with reading the body, histogram
-//	memo_{hits,misses}_total{kind}         memos of work found in Redis, and not
-//
-// and those of the Go runtime and the process. Methods are safe for concurrent use, and on a nil
-// *Metrics they do nothing.
+// Metrics are the numbers of one process, which docs/metrics.md lists, and those of the Go runtime and the process. Methods are safe for
+// concurrent use, and on a nil *Metrics they do nothing.
 type Metrics struct {
 	registry   *prometheus.Registry
 	inFlight   *prometheus.GaugeVec
@@ -67,18 +52,18 @@ func NewMetrics() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("jobs_in_flight", "Jobs begun and not ended.")), []string{"operation"}),
-		jobs:     counter("jobs_total", "Jobs ended.", "operation", "outcome"),
-		items:    counter("items_total", "Items of the jobs ended.", "operation", "outcome"),
+		jobs:     counter("jobs_total", "Jobs ended: done, retried (they come again) or dead.", "operation", "outcome"),
+		items:    counter("items_total", "Items of the jobs ended; outcome refused: recovery refused them.", "operation", "outcome"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "stegomq", Name: "job_seconds", Help: "How long jobs took, in seconds.", Buckets: secondsBuckets,
 		}, []string{"operation"}),
 		scores: prometheus.NewCounter(prometheus.CounterOpts(opts("scores_written_total", "Scores that were new in Redis."))),
-		dead:   counter("dead_letters_total", "Messages given up.", "reason"),
+		dead:   counter("dead_letters_total", "Messages given up, as dead letters.", "reason"),
 		unexpected: prometheus.NewCounter(prometheus.CounterOpts(opts("unexpected_total",
 			"Results and dead letters refused, because their runs do not ask for them."))),
 		requests: counter("http_requests_total", "Requests answered over HTTP.", "route", "status"),
 		answering: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "stegomq", Name: "http_request_seconds", Help: "How long requests over HTTP took, in seconds.", Buckets: secondsBuckets,
+			Namespace: "stegomq", Name: "http_request_seconds", Help: "How long requests over HTTP took, with reading their bodies, in seconds.", Buckets: secondsBuckets,
 		}, []string{"route"}),
 	}
 	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead, m.unexpected, m.requests, m.answering,

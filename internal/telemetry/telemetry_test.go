@@ -6,19 +6,28 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 )
+
+// write has the reference written anew: make generate.
+var write = flag.Bool("write", false, "write docs/metrics.md")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -86,10 +95,8 @@ func samples(t *testing.T, url string) map[string]float64 {
 	return values
 }
 
-func TestMetricsCount(t *testing.T) {
-	t.Parallel()
-	m := NewMetrics()
-	url := serve(t, m, nil)
+// count has every metric count something.
+func count(m *Metrics) {
 	m.JobStarted("embed")
 	m.JobStarted("embed")
 	m.JobDone("embed", "done", 64, 0, 30*time.Millisecond)
@@ -105,7 +112,69 @@ func TestMetricsCount(t *testing.T) {
 	m.WatchWeights(func() WeightsStats { return WeightsStats{Hits: 10, Misses: 2, Bytes: 4096} })
 	m.WatchMemos("outputs", func() (int64, int64) { return 21, 22 })
 	m.WatchMemos("images", func() (int64, int64) { return 31, 32 })
+}
 
+// The reference has every metric that the program registers.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	m := NewMetrics()
+	count(m)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	b.WriteString(`# Metrics
+
+What ` + "`--metrics HOST:PORT`" + ` serves at /metrics, of every role. ` + "`make generate`" + ` writes this file from what the program registers; a test fails when it is stale. The metrics of the Go runtime
+(go_...) and of the process (process_...) are those of [client_golang](https://pkg.go.dev/github.com/prometheus/client_golang/prometheus/collectors). No label has a value for
+each key, image, run or user. Of the histograms there are _bucket, _sum and _count. [Dashboard](../ops/grafana/stegomq.json), [alerts](../ops/prometheus/alerts.yaml).
+
+| metric | type | labels | what it is |
+|---|---|---|---|
+`)
+	listed := make(map[string]bool)
+	for _, family := range families {
+		name := family.GetName()
+		if !strings.HasPrefix(name, "stegomq_") {
+			continue
+		}
+		listed[name] = true
+		var labels []string
+		for _, label := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, label.GetName())
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, strings.ToLower(family.GetType().String()), strings.Join(labels, ", "), family.GetHelp())
+	}
+	// What nobody counted is gathered as nothing.
+	descriptions := make(chan *prometheus.Desc)
+	go func() { defer close(descriptions); m.registry.Describe(descriptions) }()
+	named := regexp.MustCompile(`fqName: "(stegomq_[a-z_]+)"`)
+	described := make(map[string]bool)
+	for d := range descriptions {
+		if found := named.FindStringSubmatch(d.String()); found != nil {
+			described[found[1]] = true
+		}
+	}
+	if !maps.Equal(listed, described) {
+		t.Errorf("the reference has %v, and the program registers %v", slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(described)))
+	}
+	const path = "../../docs/metrics.md"
+	if *write {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if committed, err := os.ReadFile(path); err != nil || !bytes.Equal(committed, b.Bytes()) {
+		t.Errorf("docs/metrics.md is stale: run make generate (%v)", err)
+	}
+}
+
+func TestMetricsCount(t *testing.T) {
+	t.Parallel()
+	m := NewMetrics()
+	url := serve(t, m, nil)
+	count(m)
 	got := samples(t, url)
 	for name, want := range map[string]float64{
 		`stegomq_jobs_in_flight{operation="embed"}`:                           1,

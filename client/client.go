@@ -1,0 +1,181 @@
+// Package client owns what a Go program says to the HTTP API of a stegomq service (docs/http.md): requests, retries and what the answers mean.
+// It uses the standard library alone.
+//
+// Images go in as an io.Reader of a PNG, JPEG, WebP, TIFF or BMP: File makes one of a path, PNG of an image.Image. They come out as a PNG.
+// What the service refuses is a *Problem, whose code errors.As gives.
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of a Config.
+const (
+	DefaultURL      = "http://127.0.0.1:8080"
+	DefaultPatience = 2 * time.Minute
+)
+
+// tryTimeout is what one try gets: more than the service gives a request by its defaults.
+const tryTimeout = 2 * time.Minute
+
+// firstPause and lastPause bound the time between two tries. Who was told a later time comes after lastPause.
+const (
+	firstPause = 200 * time.Millisecond
+	lastPause  = 30 * time.Second
+)
+
+// largestText bounds what is read of an answer that is no image.
+const largestText = 16 << 20
+
+// Config says which service is meant, and who asks.
+type Config struct {
+	// URL is where the service is. Default: STEGOMQ_URL in the environment, and else DefaultURL.
+	URL string
+	// Token is the user's. Default: STEGOMQ_TOKEN. `stegomq users add NAME` makes one.
+	Token string
+	// Patience is how long what the service cannot do now is tried again. Default: DefaultPatience; below 0: nothing is tried again.
+	Patience time.Duration
+	// HTTP sends the requests. Default: a client of two minutes for a try that follows no redirects, so that the token goes nowhere else.
+	HTTP *http.Client
+}
+
+// Client is a service as one user sees it. It is safe for concurrent use.
+//
+// What the service cannot do now, because it is full or away, is tried again when it says (Retry-After), within Config.Patience and the
+// context. Every operation carries an idempotency key, so that it is done once however often it is sent. Errors are a *Problem where the
+// service refused, the context's where it ended, and else those of package net/http.
+type Client struct {
+	base     *url.URL
+	token    string
+	patience time.Duration
+	http     *http.Client
+}
+
+// ErrConfig: a Config that cannot be used.
+var ErrConfig = errors.New("the client cannot be made")
+
+// New makes a client. It asks the service nothing. The error is ErrConfig.
+func New(cfg Config) (*Client, error) {
+	c := &Client{token: cmp.Or(cfg.Token, os.Getenv("STEGOMQ_TOKEN")), patience: cmp.Or(cfg.Patience, DefaultPatience), http: cfg.HTTP}
+	if c.token == "" {
+		return nil, fmt.Errorf("%w: there is no token: give one, or set STEGOMQ_TOKEN (stegomq users add NAME makes one)", ErrConfig)
+	}
+	address := cmp.Or(cfg.URL, os.Getenv("STEGOMQ_URL"), DefaultURL)
+	base, err := url.Parse(address)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("%w: %q is no address of a service: write it as %s", ErrConfig, address, DefaultURL)
+	}
+	c.base = base
+	if c.http == nil {
+		c.http = &http.Client{Timeout: tryTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	return c, nil
+}
+
+// call is a request that may be sent again.
+type call struct {
+	method, path string
+	body         string
+	header       http.Header
+}
+
+// send sends a call until it is answered with what is final, and gives that answer's header and body.
+func (c *Client) send(ctx context.Context, what call) (http.Header, []byte, error) {
+	deadline := time.Now().Add(c.patience)
+	for tries := 0; ; tries++ {
+		header, body, err := c.try(ctx, what)
+		if err == nil {
+			return header, body, nil
+		}
+		wait, again := pause(tries, err)
+		if !again || ctx.Err() != nil || time.Now().Add(wait).After(deadline) {
+			return nil, nil, err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (c *Client) try(ctx context.Context, what call) (http.Header, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, what.method, c.base.JoinPath(what.path).String(), strings.NewReader(what.body))
+	if err != nil {
+		return nil, nil, err
+	}
+	if what.header != nil {
+		req.Header = what.header.Clone()
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode/100 != 2 {
+		return nil, nil, readProblem(resp)
+	}
+	body, err := io.ReadAll(resp.Body)
+	return resp.Header, body, err
+}
+
+// get asks for what is JSON.
+func (c *Client) get(ctx context.Context, path string, into any) (http.Header, error) {
+	header, body, err := c.send(ctx, call{method: http.MethodGet, path: path})
+	if err == nil {
+		err = decode(body, into)
+	}
+	return header, err
+}
+
+func decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%w: %w", errForeign, err)
+	}
+	return nil
+}
+
+// pause says how long to wait after a try that failed, and whether another can end otherwise.
+func pause(tries int, err error) (wait time.Duration, again bool) {
+	var p *Problem
+	switch {
+	case errors.As(err, &p):
+		wait, again = min(p.RetryAfter, lastPause), p.RetryAfter > 0
+	case errors.Is(err, errForeign):
+	default: // the service was not reached, or its answer broke off
+		wait, again = min(firstPause<<min(tries, 16), lastPause), true
+	}
+	// Those who were sent away together do not come back together.
+	return wait + time.Duration(rand.Float64()*float64(wait)/4), again
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retryAfter is the time that an answer names, in whole seconds as the service writes it; 0: none.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(max(seconds, 1)) * time.Second
+}

@@ -1,0 +1,334 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+	"iter"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+)
+
+// Operation is what is done with images: Embed, Recover or Purify. Its readers are read to their end once, before the first try; those that
+// are io.Closer are closed then.
+type Operation interface{ form() form }
+
+// Embed hides Secret in Cover with a key. Model is one of the service's; empty: the one that it has for this. IdempotencyKey, 1 to 255
+// visible ASCII characters, names the request where it is to be done once beyond this process's life; empty: one is drawn.
+type Embed struct {
+	Key            string
+	Cover, Secret  io.Reader
+	Model          string
+	IdempotencyKey string
+}
+
+// Recover gives the secret of a stego image. Model and IdempotencyKey are as for Embed.
+type Recover struct {
+	Key            string
+	Stego          io.Reader
+	Model          string
+	IdempotencyKey string
+}
+
+// Purify gives the image with less noise. Model and IdempotencyKey are as for Embed.
+type Purify struct {
+	Image          io.Reader
+	Model          string
+	IdempotencyKey string
+}
+
+func (e Embed) form() form {
+	return form{"embed", e.Key, e.Model, e.IdempotencyKey, []part{{"cover", e.Cover}, {"secret", e.Secret}}}
+}
+
+func (r Recover) form() form {
+	return form{"recover", r.Key, r.Model, r.IdempotencyKey, []part{{"stego", r.Stego}}}
+}
+
+func (p Purify) form() form {
+	return form{"purify", "", p.Model, p.IdempotencyKey, []part{{"image", p.Image}}}
+}
+
+// form is an operation as it is sent.
+type form struct {
+	name, key, model, idempotency string
+	images                        []part
+}
+
+type part struct {
+	field string
+	r     io.Reader
+}
+
+// call reads the images.
+func (f form) call() (call, error) {
+	var body bytes.Buffer
+	w := multipart.NewWriter(&body)
+	for _, image := range f.images {
+		if err := image.write(w); err != nil {
+			return call{}, fmt.Errorf("read the image %s: %w", image.field, err)
+		}
+	}
+	for _, word := range [][2]string{{"key", f.key}, {"model", f.model}} {
+		if word[1] != "" {
+			_ = w.WriteField(word[0], word[1]) // into memory
+		}
+	}
+	_ = w.Close()
+	header := http.Header{"Content-Type": {w.FormDataContentType()}, "Idempotency-Key": {cmp.Or(f.idempotency, rand.Text())}}
+	return call{http.MethodPost, "/v1/" + f.name, body.String(), header}, nil
+}
+
+func (p part) write(w *multipart.Writer) error {
+	if p.r == nil {
+		return errors.New("there is none")
+	}
+	to, err := w.CreateFormFile(p.field, p.field)
+	if err == nil {
+		_, err = io.Copy(to, p.r)
+	}
+	if closer, ok := p.r.(io.Closer); ok {
+		_ = closer.Close() // it was only read
+	}
+	return err
+}
+
+// PNG reads as the PNG file of an image, which loses nothing of 8 or 16 bits a sample.
+func PNG(m image.Image) io.Reader {
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		return broken{err}
+	}
+	return &b
+}
+
+// File reads as a file, which is opened when it is read.
+func File(path string) io.Reader { return &file{path: path} }
+
+type file struct {
+	path   string
+	opened *os.File
+}
+
+func (f *file) Read(b []byte) (_ int, err error) {
+	if f.opened == nil {
+		if f.opened, err = os.Open(f.path); err != nil {
+			return 0, err
+		}
+	}
+	return f.opened.Read(b)
+}
+
+// Close closes a file that was opened.
+func (f *file) Close() error {
+	if f.opened == nil {
+		return nil
+	}
+	return f.opened.Close()
+}
+
+// broken is a reader of what could not be made.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+// Image is what came of an operation.
+type Image struct {
+	// PNG is the file as it was answered.
+	PNG []byte
+	// Warnings say what may not be as expected, such as a stego image that was saved as JPEG.
+	Warnings []string
+}
+
+// Decode gives the pixels.
+func (i *Image) Decode() (image.Image, error) { return png.Decode(bytes.NewReader(i.PNG)) }
+
+// image sends a call that is answered with an image.
+func (c *Client) image(ctx context.Context, what call) (*Image, error) {
+	header, body, err := c.send(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	if kind := header.Get("Content-Type"); kind != "image/png" {
+		return nil, fmt.Errorf("%w: it has the type %q", errForeign, kind)
+	}
+	return &Image{body, header.Values("Stegomq-Warning")}, nil
+}
+
+// Embed hides a secret in a cover. Keep the stego image in a lossless format.
+func (c *Client) Embed(ctx context.Context, what Embed) (*Image, error) { return c.Do(ctx, what) }
+
+// Recover gives the secret of a stego image. The problem Refused says that the key is not the one, or that the image was changed.
+func (c *Client) Recover(ctx context.Context, what Recover) (*Image, error) { return c.Do(ctx, what) }
+
+// Purify takes noise off an image.
+func (c *Client) Purify(ctx context.Context, what Purify) (*Image, error) { return c.Do(ctx, what) }
+
+// Do does an operation, and waits for its image.
+func (c *Client) Do(ctx context.Context, what Operation) (*Image, error) {
+	request, err := what.form().call()
+	if err != nil {
+		return nil, err
+	}
+	return c.image(ctx, request)
+}
+
+// Batch does operations, n at once (at least 1), and gives what came of each, in their order. Operations are taken as they are needed. One
+// that fails ends nothing; who stops reading, or ends the context, ends what is under way.
+func (c *Client) Batch(ctx context.Context, n int, operations iter.Seq[Operation]) iter.Seq2[*Image, error] {
+	type result struct {
+		image *Image
+		err   error
+	}
+	return func(yield func(*Image, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var running []chan result // oldest first
+		defer func() {
+			cancel()
+			for _, r := range running {
+				<-r
+			}
+		}()
+		oldest := func() bool {
+			r := <-running[0]
+			running = running[1:]
+			return yield(r.image, r.err)
+		}
+		for one := range operations {
+			if len(running) >= max(n, 1) && !oldest() {
+				return
+			}
+			done := make(chan result, 1)
+			running = append(running, done)
+			go func() {
+				image, err := c.Do(ctx, one)
+				done <- result{image, err}
+			}()
+		}
+		for len(running) > 0 && oldest() {
+		}
+	}
+}
+
+// State is how far a job is.
+type State string
+
+// The states of a job.
+const (
+	Running State = "running"
+	Done    State = "done"
+	Failed  State = "failed"
+)
+
+// Job is an operation that the service does while nobody waits. It is kept for half an hour, by the process that took it.
+type Job struct {
+	ID        string    `json:"id"`
+	Operation string    `json:"operation"`
+	State     State     `json:"state"`
+	Created   time.Time `json:"created"`
+	Warnings  []string  `json:"warnings"`
+	// Problem is why a job failed.
+	Problem *Problem `json:"problem"`
+}
+
+// Start has an operation done, and does not wait for it.
+func (c *Client) Start(ctx context.Context, what Operation) (*Job, error) {
+	request, err := what.form().call()
+	if err != nil {
+		return nil, err
+	}
+	request.header.Set("Prefer", "respond-async")
+	_, body, err := c.send(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	job := &Job{}
+	return job, decode(body, job)
+}
+
+// Job gives a job of the user's.
+func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
+	job, _, err := c.job(ctx, id)
+	return job, err
+}
+
+func jobPath(id string) string { return "/v1/jobs/" + url.PathEscape(id) }
+
+func (c *Client) job(ctx context.Context, id string) (*Job, time.Duration, error) {
+	job := &Job{}
+	header, err := c.get(ctx, jobPath(id), job)
+	if err != nil {
+		return nil, 0, err
+	}
+	return job, retryAfter(header), nil
+}
+
+// Wait asks for a job until it has ended, as often as the service says, and gives its image, or the problem that it ended with.
+func (c *Client) Wait(ctx context.Context, id string) (*Image, error) {
+	for {
+		job, wait, err := c.job(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case job.Problem != nil:
+			return nil, job.Problem
+		case job.State != Running:
+			return c.image(ctx, call{method: http.MethodGet, path: jobPath(id) + "/output"})
+		}
+		if err := sleep(ctx, max(wait, firstPause)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Jobs gives the user's jobs, the newest first.
+func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
+	var answer struct{ Jobs []Job }
+	_, err := c.get(ctx, "/v1/jobs", &answer)
+	return answer.Jobs, err
+}
+
+// Key is a key of the user's. The key itself never leaves the service.
+type Key struct {
+	ID          string `json:"id"`
+	Fingerprint string `json:"fingerprint"`
+	// Allows has embed, recover or both.
+	Allows []string `json:"allows"`
+}
+
+// Keys gives the user's keys.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	var answer struct{ Keys []Key }
+	_, err := c.get(ctx, "/v1/keys", &answer)
+	return answer.Keys, err
+}
+
+// Model is a model of the service.
+type Model struct {
+	Name       string   `json:"name"`
+	Digest     string   `json:"digest"`
+	Keying     string   `json:"keying"`
+	Operations []string `json:"operations"`
+	Trained    bool     `json:"trained"`
+	// Keys are those of the user's that it works with.
+	Keys []string `json:"keys"`
+	// DefaultFor has the operations that take it where they name none.
+	DefaultFor []string `json:"default_for"`
+}
+
+// Models gives the models of the service.
+func (c *Client) Models(ctx context.Context) ([]Model, error) {
+	var answer struct{ Models []Model }
+	_, err := c.get(ctx, "/v1/models", &answer)
+	return answer.Models, err
+}

@@ -1,0 +1,145 @@
+// Package contexts owns the servers that a user has given names: sets of flag values, in a file of the user's configuration folder.
+//
+// Invariants: the file has mode 0600, since addresses may have passwords in them, and one that others can read is not used; it is replaced
+// whole, under a lock.
+package contexts
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"stegomq/internal/filelock"
+)
+
+var (
+	// ErrUnknown: there is no context of the name.
+	ErrUnknown = errors.New("there is no context")
+	// ErrTaken: there is one already.
+	ErrTaken = errors.New("there is already a context")
+	// ErrName: a name that no context can have.
+	ErrName = errors.New("a context's name has 1 to 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit")
+	// ErrFile: the file cannot be used as it is.
+	ErrFile = errors.New("the file of contexts")
+)
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// Values are those of flags, by the flags' names.
+type Values map[string]string
+
+// Set is every context, and the name of the one in use; empty: none is.
+type Set struct {
+	Use      string            `json:"use,omitempty"`
+	Contexts map[string]Values `json:"contexts"`
+}
+
+// Names are sorted.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.Contexts)) }
+
+// Get gives a context, or ErrUnknown.
+func (s *Set) Get(name string) (Values, error) {
+	values, ok := s.Contexts[name]
+	if !ok {
+		have := "there are none (stegomq context add makes one)"
+		if len(s.Contexts) > 0 {
+			have = "there are " + strings.Join(s.Names(), ", ")
+		}
+		return nil, fmt.Errorf("%w %q: %s", ErrUnknown, name, have)
+	}
+	return values, nil
+}
+
+// Add adds a context. The errors are ErrName and ErrTaken.
+func (s *Set) Add(name string, values Values) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%w: %q", ErrName, name)
+	}
+	if _, ok := s.Contexts[name]; ok {
+		return fmt.Errorf("%w %q: choose another name, or take that one away first (stegomq context remove %s)", ErrTaken, name, name)
+	}
+	if s.Contexts == nil {
+		s.Contexts = make(map[string]Values)
+	}
+	s.Contexts[name] = values
+	return nil
+}
+
+// Remove takes a context away, or says ErrUnknown. Where it was in use, none is.
+func (s *Set) Remove(name string) error {
+	if _, err := s.Get(name); err != nil {
+		return err
+	}
+	delete(s.Contexts, name)
+	if s.Use == name {
+		s.Use = ""
+	}
+	return nil
+}
+
+// Read reads a file of contexts. One that is not there has none.
+func Read(path string) (*Set, error) {
+	set := &Set{}
+	info, err := os.Stat(path)
+	switch {
+	case path == "" || errors.Is(err, fs.ErrNotExist):
+		return set, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%w may have passwords in it and others can read it: chmod 600 %s", ErrFile, path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(set); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w: mend it, or delete it", ErrFile, path, err)
+	}
+	return set, nil
+}
+
+// Change changes a file of contexts. The file and its folder are made; where change fails they stay as they were.
+func Change(path string, change func(*Set) error) (err error) {
+	if path == "" {
+		return fmt.Errorf("%w: there is no home folder to keep it in: set XDG_CONFIG_HOME", ErrFile)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = filelock.Wait(lock)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	defer func() { err = errors.Join(err, filelock.Release(lock)) }()
+	set, err := Read(path)
+	if err != nil {
+		return err
+	}
+	if err := change(set); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(set, "", "  ")
+	if err == nil {
+		err = renameio.WriteFile(path, append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	return nil
+}
