@@ -73,9 +73,13 @@ func (a *app) imageFlags(f *pflag.FlagSet) {
 func (a *app) modelFlags(f *pflag.FlagSet) {
 	group(groupModels, f, func(f *pflag.FlagSet) {
 		f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
-		f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring files (default "+pipeline.DefaultKeyring()+" when it is there)")
-		f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
+		a.keyringFlags(f)
 	})
+}
+
+func (a *app) keyringFlags(f *pflag.FlagSet) {
+	f.StringSliceVar(&a.keyrings, "keyring", nil, "keyring files (default "+pipeline.DefaultKeyring()+" when it is there)")
+	f.StringVar(&a.keyringIdentity, "keyring-identity", "", "age identity file that opens an encrypted keyring (or set "+passphraseEnv+")")
 }
 
 func (a *app) engineFlags(f *pflag.FlagSet) {

@@ -145,6 +145,7 @@ holds none. Ctrl-C keeps what was trained in --run, and the same command goes on
 		},
 	}
 	f := cmd.Flags()
+	a.keyringFlags(f)
 	f.StringSliceVar(&ids, "key", nil, "ids of the key pairs to add, in the keyring (required)")
 	f.StringVar(&data, "data", "", "folder of photographs to train on (required)")
 	f.StringVar(&out, "out", "", "the model directory to make (required)")
