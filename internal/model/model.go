@@ -1,4 +1,4 @@
-// Package model reads and writes model directories. It owns their format: what manifest.json says, which
+// Package model reads model directories, which the trainer writes. It owns their format: what manifest.json says, which
 // files belong to a model, and that the files are those that the manifest names.
 //
 // Invariants:
@@ -10,7 +10,6 @@
 //   - The manifest's keying says how a key acts, and which fields and files there are: none of another keying.
 //   - The weights of a key are those of Apply: a fill that the model stores goes before the one that would
 //     be derived from the key.
-//   - Write leaves a directory that Load takes, or none.
 //   - No file outside the directory can be named: the names are a fixed set, with ids of keys in some.
 package model
 
