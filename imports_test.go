@@ -92,7 +92,7 @@ var house = map[string][]string{
 	},
 
 	// The HTTP API, a front of the queue.
-	"service": {"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
+	"service": {"schemas", "producer", "evaluator", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
 
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},
