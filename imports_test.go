@@ -93,7 +93,7 @@ var house = map[string][]string{
 
 	// The HTTP API, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
 	"client":  {},
-	"service": {"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
+	"service": {"schemas", "producer", "evaluator", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
 
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},

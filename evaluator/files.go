@@ -26,7 +26,16 @@ type Blobs interface {
 // WriteFiles writes summary.json, items.csv and report.md into dir, each whole or not at all. The file
 // columns of items.csv name images relative to dir; SaveImages writes them.
 func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
-	return writeAll(dir, []output{
+	files, err := Files(sum, scores)
+	if err != nil {
+		return err
+	}
+	return WriteFolder(dir, files)
+}
+
+// Files are those that WriteFiles writes.
+func Files(sum *Summary, scores []*schemas.Score) ([]File, error) {
+	return made([]output{
 		{"summary.json", jsonOf(sum)},
 		{"items.csv", func(w io.Writer) error { return writeItems(w, scores) }},
 		{"report.md", sum.WriteMarkdown},
@@ -70,15 +79,22 @@ func jsonOf(v any) func(io.Writer) error {
 }
 
 func writeAll(dir string, outputs []output) error {
-	var files []File
+	files, err := made(outputs)
+	if err != nil {
+		return err
+	}
+	return WriteFolder(dir, files)
+}
+
+func made(outputs []output) (files []File, err error) {
 	for _, o := range outputs {
 		var buf bytes.Buffer
 		if err := o.write(&buf); err != nil {
-			return fmt.Errorf("write %s: %w", o.name, err)
+			return nil, fmt.Errorf("write %s: %w", o.name, err)
 		}
 		files = append(files, File{o.name, buf.Bytes()})
 	}
-	return WriteFolder(dir, files)
+	return files, nil
 }
 
 var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse", "outcome"}

@@ -24,8 +24,9 @@ type Request struct {
 	Model *model.Model
 	// Keys are the registered pairs: each embeds, and each decodes what each embedded. At least one.
 	Keys []keyring.Pair
-	// Dataset is where the images are; its Limits are those of Options.
-	Dataset producer.DatasetOptions
+	// Dataset is where the images are; its Limits are those of Options. DatasetName is what the run calls it; empty: where it is.
+	Dataset     producer.DatasetOptions
+	DatasetName string
 	// Geometry is what every image is brought to; its sides are at least the model's least.
 	Geometry *schemas.Geometry
 	// RandomKeys is the number of unregistered keys that try to decode, drawn by RandomSeed from the one with the number FirstRandom
@@ -218,7 +219,7 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 	m := r.Model
 	spec := &schemas.RunSpec{
 		Model: m.Digest, ModelName: m.Name, ModelTrained: m.Trained(), Geometry: r.Geometry, NoiseSigma: r.Noise,
-		Pairs: d.Pairs, Dataset: r.Dataset.Data, Covers: r.Dataset.Covers, Images: uint32(d.Images), Bad: d.Bad,
+		Pairs: d.Pairs, Dataset: cmp.Or(r.DatasetName, r.Dataset.Data), Covers: r.Dataset.Covers, Images: uint32(d.Images), Bad: d.Bad,
 		MetricsVersion: quality.Version, DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey, Runtime: runtime,
 	}
 	if n := r.Dataset.Sample; n > 0 {

@@ -70,7 +70,8 @@ func (s *Services) newEvaluation(req *Request, watch Watch) *evaluation {
 }
 
 // Evaluate makes what a run still needs and returns it with its scores. The request is checked, and Redis is connected. Several runs may
-// be made on the same services, one after another. Where the message queue is embedded, the roles run in this process.
+// be made on the same services, one after another, and by a front (Serve) at once. Where the message queue is embedded, the roles run in this
+// process: they begin with the run, or are those that Serve has begun.
 //
 // An interrupted run takes its waiting jobs out of the queue, unless the request says Detach; asked for again, it goes on where it was.
 func (s *Services) Evaluate(ctx context.Context, req *Request, watch Watch) (_ *Run, err error) {
@@ -234,9 +235,9 @@ func (e *evaluation) work(ctx context.Context) (err error) {
 	return e.await(r.ctx, ctx)
 }
 
-// localEngine is the engine of the worker in this process; nil where others work.
+// localEngine is the engine of the worker that begins with the run; nil where others work.
 func (e *evaluation) localEngine(req *Request) (*Engine, error) {
-	if !e.opts.Embedded() {
+	if !e.opts.Embedded() || e.working {
 		return nil, nil
 	}
 	ring, err := req.ring()

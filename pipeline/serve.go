@@ -48,7 +48,7 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 		defer func() { err = errors.Join(err, eng.Close()) }()
 	}
 	s := New(opts)
-	s.operator = true
+	s.operator, s.working = true, role.Work && role.Evaluate
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.OpenCache(ctx); err != nil {
 		return err

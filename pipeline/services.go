@@ -53,6 +53,7 @@ type Services struct {
 	closers []func() error
 
 	operator bool // may change what the servers have stored
+	working  bool // its worker and evaluator serve every run
 }
 
 // New makes services that are not connected.

@@ -35,6 +35,7 @@ import (
 // The pipeline that the tests share: an embedded message queue, a real redis-server, and a worker with real models, in this process.
 var (
 	parts    Parts
+	services *pipeline.Services // those of parts
 	stateDir string
 	ringFile string
 )
@@ -87,8 +88,9 @@ func withPipeline(f func() int) (code int, err error) {
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- pipeline.Serve(ctx, opts, library, pipeline.Role{
-			Work: true,
+			Work: true, Evaluate: true,
 			Front: func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
+				services = s
 				parts = Parts{Pipeline: s, Users: users.In(stateDir), Stock: stock}
 				return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 			},
@@ -306,11 +308,16 @@ func (c *client) send(method, path string, f fields, check bool, header ...strin
 	if f != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
+	}
+	return c.roundTrip(req, check)
+}
+
+func (c *client) roundTrip(req *http.Request, check bool) *answered {
+	c.t.Helper()
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

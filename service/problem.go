@@ -15,30 +15,36 @@ type code string
 
 // The codes. Each stands in problems, in openapi.json and in docs/http.md.
 const (
-	codeBadRequest   code = "bad_request"
-	codeUnauthorized code = "unauthorized"
-	codeMissingScope code = "missing_scope"
-	codeEmbedOnly    code = "embed_only_key"
-	codeNotFound     code = "not_found"
-	codeUnknownKey   code = "unknown_key"
-	codeUnknownModel code = "unknown_model"
-	codeUnknownJob   code = "unknown_job"
-	codeMethod       code = "method_not_allowed"
-	codeSlowBody     code = "slow_body"
-	codeRunning      code = "job_running"
-	codeTooLarge     code = "too_large"
-	codeMediaType    code = "unsupported_media_type"
-	codeBadImage     code = "bad_image"
-	codeBadKey       code = "bad_key"
-	codeOperation    code = "unsupported_operation"
-	codeRefused      code = "refused"
-	codeOtherBody    code = "idempotency_key_reused"
-	codeTooMany      code = "too_many_requests"
-	codeInternal     code = "internal"
-	codeDraining     code = "draining"
-	codeUnavailable  code = "unavailable"
-	codeStorageFull  code = "storage_full"
-	codeTimeout      code = "timeout"
+	codeBadRequest     code = "bad_request"
+	codeUnauthorized   code = "unauthorized"
+	codeMissingScope   code = "missing_scope"
+	codeEmbedOnly      code = "embed_only_key"
+	codeNotFound       code = "not_found"
+	codeUnknownKey     code = "unknown_key"
+	codeUnknownModel   code = "unknown_model"
+	codeUnknownJob     code = "unknown_job"
+	codeUnknownRun     code = "unknown_run"
+	codeUnknownDataset code = "unknown_dataset"
+	codeImageGone      code = "image_gone"
+	codeMethod         code = "method_not_allowed"
+	codeSlowBody       code = "slow_body"
+	codeRunning        code = "job_running"
+	codeNoResults      code = "no_results"
+	codeTooManyRuns    code = "too_many_runs"
+	codeConflict       code = "run_differs"
+	codeTooLarge       code = "too_large"
+	codeMediaType      code = "unsupported_media_type"
+	codeBadImage       code = "bad_image"
+	codeBadKey         code = "bad_key"
+	codeOperation      code = "unsupported_operation"
+	codeRefused        code = "refused"
+	codeOtherBody      code = "idempotency_key_reused"
+	codeTooMany        code = "too_many_requests"
+	codeInternal       code = "internal"
+	codeDraining       code = "draining"
+	codeUnavailable    code = "unavailable"
+	codeStorageFull    code = "storage_full"
+	codeTimeout        code = "timeout"
 )
 
 // problems say how each code is answered. What is tried again later says when (Retry-After, in seconds).
@@ -47,30 +53,36 @@ var problems = map[code]struct {
 	title      string
 	retryAfter string
 }{
-	codeBadRequest:   {http.StatusBadRequest, "The request is not one", ""},
-	codeUnauthorized: {http.StatusUnauthorized, "No user has this token", ""},
-	codeMissingScope: {http.StatusForbidden, "The token does not allow this", ""},
-	codeEmbedOnly:    {http.StatusForbidden, "This key only embeds for you", ""},
-	codeNotFound:     {http.StatusNotFound, "There is nothing here", ""},
-	codeUnknownKey:   {http.StatusNotFound, "You have no such key", ""},
-	codeUnknownModel: {http.StatusNotFound, "There is no such model", ""},
-	codeUnknownJob:   {http.StatusNotFound, "You have no such job", ""},
-	codeMethod:       {http.StatusMethodNotAllowed, "Not with this method", ""},
-	codeSlowBody:     {http.StatusRequestTimeout, "The body came too slowly", "1"},
-	codeRunning:      {http.StatusConflict, "The job is under way", "1"},
-	codeTooLarge:     {http.StatusRequestEntityTooLarge, "Too large", ""},
-	codeMediaType:    {http.StatusUnsupportedMediaType, "The body is no form", ""},
-	codeBadImage:     {http.StatusUnprocessableEntity, "The image cannot be used", ""},
-	codeBadKey:       {http.StatusUnprocessableEntity, "The model does not work with this key", ""},
-	codeOperation:    {http.StatusUnprocessableEntity, "The model does not do this", ""},
-	codeRefused:      {http.StatusUnprocessableEntity, "Recovery refused the image", ""},
-	codeOtherBody:    {http.StatusUnprocessableEntity, "The idempotency key is of another request", ""},
-	codeTooMany:      {http.StatusTooManyRequests, "Too many requests at once", "1"},
-	codeInternal:     {http.StatusInternalServerError, "The service failed", ""},
-	codeDraining:     {http.StatusServiceUnavailable, "The service ends", "5"},
-	codeUnavailable:  {http.StatusServiceUnavailable, "A part of the service does not answer", "5"},
-	codeStorageFull:  {http.StatusServiceUnavailable, "There is no room for images", "60"},
-	codeTimeout:      {http.StatusGatewayTimeout, "It took too long", "5"},
+	codeBadRequest:     {http.StatusBadRequest, "The request is not one", ""},
+	codeUnauthorized:   {http.StatusUnauthorized, "No user has this token", ""},
+	codeMissingScope:   {http.StatusForbidden, "The token does not allow this", ""},
+	codeEmbedOnly:      {http.StatusForbidden, "This key only embeds for you", ""},
+	codeNotFound:       {http.StatusNotFound, "There is nothing here", ""},
+	codeUnknownKey:     {http.StatusNotFound, "You have no such key", ""},
+	codeUnknownModel:   {http.StatusNotFound, "There is no such model", ""},
+	codeUnknownJob:     {http.StatusNotFound, "You have no such job", ""},
+	codeUnknownRun:     {http.StatusNotFound, "You have no such run", ""},
+	codeUnknownDataset: {http.StatusNotFound, "There is no such data set", ""},
+	codeImageGone:      {http.StatusNotFound, "There is no such image", ""},
+	codeMethod:         {http.StatusMethodNotAllowed, "Not with this method", ""},
+	codeSlowBody:       {http.StatusRequestTimeout, "The body came too slowly", "1"},
+	codeRunning:        {http.StatusConflict, "The job is under way", "1"},
+	codeNoResults:      {http.StatusConflict, "The run has no results yet", "1"},
+	codeTooManyRuns:    {http.StatusConflict, "You have too many runs", ""},
+	codeConflict:       {http.StatusConflict, "The run began with something else", ""},
+	codeTooLarge:       {http.StatusRequestEntityTooLarge, "Too large", ""},
+	codeMediaType:      {http.StatusUnsupportedMediaType, "The body is no form", ""},
+	codeBadImage:       {http.StatusUnprocessableEntity, "The image cannot be used", ""},
+	codeBadKey:         {http.StatusUnprocessableEntity, "The model does not work with this key", ""},
+	codeOperation:      {http.StatusUnprocessableEntity, "The model does not do this", ""},
+	codeRefused:        {http.StatusUnprocessableEntity, "Recovery refused the image", ""},
+	codeOtherBody:      {http.StatusUnprocessableEntity, "The idempotency key is of another request", ""},
+	codeTooMany:        {http.StatusTooManyRequests, "Too many requests at once", "1"},
+	codeInternal:       {http.StatusInternalServerError, "The service failed", ""},
+	codeDraining:       {http.StatusServiceUnavailable, "The service ends", "5"},
+	codeUnavailable:    {http.StatusServiceUnavailable, "A part of the service does not answer", "5"},
+	codeStorageFull:    {http.StatusServiceUnavailable, "There is no room for images", "60"},
+	codeTimeout:        {http.StatusGatewayTimeout, "It took too long", "5"},
 }
 
 // problem is why a request failed, as it is answered.

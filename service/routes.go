@@ -37,6 +37,17 @@ var routes = []route{
 	{http.MethodGet, "/v1/jobs/{id}/output", "", (*Service).jobOutput},
 	{http.MethodGet, "/v1/models", "", (*Service).listModels},
 	{http.MethodGet, "/v1/keys", "", (*Service).listKeys},
+	{http.MethodGet, "/v1/datasets", users.Evaluate, (*Service).listDatasets},
+	{http.MethodPost, "/v1/runs", users.Evaluate, (*Service).createRun},
+	{http.MethodGet, "/v1/runs", users.Evaluate, (*Service).listRuns},
+	{http.MethodGet, "/v1/runs/{id}", users.Evaluate, (*Service).showRun},
+	{http.MethodDelete, "/v1/runs/{id}", users.Evaluate, (*Service).deleteRun},
+	{http.MethodPost, "/v1/runs/{id}/cancel", users.Evaluate, (*Service).cancelRun},
+	{http.MethodGet, "/v1/runs/{id}/items", users.Evaluate, (*Service).listItems},
+	{http.MethodGet, "/v1/runs/{id}/files", users.Evaluate, (*Service).listFiles},
+	{http.MethodGet, "/v1/runs/{id}/files/{name}", users.Evaluate, (*Service).runFile},
+	{http.MethodGet, "/v1/runs/{id}/image", users.Evaluate, (*Service).runImage},
+	{http.MethodGet, "/v1/events", "", (*Service).streamEvents},
 }
 
 // open routes need none.
@@ -139,7 +150,9 @@ func (s *Service) observe(next http.Handler) http.Handler {
 				rec.status = http.StatusOK
 			}
 			took := time.Since(began)
-			s.Metrics.Answered(r.Pattern, rec.status, took)
+			if h.Get("Content-Type") != "text/event-stream" { // which lasts as long as its reader does
+				s.Metrics.Answered(r.Pattern, rec.status, took)
+			}
 			s.log.Info("request", "request", id, "route", r.Pattern, "status", rec.status, "took", took.Round(time.Millisecond))
 		}()
 		next.ServeHTTP(rec, r)

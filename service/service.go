@@ -17,9 +17,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -35,6 +37,8 @@ var (
 	ErrAddress = errors.New("HTTP cannot be served there")
 	// ErrLimit: a limit that lets nothing through.
 	ErrLimit = errors.New("a limit of HTTP cannot be")
+	// ErrDataset: a data set that is not there, or cannot be called so.
+	ErrDataset = errors.New("a data set for runs over HTTP cannot be")
 )
 
 // Config says how the service listens, and its limits. Zero values take the defaults.
@@ -54,6 +58,10 @@ type Config struct {
 	// Timeout is what a request gets from its last byte to its answer, BodyTimeout its body from the first byte to the last, and the answer to
 	// be taken; Drain what requests get that run when the service ends. Defaults 60 s, 30 s, 30 s.
 	Timeout, BodyTimeout, Drain time.Duration
+	// Datasets are the data sets that runs may be made on, by the names that users know them by: folders, archives or lists that this process reads.
+	Datasets map[string]string
+	// Runs bounds the runs that are made at once. Default 2.
+	Runs int
 	// DefaultModel is the model of an operation that names none.
 	DefaultModel func(schemas.Operation) string
 	Logger       *slog.Logger
@@ -65,6 +73,30 @@ type Pipeline interface {
 	Ask(ctx context.Context, req *pipeline.OperationRequest, tenant, key string, images map[string][]byte) (producer.Reply, []byte, error)
 	Output(ctx context.Context, tenant, digest string) ([]byte, error)
 	Check(ctx context.Context) error
+	Put(ctx context.Context, tenant string, data []byte) (digest string, err error)
+
+	Evaluate(ctx context.Context, req *pipeline.Request, watch pipeline.Watch) (*pipeline.Run, error)
+	Run(ctx context.Context, id string) (pipeline.RunStatus, error)
+	RunRows(ctx context.Context) ([]pipeline.RunRow, error)
+	RunProgress(ctx context.Context, id string) (scores, failures int, err error)
+	Results(ctx context.Context, id string) (*pipeline.Results, error)
+	ScoredImage(ctx context.Context, id string, of *schemas.Score, reference bool) (*image.NRGBA, error)
+	CancelRun(ctx context.Context, id string) error
+	RemoveRun(ctx context.Context, id string) error
+
+	KeepAsked(ctx context.Context, run string, record []byte) error
+	ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error)
+	AskedRun(ctx context.Context, run string) ([]byte, error)
+	Asked(ctx context.Context) (map[string]string, error)
+	DropAsked(ctx context.Context, run string) error
+	LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error)
+	ReleaseAsked(ctx context.Context, run, holder string) error
+
+	QueueStatus(ctx context.Context) (*pipeline.QueueStatus, error)
+	DeadLetters(ctx context.Context, f pipeline.DeadFilter) ([]pipeline.DeadRow, error)
+	RetryDead(ctx context.Context, number uint64) error
+	DropDead(ctx context.Context, number uint64) error
+	TailDead(ctx context.Context, f func(*schemas.DeadLetter)) error
 }
 
 var _ Pipeline = (*pipeline.Services)(nil)
@@ -85,6 +117,9 @@ type Service struct {
 	http     *http.Server
 	slots    *slots
 	jobs     *jobs
+	runs     *runner
+	events   *hub
+	gate     *gate
 
 	ensured sync.Map // names of users whose streams are there
 }
@@ -95,6 +130,7 @@ func (c *Config) setDefaults() {
 	c.MaxBody = cmp.Or(c.MaxBody, 32<<20)
 	c.InFlight = cmp.Or(c.InFlight, 16)
 	c.PerUser = min(cmp.Or(c.PerUser, 8), c.InFlight)
+	c.Runs = cmp.Or(c.Runs, 2)
 	c.Timeout = cmp.Or(c.Timeout, time.Minute)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.Drain = cmp.Or(c.Drain, 30*time.Second)
@@ -110,17 +146,25 @@ func Loopback(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// Check finds what is wrong, before anything is opened. It returns ErrAddress or ErrLimit.
+// Check finds what is wrong, before anything is opened. It returns ErrAddress, ErrLimit or ErrDataset.
 func (c *Config) Check() error {
 	switch {
 	case c.Address == "":
 		return fmt.Errorf("%w: name a host:port with --http", ErrAddress)
-	case min(int64(c.InFlight), int64(c.PerUser), int64(c.Timeout), c.MaxBody, c.Images.MaxBytes, c.Images.MaxPixels) < 0:
-		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-timeout, --http-max-body and --http-max-mpx are above 0", ErrLimit)
+	case min(int64(c.InFlight), int64(c.PerUser), int64(c.Runs), int64(c.Timeout), c.MaxBody, c.Images.MaxBytes, c.Images.MaxPixels) < 0:
+		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-runs, --http-timeout, --http-max-body and --http-max-mpx are above 0", ErrLimit)
 	case (c.CertFile == "") != (c.KeyFile == ""):
 		return fmt.Errorf("%w: --http-cert and --http-key go together: give the certificate and its key", ErrAddress)
 	case c.CertFile == "" && !c.Plain && !Loopback(c.Address):
 		return fmt.Errorf("%w: other machines reach %s, and tokens and images would be in the open: give --http-cert and --http-key, or --http-plain where a proxy ends TLS", ErrAddress, c.Address)
+	}
+	for name, where := range c.Datasets {
+		if !datasetName.MatchString(name) {
+			return fmt.Errorf("%w: --datasets %s=%s: a name has 1 to 64 letters, digits, '.', '_' and '-'", ErrDataset, name, where)
+		}
+		if _, err := os.Stat(where); err != nil {
+			return fmt.Errorf("%w: --datasets %s: %w", ErrDataset, name, err)
+		}
 	}
 	return nil
 }
@@ -131,7 +175,8 @@ func New(cfg Config, parts Parts) (*Service, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), jobs: newJobs()}
+	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), jobs: newJobs(), events: newHub(), gate: newGate()}
+	s.runs = newRunner(s)
 	var err error
 	if s.listener, err = net.Listen("tcp", cfg.Address); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAddress, err)
@@ -161,6 +206,14 @@ const closeTimeout = 5 * time.Second
 
 // Run serves until ctx ends. Then it takes nothing new, lets what runs end for Config.Drain, and returns nil. It is called once.
 func (s *Service) Run(ctx context.Context) error {
+	// Runs are not waited for: they go on where a service is started again. Nor are streams of events, which have no end.
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	besideCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	beside.Go(func() { s.runs.run(besideCtx) })
+	beside.Go(func() { s.tailDead(besideCtx) })
+	defer context.AfterFunc(besideCtx, s.events.close)()
 	served := make(chan error, 1)
 	go func() {
 		if s.cfg.CertFile != "" {
@@ -182,9 +235,9 @@ func (s *Service) Run(ctx context.Context) error {
 		s.log.Warn("requests did not end in time", "after", s.cfg.Drain)
 	}
 	s.jobs.stop()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	err := s.http.Shutdown(stop)
+	err := s.http.Shutdown(last)
 	if err != nil { // somebody reads slowly, or not at all
 		err = s.http.Close()
 	}

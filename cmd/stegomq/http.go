@@ -29,6 +29,8 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 	f.Int64Var(&h.maxMpx, "http-max-mpx", 16, "largest image of a request, Mi pixels")
 	f.IntVar(&h.InFlight, "http-in-flight", 16, "requests with images that are under way at once")
 	f.IntVar(&h.PerUser, "http-per-user", 8, "of them, those of one user")
+	f.StringToStringVar(&h.Datasets, "datasets", nil, "a data set that users may have runs made on, NAME=PLACE, where PLACE is as for evaluate --data; may be given several times")
+	f.IntVar(&h.Runs, "http-runs", 2, "runs that are made at once")
 	f.DurationVar(&h.Timeout, "http-timeout", time.Minute, "how long a request may take once its body is there")
 }
 

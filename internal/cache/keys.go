@@ -8,6 +8,9 @@ const (
 	runsKey = prefix + "runs:v1" // sorted set: run ids by the start of their latest attempt, Unix ms
 	// runtimeKey holds the name of what computes networks at the worker that started last.
 	runtimeKey = prefix + "runtime:v1"
+	// askedKey is a hash from a run's id to what whoever asked for it keeps, leasesKey one to who makes it now, and until when.
+	askedKey  = prefix + "asked:v1"
+	leasesKey = prefix + "leases:v1"
 )
 
 // outputKey holds the Output of a piece of work (schemas.MemoID), or of one that was refused an Outcome.

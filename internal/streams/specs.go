@@ -221,12 +221,20 @@ type Status struct {
 	MaxBytes int64
 	// Replicas that the stream has.
 	Replicas int
+	// Oldest is when the oldest message came that is there; zero where there is none. Ever counts the messages that ever came.
+	Oldest time.Time
+	Ever   uint64
 }
 
 func statusOf(info *jetstream.StreamInfo) Status {
-	return Status{
+	st := Status{
 		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes, Replicas: max(info.Config.Replicas, 1),
+		Ever: info.State.LastSeq,
 	}
+	if st.Messages > 0 {
+		st.Oldest = info.State.FirstTime
+	}
+	return st
 }
 
 // List asks for the fill of every stream, by name. That the server answers means that JetStream works.

@@ -1,0 +1,110 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Runs that were asked for by somebody else than a command that waits for them: what was asked is kept by the run's id, as whoever asks says it, and
+// so is who makes the run now, by a lease that has to be renewed.
+
+// replaceAsked replaces what is kept of a run, unless it was dropped. KEYS: asked; ARGV: the run, the record. Returns whether it was there.
+var replaceAsked = redis.NewScript(`
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1`)
+
+// lease gives a run to a holder, unless another has it. KEYS: leases; ARGV: the run, the holder, now, the end (Unix ms). Returns whether the holder has it.
+var lease = redis.NewScript(`
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+if old then
+  local last, holder = string.match(old, '^(%d+) (.*)$')
+  if holder ~= ARGV[2] and tonumber(last) > tonumber(ARGV[3]) then
+    return 0
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[4] .. ' ' .. ARGV[2])
+return 1`)
+
+// release takes a run back from a holder who has it. KEYS: leases; ARGV: the run, the holder.
+var release = redis.NewScript(`
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+if old and string.match(old, '^%d+ (.*)$') == ARGV[2] then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return 1`)
+
+// KeepAsked keeps the record of a run that is asked for; a new one.
+func (c *Cache) KeepAsked(ctx context.Context, run string, record []byte) error {
+	if err := c.rdb.HSet(ctx, askedKey, run, record).Err(); err != nil {
+		return fmt.Errorf("keep that run %s is asked for: %w", run, err)
+	}
+	return nil
+}
+
+// ReplaceAsked replaces the record of a run and says whether there was one: one that was dropped stays so.
+func (c *Cache) ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error) {
+	n, err := replaceAsked.Run(ctx, c.rdb, []string{askedKey}, run, record).Int()
+	if err != nil {
+		return false, fmt.Errorf("change what is kept of run %s: %w", run, err)
+	}
+	return n == 1, nil
+}
+
+// Asked gives the records of all runs, by id.
+func (c *Cache) Asked(ctx context.Context) (map[string]string, error) {
+	records, err := c.rdb.HGetAll(ctx, askedKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("list the runs that are asked for: %w", err)
+	}
+	return records, nil
+}
+
+// AskedRun gives the record of a run; nil of one that has none.
+func (c *Cache) AskedRun(ctx context.Context, run string) ([]byte, error) {
+	record, err := c.rdb.HGet(ctx, askedKey, run).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what is kept of run %s: %w", run, err)
+	}
+	return record, nil
+}
+
+// DropAsked drops the record of a run, which need not be there.
+func (c *Cache) DropAsked(ctx context.Context, run string) error {
+	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HDel(ctx, askedKey, run)
+		p.HDel(ctx, leasesKey, run)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("drop what is kept of run %s: %w", run, err)
+	}
+	return nil
+}
+
+// LeaseAsked gives a run to a holder for so long, or for so long again, and says whether the holder has it: another one may.
+func (c *Cache) LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error) {
+	now := c.now()
+	n, err := lease.Run(ctx, c.rdb, []string{leasesKey}, run, holder, now.UnixMilli(), now.Add(long).UnixMilli()).Int()
+	if err != nil {
+		return false, fmt.Errorf("take run %s: %w", run, err)
+	}
+	return n == 1, nil
+}
+
+// ReleaseAsked gives a run back that a holder has.
+func (c *Cache) ReleaseAsked(ctx context.Context, run, holder string) error {
+	if err := release.Run(ctx, c.rdb, []string{leasesKey}, run, holder).Err(); err != nil {
+		return fmt.Errorf("give run %s back: %w", run, err)
+	}
+	return nil
+}

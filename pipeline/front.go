@@ -1,0 +1,180 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"image"
+	"io/fs"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"stegomq/evaluator"
+	"stegomq/internal/cache"
+	"stegomq/internal/queueadmin"
+	"stegomq/schemas"
+)
+
+// What a front (Role.Front) asks beside Evaluate, Runs and Ask. The services are connected.
+
+// UnknownRun says whether an error is of a run that is not there.
+func UnknownRun(err error) bool { return errors.Is(err, cache.ErrUnknownRun) }
+
+// OtherRun says whether an error is of a run whose images, keys or model are others than when it began.
+func OtherRun(err error) bool { return errors.Is(err, cache.ErrRunDiffers) }
+
+// Gone says whether an error is of an image, or a dead letter, that is not there any more.
+func Gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, queueadmin.ErrNoDeadLetter)
+}
+
+// Results are a run with its scores so far.
+type Results struct {
+	evaluator.Measured
+	Failures []*schemas.Score
+	Summary  *evaluator.Summary
+}
+
+// Results gives a run as it stands, or an UnknownRun.
+func (s *Services) Results(ctx context.Context, id string) (*Results, error) {
+	state, err := s.Cache.Run(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r := &Results{Measured: evaluator.Measured{Spec: state.Spec}}
+	if r.Scores, r.Failures, err = s.Cache.Scores(ctx, id); err != nil {
+		return nil, err
+	}
+	inv := evaluator.Invocation{Hits: len(r.Scores)}
+	if !state.Finished.IsZero() {
+		inv.Elapsed = state.Finished.Sub(state.Started)
+	}
+	r.Summary = evaluator.Summarise(state.Spec, r.Scores, r.Failures, inv)
+	return r, nil
+}
+
+// ScoredImage gives the reference of a comparison of a run, or what was compared with it, as the metrics saw it. Only what names the score is taken of
+// it. Where there is no such image (any more), as of what was refused, the error is Gone.
+func (s *Services) ScoredImage(ctx context.Context, id string, of *schemas.Score, reference bool) (*image.NRGBA, error) {
+	spec, err := s.Cache.Spec(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	scores, err := s.Cache.Ended(ctx, id, []string{schemas.ScoreKey(of)})
+	if err != nil {
+		return nil, err
+	}
+	digest := ""
+	if scores[0] != nil {
+		if digest = scores[0].GetTest(); reference {
+			digest = scores[0].GetReference()
+		}
+	}
+	if spec == nil || digest == "" {
+		return nil, fs.ErrNotExist
+	}
+	// What is compared is brought to the run's geometry first; what the network made has it.
+	ref := schemas.BlobRef(digest, "")
+	for _, p := range spec.GetPairs() {
+		for _, source := range []*schemas.ImageRef{p.GetCover(), p.GetSecret()} {
+			if source.GetDigest() == digest {
+				ref = source
+			}
+		}
+	}
+	return s.Source.Image(ctx, ref, spec.GetGeometry())
+}
+
+// RunRows lists all runs, the latest started first, without what of them waits.
+func (s *Services) RunRows(ctx context.Context) ([]RunRow, error) {
+	states, err := s.Cache.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]RunRow, len(states))
+	for i := range states {
+		st := RunStatus{RunState: &states[i]}
+		if st.Scores, st.Failures, err = s.RunProgress(ctx, states[i].Spec.GetId()); err != nil {
+			return nil, err
+		}
+		rows[i] = st.Row()
+	}
+	return rows, nil
+}
+
+// RunProgress counts the comparisons of a run that were made or refused, and those that cannot be made; 0 and 0 of a run that is not there.
+func (s *Services) RunProgress(ctx context.Context, id string) (scores, failures int, err error) {
+	made, failed, err := s.Cache.Progress(ctx, id)
+	return int(made), int(failed), err
+}
+
+// Put keeps an image of a tenant as long as its outputs are kept, and gives its digest, by which Output finds it.
+func (s *Services) Put(ctx context.Context, tenant string, data []byte) (digest string, err error) {
+	return s.Blobs.Put(schemas.WithTenant(ctx, tenant), data)
+}
+
+// KeepAsked keeps the record of a new run that a front was asked for; the other functions are those of package cache.
+func (s *Services) KeepAsked(ctx context.Context, run string, record []byte) error {
+	return s.Cache.KeepAsked(ctx, run, record)
+}
+
+// ReplaceAsked replaces the record of a run, and says whether there was one.
+func (s *Services) ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error) {
+	return s.Cache.ReplaceAsked(ctx, run, record)
+}
+
+// Asked gives the records of all runs that fronts were asked for, by id.
+func (s *Services) Asked(ctx context.Context) (map[string]string, error) { return s.Cache.Asked(ctx) }
+
+// AskedRun gives the record of a run; nil of one that has none.
+func (s *Services) AskedRun(ctx context.Context, run string) ([]byte, error) {
+	return s.Cache.AskedRun(ctx, run)
+}
+
+// DropAsked drops the record of a run.
+func (s *Services) DropAsked(ctx context.Context, run string) error {
+	return s.Cache.DropAsked(ctx, run)
+}
+
+// LeaseAsked says whether a front has, for so long, a run that it makes: another one may.
+func (s *Services) LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error) {
+	return s.Cache.LeaseAsked(ctx, run, holder, long)
+}
+
+// ReleaseAsked gives a run back.
+func (s *Services) ReleaseAsked(ctx context.Context, run, holder string) error {
+	return s.Cache.ReleaseAsked(ctx, run, holder)
+}
+
+// QueueStatus is the state of the message queue, and who works.
+type QueueStatus = queueadmin.Status
+
+// QueueStatus asks for it.
+func (s *Services) QueueStatus(ctx context.Context) (*QueueStatus, error) {
+	return s.Queue.Status(ctx)
+}
+
+// DeadLetters lists dead letters, the oldest first.
+func (s *Services) DeadLetters(ctx context.Context, f DeadFilter) ([]DeadRow, error) {
+	return DeadRows(ctx, s.Queue, f)
+}
+
+// RetryDead sends the message of a dead letter again and deletes the letter; DropDead deletes it. Of one that is not there the error is Gone.
+func (s *Services) RetryDead(ctx context.Context, number uint64) error {
+	return s.Queue.RetryDead(ctx, number)
+}
+
+// DropDead deletes a dead letter.
+func (s *Services) DropDead(ctx context.Context, number uint64) error {
+	return s.Queue.DropDead(ctx, number)
+}
+
+// TailDead calls f for every dead letter that comes from now on, until the context ends.
+func (s *Services) TailDead(ctx context.Context, f func(*schemas.DeadLetter)) error {
+	return s.Queue.Tail(ctx, schemas.DeadFilter(), func(_ string, m proto.Message, _ []byte) error {
+		if letter, ok := m.(*schemas.DeadLetter); ok {
+			f(letter)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,247 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"stegomq/internal/users"
+	"stegomq/schemas"
+)
+
+// event is something that happened, for those who may know of it: its owner, and administrators. One without an owner is for these alone.
+type event struct {
+	kind, owner string
+	data        []byte // JSON
+}
+
+// The kinds of events. ready begins a stream; reset says that some are missing.
+const (
+	eventReady = "ready"
+	eventReset = "reset"
+	eventRun   = "run"
+	eventDead  = "dead_letter"
+)
+
+// Bounds of streams of events: how many events are kept for who comes back, and the streams of all and of one user.
+const (
+	keptEvents  = 1024
+	mostStreams = 256
+	userStreams = 16
+	heartbeat   = 15 * time.Second
+	sendTimeout = 30 * time.Second
+)
+
+// hub has the events of this process, numbered from 1, of which the last are kept.
+type hub struct {
+	epoch string // of this process: numbers of another mean nothing
+
+	mu       sync.Mutex
+	last     uint64
+	kept     [keptEvents]event // event n is at n % keptEvents
+	changed  chan struct{}     // closed when there is another event
+	taken    map[string]int
+	all      int
+	draining chan struct{}
+	closing  sync.Once
+}
+
+func newHub() *hub {
+	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), taken: make(map[string]int), draining: make(chan struct{})}
+}
+
+// publish tells of an event.
+func (h *hub) publish(e event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last++
+	h.kept[h.last%keptEvents] = e
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// since gives the events after number n, the last of them, and what is closed when there are more. missed says that some after n are not kept any more.
+func (h *hub) since(n uint64) (list []event, last uint64, missed bool, more <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := n + 1
+	if h.last >= keptEvents && first <= h.last-keptEvents {
+		first, missed = h.last-keptEvents+1, true
+	}
+	for i := first; i <= h.last; i++ {
+		list = append(list, h.kept[i%keptEvents])
+	}
+	return list, h.last, missed, h.changed
+}
+
+// join takes a place for a stream, which leave gives back.
+func (h *hub) join(user string) (leave func(), why *problem) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-h.draining:
+		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
+	default:
+	}
+	if h.all >= mostStreams || h.taken[user] >= userStreams {
+		return nil, newProblem(codeTooMany, "there are as many streams of events as there may be: close one of yours, or try again later")
+	}
+	h.all++
+	h.taken[user]++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.all--
+		if h.taken[user]--; h.taken[user] == 0 {
+			delete(h.taken, user)
+		}
+	}, nil
+}
+
+// close ends all streams.
+func (h *hub) close() { h.closing.Do(func() { close(h.draining) }) }
+
+// resume is where a stream goes on: after the event that a client has seen last, if that is one of this process.
+func (h *hub) resume(lastID string) (from uint64, resumed bool) {
+	_, now, _, _ := h.since(0)
+	epoch, number, _ := strings.Cut(lastID, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if epoch != h.epoch || err != nil || n > now {
+		return now, false
+	}
+	return n, true
+}
+
+// tell tells of a run as it is now.
+func (s *Service) tell(ctx context.Context, r *run) {
+	data, err := json.Marshal(s.view(ctx, r))
+	if err != nil {
+		s.log.Error("an event cannot be told", "error", err)
+		return
+	}
+	s.events.publish(event{kind: eventRun, owner: r.owner(), data: data})
+}
+
+// tailDead tells administrators of dead letters until ctx ends.
+func (s *Service) tailDead(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.Pipeline.TailDead(ctx, func(l *schemas.DeadLetter) {
+			data, err := json.Marshal(map[string]any{"reason": l.GetReason(), "detail": l.GetDetail(), "subject": l.GetSubject(), "died": time.UnixMilli(l.GetDiedAt()).UTC()})
+			if err == nil {
+				s.events.publish(event{kind: eventDead, data: data})
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("dead letters are not told of for a while", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(sweepEvery):
+		}
+	}
+}
+
+// streamEvents answers with server-sent events: progress of the user's runs, and for administrators all of that and dead letters.
+func (s *Service) streamEvents(w http.ResponseWriter, c *call) *problem {
+	leave, why := s.events.join(c.owner())
+	if why != nil {
+		return why
+	}
+	defer leave()
+	lastID := c.Header.Get("Last-Event-ID")
+	from, resumed := s.events.resume(lastID)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // a proxy that collects would hold events back
+	w.WriteHeader(http.StatusOK)
+	out := eventWriter{w: w, control: http.NewResponseController(w), hub: s.events}
+	switch {
+	case lastID == "" || resumed:
+		out.put(eventReady, from, []byte(`{}`))
+	default:
+		out.reset(from)
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		list, last, missed, more := s.events.since(from)
+		if missed {
+			out.reset(last)
+			list = nil
+		}
+		for i, e := range list {
+			if e.owner == c.owner() || c.user.Has(users.Admin) {
+				out.put(e.kind, last-uint64(len(list)-1-i), e.data)
+			}
+		}
+		from = last
+		if err := out.flush(); err != nil {
+			return nil //nolint:nilerr // the client has gone, or takes too long
+		}
+		select {
+		case <-more:
+		case <-beat.C:
+			out.comment()
+		case <-s.events.draining:
+			return nil
+		case <-c.Context().Done():
+			return nil
+		}
+		if !s.stillThere(c) {
+			return nil
+		}
+	}
+}
+
+// stillThere says whether a user is still who came in, and takes what the user may do from the file as it is now.
+func (s *Service) stillThere(c *call) bool {
+	all, err := s.Users.Users()
+	if err != nil {
+		return false
+	}
+	for _, u := range all {
+		if u.Name == c.user.Name && u.Hash == c.user.Hash {
+			c.user = u
+			return true
+		}
+	}
+	return false
+}
+
+// eventWriter collects events, and sends them together.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	hub     *hub
+	waiting bytes.Buffer
+}
+
+func (e *eventWriter) put(kind string, n uint64, data []byte) {
+	_, _ = fmt.Fprintf(&e.waiting, "id: %s-%d\nevent: %s\ndata: %s\n\n", e.hub.epoch, n, kind, data) // a Buffer takes everything
+}
+
+func (e *eventWriter) reset(n uint64) {
+	e.put(eventReset, n, []byte(`{"detail":"events after the last one that you have are not kept: ask for what they tell of"}`))
+}
+
+func (e *eventWriter) comment() { e.waiting.WriteString(":\n\n") }
+
+func (e *eventWriter) flush() error {
+	if e.waiting.Len() == 0 {
+		return nil
+	}
+	if err := e.control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	if _, err := e.w.Write(e.waiting.Bytes()); err != nil {
+		return err
+	}
+	e.waiting.Reset()
+	return e.control.Flush()
+}

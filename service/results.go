@@ -1,0 +1,409 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"stegomq/evaluator"
+	"stegomq/internal/pixel"
+	"stegomq/pipeline"
+	"stegomq/schemas"
+)
+
+// gate bounds what makes images or results to show them: so many at once, and so many of one user. Who finds no place waits a moment.
+type gate struct {
+	perUser int
+	all     chan struct{}
+
+	mu    sync.Mutex
+	users map[string]*queue
+}
+
+// queue has the places of one user, while there is somebody in it.
+type queue struct {
+	places chan struct{}
+	inside int
+}
+
+// The gate's places, and how long one waits for one.
+const (
+	gatePlaces, gatePerUser = 8, 4
+	gateWait                = 10 * time.Second
+)
+
+func newGate() *gate {
+	return &gate{perUser: gatePerUser, all: make(chan struct{}, gatePlaces), users: make(map[string]*queue)}
+}
+
+// enter takes a place, which leave gives back.
+func (g *gate) enter(ctx context.Context, user string) (leave func(), why *problem) {
+	ctx, cancel := context.WithTimeout(ctx, gateWait)
+	defer cancel()
+	g.mu.Lock()
+	q := g.users[user]
+	if q == nil {
+		q = &queue{places: make(chan struct{}, g.perUser)}
+		g.users[user] = q
+	}
+	q.inside++
+	g.mu.Unlock()
+	out := func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if q.inside--; q.inside == 0 {
+			delete(g.users, user)
+		}
+	}
+	for i, places := range []chan struct{}{q.places, g.all} {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			if i > 0 {
+				<-q.places
+			}
+			out()
+			return nil, newProblem(codeTooMany, "so much is being shown that there is no room for more: try again a little later")
+		}
+	}
+	return func() { <-g.all; <-q.places; out() }, nil
+}
+
+// scoreView is a comparison of a run as it is answered. The metrics are there where it was made, the images where they were.
+type scoreView struct {
+	Item      string   `json:"item"`
+	Role      string   `json:"role"`
+	EmbedKey  string   `json:"embed_key,omitempty"`
+	DecodeKey string   `json:"decode_key,omitempty"`
+	Attack    string   `json:"attack,omitempty"`
+	Outcome   string   `json:"outcome"`
+	PSNR      *float64 `json:"psnr,omitempty"`
+	SSIM      *float64 `json:"ssim,omitempty"`
+	MAE       *float64 `json:"mae,omitempty"`
+	RMSE      *float64 `json:"rmse,omitempty"`
+	Reason    string   `json:"reason,omitempty"`
+	Reference string   `json:"reference_image,omitempty"`
+	Test      string   `json:"test_image,omitempty"`
+}
+
+func describeScore(run string, sc *schemas.Score) scoreView {
+	v := scoreView{
+		Item: sc.GetItem(), Role: sc.GetRole().Token(), EmbedKey: sc.GetEmbedKey(), DecodeKey: sc.GetDecodeKey(), Attack: sc.GetAttack(), Outcome: string(sc.End()),
+	}
+	if m := sc.GetMetrics(); m != nil {
+		v.PSNR, v.SSIM, v.MAE, v.RMSE = &m.Psnr, &m.Ssim, &m.Mae, &m.Rmse
+		v.Test = scoreImage("/v1", run, sc, "test")
+	}
+	if sc.GetReference() != "" {
+		v.Reference = scoreImage("/v1", run, sc, "reference")
+	}
+	switch {
+	case sc.GetFailure() != nil:
+		v.Reason = sc.GetFailure().GetReason()
+	case sc.GetRefusal() != nil:
+		v.Reason = sc.GetRefusal().GetDetail()
+	}
+	return v
+}
+
+// scoreImage is the address of an image of a comparison, below /v1 or the page.
+func scoreImage(under, run string, sc *schemas.Score, of string) string {
+	q := url.Values{"item": {sc.GetItem()}, "role": {sc.GetRole().Token()}, "of": {of}}
+	for name, value := range map[string]string{"embed_key": sc.GetEmbedKey(), "decode_key": sc.GetDecodeKey(), "attack": sc.GetAttack()} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return under + "/runs/" + run + "/image?" + q.Encode()
+}
+
+// roleOf is the role of a word.
+func roleOf(token string) (schemas.Role, bool) {
+	for number := range schemas.Role_name {
+		if r := schemas.Role(number); number != 0 && r.Token() == token {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+// results are those of a run that the user may see, and may have shown with its keys.
+func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
+	res, err := s.Pipeline.Results(c.Context(), r.ID)
+	switch {
+	case pipeline.UnknownRun(err):
+		return nil, newProblem(codeNoResults, "the run has no results yet: it waits, or is being planned")
+	case err != nil:
+		return nil, s.away(c, err)
+	}
+	return res, nil
+}
+
+// Bounds of a list of items.
+const defaultItems, mostItems = 1000, 10000
+
+func (s *Service) listItems(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil {
+		return why
+	}
+	role, worst, offset, limit, why := itemsQuery(c.URL.Query())
+	if why != nil {
+		return why
+	}
+	leave, why := s.gate.enter(c.Context(), c.owner())
+	if why != nil {
+		return why
+	}
+	defer leave()
+	res, why := s.results(c, r)
+	if why != nil {
+		return why
+	}
+	list := slices.DeleteFunc(slices.Concat(res.Scores, res.Failures), func(sc *schemas.Score) bool { return role != 0 && sc.GetRole() != role })
+	if worst {
+		slices.SortStableFunc(list, worse)
+	}
+	total := len(list)
+	list = list[min(offset, total):]
+	list = list[:min(limit, len(list))]
+	views := make([]scoreView, len(list))
+	for i, sc := range list {
+		views[i] = describeScore(r.ID, sc)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"items": views, "total": total, "offset": offset})
+	return nil
+}
+
+func itemsQuery(q url.Values) (role schemas.Role, worst bool, offset, limit int, why *problem) {
+	bad := func(text string) *problem { return newProblem(codeBadRequest, text) }
+	if word := q.Get("role"); word != "" {
+		var ok bool
+		if role, ok = roleOf(word); !ok {
+			return 0, false, 0, 0, bad("there is no such role: see Item in /v1/openapi.json")
+		}
+	}
+	if order := q.Get("order"); order != "" && order != "worst" {
+		return 0, false, 0, 0, bad("order is worst, or left out")
+	}
+	limit = defaultItems
+	for name, to := range map[string]*int{"offset": &offset, "limit": &limit} {
+		if text := q.Get(name); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 0 {
+				return 0, false, 0, 0, bad(name + " is a number from 0 on")
+			}
+			*to = n
+		}
+	}
+	if limit > mostItems {
+		return 0, false, 0, 0, bad(fmt.Sprintf("limit is at most %d", mostItems))
+	}
+	return role, q.Get("order") == "worst", offset, limit, nil
+}
+
+// worse orders scores by what they show, the worst first: what failed, what was refused, then by PSNR; of leakages more is worse.
+func worse(a, b *schemas.Score) int {
+	rank := func(sc *schemas.Score) float64 {
+		leak := leaks(sc.GetRole())
+		switch {
+		case sc.GetFailure() != nil:
+			return -2000
+		case sc.GetRefusal() != nil && leak:
+			return 2000
+		case sc.GetRefusal() != nil:
+			return -1000
+		case leak:
+			return -sc.GetMetrics().GetPsnr()
+		}
+		return sc.GetMetrics().GetPsnr()
+	}
+	return cmp.Compare(rank(a), rank(b))
+}
+
+// leaks says whether a role is of what a wrong key, or none, shows of the secret.
+func leaks(r schemas.Role) bool {
+	return strings.HasPrefix(r.Token(), "leakage_") && !strings.HasSuffix(r.Token(), "_cover")
+}
+
+// fileTypes are the files of a run.
+var fileTypes = map[string]string{
+	"summary.json": "application/json", "items.csv": "text/csv; charset=utf-8", "report.md": "text/markdown; charset=utf-8",
+}
+
+// fileView is a file of a run as it is answered.
+type fileView struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	URL  string `json:"url"`
+}
+
+func (s *Service) listFiles(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil {
+		return why
+	}
+	views := []fileView{}
+	if r.State != runWaiting {
+		for _, name := range []string{"summary.json", "items.csv", "report.md"} {
+			views = append(views, fileView{name, fileTypes[name], "/v1/runs/" + r.ID + "/files/" + name})
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"files": views})
+	return nil
+}
+
+func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil {
+		return why
+	}
+	name := c.PathValue("name")
+	if fileTypes[name] == "" {
+		return newProblem(codeNotFound, "a run has the files summary.json, items.csv and report.md")
+	}
+	leave, why := s.gate.enter(c.Context(), c.owner())
+	if why != nil {
+		return why
+	}
+	defer leave()
+	res, why := s.results(c, r)
+	if why != nil {
+		return why
+	}
+	files, err := evaluator.Files(res.Summary, res.Scores)
+	if err != nil {
+		c.log.Error("the files of a run cannot be made", "run", r.ID, "error", err)
+		return newProblem(codeInternal, "the files cannot be made: the operator finds the reason in the log")
+	}
+	for _, f := range files {
+		if f.Name == name {
+			w.Header().Set("Content-Type", fileTypes[name])
+			w.Header().Set("Content-Disposition", `attachment; filename="`+r.ID+"-"+name+`"`)
+			_, _ = w.Write(f.Data) // the client has gone
+		}
+	}
+	return nil
+}
+
+// runImage answers with an image of a comparison, as the metrics saw it.
+func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil {
+		return why
+	}
+	q := c.URL.Query()
+	role, ok := roleOf(q.Get("role"))
+	of := q.Get("of")
+	if !ok || of != "reference" && of != "test" && of != "residual" {
+		return newProblem(codeBadRequest, "say which image: role is a role of an item, of is reference, test or residual")
+	}
+	gain, why := gainOf(q.Get("gain"))
+	if why != nil {
+		return why
+	}
+	// Keys that were taken away serve nothing, not even what was made before.
+	if why := s.stillUsable(c, r); why != nil {
+		return why
+	}
+	sc := &schemas.Score{Item: q.Get("item"), Role: role, EmbedKey: q.Get("embed_key"), DecodeKey: q.Get("decode_key"), Attack: q.Get("attack")}
+	leave, why := s.gate.enter(c.Context(), c.owner())
+	if why != nil {
+		return why
+	}
+	defer leave()
+	image, err := s.scored(c.Context(), r.ID, sc, of, gain)
+	switch {
+	case pipeline.Gone(err):
+		return newProblem(codeImageGone, "there is no such image: nothing was compared there, or it was kept for its time and is gone")
+	case err != nil:
+		return s.away(c, err)
+	}
+	return s.writePNG(w, c, image)
+}
+
+func (s *Service) scored(ctx context.Context, run string, sc *schemas.Score, of string, gain int) (*image.NRGBA, error) {
+	if of != "residual" {
+		return s.Pipeline.ScoredImage(ctx, run, sc, of == "reference")
+	}
+	reference, err := s.Pipeline.ScoredImage(ctx, run, sc, true)
+	if err != nil {
+		return nil, err
+	}
+	test, err := s.Pipeline.ScoredImage(ctx, run, sc, false)
+	if err != nil {
+		return nil, err
+	}
+	return residual(reference, test, gain)
+}
+
+func (s *Service) writePNG(w http.ResponseWriter, c *call, m *image.NRGBA) *problem {
+	data, err := pixel.EncodePNG(m)
+	if err != nil {
+		c.log.Error("an image cannot be coded", "error", err)
+		return newProblem(codeInternal, "the image cannot be coded: the operator finds the reason in the log")
+	}
+	w.Header().Set("Content-Type", "image/png")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	_, _ = w.Write(data) // the client has gone
+	return nil
+}
+
+// stillUsable says whether the user may still evaluate with a run's keys.
+func (s *Service) stillUsable(c *call, r *run) *problem {
+	if len(r.Request.Keys) == 0 {
+		return nil
+	}
+	ring, why := s.ring(c)
+	for _, id := range r.Request.Keys {
+		if why == nil {
+			_, why = s.evaluates(c, ring, id)
+		}
+	}
+	return why
+}
+
+// The gains of residuals.
+const defaultGain, mostGain = 10, 100
+
+func gainOf(text string) (int, *problem) {
+	if text == "" {
+		return defaultGain, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > mostGain {
+		return 0, newProblem(codeBadRequest, fmt.Sprintf("gain is a number from 1 to %d", mostGain))
+	}
+	return n, nil
+}
+
+var errSizes = errors.New("two images of different sizes have no residual")
+
+// residual is the absolute difference of two images, so many times.
+func residual(a, b *image.NRGBA, gain int) (*image.NRGBA, error) {
+	if a.Rect.Size() != b.Rect.Size() {
+		return nil, errSizes
+	}
+	w, h := a.Rect.Dx(), a.Rect.Dy()
+	out := image.NewNRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		p, q, o := a.Pix[y*a.Stride:], b.Pix[y*b.Stride:], out.Pix[y*out.Stride:]
+		for x := 0; x < 4*w; x += 4 {
+			for i := range 3 {
+				d := int(p[x+i]) - int(q[x+i])
+				o[x+i] = uint8(min(max(d, -d)*gain, 255))
+			}
+			o[x+3] = 255
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,291 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"stegomq/internal/users"
+	"stegomq/pipeline"
+	"stegomq/producer"
+	"stegomq/schemas"
+)
+
+// runner makes the runs that were asked for over HTTP: those of this process, and those that another left. What was asked stands in Redis; who makes it
+// has a lease, so that one process does.
+type runner struct {
+	s      *Service
+	holder string
+	wake   chan struct{}
+	asking sync.Mutex // one run is taken at a time
+
+	mu     sync.Mutex
+	making map[string]*making
+	work   sync.WaitGroup
+}
+
+// making is a run that this process makes.
+type making struct {
+	owner string
+	stop  context.CancelCauseFunc
+	ended chan struct{}
+
+	progress pipeline.Progress
+	told     time.Time
+}
+
+// Why a run stops before its end.
+var (
+	errCancelled = errors.New("cancelled by its owner")
+	errLostLease = errors.New("another service has the run")
+)
+
+const (
+	sweepEvery = 10 * time.Second
+	leaseFor   = 30 * time.Second
+	renewEvery = 10 * time.Second
+	// tellEvery is how often at most progress is told.
+	tellEvery = 250 * time.Millisecond
+)
+
+func newRunner(s *Service) *runner {
+	return &runner{s: s, holder: randomID(), wake: make(chan struct{}, 1), making: make(map[string]*making)}
+}
+
+// rouse has the runner look for what is to be made.
+func (r *runner) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run makes what is asked for until ctx ends. What is not at its end then stays in the queue, and goes on where a service is started again.
+func (r *runner) run(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
+			r.s.log.Warn("which runs are to be made is not known now", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			r.work.Wait()
+			return
+		case <-r.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// sweep begins what can be begun, the oldest first, and of one user one at a time.
+func (r *runner) sweep(ctx context.Context) error {
+	records, err := r.s.records(ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range slices.Backward(records) {
+		if one.ended() || !r.free(one) {
+			continue
+		}
+		mine, err := r.s.Pipeline.LeaseAsked(ctx, one.ID, r.holder, leaseFor)
+		if err != nil {
+			return err
+		}
+		if mine {
+			r.begin(ctx, one.ID, one.owner())
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *runner) free(one *run) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.making) >= r.s.cfg.Runs {
+		return false
+	}
+	for id, m := range r.making {
+		if id == one.ID || m.owner == one.owner() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *runner) begin(ctx context.Context, id, owner string) {
+	ctx, stop := context.WithCancelCause(ctx)
+	m := &making{owner: owner, stop: stop, ended: make(chan struct{})}
+	r.mu.Lock()
+	r.making[id] = m
+	r.mu.Unlock()
+	r.work.Go(func() {
+		defer r.rouse()
+		defer close(m.ended)
+		defer func() {
+			r.mu.Lock()
+			delete(r.making, id)
+			r.mu.Unlock()
+			stop(nil)
+		}()
+		log := r.s.log.With("run", id)
+		renewed := make(chan struct{})
+		go func() { defer close(renewed); r.renew(ctx, id, stop) }()
+		r.make(ctx, id, m, log)
+		stop(nil)
+		<-renewed
+		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+		defer cancel()
+		if err := r.s.Pipeline.ReleaseAsked(free, id, r.holder); err != nil {
+			log.Warn("a run is not given back", "error", err)
+		}
+	})
+}
+
+// renew keeps the lease of a run until ctx ends.
+func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// A Redis that does not answer lets nobody else in either.
+		if mine, err := r.s.Pipeline.LeaseAsked(ctx, id, r.holder, leaseFor); err == nil && !mine {
+			stop(errLostLease)
+		}
+	}
+}
+
+// make makes one run.
+func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logger) {
+	// It may have ended between the look and the lease.
+	one, err := r.s.record(ctx, id)
+	if err != nil || one == nil || one.ended() {
+		return
+	}
+	why := r.evaluate(ctx, one, m, log)
+	if cause := context.Cause(ctx); ctx.Err() != nil && !errors.Is(cause, errCancelled) {
+		log.Info("a run stays for the next service", "cause", cause)
+		return
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.s.cfg.Timeout)
+	defer cancel()
+	stored, err := r.s.record(last, id)
+	if err != nil || stored == nil {
+		return
+	}
+	if stored.State == runCancelled || errors.Is(why, pipeline.ErrCancelled) || errors.Is(why, errCancelled) {
+		one.State, why = runCancelled, nil
+		// What was published since it was cancelled.
+		if err := r.s.Pipeline.CancelRun(last, id); err != nil && !pipeline.UnknownRun(err) {
+			log.Warn("the waiting jobs of a run stay in the queue", "error", err)
+		}
+	} else {
+		one.State = runDone
+	}
+	if why != nil {
+		one.State, one.Problem = runFailed, ofRun(why)
+		log.Warn("a run failed", "code", one.Problem.Code, "error", why)
+	}
+	one.Finished = time.Now().UTC().Truncate(time.Millisecond)
+	if one.Scores, one.Failed, err = r.s.Pipeline.RunProgress(last, id); err != nil {
+		log.Warn("the scores of a run are not counted", "error", err)
+	}
+	if _, err := r.s.replace(last, one); err != nil {
+		log.Error("the end of a run is not kept", "error", err)
+	}
+}
+
+// evaluate makes the scores of a run whose owner may still have them made.
+func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Logger) error {
+	all, err := r.s.Users.Users()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(u users.User) bool { return u.Name == one.Owner && u.Hash == one.Hash && u.Has(users.Evaluate) })
+	if i < 0 {
+		return newProblem(codeMissingScope, "its owner may not evaluate any more")
+	}
+	req, why := r.s.evaluation(&call{user: all[i], log: log}, &one.Request)
+	if why != nil {
+		return why
+	}
+	req.Run = one.ID
+	one.State = runRunning
+	if there, err := r.s.replace(ctx, one); err != nil || !there {
+		return errors.Join(err, errCancelled)
+	}
+	_, err = r.s.Pipeline.Evaluate(ctx, req, pipeline.Watch{
+		Planned: func(made *pipeline.Run) {
+			one.Pairs, one.Total = len(made.Spec.GetPairs()), made.Plan.Total
+			if _, err := r.s.replace(ctx, one); err != nil {
+				log.Warn("the plan of a run is not kept", "error", err)
+			}
+		},
+		Progress: func(p pipeline.Progress) { r.note(ctx, one, m, p) },
+	})
+	return err
+}
+
+// note takes down how far a run is, and tells it now and then.
+func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progress) {
+	r.mu.Lock()
+	tell := m.progress != p && time.Since(m.told) >= tellEvery
+	m.progress = p
+	if tell {
+		m.told = time.Now()
+	}
+	r.mu.Unlock()
+	if tell {
+		r.s.tell(ctx, one)
+	}
+}
+
+// progress is how far a run is that this process makes.
+func (r *runner) progress(id string) (p pipeline.Progress, here bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m, ok := r.making[id]; ok {
+		return m.progress, true
+	}
+	return p, false
+}
+
+// cancel stops a run that this process makes, and waits until it has stopped, or ctx ends.
+func (r *runner) cancel(ctx context.Context, id string) {
+	r.mu.Lock()
+	m, ok := r.making[id]
+	r.mu.Unlock()
+	if !ok {
+		return
+	}
+	m.stop(errCancelled)
+	select {
+	case <-m.ended:
+	case <-ctx.Done():
+	}
+}
+
+// ofRun is the problem of a run that could not be made. The text of an error may name folders and servers.
+func ofRun(err error) *problem {
+	var already *problem
+	switch {
+	case errors.As(err, &already):
+		return already
+	case pipeline.OtherRun(err):
+		return newProblem(codeConflict, "the data set, the keys or the model are others than when the run began: delete it and ask for a new one")
+	case errors.Is(err, producer.ErrDataset):
+		return newProblem(codeUnavailable, "the data set has no pair of images that can be used: the operator finds the reason in the log")
+	case errors.Is(err, pipeline.ErrLost), errors.Is(err, schemas.ErrAway):
+		return newProblem(codeUnavailable, "a server of the pipeline did not answer for too long, or loses what it is given: ask for the run again")
+	case pipeline.NoRoom(err):
+		return newProblem(codeStorageFull, "the message queue has no room for the images: ask for the run again later")
+	}
+	return newProblem(codeInternal, "the operator finds the reason in the log, by the run's id")
+}

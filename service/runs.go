@@ -1,0 +1,568 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"stegomq/internal/keyring"
+	"stegomq/internal/model"
+	"stegomq/internal/users"
+	"stegomq/pipeline"
+	"stegomq/schemas"
+)
+
+// runRequest is what a run is asked for with.
+type runRequest struct {
+	// Name is what its owner calls it, Dataset one of Config.Datasets, Model a model's name.
+	Name    string `json:"name,omitempty"`
+	Dataset string `json:"dataset"`
+	Model   string `json:"model"`
+	// Keys are ids of the owner's. Without any the model's public ones are taken: DemoKeys of them, 2 where it does not say.
+	Keys     []string `json:"keys,omitempty"`
+	DemoKeys int      `json:"demo_keys,omitempty"`
+	Size     int      `json:"size,omitempty"`
+	Resize   string   `json:"resize,omitempty"`
+	// Limit is the largest number of pairs, the first ones; Sample that of pairs that are drawn from all instead.
+	Limit      int       `json:"limit,omitempty"`
+	Sample     int       `json:"sample,omitempty"`
+	SampleSeed uint64    `json:"sample_seed,omitempty"`
+	RandomKeys *int      `json:"random_keys,omitempty"`
+	NearKeys   int       `json:"near_keys,omitempty"`
+	Noise      *float64  `json:"noise,omitempty"`
+	Swapped    bool      `json:"swapped,omitempty"`
+	NoKey      bool      `json:"no_key,omitempty"`
+	Partial    []float64 `json:"partial,omitempty"`
+	Attacks    []string  `json:"attacks,omitempty"`
+}
+
+const (
+	defaultPairs = 32
+	// mostComparisons bounds the scores of a run, which are in memory when its results are made: half a kilobyte each.
+	mostComparisons = 50000
+	// Bounds of one user's runs: those that are not at their end, and all.
+	mostUnfinished, mostRuns = 8, 200
+	maxRunBody               = 64 << 10
+	maxRunName               = 100
+)
+
+// The states of a run. A run that waits is not begun, or its service ended while it made it.
+const (
+	runWaiting   = "waiting"
+	runRunning   = "running"
+	runDone      = "done"
+	runFailed    = "failed"
+	runCancelled = "cancelled"
+)
+
+// run is a run as it is kept, on Redis: it outlives the process.
+type run struct {
+	ID string `json:"id"`
+	// Owner and Hash are the user's name, and the token's hash, by which a later user of the name is another.
+	Owner    string     `json:"owner"`
+	Hash     string     `json:"token_sha256"`
+	Request  runRequest `json:"request"`
+	Created  time.Time  `json:"created"`
+	State    string     `json:"state"`
+	Finished time.Time  `json:"finished,omitzero"`
+	Pairs    int        `json:"pairs,omitempty"`
+	Total    int        `json:"total,omitempty"`
+	Scores   int        `json:"scores,omitempty"`
+	Failed   int        `json:"failed,omitempty"`
+	Problem  *problem   `json:"problem,omitempty"`
+}
+
+func (r *run) owner() string { return r.Owner + " " + r.Hash }
+
+func (r *run) ended() bool { return r.State != runWaiting && r.State != runRunning }
+
+// runView is a run as it is answered.
+type runView struct {
+	ID      string     `json:"id"`
+	Owner   string     `json:"owner,omitempty"`
+	State   string     `json:"state"`
+	Created time.Time  `json:"created"`
+	Request runRequest `json:"request"`
+	// Pairs are image pairs. Of Total comparisons Scores are made or refused, and Failed cannot be made. They are 0 until the run is planned.
+	Pairs    int       `json:"pairs"`
+	Total    int       `json:"total"`
+	Scores   int       `json:"scores"`
+	Failed   int       `json:"failed"`
+	Finished time.Time `json:"finished,omitzero"`
+	// WaitsFor says what holds it up, where it is not just work.
+	WaitsFor string   `json:"waits_for,omitempty"`
+	Problem  *problem `json:"problem,omitempty"`
+}
+
+// view is a run with what is known of its progress.
+func (s *Service) view(ctx context.Context, r *run) runView {
+	v := runView{
+		ID: r.ID, Owner: r.Owner, State: r.State, Created: r.Created, Request: r.Request, Pairs: r.Pairs, Total: r.Total, Scores: r.Scores, Failed: r.Failed,
+		Finished: r.Finished, Problem: r.Problem,
+	}
+	if r.State != runRunning {
+		return v
+	}
+	if p, here := s.runs.progress(r.ID); here {
+		v.Scores, v.Failed, v.WaitsFor = p.Scores, p.Failures, p.Waiting
+	} else if scores, failed, err := s.Pipeline.RunProgress(ctx, r.ID); err == nil { // another process makes it
+		v.Scores, v.Failed = scores, failed
+	}
+	return v
+}
+
+// commanded is a run that a command made, as an administrator sees it.
+func commanded(row pipeline.RunRow) *run {
+	r := &run{
+		ID: row.Run, State: runRunning, Created: row.Started, Finished: row.Finished, Pairs: row.Pairs, Scores: row.Scores, Failed: row.Failed,
+		Total: row.Scores + row.Failed, Request: runRequest{Dataset: row.Data, Model: row.Model},
+	}
+	switch row.State {
+	case "finished":
+		r.State = runDone
+	case "cancelled":
+		r.State = runCancelled
+	}
+	return r
+}
+
+// records are all runs that were asked for over HTTP, the newest first.
+func (s *Service) records(ctx context.Context) ([]*run, error) {
+	all, err := s.Pipeline.Asked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []*run
+	for id, text := range all {
+		var r run
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			s.log.Error("what is kept of a run does not read", "run", id, "error", err)
+			continue
+		}
+		list = append(list, &r)
+	}
+	slices.SortFunc(list, func(a, b *run) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return list, nil
+}
+
+// runsOf are the runs that a user may see, the newest first: of an administrator all, with those of commands.
+func (s *Service) runsOf(c *call) ([]runView, *problem) {
+	records, err := s.records(c.Context())
+	if err != nil {
+		return nil, s.away(c, err)
+	}
+	views := []runView{}
+	known := make(map[string]bool)
+	for _, r := range records {
+		known[r.ID] = true
+		if r.owner() == c.owner() || c.user.Has(users.Admin) {
+			views = append(views, s.view(c.Context(), r))
+		}
+	}
+	if !c.user.Has(users.Admin) {
+		return views, nil
+	}
+	rows, err := s.Pipeline.RunRows(c.Context())
+	if err != nil {
+		return nil, s.away(c, err)
+	}
+	for _, row := range rows {
+		if !known[row.Run] {
+			views = append(views, s.view(c.Context(), commanded(row)))
+		}
+	}
+	slices.SortStableFunc(views, func(a, b runView) int { return b.Created.Compare(a.Created) })
+	return views, nil
+}
+
+// away is the problem of a server that does not answer.
+func (s *Service) away(c *call, err error) *problem {
+	if c.Context().Err() != nil {
+		return ofError(c.Context().Err())
+	}
+	c.log.Warn("a server does not answer", "user", c.user.Name, "error", err)
+	return newProblem(codeUnavailable, "a server of the pipeline does not answer: try again")
+}
+
+// findRun is the run of an id, where the user may see it.
+func (s *Service) findRun(c *call, id string) (*run, *problem) {
+	unknown := newProblem(codeUnknownRun, "you have no run of this id: GET /v1/runs lists yours")
+	if !schemas.ValidRunID(id) {
+		return nil, unknown
+	}
+	r, err := s.record(c.Context(), id)
+	admin := c.user.Has(users.Admin)
+	switch {
+	case err != nil:
+		return nil, s.away(c, err)
+	case r != nil && (admin || r.owner() == c.owner()):
+		return r, nil
+	case r != nil || !admin:
+		return nil, c.refuse(unknown, "")
+	}
+	st, err := s.Pipeline.Run(c.Context(), id)
+	if pipeline.UnknownRun(err) {
+		return nil, c.refuse(unknown, "")
+	} else if err != nil {
+		return nil, s.away(c, err)
+	}
+	return commanded(st.Row()), nil
+}
+
+// record is what is kept of a run; nil where nothing is.
+func (s *Service) record(ctx context.Context, id string) (*run, error) {
+	text, err := s.Pipeline.AskedRun(ctx, id)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	r := new(run)
+	return r, json.Unmarshal(text, r)
+}
+
+// replace keeps a run as it is now, and says whether it is still there.
+func (s *Service) replace(ctx context.Context, r *run) (there bool, err error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return false, err
+	}
+	if there, err = s.Pipeline.ReplaceAsked(ctx, r.ID, text); there && err == nil {
+		s.tell(ctx, r)
+	}
+	return there, err
+}
+
+// evaluation is what a user's request asks of the pipeline, or why it cannot be.
+func (s *Service) evaluation(c *call, asked *runRequest) (*pipeline.Request, *problem) {
+	where, ok := s.cfg.Datasets[asked.Dataset]
+	if !ok {
+		return nil, newProblem(codeUnknownDataset, "there is no such data set: GET /v1/datasets lists them")
+	}
+	i := slices.IndexFunc(s.Models, func(m *model.Model) bool { return m.Name == asked.Model })
+	if i < 0 {
+		return nil, newProblem(codeUnknownModel, "there is no such model: GET /v1/models lists them")
+	}
+	m := s.Models[i]
+	keys, why := s.runKeys(c, m, asked)
+	if why != nil {
+		return nil, why
+	}
+	req := pipeline.NewRequest(m, keys, where)
+	req.DatasetName, req.Images, req.Detach = asked.Dataset, true, true
+	req.Dataset.Limit, req.Dataset.Sample, req.Dataset.Seed = asked.Limit, asked.Sample, asked.SampleSeed
+	if asked.Limit == 0 && asked.Sample == 0 {
+		req.Dataset.Limit = defaultPairs
+	}
+	size, resize := asked.Size, asked.Resize
+	if size == 0 {
+		size = pipeline.DefaultSide
+	}
+	if resize == "" {
+		resize = "squash"
+	}
+	var err error
+	if req.Geometry, err = pipeline.Geometry(size, resize); err != nil {
+		return nil, newProblem(codeBadRequest, err.Error())
+	}
+	if asked.RandomKeys != nil {
+		req.RandomKeys = *asked.RandomKeys
+	}
+	if asked.Noise != nil {
+		req.Noise = *asked.Noise
+	}
+	req.NearKeys = asked.NearKeys
+	req.Trials = pipeline.Trials{Swapped: asked.Swapped, NoKey: asked.NoKey, Partial: asked.Partial, Attacks: asked.Attacks}
+	return req, s.checkRun(c, req)
+}
+
+// checkRun finds what of a run is wrong, or too much.
+func (s *Service) checkRun(c *call, req *pipeline.Request) *problem {
+	if side := int64(req.Geometry.GetWidth()); side*side > s.cfg.Images.MaxPixels {
+		return newProblem(codeTooLarge, fmt.Sprintf("an image has at most %d pixels: choose a smaller size", s.cfg.Images.MaxPixels))
+	}
+	if n := comparisons(req); n > mostComparisons {
+		return newProblem(codeTooLarge, fmt.Sprintf("it would make %d comparisons, and a run over HTTP makes at most %d: take fewer pairs, or fewer keys", n, mostComparisons))
+	}
+	err := req.Check(s.cfg.Images.MinSide)
+	var field *pipeline.FieldError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &field):
+		return newProblem(codeBadRequest, field.Error())
+	}
+	// It may name folders.
+	c.log.Error("a data set cannot be used", "dataset", req.DatasetName, "error", err)
+	return newProblem(codeUnavailable, "the data set cannot be used now: the operator finds the reason in the log")
+}
+
+// comparisons is how many a run makes at most.
+func comparisons(req *pipeline.Request) int {
+	keys := len(req.Keys)
+	wrong := keys - 1
+	if req.WrongKeys > 0 {
+		wrong = min(wrong, req.WrongKeys)
+	}
+	// Of what is below 0, or far too much, Check says so.
+	bounded := func(n int) int { return min(max(n, 0), mostComparisons) }
+	perKey := 2 + 2*(wrong+bounded(req.RandomKeys)+bounded(req.NearKeys)+len(req.Partial)+2) + len(req.Attacks)
+	return bounded(max(req.Dataset.Limit, req.Dataset.Sample)) * (3 + keys*perKey)
+}
+
+// runKeys are the pairs that a run works with: of the user's own keys, or the model's public ones.
+func (s *Service) runKeys(c *call, m *model.Model, asked *runRequest) ([]keyring.Pair, *problem) {
+	if len(asked.Keys) == 0 {
+		n := asked.DemoKeys
+		if n == 0 {
+			n = 2
+		}
+		pairs, err := pipeline.DemoKeys(m)
+		if err != nil {
+			c.log.Error("a model's keys cannot be read", "model", m.Name, "error", err)
+			return nil, newProblem(codeUnavailable, "the model's keys cannot be read now: the operator finds the reason in the log")
+		}
+		if n < 1 || n > len(pairs) {
+			return nil, newProblem(codeBadKey, fmt.Sprintf("the model %s has %d public keys: name keys of yours, or fewer demo_keys", m.Name, len(pairs)))
+		}
+		return pairs[:n], nil
+	}
+	if asked.DemoKeys > 0 {
+		return nil, newProblem(codeBadRequest, "keys and demo_keys exclude each other: give one of them")
+	}
+	ring, why := s.ring(c)
+	if why != nil {
+		return nil, why
+	}
+	var pairs []keyring.Pair
+	for i, id := range asked.Keys {
+		if slices.Contains(asked.Keys[:i], id) {
+			return nil, newProblem(codeBadRequest, "a key is there twice")
+		}
+		pair, why := s.evaluates(c, ring, id)
+		if why != nil {
+			return nil, why
+		}
+		if (m.Trained() || pipeline.HasVariants(m)) && !m.Takes(pair.Fingerprint()) {
+			return nil, newProblem(codeBadKey, otherKey)
+		}
+		pairs = append(pairs, pair)
+	}
+	return pairs, nil
+}
+
+// evaluates gives a pair that the user may evaluate with. Of a key that the user has no grant for, nothing is looked at.
+func (s *Service) evaluates(c *call, ring *keyring.Keyring, id string) (keyring.Pair, *problem) {
+	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
+	embedOnly := newProblem(codeEmbedOnly, "a run recovers, and with this key you embed for its owner alone")
+	if !c.user.Knows(id) {
+		return keyring.Pair{}, c.refuse(unknown, id)
+	}
+	if !c.user.May(users.Evaluate, id) {
+		return keyring.Pair{}, c.refuse(embedOnly, id)
+	}
+	pair, err := ring.Get(id)
+	switch {
+	case err != nil:
+		return keyring.Pair{}, c.refuse(unknown, id)
+	case pair.Recover.IsZero():
+		return keyring.Pair{}, c.refuse(embedOnly, id)
+	}
+	return pair, nil
+}
+
+// readRun reads the body of POST /v1/runs.
+func (s *Service) readRun(w http.ResponseWriter, c *call) (*runRequest, *problem) {
+	if kind, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return nil, newProblem(codeMediaType, "send what is to be run as application/json")
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
+		return nil, ofError(err)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxRunBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, newProblem(codeTooLarge, fmt.Sprintf("what is to be run takes at most %d bytes", maxRunBody))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
+	case err != nil:
+		return nil, newProblem(codeBadRequest, "the body is not whole")
+	}
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return nil, ofError(err)
+	}
+	asked := new(runRequest)
+	in := json.NewDecoder(bytes.NewReader(body))
+	in.DisallowUnknownFields()
+	if err := in.Decode(asked); err != nil {
+		return nil, newProblem(codeBadRequest, fmt.Sprintf("the body is not the JSON of a run, near byte %d: see RunRequest in /v1/openapi.json", in.InputOffset()))
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return nil, newProblem(codeBadRequest, "there is more in the body than the JSON of a run")
+	}
+	return asked, nil
+}
+
+func (s *Service) createRun(w http.ResponseWriter, c *call) *problem {
+	asked, why := s.readRun(w, c)
+	if why != nil {
+		return why
+	}
+	r, why := s.begin(c, asked)
+	if why != nil {
+		return why
+	}
+	w.Header().Set("Location", "/v1/runs/"+r.ID)
+	writeJSON(w, http.StatusCreated, s.view(c.Context(), r))
+	return nil
+}
+
+// begin takes a run: from here on it is made, by this process or by one that comes after it.
+func (s *Service) begin(c *call, asked *runRequest) (*run, *problem) {
+	if s.slots.isDraining() {
+		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
+	}
+	if len(asked.Name) > maxRunName {
+		return nil, newProblem(codeBadRequest, fmt.Sprintf("a name has at most %d bytes", maxRunName))
+	}
+	if _, why := s.evaluation(c, asked); why != nil {
+		return nil, why
+	}
+	s.runs.asking.Lock() // two of a user at once would not see each other
+	defer s.runs.asking.Unlock()
+	records, err := s.records(c.Context())
+	if err != nil {
+		return nil, s.away(c, err)
+	}
+	all, unfinished := 0, 0
+	for _, r := range records {
+		if r.owner() == c.owner() {
+			if all++; !r.ended() {
+				unfinished++
+			}
+		}
+	}
+	switch {
+	case unfinished >= mostUnfinished:
+		return nil, newProblem(codeTooMany, fmt.Sprintf("%d runs of yours are under way: wait for one to end, or cancel one", unfinished))
+	case all >= mostRuns:
+		return nil, newProblem(codeTooManyRuns, fmt.Sprintf("you have %d runs: delete some first", all))
+	}
+	r := &run{
+		ID: "http-" + randomID(), Owner: c.user.Name, Hash: c.user.Hash, Request: *asked, Created: time.Now().UTC().Truncate(time.Millisecond), State: runWaiting,
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, s.away(c, err)
+	}
+	if err := s.Pipeline.KeepAsked(c.Context(), r.ID, text); err != nil {
+		return nil, s.away(c, err)
+	}
+	c.log.Info("a run is asked for", "user", c.user.Name, "run", r.ID, "dataset", asked.Dataset, "model", asked.Model)
+	s.tell(c.Context(), r)
+	s.runs.rouse()
+	return r, nil
+}
+
+func (s *Service) listRuns(w http.ResponseWriter, c *call) *problem {
+	views, why := s.runsOf(c)
+	if why != nil {
+		return why
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"runs": views})
+	return nil
+}
+
+func (s *Service) showRun(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil {
+		return why
+	}
+	writeJSON(w, http.StatusOK, s.view(c.Context(), r))
+	return nil
+}
+
+func (s *Service) cancelRun(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why == nil {
+		why = s.stopRun(c, r)
+	}
+	if why != nil {
+		return why
+	}
+	writeJSON(w, http.StatusOK, s.view(c.Context(), r))
+	return nil
+}
+
+// stopRun cancels a run that is not at its end. Its scores stay.
+func (s *Service) stopRun(c *call, r *run) *problem {
+	if r.ended() {
+		return nil
+	}
+	r.State, r.Finished = runCancelled, time.Now().UTC().Truncate(time.Millisecond)
+	if r.Owner != "" {
+		if _, err := s.replace(c.Context(), r); err != nil {
+			return s.away(c, err)
+		}
+	}
+	// Who makes it here stops at once; another process sees the mark on Redis within seconds.
+	s.runs.cancel(c.Context(), r.ID)
+	if err := s.Pipeline.CancelRun(c.Context(), r.ID); err != nil && !pipeline.UnknownRun(err) {
+		return s.away(c, err)
+	}
+	return nil
+}
+
+func (s *Service) deleteRun(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why == nil {
+		why = s.removeRun(c, r)
+	}
+	if why != nil {
+		return why
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// removeRun cancels a run and deletes it with its scores.
+func (s *Service) removeRun(c *call, r *run) *problem {
+	if why := s.stopRun(c, r); why != nil {
+		return why
+	}
+	if err := s.Pipeline.RemoveRun(c.Context(), r.ID); err != nil && !pipeline.UnknownRun(err) {
+		return s.away(c, err)
+	}
+	if err := s.Pipeline.DropAsked(c.Context(), r.ID); err != nil {
+		return s.away(c, err)
+	}
+	return nil
+}
+
+// datasetName is what an operator may call a data set.
+var datasetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (s *Service) listDatasets(w http.ResponseWriter, _ *call) *problem {
+	views := []map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Datasets)) {
+		views = append(views, map[string]string{"name": name})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"datasets": views})
+	return nil
+}
