@@ -108,4 +108,3 @@ func yesNo(b bool) string {
 	}
 	return "no"
 }
-
