@@ -47,6 +47,10 @@ def start(home: pathlib.Path, *flags: str) -> tuple[subprocess.Popen[str], Servi
 
     run("keys", "new", "alice")
     run("keys", "new", "bob")
+    (home / "pictures").mkdir()
+    for n in range(8):
+        Image.fromarray(picture(n)).save(home / "pictures" / f"{n}.png")
+    flags = (*flags, "--datasets", f"pictures={home / 'pictures'}")
     listen = ["--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--redis-listen", "127.0.0.1:0"]
     process = subprocess.Popen([PROGRAM, "up", *listen, *flags], env=env, stderr=subprocess.PIPE, text=True)
     timer = threading.Timer(START_TIMEOUT, process.kill)

@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import re
 import socket
+import threading
 
 import httpx
 import numpy as np
@@ -151,6 +152,90 @@ def test_async(service: Service) -> None:
                 assert psnr(result.image, secret) > 28
 
     asyncio.run(main())
+
+
+def test_evaluate(client: stegomq.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    assert client.datasets() == ["pictures"]
+    done = client.evaluate("pictures", model="modulo", keys=["alice", "bob"], size=64, limit=3, noise=0)
+    assert done.run.state == "done"
+    assert (done.run.pairs, done.run.failed) == (3, 0)
+    assert done.run.scores == done.run.total
+    items = done.items()
+    assert len(items) == done.run.total
+    assert items[items.role == "imperceptibility"].psnr.mean() == pytest.approx(
+        done.summary["imperceptibility"]["psnr"]["mean"], abs=1e-9
+    )
+    assert items[items.role == "recoverability"].psnr.min() > 28
+    assert items[items.role == "leakage_mismatched"].psnr.max() < 20
+    assert "modulo on pictures, done" in capsys.readouterr().err, "the progress bar"
+    assert done.run.id in [run.id for run in client.runs()]
+    assert client.result(done.run.id, progress=False).summary == done.summary
+    assert capsys.readouterr().err == ""
+    client.delete_run(done.run)
+    with pytest.raises(stegomq.Problem) as gone:
+        client.run(done.run)
+    assert gone.value.code == "unknown_run"
+
+
+def test_runs_that_are_not_made(client: stegomq.Client) -> None:
+    with pytest.raises(stegomq.Problem) as unknown:
+        client.evaluate("nowhere", model="modulo")
+    assert unknown.value.code == "unknown_dataset"
+    run = client.start_run("pictures", model="sealed", keys=["alice"], size=64)
+    client.cancel_run(run)
+    if client.run(run).state == "cancelled":  # it may have been faster
+        with pytest.raises(stegomq.Problem, match="cancelled"):
+            client.result(run, progress=False)
+    client.delete_run(run)
+
+
+def test_evaluate_async(service: Service) -> None:
+    async def main() -> None:
+        async with stegomq.AsyncClient(service.url, service.admin) as client:
+            assert await client.datasets() == ["pictures"]
+            done = await client.evaluate("pictures", model="modulo", keys=["alice"], size=64, limit=2, progress=False)
+            assert len(done.items()) == done.run.total > 0
+            assert (await client.run(done.run)).ended
+            assert done.run in await client.runs()
+            await client.delete_run(done.run)
+
+    asyncio.run(main())
+
+
+def test_a_run_is_not_asked_for_twice() -> None:
+    """A connection that is lost may have brought the request: it is not sent again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[int] = []
+
+        def drop() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                taken.append(1)
+                connection.recv(1 << 16)
+                connection.close()
+
+        threading.Thread(target=drop, daemon=True).start()
+        client = stegomq.Client(f"http://127.0.0.1:{server.getsockname()[1]}", "token", patience=5)
+        with pytest.raises(httpx.TransportError):
+            client.start_run("pictures", model="modulo")
+        assert len(taken) == 1
+
+
+def test_example(service: Service, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook, as it stands."""
+    monkeypatch.setenv("STEGOMQ_URL", service.url)
+    monkeypatch.setenv("STEGOMQ_TOKEN", service.admin)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.chdir(tmp_path)
+    example = README.parent / "examples" / "evaluate.py"
+    text = example.read_text().replace('"photos"', '"pictures"').replace("size=256", "size=64")
+    assert '"pictures"' in text
+    exec(compile(text, str(example), "exec"), {})
+    with Image.open("quality.png") as plot:
+        assert min(plot.size) > 300
 
 
 def test_no_token(monkeypatch: pytest.MonkeyPatch) -> None:

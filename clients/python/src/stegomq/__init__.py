@@ -9,6 +9,18 @@ file, PIL images or numpy arrays (height x width x 3 or height x width, uint8), 
 
 from ._clients import AsyncClient, Client
 from ._images import ImageInput
-from ._protocol import ImageWarning, Key, Model, Problem, Refused, Result
+from ._protocol import Evaluation, ImageWarning, Key, Model, Problem, Refused, Result, Run
 
-__all__ = ["AsyncClient", "Client", "ImageInput", "ImageWarning", "Key", "Model", "Problem", "Refused", "Result"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Evaluation",
+    "ImageInput",
+    "ImageWarning",
+    "Key",
+    "Model",
+    "Problem",
+    "Refused",
+    "Result",
+    "Run",
+]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from PIL import Image
 
 from . import _protocol as protocol
 from ._images import ImageInput
-from ._protocol import Key, Model, Request, Result
+from ._protocol import LOOK_EVERY, Evaluation, Key, Model, Request, Result, Run
 
 DEFAULT_PATIENCE = 120.0
 DEFAULT_CONCURRENCY = 4
@@ -88,16 +88,70 @@ class Client:
     def models(self) -> list[Model]:
         return protocol.models_of(self._send(Request("GET", "/v1/models")))
 
+    def datasets(self) -> list[str]:
+        """The data sets that the operator lets you evaluate on."""
+        return protocol.datasets_of(self._send(Request("GET", "/v1/datasets")))
+
+    def start_run(self, dataset: str, *, model: str, keys: Sequence[str] = (), **options: Any) -> Run:
+        """Begins an evaluation of a model on a data set of the service, and does not wait.
+
+        `keys` are ids of yours; without any, the model's public keys are taken. `options` are those of POST /v1/runs,
+        such as size=256, limit=32, random_keys=1, attacks=["jpeg-90"].
+        """
+        return protocol.run_of(self._send(protocol.start(dataset, model, keys, options)).json())
+
+    def evaluate(
+        self, dataset: str, *, model: str, keys: Sequence[str] = (), progress: bool = True, **options: Any
+    ) -> Evaluation:
+        """Evaluates a model on a data set of the service and waits for the end, with a progress bar if tqdm is there.
+
+        Arguments are those of start_run. Raises Problem where the run could not be made. Ctrl-C leaves the run to the
+        service: `result` waits for it again.
+        """
+        return self.result(self.start_run(dataset, model=model, keys=keys, **options), progress=progress)
+
+    def result(self, run: Run | str, *, progress: bool = True) -> Evaluation:
+        """Waits for a run, and gives its outcome."""
+        bar = protocol.Bar(progress)
+        try:
+            while not (now := self.run(run)).ended:
+                bar.show(now)
+                time.sleep(LOOK_EVERY)
+            bar.show(now)
+        finally:
+            bar.close()
+        protocol.raise_failed(now)
+        files = f"{protocol.run_path(now)}/files"
+        summary = self._send(Request("GET", f"{files}/summary.json")).json()
+        return Evaluation(now, summary, self._send(Request("GET", f"{files}/items.csv")).content)
+
+    def runs(self) -> list[Run]:
+        """Your runs, the newest first."""
+        return [protocol.run_of(r) for r in self._send(Request("GET", "/v1/runs")).json()["runs"]]
+
+    def run(self, run: Run | str) -> Run:
+        return protocol.run_of(self._send(Request("GET", protocol.run_path(run))).json())
+
+    def cancel_run(self, run: Run | str) -> Run:
+        """Takes what waits of a run out of the queue. Its scores stay."""
+        return protocol.run_of(self._send(Request("POST", f"{protocol.run_path(run)}/cancel")).json())
+
+    def delete_run(self, run: Run | str) -> None:
+        """Cancels a run and deletes it with its scores."""
+        self._send(Request("DELETE", protocol.run_path(run)))
+
     def _send(self, r: Request) -> httpx.Response:
         deadline = time.monotonic() + self._patience
         tries = 0
         while True:
             response = error = None
             try:
-                response = self._http.request(r.method, r.path, data=r.data, files=r.files or None, headers=r.headers)
+                response = self._http.request(
+                    r.method, r.path, data=r.data, files=r.files or None, headers=r.headers, json=r.json
+                )
             except httpx.TransportError as e:
                 error = e
-            wait = protocol.pause(tries, response)
+            wait = None if response is None and r.once else protocol.pause(tries, response)
             if wait is None or time.monotonic() + wait > deadline:
                 if response is None:
                     assert error is not None
@@ -191,6 +245,43 @@ class AsyncClient:
     async def models(self) -> list[Model]:
         return protocol.models_of(await self._send(Request("GET", "/v1/models")))
 
+    async def datasets(self) -> list[str]:
+        return protocol.datasets_of(await self._send(Request("GET", "/v1/datasets")))
+
+    async def start_run(self, dataset: str, *, model: str, keys: Sequence[str] = (), **options: Any) -> Run:
+        return protocol.run_of((await self._send(protocol.start(dataset, model, keys, options))).json())
+
+    async def evaluate(
+        self, dataset: str, *, model: str, keys: Sequence[str] = (), progress: bool = True, **options: Any
+    ) -> Evaluation:
+        return await self.result(await self.start_run(dataset, model=model, keys=keys, **options), progress=progress)
+
+    async def result(self, run: Run | str, *, progress: bool = True) -> Evaluation:
+        bar = protocol.Bar(progress)
+        try:
+            while not (now := await self.run(run)).ended:
+                bar.show(now)
+                await asyncio.sleep(LOOK_EVERY)
+            bar.show(now)
+        finally:
+            bar.close()
+        protocol.raise_failed(now)
+        files = f"{protocol.run_path(now)}/files"
+        summary = (await self._send(Request("GET", f"{files}/summary.json"))).json()
+        return Evaluation(now, summary, (await self._send(Request("GET", f"{files}/items.csv"))).content)
+
+    async def runs(self) -> list[Run]:
+        return [protocol.run_of(r) for r in (await self._send(Request("GET", "/v1/runs"))).json()["runs"]]
+
+    async def run(self, run: Run | str) -> Run:
+        return protocol.run_of((await self._send(Request("GET", protocol.run_path(run)))).json())
+
+    async def cancel_run(self, run: Run | str) -> Run:
+        return protocol.run_of((await self._send(Request("POST", f"{protocol.run_path(run)}/cancel"))).json())
+
+    async def delete_run(self, run: Run | str) -> None:
+        await self._send(Request("DELETE", protocol.run_path(run)))
+
     async def _send(self, r: Request) -> httpx.Response:
         deadline = time.monotonic() + self._patience
         tries = 0
@@ -198,11 +289,11 @@ class AsyncClient:
             response = error = None
             try:
                 response = await self._http.request(
-                    r.method, r.path, data=r.data, files=r.files or None, headers=r.headers
+                    r.method, r.path, data=r.data, files=r.files or None, headers=r.headers, json=r.json
                 )
             except httpx.TransportError as e:
                 error = e
-            wait = protocol.pause(tries, response)
+            wait = None if response is None and r.once else protocol.pause(tries, response)
             if wait is None or time.monotonic() + wait > deadline:
                 if response is None:
                     assert error is not None

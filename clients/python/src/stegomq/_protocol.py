@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import uuid
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from PIL import Image
@@ -21,6 +24,9 @@ TRY_TIMEOUT = httpx.Timeout(120, connect=10)
 
 # Between tries that were not told when to come again, in seconds; and the longest wait.
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
+
+# Between two looks at a run, in seconds.
+LOOK_EVERY = 0.5
 
 
 class ImageWarning(UserWarning):
@@ -89,6 +95,75 @@ class Request:
     data: dict[str, str] = field(default_factory=dict)
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    json: dict[str, Any] | None = None
+    once: bool = False
+    """Sent again it would be done again: a lost connection is an error."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An evaluation, and how far it is.
+
+    Of `total` comparisons `scores` are made or refused, and `failed` cannot be made.
+    """
+
+    id: str
+    state: str
+    """waiting, running, done, failed or cancelled"""
+    dataset: str
+    model: str
+    pairs: int
+    total: int
+    scores: int
+    failed: int
+    problem: Problem | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state not in ("waiting", "running")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of a run that has ended."""
+
+    run: Run
+    summary: dict[str, Any]
+    """summary.json: what was measured, by role; docs/protocol.md has the roles."""
+    items_csv: bytes
+    """A row for each comparison."""
+
+    def items(self) -> Any:
+        """The comparisons as a pandas DataFrame: item, role, keys, psnr (dB), ssim, mae, rmse (on [0, 1]) and more."""
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("items() needs pandas: pip install 'stegomq[evaluate]'") from None
+        return pandas.read_csv(io.BytesIO(self.items_csv))
+
+
+class Bar:
+    """A progress bar of a run, where tqdm is installed; nothing elsewhere."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._bar: Any = None
+        if wanted:
+            try:
+                from tqdm.auto import tqdm
+            except ModuleNotFoundError:
+                return
+            self._bar = tqdm(unit=" comparisons", total=0)
+
+    def show(self, run: Run) -> None:
+        if self._bar is not None:
+            self._bar.total = run.total
+            self._bar.set_description(f"{run.model} on {run.dataset}, {run.state}", refresh=False)
+            self._bar.n = run.scores + run.failed
+            self._bar.refresh()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def settings(url: str | None, token: str | None) -> dict[str, Any]:
@@ -127,6 +202,42 @@ def check(response: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         raise Problem(response.status_code, "unknown", "this is no answer of stegomq: is the address right?") from None
     raise (Refused if code == "refused" else Problem)(response.status_code, code, detail, request)
+
+
+def datasets_of(response: httpx.Response) -> list[str]:
+    return [d["name"] for d in response.json()["datasets"]]
+
+
+def run_of(value: dict[str, Any]) -> Run:
+    p = value.get("problem")
+    return Run(
+        value["id"],
+        value["state"],
+        value["request"]["dataset"],
+        value["request"]["model"],
+        value["pairs"],
+        value["total"],
+        value["scores"],
+        value["failed"],
+        Problem(p["status"], p["code"], p["detail"], p.get("request_id", "")) if p else None,
+    )
+
+
+def start(dataset: str, model: str, keys: Sequence[str], options: dict[str, Any]) -> Request:
+    asked = {"dataset": dataset, "model": model, **({"keys": list(keys)} if keys else {}), **options}
+    return Request("POST", "/v1/runs", json=asked, once=True)
+
+
+def run_path(run: Run | str) -> str:
+    return f"/v1/runs/{quote(run if isinstance(run, str) else run.id, safe='')}"
+
+
+def raise_failed(run: Run) -> None:
+    """The problem of a run that was not made. Failed comparisons alone are no problem: their rows say why."""
+    if run.state == "cancelled":
+        raise Problem(409, "cancelled", f"run {run.id} was cancelled")
+    if run.state == "failed":
+        raise run.problem or Problem(500, "unknown", f"run {run.id} failed")
 
 
 def image_of(response: httpx.Response) -> Image.Image:
