@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -389,5 +390,61 @@ func TestDryRun(t *testing.T) {
 	}
 	if out := h.ok(append([]string{"runs", "list", "--json"}, flags...)...).stdout; strings.TrimSpace(out) != "[]" {
 		t.Errorf("a dry run is a run: %s", out)
+	}
+}
+
+// So it is for what is made of several runs.
+func TestDryRunOfReports(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 4, 48, 48)
+	study := h.study("study.json", map[string]string{"PUSNet-MK": filepath.Join(tinyModels(), "tiny"), "UDH": "nosuch"}, "")
+	type forecast struct {
+		Runs []struct {
+			Model                string
+			Pairs, Missing, Jobs int
+		}
+		Comparisons, Found, Missing int
+		Seconds                     *float64
+		Lacking                     []string
+	}
+	ask := func(args ...string) (f forecast) {
+		t.Helper()
+		must(t, json.Unmarshal([]byte(h.ok(append(args, "--dry-run", "--json")...).stdout), &f))
+		return f
+	}
+	paper := []string{"paper", "--data", "Mine=photos", "--study", study, "--size", "32", "--out", "report"}
+	audit := []string{"audit", "--data", "photos", "--size", "32", "--random-keys", "3", "--near-keys", "2", "--out", "audit"}
+	before := h.tree()
+	f := ask(paper...)
+	if len(f.Runs) != 1 || f.Runs[0].Model != "tiny" || f.Runs[0].Pairs != 2 || f.Missing == 0 || f.Missing != f.Comparisons || f.Seconds != nil || len(f.Lacking) != 1 || !strings.Contains(f.Lacking[0], "nosuch") {
+		t.Errorf("paper: %+v", f)
+	}
+	tried := ask(audit...)
+	if len(tried.Runs) != 3 || tried.Runs[0].Missing == 0 || tried.Runs[1].Missing == 0 || tried.Runs[2].Missing == 0 {
+		t.Errorf("audit: %+v", tried)
+	}
+	h.wantUnchanged(before, "--dry-run")
+
+	var made struct {
+		Made    int
+		Report  string
+		Missing []string
+	}
+	r := h.run(append(paper, "--json")...)
+	r.want(t, 1)
+	must(t, json.Unmarshal([]byte(r.stdout), &made))
+	if made.Made != f.Missing || len(made.Missing) != 1 || made.Report != filepath.Join("report", "report.html") {
+		t.Errorf("paper made %+v of %+v", made, f)
+	}
+	if f = ask(paper...); f.Missing != 0 || f.Found != f.Comparisons || f.Seconds == nil || *f.Seconds != 0 {
+		t.Errorf("what was done: %+v", f)
+	}
+	// What the paper made of the model is known to the audit, with how long it took.
+	if again := ask(audit...); again.Missing >= tried.Missing || again.Seconds == nil || *again.Seconds <= 0 {
+		t.Errorf("audit after paper: %+v, before %+v", again, tried)
+	}
+	if out := h.ok(append(audit, "--dry-run")...).stdout; !strings.Contains(out, "comparisons a second") || !strings.Contains(out, "│ all") {
+		t.Errorf("in words:\n%s", out)
 	}
 }
