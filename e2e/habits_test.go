@@ -160,6 +160,26 @@ func TestWatch(t *testing.T) {
 	h.ok(with("watch", "good")...) // which has ended
 }
 
+// Who reads the output may go, as head does: what was done stays.
+func TestReaderGoes(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 2, 48, 48)
+	read, write, err := os.Pipe()
+	must(t, err)
+	must(t, read.Close())
+	cmd := h.command(t.Context(), "evaluate", "--data", "photos", "--size", "32", "--run", "read", "--out", "out")
+	cmd.Stdout = write
+	err = cmd.Run()
+	must(t, write.Close())
+	if code := cmd.ProcessState.ExitCode(); code != 141 {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if out := h.ok("runs", "list").stdout; !strings.Contains(out, "read") || !strings.Contains(out, "finished") {
+		t.Errorf("the run is lost:\n%s", out)
+	}
+}
+
 func TestKeysLeaveTheKeyring(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
