@@ -327,6 +327,7 @@ func TestCodes(t *testing.T) {
 	}
 	ours := []client.Code{
 		client.BadRequest, client.Unauthorized, client.MissingScope, client.EmbedOnlyKey, client.NotFound, client.UnknownKey, client.UnknownModel, client.UnknownJob,
+		client.UnknownRun, client.UnknownDataset, client.ImageGone, client.NoResults, client.TooManyRuns, client.RunDiffers,
 		client.MethodNotAllowed, client.SlowBody, client.JobRunning, client.TooLarge, client.UnsupportedMediaType, client.BadImage, client.BadKey,
 		client.UnsupportedOperation, client.Refused, client.IdempotencyKeyReused, client.TooManyRequests, client.Internal, client.Draining, client.Unavailable,
 		client.StorageFull, client.Timeout,
