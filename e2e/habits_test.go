@@ -360,10 +360,11 @@ func TestDryRun(t *testing.T) {
 	h := newHome(t)
 	h.photographs("photos", 6, 48, 48)
 	type forecast struct {
-		Run                                                                    string
-		Pairs, Keys, Jobs, Follow_ups, Comparisons, Found, Missing, Bad, Bytes int
-		Seconds                                                                *float64
-		From                                                                   string
+		Run                                                        string
+		Pairs, Keys, Jobs, Comparisons, Found, Missing, Bad, Bytes int
+		FollowUps                                                  int `json:"follow_ups"`
+		Seconds                                                    *float64
+		From                                                       string
 	}
 	ask := func(args ...string) (f forecast) {
 		t.Helper()
@@ -382,7 +383,7 @@ func TestDryRun(t *testing.T) {
 		}
 	}
 	// Two keys embed two jobs each, which two keys and a random one decode; two jobs purify.
-	if f.Pairs != 3 || f.Keys != 2 || f.Jobs != 6 || f.Follow_ups != 12 || f.Found != 0 || f.Missing != f.Comparisons || f.Bytes != size || f.Seconds != nil || !strings.Contains(f.From, "no run of tiny at 32x32") {
+	if f.Pairs != 3 || f.Keys != 2 || f.Jobs != 6 || f.FollowUps != 12 || f.Found != 0 || f.Missing != f.Comparisons || f.Bytes != size || f.Seconds != nil || !strings.Contains(f.From, "no run of tiny at 32x32") {
 		t.Errorf("%+v; the files have %d bytes", f, size)
 	}
 	sum := strictSummary(t, []byte(h.ok("evaluate", "--data", "photos", "--size", "32", "--batch", "2", "--json").stdout))
