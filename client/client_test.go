@@ -87,6 +87,18 @@ func withService(f func() int) (code int, err error) {
 			return 1, err
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "pictures"), 0o700); err != nil {
+		return 1, err
+	}
+	for n := range uint64(4) {
+		data, err := io.ReadAll(client.PNG(picture(n, 48)))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "pictures", fmt.Sprint(n, ".png")), data, 0o600)
+		}
+		if err != nil {
+			return 1, err
+		}
+	}
 	log := slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -94,7 +106,9 @@ func withService(f func() int) (code int, err error) {
 	front := func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
 		var apis []*service.Service
 		for _, inFlight := range []int{16, 1} {
-			api, err := service.New(service.Config{Address: "127.0.0.1:0", InFlight: inFlight, Logger: log, DefaultModel: defaultModel},
+			api, err := service.New(service.Config{
+				Address: "127.0.0.1:0", InFlight: inFlight, Logger: log, DefaultModel: defaultModel, Datasets: map[string]string{"pictures": filepath.Join(dir, "pictures")},
+			},
 				service.Parts{Pipeline: s, Users: people, Stock: stock})
 			if err != nil {
 				return nil, err
@@ -115,7 +129,7 @@ func withService(f func() int) (code int, err error) {
 				Runtime:   pipeline.Runtime{Slots: 2}, Logger: log,
 			},
 			&pipeline.Library{Folders: []string{filepath.Join(dir, "models")}, Keyrings: []string{ring}, Logger: log},
-			pipeline.Role{Work: true, Front: front, Ready: func(string, string, string) { close(ready) }})
+			pipeline.Role{Work: true, Evaluate: true, Front: front, Ready: func(string, string, string) { close(ready) }})
 	}()
 	select {
 	case <-ready:
