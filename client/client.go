@@ -89,6 +89,7 @@ type call struct {
 	method, path string
 	body         string
 	header       http.Header
+	once         bool // it may have been done where no answer came: it is sent again only where the service says that it was not
 }
 
 // send sends a call until it is answered with what is final, and gives that answer's header and body.
@@ -100,6 +101,9 @@ func (c *Client) send(ctx context.Context, what call) (http.Header, []byte, erro
 			return header, body, nil
 		}
 		wait, again := pause(tries, err)
+		if p := new(Problem); what.once && !errors.As(err, &p) {
+			again = false
+		}
 		if !again || ctx.Err() != nil || time.Now().Add(wait).After(deadline) {
 			return nil, nil, err
 		}

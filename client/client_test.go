@@ -87,6 +87,18 @@ func withService(f func() int) (code int, err error) {
 			return 1, err
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "pictures"), 0o700); err != nil {
+		return 1, err
+	}
+	for n := range uint64(4) {
+		data, err := io.ReadAll(client.PNG(picture(n, 48)))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "pictures", fmt.Sprint(n, ".png")), data, 0o600)
+		}
+		if err != nil {
+			return 1, err
+		}
+	}
 	log := slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -94,7 +106,9 @@ func withService(f func() int) (code int, err error) {
 	front := func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
 		var apis []*service.Service
 		for _, inFlight := range []int{16, 1} {
-			api, err := service.New(service.Config{Address: "127.0.0.1:0", InFlight: inFlight, Logger: log, DefaultModel: defaultModel},
+			api, err := service.New(service.Config{
+				Address: "127.0.0.1:0", InFlight: inFlight, Logger: log, DefaultModel: defaultModel, Datasets: map[string]string{"pictures": filepath.Join(dir, "pictures")},
+			},
 				service.Parts{Pipeline: s, Users: people, Stock: stock})
 			if err != nil {
 				return nil, err
@@ -115,7 +129,7 @@ func withService(f func() int) (code int, err error) {
 				Runtime:   pipeline.Runtime{Slots: 2}, Logger: log,
 			},
 			&pipeline.Library{Folders: []string{filepath.Join(dir, "models")}, Keyrings: []string{ring}, Logger: log},
-			pipeline.Role{Work: true, Front: front, Ready: func(string, string, string) { close(ready) }})
+			pipeline.Role{Work: true, Evaluate: true, Front: front, Ready: func(string, string, string) { close(ready) }})
 	}()
 	select {
 	case <-ready:
@@ -221,13 +235,11 @@ func wantNear(t *testing.T, got *client.Image, err error, want *image.NRGBA, lea
 	}
 }
 
-func wantProblem(t *testing.T, err error, want client.Code) *client.Problem {
+func wantProblem(t *testing.T, err error, want client.Code) {
 	t.Helper()
-	p, ok := errors.AsType[*client.Problem](err)
-	if !ok || p.Code != want || p.Detail == "" || p.Status < 400 {
+	if p, ok := errors.AsType[*client.Problem](err); !ok || p.Code != want || p.Detail == "" || p.Status < 400 {
 		t.Fatalf("the error is %v, not the problem %s", err, want)
 	}
-	return p
 }
 
 func TestEmbedAndRecover(t *testing.T) {
@@ -283,7 +295,9 @@ func TestProblems(t *testing.T) {
 		_, err := c.Recover(ctx, client.Recover{Key: key, Stego: bytes.NewReader(image)})
 		return err
 	}
-	if p := wantProblem(t, ask("bob", stego.PNG), client.Refused); p.Status != http.StatusUnprocessableEntity || p.RequestID == "" || p.RetryAfter != 0 {
+	err = ask("bob", stego.PNG)
+	wantProblem(t, err, client.Refused)
+	if p := new(client.Problem); !errors.As(err, &p) || p.Status != http.StatusUnprocessableEntity || p.RequestID == "" || p.RetryAfter != 0 {
 		t.Errorf("%+v", p)
 	}
 	wantProblem(t, ask("nobody", stego.PNG), client.UnknownKey)
@@ -327,6 +341,7 @@ func TestCodes(t *testing.T) {
 	}
 	ours := []client.Code{
 		client.BadRequest, client.Unauthorized, client.MissingScope, client.EmbedOnlyKey, client.NotFound, client.UnknownKey, client.UnknownModel, client.UnknownJob,
+		client.UnknownRun, client.UnknownDataset, client.ImageGone, client.NoResults, client.TooManyRuns, client.RunDiffers,
 		client.MethodNotAllowed, client.SlowBody, client.JobRunning, client.TooLarge, client.UnsupportedMediaType, client.BadImage, client.BadKey,
 		client.UnsupportedOperation, client.Refused, client.IdempotencyKeyReused, client.TooManyRequests, client.Internal, client.Draining, client.Unavailable,
 		client.StorageFull, client.Timeout,
@@ -536,7 +551,7 @@ func TestBatchIsBounded(t *testing.T) {
 	c, ctx := newClient(t, client.Config{URL: wide, Token: admin, HTTP: &http.Client{Transport: g}}), within(t)
 	taken, ended := 0, false
 	open := sync.OnceFunc(func() { close(g.open) })
-	for range c.Batch(ctx, 3, func(yield func(client.Operation) bool) {
+	for _, err := range c.Batch(ctx, 3, func(yield func(client.Operation) bool) {
 		defer func() { ended = true }()
 		for {
 			if taken++; taken == 4 { // the fourth is asked for while three run, and nobody was let through
@@ -550,6 +565,9 @@ func TestBatchIsBounded(t *testing.T) {
 			}
 		}
 	}) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if !ended || taken != 4 {
@@ -582,8 +600,15 @@ func TestBatchEndsWithItsContext(t *testing.T) {
 
 // flaky answers as something between the client and the service would, and then lets through.
 type flaky struct {
-	answers []func() (*http.Response, error)
+	answers []answer
 	keys    []string
+}
+
+// answer is one that breaks off where it has no status.
+type answer struct {
+	status     int
+	header     http.Header
+	beforehand func()
 }
 
 func (f *flaky) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -591,28 +616,21 @@ func (f *flaky) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(f.answers) == 0 {
 		return http.DefaultTransport.RoundTrip(r)
 	}
-	answer := f.answers[0]
+	next := f.answers[0]
 	f.answers = f.answers[1:]
-	return answer()
-}
-
-func answer(status int, body string, header ...string) func() (*http.Response, error) {
-	return func() (*http.Response, error) {
-		h := http.Header{}
-		for i := 0; i < len(header); i += 2 {
-			h.Set(header[i], header[i+1])
-		}
-		return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(body))}, nil
+	if next.beforehand != nil {
+		next.beforehand()
 	}
+	if next.status == 0 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return &http.Response{StatusCode: next.status, Status: http.StatusText(next.status), Header: next.header, Body: io.NopCloser(strings.NewReader("<html>"))}, nil
 }
 
 // What breaks off, and what a proxy answers while the service starts, is tried again: as the same request.
 func TestTriesAgain(t *testing.T) {
 	t.Parallel()
-	f := &flaky{answers: []func() (*http.Response, error){
-		func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
-		answer(http.StatusBadGateway, "<html>", "Retry-After", "0"),
-	}}
+	f := &flaky{answers: []answer{{}, {status: http.StatusBadGateway, header: http.Header{"Retry-After": {"0"}}}}}
 	c := newClient(t, client.Config{URL: wide, Token: admin, HTTP: &http.Client{Transport: f}})
 	image, err := c.Purify(within(t), client.Purify{Image: client.PNG(picture(1, 48))})
 	wantNear(t, image, err, picture(1, 48), 0)
@@ -623,14 +641,14 @@ func TestTriesAgain(t *testing.T) {
 
 func TestWhatIsNoService(t *testing.T) {
 	t.Parallel()
-	for name, first := range map[string]func() (*http.Response, error){
-		"another service": answer(http.StatusNotFound, "<html>"),
-		"a redirect":      answer(http.StatusFound, "", "Location", "https://elsewhere.example/"),
-		"a login page":    answer(http.StatusOK, "<html>", "Content-Type", "text/html"),
+	for name, first := range map[string]answer{
+		"another service": {status: http.StatusNotFound},
+		"a redirect":      {status: http.StatusFound, header: http.Header{"Location": {"https://elsewhere.example/"}}},
+		"a login page":    {status: http.StatusOK, header: http.Header{"Content-Type": {"text/html"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := &flaky{answers: []func() (*http.Response, error){first, first}}
+			f := &flaky{answers: []answer{first, first}}
 			keep := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			c := newClient(t, client.Config{URL: wide, Token: admin, HTTP: &http.Client{Transport: f, CheckRedirect: keep}})
 			if _, err := c.Purify(within(t), client.Purify{Image: client.PNG(picture(1, 48))}); err == nil || !strings.Contains(err.Error(), "is the address right") {
@@ -662,7 +680,7 @@ func TestNobodyIsThere(t *testing.T) {
 	// Who is patient still hears of the end of the context.
 	ctx, cancel := context.WithCancelCause(within(t))
 	enough := errors.New("enough")
-	f := &flaky{answers: []func() (*http.Response, error){func() (*http.Response, error) { cancel(enough); return nil, io.ErrUnexpectedEOF }}}
+	f := &flaky{answers: []answer{{beforehand: func() { cancel(enough) }}}}
 	_, err = newClient(t, client.Config{URL: address, Token: "t", HTTP: &http.Client{Transport: f}}).Keys(ctx)
 	if len(f.keys) != 1 || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%d requests, %v", len(f.keys), err)

@@ -22,7 +22,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	_, err = c.Recover(ctx, client.Recover{Key: "bob", Stego: bytes.NewReader(stego.PNG)})
-	if p, ok := errors.AsType[*client.Problem](err); ok {
+	if p := new(client.Problem); errors.As(err, &p) {
 		fmt.Println(p.Code)
 	}
 	// Output: refused

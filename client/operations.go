@@ -85,7 +85,7 @@ func (f form) call() (call, error) {
 	}
 	_ = w.Close()
 	header := http.Header{"Content-Type": {w.FormDataContentType()}, "Idempotency-Key": {cmp.Or(f.idempotency, rand.Text())}}
-	return call{http.MethodPost, "/v1/" + f.name, body.String(), header}, nil
+	return call{method: http.MethodPost, path: "/v1/" + f.name, body: body.String(), header: header}, nil
 }
 
 func (p part) write(w *multipart.Writer) error {

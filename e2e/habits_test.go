@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -157,6 +158,26 @@ func TestWatch(t *testing.T) {
 		t.Errorf("a run with a bad file: exit code %d\n%s", code, bad.log)
 	}
 	h.ok(with("watch", "good")...) // which has ended
+}
+
+// Who reads the output may go, as head does: what was done stays.
+func TestReaderGoes(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 2, 48, 48)
+	read, write, err := os.Pipe()
+	must(t, err)
+	must(t, read.Close())
+	cmd := h.command(t.Context(), "evaluate", "--data", "photos", "--size", "32", "--run", "read", "--out", "out")
+	cmd.Stdout = write
+	err = cmd.Run()
+	must(t, write.Close())
+	if code := cmd.ProcessState.ExitCode(); code != 141 {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if out := h.ok("runs", "list").stdout; !strings.Contains(out, "read") || !strings.Contains(out, "finished") {
+		t.Errorf("the run is lost:\n%s", out)
+	}
 }
 
 func TestKeysLeaveTheKeyring(t *testing.T) {
@@ -339,10 +360,11 @@ func TestDryRun(t *testing.T) {
 	h := newHome(t)
 	h.photographs("photos", 6, 48, 48)
 	type forecast struct {
-		Run                                                                    string
-		Pairs, Keys, Jobs, Follow_ups, Comparisons, Found, Missing, Bad, Bytes int
-		Seconds                                                                *float64
-		From                                                                   string
+		Run                                                        string
+		Pairs, Keys, Jobs, Comparisons, Found, Missing, Bad, Bytes int
+		FollowUps                                                  int `json:"follow_ups"`
+		Seconds                                                    *float64
+		From                                                       string
 	}
 	ask := func(args ...string) (f forecast) {
 		t.Helper()
@@ -361,7 +383,7 @@ func TestDryRun(t *testing.T) {
 		}
 	}
 	// Two keys embed two jobs each, which two keys and a random one decode; two jobs purify.
-	if f.Pairs != 3 || f.Keys != 2 || f.Jobs != 6 || f.Follow_ups != 12 || f.Found != 0 || f.Missing != f.Comparisons || f.Bytes != size || f.Seconds != nil || !strings.Contains(f.From, "no run of tiny at 32x32") {
+	if f.Pairs != 3 || f.Keys != 2 || f.Jobs != 6 || f.FollowUps != 12 || f.Found != 0 || f.Missing != f.Comparisons || f.Bytes != size || f.Seconds != nil || !strings.Contains(f.From, "no run of tiny at 32x32") {
 		t.Errorf("%+v; the files have %d bytes", f, size)
 	}
 	sum := strictSummary(t, []byte(h.ok("evaluate", "--data", "photos", "--size", "32", "--batch", "2", "--json").stdout))
@@ -389,5 +411,61 @@ func TestDryRun(t *testing.T) {
 	}
 	if out := h.ok(append([]string{"runs", "list", "--json"}, flags...)...).stdout; strings.TrimSpace(out) != "[]" {
 		t.Errorf("a dry run is a run: %s", out)
+	}
+}
+
+// So it is for what is made of several runs.
+func TestDryRunOfReports(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.photographs("photos", 4, 48, 48)
+	study := h.study("study.json", map[string]string{"PUSNet-MK": filepath.Join(tinyModels(), "tiny"), "UDH": "nosuch"}, "")
+	type forecast struct {
+		Runs []struct {
+			Model                string
+			Pairs, Missing, Jobs int
+		}
+		Comparisons, Found, Missing int
+		Seconds                     *float64
+		Lacking                     []string
+	}
+	ask := func(args ...string) (f forecast) {
+		t.Helper()
+		must(t, json.Unmarshal([]byte(h.ok(append(args, "--dry-run", "--json")...).stdout), &f))
+		return f
+	}
+	paper := []string{"paper", "--data", "Mine=photos", "--study", study, "--size", "32", "--out", "report"}
+	audit := []string{"audit", "--data", "photos", "--size", "32", "--random-keys", "3", "--near-keys", "2", "--out", "audit"}
+	before := h.tree()
+	f := ask(paper...)
+	if len(f.Runs) != 1 || f.Runs[0].Model != "tiny" || f.Runs[0].Pairs != 2 || f.Missing == 0 || f.Missing != f.Comparisons || f.Seconds != nil || len(f.Lacking) != 1 || !strings.Contains(f.Lacking[0], "nosuch") {
+		t.Errorf("paper: %+v", f)
+	}
+	tried := ask(audit...)
+	if len(tried.Runs) != 3 || tried.Runs[0].Missing == 0 || tried.Runs[1].Missing == 0 || tried.Runs[2].Missing == 0 {
+		t.Errorf("audit: %+v", tried)
+	}
+	h.wantUnchanged(before, "--dry-run")
+
+	var made struct {
+		Made    int
+		Report  string
+		Missing []string
+	}
+	r := h.run(append(paper, "--json")...)
+	r.want(t, 1)
+	must(t, json.Unmarshal([]byte(r.stdout), &made))
+	if made.Made != f.Missing || len(made.Missing) != 1 || made.Report != filepath.Join("report", "report.html") {
+		t.Errorf("paper made %+v of %+v", made, f)
+	}
+	if f = ask(paper...); f.Missing != 0 || f.Found != f.Comparisons || f.Seconds == nil || *f.Seconds != 0 {
+		t.Errorf("what was done: %+v", f)
+	}
+	// What the paper made of the model is known to the audit, with how long it took.
+	if again := ask(audit...); again.Missing >= tried.Missing || again.Seconds == nil || *again.Seconds <= 0 {
+		t.Errorf("audit after paper: %+v, before %+v", again, tried)
+	}
+	if out := h.ok(append(audit, "--dry-run")...).stdout; !strings.Contains(out, "comparisons a second") || !strings.Contains(out, "│ all") {
+		t.Errorf("in words:\n%s", out)
 	}
 }

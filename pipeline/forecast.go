@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -47,11 +48,33 @@ type known interface {
 	Runtime(ctx context.Context) (string, error)
 }
 
-// onlyAsked keeps the memory from being written.
-type onlyAsked struct{ patientCache }
+// onlyAsked asks what is known, and writes nothing: images that were inspected it remembers in this process.
+type onlyAsked struct {
+	known
+	inspected *sync.Map
+}
 
-// RememberInspected does nothing.
-func (onlyAsked) RememberInspected(context.Context, []string, string) error { return nil }
+// Inspected is that of what is known, with what was inspected here.
+func (o onlyAsked) Inspected(ctx context.Context, digests []string, limits string) ([]bool, error) {
+	good, err := o.known.Inspected(ctx, digests, limits)
+	if err != nil {
+		return nil, err
+	}
+	for i, digest := range digests {
+		if _, here := o.inspected.Load([2]string{limits, digest}); here {
+			good[i] = true
+		}
+	}
+	return good, nil
+}
+
+// RememberInspected remembers until the process ends.
+func (o onlyAsked) RememberInspected(_ context.Context, digests []string, limits string) error {
+	for _, digest := range digests {
+		o.inspected.Store([2]string{limits, digest}, true)
+	}
+	return nil
+}
 
 // nothing is known where there is no data yet.
 type nothing struct{}
@@ -74,12 +97,12 @@ func (nothing) Runtime(context.Context) (string, error)                   { retu
 // Forecast says what a run would do, and writes nothing. The request is checked; nothing need be open. An output that the blob store has
 // lost counts as found, since the message queue is not asked.
 func (s *Services) Forecast(ctx context.Context, req *Request) (*Forecast, error) {
-	var memo known = nothing{}
+	memo := onlyAsked{nothing{}, s.inspected}
 	if !s.noData("redis") {
 		if err := s.OpenCache(ctx); err != nil {
 			return nil, err
 		}
-		memo = onlyAsked{patientCache{s.Cache, newPatience(s.opts.Patience)}}
+		memo.known = patientCache{s.Cache, newPatience(s.opts.Patience)}
 	}
 	runtime, err := s.runtimeOf(ctx, req, memo)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"stegomq/internal/blob"
@@ -52,6 +53,8 @@ type Services struct {
 	pace    time.Duration // between two looks at a run that does not move, and at a server that may be away
 	closers []func() error
 
+	inspected *sync.Map // images that forecasts found good, by limits and digest
+
 	operator bool // may change what the servers have stored
 	working  bool // its worker and evaluator serve every run
 }
@@ -62,7 +65,7 @@ func New(opts Options) *Services {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Services{opts: opts, log: opts.Logger, pace: 3 * time.Second}
+	return &Services{opts: opts, log: opts.Logger, pace: 3 * time.Second, inspected: &sync.Map{}}
 }
 
 // Embedded says whether the message queue runs in this process.

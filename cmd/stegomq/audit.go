@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -30,7 +31,7 @@ func (r *auditFlags) register(f *pflag.FlagSet) {
 
 func (a *app) auditCommand() *cobra.Command {
 	var flags auditFlags
-	var asJSON bool
+	var asJSON, dry bool
 	cmd := &cobra.Command{
 		Use:   "audit --data PLACE",
 		Short: "Try to break a model: wrong keys of every kind, steganalysis, attacks on stego images",
@@ -42,7 +43,7 @@ The outcome is audit.md and audit.json with figures; the runs are below runs/. W
 the exit code is 0 when the audit was made, and 1 when some files or comparisons failed; they are named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.audit(cmd, &flags, asJSON)
+			return a.audit(cmd, &flags, asJSON, dry)
 		},
 	}
 	f := cmd.Flags()
@@ -52,6 +53,7 @@ the exit code is 0 when the audit was made, and 1 when some files or comparisons
 	f.StringVar(&flags.Detector, "detector", "", "file that `python -m trainer detect` wrote about a network that looks for stego images")
 	f.StringVar(&flags.Out, "out", filepath.Join("out", "audit"), "folder for the report, its figures and its runs")
 	f.BoolVar(&asJSON, "json", false, "print audit.json instead of the verdicts")
+	f.BoolVar(&dry, "dry-run", false, dryRunUsage)
 	a.patienceFlag(f)
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
@@ -59,7 +61,7 @@ the exit code is 0 when the audit was made, and 1 when some files or comparisons
 	return cmd
 }
 
-func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON bool) error {
+func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON, dry bool) error {
 	req, err := a.request(&flags.runFlags)
 	if err != nil {
 		return err
@@ -73,6 +75,15 @@ func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON bool) error {
 	audit.Request = req
 	if err := audit.Read(); err != nil {
 		return err
+	}
+	if dry {
+		return a.foresee(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
+			runs, err := audit.Forecast(ctx, s)
+			if err != nil {
+				return err
+			}
+			return sumOf(runs).print(cmd, asJSON)
+		})
 	}
 	return a.withCache(cmd.Context(), func(s *pipeline.Services) error {
 		show := &progress{out: cmd.ErrOrStderr()}

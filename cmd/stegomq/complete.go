@@ -29,7 +29,7 @@ func (a *app) complete(root *cobra.Command) {
 		"keys show": a.keyNames, "keys public": a.keyNames, "keys export": a.keyNames, "keys delete": a.keyNames,
 		"models verify": a.modelNames, "users revoke": a.userNames, "context use": a.contextNames, "context remove": a.contextNames,
 	}
-	flags := map[string]lookup{"key": a.keyNames, "embed-for": a.keyNames, "model": a.modelNames, "like": a.modelNames, "context": a.contextNames}
+	flags := map[string]lookup{"key": a.keyNames, "embed-for": a.keyNames, "model": a.modelNames, "context": a.contextNames}
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		if find := arguments[strings.TrimPrefix(cmd.CommandPath(), "stegomq ")]; find != nil {

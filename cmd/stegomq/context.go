@@ -158,7 +158,7 @@ func (a *app) contextListCommand() *cobra.Command {
 // is taken whole: what it does not have is as if nobody had set it.
 func (a *app) takeContext(cmd *cobra.Command, fromFile map[string]string) error {
 	f := cmd.Flags()
-	if f.Lookup("nats") == nil && f.Lookup("redis") == nil {
+	if !slices.ContainsFunc(serverNames, func(n string) bool { return f.Lookup(n) != nil }) {
 		return nil
 	}
 	given := func(name string) string {

@@ -67,7 +67,7 @@ func TestReference(t *testing.T) {
 		return strings.Join(parts, "\n\n")
 	}
 	var b bytes.Buffer
-	b.WriteString("# Commands\n\nWhat `stegomq COMMAND --help` says, of every command. `make generate` writes this file; a test fails when it is stale.\n")
+	b.WriteString("# Commands\n\nWhat --help says, of every command. `make generate` writes this file; a test fails when it is stale.\n")
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		cmd := all[name]
 		fmt.Fprintf(&b, "\n## %s\n\n", name)

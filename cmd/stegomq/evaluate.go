@@ -146,7 +146,7 @@ matched key was refused what nobody had changed; they are named.`,
 		f.StringVar(&out, "out", "", "folder for the files (default out/RUN)")
 		f.BoolVar(&flags.Images, "save-images", false, "write the images that items.csv names, and grid.png with the first pairs")
 		f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
-		f.BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
+		f.BoolVar(&dry, "dry-run", false, dryRunUsage)
 	})
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))

@@ -30,6 +30,7 @@ const (
 	exitLowPSNR     = 4
 	exitTimeout     = 124 // as timeout(1) has it
 	exitInterrupted = 130
+	exitPipe        = 141 // as shells say of a program whose reader has gone
 )
 
 // version is set by the build, and so is revision, that of the source; where it is empty go build has set its own.
@@ -48,6 +49,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer stop()
 	// The first signal is a soft stop; with the handler gone, a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
+	// Whoever reads the output may go, as head does. What was done is still stored.
+	signal.Ignore(syscall.SIGPIPE)
 
 	root := newRoot()
 	root.SetArgs(args)
@@ -60,7 +63,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	code := exitCode(err)
 	switch code {
-	case exitDone:
+	case exitDone, exitPipe:
 	case exitInterrupted:
 		_, _ = fmt.Fprintln(errOut, "stegomq: interrupted; the same command resumes")
 	default:
@@ -79,6 +82,8 @@ func exitCode(err error) int {
 		return exitLowPSNR
 	case errors.Is(err, errTimeout):
 		return exitTimeout
+	case errors.Is(err, syscall.EPIPE):
+		return exitPipe
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case pipeline.Away(err), errors.Is(err, pipeline.ErrLost), errors.Is(err, link.ErrDenied), errors.Is(err, link.ErrNoJetStream):

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
@@ -21,7 +23,7 @@ type paperFlags struct {
 
 func (a *app) paperCommand() *cobra.Command {
 	var flags paperFlags
-	var asJSON bool
+	var asJSON, dry bool
 	cmd := &cobra.Command{
 		Use:   "paper --data NAME=PLACE... --out DIR",
 		Short: "Repeat the evaluation of the paper: its Table 1 and its figures, beside what it printed",
@@ -32,7 +34,7 @@ in the report. Work that was done before is not done again; after Ctrl-C the sam
 something is missing or failed; it is named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.paper(cmd, &flags, asJSON)
+			return a.paper(cmd, &flags, asJSON, dry)
 		},
 	}
 	f := cmd.Flags()
@@ -45,6 +47,7 @@ something is missing or failed; it is named.`,
 	f.Uint64Var(&flags.SampleSeed, "sample-seed", 1, "seed of --sample")
 	f.IntVar(&flags.SmallPairs, "fig5-pairs", 16, "largest number of pairs for Fig. 5 and the gradient's ablation (0: all)")
 	jsonFlag(cmd, &asJSON)
+	group(groupMade, f, func(f *pflag.FlagSet) { f.BoolVar(&dry, "dry-run", false, dryRunUsage) })
 	a.patienceFlag(f)
 	a.workerFlags(f)
 	must(cmd.MarkFlagRequired("data"))
@@ -61,7 +64,7 @@ type paperMade struct {
 	Missing []string `json:"missing"`
 }
 
-func (a *app) paper(cmd *cobra.Command, flags *paperFlags, asJSON bool) (err error) {
+func (a *app) paper(cmd *cobra.Command, flags *paperFlags, asJSON, dry bool) (err error) {
 	start := time.Now()
 	p := &flags.Paper
 	if p.Study, err = reports.ReadStudy(flags.study, a.models); err != nil {
@@ -74,6 +77,18 @@ func (a *app) paper(cmd *cobra.Command, flags *paperFlags, asJSON bool) (err err
 		return err
 	}
 	p.Load, p.MinSide = a.loadModel, a.minSide
+	if dry {
+		p.Say = func(string, string) {}
+		return a.foresee(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
+			runs, err := p.Forecast(ctx, s)
+			if err != nil {
+				return asFlag(err)
+			}
+			all := sumOf(runs)
+			all.Lacking = p.Missing
+			return all.print(cmd, asJSON)
+		})
+	}
 	stderr := cmd.ErrOrStderr()
 	return a.withCache(cmd.Context(), func(s *pipeline.Services) error {
 		show := &progress{out: stderr}

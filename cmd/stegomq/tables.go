@@ -15,7 +15,7 @@ func newTable(cmd *cobra.Command, head ...any) table.Writer {
 	w := table.NewWriter()
 	w.SetOutputMirror(cmd.OutOrStdout())
 	style := table.StyleLight
-	style.Format.Header = text.FormatDefault
+	style.Format.Header, style.Format.Footer = text.FormatDefault, text.FormatDefault
 	w.SetStyle(style)
 	w.AppendHeader(table.Row(head))
 	return w

@@ -162,15 +162,10 @@ func (a *Audit) leftOut() map[string]string {
 
 func (a *Audit) makeRuns(ctx context.Context) (err error) {
 	e := &a.evidence
-	// What wrong keys that were not drawn at random show, no key, and what is left after attacks.
-	req := *a.Request
-	req.RandomKeys = 0
-	if e.Attempts, err = a.run(ctx, "attempts", "wrong keys, no key, and attacks on the stego images", &req); err != nil {
+	if e.Attempts, err = a.run(ctx, "attempts", "wrong keys, no key, and attacks on the stego images", a.attempts()); err != nil {
 		return err
 	}
-	// The stego images of one key, as files: what is shown to the classifier.
-	shown := a.part(a.Request.Dataset.Limit)
-	shown.Images = true
+	shown := a.shown()
 	images, err := a.run(ctx, "images", "stego images of "+shown.Keys[0].ID+" for steganalysis", shown)
 	if err != nil {
 		return err
@@ -188,8 +183,7 @@ func (a *Audit) makeRuns(ctx context.Context) (err error) {
 // random makes the run of the random keys, and one of the best of them for its images: those of all are too many.
 func (a *Audit) random(ctx context.Context) (err error) {
 	e := &a.evidence
-	req := a.part(a.RandomPairs)
-	req.RandomKeys = a.Request.RandomKeys
+	req := a.guesses()
 	if e.Random, err = a.run(ctx, "random", fmt.Sprintf("%d random keys", req.RandomKeys), req); err != nil {
 		return err
 	}
@@ -206,6 +200,44 @@ func (a *Audit) random(ctx context.Context) (err error) {
 	}
 	e.Guess, err = audit.ShowGuess(ctx, *best, shown.Spec, shown.Scores, a.services.Source)
 	return err
+}
+
+// Forecast says what the audit would do, but for the run of the best guess, which is known when the others are there.
+func (a *Audit) Forecast(ctx context.Context, s *pipeline.Services) ([]*pipeline.Forecast, error) {
+	requests := []*pipeline.Request{a.attempts(), a.shown()}
+	if a.leftOut()[audit.TestRandom] == "" {
+		requests = append(requests, a.guesses())
+	}
+	var all []*pipeline.Forecast
+	for _, req := range requests {
+		f, err := s.Forecast(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// attempts asks what wrong keys that were not drawn at random show, no key, and what is left after attacks.
+func (a *Audit) attempts() *pipeline.Request {
+	req := *a.Request
+	req.RandomKeys = 0
+	return &req
+}
+
+// shown asks for the stego images of one key, as files: what is shown to the classifier.
+func (a *Audit) shown() *pipeline.Request {
+	req := a.part(a.Request.Dataset.Limit)
+	req.Images = true
+	return req
+}
+
+// guesses asks what random keys show.
+func (a *Audit) guesses() *pipeline.Request {
+	req := a.part(a.RandomPairs)
+	req.RandomKeys = a.Request.RandomKeys
+	return req
 }
 
 // part asks for the first pairs of all, embedded with the first key, and no more than that.

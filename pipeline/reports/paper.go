@@ -41,6 +41,7 @@ type Paper struct {
 	Hits, Misses int
 
 	services *pipeline.Services
+	forecast func(*pipeline.Request) error // takes the place of making the runs
 }
 
 // ReadSets finds data sets, NAME=PLACE each. One whose place is empty or not there is not at hand, which is no error while another is.
@@ -83,6 +84,17 @@ func (p *Paper) Make(ctx context.Context, s *pipeline.Services) error {
 		return err
 	}
 	return report.Write(p.Out)
+}
+
+// Forecast says what every run of the study would do. What it would lack is in Missing.
+func (p *Paper) Forecast(ctx context.Context, s *pipeline.Services) (all []*pipeline.Forecast, err error) {
+	p.forecast = func(req *pipeline.Request) error {
+		f, err := s.Forecast(ctx, req)
+		all = append(all, f)
+		return err
+	}
+	_, err = p.makeRuns(ctx)
+	return all, err
 }
 
 // makeRuns makes every run of the study.
@@ -183,6 +195,9 @@ func (p *Paper) run(ctx context.Context, m *model.Model, set paper.DataSet, limi
 	req.Images, req.Features = true, m.Manifest.Features > 0
 	if err := req.Check(p.MinSide); err != nil {
 		return paper.Run{}, err
+	}
+	if p.forecast != nil {
+		return paper.Run{}, p.forecast(req)
 	}
 	dir := filepath.Join(p.Out, "runs", m.Name+"-"+strings.ToLower(set.Name)+"-"+strconv.Itoa(keys))
 	p.Say(m.Name, set.Name)

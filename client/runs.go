@@ -1,0 +1,150 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// RunRequest is an evaluation that is asked for: of a model on one of the service's data sets. Zero values take the service's defaults, which
+// docs/http.md has.
+type RunRequest struct {
+	Name    string `json:"name,omitempty"`
+	Dataset string `json:"dataset"`
+	Model   string `json:"model"`
+	// Keys are ids of the user's. Without any, DemoKeys of the model's public ones are taken.
+	Keys     []string `json:"keys,omitempty"`
+	DemoKeys int      `json:"demo_keys,omitempty"`
+	// Size is what images are brought to, in pixels; Resize how: squash or crop.
+	Size   int    `json:"size,omitempty"`
+	Resize string `json:"resize,omitempty"`
+	// Limit is the largest number of pairs, the first ones; Sample that of pairs that SampleSeed draws from all, in its place.
+	Limit      int       `json:"limit,omitempty"`
+	Sample     int       `json:"sample,omitempty"`
+	SampleSeed uint64    `json:"sample_seed,omitempty"`
+	RandomKeys *int      `json:"random_keys,omitempty"`
+	NearKeys   int       `json:"near_keys,omitempty"`
+	Noise      *float64  `json:"noise,omitempty"`
+	Swapped    bool      `json:"swapped,omitempty"`
+	NoKey      bool      `json:"no_key,omitempty"`
+	Partial    []float64 `json:"partial,omitempty"`
+	Attacks    []string  `json:"attacks,omitempty"`
+}
+
+// The states of a run, beside Running, Done and Failed.
+const (
+	Waiting   State = "waiting"
+	Cancelled State = "cancelled"
+)
+
+// Run is an evaluation on the service. It is kept until it is deleted.
+type Run struct {
+	ID    string `json:"id"`
+	Owner string `json:"owner"`
+	State State  `json:"state"`
+	// Created and Finished are when it was asked for, and when it ended.
+	Created  time.Time  `json:"created"`
+	Finished time.Time  `json:"finished"`
+	Request  RunRequest `json:"request"`
+	// Pairs and Total are 0 until the run is planned: image pairs, and comparisons. Scores counts those that are made or refused, Failed those
+	// that cannot be made.
+	Pairs  int `json:"pairs"`
+	Total  int `json:"total"`
+	Scores int `json:"scores"`
+	Failed int `json:"failed"`
+	// WaitsFor says what holds it up, where it is not just work.
+	WaitsFor string `json:"waits_for"`
+	// Problem is why a run failed.
+	Problem *Problem `json:"problem"`
+}
+
+// Ended says whether the run is done, failed or cancelled.
+func (r *Run) Ended() bool { return r.State != Waiting && r.State != Running }
+
+// Evaluate begins a run, and does not wait for it: Follow does. A request whose answer breaks off is not sent again, since it may have begun one.
+func (c *Client) Evaluate(ctx context.Context, what RunRequest) (*Run, error) {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return nil, err
+	}
+	request := call{method: http.MethodPost, path: "/v1/runs", body: string(body), header: http.Header{"Content-Type": {"application/json"}}, once: true}
+	return c.run(ctx, request)
+}
+
+// Run gives a run of the user's.
+func (c *Client) Run(ctx context.Context, id string) (*Run, error) {
+	return c.run(ctx, call{method: http.MethodGet, path: runPath(id)})
+}
+
+// CancelRun takes what waits of a run out of the queue. Its scores stay.
+func (c *Client) CancelRun(ctx context.Context, id string) (*Run, error) {
+	return c.run(ctx, call{method: http.MethodPost, path: runPath(id) + "/cancel"})
+}
+
+// DeleteRun cancels a run, and deletes it with its scores.
+func (c *Client) DeleteRun(ctx context.Context, id string) error {
+	_, _, err := c.send(ctx, call{method: http.MethodDelete, path: runPath(id)})
+	return err
+}
+
+// followEvery is the time between two looks at a run.
+const followEvery = 500 * time.Millisecond
+
+// Follow looks at a run until it has ended, and tells of it each time; tell may be nil. The error is the run's Problem where it failed; what was
+// cancelled is no error.
+func (c *Client) Follow(ctx context.Context, id string, tell func(*Run)) (*Run, error) {
+	for {
+		run, err := c.Run(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if tell != nil {
+			tell(run)
+		}
+		switch {
+		case run.Problem != nil:
+			return run, run.Problem
+		case run.Ended():
+			return run, nil
+		}
+		if err := sleep(ctx, followEvery); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// RunFile gives a file of a run: summary.json, items.csv or report.md, as `stegomq evaluate` writes them.
+func (c *Client) RunFile(ctx context.Context, id, name string) ([]byte, error) {
+	_, body, err := c.send(ctx, call{method: http.MethodGet, path: runPath(id) + "/files/" + url.PathEscape(name)})
+	return body, err
+}
+
+// Runs gives the user's runs, the newest first.
+func (c *Client) Runs(ctx context.Context) ([]Run, error) {
+	var answer struct{ Runs []Run }
+	_, err := c.get(ctx, "/v1/runs", &answer)
+	return answer.Runs, err
+}
+
+// Datasets gives the names of the data sets that runs may be made on.
+func (c *Client) Datasets(ctx context.Context) (names []string, err error) {
+	var answer struct{ Datasets []struct{ Name string } }
+	_, err = c.get(ctx, "/v1/datasets", &answer)
+	for _, set := range answer.Datasets {
+		names = append(names, set.Name)
+	}
+	return names, err
+}
+
+func (c *Client) run(ctx context.Context, what call) (*Run, error) {
+	_, body, err := c.send(ctx, what)
+	if err != nil {
+		return nil, err
+	}
+	run := &Run{}
+	return run, decode(body, run)
+}
+
+func runPath(id string) string { return "/v1/runs/" + url.PathEscape(id) }
