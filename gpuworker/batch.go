@@ -395,6 +395,7 @@ func (w *Worker) put(ctx context.Context, img *image.NRGBA) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("store an output: %w", err)
 	}
+	w.Images.Keep(ctx, digest, data, img)
 	return digest, nil
 }
 

@@ -124,6 +124,8 @@ func (u unread) Image(_ context.Context, ref *schemas.ImageRef, _ *schemas.Geome
 	return nil, schemas.Permanent(schemas.ReasonMissingBlob, errors.New("not there"))
 }
 
+func (unread) Keep(context.Context, string, []byte, *image.NRGBA) {}
+
 // TestNothingIsReadForAStranger: a job of a key that is not here does not say which images there are.
 func TestNothingIsReadForAStranger(t *testing.T) {
 	t.Parallel()

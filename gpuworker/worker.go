@@ -40,9 +40,11 @@ type Blobs interface {
 	Has(ctx context.Context, digests ...string) ([]bool, error)
 }
 
-// Images gives the image of a reference at a geometry; the image is shared and read-only.
+// Images gives the image of a reference at a geometry; the image is shared and read-only. Keep tells it of one that was made and stored here:
+// img has the pixels of a file with this digest, and whoever in this process asks for it next need not fetch and decode it.
 type Images interface {
 	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
+	Keep(ctx context.Context, digest string, file []byte, img *image.NRGBA)
 }
 
 // Memo remembers how work ended, with an output or refused, by schemas.MemoID; nil stands for what is not known.

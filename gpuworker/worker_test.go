@@ -146,7 +146,6 @@ func TestEmbedAndWhatFollows(t *testing.T) {
 	}
 }
 
-// TestOutputsAreTheSameAgain runs a job on two pipelines that share nothing but the model.
 // TestDurations: a result says how long its parts took, what only the engine knows among them, and the parts do not overlap.
 func TestDurations(t *testing.T) {
 	t.Parallel()
@@ -166,6 +165,62 @@ func TestDurations(t *testing.T) {
 	}
 }
 
+// fetched notes which blobs are fetched.
+type fetched struct {
+	blob.Store
+	mu      sync.Mutex
+	digests map[string]bool
+}
+
+func (f *fetched) Get(ctx context.Context, digest string) ([]byte, error) {
+	f.mu.Lock()
+	f.digests[digest] = true
+	f.mu.Unlock()
+	return f.Store.Get(ctx, digest)
+}
+
+// TestWhatWasMadeHereIsNotFetched: what follows, and who scores in this process, has the pixels of the files that were stored, without those.
+func TestWhatWasMadeHereIsNotFetched(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	watched := &fetched{Store: r.blobs, digests: make(map[string]bool)}
+	r.useBlobs(watched)
+	job := r.embedJob(square, image.Pt(50, 36), image.Pt(32, 32))
+	job.DecodeKeys, job.Score = []*schemas.KeyRef{keyRef(t, "demo-1")}, true
+	pure := &schemas.Job{Run: "pure", Operation: schemas.Operation_OPERATION_PURIFY, Model: tiny.Digest, Geometry: square, NoiseSigma: 20}
+	pure.Items = []*schemas.Item{{Id: "pure", Image: job.GetItems()[0].GetCover()}}
+	r.publish(seal(job), seal(pure))
+	r.work(gpuworker.Config{})
+	results, dead := r.await("run", 2)
+	if len(dead) > 0 {
+		t.Fatalf("dead letter %v", dead[0])
+	}
+	made := slices.Concat(outputs(t, results[0]), outputs(t, results[1]), outputs(t, r.result("pure")))
+	made = append(made, r.result("pure").GetOutcomes()[0].GetOutput().GetNoisy())
+	for _, digest := range made {
+		got, err := r.parts.Images.Image(testrig.Context(t), schemas.BlobRef(digest, ""), square)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched.mu.Lock()
+		if watched.digests[digest] {
+			t.Errorf("%s was fetched", digest)
+		}
+		watched.mu.Unlock()
+		want, _, err := pixel.Decode(r.get(digest), pixel.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Rect != want.Rect || !bytes.Equal(got.Pix, want.Pix) {
+			t.Errorf("%s has other pixels than its file", digest)
+		}
+	}
+	if len(made) != 6 {
+		t.Errorf("%d images were made, want 6", len(made))
+	}
+}
+
+// TestOutputsAreTheSameAgain runs a job on two pipelines that share nothing but the model.
 func TestOutputsAreTheSameAgain(t *testing.T) {
 	t.Parallel()
 	var embedded, noisy [2][]string
@@ -780,6 +835,10 @@ func (s *shaky) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geo
 		return nil, err
 	}
 	return s.Images.Image(ctx, ref, g)
+}
+
+func (s *shaky) Keep(ctx context.Context, digest string, file []byte, img *image.NRGBA) {
+	s.Images.Keep(ctx, digest, file, img)
 }
 
 func (s *shaky) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {

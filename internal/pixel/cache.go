@@ -65,8 +65,8 @@ func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*im
 	key := cacheKey{digest, g}
 	for {
 		c.mu.Lock()
-		e, found := c.entries[key]
-		if !found {
+		e := c.find(key)
+		if e == nil {
 			e = &cacheEntry{key: key, loaded: make(chan struct{})}
 			c.entries[key] = e
 			c.stats.Misses++
@@ -86,6 +86,34 @@ func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*im
 		}
 		return e.image, e.err
 	}
+}
+
+// Put keeps m for Get, as the image in a file that this process has just written: m has its pixels. What Get would refuse is not kept, and
+// what is there stays. m is shared from then on: nobody may write to it.
+func (c *Cache) Put(digest string, file []byte, m *image.NRGBA) {
+	if _, err := Header(file, c.limits); err != nil {
+		return
+	}
+	e := &cacheEntry{key: cacheKey{digest: digest}, loaded: make(chan struct{}), image: m}
+	close(e.loaded)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.find(e.key) == nil {
+		c.entries[e.key] = e
+		c.settle(e)
+	}
+}
+
+// find is the entry of a key, or that of the image in its own size, where it has the one that is asked for; nil: there is none.
+func (c *Cache) find(key cacheKey) *cacheEntry {
+	if e := c.entries[key]; e != nil {
+		return e
+	}
+	own := c.entries[cacheKey{digest: key.digest}]
+	if own != nil && own.place != nil && own.image.Rect.Size() == image.Pt(key.geometry.Width, key.geometry.Height) && key.geometry.Validate() == nil {
+		return own
+	}
+	return nil
 }
 
 // Stats returns the counters.

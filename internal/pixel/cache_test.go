@@ -84,6 +84,69 @@ func TestCacheEvicts(t *testing.T) {
 	}
 }
 
+func TestCachePut(t *testing.T) {
+	t.Parallel()
+	m := photo(40, 30)
+	data := encode(t, m)
+	c := NewCache(1<<20, Limits{MaxPixels: 40 * 30})
+	loads := 0
+	load := func() ([]byte, error) { loads++; return data, nil }
+	c.Put("a", data, m)
+	for _, g := range []Geometry{{}, {40, 30, Squash}, {40, 30, Crop}} {
+		if got, err := c.Get("a", g, load); err != nil || got != m {
+			t.Errorf("%v: not the image that was put: %v", g, err)
+		}
+	}
+	if loads != 0 {
+		t.Errorf("%d loads", loads)
+	}
+	if got, err := c.Get("a", Geometry{20, 30, Squash}, load); err != nil || got.Rect != image.Rect(0, 0, 20, 30) || loads != 1 {
+		t.Errorf("another size: %v, %d loads", err, loads)
+	}
+	if _, err := c.Get("a", Geometry{40, 30, Crop + 1}, load); !errors.Is(err, ErrGeometry) {
+		t.Errorf("a bad policy: %v", err)
+	}
+	c.Put("a", data, photo(40, 30))
+	if got, err := c.Get("a", Geometry{}, load); err != nil || got != m {
+		t.Errorf("what is there was replaced: %v", err)
+	}
+	// What a file is refused for it is refused for here.
+	large := photo(41, 30)
+	c.Put("b", encode(t, large), large)
+	if _, err := c.Get("b", Geometry{}, func() ([]byte, error) { return encode(t, large), nil }); !errors.Is(err, ErrTooManyPixels) {
+		t.Errorf("an image over the limit: %v", err)
+	}
+	want := CacheStats{Hits: 4, Misses: 3, Bytes: 4 * (40*30 + 20*30), Images: 2}
+	if got := c.Stats(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestCachePutIsBounded puts three images of equal size into room for two, and one that has no room.
+func TestCachePutIsBounded(t *testing.T) {
+	t.Parallel()
+	m := photo(20, 20)
+	data := encode(t, m)
+	c := NewCache(2*4*20*20, Limits{})
+	for _, digest := range []string{"a", "b", "c"} {
+		c.Put(digest, data, m)
+	}
+	large := photo(40, 40)
+	c.Put("d", encode(t, large), large)
+	if got, want := c.Stats(), (CacheStats{Evictions: 1, Bytes: 2 * 4 * 20 * 20, Images: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	loads := 0
+	for _, digest := range []string{"b", "c", "a"} {
+		if _, err := c.Get(digest, Geometry{}, func() ([]byte, error) { loads++; return data, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if loads != 1 {
+		t.Errorf("%d loads, want one of the image that was put first", loads)
+	}
+}
+
 func TestCacheKeepsNothing(t *testing.T) {
 	t.Parallel()
 	data := encode(t, photo(20, 20))

@@ -75,13 +75,23 @@ func New(blobs Blobs, cfg Config) (*Source, error) {
 // Image gives the image of a reference at a geometry. It is shared: read it, do not change it. What
 // will never work is a *schemas.Fault; any other error may pass.
 func (s *Source) Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error) {
-	// What one tenant has is not there for another who knows its digest.
-	tenant, _ := schemas.TenantOf(ctx)
-	img, err := s.cache.Get(tenant+"/"+ref.GetDigest(), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
+	img, err := s.cache.Get(cacheName(ctx, ref.GetDigest()), PixelGeometry(g), func() ([]byte, error) { return s.bytes(ctx, ref) })
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", label(ref), classify(err))
 	}
 	return img, nil
+}
+
+// Keep lets Image give an image that this process has made and stored, without fetching and decoding it: digest is of file, which has the
+// pixels of img. It is there for the context's tenant alone. img is shared from then on: nobody may write to it.
+func (s *Source) Keep(ctx context.Context, digest string, file []byte, img *image.NRGBA) {
+	s.cache.Put(cacheName(ctx, digest), file, img)
+}
+
+// cacheName names an image in the cache. What one tenant has is not there for another who knows its digest.
+func cacheName(ctx context.Context, digest string) string {
+	tenant, _ := schemas.TenantOf(ctx)
+	return tenant + "/" + digest
 }
 
 // PixelGeometry is a message's geometry as package pixel takes it.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"image"
+	"io/fs"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -472,6 +473,35 @@ func TestImagesAreShared(t *testing.T) {
 	}
 	if n := b.gets.Load() - before; n != 3 {
 		t.Errorf("%d reads, want 3: two images, one of them twice", n)
+	}
+}
+
+// TestWhatIsKeptIsOfItsTenant: what one tenant's work left here another does not get by its digest.
+func TestWhatIsKeptIsOfItsTenant(t *testing.T) {
+	t.Parallel()
+	b := store(t)
+	data, want := picture(t, 1, 24, 24)
+	s := open(t, b, source.Config{})
+	alice, bob := schemas.WithTenant(t.Context(), "alice"), schemas.WithTenant(t.Context(), "bob")
+	s.Keep(alice, sha(data), data, want)
+	ref := schemas.BlobRef(sha(data), "of alice")
+	for _, g := range []*schemas.Geometry{own, {Width: 24, Height: 24, Resize: schemas.ResizePolicy_RESIZE_POLICY_CROP}} {
+		if got, err := s.Image(alice, ref, g); err != nil || got != want {
+			t.Errorf("%v: alice does not get what is kept: %v", g, err)
+		}
+		for who, ctx := range map[string]context.Context{"bob": bob, "the operator": t.Context()} {
+			var fault *schemas.Fault
+			if img, err := s.Image(ctx, ref, g); !errors.As(err, &fault) || fault.Reason != schemas.ReasonMissingBlob || img != nil {
+				t.Errorf("%v: %s gets %v, want a missing blob", g, who, err)
+			}
+		}
+	}
+	if n := b.gets.Load(); n != 4 {
+		t.Errorf("the blob store was asked %d times, want once for each of the others' images", n)
+	}
+	// Of another size it is made from the file.
+	if _, err := s.Image(alice, ref, &schemas.Geometry{Width: 16, Height: 16}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want that the file is not there", err)
 	}
 }
 
