@@ -521,6 +521,44 @@ func TestRunAgain(t *testing.T) {
 	}
 }
 
+// countedBlobs counts what is stored, by digest.
+type countedBlobs struct {
+	producer.BlobWriter
+	mu   sync.Mutex
+	puts map[string]int
+}
+
+func (b *countedBlobs) Put(ctx context.Context, data []byte) (string, error) {
+	digest, err := b.BlobWriter.Put(ctx, data)
+	b.mu.Lock()
+	b.puts[digest]++
+	b.mu.Unlock()
+	return digest, err
+}
+
+// TestImagesAreStoredOnceForAllKeys: an image is read and stored for the first key, and again when the plan is published again.
+func TestImagesAreStoredOnceForAllKeys(t *testing.T) {
+	t.Parallel()
+	e := newEvaluation(t, 3, "alice", "bob")
+	p := e.plan(nil)
+	q := &queue{Queue: testrig.Bus(t, 0)}
+	blobs := &countedBlobs{BlobWriter: q.Blobs, puts: make(map[string]int)}
+	prod := producer.New(producer.Config{Batch: 2}, producer.Parts{Publisher: q, Blobs: blobs, Progress: e.cache})
+	for n := 1; n <= 2; n++ {
+		if err := prod.Run(testrig.Context(t), p, e.files); err != nil {
+			t.Fatal(err)
+		}
+		if len(blobs.puts) != 6 {
+			t.Errorf("%d images are stored, want 6", len(blobs.puts))
+		}
+		for digest, puts := range blobs.puts {
+			if puts != n {
+				t.Errorf("%s was stored %d times after %d runs", digest, puts, n)
+			}
+		}
+	}
+}
+
 // The keys of a run with more wrong keys than a job takes, and what comes of one pair: 300 random keys and two near
 // ones of alice, two comparisons each, beside what there always is.
 const (

@@ -84,11 +84,13 @@ func New(cfg Config, parts Parts) *Producer {
 // published twice is done once.
 func (p *Producer) Run(ctx context.Context, plan *Plan, files map[string]File) error {
 	published := int64(plan.Total - plan.Missing) // comparisons that are done or that a published job makes
+	var stored map[string]time.Time
 	for _, b := range plan.batches(p.cfg.Batch) {
 		if err := p.waitForRoom(ctx, plan.Spec.GetId(), published); err != nil {
 			return err
 		}
-		if err := p.upload(ctx, b.pairs, files); err != nil {
+		var err error
+		if stored, err = p.upload(ctx, b.pairs, files, stored); err != nil {
 			return err
 		}
 		if err := p.Publisher.PublishJob(ctx, b.job); err != nil {
@@ -120,12 +122,22 @@ func (p *Producer) waitForRoom(ctx context.Context, run string, published int64)
 	}
 }
 
-// upload puts the images of pairs into the blob store, which takes each once.
-func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[string]File) error {
+// storedFor is how long an image that was stored for one key is not stored again for the next.
+const storedFor = time.Minute
+
+// upload puts the images of pairs into the blob store, which takes each once. What the batch before has just stored, by digest and time, is not
+// read again. It gives what is stored of this batch.
+func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[string]File, before map[string]time.Time) (map[string]time.Time, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
+	stored := make(map[string]time.Time, 2*len(pairs))
 	for _, pair := range pairs {
 		for _, ref := range []*schemas.ImageRef{pair.GetCover(), pair.GetSecret()} {
+			if at := before[ref.GetDigest()]; time.Since(at) < storedFor {
+				stored[ref.GetDigest()] = at
+				continue
+			}
+			stored[ref.GetDigest()] = time.Now()
 			g.Go(func() error {
 				data, err := files[ref.GetDigest()].Read(math.MaxInt64)
 				if err != nil {
@@ -141,7 +153,7 @@ func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[
 			})
 		}
 	}
-	return g.Wait()
+	return stored, g.Wait()
 }
 
 func digestOf(data []byte) string {

@@ -2,6 +2,7 @@ package blob
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -12,7 +13,12 @@ import (
 )
 
 func BenchmarkBlobs(b *testing.B) {
-	const size = 400 << 10
+	for _, size := range []int{800, 30 << 10, 400 << 10} {
+		b.Run(fmt.Sprintf("%d bytes", size), func(b *testing.B) { benchmarkBlobs(b, size) })
+	}
+}
+
+func benchmarkBlobs(b *testing.B, size int) {
 	directory, err := OpenDirectory(b.TempDir(), 0)
 	if err != nil {
 		b.Fatal(err)
@@ -22,7 +28,7 @@ func BenchmarkBlobs(b *testing.B) {
 	for name, store := range map[string]Store{"stream": OnStreams(all.Link, all.BlobLifetime()), "directory": directory} {
 		b.Run(name+"/put", func(b *testing.B) {
 			data := noise(1, size)
-			b.SetBytes(size)
+			b.SetBytes(int64(size))
 			for i := range b.N {
 				data[0], data[1], data[2] = byte(i), byte(i>>8), byte(i>>16)
 				mustPut(b, store, data)
@@ -31,13 +37,13 @@ func BenchmarkBlobs(b *testing.B) {
 		digest := mustPut(b, store, noise(2, size))
 		b.Run(name+"/put again", func(b *testing.B) {
 			data := noise(2, size)
-			b.SetBytes(size)
+			b.SetBytes(int64(size))
 			for range b.N {
 				mustPut(b, store, data)
 			}
 		})
 		b.Run(name+"/get", func(b *testing.B) {
-			b.SetBytes(size)
+			b.SetBytes(int64(size))
 			for range b.N {
 				if _, err := store.Get(context.Background(), digest); err != nil {
 					b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -43,7 +44,16 @@ var blobBackends = map[string]func(t *testing.T) blobBackend{
 		return blobBackend{
 			store: s,
 			corrupt: func(digest string) {
-				if _, err := s.link.JS.Publish(natsrig.Context(t), schemas.BlobSubject("", digest)+".0", []byte("something else")); err != nil {
+				// Of a blob that is one message, and of one in chunks.
+				head, _, err := s.head(natsrig.Context(t), digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				subject, data := schemas.BlobSubject("", digest)+".0", []byte("something else")
+				if head.whole != nil {
+					subject, data = schemas.BlobSubject("", digest), []byte(fmt.Sprintf("{\"size\":%d}\n%s", len(data), data))
+				}
+				if _, err := s.link.JS.Publish(natsrig.Context(t), subject, data); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -111,7 +121,7 @@ func has(t testing.TB, s Store, digests ...string) []bool {
 func TestBlobsRoundTrip(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, func(t *testing.T, b blobBackend) {
-		for i, size := range []int{0, 1, 400 << 10, chunkSize - 1, chunkSize, chunkSize + 1, 9*chunkSize + 5} {
+		for i, size := range []int{0, 1, wholeSize, wholeSize + 1, chunkSize - 1, chunkSize, chunkSize + 1, 9*chunkSize + 5} {
 			data := noise(uint64(i), size)
 			digest := mustPut(t, b.store, data)
 			if digest != digestOf(data) {
@@ -156,18 +166,20 @@ func TestBlobsMissingAndMalformed(t *testing.T) {
 func TestCorruptBlobIsFoundAndMended(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, func(t *testing.T, b blobBackend) {
-		data := noise(1, 100)
-		digest := mustPut(t, b.store, data)
-		b.corrupt(digest)
-		if _, err := b.store.Get(natsrig.Context(t), digest); !errors.Is(err, ErrCorrupt) {
-			t.Fatalf("Get of a corrupt blob: %v", err)
-		}
-		if _, err := b.store.Get(natsrig.Context(t), digest); !errors.Is(err, ErrMissing) {
-			t.Errorf("a corrupt blob was not removed: %v", err)
-		}
-		mustPut(t, b.store, data)
-		if got, err := b.store.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) {
-			t.Errorf("after Put: %v", err)
+		for _, size := range []int{100, wholeSize + 1} {
+			data := noise(1, size)
+			digest := mustPut(t, b.store, data)
+			b.corrupt(digest)
+			if _, err := b.store.Get(natsrig.Context(t), digest); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("Get of a corrupt blob: %v", err)
+			}
+			if _, err := b.store.Get(natsrig.Context(t), digest); !errors.Is(err, ErrMissing) {
+				t.Errorf("a corrupt blob was not removed: %v", err)
+			}
+			mustPut(t, b.store, data)
+			if got, err := b.store.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("after Put: %v", err)
+			}
 		}
 	})
 }
@@ -226,6 +238,44 @@ func TestOldBlobIsUploadedAgain(t *testing.T) {
 	})
 }
 
+// TestMessagesOfABlob: a small blob is one message, and its head says so; what was stored in chunks, whatever its size, is read as well.
+func TestMessagesOfABlob(t *testing.T) {
+	t.Parallel()
+	s := onQueue(t, streams.Config{})
+	stored := func() uint64 {
+		stream, err := s.link.JS.Stream(natsrig.Context(t), schemas.BlobStream(schemas.MainTenant))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().State.Msgs
+	}
+	for i, c := range []struct {
+		size int
+		want uint64
+	}{{0, 1}, {1, 1}, {wholeSize, 1}, {wholeSize + 1, 2}, {chunkSize + 1, 3}} {
+		before := stored()
+		mustPut(t, s, noise(uint64(20+i), c.size))
+		if n := stored() - before; n != c.want {
+			t.Errorf("%d bytes are %d messages, want %d", c.size, n, c.want)
+		}
+	}
+	data := noise(30, 1000)
+	digest := digestOf(data)
+	if err := s.putChunks(natsrig.Context(t), digest, data); err != nil {
+		t.Fatal(err)
+	}
+	before := stored()
+	mustPut(t, s, data)
+	if got, err := s.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) || stored() != before {
+		t.Errorf("a small blob in chunks: %v, and %d messages more", err, stored()-before)
+	}
+	for _, bad := range []string{"", "x", `{"size":-1}`, "{\"size\":3}\nab", "{\"size\":3}\nabcd", fmt.Sprintf(`{"size":%d}`, Max+1)} {
+		if _, ok := parseHeading([]byte(bad)); ok {
+			t.Errorf("%q is taken for a head", bad)
+		}
+	}
+}
+
 // Uploading again while others read must not disturb them.
 func TestBlobsTogether(t *testing.T) {
 	t.Parallel()
@@ -262,9 +312,13 @@ func TestBlobLimits(t *testing.T) {
 	b := onQueue(t, streams.Config{MaxBlobBytes: 100 << 10})
 	small := mustPut(t, b, noise(4, 50<<10))
 	data := noise(5, 90<<10)
-	if _, err := b.Put(natsrig.Context(t), data); !errors.Is(err, ErrFull) {
-		t.Errorf("Put into a full store: %v, want ErrFull", err)
+	for _, data := range [][]byte{data, noise(6, 60<<10)} {
+		if _, err := b.Put(natsrig.Context(t), data); !errors.Is(err, ErrFull) {
+			t.Errorf("Put of %d bytes into a full store: %v, want ErrFull", len(data), err)
+		}
 	}
+	// What is there needs no room.
+	mustPut(t, b, noise(4, 50<<10))
 	if got := has(t, b, digestOf(data), small); !slices.Equal(got, []bool{false, true}) {
 		t.Errorf("after a failed Put: %v", got)
 	}

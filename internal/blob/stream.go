@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,11 +21,15 @@ import (
 // one image is one message as a rule, and half of the default max_payload of a nats-server.
 const chunkSize = 512 << 10
 
+// wholeSize is the size in bytes up to which a blob is one message: what is stored by one request and had by one. It bounds what Has brings
+// in with the size of a blob.
+const wholeSize = 64 << 10
+
 // parallel bounds the requests of one call that are under way at once.
 const parallel = 8
 
 // Streams keeps blobs in the tenants' streams with one message per subject: the chunks blob.<tenant>.<digest>.<n>, and then
-// blob.<tenant>.<digest> with the size, which makes the blob exist.
+// the head blob.<tenant>.<digest> with the size, which makes the blob exist. A blob of at most wholeSize is in its head.
 //
 // The client library's object store was measured against this and left. It stores the description of an
 // object before it knows that the chunks are stored: in a full store that leaves objects that are listed
@@ -87,9 +92,29 @@ func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
 	return lifetime, nil
 }
 
-// heading is the message that makes a blob exist.
+// heading is the message that makes a blob exist: a line of JSON, and of a blob that is one message a line feed and its bytes.
 type heading struct {
-	Size int `json:"size"`
+	Size  int    `json:"size"`
+	whole []byte // nil: the blob is in chunks
+}
+
+func (h heading) encode() ([]byte, error) {
+	data, err := json.Marshal(h)
+	if err == nil && h.whole != nil {
+		data = append(append(data, '\n'), h.whole...)
+	}
+	return data, err
+}
+
+func parseHeading(data []byte) (h heading, ok bool) {
+	line, rest, whole := bytes.Cut(data, []byte{'\n'})
+	if json.Unmarshal(line, &h) != nil || h.Size < 0 || h.Size > Max {
+		return h, false
+	}
+	if whole {
+		h.whole = rest
+	}
+	return h, !whole || len(rest) == h.Size
 }
 
 func (s *Streams) subject(ctx context.Context, digest string) string {
@@ -108,16 +133,44 @@ func (s *Streams) Put(ctx context.Context, data []byte) (string, error) {
 		return "", err
 	}
 	digest := digestOf(data)
-	lifetime, err := s.kept(ctx)
-	if err != nil {
-		return "", fmt.Errorf("put blob: %w", err)
+	put := s.putChunks
+	if len(data) <= wholeSize {
+		put = s.putWhole
 	}
-	_, uploaded, err := s.head(ctx, digest)
-	switch {
-	case err == nil && fresh(uploaded, lifetime):
-		return digest, nil
-	case err != nil && !errors.Is(err, ErrMissing):
-		return "", fmt.Errorf("put blob: %w", err)
+	if err := put(ctx, digest, data); err != nil {
+		return "", fmt.Errorf("put blob %s: %w", digest, err)
+	}
+	return digest, nil
+}
+
+// errThere: the subject of a head has one.
+var errThere = errors.New("there is a blob of that digest")
+
+// putWhole stores a blob as one message. It looks for one that is there only when the server has refused a second one, or has no room.
+func (s *Streams) putWhole(ctx context.Context, digest string, data []byte) error {
+	head, err := heading{Size: len(data), whole: data[:len(data):len(data)]}.encode()
+	if err != nil {
+		return err
+	}
+	m := link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull, There: errThere}
+	refused := s.link.Publish(ctx, m)
+	if !errors.Is(refused, errThere) && !errors.Is(refused, ErrFull) {
+		return refused
+	}
+	if there, err := s.there(ctx, digest); there || err != nil {
+		return err
+	}
+	if errors.Is(refused, ErrFull) {
+		return refused
+	}
+	m.There = nil
+	return s.link.Publish(ctx, m)
+}
+
+// putChunks stores a blob that is not there in chunks, and then its head.
+func (s *Streams) putChunks(ctx context.Context, digest string, data []byte) error {
+	if there, err := s.there(ctx, digest); there || err != nil {
+		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -128,16 +181,26 @@ func (s *Streams) Put(ctx context.Context, data []byte) (string, error) {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return "", fmt.Errorf("put blob %s: %w", digest, err)
+		return err
 	}
-	head, err := json.Marshal(heading{Size: len(data)})
-	if err == nil {
-		err = s.link.Publish(ctx, link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull})
-	}
+	head, err := heading{Size: len(data)}.encode()
 	if err != nil {
-		return "", fmt.Errorf("put blob %s: %w", digest, err)
+		return err
 	}
-	return digest, nil
+	return s.link.Publish(ctx, link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull})
+}
+
+// there says whether a blob is there for at least half a lifetime.
+func (s *Streams) there(ctx context.Context, digest string) (bool, error) {
+	lifetime, err := s.kept(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, uploaded, err := s.head(ctx, digest)
+	if errors.Is(err, ErrMissing) {
+		return false, nil
+	}
+	return err == nil && fresh(uploaded, lifetime), err
 }
 
 // Get implements Store.
@@ -149,20 +212,10 @@ func (s *Streams) Get(ctx context.Context, digest string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get blob %s: %w", digest, err)
 	}
-	data := make([]byte, head.Size)
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for n := range chunks(head.Size) {
-		part := data[n*chunkSize : min((n+1)*chunkSize, head.Size)]
-		group.Go(func() error {
-			chunk, _, err := s.last(gctx, s.chunk(ctx, digest, n))
-			if err == nil && copy(part, chunk) != len(part) {
-				err = ErrCorrupt
-			}
-			return err
-		})
+	data := head.whole
+	if data == nil {
+		data, err = s.chunks(ctx, digest, head.Size)
 	}
-	err = group.Wait()
 	if err == nil && digestOf(data) != digest {
 		err = ErrCorrupt
 	}
@@ -175,6 +228,24 @@ func (s *Streams) Get(ctx context.Context, digest string) ([]byte, error) {
 	return data, nil
 }
 
+// chunks gives the bytes of a blob that is in chunks.
+func (s *Streams) chunks(ctx context.Context, digest string, size int) ([]byte, error) {
+	data := make([]byte, size)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for n := range chunks(size) {
+		part := data[n*chunkSize : min((n+1)*chunkSize, size)]
+		group.Go(func() error {
+			chunk, _, err := s.last(ctx, s.chunk(ctx, digest, n))
+			if err == nil && copy(part, chunk) != len(part) {
+				err = ErrCorrupt
+			}
+			return err
+		})
+	}
+	return data, group.Wait()
+}
+
 // Has implements Store.
 func (s *Streams) Has(ctx context.Context, digests ...string) ([]bool, error) {
 	for _, digest := range digests {
@@ -182,20 +253,12 @@ func (s *Streams) Has(ctx context.Context, digests ...string) ([]bool, error) {
 			return nil, fmt.Errorf("look for blob: %w", err)
 		}
 	}
-	lifetime, err := s.kept(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("look for blobs: %w", err)
-	}
 	has := make([]bool, len(digests))
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i, digest := range digests {
-		group.Go(func() error {
-			_, uploaded, err := s.head(gctx, digest)
-			if errors.Is(err, ErrMissing) {
-				return nil
-			}
-			has[i] = err == nil && fresh(uploaded, lifetime)
+		group.Go(func() (err error) {
+			has[i], err = s.there(gctx, digest)
 			return err
 		})
 	}
@@ -206,12 +269,12 @@ func (s *Streams) Has(ctx context.Context, digests ...string) ([]bool, error) {
 }
 
 func (s *Streams) head(ctx context.Context, digest string) (heading, time.Time, error) {
-	var head heading
 	data, uploaded, err := s.last(ctx, s.subject(ctx, digest))
 	if err != nil {
-		return head, uploaded, err
+		return heading{}, uploaded, err
 	}
-	if json.Unmarshal(data, &head) != nil || head.Size < 0 || head.Size > Max {
+	head, ok := parseHeading(data)
+	if !ok {
 		return head, uploaded, errors.Join(ErrCorrupt, s.remove(ctx, digest))
 	}
 	return head, uploaded, nil

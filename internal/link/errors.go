@@ -60,6 +60,14 @@ func IsFull(err error) bool {
 	return false
 }
 
+// wrongLast says whether the server refused a message because its subject has another last message than the publisher expects. A replicated
+// stream has a code of its own for it.
+func wrongLast(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // IsOutage says whether nobody answered, or only that now is not the time: the server or the stream's leader is away, a cluster elects,
 // JetStream is switched off (on a full disk), or the streams of an emptied store are being made again. A message may or may not be
 // stored; its id makes trying again safe.

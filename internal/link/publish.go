@@ -24,6 +24,8 @@ type Message struct {
 	Data    []byte
 	// Full is returned instead of waiting for room; nil: wait.
 	Full error
+	// There is returned instead of storing the message where its subject has one already; nil: store it whatever is there.
+	There error
 	// Prepare makes sure of what the message needs, before every try. Nil: nothing.
 	Prepare func(context.Context) error
 }
@@ -51,6 +53,8 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case full && m.Full != nil:
 			return fmt.Errorf("%w: %w", m.Full, err)
+		case m.There != nil && wrongLast(err):
+			return m.There
 		case !full && !IsOutage(err):
 			return err
 		}
@@ -75,14 +79,17 @@ func (l *Link) try(ctx context.Context, m Message) error {
 			return err
 		}
 	}
-	return l.PublishOnce(ctx, m.Subject, m.ID, m.Data)
+	var opts []jetstream.PublishOpt
+	if m.There != nil {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	return l.PublishOnce(ctx, m.Subject, m.ID, m.Data, opts...)
 }
 
 // PublishOnce stores a message, or says why it does not. It waits for nothing but the server's word.
-func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte) error {
+func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) error {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
-	var opts []jetstream.PublishOpt
 	if id != "" {
 		opts = append(opts, jetstream.WithMsgID(id))
 	}
