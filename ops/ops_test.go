@@ -159,6 +159,8 @@ func exported() map[string]bool {
 	m.Answered("GET /v1/keys", http.StatusOK, time.Second)
 	m.WatchWeights(func() telemetry.WeightsStats { return telemetry.WeightsStats{} })
 	m.WatchMemos("outputs", func() (hits, misses int64) { return 0, 0 })
+	m.Waited("embed", "bulk", time.Second)
+	m.Ended("embed", "bulk", time.Second)
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	names := make(map[string]bool)

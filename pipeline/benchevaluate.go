@@ -60,7 +60,7 @@ func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Conte
 	if err := b.startWorkers(r, e.spec.GetId()); err != nil {
 		return err
 	}
-	parts := b.evaluatorParts()
+	parts := b.evaluatorParts(nil)
 	parts.Results, parts.DeadLetters = scoredResults{parts.Results, e}, deadResults{parts.DeadLetters, e}
 	if !b.req.Memo {
 		parts.Memo = &freshMetrics{Memo: parts.Memo}

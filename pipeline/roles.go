@@ -68,7 +68,7 @@ func (s *Services) startWorker(r *Roles, eng *Engine, metrics *telemetry.Metrics
 // work starts a worker with an engine of the models that it serves.
 func (s *Services) work(r *Roles, eng gpuworker.Engine, serves func(model string) bool, memo gpuworker.Memo, metrics *telemetry.Metrics, l lane) error {
 	name := workerName()
-	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping})
+	jobs, err := s.Bus.JobSource(bus.JobOptions{Worker: name, Serves: serves, Run: l.run, Model: l.model, Gate: s.Cache.Ping, Observer: metrics})
 	if err != nil {
 		return err
 	}
@@ -84,12 +84,12 @@ func (s *Services) work(r *Roles, eng gpuworker.Engine, serves func(model string
 // startEvaluator starts the evaluator of this process.
 func (s *Services) startEvaluator(r *Roles, metrics *telemetry.Metrics) {
 	cfg := evaluator.Config{Slots: s.opts.Slots, Logger: s.log, Observer: metrics}
-	r.Go(evaluator.New(cfg, s.evaluatorParts()).Run)
+	r.Go(evaluator.New(cfg, s.evaluatorParts(metrics)).Run)
 }
 
-func (s *Services) evaluatorParts() evaluator.Parts {
+func (s *Services) evaluatorParts(metrics *telemetry.Metrics) evaluator.Parts {
 	return evaluator.Parts{
-		Results: s.Bus.ResultSource(s.Cache.Ping), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Runs: s.Cache, Scores: s.Cache, Memo: s.Cache,
+		Results: s.Bus.ResultSource(s.Cache.Ping).Observed(metrics), DeadLetters: s.Bus.DeadSource(s.Cache.Ping), Images: s.Source, Runs: s.Cache, Scores: s.Cache, Memo: s.Cache,
 	}
 }
 

@@ -31,6 +31,8 @@ type JobOptions struct {
 	// Gate is asked while a server that handlers need is away (schemas.ErrAway): nothing is pulled until it returns nil. Nil: a
 	// second's pause.
 	Gate func(ctx context.Context) error
+	// Observer is told how long jobs take. Nil: nobody.
+	Observer Observer
 }
 
 // JobSource gives a worker its jobs.
@@ -70,15 +72,17 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 	if slots < 1 {
 		return fmt.Errorf("consume jobs: slots must be at least 1, got %d", slots)
 	}
-	settler := b.newSettler(func(ctx context.Context, subject string, data []byte) error {
-		job, err := schemas.DecodeJob(data)
-		if err == nil && schemas.JobSubject(job) != subject {
+	settler := b.newSettler(func(ctx context.Context, m *delivery) error {
+		job, err := schemas.DecodeJob(m.Data)
+		if err == nil && schemas.JobSubject(job) != m.Subject {
 			err = fmt.Errorf("the job belongs to subject %s", schemas.JobSubject(job))
 		}
 		if err != nil {
 			return schemas.Permanent(schemas.ReasonBadMessage, err)
 		}
-		return handle(schemas.WithTenant(ctx, job.GetTenant()), job)
+		return observed(s.Observer, m, job.GetOperation().Token(), schemas.JobClass(job), func() error {
+			return handle(schemas.WithTenant(ctx, job.GetTenant()), job)
+		})
 	})
 	settler.gate = s.Gate
 	pull, err := newPuller(b.link.NC)

@@ -18,12 +18,22 @@ type Source[T any] struct {
 	bus    *Bus
 	queue  queue
 	decode func(subject string, data []byte) (T, error)
+	// job is that of a message, for the observer.
+	job      func(T) *schemas.Job
+	observer Observer
+}
+
+// Observed is the source with somebody who is told how long its messages take.
+func (s *Source[T]) Observed(o Observer) *Source[T] {
+	with := *s
+	with.observer = o
+	return &with
 }
 
 // ResultSource returns the source of results that are to be scored. The gate is that of JobOptions.
 func (b *Bus) ResultSource(gate func(context.Context) error) *Source[*schemas.Result] {
 	q := queue{stream: schemas.StreamScoring, consumer: "evaluator", filter: schemas.ScoringFilter(), gate: gate}
-	return &Source[*schemas.Result]{bus: b, queue: q, decode: func(subject string, data []byte) (*schemas.Result, error) {
+	return &Source[*schemas.Result]{bus: b, queue: q, job: (*schemas.Result).GetJob, decode: func(subject string, data []byte) (*schemas.Result, error) {
 		result, err := schemas.DecodeResult(data)
 		if err == nil && schemas.ResultSubject(result) != subject {
 			err = fmt.Errorf("the result belongs to subject %s", schemas.ResultSubject(result))
@@ -43,12 +53,15 @@ func (b *Bus) DeadSource(gate func(context.Context) error) *Source[*schemas.Dead
 
 // Consume runs handle for messages as JobSource.Consume does for jobs.
 func (s *Source[T]) Consume(ctx context.Context, slots int, handle func(ctx context.Context, message T) error) error {
-	return s.bus.consumeQueue(ctx, s.queue, slots, func(ctx context.Context, subject string, data []byte) error {
-		message, err := s.decode(subject, data)
+	return s.bus.consumeQueue(ctx, s.queue, slots, func(ctx context.Context, m *delivery) error {
+		message, err := s.decode(m.Subject, m.Data)
 		if err != nil {
 			return schemas.Permanent(schemas.ReasonBadMessage, err)
 		}
-		return handle(ctx, message)
+		if s.job == nil {
+			return handle(ctx, message)
+		}
+		return observed(s.observer, m, "score", schemas.JobClass(s.job(message)), func() error { return handle(ctx, message) })
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,71 @@ func TestResultsGoToOneEvaluator(t *testing.T) {
 	waitEmpty(t, one, schemas.StreamScoring)
 	if len(seen) != n || len(got) != 0 {
 		t.Errorf("%d different results of %d, %d more than once", len(seen), n, len(got))
+	}
+}
+
+// told notes what an observer is told.
+type told struct {
+	waited, ended chan string
+	mu            sync.Mutex
+	times         map[string]time.Duration
+}
+
+func (o *told) note(to chan string, operation, class string, d time.Duration) {
+	o.mu.Lock()
+	o.times[operation] += d
+	o.mu.Unlock()
+	to <- operation + " " + class
+}
+
+func (o *told) Waited(operation, class string, d time.Duration) {
+	o.note(o.waited, operation, class, -d)
+}
+func (o *told) Ended(operation, class string, d time.Duration) {
+	o.note(o.ended, operation, class, d)
+}
+
+// TestObserver: a job that is tried twice waited once and ended once, and what is told of a result is told as of scoring.
+func TestObserver(t *testing.T) {
+	t.Parallel()
+	b := open(t, quick(natsrig.Server(t, "")))
+	o := &told{waited: make(chan string, 9), ended: make(chan string, 9), times: make(map[string]time.Duration)}
+	job := natsrig.OfClass(schemas.Bulk, "run", 1)
+	publishJobs(t, b, job)
+	source, err := b.JobSource(JobOptions{Worker: "worker", Observer: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tries atomic.Int64
+	natsrig.Background(t, func(ctx context.Context) error {
+		return source.Consume(ctx, 1, func(ctx context.Context, j *schemas.Job) error {
+			if tries.Add(1) == 1 {
+				return errors.New("once")
+			}
+			return b.PublishResult(ctx, natsrig.Result(j))
+		})
+	})
+	natsrig.Background(t, func(ctx context.Context) error {
+		return b.ResultSource(nil).Observed(o).Consume(ctx, 1, func(context.Context, *schemas.Result) error { return nil })
+	})
+	operation := job.GetOperation().Token()
+	want := []string{operation + " bulk", "score bulk"}
+	for _, to := range []chan string{o.waited, o.ended} {
+		got := []string{natsrig.Receive(t, to, "a time"), natsrig.Receive(t, to, "another")}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	waitEmpty(t, b, schemas.StreamScoring)
+	waitEmpty(t, b, schemas.JobStream(schemas.Bulk))
+	if n := len(o.waited) + len(o.ended); n > 0 || tries.Load() != 2 {
+		t.Errorf("%d times more, %d tries", n, tries.Load())
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	// The whole is longer than the wait by the delay before the second try.
+	if whole := o.times[operation]; whole < 10*time.Millisecond || o.times["score"] < 0 {
+		t.Errorf("the job's whole less its wait is %v, the result's %v", whole, o.times["score"])
 	}
 }
 

@@ -20,7 +20,32 @@ import (
 )
 
 // handler runs one message.
-type handler func(ctx context.Context, subject string, data []byte) error
+type handler func(ctx context.Context, m *delivery) error
+
+// Observer is told how long messages take, from when the server stored them, by its clock. The operation is that of a job, or "score" of a
+// result that is scored; the class is the job's.
+type Observer interface {
+	// Waited is of a message that a handler begins on for the first time.
+	Waited(operation, class string, d time.Duration)
+	// Ended is of a message whose handler has done it, whichever try it was.
+	Ended(operation, class string, d time.Duration)
+}
+
+// observed runs handle on a delivery, and tells an observer, if there is one.
+func observed(o Observer, m *delivery, operation string, class schemas.Class, handle func() error) error {
+	if o == nil {
+		return handle()
+	}
+	since := func() time.Duration { return max(0, time.Since(m.meta.Timestamp)) } // the server's clock may be ahead
+	if m.meta.NumDelivered == 1 {
+		o.Waited(operation, string(class), since())
+	}
+	err := handle()
+	if err == nil {
+		o.Ended(operation, string(class), since())
+	}
+	return err
+}
 
 // settler runs the handlers of one Consume and settles their messages.
 type settler struct {
@@ -225,7 +250,7 @@ func (s *settler) guarded(ctx context.Context, m *delivery) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return s.handle(ctx, m.Subject, m.Data)
+	return s.handle(ctx, m)
 }
 
 // unservedDelay is how long a job stays away from a worker that has not its key or its model. A part of it is random: jobs that come back

@@ -23,6 +23,9 @@ const refusedItems = "refused"
 // secondsBuckets reach from one small image on a GPU to 64 large ones on a CPU.
 var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
+// waitBuckets reach from a request that finds a worker idle to a bulk job that stands behind a day's work.
+var waitBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400}
+
 // Metrics are the numbers of one process, which docs/metrics.md lists, and those of the Go runtime and the process. Methods are safe for
 // concurrent use, and on a nil *Metrics they do nothing.
 type Metrics struct {
@@ -31,12 +34,15 @@ type Metrics struct {
 	jobs       *prometheus.CounterVec
 	items      *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
+	waits      *prometheus.HistogramVec
+	whole      *prometheus.HistogramVec
 	scores     prometheus.Counter
 	dead       *prometheus.CounterVec
 	unexpected prometheus.Counter
 	requests   *prometheus.CounterVec
 	answering  *prometheus.HistogramVec
 	operations bounded
+	classes    bounded
 	outcomes   bounded
 	reasons    bounded
 }
@@ -57,6 +63,14 @@ func NewMetrics() *Metrics {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "stegomq", Name: "job_seconds", Help: "How long jobs took, in seconds.", Buckets: secondsBuckets,
 		}, []string{"operation"}),
+		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "stegomq", Name: "queue_wait_seconds", Buckets: waitBuckets,
+			Help: "From when the queue had a job until a worker first began on it, in seconds; operation score: a result, and an evaluator.",
+		}, []string{"operation", "class"}),
+		whole: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "stegomq", Name: "end_to_end_seconds", Buckets: waitBuckets,
+			Help: "From when the queue had a job until its result was stored, by whichever try, in seconds; operation score: a result, until its scores were.",
+		}, []string{"operation", "class"}),
 		scores: prometheus.NewCounter(prometheus.CounterOpts(opts("scores_written_total", "Scores that were new in Redis."))),
 		dead:   counter("dead_letters_total", "Messages given up, as dead letters.", "reason"),
 		unexpected: prometheus.NewCounter(prometheus.CounterOpts(opts("unexpected_total",
@@ -66,7 +80,7 @@ func NewMetrics() *Metrics {
 			Namespace: "stegomq", Name: "http_request_seconds", Help: "How long requests over HTTP took, with reading their bodies, in seconds.", Buckets: secondsBuckets,
 		}, []string{"route"}),
 	}
-	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.scores, m.dead, m.unexpected, m.requests, m.answering,
+	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.waits, m.whole, m.scores, m.dead, m.unexpected, m.requests, m.answering,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC, collectors.MetricsScheduler, collectors.MetricsMemory)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -94,6 +108,23 @@ func (m *Metrics) JobDone(operation, outcome string, items, refused int, d time.
 		m.items.WithLabelValues(operation, m.outcomes.value(refusedItems)).Add(float64(refused))
 	}
 	m.seconds.WithLabelValues(operation).Observe(d.Seconds())
+}
+
+// Waited notes how long a job, or a result that is scored, was in the queue before somebody first began on it: operation is embed, recover,
+// purify or score, class that of the job (schemas.Class).
+func (m *Metrics) Waited(operation, class string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.waits.WithLabelValues(m.operations.value(operation), m.classes.value(class)).Observe(d.Seconds())
+}
+
+// Ended notes how long one that is done took from when the queue had it.
+func (m *Metrics) Ended(operation, class string, d time.Duration) {
+	if m == nil {
+		return
+	}
+	m.whole.WithLabelValues(m.operations.value(operation), m.classes.value(class)).Observe(d.Seconds())
 }
 
 // ScoresWritten notes n scores that were new in Redis.

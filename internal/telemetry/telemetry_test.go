@@ -104,6 +104,9 @@ func count(m *Metrics) {
 	m.JobDone("recover", "dead", 3, 0, 2*time.Second)
 	m.JobStarted("recover")
 	m.JobDone("recover", "done", 5, 4, time.Second)
+	m.Waited("embed", "interactive", 3*time.Millisecond)
+	m.Waited("score", "bulk", 24*time.Hour)
+	m.Ended("embed", "interactive", 40*time.Millisecond)
 	m.ScoresWritten(7)
 	m.ScoresWritten(5)
 	m.DeadLetter("bad_image")
@@ -177,31 +180,37 @@ func TestMetricsCount(t *testing.T) {
 	count(m)
 	got := samples(t, url)
 	for name, want := range map[string]float64{
-		`stegomq_jobs_in_flight{operation="embed"}`:                           1,
-		`stegomq_jobs_in_flight{operation="recover"}`:                         0,
-		`stegomq_jobs_total{operation="embed",outcome="done"}`:                1,
-		`stegomq_jobs_total{operation="recover",outcome="dead"}`:              1,
-		`stegomq_items_total{operation="embed",outcome="done"}`:               64,
-		`stegomq_items_total{operation="recover",outcome="dead"}`:             3,
-		`stegomq_items_total{operation="recover",outcome="done"}`:             1,
-		`stegomq_items_total{operation="recover",outcome="refused"}`:          4,
-		`stegomq_job_seconds_count{operation="embed"}`:                        1,
-		`stegomq_job_seconds_sum{operation="recover"}`:                        3,
-		`stegomq_job_seconds_bucket{operation="embed",le="0.025"}`:            0,
-		`stegomq_job_seconds_bucket{operation="embed",le="0.05"}`:             1,
-		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`:           2,
-		`stegomq_scores_written_total`:                                        12,
-		`stegomq_dead_letters_total{reason="bad_image"}`:                      1,
-		`stegomq_unexpected_total`:                                            1,
-		`stegomq_http_requests_total{route="GET /v1/jobs/{id}",status="404"}`: 1,
-		`stegomq_http_request_seconds_sum{route="GET /v1/jobs/{id}"}`:         0.02,
-		`stegomq_weights_cache_hits_total`:                                    10,
-		`stegomq_weights_cache_misses_total`:                                  2,
-		`stegomq_weights_cache_bytes`:                                         4096,
-		`stegomq_memo_hits_total{kind="outputs"}`:                             21,
-		`stegomq_memo_misses_total{kind="outputs"}`:                           22,
-		`stegomq_memo_hits_total{kind="images"}`:                              31,
-		`stegomq_memo_misses_total{kind="images"}`:                            32,
+		`stegomq_jobs_in_flight{operation="embed"}`:                                            1,
+		`stegomq_jobs_in_flight{operation="recover"}`:                                          0,
+		`stegomq_jobs_total{operation="embed",outcome="done"}`:                                 1,
+		`stegomq_jobs_total{operation="recover",outcome="dead"}`:                               1,
+		`stegomq_items_total{operation="embed",outcome="done"}`:                                64,
+		`stegomq_items_total{operation="recover",outcome="dead"}`:                              3,
+		`stegomq_items_total{operation="recover",outcome="done"}`:                              1,
+		`stegomq_items_total{operation="recover",outcome="refused"}`:                           4,
+		`stegomq_job_seconds_count{operation="embed"}`:                                         1,
+		`stegomq_job_seconds_sum{operation="recover"}`:                                         3,
+		`stegomq_job_seconds_bucket{operation="embed",le="0.025"}`:                             0,
+		`stegomq_job_seconds_bucket{operation="embed",le="0.05"}`:                              1,
+		`stegomq_job_seconds_bucket{operation="recover",le="+Inf"}`:                            2,
+		`stegomq_queue_wait_seconds_bucket{class="interactive",operation="embed",le="0.0025"}`: 0,
+		`stegomq_queue_wait_seconds_bucket{class="interactive",operation="embed",le="0.005"}`:  1,
+		`stegomq_queue_wait_seconds_bucket{class="bulk",operation="score",le="7200"}`:          0,
+		`stegomq_queue_wait_seconds_bucket{class="bulk",operation="score",le="86400"}`:         1,
+		`stegomq_end_to_end_seconds_count{class="interactive",operation="embed"}`:              1,
+		`stegomq_end_to_end_seconds_sum{class="interactive",operation="embed"}`:                0.04,
+		`stegomq_scores_written_total`:                                                         12,
+		`stegomq_dead_letters_total{reason="bad_image"}`:                                       1,
+		`stegomq_unexpected_total`:                                                             1,
+		`stegomq_http_requests_total{route="GET /v1/jobs/{id}",status="404"}`:                  1,
+		`stegomq_http_request_seconds_sum{route="GET /v1/jobs/{id}"}`:                          0.02,
+		`stegomq_weights_cache_hits_total`:                                                     10,
+		`stegomq_weights_cache_misses_total`:                                                   2,
+		`stegomq_weights_cache_bytes`:                                                          4096,
+		`stegomq_memo_hits_total{kind="outputs"}`:                                              21,
+		`stegomq_memo_misses_total{kind="outputs"}`:                                            22,
+		`stegomq_memo_hits_total{kind="images"}`:                                               31,
+		`stegomq_memo_misses_total{kind="images"}`:                                             32,
 	} {
 		if v, ok := got[name]; !ok || v != want {
 			t.Errorf("%s = %v (there: %v), want %v", name, v, ok, want)
@@ -227,6 +236,10 @@ func TestLabelsAreBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	for i := range 4 * maxValues {
+		m.Waited("key-0", fmt.Sprint("class-", i), time.Second)
+		m.Ended("key-0", fmt.Sprint("class-", i), time.Second)
+	}
 	series := make(map[string]int)
 	var jobs, inFlight, dead float64
 	for name, v := range samples(t, url) {
@@ -244,6 +257,11 @@ func TestLabelsAreBounded(t *testing.T) {
 	if n := series["stegomq_jobs_in_flight"]; n != maxValues+1 {
 		t.Errorf("%d operations, want %d", n, maxValues+1)
 	}
+	for _, name := range []string{"stegomq_queue_wait_seconds_count", "stegomq_end_to_end_seconds_count"} {
+		if n := series[name]; n != maxValues+1 {
+			t.Errorf("%s: %d classes, want %d", name, n, maxValues+1)
+		}
+	}
 	if n := series["stegomq_dead_letters_total"]; n != maxValues+1 {
 		t.Errorf("%d reasons, want %d", n, maxValues+1)
 	}
@@ -257,6 +275,8 @@ func TestNilMetricsDoNothing(t *testing.T) {
 	var m *Metrics
 	m.JobStarted("embed")
 	m.JobDone("embed", "done", 1, 0, time.Second)
+	m.Waited("embed", "bulk", time.Second)
+	m.Ended("embed", "bulk", time.Second)
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
 	m.Unexpected()
