@@ -102,19 +102,21 @@ bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for
 PEERS := .cache/peers/bin/python
 .PHONY: bench-peers
 # The others keep the memory that they freed, or half of scikit-image's time would be the kernel's, which gives it pages anew.
-bench-peers: build redis .cache/peers/ready ## our metrics beside scikit-image and torchmetrics, our queue beside asynq and Celery, in turn (five minutes)
+bench-peers: build ort photos redis .cache/peers/ready ## our metrics beside scikit-image's and torchmetrics', our queue beside asynq and Celery, our evaluation beside one in Python, in turn (ten minutes)
 	@mkdir -p out/peers
 	go test -c -o out/peers/quality.test ./internal/quality
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 $(PEERS) bench/peers/metrics.py out/peers/quality.test
 	cd bench/peers/asynq && go build -o ../../../out/peers/asynq .
 	$(PEERS) bench/peers/queues.py .bin/stegomq out/peers/asynq
+	STEGOMQ_ORT_LIB='$(CURDIR)/.cache/onnxruntime' $(PEERS) bench/peers/evaluation.py .bin/stegomq .cache/photos
 
 .PHONY: bench-gate bench-growth
 bench-gate: build ort ## fail when a ratio of bench/gate.json has fallen (three minutes on a quiet machine)
 	STEGOMQ_ORT_LIB='$(CURDIR)/.cache/onnxruntime' python3 bench/gate.py .bin/stegomq
 
-bench-growth: build ## what jobs, keys and workers cost when there are more of them, into out/growth (a quarter of an hour)
+bench-growth: build photos ## what jobs, keys, workers and users of an evaluation cost when there are more of them, into out/growth (a quarter of an hour)
 	python3 bench/growth.py .bin/stegomq out/growth
+	python3 bench/growth.py .bin/stegomq out/growth --data .cache/photos
 
 .cache/peers/ready: bench/peers/requirements.txt
 	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }

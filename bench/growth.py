@@ -2,12 +2,17 @@
 
 Jobs compute nothing, so that the queue is measured, and keys take turns; workers have two slots each. For every step:
 the processor's time of a job, and the memory of the process. A table and a plot (SVG) go into the folder.
+
+With --data, what more users cost in an evaluation: as many keys embed one pair, and eight others that are drawn for
+each decode it, beside its own and a random one.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
+import statistics
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,6 +20,7 @@ from pathlib import Path
 JOBS = (100, 1_000, 10_000, 100_000)
 KEYS = (1, 10, 100, 1_000, 10_000)
 WORKERS = (1, 2, 4)
+USERS = (10, 100, 1_000)
 
 
 def bench(program, *arguments):
@@ -31,13 +37,55 @@ def bench(program, *arguments):
         return json.loads(file.read_text()), usage.ru_maxrss / 1024
 
 
+def evaluation(program, data, users):
+    """The processor's time in s, its memory in MiB, and the number of comparisons."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def half(name, n):
+            return {name: hashlib.sha256(f"{name} {n}".encode()).hexdigest()}
+
+        created = {"created": "2026-01-01T00:00:00Z"}
+        keys = [{"id": f"user-{n}"} | half("embed", n) | half("recover", n) | created for n in range(users)]
+        ring = Path(folder) / "keys.json"
+        ring.touch(0o600)
+        ring.write_text(json.dumps({"version": 1, "keys": keys}))
+        command = [program, "evaluate", "--model", "lsb-chacha20", "--data", data, "--limit", "1", "--size", "16"]
+        command += ["--keys", ring, "--state", folder, "--out", folder]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"stegomq evaluate with {users} keys: {said.decode()}")
+        comparisons = (Path(folder) / "items.csv").read_text().count("\n") - 1
+        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, comparisons
+
+
+def users(program, data, out, rounds):
+    lines = ["| users | comparisons | CPU, s | CPU a user, ms | CPU a comparison, ms | memory, MiB |"]
+    lines.append("|---|---|---|---|---|---|")
+    found = {n: [] for n in USERS}
+    for _ in range(rounds):
+        for n in USERS:
+            found[n].append(evaluation(program, data, n))
+    for n, runs in found.items():
+        cpu, memory, comparisons = (statistics.median(values) for values in zip(*runs, strict=True))
+        each = f"{1e3 * cpu / n:.1f} | {1e3 * cpu / comparisons:.2f}"
+        lines.append(f"| {n:,} | {comparisons:,} | {cpu:.2f} | {each} | {memory:.0f} |")
+    print("\n".join(lines), flush=True)
+    (out / "users.md").write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", help="stegomq, built")
     parser.add_argument("out", type=Path)
     parser.add_argument("--largest", type=int, default=100_000, help="leave out what is larger")
+    parser.add_argument("--data", type=Path, help="photographs, to measure evaluations of more users and nothing else")
+    parser.add_argument("--rounds", type=int, default=5, help="of these")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.data:
+        return users(args.program, args.data, args.out, args.rounds)
     lines, curves = [], {}
     steps = [("jobs", n, ("--requests", str(n))) for n in JOBS]
     steps += [("workers", n, ("--requests", "5000", "--workers", str(n))) for n in WORKERS]
