@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/gob"
 	"encoding/hex"
 	"errors"
@@ -19,12 +20,13 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"stegomq/internal/model"
+	"stegomq/internal/weights"
 )
 
 // maxLayouts is how many layouts a folder keeps, the newest: each is as large as the weights of its graph.
 const maxLayouts = 32
 
-// layouts keeps on disk what the probe of a graph found on this host, and what the graph was checked with. To probe and to check takes two sessions
+// layouts keeps on disk the layout that the probe of a graph found on this host, and what the graph was checked with. To probe and to check takes two sessions
 // beside the one that is used, most of the time that a short command takes. Nothing in the files is secret: they hold no key.
 // What cannot be read or written is as good as not there.
 type layouts struct {
@@ -35,8 +37,52 @@ type layouts struct {
 
 // keptLayout is a file: the SHA-256 of the rest, then this as a gob.
 type keptLayout struct {
-	Probed []byte
-	Trial  trial
+	Graph []byte // layout.data
+	Forms []keptForm
+	Trial trial
+}
+
+// keptForm is a form whose table is little-endian uint32, which a gob carries as it is; empty where there is none.
+type keptForm struct {
+	Name  string
+	Dims  []int64
+	Layer weights.Layer
+	From  []byte
+}
+
+// kept is a layout as it is written.
+func (l layout) kept(t trial) keptLayout {
+	k := keptLayout{Graph: l.data, Trial: t}
+	for _, f := range l.inputs {
+		from := make([]byte, 0, 4*len(f.from))
+		for _, at := range f.from {
+			from = binary.LittleEndian.AppendUint32(from, at)
+		}
+		k.Forms = append(k.Forms, keptForm{Name: f.name, Dims: f.dims, Layer: f.layer, From: from})
+	}
+	return k
+}
+
+// layout is that of a graph, as far as it can be one of this graph: the trial says whether it is.
+func (k *keptLayout) layout(g *graph) (layout, error) {
+	l := layout{data: k.Graph, native: true}
+	for _, kept := range k.Forms {
+		f := form{name: kept.Name, dims: kept.Dims, layer: kept.Layer}
+		n := f.len()
+		if !slices.Contains(g.layers, f.layer) || len(kept.From) != 4*n && (len(kept.From) != 0 || n != f.layer.Len()) {
+			return layout{}, fmt.Errorf("%w: %s is no form of a layer", errLayout, f.name)
+		}
+		if len(kept.From) > 0 {
+			f.from = make([]uint32, n)
+		}
+		for i := range f.from {
+			if f.from[i] = binary.LittleEndian.Uint32(kept.From[4*i:]); int64(f.from[i]) > int64(f.layer.Len()) {
+				return layout{}, fmt.Errorf("%w: %s has a weight that is none of layer %s", errLayout, f.name, f.layer.Name)
+			}
+		}
+		l.inputs = append(l.inputs, f)
+	}
+	return l, nil
 }
 
 // host names all that the runtime's choice depends on: the library, and what the processor can do.
@@ -54,7 +100,7 @@ func (l layouts) name(m *model.Model, g *graph) string {
 		return ""
 	}
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte("stegomq.layout.v1"), []byte(l.host), []byte(m.Digest), fmt.Append(nil, g.op, g.names()), g.bytes} {
+	for _, part := range [][]byte{[]byte("stegomq.layout.v2"), []byte(l.host), []byte(m.Digest), fmt.Append(nil, g.op, g.names()), g.bytes} {
 		fmt.Fprintf(h, "%d:", len(part))
 		h.Write(part)
 	}

@@ -73,14 +73,33 @@ func TestLayoutsAreKept(t *testing.T) {
 	write(t, files[0], append(sum[:], body.Bytes()...))
 	want("another outcome", false, 1)
 	want("after that was made anew", true, 0)
-	kept.Probed = kept.Probed[:len(kept.Probed)/2]
-	body.Reset()
-	if err := gob.NewEncoder(&body).Encode(kept); err != nil {
-		t.Fatal(err)
+	for name, spoil := range map[string]func(*keptLayout){
+		"no graph":                       func(k *keptLayout) { k.Graph = k.Graph[:len(k.Graph)/2] },
+		"a weight of another layer":      func(k *keptLayout) { k.Forms[0].From[2] = 255 },
+		"half a table":                   func(k *keptLayout) { k.Forms[0].From = k.Forms[0].From[:4] },
+		"no table where one is needed":   func(k *keptLayout) { k.Forms[0].From, k.Forms[0].Dims[0] = nil, 2*k.Forms[0].Dims[0] },
+		"a layer that the model has not": func(k *keptLayout) { k.Forms[0].Layer.Offset++ },
+		"two weights exchanged": func(k *keptLayout) {
+			from := k.Forms[0].From
+			for i := range 4 {
+				from[i], from[4+i] = from[4+i], from[i]
+			}
+		},
+	} {
+		kept := layouts{log: slog.New(slog.DiscardHandler)}.read(files[0])
+		if len(kept.Forms[0].From) == 0 {
+			t.Fatal("the first layer is in its own layout: nothing to spoil")
+		}
+		spoil(kept)
+		body.Reset()
+		if err := gob.NewEncoder(&body).Encode(kept); err != nil {
+			t.Fatal(err)
+		}
+		sum = sha256.Sum256(body.Bytes())
+		write(t, files[0], append(sum[:], body.Bytes()...))
+		want(name, false, 1)
+		want("after "+name, true, 0)
 	}
-	sum = sha256.Sum256(body.Bytes())
-	write(t, files[0], append(sum[:], body.Bytes()...))
-	want("no graph", false, 1)
 
 	// Where nothing can be written the network runs all the same.
 	blocked := filepath.Join(t.TempDir(), "file")
@@ -119,7 +138,7 @@ func TestOldLayoutsGo(t *testing.T) {
 	t.Parallel()
 	l := layouts{dir: t.TempDir(), log: slog.New(slog.DiscardHandler)}
 	for i := range maxLayouts + 3 {
-		l.keep(filepath.Join(l.dir, fmt.Sprintf("%d.layout", i)), keptLayout{Probed: []byte{1}})
+		l.keep(filepath.Join(l.dir, fmt.Sprintf("%d.layout", i)), keptLayout{Graph: []byte{1}})
 	}
 	files, err := os.ReadDir(l.dir)
 	if err != nil || len(files) != maxLayouts {

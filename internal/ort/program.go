@@ -167,12 +167,12 @@ func (m *loadedModel) openNative(g *graph) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.engine.layouts.keep(name, keptLayout{Probed: probed, Trial: t})
+	m.engine.layouts.keep(name, l.kept(t))
 	return p, nil
 }
 
 func (m *loadedModel) openKept(g *graph, kept *keptLayout) (*program, error) {
-	l, err := readLayout(g, kept.Probed)
+	l, err := kept.layout(g)
 	if err != nil {
 		return nil, err
 	}
