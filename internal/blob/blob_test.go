@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -268,6 +269,27 @@ func TestMessagesOfABlob(t *testing.T) {
 	mustPut(t, s, data)
 	if got, err := s.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) || stored() != before {
 		t.Errorf("a small blob in chunks: %v, and %d messages more", err, stored()-before)
+	}
+	// What was put here is looked for; where it is lost it is stored again, and by a store that has not met it too.
+	if err := s.remove(natsrig.Context(t), digest); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		mustPut(t, s, data)
+		if !has(t, s, digest)[0] {
+			t.Error("a lost blob was not stored again")
+		}
+	}
+	before = stored()
+	mustPut(t, OnStreams(s.link, s.lifetime), data)
+	if stored() != before {
+		t.Error("another store put a second one")
+	}
+	for i := range 3 * mostMet {
+		s.met(strconv.Itoa(i))
+	}
+	if n := len(s.newest) + len(s.older); n > 2*mostMet {
+		t.Errorf("%d blobs are remembered", n)
 	}
 	for _, bad := range []string{"", "x", `{"size":-1}`, "{\"size\":3}\nab", "{\"size\":3}\nabcd", fmt.Sprintf(`{"size":%d}`, Max+1)} {
 		if _, ok := parseHeading([]byte(bad)); ok {

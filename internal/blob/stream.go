@@ -42,7 +42,12 @@ type Streams struct {
 
 	mu     sync.Mutex
 	others map[string]time.Duration // lifetimes of other tenants' blobs than the link's
+	// newest and older are subjects of small blobs that were put here: such a one is looked for before it is sent again.
+	newest, older map[string]bool
 }
+
+// mostMet bounds newest, and older.
+const mostMet = 4096
 
 var _ Store = (*Streams)(nil)
 
@@ -146,8 +151,26 @@ func (s *Streams) Put(ctx context.Context, data []byte) (string, error) {
 // errThere: the subject of a head has one.
 var errThere = errors.New("there is a blob of that digest")
 
-// putWhole stores a blob as one message. It looks for one that is there only when the server has refused a second one, or has no room.
+// met says whether a blob was put here not long ago, and notes that it is now. It is a guess: the store may have lost it.
+func (s *Streams) met(subject string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.newest[subject] || s.older[subject]
+	if s.newest == nil || len(s.newest) == mostMet {
+		s.newest, s.older = make(map[string]bool), s.newest
+	}
+	s.newest[subject] = true
+	return before
+}
+
+// putWhole stores a blob as one message. A new one takes one request: the server refuses it where there is one, and only then, or where there is no
+// room, is that looked for. One that was put here before is looked for at first, which is one request as well.
 func (s *Streams) putWhole(ctx context.Context, digest string, data []byte) error {
+	if s.met(s.subject(ctx, digest)) {
+		if there, err := s.there(ctx, digest); there || err != nil {
+			return err
+		}
+	}
 	head, err := heading{Size: len(data), whole: data[:len(data):len(data)]}.encode()
 	if err != nil {
 		return err
