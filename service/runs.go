@@ -105,6 +105,9 @@ type runView struct {
 	Problem  *problem `json:"problem,omitempty"`
 }
 
+// Made counts the comparisons that are at their end.
+func (v *runView) Made() int { return v.Scores + v.Failed }
+
 // view is a run with what is known of its progress.
 func (s *Service) view(ctx context.Context, r *run) runView {
 	v := runView{
