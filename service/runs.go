@@ -468,7 +468,7 @@ func (s *Service) begin(c *call, asked *runRequest) (*run, *problem) {
 		return nil, newProblem(codeTooManyRuns, fmt.Sprintf("you have %d runs: delete some first", all))
 	}
 	r := &run{
-		ID: "http-" + randomID(), Owner: c.user.Name, Hash: c.user.Hash, Request: *asked, Created: time.Now().UTC().Truncate(time.Millisecond), State: runWaiting,
+		ID: "http-" + randomID(), Owner: c.user.Name, Hash: c.user.Hash, Request: *asked, Created: time.Now().UTC().Truncate(time.Microsecond), State: runWaiting,
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
