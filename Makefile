@@ -46,6 +46,8 @@ demo: build ort photos ## evaluate four keys on nine photographs, into out/demo
 	if [[ $$code -le 1 ]]; then \
 	  printf '\nThe report is out/demo/report.md, the numbers are out/demo/summary.json and items.csv,\n'; \
 	  printf 'and the images lie beside them. The same command again takes everything from the cache.\n'; \
+	  printf '\nSee it in a browser: .bin/stegomq up --http 127.0.0.1:8080 --state out/demo-state --datasets photos=.cache/photos\n'; \
+	  printf 'It prints the address to open, http://127.0.0.1:8080/login#..., and shows this run among the others.\n'; \
 	fi; exit $$code
 
 up: build ort ## every role in one process, on embedded servers that other commands can use

@@ -91,9 +91,12 @@ var house = map[string][]string{
 		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
 	},
 
-	// The HTTP API, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
-	"client":  {},
-	"service": {"schemas", "producer", "evaluator", "internal/keyring", "internal/model", "internal/pixel", "internal/users", "pipeline"},
+	// The HTTP API and its page, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
+	"client": {},
+	"service": {
+		"schemas", "producer", "evaluator", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/users", "pipeline", "service/page",
+	},
+	"service/page": {},
 
 	// The reports that are made of the runs' scores.
 	"evaluator/figure":     {},

@@ -44,6 +44,7 @@ const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	code, err := withPipeline(m.Run)
+	err = errors.Join(err, stopBrowser())
 	if err == nil && code == 0 {
 		http.DefaultClient.CloseIdleConnections()
 		err = goleak.Find()

@@ -96,6 +96,11 @@ func (s *Service) handler() http.Handler {
 	for _, r := range open {
 		add(r, false)
 	}
+	for closed, list := range map[bool][]route{true: pages, false: openPages} {
+		for _, r := range list {
+			mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) { s.servePage(w, req, r, closed) })
+		}
+	}
 	for path, allowed := range methods {
 		allow := strings.Join(allowed, ", ")
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {

@@ -88,7 +88,8 @@ func (r *runner) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, one := range slices.Backward(records) {
-		if one.ended() || !r.free(one) {
+		// A run whose data set another service has waits for that one.
+		if _, known := r.s.cfg.Datasets[one.Request.Dataset]; one.ended() || !known || !r.free(one) {
 			continue
 		}
 		mine, err := r.s.Pipeline.LeaseAsked(ctx, one.ID, r.holder, leaseFor)

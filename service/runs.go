@@ -105,6 +105,9 @@ type runView struct {
 	Problem  *problem `json:"problem,omitempty"`
 }
 
+// Made counts the comparisons that are at their end.
+func (v *runView) Made() int { return v.Scores + v.Failed }
+
 // view is a run with what is known of its progress.
 func (s *Service) view(ctx context.Context, r *run) runView {
 	v := runView{
@@ -465,7 +468,7 @@ func (s *Service) begin(c *call, asked *runRequest) (*run, *problem) {
 		return nil, newProblem(codeTooManyRuns, fmt.Sprintf("you have %d runs: delete some first", all))
 	}
 	r := &run{
-		ID: "http-" + randomID(), Owner: c.user.Name, Hash: c.user.Hash, Request: *asked, Created: time.Now().UTC().Truncate(time.Millisecond), State: runWaiting,
+		ID: "http-" + randomID(), Owner: c.user.Name, Hash: c.user.Hash, Request: *asked, Created: time.Now().UTC().Truncate(time.Microsecond), State: runWaiting,
 	}
 	text, err := json.Marshal(r)
 	if err != nil {

@@ -26,7 +26,10 @@ func (a *api) evaluating(name string) *client {
 	return a.user(users.User{Name: name, Scopes: []users.Scope{users.Embed, users.Recover, users.Evaluate}, Keys: []string{name}})
 }
 
-// datasets is a folder of n images, as data set "some".
+// some is what a test calls its data set. Services of other tests, which share the queue, have none of that name.
+func some(t testing.TB) string { return strings.ReplaceAll(t.Name(), "/", "-") }
+
+// datasets is a folder of n images, as the test's data set: "some" in what sendJSON sends.
 func datasets(t testing.TB, n int) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,13 +38,13 @@ func datasets(t testing.TB, n int) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	return map[string]string{"some": dir}
+	return map[string]string{some(t): dir}
 }
 
 // sendJSON sends a body as JSON.
 func (c *client) sendJSON(method, path, body string) *answered {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(strings.ReplaceAll(body, `"some"`, `"`+some(c.t)+`"`)))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -147,7 +150,7 @@ func TestRun(t *testing.T) {
 	c := start(t, Config{Datasets: datasets(t, 4)}).evaluating("ru-alice")
 	var sets struct{ Datasets []struct{ Name string } }
 	c.get("/v1/datasets").into(http.StatusOK, &sets)
-	if len(sets.Datasets) != 1 || sets.Datasets[0].Name != "some" {
+	if len(sets.Datasets) != 1 || sets.Datasets[0].Name != some(t) {
 		t.Errorf("%+v", sets)
 	}
 	events := c.events("")
@@ -207,7 +210,7 @@ func TestRun(t *testing.T) {
 		if a.status != http.StatusOK || a.header.Get("Content-Type") != f.Type || bytes.Contains(a.body, []byte(t.TempDir()[:5])) && bytes.Contains(a.body, []byte("/00")) {
 			t.Errorf("%s: %d %v %.200s", f.Name, a.status, a.header, a.body)
 		}
-		if f.Name == "summary.json" && !bytes.Contains(a.body, []byte(`"path": "some"`)) {
+		if f.Name == "summary.json" && !bytes.Contains(a.body, []byte(`"path": "`+some(t)+`"`)) {
 			t.Errorf("the summary does not call the data set by its name: %.500s", a.body)
 		}
 	}
@@ -225,31 +228,31 @@ func TestRun(t *testing.T) {
 func TestBadRuns(t *testing.T) {
 	t.Parallel()
 	sets := datasets(t, 4)
-	sets["one"] = datasets(t, 1)["some"]
+	sets["one"] = datasets(t, 1)[some(t)]
 	a := start(t, Config{Datasets: sets})
 	c := a.evaluating("br-alice")
 	newKey(t, "br-other")
 	both := a.user(users.User{Name: "br-bob", Scopes: users.Scopes()[:3], EmbedFor: []string{"br-alice"}})
 	with := func(more string) string { return `{"dataset": "some", "model": "modulo", "size": 32` + more + `}` }
 	for body, want := range map[string]code{
-		`{"dataset": "` + sets["some"] + `", "model": "modulo"}`: codeUnknownDataset,
-		`{"dataset": "../some", "model": "modulo"}`:              codeUnknownDataset,
-		`{"dataset": "some", "model": "none"}`:                   codeUnknownModel,
-		`{"dataset": "some"}`:                                    codeUnknownModel,
-		`{"dataset": "one", "model": "modulo"}`:                  codeUnavailable,
-		with(`, "keys": ["br-other"]`):                           codeUnknownKey,
-		with(`, "keys": ["near-3-br-alice"]`):                    codeUnknownKey,
-		with(`, "keys": ["br-alice", "br-alice"]`):               codeBadRequest,
-		with(`, "keys": ["br-alice"], "demo_keys": 1`):           codeBadRequest,
-		with(`, "demo_keys": 99`):                                codeBadKey,
-		with(`, "limit": -1`):                                    codeBadRequest,
-		with(`, "limit": 100000`):                                codeTooLarge,
-		with(`, "random_keys": 9000`):                            codeTooLarge,
-		with(`, "random_keys": -1`):                              codeBadRequest,
-		with(`, "attacks": ["axe-3"]`):                           codeBadRequest,
-		with(`, "data": "/etc"`):                                 codeBadRequest,
-		`{"dataset": "some", "model": "modulo", "size": 5000}`:   codeTooLarge,
-		`{"dataset": "some", "model": "modulo", "resize": "up"}`: codeBadRequest,
+		`{"dataset": "` + sets[some(t)] + `", "model": "modulo"}`: codeUnknownDataset,
+		`{"dataset": "../some", "model": "modulo"}`:               codeUnknownDataset,
+		`{"dataset": "some", "model": "none"}`:                    codeUnknownModel,
+		`{"dataset": "some"}`:                                     codeUnknownModel,
+		`{"dataset": "one", "model": "modulo"}`:                   codeUnavailable,
+		with(`, "keys": ["br-other"]`):                            codeUnknownKey,
+		with(`, "keys": ["near-3-br-alice"]`):                     codeUnknownKey,
+		with(`, "keys": ["br-alice", "br-alice"]`):                codeBadRequest,
+		with(`, "keys": ["br-alice"], "demo_keys": 1`):            codeBadRequest,
+		with(`, "demo_keys": 99`):                                 codeBadKey,
+		with(`, "limit": -1`):                                     codeBadRequest,
+		with(`, "limit": 100000`):                                 codeTooLarge,
+		with(`, "random_keys": 9000`):                             codeTooLarge,
+		with(`, "random_keys": -1`):                               codeBadRequest,
+		with(`, "attacks": ["axe-3"]`):                            codeBadRequest,
+		with(`, "data": "/etc"`):                                  codeBadRequest,
+		`{"dataset": "some", "model": "modulo", "size": 5000}`:    codeTooLarge,
+		`{"dataset": "some", "model": "modulo", "resize": "up"}`:  codeBadRequest,
 		with(`} {`): codeBadRequest,
 		`[]`:        codeBadRequest,
 		``:          codeBadRequest,
@@ -258,7 +261,7 @@ func TestBadRuns(t *testing.T) {
 	} {
 		got := c.sendJSON(http.MethodPost, "/v1/runs", body)
 		got.problem(want)
-		if bytes.Contains(got.body, []byte(sets["some"])) || bytes.Contains(got.body, []byte(sets["one"])) {
+		if bytes.Contains(got.body, []byte(sets[some(t)])) || bytes.Contains(got.body, []byte(sets["one"])) {
 			t.Errorf("%.100s: the answer names a folder: %s", body, got.body)
 		}
 	}

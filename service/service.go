@@ -120,6 +120,11 @@ type Service struct {
 	runs     *runner
 	events   *hub
 	gate     *gate
+	// The page's: who is signed in, what they tried, whose forms are taken, and what the queue was when somebody looked last.
+	sessions *sessions
+	tries    *tries
+	origins  *http.CrossOriginProtection
+	rates    rates
 
 	ensured sync.Map // names of users whose streams are there
 }
@@ -175,7 +180,8 @@ func New(cfg Config, parts Parts) (*Service, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), jobs: newJobs(), events: newHub(), gate: newGate()}
+	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), jobs: newJobs(), events: newHub(), gate: newGate(),
+		sessions: newSessions(), tries: newTries(), origins: http.NewCrossOriginProtection()}
 	s.runs = newRunner(s)
 	var err error
 	if s.listener, err = net.Listen("tcp", cfg.Address); err != nil {

@@ -50,7 +50,7 @@ func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, pip
 		if err != nil {
 			return nil, err
 		}
-		_, _ = fmt.Fprintf(stderr, "HTTP at %s\n", api.URL())
+		_, _ = fmt.Fprintf(stderr, "HTTP at %s (the page, and the API)\n", api.URL())
 		if !service.Loopback(cfg.Address) {
 			return api.Run, nil
 		}
@@ -59,6 +59,7 @@ func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, pip
 			return nil, err
 		}
 		if token != "" {
+			_, _ = fmt.Fprintf(stderr, "open %s/login#%s in a browser to sign in\n", api.URL(), token)
 			_, _ = fmt.Fprintf(stderr, "token %s (the administrator's, shown once; it is in %s, which only you can read)\n", token, where)
 		}
 		return api.Run, nil

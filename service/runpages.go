@@ -1,0 +1,375 @@
+package service
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"stegomq/evaluator"
+	"stegomq/internal/model"
+	"stegomq/internal/users"
+	"stegomq/schemas"
+	"stegomq/service/page"
+)
+
+func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
+	views, why := s.runsOf(c)
+	if why != nil {
+		return why
+	}
+	_, mine, why := s.keysOf(c)
+	if why != nil {
+		return why
+	}
+	var ids, sets []string
+	for _, pair := range mine {
+		if c.user.May(users.Evaluate, pair.ID) && !pair.Recover.IsZero() {
+			ids = append(ids, pair.ID)
+		}
+	}
+	for name := range s.cfg.Datasets {
+		sets = append(sets, name)
+	}
+	slices.Sort(sets)
+	type choice struct{ Name, Keying string }
+	var models []choice
+	for _, m := range s.Models {
+		if m.Manifest.Does(model.OpRecover) {
+			models = append(models, choice{m.Name, m.Manifest.Keying})
+		}
+	}
+	return s.show(w, c, http.StatusOK, "runs", page.View{Title: "Runs", Tab: "runs", Reload: reload(views...), Data: map[string]any{
+		"Runs": pointers(views), "Keys": ids, "Datasets": sets, "Models": models,
+	}})
+}
+
+// reload is how often a page is asked for again that has no script: where something is under way.
+func reload(views ...runView) int {
+	if slices.ContainsFunc(views, func(v runView) bool { return v.State == runWaiting || v.State == runRunning }) {
+		return 5
+	}
+	return 0
+}
+
+// pointers are what templates call methods of.
+func pointers(views []runView) []*runView {
+	list := make([]*runView, len(views))
+	for i := range views {
+		list[i] = &views[i]
+	}
+	return list
+}
+
+func (s *Service) runsForm(w http.ResponseWriter, c *call) *problem {
+	asked := &runRequest{Name: c.PostForm.Get("name"), Dataset: c.PostForm.Get("dataset"), Model: c.PostForm.Get("model"), Keys: c.PostForm["key"]}
+	var random int
+	for name, to := range map[string]*int{"limit": &asked.Limit, "size": &asked.Size, "random_keys": &random} {
+		if text := c.PostForm.Get(name); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				return newProblem(codeBadRequest, name+" is a number")
+			}
+			*to = n
+			if name == "random_keys" {
+				asked.RandomKeys = to
+			}
+		}
+	}
+	r, why := s.begin(c, asked)
+	if why != nil {
+		return why
+	}
+	return see(w, c, "/runs/"+r.ID)
+}
+
+func (s *Service) cancelForm(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why == nil {
+		why = s.stopRun(c, r)
+	}
+	if why != nil {
+		return why
+	}
+	return see(w, c, "/runs/"+r.ID)
+}
+
+func (s *Service) deleteForm(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why == nil {
+		why = s.removeRun(c, r)
+	}
+	if why != nil {
+		return why
+	}
+	return see(w, c, "/runs")
+}
+
+// groupRow is a role's scores in a table.
+type groupRow struct {
+	Name                   string
+	N                      int
+	PSNR, Worst, SSIM, MAE float64
+	Interval, Refused      string
+}
+
+// pairRow is an image pair embedded with a key, in the gallery.
+type pairRow struct {
+	Name, Key string
+	Pictures  []shown
+}
+
+// galleryPairs is how many pairs a page of the gallery has.
+const galleryPairs = 6
+
+func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil {
+		return why
+	}
+	gain, why := gainOf(c.URL.Query().Get("gain"))
+	if why != nil {
+		return why
+	}
+	from, err := strconv.Atoi(cmp.Or(c.URL.Query().Get("from"), "0"))
+	if err != nil || from < 0 {
+		return newProblem(codeBadRequest, "from is a number from 0 on")
+	}
+	view := s.view(c.Context(), r)
+	data := struct {
+		Run            *runView
+		Figures        []figure
+		Groups         []groupRow
+		Pairs          []pairRow
+		Others         []*runView
+		Gain           int
+		Earlier, Later string
+	}{Run: &view, Gain: gain}
+	title := cmp.Or(view.Request.Name, "Run")
+	if r.State == runWaiting {
+		return s.show(w, c, http.StatusOK, "run", page.View{Title: title, Tab: "runs", Reload: reload(view), Data: data})
+	}
+	leave, why := s.gate.enter(c.Context(), c.owner())
+	if why != nil {
+		return why
+	}
+	defer leave()
+	res, why := s.results(c, r)
+	switch {
+	case why == nil:
+		data.Groups, data.Figures = groupsOf(res.Summary)
+		all := gallery(res.Spec, res.Scores)
+		n := len(all)
+		all = all[min(from, n):]
+		for _, g := range all[:min(galleryPairs, len(all))] {
+			data.Pairs = append(data.Pairs, g.row(r.ID, gain))
+		}
+		at := func(from int) string { return fmt.Sprintf("/runs/%s?from=%d&gain=%d", r.ID, from, gain) }
+		if from > 0 {
+			data.Earlier = at(max(from-galleryPairs, 0))
+		}
+		if from+galleryPairs < n {
+			data.Later = at(from + galleryPairs)
+		}
+		if data.Others, why = s.others(c, r); why != nil {
+			return why
+		}
+	case why.Code != codeNoResults:
+		return why
+	}
+	return s.show(w, c, http.StatusOK, "run", page.View{Title: title, Tab: "runs", Reload: reload(view), Data: data})
+}
+
+// others are the runs that one may be compared with.
+func (s *Service) others(c *call, r *run) ([]*runView, *problem) {
+	if !r.ended() {
+		return nil, nil
+	}
+	views, why := s.runsOf(c)
+	return slices.DeleteFunc(pointers(views), func(v *runView) bool {
+		return v.ID == r.ID || v.State != runDone || v.Request.Dataset != r.Request.Dataset
+	}), why
+}
+
+// groupsOf are the roles of a summary that have scores, and the figures of the first ones.
+func groupsOf(sum *evaluator.Summary) (rows []groupRow, figures []figure) {
+	add := func(name string, g evaluator.Group, leaks bool) {
+		if g.Of() == 0 {
+			return
+		}
+		row := groupRow{Name: name, N: g.N, PSNR: g.PSNR.Mean, Worst: g.PSNR.Min, SSIM: g.SSIM.Mean, MAE: g.MAE.Mean, Interval: "–", Refused: g.RefusedText()}
+		if leaks {
+			row.Worst = g.PSNR.Max
+		}
+		if i := g.PSNR.CI95; i != nil {
+			row.Interval = fmt.Sprintf("%.2f to %.2f", i.Low, i.High)
+		}
+		rows = append(rows, row)
+	}
+	add("stego against cover", sum.Imperceptibility, false)
+	add("recovered with the right key, against the secret", sum.Recoverability, false)
+	add("another user's key, against the secret", sum.LeakageMismatched, true)
+	add("a random key, against the secret", sum.LeakageRandom, true)
+	add("a key one bit off, against the secret", sum.LeakageNear, true)
+	add("halves exchanged, against the secret", sum.LeakageSwapped, true)
+	add("no key, against the secret", sum.LeakageUnkeyed, true)
+	for _, a := range sum.Robustness {
+		add("recovered after "+a.Attack, a.Group, false)
+	}
+	add("cover against secret: nothing is known", sum.BaselineCoverSecret, true)
+	add("purified", sum.Purification, false)
+	for _, f := range []struct {
+		name string
+		g    evaluator.Group
+	}{{"stego", sum.Imperceptibility}, {"recovered", sum.Recoverability}, {"another user's key", sum.LeakageMismatched}, {"a random key", sum.LeakageRandom}} {
+		switch {
+		case f.g.N > 0:
+			figures = append(figures, figure{f.name, fmt.Sprintf("%.1f dB", f.g.PSNR.Mean)})
+		case f.g.Refused > 0:
+			figures = append(figures, figure{f.name, "refused"})
+		}
+	}
+	return rows, figures
+}
+
+// shownPair is an image pair embedded with a key, with its scores.
+type shownPair struct {
+	name, key               string
+	stego, recovered, wrong *schemas.Score
+}
+
+// gallery are the pairs of a run, the worst recovered first.
+func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
+	names := make(map[string]string)
+	for _, p := range spec.GetPairs() {
+		names[p.GetItem()] = p.GetSecret().GetName() + " in " + p.GetCover().GetName()
+	}
+	found := make(map[[2]string]*shownPair)
+	var list []*shownPair
+	for _, sc := range scores {
+		if sc.GetEmbedKey() == "" {
+			continue
+		}
+		id := [2]string{sc.GetItem(), sc.GetEmbedKey()}
+		p := found[id]
+		if p == nil {
+			p = &shownPair{name: names[sc.GetItem()], key: sc.GetEmbedKey()}
+			found[id] = p
+			list = append(list, p)
+		}
+		switch sc.GetRole() {
+		case schemas.Role_ROLE_IMPERCEPTIBILITY:
+			p.stego = sc
+		case schemas.Role_ROLE_RECOVERABILITY:
+			p.recovered = sc
+		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM:
+			// Of all wrong keys the one that shows most.
+			if p.wrong == nil || sc.GetMetrics().GetPsnr() > p.wrong.GetMetrics().GetPsnr() {
+				p.wrong = sc
+			}
+		}
+	}
+	list = slices.DeleteFunc(list, func(p *shownPair) bool { return p.stego == nil || p.recovered == nil })
+	slices.SortStableFunc(list, func(a, b *shownPair) int { return worse(a.recovered, b.recovered) })
+	return list
+}
+
+// row is the pair with the addresses of its images.
+func (p *shownPair) row(run string, gain int) pairRow {
+	row := pairRow{Name: p.name, Key: p.key}
+	note := func(sc *schemas.Score) string {
+		return fmt.Sprintf("%.1f dB, SSIM %.3f", sc.GetMetrics().GetPsnr(), sc.GetMetrics().GetSsim())
+	}
+	add := func(title string, sc *schemas.Score, of string) {
+		one := shown{Title: title, Alt: title + " of " + p.name}
+		if sc.End() == schemas.EndRefused && of == "test" {
+			one.Why = "no image comes out"
+		} else {
+			one.URL = scoreImage("", run, sc, of)
+			if of == "test" {
+				one.Note = note(sc)
+			}
+		}
+		if of == "residual" {
+			one.Residual = true
+			one.URL += "&" + url.Values{"gain": {strconv.Itoa(gain)}}.Encode()
+		}
+		row.Pictures = append(row.Pictures, one)
+	}
+	add("Cover", p.stego, "reference")
+	add("Stego", p.stego, "test")
+	add("Residual", p.stego, "residual")
+	add("Secret", p.recovered, "reference")
+	add("Recovered", p.recovered, "test")
+	if p.wrong != nil {
+		add("Wrong key "+p.wrong.GetDecodeKey(), p.wrong, "test")
+	}
+	return row
+}
+
+// comparedRow is a difference of two runs in a table.
+type comparedRow struct {
+	Role, Metric, A, B, Mean, Interval, Words string
+	N                                         int
+	Verdict                                   evaluator.Verdict
+}
+
+func (s *Service) comparePage(w http.ResponseWriter, c *call) *problem {
+	var runs [2]*run
+	var measured [2]evaluator.Measured
+	leave, why := s.gate.enter(c.Context(), c.owner())
+	if why != nil {
+		return why
+	}
+	defer leave()
+	for i, name := range []string{"a", "b"} {
+		if runs[i], why = s.findRun(c, c.URL.Query().Get(name)); why != nil {
+			return why
+		}
+		res, why := s.results(c, runs[i])
+		if why != nil {
+			return why
+		}
+		measured[i] = res.Measured
+	}
+	a, b := s.view(c.Context(), runs[0]), s.view(c.Context(), runs[1])
+	data := struct {
+		A, B    *runView
+		Problem string
+		Rows    []comparedRow
+		LeftOut []string
+		Least   int
+	}{A: &a, B: &b, Least: evaluator.VerdictPairs}
+	paired, err := evaluator.Compare(measured[0], measured[1])
+	switch {
+	case errors.Is(err, evaluator.ErrIncomparable):
+		data.Problem = err.Error()
+	case err != nil:
+		return s.away(c, err)
+	default:
+		for _, role := range paired.Roles {
+			data.Rows = append(data.Rows, compared(role, "PSNR, dB", "%.2f", role.PSNR), compared(role, "SSIM", "%.4f", role.SSIM))
+		}
+		for _, one := range paired.LeftOut {
+			data.LeftOut = append(data.LeftOut, one.Name+" is left out: "+one.Reason)
+		}
+	}
+	return s.show(w, c, http.StatusOK, "compare", page.View{Title: "Two runs", Tab: "runs", Data: data})
+}
+
+func compared(r evaluator.PairedRole, metric, format string, d evaluator.Difference) comparedRow {
+	row := comparedRow{
+		Role: r.Role, Metric: metric, N: r.N, Verdict: d.Verdict, Words: string(d.Verdict), Interval: "–",
+		A: fmt.Sprintf(format, d.A), B: fmt.Sprintf(format, d.B), Mean: fmt.Sprintf("%+"+format[1:], d.Mean),
+	}
+	if r.Attack != "" {
+		row.Role += ", " + r.Attack
+	}
+	if d.CI95 != nil {
+		row.Interval = fmt.Sprintf(format+" to "+format, d.CI95.Low, d.CI95.High)
+	}
+	return row
+}
