@@ -49,7 +49,7 @@ func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
 
 // reload is how often a page is asked for again that has no script: where something is under way.
 func reload(views ...runView) int {
-	if slices.ContainsFunc(views, func(v runView) bool { return v.State == runWaiting || v.State == runRunning }) {
+	if slices.ContainsFunc(views, func(v runView) bool { return v.Unfinished() }) {
 		return 5
 	}
 	return 0
