@@ -219,7 +219,7 @@ func groupsOf(sum *evaluator.Summary) (rows []groupRow, figures []figure) {
 	for _, a := range sum.Robustness {
 		add("recovered after "+a.Attack, a.Group, false)
 	}
-	add("cover against secret: nothing is known", sum.BaselineCoverSecret, true)
+	add("cover against the secret", sum.BaselineCoverSecret, true)
 	add("purified", sum.Purification, false)
 	for _, f := range []struct {
 		name string
