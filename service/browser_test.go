@@ -314,7 +314,7 @@ func TestTryInBrowser(t *testing.T) {
 			t.Errorf("%s: %d scores", model, n)
 		}
 		before := browser.Value[string](&b.Tab, `document.querySelector("img[data-residual]").src`)
-		b.Do(chromedp.Evaluate[chromedp.Void](`{ const g = document.getElementById("gain"); g.value = 40; g.dispatchEvent(new Event("input")); g.dispatchEvent(new Event("change")) }`))
+		b.Do(chromedp.Evaluate[chromedp.Void](`{ const g = document.getElementById("gain"); g.value = 40; for (const k of ["input", "change"]) g.dispatchEvent(new Event(k, { bubbles: true })) }`))
 		b.loaded()
 		if after := browser.Value[string](&b.Tab, `document.querySelector("img[data-residual]").src`); before == after || !strings.HasSuffix(after, "gain=40") {
 			t.Errorf("the residual went from %s to %s", before, after)
@@ -381,6 +381,12 @@ func TestRunInBrowser(t *testing.T) {
 	b.Until(`document.querySelector(".state").textContent === "done"`)
 	b.Until(`document.querySelectorAll(".pair").length === 2`)
 	b.loaded()
+	// What came by itself works as what was there at first.
+	b.Do(chromedp.Evaluate[chromedp.Void](`{ const g = document.getElementById("gain"); g.value = 40; for (const k of ["input", "change"]) g.dispatchEvent(new Event(k, { bubbles: true })) }`))
+	b.loaded()
+	if n := browser.Value[int](&b.Tab, `document.querySelectorAll("img[data-residual][src$='gain=40']").length`); n != 2 {
+		t.Errorf("%d residuals have the gain", n)
+	}
 	if got := b.text("#results"); !strings.Contains(got, "recovered with the right key") || !strings.Contains(got, "a random key") {
 		t.Errorf("%s", got)
 	}

@@ -182,7 +182,7 @@ func (s *Service) streamEvents(w http.ResponseWriter, c *call) *problem {
 		}
 		from = last
 		if err := out.flush(); err != nil {
-			return nil //nolint:nilerr // the client has gone, or takes too long
+			return nil // the client has gone, or takes too long
 		}
 		select {
 		case <-more:

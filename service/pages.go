@@ -138,7 +138,7 @@ func (s *Service) showProblem(w http.ResponseWriter, c *call, p *problem) {
 			back = "/" + first
 		}
 	}
-	s.show(w, c, p.Status, "problem", page.View{Title: p.Title, Data: map[string]string{"Detail": p.Detail, "RequestID": c.id, "Back": back}})
+	_ = s.show(w, c, p.Status, "problem", page.View{Title: p.Title, Data: map[string]string{"Detail": p.Detail, "RequestID": c.id, "Back": back}}) // it has no problem of its own
 }
 
 // see sends a browser on after a form.

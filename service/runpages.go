@@ -49,7 +49,7 @@ func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
 
 // reload is how often a page is asked for again that has no script: where something is under way.
 func reload(views ...runView) int {
-	if slices.ContainsFunc(views, func(v runView) bool { return v.State == runWaiting || v.State == runRunning }) {
+	if slices.ContainsFunc(views, func(v runView) bool { return v.Unfinished() }) {
 		return 5
 	}
 	return 0
@@ -219,7 +219,7 @@ func groupsOf(sum *evaluator.Summary) (rows []groupRow, figures []figure) {
 	for _, a := range sum.Robustness {
 		add("recovered after "+a.Attack, a.Group, false)
 	}
-	add("cover against secret: nothing is known", sum.BaselineCoverSecret, true)
+	add("cover against the secret", sum.BaselineCoverSecret, true)
 	add("purified", sum.Purification, false)
 	for _, f := range []struct {
 		name string

@@ -108,6 +108,9 @@ type runView struct {
 // Made counts the comparisons that are at their end.
 func (v *runView) Made() int { return v.Scores + v.Failed }
 
+// Unfinished says whether the run is not at its end.
+func (v *runView) Unfinished() bool { return v.State == runWaiting || v.State == runRunning }
+
 // view is a run with what is known of its progress.
 func (s *Service) view(ctx context.Context, r *run) runView {
 	v := runView{

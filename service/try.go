@@ -273,7 +273,7 @@ func (s *Service) hide(ctx context.Context, c *call, t *tried, f *form) (why *pr
 	if why != nil {
 		return why
 	}
-	if why := t.compare(c, "cover with secret: nothing is known", secret, cover); why != nil {
+	if why := t.compare(c, "cover with secret", secret, cover); why != nil {
 		return why
 	}
 	stegoForm := &form{key: t.Key, model: t.Model, images: map[string][]byte{kindStego: r.output}}

@@ -42,41 +42,37 @@ if (kinds.has("run") || kinds.has("dead_letter")) {
   addEventListener("pagehide", () => events.close());
 }
 
+// What follows listens at the document, since parts of pages are replaced.
+document.documentElement.classList.add("script");
+const on = (kind, selector, what) => document.addEventListener(kind, event => {
+  const found = event.target.closest(selector);
+  if (found) what(found, event);
+});
+
 // The gain of residuals.
-for (const slider of document.querySelectorAll("input[data-gain]")) {
-  const show = () => { slider.form.querySelector("output").value = "× " + slider.value; };
-  slider.addEventListener("input", show);
-  slider.addEventListener("change", () => {
-    show();
-    for (const image of document.querySelectorAll("img[data-residual]")) {
-      const address = new URL(image.src);
-      address.searchParams.set("gain", slider.value);
-      image.src = address.href;
-    }
-  });
-  slider.form.addEventListener("submit", event => event.preventDefault());
-  slider.form.querySelector("button").hidden = true;
-}
+on("input", "input[data-gain]", slider => { slider.form.querySelector("output").value = "× " + slider.value; });
+on("change", "input[data-gain]", slider => {
+  for (const image of document.querySelectorAll("img[data-residual]")) {
+    const address = new URL(image.src);
+    address.searchParams.set("gain", slider.value);
+    image.src = image.parentElement.href = address.href;
+  }
+});
+on("submit", "form.slider", (form, event) => event.preventDefault());
 
 // An image that is chosen is shown, and takes the place of the sample.
-for (const input of document.querySelectorAll("input[type=file]")) {
-  const preview = document.getElementById(input.dataset.preview);
-  input.addEventListener("change", () => {
-    const file = input.files[0];
-    if (preview.src.startsWith("blob:")) URL.revokeObjectURL(preview.src);
-    preview.hidden = !file;
-    if (file) preview.src = URL.createObjectURL(file);
-  });
-}
+on("change", "input[type=file]", input => {
+  const preview = document.getElementById(input.dataset.preview), file = input.files[0];
+  if (preview.src.startsWith("blob:")) URL.revokeObjectURL(preview.src);
+  preview.hidden = !file;
+  if (file) preview.src = URL.createObjectURL(file);
+});
 
 // Who has sent a form sees that it works on it, and does not send it twice.
-for (const form of document.querySelectorAll("form[data-busy]")) {
-  form.addEventListener("submit", () => {
-    const button = form.querySelector("button[type=submit]");
-    form.querySelector("[role=status]").textContent = form.dataset.busy;
-    setTimeout(() => { button.disabled = true; });
-  });
-}
+on("submit", "form[data-busy]", form => {
+  form.querySelector("[role=status]").textContent = form.dataset.busy;
+  setTimeout(() => { form.querySelector("button[type=submit]").disabled = true; });
+});
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-busy]")) {
     form.querySelector("button[type=submit]").disabled = false;
@@ -84,6 +80,4 @@ addEventListener("pageshow", () => {
   }
 });
 
-for (const button of document.querySelectorAll("button[data-sure]")) {
-  button.addEventListener("click", event => { if (!confirm(button.dataset.sure)) event.preventDefault(); });
-}
+on("click", "button[data-sure]", (button, event) => { if (!confirm(button.dataset.sure)) event.preventDefault(); });
