@@ -64,7 +64,7 @@ var house = map[string][]string{
 	},
 
 	// Load and what is said of it.
-	"internal/load": {"evaluator/figure"},
+	"internal/load": {"report/figure"},
 
 	// What only tests import: it stands in no other row.
 	"internal/testrig/browser":      {},
@@ -99,10 +99,10 @@ var house = map[string][]string{
 	"service/page": {},
 
 	// The reports that are made of the runs' scores.
-	"evaluator/figure":     {},
+	"report/figure":     {},
 	"evaluator/htmlreport": {},
-	"evaluator/paper":      {"evaluator", "evaluator/figure", "evaluator/htmlreport", "internal/pixel", "schemas"},
-	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
+	"evaluator/paper":      {"evaluator", "report/figure", "evaluator/htmlreport", "internal/pixel", "schemas"},
+	"evaluator/audit":      {"evaluator", "report/figure", "internal/quality", "internal/steganalysis", "schemas"},
 
 	"cmd/stegomq": {
 		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/contexts", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
@@ -136,7 +136,7 @@ var owners = map[string][]string{
 	"github.com/redis/go-redis":         {"internal/cache"},
 	"github.com/alicebob/miniredis":     {"internal/cache"},
 	"github.com/disintegration/imaging": {"internal/pixel"},
-	"gonum.org/v1/plot":                 {"evaluator/figure"},
+	"gonum.org/v1/plot":                 {"report/figure"},
 	"github.com/HdrHistogram":           {"internal/load"},
 	"github.com/gen2brain/avif":         {"internal/avif"},
 	"github.com/tetratelabs/wazero":     {"internal/avif"},

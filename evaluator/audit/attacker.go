@@ -10,7 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"stegomq/evaluator"
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 // ErrAttacker is the class of files that do not say what the trainer's attacker found.

@@ -8,7 +8,7 @@ package audit
 
 import (
 	"stegomq/evaluator"
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 	"stegomq/schemas"
 )
 

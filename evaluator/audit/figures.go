@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"stegomq/evaluator"
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 // The names of the figures' files, without the ending.

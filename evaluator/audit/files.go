@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"stegomq/evaluator"
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 // WriteFiles writes audit.json, audit.md and the figures as SVG and PNG into dir, each file whole or not at all.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"stegomq/evaluator"
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 	"stegomq/schemas"
 )
 

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stegomq/evaluator"
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 	"stegomq/evaluator/htmlreport"
 )
 

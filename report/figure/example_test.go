@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 // Recovery features of two keys, as in the paper's Fig. 1.

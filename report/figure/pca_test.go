@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 func near(a, b float64) bool { return math.Abs(a-b) < 1e-12 }

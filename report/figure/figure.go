@@ -3,8 +3,9 @@
 // Its invariants:
 //
 //   - The same input gives the same bytes: no dates, no random ids, nothing in the order of a map.
-//   - Nothing outside is needed to read a figure. An SVG is one element without a prolog, so that it is a file by
-//     itself and can stand in the middle of an HTML page. It carries the glyphs of its text, and its images as PNG.
+//   - An SVG is one element without a prolog, so that it is a file by itself and can stand in the middle of an HTML
+//     page. It carries its images as PNG. Its text is set in a sans-serif font of the reader's, of known widths where
+//     there is one.
 //   - Colour is never the only difference: groups and series differ in shape and dashes too, and the colours of
 //     matrices grow darker with the value. Figures can be read in black and white and by colour-blind readers.
 //   - A number that is not finite is a gap or an empty cell. What cannot be drawn at all is an error that says what

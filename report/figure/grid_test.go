@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"testing"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 var (

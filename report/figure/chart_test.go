@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 func count(svg, pattern string) int { return len(regexp.MustCompile(pattern).FindAllString(svg, -1)) }

@@ -1,90 +1,11 @@
 package figure
 
 import (
-	"bytes"
-	"encoding/binary"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/image/font/sfnt"
-	"golang.org/x/image/math/fixed"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 )
-
-// A subset has the outlines and widths of its source, those of glyphs that are made of others too, and nothing else.
-func TestSubset(t *testing.T) {
-	t.Parallel()
-	for _, style := range []font.Font{letters(7, ink).Font, bold(7).Font} {
-		face := font.DefaultCache.Lookup(style, 7)
-		var source bytes.Buffer
-		if _, err := face.Face.WriteSourceTo(nil, &source); err != nil {
-			t.Fatal(err)
-		}
-		want := []rune(" %019AIKQgjÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖ×ØÙÚÛÜÝàáâãäåæçèéêëìíîïαβ–…−∞≥鍵𝄞")
-		data, have := subset(source.Bytes(), face.Face, want)
-		if !slices.Equal(have, want[:len(want)-2]) {
-			t.Errorf("%s has %q of %q", style.Name(), string(have), string(want))
-		}
-		if len(data) > 15_000 {
-			t.Errorf("%s: %d bytes", style.Name(), len(data))
-		}
-		if total := sum(padded(data)); total != 0xb1b0afba {
-			t.Errorf("%s: the file's words add up to %#x", style.Name(), total)
-		}
-		small, err := sfnt.Parse(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range have {
-			if a, b := drawnAs(t, face.Face, r), drawnAs(t, small, r); a != b {
-				t.Errorf("%s: %q is drawn as %.80s, want %.80s", style.Name(), r, b, a)
-			}
-		}
-		// Nothing is left to leave out: no hints in any glyph, those with parts among them.
-		tables := tablesOf(data)
-		var glyf []byte
-		for i := range small.NumGlyphs() {
-			glyph, parts := outline(tables, i)
-			for _, at := range parts {
-				if flags := binary.BigEndian.Uint16(tables["glyf"][len(glyf)+at-2:]); flags&haveHints != 0 {
-					t.Errorf("%s: glyph %d promises hints", style.Name(), i)
-				}
-			}
-			glyf = padded(append(glyf, glyph...))
-		}
-		if !bytes.Equal(glyf, tables["glyf"]) {
-			t.Errorf("%s: the glyphs have hints", style.Name())
-		}
-		if glyph, err := small.GlyphIndex(nil, 'x'); err != nil || glyph != 0 {
-			t.Errorf("%s has x as glyph %d (%v)", style.Name(), glyph, err)
-		}
-	}
-}
-
-func drawnAs(t *testing.T, f *sfnt.Font, r rune) string {
-	t.Helper()
-	var buf sfnt.Buffer
-	glyph, err := f.GlyphIndex(&buf, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	size := fixed.I(int(f.UnitsPerEm()))
-	width, err := f.GlyphAdvance(&buf, glyph, size, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	outline, err := f.LoadGlyph(&buf, glyph, size, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if glyph == 0 || r != ' ' && len(outline) == 0 {
-		t.Errorf("%q has no outline", r)
-	}
-	return fmt.Sprint(width, outline)
-}
 
 func TestScaleGrowsDarker(t *testing.T) {
 	t.Parallel()

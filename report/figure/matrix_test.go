@@ -3,7 +3,7 @@ package figure_test
 import (
 	"testing"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 func TestMatrixColoursFollowTheValues(t *testing.T) {

@@ -8,8 +8,11 @@ import (
 	"image/color"
 	stdpng "image/png"
 	"math"
+	"strings"
+	"unicode"
 
 	xdraw "golang.org/x/image/draw"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -54,8 +57,7 @@ func svg(s sheet, err error) ([]byte, error) {
 		return nil, err
 	}
 	c := vgsvg.NewWith(vgsvg.UseWH(s.width, s.height))
-	canvas := newVectorCanvas(c)
-	s.draw(draw.NewCanvas(canvas, s.width, s.height))
+	s.draw(draw.NewCanvas(vectorCanvas{c}, s.width, s.height))
 	var raw bytes.Buffer
 	if _, err := c.WriteTo(&raw); err != nil {
 		return nil, fmt.Errorf("write SVG: %w", err)
@@ -65,20 +67,31 @@ func svg(s sheet, err error) ([]byte, error) {
 	if !found {
 		return nil, errors.New("write SVG: vgsvg writes another head than it did")
 	}
-	// Viewers that do not read embedded fonts, such as most that convert to PDF, take the next of the list that
-	// they have: these have the same widths.
-	body = bytes.ReplaceAll(body, []byte("font-family:Liberation Sans;font-variant:normal;"),
-		[]byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;"))
+	// Text is set in a font of the reader's. All but the last of the list have the widths that the figure was laid out with.
+	body = bytes.ReplaceAll(body, []byte("font-family:Liberation Sans;font-variant:normal;"), []byte("font-family:"+families+";"))
 	body = bytes.ReplaceAll(body, []byte("data:image/jpg;"), []byte("data:image/png;")) // they are PNG
 	var out bytes.Buffer
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" `+
 		`width="%.5[1]gpt" height="%.5[2]gpt" viewBox="0 0 %.5[1]g %.5[2]g">`+"\n", float64(s.width), float64(s.height))
-	if err := canvas.writeFonts(&out); err != nil {
-		return nil, fmt.Errorf("write SVG: %w", err)
-	}
 	out.WriteString(`<rect width="100%" height="100%" fill="#ffffff"/>` + "\n")
 	out.Write(body)
 	return out.Bytes(), nil
+}
+
+// families are the fonts of the text in an SVG.
+const families = "'Liberation Sans',Arimo,Arial,Helvetica,sans-serif"
+
+// vectorCanvas is an SVG canvas for text from users.
+type vectorCanvas struct{ *vgsvg.Canvas }
+
+// FillString implements vg.Canvas. What XML cannot hold is replaced.
+func (c vectorCanvas) FillString(f font.Face, at vg.Point, line string) {
+	c.Canvas.FillString(f, at, strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == 0xfffe || r == 0xffff {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, line))
 }
 
 // rasterCanvas puts images on whole pixels, and leaves theirs as they are where the sizes agree: a residual must
