@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/evaluator/audit"
+	"stegomq/study/audit"
 )
 
 // audited reads audit.json, in which no field is unknown.

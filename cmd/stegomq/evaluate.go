@@ -7,12 +7,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"stegomq/evaluator"
 	"stegomq/internal/keyring"
 	"stegomq/internal/pixel"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
 	"stegomq/schemas"
+	"stegomq/study"
 )
 
 // runFlags describe an evaluation. What is not a request's field yet is made one by request.
@@ -173,11 +173,11 @@ func (a *app) evaluate(cmd *cobra.Command, flags *runFlags, out string, asJSON b
 			return err
 		}
 		if req.Images {
-			if err := evaluator.WriteGrid(made.Dir, made.Spec, made.Scores); err != nil {
+			if err := study.WriteGrid(made.Dir, made.Spec, made.Scores); err != nil {
 				return err
 			}
 		}
-		if err := printReport(cmd.OutOrStdout(), made.Summary, asJSON); err != nil {
+		if err := printReport(cmd.OutOrStdout(), made.Summary.Document(), made.Summary, asJSON); err != nil {
 			return err
 		}
 		if !asJSON {

@@ -1,0 +1,419 @@
+package study
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"stegomq/report"
+	"stegomq/report/stats"
+	"stegomq/schemas"
+)
+
+// ErrIncomparable is the class of runs of which no item can be compared with one of the other.
+var ErrIncomparable = errors.New("these runs cannot be compared")
+
+// Measured is a run with its scores.
+type Measured struct {
+	Spec   *schemas.RunSpec
+	Scores []*schemas.Score
+}
+
+// Side names one of two runs that are compared.
+type Side struct {
+	Run   string `json:"run"`
+	Model Model  `json:"model"`
+	Keys  int    `json:"keys"`
+	// UntrainedKeys are those that the model was not trained with, though it needs to be.
+	UntrainedKeys []string `json:"untrained_keys,omitempty"`
+}
+
+// Paired is the comparison of two runs, image pair by image pair.
+type Paired struct {
+	A        Side         `json:"a"`
+	B        Side         `json:"b"`
+	Dataset  string       `json:"dataset"` // its digest
+	Geometry Geometry     `json:"geometry"`
+	Pairs    int          `json:"pairs"`
+	Roles    []PairedRole `json:"roles"`
+	// LeftOut names the roles that only one of the runs has, those that one refused, and those that cannot be compared, with the
+	// reason.
+	LeftOut []Failed `json:"left_out"`
+}
+
+// PairedRole holds the differences of one role.
+type PairedRole struct {
+	Role string `json:"role"`
+	// Permille is the share of partial keys that is right; null of other roles.
+	Permille *int `json:"permille,omitempty"`
+	// Attack is what was done to the stego images; empty of other roles than robustness.
+	Attack string `json:"attack,omitempty"`
+	// N counts the image pairs that both runs have scores of; the scores of a pair under several keys count as
+	// one, their mean.
+	N int `json:"n"`
+	// RefusedA and RefusedB count the images that recovery refused in each run. They have no part in the rest.
+	RefusedA int        `json:"refused_a,omitempty"`
+	RefusedB int        `json:"refused_b,omitempty"`
+	PSNR     Difference `json:"psnr"`
+	SSIM     Difference `json:"ssim"`
+	MAE      Difference `json:"mae"`
+	RMSE     Difference `json:"rmse"`
+}
+
+// Verdict is what a difference shows.
+type Verdict string
+
+// What a difference shows of A.
+const (
+	Better Verdict = "better"
+	Worse  Verdict = "worse"
+	// Higher and Lower are of roles that are neither good nor bad, such as what a wrong key's output has of the cover.
+	Higher Verdict = "higher"
+	Lower  Verdict = "lower"
+	// CannotBeTold: the interval holds 0, or there are fewer than VerdictPairs pairs.
+	CannotBeTold Verdict = "cannot be told"
+)
+
+// VerdictPairs is the least number of image pairs that a verdict is given of: fewer images stand for no data set, and the interval of
+// very skewed differences is least sure there (docs/statistics.md).
+const VerdictPairs = 8
+
+// Difference is the difference of two runs in a metric, A less B.
+type Difference struct {
+	// A and B are the means over the image pairs that both have.
+	A float64 `json:"a"`
+	B float64 `json:"b"`
+	// Mean and deviation of the differences of the pairs; the interval is that of their mean.
+	stats.Moments
+	// HoldsZero says that the interval holds 0: these pairs do not show which of the two is higher. It is also true
+	// where there is no interval.
+	HoldsZero bool `json:"holds_zero"`
+	// Verdict is of A, by the metric's and the role's direction.
+	Verdict Verdict `json:"verdict"`
+	// Worst is the difference of the pair on which A does worst beside B, by the same direction, and the least where there is none;
+	// WorstOf is what A calls that pair.
+	Worst   float64 `json:"worst"`
+	WorstOf string  `json:"worst_of"`
+}
+
+// Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
+// are, whatever their names. Models and keys may differ: that is what is compared. The error wraps ErrIncomparable.
+//
+// A difference is taken within each pair, so that what makes some images easier than others for both drops out;
+// intervals are those of clusters, over pairs, and there is no verdict on fewer than VerdictPairs.
+func Compare(a, b Measured) (*Paired, error) {
+	if err := sameConditions(a.Spec, b.Spec); err != nil {
+		return nil, err
+	}
+	side := func(s *schemas.RunSpec) Side {
+		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys()), UntrainedKeys: s.GetUntrainedKeys()}
+	}
+	p := &Paired{
+		A: side(a.Spec), B: side(b.Spec), Dataset: schemas.DatasetDigest(a.Spec), Geometry: geometryOf(a.Spec),
+		Pairs: len(a.Spec.GetPairs()), Roles: []PairedRole{}, LeftOut: []Failed{},
+	}
+	inA, inB := itemMeans(a), itemMeans(b)
+	refusedA, refusedB := refusals(a), refusals(b)
+	both := maps.Clone(inA)
+	maps.Copy(both, inB)
+	var found []*difference
+	for _, c := range sortedClasses(both) {
+		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: paired(c).name(), Reason: why}) }
+		noisy := c.role == schemas.Role_ROLE_PURIFICATION || c.role == schemas.Role_ROLE_NOISE
+		d := differ(c, inA[c], inB[c])
+		d.refusedA, d.refusedB = refusedA[c], refusedB[c]
+		allA, allB := len(inA[c]) == 0 && refusedA[c] > 0, len(inB[c]) == 0 && refusedB[c] > 0
+		switch {
+		case allA && allB:
+			leave("both refused it: there are no images to compare")
+		case allA:
+			leave(fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", p.A.Run, refusedA[c], refusedA[c]))
+		case allB:
+			leave(fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", p.B.Run, refusedB[c], refusedB[c]))
+		case len(inA[c]) == 0:
+			leave("only " + p.B.Run + " has it")
+		case len(inB[c]) == 0:
+			leave("only " + p.A.Run + " has it")
+		case noisy && a.Spec.GetNoiseSigma() != b.Spec.GetNoiseSigma():
+			leave(fmt.Sprintf("the noise differs: sigma %g and %g", a.Spec.GetNoiseSigma(), b.Spec.GetNoiseSigma()))
+		case d.metrics[0].N == 0:
+			leave("no image pair has scores in both runs")
+		default:
+			found = append(found, d)
+		}
+	}
+	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
+	for _, d := range found {
+		p.Roles = append(p.Roles, d.summary())
+	}
+	return p, nil
+}
+
+// sameConditions says why two runs are not of the same images, brought to the same size, with the same metrics.
+func sameConditions(a, b *schemas.RunSpec) error {
+	if ga, gb := geometryOf(a), geometryOf(b); ga != gb {
+		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.GetId(), ga.text(), b.GetId(), gb.text())
+	}
+	if va, vb := a.GetMetricsVersion(), b.GetMetricsVersion(); va != vb {
+		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.GetId(), va, b.GetId(), vb)
+	}
+	if va, vb := a.GetDecoderVersion(), b.GetDecoderVersion(); va != vb {
+		return fmt.Errorf("%w: version %d of the decoder read the images of %s, and version %d those of %s, so that their pixels differ (0: one before it was noted); "+
+			"evaluate the older one again", ErrIncomparable, va, a.GetId(), vb, b.GetId())
+	}
+	missing := func(from, in *schemas.RunSpec) (items []string) {
+		there := make(map[string]bool)
+		for _, name := range pairNames(in) {
+			there[name] = true
+		}
+		for i, name := range pairNames(from) {
+			if !there[name] {
+				items = append(items, from.GetPairs()[i].GetItem())
+			}
+		}
+		return items
+	}
+	onlyA, onlyB := missing(a, b), missing(b, a)
+	if len(onlyA)+len(onlyB) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: their image pairs differ: %d of the %d of %s are not in %s, and %d of the %d of %s not in %s (the first is %s); evaluate both on the same --data with the same --limit or --sample",
+		ErrIncomparable, len(onlyA), len(a.GetPairs()), a.GetId(), b.GetId(), len(onlyB), len(b.GetPairs()), b.GetId(), a.GetId(), append(onlyA, onlyB...)[0])
+}
+
+// pairNames names each pair of a run by its images, and by its number among those of the same images.
+func pairNames(s *schemas.RunSpec) []string {
+	seen := make(map[string]int)
+	names := make([]string, 0, len(s.GetPairs()))
+	for _, p := range s.GetPairs() {
+		name := p.GetCover().GetDigest() + " " + p.GetSecret().GetDigest()
+		seen[name]++
+		names = append(names, fmt.Sprintf("%s %d", name, seen[name]))
+	}
+	return names
+}
+
+// means are the sums of the four metrics of an item in a role, and their number.
+type means struct {
+	item string
+	n    float64
+	sums [4]float64
+}
+
+func (m *means) of(metric int) float64 { return m.sums[metric] / m.n }
+
+// refusals counts the images that recovery refused in a run, by class.
+func refusals(run Measured) map[class]int {
+	all := make(map[class]int)
+	for _, s := range run.Scores {
+		if s.End() == schemas.EndRefused {
+			all[classOf(s)]++
+		}
+	}
+	return all
+}
+
+// itemMeans sums the scores of a run by class and pair. A class of which every image was refused has no pairs.
+func itemMeans(run Measured) map[class]map[string]*means {
+	name := make(map[string]string) // of each item
+	for i, n := range pairNames(run.Spec) {
+		name[run.Spec.GetPairs()[i].GetItem()] = n
+	}
+	all := make(map[class]map[string]*means)
+	for _, s := range run.Scores {
+		c := classOf(s)
+		if all[c] == nil {
+			all[c] = make(map[string]*means)
+		}
+		if s.End() == schemas.EndRefused {
+			continue
+		}
+		m := of(all[c], name[s.GetItem()])
+		m.item = s.GetItem()
+		m.n++
+		for i, v := range []float64{s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim(), s.GetMetrics().GetMae(), s.GetMetrics().GetRmse()} {
+			m.sums[i] += v
+		}
+	}
+	return all
+}
+
+// difference collects the differences of a class.
+type difference struct {
+	class   class
+	a, b    [4]stats.Summary
+	metrics [4]stats.Summary // a less b
+	worst   [4]worstDifference
+	items   *stats.Clusters
+
+	refusedA, refusedB int
+}
+
+// worstDifference is that of the pair on which A does worst beside B.
+type worstDifference struct {
+	value float64
+	item  string
+}
+
+// likeness is +1 where a metric is more for images that are more alike, -1 where it is less, in the order of PairedRole.
+var likeness = [4]float64{+1, +1, -1, -1}
+
+// sign is +1 where more of a metric is better, -1 where less is, 0 where neither is.
+func (d *difference) sign(metric int) float64 { return likeness[metric] * d.class.better() }
+
+// meet takes in the difference of a pair.
+func (d *difference) meet(metric int, value float64, item string) {
+	w, sign := &d.worst[metric], d.sign(metric)
+	if sign == 0 {
+		sign = 1
+	}
+	if d.metrics[metric].N == 0 || value*sign < w.value*sign {
+		*w = worstDifference{value, item}
+	}
+	d.metrics[metric].Add(value)
+}
+
+func differ(c class, a, b map[string]*means) *difference {
+	d := &difference{class: c, items: stats.NewClusters(4)}
+	var both []string
+	for name := range a {
+		if b[name] != nil {
+			both = append(both, name)
+		}
+	}
+	slices.Sort(both)
+	for _, name := range both {
+		var less [4]float64
+		for i := range less {
+			va, vb := a[name].of(i), b[name].of(i)
+			less[i] = va - vb
+			d.a[i].Add(va)
+			d.b[i].Add(vb)
+			d.meet(i, less[i], a[name].item)
+		}
+		d.items.Add(name, less[:]...)
+	}
+	return d
+}
+
+func (d *difference) summary() PairedRole {
+	metric := func(i int) Difference {
+		ci := d.items.Interval(i)
+		m := Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: d.metrics[i].Moments(ci), HoldsZero: ci == nil || ci.HoldsZero(), Worst: d.worst[i].value, WorstOf: d.worst[i].item}
+		m.Verdict = m.verdict(d.metrics[i].N, d.sign(i))
+		return m
+	}
+	role := paired(d.class)
+	role.RefusedA, role.RefusedB = d.refusedA, d.refusedB
+	role.N, role.PSNR, role.SSIM, role.MAE, role.RMSE = d.metrics[0].N, metric(0), metric(1), metric(2), metric(3)
+	return role
+}
+
+// paired names a class.
+func paired(c class) PairedRole {
+	r := PairedRole{Role: c.role.Token(), Attack: c.attack}
+	if c.partial() {
+		r.Permille = &c.permille
+	}
+	return r
+}
+
+// name is the role, and which of its keys or attacks.
+func (r PairedRole) name() string {
+	switch {
+	case r.Permille != nil:
+		return r.Role + " " + percent(*r.Permille)
+	case r.Attack != "":
+		return r.Role + " " + r.Attack
+	}
+	return r.Role
+}
+
+// verdict says what a difference over n pairs shows of A. Sign is +1 where more is better, -1 where less is, 0 where neither is.
+func (d Difference) verdict(n int, sign float64) Verdict {
+	switch {
+	case d.HoldsZero || n < VerdictPairs:
+		return CannotBeTold
+	case d.Mean*sign > 0:
+		return Better
+	case d.Mean*sign < 0:
+		return Worse
+	case d.Mean > 0:
+		return Higher
+	}
+	return Lower
+}
+
+// words are the verdict on n pairs for a table.
+func (d Difference) words(n int) string {
+	switch {
+	case n < VerdictPairs:
+		return fmt.Sprintf("no verdict on fewer than %d pairs", VerdictPairs)
+	case d.Verdict == CannotBeTold:
+		return "holds 0: no difference shown"
+	}
+	return "A is " + string(d.Verdict)
+}
+
+// sections are a table for each metric.
+func (p *Paired) sections() []report.Section {
+	var all []report.Section
+	for _, m := range []struct {
+		id, title, format string
+		of                func(PairedRole) Difference
+	}{
+		{"psnr", "PSNR in dB", "%.2f", func(r PairedRole) Difference { return r.PSNR }}, {"ssim", "SSIM", "%.3f", func(r PairedRole) Difference { return r.SSIM }},
+		{"mae", "MAE", "%.4f", func(r PairedRole) Difference { return r.MAE }}, {"rmse", "RMSE", "%.4f", func(r PairedRole) Difference { return r.RMSE }},
+	} {
+		t := report.Table{Head: []string{"", "A", "B", "A - B", "worst for A (pair)", "n", "in words"}}
+		signed := "%+" + m.format[1:]
+		for _, r := range p.Roles {
+			d := m.of(r)
+			t.Rows = append(t.Rows, []string{r.name(), fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B), broken(d.Text(signed)),
+				fmt.Sprintf(signed+"\n(%s)", d.Worst, d.WorstOf), fmt.Sprint(r.N), d.words(r.N)})
+		}
+		all = append(all, report.Section{ID: m.id, Title: m.title, Tables: []report.Table{t}})
+	}
+	return all
+}
+
+// facts are the lines that stand over the tables.
+func (p *Paired) facts() []string {
+	side := func(name string, s Side) string {
+		line := fmt.Sprintf("%s: run %s, model %s (%.12s), keys: %d", name, s.Run, s.Model.Name, s.Model.Digest, s.Keys)
+		if !s.Model.Trained {
+			line += "; the model is NOT TRAINED"
+		}
+		if words := UntrainedWords(s.UntrainedKeys, s.Keys); words != "" {
+			line += ". " + words
+		}
+		return line
+	}
+	lines := []string{
+		side("A", p.A), side("B", p.B),
+		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.text()),
+		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean (Student's t on the pairs).",
+	}
+	if n := 4 * len(p.Roles); n >= 20 {
+		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+	}
+	for _, r := range p.Roles {
+		if r.RefusedA+r.RefusedB > 0 {
+			lines = append(lines, fmt.Sprintf("refused, and so in no mean of %s: %d of A, %d of B", r.name(), r.RefusedA, r.RefusedB))
+		}
+	}
+	for _, l := range p.LeftOut {
+		lines = append(lines, fmt.Sprintf("left out: %s (%s)", l.Name, l.Reason))
+	}
+	return lines
+}
+
+// Document is the report of the comparison.
+func (p *Paired) Document() *report.Document {
+	return &report.Document{Title: "Run " + p.A.Run + " against run " + p.B.Run, Facts: facts(p.facts()), Sections: p.sections()}
+}
+
+// WriteFiles writes comparison.json and comparison.md into dir, each whole or not at all.
+func (p *Paired) WriteFiles(dir string) error { return p.Document().Write(dir, "comparison", p, nil) }

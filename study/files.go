@@ -1,0 +1,65 @@
+package study
+
+import (
+	"fmt"
+	"slices"
+
+	"stegomq/report"
+	"stegomq/schemas"
+)
+
+// WriteFiles writes summary.json, items.csv and report.md into dir, each whole or not at all. The file
+// columns of items.csv name images relative to dir; SaveImages writes them.
+func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
+	files, err := Files(sum, scores)
+	if err != nil {
+		return err
+	}
+	return report.WriteFolder(dir, files)
+}
+
+// Files are those that WriteFiles writes.
+func Files(sum *Summary, scores []*schemas.Score) ([]report.File, error) {
+	table, err := report.CSV(items(scores))
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", itemsFile, err)
+	}
+	whole, err := report.JSON(sum)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", summaryFile, err)
+	}
+	return []report.File{{Name: summaryFile, Data: whole}, {Name: itemsFile, Data: table}, {Name: "report.md", Data: []byte(sum.Document().Markdown())}}, nil
+}
+
+var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse", "outcome"}
+
+// items is one row per comparison, with a column for the attack where there is any. Numbers are written so that
+// reading gives the same float64. The outcome is done or refused (schemas.End); of what was refused there is no test file, and
+// the metrics are empty, which pandas reads as missing.
+func items(scores []*schemas.Score) [][]string {
+	head := itemsHead
+	attacks := slices.ContainsFunc(scores, func(s *schemas.Score) bool { return s.GetAttack() != "" })
+	if attacks {
+		head = append(slices.Clone(itemsHead), "attack")
+	}
+	rows := [][]string{head}
+	for _, s := range scores {
+		reference, test := imageFiles(s)
+		row := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference}
+		if s.End() == schemas.EndRefused {
+			row = append(row, "", "", "", "", "")
+		} else {
+			row = append(row, test)
+			m := s.GetMetrics()
+			for _, v := range []float64{m.GetPsnr(), m.GetSsim(), m.GetMae(), m.GetRmse()} {
+				row = append(row, report.Exact(v))
+			}
+		}
+		row = append(row, string(s.End()))
+		if attacks {
+			row = append(row, s.GetAttack())
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
