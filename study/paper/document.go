@@ -60,9 +60,9 @@ func (r *Report) atAGlance() report.Section {
 		}
 		sets.Rows = append(sets.Rows, row)
 	}
-	models := report.Table{Title: "Models and budgets", Words: 4, Head: []string{"method", "model", "digest", "keys act as", "parameters", "training", "images", "hardware"}}
+	models := report.Table{Title: "Models and budgets", Words: 4, Head: []string{"method", "model", "digest", "keys act as", "parameters", "published parameters", "training", "images", "hardware"}}
 	for _, m := range r.Table1.Methods {
-		row := []string{m.Method, m.Model.Name, fmt.Sprintf("%.12s", m.Model.Digest), m.Model.Keying, m.Model.size(), m.Model.budget(), "-", "-"}
+		row := []string{m.Method, m.Model.Name, fmt.Sprintf("%.12s", m.Model.Digest), m.Model.Keying, m.Model.size(), size(publishedParameters[m.Method]), m.Model.budget(), "-", "-"}
 		if m.Why != "" {
 			row[1] = m.Why
 		}
@@ -70,11 +70,11 @@ func (r *Report) atAGlance() report.Section {
 			row[3] = "weights"
 		}
 		if t := m.Model.Training; t != nil {
-			row[6], row[7] = fmt.Sprint(t.Images), t.Hardware
+			row[7], row[8] = fmt.Sprint(t.Images), t.Hardware
 		}
 		models.Rows = append(models.Rows, row)
 	}
-	models.Notes = []string{"Every model of the paper: " + printedBudget + "."}
+	models.Notes = []string{fmt.Sprintf("Every model of the paper: %s, tested at %dx%d. Published: in the public implementation, hiding and recovery together.", printedBudget, printedSide, printedSide)}
 	s.Tables = append(s.Tables, sets, models)
 	if len(r.Missing) > 0 {
 		s.Paragraphs = append(s.Paragraphs, "What is missing:")
@@ -171,7 +171,7 @@ func (r *Report) ablationSection() report.Section {
 }
 
 func (r *Report) differencesSection() report.Section {
-	s := report.Section{ID: "differences", Title: "Where ours differs from the paper, in which direction, and the likely cause", Tables: []report.Table{differenceTable(r.Differences)}}
+	s := report.Section{ID: "differences", Title: "Where ours differs from the paper, and in which direction", Tables: []report.Table{differenceTable(r.Differences)}}
 	for _, set := range r.Table1.DataSets {
 		if set.AtHand && !slices.ContainsFunc(printedSets, func(name string) bool { return strings.EqualFold(name, set.Name) }) {
 			s.Tables[0].Notes = append(s.Tables[0].Notes, fmt.Sprintf("The paper has no figures for %s.", set.Name))
@@ -180,14 +180,6 @@ func (r *Report) differencesSection() report.Section {
 	if len(r.Differences) == 0 {
 		s.Tables = nil
 		s.Paragraphs = append(s.Paragraphs, "No figure of the paper has one of ours beside it.")
-	}
-	for _, c := range r.Causes {
-		for _, w := range c.Words {
-			s.Points = append(s.Points, c.Method+": "+w)
-		}
-	}
-	for _, n := range r.Notes {
-		s.Points = append(s.Points, "On the printed Figures: "+n)
 	}
 	return s
 }

@@ -67,12 +67,11 @@ func TestRefused(t *testing.T) {
 		t.Errorf("recoverability: %+v", l)
 	}
 	for name, phrases := range map[string][]string{
-		"table1.md":      {"| Sealed | ours | none needed | - | refused | refused | refused |", "Refused: recovery is authenticated", "| cross decoding | Sealed | imagenet | a | refused | refused | refused | - | 0, refused 6 of 6 |"},
-		"table1.tex":     {"Sealed & ours & none needed & - & refused & refused & refused", "Refused: recovery is authenticated"},
-		"report.html":    {"refused", "Refused: recovery is authenticated"},
-		"differences.md": {"Sealed: Its recovery is authenticated: it refused wrong keys in 72 of 72 attempts"},
-		"fig5.md":        {"| alice |", "refused", "is also empty where recovery refused every image"},
-		"paired.md":      {"| Sealed | cross decoding | Sealed refused every image |"},
+		"table1.md":   {"| Sealed | ours | none needed | - | refused | refused | refused |", "Refused: recovery is authenticated", "| cross decoding | Sealed | imagenet | a | refused | refused | refused | - | 0, refused 6 of 6 |"},
+		"table1.tex":  {"Sealed & ours & none needed & - & refused & refused & refused", "Refused: recovery is authenticated"},
+		"report.html": {"refused", "Refused: recovery is authenticated"},
+		"fig5.md":     {"| alice |", "refused", "is also empty where recovery refused every image"},
+		"paired.md":   {"| Sealed | cross decoding | Sealed refused every image |"},
 	} {
 		for _, phrase := range phrases {
 			if !strings.Contains(files[name], phrase) {

@@ -20,10 +20,7 @@ type Report struct {
 	Fig5        []Matrix     `json:"fig5"`
 	Ablation    Ablation     `json:"ablation"`
 	Differences []Differing  `json:"differences"`
-	Causes      []Cause      `json:"causes"`
 	Claims      []Claim      `json:"claims"`
-	// Notes are on the figures that the paper prints.
-	Notes []string `json:"notes"`
 	// Missing names everything that the report would have and has not, with the reason.
 	Missing []string `json:"missing"`
 
@@ -48,11 +45,9 @@ func Build(study Study) (*Report, error) {
 		return nil, err
 	}
 	r.Differences = r.Table1.differing()
-	r.Causes = r.causes()
 	if r.Claims, err = r.claims(); err != nil {
 		return nil, err
 	}
-	r.Notes = r.notes()
 	r.Missing = r.missing()
 	return r, nil
 }

@@ -1,5 +1,5 @@
 // Package paper owns the study that repeats the paper's evaluation: from the summaries and scores of runs to its Table 1,
-// its Fig. 1, 3, 4 and 5, and the words on where ours differs.
+// its Fig. 1, 3, 4 and 5, and where ours differs. Why it differs is for docs/results.md.
 //
 // Invariants. Nothing here measures: every figure comes from scores, through study.Summarise and study.Compare, or
 // is printed in the paper (printed.go, with its place). Every word that judges follows from an interval. What is missing - a

@@ -302,8 +302,10 @@ func (m Model) budget() string {
 }
 
 // size says how many parameters a model has.
-func (m Model) size() string {
-	switch n := m.Parameters; {
+func (m Model) size() string { return size(m.Parameters) }
+
+func size(n int) string {
+	switch {
 	case n == 0:
 		return "-"
 	case n < 1e6:
