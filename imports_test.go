@@ -104,13 +104,13 @@ var house = map[string][]string{
 	"report/figure": {},
 
 	// The figures of runs, from their scores, and which verdicts follow. A study knows no queue and no cache, and renders nothing.
-	"study":       {"internal/pixel", "report", "report/figure", "report/stats", "schemas"},
+	"study":       {"internal/pixel", "internal/quality", "report", "report/figure", "report/stats", "schemas"},
 	"study/paper": {"report", "report/figure", "report/stats", "schemas", "study"},
 	"study/audit": {"internal/steganalysis", "report", "report/figure", "report/stats", "schemas", "study"},
 
 	"cmd/stegomq": {
 		"schemas", "producer", "internal/access", "internal/cache", "internal/contexts", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
-		"internal/ort", "internal/pixel", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "report", "service", "study",
+		"internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "report", "service", "study",
 	},
 
 	// It knows the program as its users do.

@@ -331,6 +331,9 @@ func (x *Score) Validate() error {
 	} {
 		r.check(!math.IsNaN(v) && !math.IsInf(v, 0), "metrics.%s must be finite", name)
 	}
+	for name, v := range x.GetMetrics().GetMore() {
+		r.check(ValidRunID(name) && !math.IsNaN(v) && !math.IsInf(v, 0), "metrics.more must have names and finite values, got %q: %v", name, v)
+	}
 	return r.err()
 }
 

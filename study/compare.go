@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
+	"stegomq/internal/quality"
 	"stegomq/report"
 	"stegomq/report/stats"
 	"stegomq/schemas"
@@ -60,6 +62,8 @@ type PairedRole struct {
 	SSIM     Difference `json:"ssim"`
 	MAE      Difference `json:"mae"`
 	RMSE     Difference `json:"rmse"`
+	// More are the metrics that both runs asked for beyond these, by name.
+	More map[string]Difference `json:"more,omitempty"`
 }
 
 // Verdict is what a difference shows.
@@ -96,6 +100,8 @@ type Difference struct {
 	// WorstOf is what A calls that pair.
 	Worst   float64 `json:"worst"`
 	WorstOf string  `json:"worst_of"`
+	// Won is the share of the pairs on which A is better, on [0,1], by the same direction.
+	Won float64 `json:"won"`
 }
 
 // Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
@@ -118,12 +124,11 @@ func Compare(a, b Measured) (*Paired, error) {
 	refusedA, refusedB := refusals(a), refusals(b)
 	both := maps.Clone(inA)
 	maps.Copy(both, inB)
-	var found []*difference
 	for _, c := range sortedClasses(both) {
-		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: paired(c).name(), Reason: why}) }
-		noisy := c.role == schemas.Role_ROLE_PURIFICATION || c.role == schemas.Role_ROLE_NOISE
 		d := differ(c, inA[c], inB[c])
-		d.refusedA, d.refusedB = refusedA[c], refusedB[c]
+		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: d.name(), Reason: why}) }
+		noisy := c.role == schemas.Role_ROLE_PURIFICATION || c.role == schemas.Role_ROLE_NOISE
+		d.RefusedA, d.RefusedB = refusedA[c], refusedB[c]
 		allA, allB := len(inA[c]) == 0 && refusedA[c] > 0, len(inB[c]) == 0 && refusedB[c] > 0
 		switch {
 		case allA && allB:
@@ -138,16 +143,13 @@ func Compare(a, b Measured) (*Paired, error) {
 			leave("only " + p.A.Run + " has it")
 		case noisy && a.Spec.GetNoiseSigma() != b.Spec.GetNoiseSigma():
 			leave(fmt.Sprintf("the noise differs: sigma %g and %g", a.Spec.GetNoiseSigma(), b.Spec.GetNoiseSigma()))
-		case d.metrics[0].N == 0:
+		case d.N == 0:
 			leave("no image pair has scores in both runs")
 		default:
-			found = append(found, d)
+			p.Roles = append(p.Roles, d)
 		}
 	}
 	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
-	for _, d := range found {
-		p.Roles = append(p.Roles, d.summary())
-	}
 	return p, nil
 }
 
@@ -156,7 +158,7 @@ func sameConditions(a, b *schemas.RunSpec) error {
 	if ga, gb := geometryOf(a), geometryOf(b); ga != gb {
 		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.GetId(), ga.text(), b.GetId(), gb.text())
 	}
-	if va, vb := a.GetMetricsVersion(), b.GetMetricsVersion(); va != vb {
+	if va, vb := quality.Definitions(a.GetMetricsVersion()), quality.Definitions(b.GetMetricsVersion()); va != vb {
 		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.GetId(), va, b.GetId(), vb)
 	}
 	if va, vb := a.GetDecoderVersion(), b.GetDecoderVersion(); va != vb {
@@ -195,14 +197,12 @@ func pairNames(s *schemas.RunSpec) []string {
 	return names
 }
 
-// means are the sums of the four metrics of an item in a role, and their number.
+// means are the sums of the metrics of an item in a role, and their numbers, in the order of quality.Metrics.
 type means struct {
 	item string
-	n    float64
-	sums [4]float64
+	n    []float64
+	sums []float64
 }
-
-func (m *means) of(metric int) float64 { return m.sums[metric] / m.n }
 
 // refusals counts the images that recovery refused in a run, by class.
 func refusals(run Measured) map[class]int {
@@ -231,52 +231,22 @@ func itemMeans(run Measured) map[class]map[string]*means {
 			continue
 		}
 		m := of(all[c], name[s.GetItem()])
-		m.item = s.GetItem()
-		m.n++
-		for i, v := range []float64{s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim(), s.GetMetrics().GetMae(), s.GetMetrics().GetRmse()} {
-			m.sums[i] += v
+		if m.n == nil {
+			*m = means{s.GetItem(), make([]float64, len(quality.Metrics)), make([]float64, len(quality.Metrics))}
+		}
+		for i, metric := range quality.Metrics {
+			if v, measured := s.GetMetrics().Value(metric.Name); measured {
+				m.n[i]++
+				m.sums[i] += v
+			}
 		}
 	}
 	return all
 }
 
-// difference collects the differences of a class.
-type difference struct {
-	class   class
-	a, b    [4]stats.Summary
-	metrics [4]stats.Summary // a less b
-	worst   [4]worstDifference
-	items   *stats.Clusters
-
-	refusedA, refusedB int
-}
-
-// worstDifference is that of the pair on which A does worst beside B.
-type worstDifference struct {
-	value float64
-	item  string
-}
-
-// likeness is +1 where a metric is more for images that are more alike, -1 where it is less, in the order of PairedRole.
-var likeness = [4]float64{+1, +1, -1, -1}
-
-// sign is +1 where more of a metric is better, -1 where less is, 0 where neither is.
-func (d *difference) sign(metric int) float64 { return likeness[metric] * d.class.better() }
-
-// meet takes in the difference of a pair.
-func (d *difference) meet(metric int, value float64, item string) {
-	w, sign := &d.worst[metric], d.sign(metric)
-	if sign == 0 {
-		sign = 1
-	}
-	if d.metrics[metric].N == 0 || value*sign < w.value*sign {
-		*w = worstDifference{value, item}
-	}
-	d.metrics[metric].Add(value)
-}
-
-func differ(c class, a, b map[string]*means) *difference {
-	d := &difference{class: c, items: stats.NewClusters(4)}
+// differ makes the differences of a class; there are none where no pair has scores in both runs.
+func differ(c class, a, b map[string]*means) PairedRole {
+	role := paired(c)
 	var both []string
 	for name := range a {
 		if b[name] != nil {
@@ -284,31 +254,59 @@ func differ(c class, a, b map[string]*means) *difference {
 		}
 	}
 	slices.Sort(both)
-	for _, name := range both {
-		var less [4]float64
-		for i := range less {
-			va, vb := a[name].of(i), b[name].of(i)
-			less[i] = va - vb
-			d.a[i].Add(va)
-			d.b[i].Add(vb)
-			d.meet(i, less[i], a[name].item)
+	for i, metric := range quality.Metrics {
+		sign := float64(metric.More) * c.better()
+		var d Difference
+		var of [2]stats.Summary
+		var less stats.Summary
+		items := stats.NewClusters(1)
+		for _, name := range both {
+			x, y := a[name], b[name]
+			if x.n[i] == 0 || y.n[i] == 0 {
+				continue
+			}
+			va, vb := x.sums[i]/x.n[i], y.sums[i]/y.n[i]
+			if worst := (va - vb) * cmp.Or(sign, 1); less.N == 0 || worst < d.Worst*cmp.Or(sign, 1) {
+				d.Worst, d.WorstOf = va-vb, x.item
+			}
+			of[0].Add(va)
+			of[1].Add(vb)
+			less.Add(va - vb)
+			items.Add(name, va-vb)
+			if (va-vb)*sign > 0 {
+				d.Won++
+			}
 		}
-		d.items.Add(name, less[:]...)
+		if less.N == 0 {
+			continue
+		}
+		ci := items.Interval(0)
+		d.A, d.B, d.Moments, d.HoldsZero = of[0].Mean, of[1].Mean, less.Moments(ci), ci == nil || ci.HoldsZero()
+		d.Verdict, d.Won = d.verdict(less.N, sign), d.Won/float64(less.N)
+		if metric.Optional() {
+			if role.More == nil {
+				role.More = make(map[string]Difference)
+			}
+			role.More[metric.Name] = d
+			continue
+		}
+		role.N = less.N
+		*role.field(metric.Name) = d
 	}
-	return d
+	return role
 }
 
-func (d *difference) summary() PairedRole {
-	metric := func(i int) Difference {
-		ci := d.items.Interval(i)
-		m := Difference{A: d.a[i].Mean, B: d.b[i].Mean, Moments: d.metrics[i].Moments(ci), HoldsZero: ci == nil || ci.HoldsZero(), Worst: d.worst[i].value, WorstOf: d.worst[i].item}
-		m.Verdict = m.verdict(d.metrics[i].N, d.sign(i))
-		return m
+// Metric is the difference in a metric by its name; false where there is none.
+func (r *PairedRole) Metric(name string) (Difference, bool) {
+	if of := r.field(name); of != nil {
+		return *of, true
 	}
-	role := paired(d.class)
-	role.RefusedA, role.RefusedB = d.refusedA, d.refusedB
-	role.N, role.PSNR, role.SSIM, role.MAE, role.RMSE = d.metrics[0].N, metric(0), metric(1), metric(2), metric(3)
-	return role
+	d, there := r.More[name]
+	return d, there
+}
+
+func (r *PairedRole) field(name string) *Difference {
+	return map[string]*Difference{"psnr": &r.PSNR, "ssim": &r.SSIM, "mae": &r.MAE, "rmse": &r.RMSE}[name]
 }
 
 // paired names a class.
@@ -360,21 +358,17 @@ func (d Difference) words(n int) string {
 // sections are a table for each metric.
 func (p *Paired) sections() []report.Section {
 	var all []report.Section
-	for _, m := range []struct {
-		id, title, format string
-		of                func(PairedRole) Difference
-	}{
-		{"psnr", "PSNR in dB", "%.2f", func(r PairedRole) Difference { return r.PSNR }}, {"ssim", "SSIM", "%.3f", func(r PairedRole) Difference { return r.SSIM }},
-		{"mae", "MAE", "%.4f", func(r PairedRole) Difference { return r.MAE }}, {"rmse", "RMSE", "%.4f", func(r PairedRole) Difference { return r.RMSE }},
-	} {
+	for _, m := range quality.Metrics {
 		t := report.Table{Head: []string{"", "A", "B", "A - B", "worst for A (pair)", "n", "in words"}}
-		signed := "%+" + m.format[1:]
 		for _, r := range p.Roles {
-			d := m.of(r)
-			t.Rows = append(t.Rows, []string{r.name(), fmt.Sprintf(m.format, d.A), fmt.Sprintf(m.format, d.B), broken(d.Text(signed)),
-				fmt.Sprintf(signed+"\n(%s)", d.Worst, d.WorstOf), fmt.Sprint(r.N), d.words(r.N)})
+			if d, there := r.Metric(m.Name); there {
+				t.Rows = append(t.Rows, []string{r.name(), fmt.Sprintf(m.Format(), d.A), fmt.Sprintf(m.Format(), d.B), broken(d.Text(m.Signed())),
+					fmt.Sprintf(m.Signed()+"\n(%s)", d.Worst, d.WorstOf), fmt.Sprint(r.N), d.words(r.N)})
+			}
 		}
-		all = append(all, report.Section{ID: m.id, Title: m.title, Tables: []report.Table{t}})
+		if len(t.Rows) > 0 || !m.Optional() {
+			all = append(all, report.Section{ID: strings.ReplaceAll(m.Name, "_", "-"), Title: m.Heading(), Tables: []report.Table{t}})
+		}
 	}
 	return all
 }

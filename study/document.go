@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"stegomq/internal/quality"
 	"stegomq/report"
-	"stegomq/report/stats"
 	"stegomq/schemas"
 )
 
@@ -31,18 +31,54 @@ var (
 	largest = extreme{"largest", Distribution.Largest}
 )
 
-// groups is a table of groups.
-func (e extreme) groups(notes []string, rows ...[]string) report.Table {
-	return report.Table{Head: []string{"", "PSNR dB", e.word + " (pair)", "SSIM", "MAE", "RMSE", "n"}, Rows: rows, Notes: notes}
+// groups is a table of groups: a column for each metric that any of them has. What was refused has no metrics, and is counted beside those
+// that have.
+func (e extreme) groups(notes []string, groups ...named) report.Table {
+	t := report.Table{Head: []string{""}, Notes: notes}
+	for _, g := range groups {
+		t.Rows = append(t.Rows, []string{g.name})
+	}
+	add := func(head string, cell func(g named) string) {
+		t.Head = append(t.Head, head)
+		for i, g := range groups {
+			t.Rows[i] = append(t.Rows[i], cell(g))
+		}
+	}
+	for _, m := range quality.Metrics {
+		if m.Optional() && !slices.ContainsFunc(groups, func(g named) bool { _, has := g.Metric(m.Name); return has }) {
+			continue
+		}
+		add(m.Heading(), func(g named) string {
+			if d, has := g.Metric(m.Name); has {
+				return broken(d.Text(m.Format()))
+			}
+			if m.Name == "psnr" {
+				return cmp.Or(g.RefusedText(), "-")
+			}
+			return "-"
+		})
+		if m.Name == "psnr" {
+			add(e.word+" (pair)", func(g named) string {
+				if g.N == 0 {
+					return "-"
+				}
+				return broken(e.of(g.PSNR, m.Format()))
+			})
+		}
+	}
+	add("n", func(g named) string {
+		if g.N == 0 {
+			return "0"
+		}
+		return counted(g.N, g.RefusedText())
+	})
+	return t
 }
 
-// row is a group in a table of groups. What was refused has no metrics, and is counted beside those that have.
-func (e extreme) row(name string, g Group) []string {
-	if g.N == 0 {
-		return []string{name, cmp.Or(g.RefusedText(), "-"), "-", "-", "-", "-", "0"}
-	}
-	cell := func(format string, m stats.Moments) string { return broken(m.Text(format)) }
-	return []string{name, cell("%.2f", g.PSNR.Moments), broken(e.of(g.PSNR, "%.2f")), cell("%.3f", g.SSIM.Moments), cell("%.4f", g.MAE), cell("%.4f", g.RMSE), counted(g.N, g.RefusedText())}
+// named is a group with its name.
+type named struct {
+	name string
+	*Group
 }
 
 // counted is a number of scores, with what was refused beside them on a line of its own.
@@ -63,19 +99,19 @@ func (s *Summary) sections() []report.Section {
 		}
 	}
 	untrained := s.untrainedNote()
-	add("imperceptibility", "Imperceptibility (cover against stego)", least.groups(untrained, least.row("stego", s.Imperceptibility)))
-	add("recoverability", "Recoverability (secret against recovered, matched key)", least.groups(untrained, least.row("recovered", s.Recoverability)))
+	add("imperceptibility", "Imperceptibility (cover against stego)", least.groups(untrained, named{"stego", &s.Imperceptibility}))
+	add("recoverability", "Recoverability (secret against recovered, matched key)", least.groups(untrained, named{"recovered", &s.Recoverability}))
 	add("cross-decoding", "Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", s.crossDecoding())
 	add("leakage", "Leakage (against the secret; excess: what the score has more than the baseline of the same pair)", s.leakage())
 	if len(s.Robustness) > 0 {
-		rows := [][]string{least.row("none", s.Recoverability)}
-		for _, a := range s.Robustness {
-			rows = append(rows, least.row(a.Attack, a.Group))
+		rows := []named{{"none", &s.Recoverability}}
+		for i := range s.Robustness {
+			rows = append(rows, named{s.Robustness[i].Attack, &s.Robustness[i].Group})
 		}
 		add("robustness", "Robustness (secret against recovered, matched key, after an attack on the stego image)", least.groups(untrained, rows...))
 	}
 	if s.Noise.N+s.Purification.N > 0 { // a model may not purify
-		add("purification", fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), least.groups(nil, least.row("noisy", s.Noise), least.row("purified", s.Purification)))
+		add("purification", fmt.Sprintf("Purification (Gaussian noise, sigma %g of 255)", s.NoiseSigma), least.groups(nil, named{"noisy", &s.Noise}, named{"purified", &s.Purification}))
 	}
 	add("worst-pairs", "Worst pairs (the least PSNR of each pair, over the keys)", s.worstPairs())
 	if d := s.Confusion.Drawn; d != nil {
@@ -111,15 +147,13 @@ func (s *Summary) sections() []report.Section {
 
 // crossDecoding is what wrong keys show.
 func (s *Summary) crossDecoding() report.Table {
-	b := largest.groups(s.untrainedNote())
+	var secrets, covers []named
 	for _, k := range s.wrongKeys() {
-		b.Rows = append(b.Rows, largest.row(k.name+", against the secret", k.secret))
+		secrets = append(secrets, named{k.name + ", against the secret", &k.secret})
+		covers = append(covers, named{k.name + ", against the cover", &k.cover})
 	}
-	b.Rows = append(b.Rows, largest.row("baseline: cover against secret", s.BaselineCoverSecret))
-	for _, k := range s.wrongKeys() {
-		b.Rows = append(b.Rows, largest.row(k.name+", against the cover", k.cover))
-	}
-	return b
+	secrets = append(secrets, named{"baseline: cover against secret", &s.BaselineCoverSecret})
+	return largest.groups(s.untrainedNote(), append(secrets, covers...)...)
 }
 
 // wrong is a kind of wrong keys.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"stegomq/internal/quality"
 	"stegomq/report"
 	"stegomq/schemas"
 )
@@ -31,29 +32,35 @@ func Files(sum *Summary, scores []*schemas.Score) ([]report.File, error) {
 	return []report.File{{Name: summaryFile, Data: whole}, {Name: itemsFile, Data: table}, {Name: "report.md", Data: []byte(sum.Document().Markdown())}}, nil
 }
 
-var itemsHead = []string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file", "psnr", "ssim", "mae", "rmse", "outcome"}
-
-// items is one row per comparison, with a column for the attack where there is any. Numbers are written so that
-// reading gives the same float64. The outcome is done or refused (schemas.End); of what was refused there is no test file, and
+// items is one row per comparison, with a column for the attack where there is any, and for each metric that any has. Numbers are written so
+// that reading gives the same float64. The outcome is done or refused (schemas.End); of what was refused there is no test file, and
 // the metrics are empty, which pandas reads as missing.
 func items(scores []*schemas.Score) [][]string {
-	head := itemsHead
-	attacks := slices.ContainsFunc(scores, func(s *schemas.Score) bool { return s.GetAttack() != "" })
+	some := func(has func(*schemas.Score) bool) bool { return slices.ContainsFunc(scores, has) }
+	attacks := some(func(s *schemas.Score) bool { return s.GetAttack() != "" })
+	var metrics []string
+	for _, m := range quality.Metrics {
+		if !m.Optional() || some(func(s *schemas.Score) bool { _, has := s.GetMetrics().Value(m.Name); return has }) {
+			metrics = append(metrics, m.Name)
+		}
+	}
+	head := append(append([]string{"item", "role", "embed_key", "decode_key", "reference_file", "test_file"}, metrics...), "outcome")
 	if attacks {
-		head = append(slices.Clone(itemsHead), "attack")
+		head = append(head, "attack")
 	}
 	rows := [][]string{head}
 	for _, s := range scores {
 		reference, test := imageFiles(s)
-		row := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference}
 		if s.End() == schemas.EndRefused {
-			row = append(row, "", "", "", "", "")
-		} else {
-			row = append(row, test)
-			m := s.GetMetrics()
-			for _, v := range []float64{m.GetPsnr(), m.GetSsim(), m.GetMae(), m.GetRmse()} {
-				row = append(row, report.Exact(v))
+			test = ""
+		}
+		row := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference, test}
+		for _, name := range metrics {
+			cell := ""
+			if v, measured := s.GetMetrics().Value(name); measured {
+				cell = report.Exact(v)
 			}
+			row = append(row, cell)
 		}
 		row = append(row, string(s.End()))
 		if attacks {

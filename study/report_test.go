@@ -93,7 +93,7 @@ func expectGroup(t *testing.T, name string, g study.Group, n int, mean, std floa
 	for metric, m := range map[string]struct {
 		stats.Moments
 		scale float64
-	}{"psnr": {g.PSNR.Moments, 1}, "ssim": {g.SSIM.Moments, 64}, "mae": {g.MAE, 1024}, "rmse": {g.RMSE, 512}} {
+	}{"psnr": {g.PSNR.Moments, 1}, "ssim": {g.SSIM.Moments, 64}, "mae": {g.MAE.Moments, 1024}, "rmse": {g.RMSE.Moments, 512}} {
 		if !near(m.Mean, mean/m.scale) || !near(m.Std, std/m.scale) {
 			t.Errorf("%s, %s: mean %v, deviation %v; want %v and %v", name, metric, m.Mean, m.Std, mean/m.scale, std/m.scale)
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"stegomq/internal/quality"
 	"stegomq/schemas"
 )
 
@@ -93,7 +94,13 @@ func readItems(r io.Reader) ([]*schemas.Score, error) {
 	for i, name := range head {
 		column[name] = i
 	}
-	for _, name := range itemsHead {
+	needed := []string{"item", "role", "embed_key", "decode_key", "outcome"}
+	for _, m := range quality.Metrics {
+		if !m.Optional() {
+			needed = append(needed, m.Name)
+		}
+	}
+	for _, name := range needed {
 		if _, there := column[name]; !there {
 			return nil, fmt.Errorf("no column %s", name)
 		}
@@ -123,10 +130,16 @@ func readItems(r io.Reader) ([]*schemas.Score, error) {
 			s.Refusal = &schemas.Refusal{}
 		case schemas.EndDone:
 			s.Metrics = &schemas.Metrics{}
-			for name, to := range map[string]*float64{"psnr": &s.Metrics.Psnr, "ssim": &s.Metrics.Ssim, "mae": &s.Metrics.Mae, "rmse": &s.Metrics.Rmse} {
-				if *to, err = strconv.ParseFloat(record[column[name]], 64); err != nil {
-					return nil, fmt.Errorf("line %d: %s: %w", line, name, err)
+			for _, m := range quality.Metrics {
+				i, there := column[m.Name]
+				if m.Optional() && (!there || record[i] == "") {
+					continue
 				}
+				v, err := strconv.ParseFloat(record[i], 64)
+				if err != nil {
+					return nil, fmt.Errorf("line %d: %s: %w", line, m.Name, err)
+				}
+				s.Metrics.Set(m.Name, v)
 			}
 		default:
 			return nil, fmt.Errorf("line %d: the outcome %q is unknown", line, record[column["outcome"]])

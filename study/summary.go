@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"stegomq/internal/quality"
 	"stegomq/report/stats"
 	"stegomq/schemas"
 )
@@ -17,11 +18,13 @@ type Group struct {
 	N     int `json:"n"`
 	Items int `json:"items"`
 	// Refused counts the images that recovery refused, of N + Refused. They have no metrics: with N = 0 what follows means nothing.
-	Refused int           `json:"refused"`
-	PSNR    Distribution  `json:"psnr"`
-	SSIM    Distribution  `json:"ssim"`
-	MAE     stats.Moments `json:"mae"`
-	RMSE    stats.Moments `json:"rmse"`
+	Refused int          `json:"refused"`
+	PSNR    Distribution `json:"psnr"`
+	SSIM    Distribution `json:"ssim"`
+	MAE     Distribution `json:"mae"`
+	RMSE    Distribution `json:"rmse"`
+	// More are the metrics that the run asked for beyond these, by name.
+	More map[string]Distribution `json:"more,omitempty"`
 	// Excess is there for wrong keys, and no key, against the secret alone.
 	Excess *Excess `json:"excess,omitempty"`
 }
@@ -276,7 +279,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 			refused = append(refused, Failed{Name: schemas.ScoreKey(s), Reason: s.GetRefusal().GetDetail()})
 		}
 		if leaks(s.GetRole()) {
-			group.excess.add(s, baselines[s.GetItem()])
+			group.addExcess(s, baselines[s.GetItem()])
 		}
 		switch s.GetRole() {
 		case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED:
@@ -473,13 +476,29 @@ func of[K comparable, V any](m map[K]*V, key K) *V {
 	return m[key]
 }
 
+// sample collects a metric of scores, for its moments, quantiles and interval.
+type sample struct {
+	series
+	items *stats.Clusters
+}
+
+func (x *sample) add(v float64, of *schemas.Score) {
+	if x.items == nil {
+		x.items = stats.NewClusters(1)
+	}
+	x.series.add(v, of)
+	x.items.Add(of.GetItem(), v)
+}
+
+func (x *sample) distribution() Distribution { return x.series.distribution(x.items.Interval(0)) }
+func (x *sample) tail() Tail                 { return x.series.tail(x.items.Interval(0)) }
+func (x *sample) moments() stats.Moments     { return x.Summary.Moments(x.items.Interval(0)) }
+
 // tally collects the metrics of a group of scores, and counts those that were refused.
 type tally struct {
-	refused    int
-	psnr, ssim series
-	mae, rmse  stats.Summary
-	items      *stats.Clusters
-	excess     excess // of wrong keys against the secret
+	refused int
+	of      []sample  // in the order of quality.Metrics; nil without scores
+	excess  [2]sample // of wrong keys against the secret, in PSNR and SSIM
 }
 
 func (t *tally) add(s *schemas.Score) {
@@ -487,64 +506,71 @@ func (t *tally) add(s *schemas.Score) {
 		t.refused++
 		return
 	}
-	m := s.GetMetrics()
-	t.psnr.add(m.GetPsnr(), s)
-	t.ssim.add(m.GetSsim(), s)
-	t.mae.Add(m.GetMae())
-	t.rmse.Add(m.GetRmse())
-	if t.items == nil {
-		t.items = stats.NewClusters(4)
+	if t.of == nil {
+		t.of = make([]sample, len(quality.Metrics))
 	}
-	t.items.Add(s.GetItem(), m.GetPsnr(), m.GetSsim(), m.GetMae(), m.GetRmse())
+	for i, m := range quality.Metrics {
+		if v, measured := s.GetMetrics().Value(m.Name); measured {
+			t.of[i].add(v, s)
+		}
+	}
+}
+
+// addExcess takes in what a score has more than the baseline of its item, which may not have been measured.
+func (t *tally) addExcess(s *schemas.Score, baseline *schemas.Metrics) {
+	if baseline != nil && s.End() != schemas.EndRefused {
+		t.excess[0].add(s.GetMetrics().GetPsnr()-baseline.GetPsnr(), s)
+		t.excess[1].add(s.GetMetrics().GetSsim()-baseline.GetSsim(), s)
+	}
 }
 
 func (t *tally) group() Group {
 	if t == nil {
 		return Group{}
 	}
-	if t.items == nil {
+	if t.of == nil {
 		return Group{Refused: t.refused}
 	}
-	by := t.items
-	g := Group{
-		N: t.psnr.N, Items: by.Len(), Refused: t.refused,
-		PSNR: t.psnr.distribution(by.Interval(0)), SSIM: t.ssim.distribution(by.Interval(1)),
-		MAE: t.mae.Moments(by.Interval(2)), RMSE: t.rmse.Moments(by.Interval(3)),
-	}
-	if e := t.excess; e.psnr.N > 0 {
-		g.Excess = &Excess{
-			N: e.psnr.N, Items: e.items.Len(),
-			PSNR: e.psnr.tail(e.items.Interval(0)), SSIM: e.ssim.tail(e.items.Interval(1)),
+	g := Group{N: t.of[0].N, Items: t.of[0].items.Len(), Refused: t.refused}
+	for i, m := range quality.Metrics {
+		if t.of[i].N > 0 {
+			g.set(m.Name, t.of[i].distribution())
 		}
+	}
+	if e := &t.excess; e[0].N > 0 {
+		g.Excess = &Excess{N: e[0].N, Items: e[0].items.Len(), PSNR: e[0].tail(), SSIM: e[1].tail()}
 	}
 	return g
 }
 
-// excess collects what scores have more than the baseline of their item.
-type excess struct {
-	psnr, ssim series
-	items      *stats.Clusters
+// Metric is a metric of the group by its name; false where no score has it.
+func (g *Group) Metric(name string) (Distribution, bool) {
+	if of := g.field(name); of != nil {
+		return *of, g.N > 0
+	}
+	d, measured := g.More[name]
+	return d, measured
 }
 
-// add leaves a score out that was refused, or whose baseline could not be measured.
-func (e *excess) add(s *schemas.Score, baseline *schemas.Metrics) {
-	if baseline == nil || s.End() == schemas.EndRefused {
+func (g *Group) set(name string, d Distribution) {
+	if of := g.field(name); of != nil {
+		*of = d
 		return
 	}
-	psnr, ssim := s.GetMetrics().GetPsnr()-baseline.GetPsnr(), s.GetMetrics().GetSsim()-baseline.GetSsim()
-	e.psnr.add(psnr, s)
-	e.ssim.add(ssim, s)
-	if e.items == nil {
-		e.items = stats.NewClusters(2)
+	if g.More == nil {
+		g.More = make(map[string]Distribution)
 	}
-	e.items.Add(s.GetItem(), psnr, ssim)
+	g.More[name] = d
+}
+
+func (g *Group) field(name string) *Distribution {
+	return map[string]*Distribution{"psnr": &g.PSNR, "ssim": &g.SSIM, "mae": &g.MAE, "rmse": &g.RMSE}[name]
 }
 
 // cell collects what one key recovers of the images that another embedded.
 type cell struct {
 	refused    int
-	psnr, ssim stats.Summary
-	items      *stats.Clusters
+	psnr, ssim sample
 }
 
 func (c *cell) add(s *schemas.Score) {
@@ -552,13 +578,8 @@ func (c *cell) add(s *schemas.Score) {
 		c.refused++
 		return
 	}
-	m := s.GetMetrics()
-	c.psnr.Add(m.GetPsnr())
-	c.ssim.Add(m.GetSsim())
-	if c.items == nil {
-		c.items = stats.NewClusters(2)
-	}
-	c.items.Add(s.GetItem(), m.GetPsnr(), m.GetSsim())
+	c.psnr.add(s.GetMetrics().GetPsnr(), s)
+	c.ssim.add(s.GetMetrics().GetSsim(), s)
 }
 
 // summary gives nil without a score.
@@ -566,5 +587,5 @@ func (c *cell) summary() *Cell {
 	if c == nil {
 		return nil
 	}
-	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: c.psnr.Moments(c.items.Interval(0)), SSIM: c.ssim.Moments(c.items.Interval(1))}
+	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: c.psnr.moments(), SSIM: c.ssim.moments()}
 }

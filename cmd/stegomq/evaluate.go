@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/pixel"
+	"stegomq/internal/quality"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
 	"stegomq/schemas"
@@ -56,6 +58,7 @@ func (r *runFlags) registerTrials(f *pflag.FlagSet) {
 		f.BoolVar(&r.Swapped, "swapped", false, "decode what each key embedded with its k_e and k_r exchanged too")
 		f.Float64SliceVar(&r.Partial, "partial", nil, "decode what each key embedded with keys too of whose fill only this much is right, in percent, such as 25,50,99.5")
 		f.BoolVar(&r.NoKey, "no-key", false, "give every stego image to the network that needs no key, which purifies")
+		f.StringSliceVar(&r.MoreMetrics, "more-metrics", nil, "measure these too, which takes longer: "+strings.Join(quality.Optional(), ", "))
 		f.StringSliceVar(&r.Attacks, "attacks", nil, "recover once more after each of these happened to the stego image: "+pixel.AttackHelp())
 	})
 	f.BoolVar(&r.Features, "features", false, "keep with every score what recovery's last layer was fed, for figures of the keys' separation")

@@ -144,7 +144,7 @@ func gradientSentence(alpha float64, seed int, l Paired) string {
 	if l.Why != "" {
 		return fmt.Sprintf("%s the two gradients cannot be compared: %s.", where, l.Why)
 	}
-	d := l.PSNR.Difference
+	d := l.PSNR
 	verdict := direction(d)
 	if d.Verdict != study.CannotBeTold {
 		verdict += " with the right gradient"
@@ -205,11 +205,11 @@ func (ab *Ablation) acrossSeeds() []string {
 			once = true
 			continue
 		}
-		verdict := direction(seeds[0].PSNR.Difference)
+		verdict := direction(seeds[0].PSNR)
 		var means []string
 		for _, d := range seeds {
-			means = append(means, fmt.Sprintf("%+.2f", d.PSNR.Difference.Mean))
-			if direction(d.PSNR.Difference) != verdict {
+			means = append(means, fmt.Sprintf("%+.2f", d.PSNR.Mean))
+			if direction(d.PSNR) != verdict {
 				verdict = "the seeds do not agree, so that another training changes as much as the gradient does"
 			}
 		}
@@ -245,7 +245,7 @@ func (ab *Ablation) tables() []report.Table {
 		if d.Why != "" {
 			row = append(row, "-", "-", "0", d.Why)
 		} else {
-			row = append(row, signed("%.2f", &d.PSNR.Moments), signed("%.3f", &d.SSIM.Moments), fmt.Sprint(d.N), direction(d.PSNR.Difference))
+			row = append(row, signed("%.2f", &d.PSNR.Moments), signed("%.3f", &d.SSIM.Moments), fmt.Sprint(d.N), direction(d.PSNR))
 		}
 		differences.Rows = append(differences.Rows, row)
 	}

@@ -18,18 +18,10 @@ type Paired struct {
 	// Why says why the two cannot be compared; the rest is then empty.
 	Why string `json:"why,omitempty"`
 	// N counts the image pairs.
-	N    int  `json:"n"`
-	PSNR Less `json:"psnr"`
-	SSIM Less `json:"ssim"`
-	MAE  Less `json:"mae"`
-}
-
-// Less is a metric of the reference less that of the other method.
-type Less struct {
-	study.Difference
-	// Won is the share of the image pairs on which the reference is the better one, on [0,1]: nearer to the cover, nearer to
-	// the secret with the right key, further from it with a wrong one.
-	Won float64 `json:"won"`
+	N    int              `json:"n"`
+	PSNR study.Difference `json:"psnr"`
+	SSIM study.Difference `json:"ssim"`
+	MAE  study.Difference `json:"mae"`
 }
 
 // paired compares the reference with every other row.
@@ -89,13 +81,7 @@ func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
 			if role.Role != kind.role.Token() {
 				continue
 			}
-			line.Why, line.N = "", role.N
-			for i, m := range []struct {
-				to   *Less
-				from study.Difference
-			}{{&line.PSNR, role.PSNR}, {&line.SSIM, role.SSIM}, {&line.MAE, role.MAE}} {
-				*m.to = Less{Difference: m.from, Won: won(inA, inB, kind.role, i, kind.better*metrics[i].more)}
-			}
+			line.Why, line.N, line.PSNR, line.SSIM, line.MAE = "", role.N, role.PSNR, role.SSIM, role.MAE
 		}
 		lines = append(lines, line)
 	}
@@ -114,50 +100,4 @@ func allRefused(run study.Measured, role schemas.Role) bool {
 		}
 	}
 	return refused
-}
-
-// won is the share of the image pairs on which a is better than b in a metric.
-func won(a, b study.Measured, role schemas.Role, metric int, sign float64) float64 {
-	inA, inB := itemMeans(a, role, metric), itemMeans(b, role, metric)
-	var n, wins float64
-	for pair, va := range inA {
-		vb, both := inB[pair]
-		if !both {
-			continue
-		}
-		n++
-		if (va-vb)*sign > 0 {
-			wins++
-		}
-	}
-	return wins / max(n, 1)
-}
-
-// itemMeans is the mean of a metric over the scores of each image pair. A pair is named by its images, and by its number
-// among those of the same ones, as in study.Compare.
-func itemMeans(run study.Measured, role schemas.Role, metric int) map[string]float64 {
-	names, seen := make(map[string]string), make(map[string]int)
-	for _, p := range run.Spec.GetPairs() {
-		images := p.GetCover().GetDigest() + " " + p.GetSecret().GetDigest()
-		seen[images]++
-		names[p.GetItem()] = fmt.Sprintf("%s %d", images, seen[images])
-	}
-	sums, counts := make(map[string]float64), make(map[string]float64)
-	for _, s := range run.Scores {
-		if s.GetRole() == role && s.End() == schemas.EndDone {
-			name := names[s.GetItem()]
-			sums[name] += values(s)[metric]
-			counts[name]++
-		}
-	}
-	for name := range sums {
-		sums[name] /= counts[name]
-	}
-	return sums
-}
-
-// values are the metrics of a score in the order of metrics.
-func values(s *schemas.Score) [3]float64 {
-	m := s.GetMetrics()
-	return [3]float64{m.GetPsnr(), m.GetSsim(), m.GetMae()}
 }

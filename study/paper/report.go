@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"stegomq/report"
+	"stegomq/study"
 )
 
 // Report is the study, worked out: report.json.
@@ -134,7 +135,7 @@ func pairedTable(all []Paired, set string) report.Table {
 		} else {
 			for _, m := range []struct {
 				format string
-				of     Less
+				of     study.Difference
 			}{{"%.2f", p.PSNR}, {"%.3f", p.SSIM}, {"%.4f", p.MAE}} {
 				row = append(row, signed(m.format, &m.of.Moments), fmt.Sprintf("%.0f %%", 100*m.of.Won))
 			}

@@ -126,14 +126,12 @@ type Figure struct {
 type metric struct {
 	name, head, format string
 	of                 func(*Line) *Figure
-	// more is +1 where more is more alike, -1 where less is.
-	more float64
 }
 
 var metrics = []metric{
-	{"psnr", "PSNR", "%.2f", func(l *Line) *Figure { return &l.PSNR }, +1},
-	{"ssim", "SSIM", "%.3f", func(l *Line) *Figure { return &l.SSIM }, +1},
-	{"mae", "MAE", "%.3f", func(l *Line) *Figure { return &l.MAE }, -1},
+	{"psnr", "PSNR", "%.2f", func(l *Line) *Figure { return &l.PSNR }},
+	{"ssim", "SSIM", "%.3f", func(l *Line) *Figure { return &l.SSIM }},
+	{"mae", "MAE", "%.3f", func(l *Line) *Figure { return &l.MAE }},
 }
 
 // table1 makes the table.
@@ -220,7 +218,7 @@ func (l *Line) put(g study.Group, better float64) {
 		return
 	}
 	l.N, l.Items = g.N, g.Items
-	l.PSNR.Ours, l.SSIM.Ours, l.MAE.Ours = &g.PSNR.Moments, &g.SSIM.Moments, &g.MAE
+	l.PSNR.Ours, l.SSIM.Ours, l.MAE.Ours = &g.PSNR.Moments, &g.SSIM.Moments, &g.MAE.Moments
 	l.Worst = &Worst{g.PSNR.Min, g.PSNR.MinOf.Item}
 	if better < 0 {
 		l.Worst = &Worst{g.PSNR.Max, g.PSNR.MaxOf.Item}

@@ -74,7 +74,7 @@ func (r *Report) table1ByDataSet() (all []report.Table) {
 func pairedRows(all []Paired) [][]string {
 	rows := [][]string{{"data_set", "block", "reference", "other", "metric", "reference_mean", "other_mean", "difference", "std", "ci95_low", "ci95_high", "won", "verdict", "worst", "worst_pair", "pairs", "why_not"}}
 	for _, p := range all {
-		for i, l := range []Less{p.PSNR, p.SSIM, p.MAE} {
+		for i, l := range []study.Difference{p.PSNR, p.SSIM, p.MAE} {
 			row := []string{p.DataSet, p.Block, p.Reference, p.Other, metrics[i].name}
 			if p.Why != "" {
 				row = append(row, "", "", "", "", "", "", "", "", "", "", "0", p.Why)
