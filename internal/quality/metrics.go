@@ -29,6 +29,7 @@ var Metrics = []Metric{
 	{Name: "ssim", Title: "SSIM", Decimals: 3, More: +1, Low: -1, High: 1, About: "Wang, Bovik, Sheikh and Simoncelli 2004, 11x11 Gaussian window, the mean over the channels"},
 	{Name: "mae", Title: "MAE", Decimals: 4, More: -1, Low: 0, High: 1, About: "mean absolute difference"},
 	{Name: "rmse", Title: "RMSE", Decimals: 4, More: -1, Low: 0, High: 1, About: "root of the mean squared difference"},
+	{Name: "ms_ssim", Title: "MS-SSIM", Decimals: 4, More: +1, Low: 0, High: 1, About: "Wang, Simoncelli and Bovik 2003, five scales; of images of at least 176 pixels a side", measure: msssim},
 }
 
 // Heading is the title with the unit.
