@@ -390,7 +390,11 @@ func (p *Paired) facts() []string {
 		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.text()),
 		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean (Student's t on the pairs).",
 	}
-	if n := 4 * len(p.Roles); n >= 20 {
+	n := 4 * len(p.Roles)
+	for _, r := range p.Roles {
+		n += len(r.More)
+	}
+	if n >= 20 {
 		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
 	}
 	for _, r := range p.Roles {
