@@ -83,6 +83,9 @@ func TestAudit(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
+	if page := string(read(t, h.path("one", "report.html"))); !strings.Contains(page, "Every image pair") || !strings.Contains(page, a.Verdicts[0].Title) {
+		t.Error("report.html lacks the verdicts or the image pairs")
+	}
 	for _, name := range []string{"random-keys-ssim", "random-keys-psnr", "random-keys-best-of", "partial-keys", "robustness", "best-guess"} {
 		if _, err := png.Decode(bytes.NewReader(read(t, h.path("one", name+".png")))); err != nil {
 			t.Errorf("%s.png: %v", name, err)

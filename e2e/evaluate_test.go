@@ -320,6 +320,11 @@ func TestEvaluateCoversAndSavedImages(t *testing.T) {
 		t.Errorf("geometry %+v, data set %+v", sum.Geometry, sum.Dataset)
 	}
 	wantImages(t, h, "out", items)
+	// Of each of two pairs the cover and the secret, and with each of two keys the stego and the recovered image.
+	page := read(t, h.path("out", "report.html"))
+	if n := bytes.Count(page, []byte(`<script type="text/plain" id="picture-`)); n != 2*2+2*2*2 || !bytes.Contains(page, []byte("Every image pair")) {
+		t.Errorf("report.html has %d pictures, want 12", n)
+	}
 
 	// With the images of another run at hand, saving them takes no work.
 	again := h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-mk"),

@@ -101,4 +101,6 @@ type Picture struct {
 	Title string
 	// Note stands below the title: "31.2 dB, SSIM 0.94". It may be empty.
 	Note string
+	// Against is the title of the picture beside it that it is compared with, under a slider; empty for none.
+	Against string
 }

@@ -34,7 +34,7 @@ func CSV(rows [][]string) ([]byte, error) {
 // Exact writes a number so that reading gives the same float64.
 func Exact(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
-// Write writes a document into dir as NAME.md and, with what load gives, NAME.html, its figures as SVG and PNG, and value as NAME.json;
+// Write writes a document into dir as NAME.md and, with what load gives, report.html, its figures as SVG and PNG, and value as NAME.json;
 // and the other files. Each is written whole or not at all. Files of figures that could not be drawn are removed.
 func (d *Document) Write(dir, name string, value any, load Loader, others ...File) error {
 	whole, err := JSON(value)
@@ -46,9 +46,9 @@ func (d *Document) Write(dir, name string, value any, load Loader, others ...Fil
 	if load != nil {
 		var page bytes.Buffer
 		if err := d.HTML(&page, load); err != nil {
-			return fmt.Errorf("make %s.html: %w", name, err)
+			return fmt.Errorf("make report.html: %w", err)
 		}
-		files = append(files, File{name + ".html", page.Bytes()})
+		files = append(files, File{"report.html", page.Bytes()})
 	}
 	return WriteFolder(dir, append(files, others...), gone...)
 }

@@ -167,7 +167,7 @@ func newAlbum(wanted []Picture, load Loader, room int) (*album, error) {
 	return a, nil
 }
 
-// shown are the pictures that there are for the script: number, title and, where there is one, note.
+// shown are the pictures that there are for the script: number, title and, where there is one, note and the title that it is compared with.
 func (a *album) shown(pictures []Picture) [][]any {
 	data := make([][]any, 0, len(pictures))
 	for _, p := range pictures {
@@ -176,8 +176,11 @@ func (a *album) shown(pictures []Picture) [][]any {
 			continue
 		}
 		one := []any{number, p.Title}
-		if p.Note != "" {
+		if p.Note != "" || p.Against != "" {
 			one = append(one, p.Note)
+		}
+		if p.Against != "" {
+			one = append(one, p.Against)
 		}
 		data = append(data, one)
 	}

@@ -22,6 +22,20 @@
     return make('figure', {}, image, caption);
   };
 
+  // slider lays a picture over the one that it is compared with; nothing for a picture that is compared with none.
+  const slider = (pictures, shown) => {
+    const [, title, , against] = shown;
+    const other = against && pictures.find((p) => p[1] === against);
+    if (!other) return [];
+    const stack = make('div', { className: 'stack' }, ...[other, shown].map((p) => picture(p).querySelector('img')));
+    const range = make('input', { type: 'range', min: 0, max: 100, value: 50 });
+    range.setAttribute('aria-label', `${against} on the left, ${title} on the right`);
+    range.addEventListener('input', () => stack.style.setProperty('--at', `${range.value}%`));
+    return [make('figure', { className: 'compare' }, stack, range, make('figcaption', {}, make('b', {}, `${against} | ${title}`)))];
+  };
+
+  const pictures = (all) => [...all.map(picture), ...all.flatMap((p) => slider(all, p))];
+
   const show = (index) => {
     if (index < 0 || index >= list.length) return;
     shown = index;
@@ -48,6 +62,7 @@
   part('.close').addEventListener('click', () => viewer.close());
   viewer.addEventListener('click', (event) => { if (event.target === viewer) viewer.close(); }); // outside of it
   viewer.addEventListener('keydown', (event) => {
+    if (event.target.type === 'range') return; // the arrows move it
     if (event.key === 'ArrowLeft') show(shown - 1);
     if (event.key === 'ArrowRight') show(shown + 1);
   });
@@ -76,7 +91,7 @@
           ...names.map((name, i) => [axes[i] || ['row', 'column'][i], name]),
           ...[...cell.querySelectorAll('span')].map((line, i) => [measures[i] ?? 'value', line.textContent]),
         ],
-        content: JSON.parse(buttons[index].dataset.pictures).map(picture),
+        content: pictures(JSON.parse(buttons[index].dataset.pictures)),
       };
     };
     buttons.forEach((button, index) => button.addEventListener('click', () => open({ length: buttons.length, entry }, index)));
@@ -166,7 +181,7 @@
     const entry = (at) => {
       const row = rows[view[at]];
       const [title, ...rest] = texts(row);
-      return { title: `${columns[0].title} ${title}`, facts: rest.map((value, i) => [columns[i + 1].title, value]), content: row[1].map(picture) };
+      return { title: `${columns[0].title} ${title}`, facts: rest.map((value, i) => [columns[i + 1].title, value]), content: pictures(row[1]) };
     };
 
     const draw = () => {

@@ -249,6 +249,36 @@ func TestMatrixCellOpensItsImages(t *testing.T) {
 	b.Until(`!document.getElementById('viewer').open`)
 }
 
+// The images of a pair lie over each other, and the slider says how much of each is seen; the arrow keys then move it and not the list.
+func TestSlider(t *testing.T) {
+	t.Parallel()
+	page := sample(t)
+	for _, row := range page.Sections[4].Items.Rows[:2] {
+		row.Pictures[2].Against, row.Pictures[3].Against = "cover", "none"
+	}
+	b := show(t, page, "#items?sort=pair")
+	b.Click(".items tbody tr:nth-child(1) button")
+	loaded(b)
+	if got := b.Texts("#viewer .compare figcaption"); !slices.Equal(got, []string{"cover | stego"}) {
+		t.Errorf("the sliders are %q", got)
+	}
+	shown := func() string {
+		return browser.Value[string](&b.Tab, `getComputedStyle(document.querySelector('#viewer .stack img + img')).clipPath`)
+	}
+	if got := shown(); got != "inset(0px 0px 0px 50%)" {
+		t.Errorf("at first the stego image is shown by %s", got)
+	}
+	b.Do(chromedp.Focus(chromedp.CSS("#viewer .compare input")))
+	b.press(kb.ArrowRight)
+	b.Until(`document.querySelector('#viewer .compare input').value === '51'`)
+	if got := shown(); got != "inset(0px 0px 0px 51%)" {
+		t.Errorf("moved by one it is shown by %s", got)
+	}
+	if got := b.Texts("#viewer .position"); !slices.Equal(got, []string{"1 of 130"}) {
+		t.Errorf("the arrow key turned to %q", got)
+	}
+}
+
 func TestItemOpensItsImages(t *testing.T) {
 	t.Parallel()
 	b := show(t, sample(t), "#items?sort=pair")

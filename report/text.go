@@ -64,7 +64,7 @@ func wrapped(text string, width int) []string {
 	return lines
 }
 
-// Markdown is the document in Markdown. Figures are links to their files.
+// Markdown is the document in Markdown, without items. Figures are links to their files.
 func (d *Document) Markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# %s\n", markdown(d.Title))
@@ -77,7 +77,9 @@ func (d *Document) Markdown() string {
 		fmt.Fprintf(&out, "\n%s\n", markdown(p))
 	}
 	for i := range d.Sections {
-		out.WriteString("\n" + d.Sections[i].markdown(2))
+		if d.Sections[i].Items == nil { // the rows are in a file of their own
+			out.WriteString("\n" + d.Sections[i].markdown(2))
+		}
 	}
 	return out.String()
 }

@@ -1,6 +1,7 @@
 package study
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -9,18 +10,23 @@ import (
 	"stegomq/schemas"
 )
 
-// WriteFiles writes summary.json, items.csv and report.md into dir, each whole or not at all. The file
-// columns of items.csv name images relative to dir; SaveImages writes them.
+// WriteFiles writes summary.json, items.csv, report.md and report.html into dir, each whole or not at all. The file
+// columns of items.csv name images relative to dir; SaveImages writes them, before the page shows them.
 func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
-	files, err := Files(sum, scores)
+	folder, err := report.OpenFolder(dir) // the page looks for images in it
+	if err != nil {
+		return err
+	}
+	folder.Close()
+	files, err := Files(dir, sum, scores)
 	if err != nil {
 		return err
 	}
 	return report.WriteFolder(dir, files)
 }
 
-// Files are those that WriteFiles writes.
-func Files(sum *Summary, scores []*schemas.Score) ([]report.File, error) {
+// Files are those that WriteFiles writes, with the images that are in dir; empty: without images.
+func Files(dir string, sum *Summary, scores []*schemas.Score) ([]report.File, error) {
 	table, err := report.CSV(items(scores))
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", itemsFile, err)
@@ -29,7 +35,17 @@ func Files(sum *Summary, scores []*schemas.Score) ([]report.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", summaryFile, err)
 	}
-	return []report.File{{Name: summaryFile, Data: whole}, {Name: itemsFile, Data: table}, {Name: "report.md", Data: []byte(sum.Document().Markdown())}}, nil
+	d := sum.Document()
+	all := NewItems(scores)
+	all.Add(scores, dir)
+	d.Sections = append(d.Sections, all.Section())
+	var page bytes.Buffer
+	if err := d.HTML(&page, ReadImage); err != nil {
+		return nil, fmt.Errorf("write report.html: %w", err)
+	}
+	return []report.File{
+		{Name: summaryFile, Data: whole}, {Name: itemsFile, Data: table}, {Name: "report.md", Data: []byte(d.Markdown())}, {Name: "report.html", Data: page.Bytes()},
+	}, nil
 }
 
 // items is one row per comparison, with a column for the attack where there is any, and for each metric that any has. Numbers are written so

@@ -301,6 +301,13 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	text := sum.Document().Text()
+	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil || !strings.Contains(string(page), "<title>Run run-1</title>") || !strings.Contains(string(page), "Every image pair") {
+		t.Errorf("report.html has %d bytes (%v)", len(page), err)
+	}
+	if err := os.Remove(filepath.Join(dir, "report.html")); err != nil {
+		t.Fatal(err)
+	}
 	expectGolden(t, dir, map[string][]byte{"terminal.txt": []byte(text)}, "summary.json", "items.csv", "report.md")
 }
 

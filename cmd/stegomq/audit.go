@@ -101,7 +101,7 @@ func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON, dry bool) err
 			return err
 		}
 		if !asJSON {
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\naudit.md, audit.json and the figures are in %s\n", audit.Out)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\naudit.md, audit.json, report.html and the figures are in %s\n", audit.Out)
 		}
 		return failed
 	})

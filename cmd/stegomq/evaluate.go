@@ -127,7 +127,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 		Long: `Every pair of images is embedded with every key, decoded with every key, with random ones and with ones that
 are one bit off (--near-keys), and purified; --swapped, --partial, --no-key and --attacks try more. What a model does
 not have is left out: a model with a network for each key knows no other keys, and few models purify.
-The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
+The scores go to summary.json, items.csv, report.md and report.html. Work that was done before is not done again; after
 Ctrl-C the same command resumes. Ctrl-C takes the waiting jobs of the run out of the queue (--detach leaves them there); a
 second one ends the command at once. A model whose recovery is authenticated refuses wrong keys and changed images: that is an
 outcome of its own, counted as refused and in no mean. Exit code 1 says that some files or comparisons failed, or that the
@@ -184,7 +184,7 @@ func (a *app) evaluate(cmd *cobra.Command, flags *runFlags, out string, asJSON b
 			return err
 		}
 		if !asJSON {
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\nsummary.json, items.csv and report.md are in %s\n", made.Dir)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\nsummary.json, items.csv, report.md and report.html are in %s\n", made.Dir)
 		}
 		return made.Failed()
 	})

@@ -43,7 +43,7 @@ func (a *app) reportCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&out, "out", "", "folder for summary.json, items.csv and report.md")
+	f.StringVar(&out, "out", "", "folder for summary.json, items.csv, report.md and report.html")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
 	a.cacheFlags(f)
 	cmd.AddCommand(a.compareCommand(), overviewCommand())

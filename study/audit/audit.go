@@ -74,6 +74,7 @@ type Audit struct {
 	Runs []Made `json:"runs"`
 
 	guess *figure.Grid
+	items *study.Items
 }
 
 // Made says what a run of the audit consisted of.
@@ -111,6 +112,9 @@ func New(e Evidence) *Audit {
 			Failed: len(s.FailedItems), Cache: s.Cache, Seconds: s.ElapsedSeconds,
 		})
 	}
+	a.items = study.NewItems(e.Attempts.Scores)
+	a.items.Elsewhere = "runs/" + e.Attempts.Name + "/items.csv"
+	a.items.Add(e.Attempts.Scores, "")
 	a.judge(e.LeftOut)
 	return a
 }

@@ -29,12 +29,14 @@ func (a *Audit) Document() *report.Document {
 			thresholds.Shows, thresholds.Clearly, percent(thresholds.Partial), percent(thresholds.Kept)),
 		"Mean ± standard deviation; in brackets the 95 % interval of the mean, Student's t on the image pairs.",
 	}
-	d.Sections = append(d.Sections, a.sections()...)
+	d.Sections = append(append(d.Sections, a.sections()...), a.items.Section())
 	return d
 }
 
-// WriteFiles writes audit.json, audit.md and the figures as SVG and PNG into dir, each file whole or not at all.
-func (a *Audit) WriteFiles(dir string) error { return a.Document().Write(dir, "audit", a, nil) }
+// WriteFiles writes audit.json, audit.md, report.html and the figures as SVG and PNG into dir, each file whole or not at all.
+func (a *Audit) WriteFiles(dir string) error {
+	return a.Document().Write(dir, "audit", a, study.ReadImage)
+}
 
 // section is one table with what belongs to it.
 func section(id, title, about string, t report.Table, figures ...report.Figure) report.Section {

@@ -87,30 +87,34 @@ func (r *Report) table1Section() report.Section {
 	s := report.Section{
 		ID: "table-1", Title: "Table 1",
 		Paragraphs: []string{
-			"a is what the run's first key embeds, b what its second does; cross decoding of a: embedded with a, decoded with b. Means over the image pairs; PSNR in dB, MAE on [0,1]. The last table has standard deviations, n and 95 % intervals, as does table1.csv. Where the paper has no figure for a data set it says none.",
+			"a is what the run's first key embeds, b what its second does; cross decoding of a: embedded with a, decoded with b. Means over the image pairs; PSNR in dB, MAE on [0,1]. The last table has standard deviations, n and 95 % intervals, as does table1.csv. Where the paper has no figure for a data set it says none; what it prints for data sets that are not at hand is in table1.csv and table1.tex.",
 		},
 	}
 	for i := range r.Table1.Blocks {
 		b := &r.Table1.Blocks[i]
-		s.Tables = append(s.Tables, r.Table1.grid(b, r.Table1.setsOf(b)))
+		s.Tables = append(s.Tables, r.Table1.grid(b, r.Table1.atHand()))
 	}
 	s.Tables = append(s.Tables, r.Table1.long())
-	for _, row := range r.study.rows() {
-		for _, set := range r.Table1.DataSets {
-			if run := row.Runs[set.Name]; run.Made() {
-				s.Matrices = append(s.Matrices, confusion(fmt.Sprintf("%s on %s", row.Method, set.Name), run))
-			}
-		}
+	for _, of := range r.study.runs() {
+		s.Matrices = append(s.Matrices, confusion(of.method+" on "+of.set, of.run))
 	}
 	return s
 }
 
-// setsOf are the data sets of a block: those that are not at hand have no place in a block that the paper does not have.
+// atHand are the data sets that have columns, all where none is at hand: what the paper prints of the others is in table1.csv and table1.tex.
+func (t *Table1) atHand() []DataSet {
+	if sets := slices.DeleteFunc(slices.Clone(t.DataSets), func(d DataSet) bool { return !d.AtHand }); len(sets) > 0 {
+		return sets
+	}
+	return t.DataSets
+}
+
+// setsOf are the data sets of a block in LaTeX: those that are not at hand have no place in a block that the paper does not have.
 func (t *Table1) setsOf(b *Block) []DataSet {
 	if printedTable[b.Name] != nil {
 		return t.DataSets
 	}
-	return slices.DeleteFunc(slices.Clone(t.DataSets), func(d DataSet) bool { return !d.AtHand })
+	return t.atHand()
 }
 
 func (r *Report) pairedSection() report.Section {
