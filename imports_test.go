@@ -64,7 +64,7 @@ var house = map[string][]string{
 	},
 
 	// Load and what is said of it.
-	"internal/load": {"evaluator/figure"},
+	"internal/load": {"report/figure"},
 
 	// What only tests import: it stands in no other row.
 	"internal/testrig/browser":      {},
@@ -84,29 +84,33 @@ var house = map[string][]string{
 	"pipeline": {
 		"schemas", "producer", "gpuworker", "evaluator", "internal/access", "internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/link", "internal/load", "internal/model", "internal/natsserver", "internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin",
-		"internal/source", "internal/state", "internal/streams", "internal/telemetry",
+		"internal/source", "internal/state", "internal/streams", "internal/telemetry", "study",
 	},
 	"pipeline/reports": {
-		"schemas", "producer", "evaluator", "evaluator/audit", "evaluator/paper", "internal/keyring", "internal/model", "internal/modulo", "internal/ort",
-		"internal/pixel", "internal/rotation", "internal/steganalysis", "pipeline",
+		"schemas", "producer", "internal/keyring", "internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/rotation",
+		"internal/steganalysis", "pipeline", "report", "study", "study/audit", "study/paper",
 	},
 
 	// The HTTP API and its page, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
 	"client": {},
 	"service": {
-		"schemas", "producer", "evaluator", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/users", "pipeline", "service/page",
+		"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/users", "pipeline", "report", "service/page", "study",
 	},
 	"service/page": {},
 
-	// The reports that are made of the runs' scores.
-	"evaluator/figure":     {},
-	"evaluator/htmlreport": {},
-	"evaluator/paper":      {"evaluator", "evaluator/figure", "evaluator/htmlreport", "internal/pixel", "schemas"},
-	"evaluator/audit":      {"evaluator", "evaluator/figure", "internal/quality", "internal/steganalysis", "schemas"},
+	// Reports: one model with its renderers, what is said of many scores, and charts. They know no runs.
+	"report":        {},
+	"report/stats":  {},
+	"report/figure": {},
+
+	// The figures of runs, from their scores, and which verdicts follow. A study knows no queue and no cache, and renders nothing.
+	"study":       {"internal/pixel", "internal/quality", "report", "report/figure", "report/stats", "schemas"},
+	"study/paper": {"report", "report/figure", "report/stats", "schemas", "study"},
+	"study/audit": {"internal/steganalysis", "report", "report/figure", "report/stats", "schemas", "study"},
 
 	"cmd/stegomq": {
-		"schemas", "producer", "evaluator", "internal/access", "internal/cache", "internal/contexts", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
-		"internal/ort", "internal/pixel", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "service",
+		"schemas", "producer", "internal/access", "internal/cache", "internal/contexts", "internal/flagfile", "internal/keyring", "internal/link", "internal/load", "internal/model",
+		"internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin", "internal/streams", "internal/telemetry", "internal/users", "pipeline", "pipeline/reports", "report", "service", "study",
 	},
 
 	// It knows the program as its users do.
@@ -136,7 +140,7 @@ var owners = map[string][]string{
 	"github.com/redis/go-redis":         {"internal/cache"},
 	"github.com/alicebob/miniredis":     {"internal/cache"},
 	"github.com/disintegration/imaging": {"internal/pixel"},
-	"gonum.org/v1/plot":                 {"evaluator/figure"},
+	"gonum.org/v1/plot":                 {"report/figure"},
 	"github.com/HdrHistogram":           {"internal/load"},
 	"github.com/gen2brain/avif":         {"internal/avif"},
 	"github.com/tetratelabs/wazero":     {"internal/avif"},

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/evaluator/audit"
+	"stegomq/study/audit"
 )
 
 // audited reads audit.json, in which no field is unknown.
@@ -82,6 +82,9 @@ func TestAudit(t *testing.T) {
 		if left := v.Finding == audit.LeftOut; left != slices.Contains([]string{audit.TestLeaked, audit.TestDecoder, audit.TestDetector}, v.Test) {
 			t.Errorf("%+v", v)
 		}
+	}
+	if page := string(read(t, h.path("one", "report.html"))); !strings.Contains(page, "Every image pair") || !strings.Contains(page, a.Verdicts[0].Title) {
+		t.Error("report.html lacks the verdicts or the image pairs")
 	}
 	for _, name := range []string{"random-keys-ssim", "random-keys-psnr", "random-keys-best-of", "partial-keys", "robustness", "best-guess"} {
 		if _, err := png.Decode(bytes.NewReader(read(t, h.path("one", name+".png")))); err != nil {

@@ -32,7 +32,7 @@ func open(t *testing.T, file string) *browser.Tab {
 func browse(t *testing.T, file string) {
 	t.Helper()
 	p := open(t, file)
-	column := slices.Index(p.Texts(".items thead th"), "stego, dB") + 1
+	column := slices.Index(p.Texts(".items thead th"), "stego PSNR dB") + 1
 	if column == 0 {
 		t.Fatalf("the items have the columns %q", p.Texts(".items thead th"))
 	}

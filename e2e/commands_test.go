@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"stegomq/evaluator"
+	"stegomq/study"
 )
 
 func TestModels(t *testing.T) {
@@ -55,8 +55,8 @@ func TestReport(t *testing.T) {
 	r := h.ok("report", "first", "--json", "--out", "three")
 	want, got := h.summary("one"), strictSummary(t, []byte(r.stdout))
 	// What is of the command and not of the run.
-	want.Cache, want.ElapsedSeconds, want.ItemsPerSecond = evaluator.CacheUse{}, 0, 0
-	got.Cache, got.ElapsedSeconds, got.ItemsPerSecond = evaluator.CacheUse{}, 0, 0
+	want.Cache, want.ElapsedSeconds, want.ItemsPerSecond = study.CacheUse{}, 0, 0
+	got.Cache, got.ElapsedSeconds, got.ItemsPerSecond = study.CacheUse{}, 0, 0
 	if !reflect.DeepEqual(want, got) {
 		t.Errorf("report %+v\nevaluate %+v", got, want)
 	}

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"stegomq/evaluator"
+	"stegomq/study"
 )
 
 // tarOf makes an archive of files of the home, in their order, under their base names.
@@ -67,7 +67,7 @@ func TestLayouts(t *testing.T) {
 	h.tarOf("one.tar", files...)
 	h.write("lists/images.txt", []byte("../"+strings.Join(files, "\n../")+"\n"))
 	h.write("lists/pairs.csv", []byte(fmt.Sprintf("cover,secret\n../%s,../%s\n../%s,../%s\n../%s,../%s\n", files[0], files[1], files[2], files[3], files[4], files[5])))
-	evaluate := func(out string, args ...string) *evaluator.Summary {
+	evaluate := func(out string, args ...string) *study.Summary {
 		t.Helper()
 		h.ok(append([]string{"evaluate", "--size", "32", "--out", out}, args...)...)
 		return h.summary(out)
@@ -94,7 +94,7 @@ func TestLayouts(t *testing.T) {
 	}
 
 	sampled := evaluate("sampled", "--data", "one.tar", "--sample", "2", "--sample-seed", "3")
-	if s := sampled.Dataset.Sample; s == nil || *s != (evaluator.Sample{Pairs: 2, Of: 3, Seed: 3}) || sampled.Dataset.Pairs != 2 {
+	if s := sampled.Dataset.Sample; s == nil || *s != (study.Sample{Pairs: 2, Of: 3, Seed: 3}) || sampled.Dataset.Pairs != 2 {
 		t.Errorf("the sample is %+v", sampled.Dataset)
 	}
 	again := evaluate("again", "--data", "photos", "--sample", "2", "--sample-seed", "3")
@@ -128,7 +128,7 @@ func TestShardsOverServers(t *testing.T) {
 	for name, word := range map[string]string{
 		"0.tar/bad.png": "not an image", "0.tar/empty.jpg": "empty file", "1.tar": "", "2.tar": "not a tar archive",
 	} {
-		i := slices.IndexFunc(sum.Dataset.Failed, func(f evaluator.Failed) bool { return f.Name == name })
+		i := slices.IndexFunc(sum.Dataset.Failed, func(f study.Failed) bool { return f.Name == name })
 		if i < 0 || !strings.Contains(sum.Dataset.Failed[i].Reason, word) || !strings.Contains(r.stderr, name+": ") {
 			t.Errorf("%s is not named with %q: %+v\n%s", name, word, sum.Dataset.Failed, r.stderr)
 		}
@@ -156,10 +156,10 @@ func TestReportCompare(t *testing.T) {
 		h.ok(append([]string{"evaluate", "--data", "photos", "--size", "32", "--run", run, "--out", "files/" + run}, args...)...)
 	}
 	r := h.ok("report", "compare", "two", "one", "--json", "--out", "compared")
-	var p, written evaluator.Paired
+	var p, written study.Paired
 	for _, c := range []struct {
 		data []byte
-		into *evaluator.Paired
+		into *study.Paired
 	}{{[]byte(r.stdout), &p}, {read(t, h.path("compared", "comparison.json")), &written}} {
 		dec := json.NewDecoder(bytes.NewReader(c.data))
 		dec.DisallowUnknownFields()
@@ -168,7 +168,7 @@ func TestReportCompare(t *testing.T) {
 	if p.A.Run != "two" || p.B.Run != "one" || p.Pairs != 4 || p.Dataset != h.summary("files/two").Dataset.Digest || len(p.Roles) != len(written.Roles) {
 		t.Errorf("compared %+v", p)
 	}
-	if !slices.Contains(p.LeftOut, evaluator.Failed{Name: "leakage_mismatched", Reason: "only two has it"}) {
+	if !slices.Contains(p.LeftOut, study.Failed{Name: "leakage_mismatched", Reason: "only two has it"}) {
 		t.Errorf("left out %v", p.LeftOut)
 	}
 	// The mean of A is that of the pairs' means, worked out anew.

@@ -17,16 +17,16 @@ import (
 	"testing"
 	"time"
 
-	"stegomq/evaluator"
 	"stegomq/internal/quality"
+	"stegomq/study"
 )
 
 // strictSummary decodes a summary in which no field is unknown and none is missing.
-func strictSummary(t *testing.T, data []byte) *evaluator.Summary {
+func strictSummary(t *testing.T, data []byte) *study.Summary {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	var sum evaluator.Summary
+	var sum study.Summary
 	if err := dec.Decode(&sum); err != nil {
 		t.Fatalf("summary: %v\n%s", err, data)
 	}
@@ -44,7 +44,7 @@ func strictSummary(t *testing.T, data []byte) *evaluator.Summary {
 	return &sum
 }
 
-func (h *home) summary(out string) *evaluator.Summary {
+func (h *home) summary(out string) *study.Summary {
 	h.t.Helper()
 	return strictSummary(h.t, read(h.t, h.path(out, "summary.json")))
 }
@@ -93,7 +93,7 @@ func (h *home) items(out string) []item {
 }
 
 // wantCounts checks that a run of pairs, keys, random keys and keys near each key has every comparison.
-func wantCounts(t *testing.T, sum *evaluator.Summary, items []item, pairs, keys, random, near int) {
+func wantCounts(t *testing.T, sum *study.Summary, items []item, pairs, keys, random, near int) {
 	t.Helper()
 	want := map[string]int{
 		"imperceptibility": pairs * keys, "recoverability": pairs * keys,
@@ -155,7 +155,7 @@ func TestEvaluate(t *testing.T) {
 	}
 	sum, items := h.summary("one"), h.items("one")
 	wantCounts(t, sum, items, 3, 3, 2, 0)
-	if sum.Dataset.Images != 7 || len(sum.Dataset.Failed) != 0 || sum.Geometry != (evaluator.Geometry{Width: 32, Height: 32, Resize: "squash"}) {
+	if sum.Dataset.Images != 7 || len(sum.Dataset.Failed) != 0 || sum.Geometry != (study.Geometry{Width: 32, Height: 32, Resize: "squash"}) {
 		t.Errorf("data set %+v, geometry %+v", sum.Dataset, sum.Geometry)
 	}
 	if sum.Cache.Hits != 0 || sum.ElapsedSeconds <= 0 || sum.ItemsPerSecond <= 0 {
@@ -215,7 +215,7 @@ func TestProvenance(t *testing.T) {
 	h.ok(append(command, "--out", "first")...)
 	first := h.summary("first")
 	p := first.Provenance
-	if p == nil || p.Version != programVersion || p.Where != evaluator.Here || p.Runtime == "" || p.Provider != "cpu" || p.Processor == "" || p.Metrics != "1" ||
+	if p == nil || p.Version != programVersion || p.Where != study.Here || p.Runtime == "" || p.Provider != "cpu" || p.Processor == "" || p.Metrics != "1" ||
 		!strings.Contains(p.Decoder, "golang.org/x/image v") || !strings.Contains(p.Command, "evaluate --data photos --size 32 --keys 2 --run once --out first") ||
 		p.Date.Before(start) || p.Date.After(time.Now()) || p.Found != 0 || p.Made != first.Cache.Misses || p.ElapsedSeconds != first.ElapsedSeconds {
 		t.Fatalf("provenance %+v of %+v", p, first.Cache)
@@ -235,19 +235,19 @@ func TestProvenance(t *testing.T) {
 	}
 	// Another run of the same work says that it made nothing itself; a cipher has no runtime.
 	h.ok("evaluate", "--data", "photos", "--size", "32", "--keys", "2", "--run", "twice", "--out", "twice")
-	if p := h.summary("twice").Provenance; p == nil || p.Where != evaluator.InTheCache || p.Made != 0 || p.Found != first.Cache.Misses || p.Runtime != "" {
+	if p := h.summary("twice").Provenance; p == nil || p.Where != study.InTheCache || p.Made != 0 || p.Found != first.Cache.Misses || p.Runtime != "" {
 		t.Errorf("of a run that was in the cache: %+v", p)
 	}
 	h.ok("evaluate", "--data", "photos", "--size", "32", "--model", filepath.Join(shippedModels(), "lsb-chacha20"), "--out", "cipher")
-	if p := h.summary("cipher").Provenance; p == nil || p.Where != evaluator.Here || p.Runtime != "" || p.Processor == "" {
+	if p := h.summary("cipher").Provenance; p == nil || p.Where != study.Here || p.Runtime != "" || p.Processor == "" {
 		t.Errorf("of a cipher: %+v", p)
 	}
 }
 
 // wantMeans computes means and deviations of a group from items.csv anew.
-func wantMeans(t *testing.T, sum *evaluator.Summary, items []item) {
+func wantMeans(t *testing.T, sum *study.Summary, items []item) {
 	t.Helper()
-	for role, group := range map[string]evaluator.Group{"recoverability": sum.Recoverability, "leakage_random": sum.LeakageRandom} {
+	for role, group := range map[string]study.Group{"recoverability": sum.Recoverability, "leakage_random": sum.LeakageRandom} {
 		var n, mean, square float64
 		for _, i := range items {
 			if i.role == role {
@@ -320,6 +320,11 @@ func TestEvaluateCoversAndSavedImages(t *testing.T) {
 		t.Errorf("geometry %+v, data set %+v", sum.Geometry, sum.Dataset)
 	}
 	wantImages(t, h, "out", items)
+	// Of each of two pairs the cover and the secret, and with each of two keys the stego and the recovered image.
+	page := read(t, h.path("out", "report.html"))
+	if n := bytes.Count(page, []byte(`<script type="text/plain" id="picture-`)); n != 2*2+2*2*2 || !bytes.Contains(page, []byte("Every image pair")) {
+		t.Errorf("report.html has %d pictures, want 12", n)
+	}
 
 	// With the images of another run at hand, saving them takes no work.
 	again := h.ok("evaluate", "--data", photos, "--covers", "covers", "--model", filepath.Join(shippedModels(), "invertible-mk"),

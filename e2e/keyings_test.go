@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/evaluator"
+	"stegomq/study"
 )
 
 // Models whose keys act otherwise than by filling weights.
@@ -18,7 +18,7 @@ func rotationModel() string { return filepath.Join(shippedModels(), "modulo") }
 func variantModel() string  { return filepath.Join(tinyModels(), "variant") }
 
 // wantRoles checks which comparisons a run has, and how many. What is not there has no score in any file.
-func wantRoles(t *testing.T, h *home, out string, want map[string]int) *evaluator.Summary {
+func wantRoles(t *testing.T, h *home, out string, want map[string]int) *study.Summary {
 	t.Helper()
 	sum, items := h.summary(out), h.items(out)
 	got := make(map[string]int)
@@ -41,13 +41,25 @@ func wantRoles(t *testing.T, h *home, out string, want map[string]int) *evaluato
 	return sum
 }
 
-// wantGrid checks that grid.png is as wide as so many columns of images of a size.
-func wantGrid(t *testing.T, h *home, out string, columns, size int) {
+// wantGrid checks that grid.png has so many columns of images, with white between them.
+func wantGrid(t *testing.T, h *home, out string, columns int) {
 	t.Helper()
-	config, err := png.DecodeConfig(bytes.NewReader(read(t, h.path(out, "grid.png"))))
+	sheet, err := png.Decode(bytes.NewReader(read(t, h.path(out, "grid.png"))))
 	must(t, err)
-	if want := columns*(size+4) - 4; config.Width != want {
-		t.Errorf("grid.png is %d pixels wide, want %d: %d columns", config.Width, want, columns)
+	found, inside := 0, false
+	for x := range sheet.Bounds().Dx() {
+		white := true
+		for y := range sheet.Bounds().Dy() {
+			r, g, b, _ := sheet.At(x, y).RGBA()
+			white = white && r&g&b == 0xffff
+		}
+		if !white && !inside {
+			found++
+		}
+		inside = !white
+	}
+	if found != columns {
+		t.Errorf("grid.png has %d columns, want %d", found, columns)
 	}
 }
 
@@ -76,7 +88,7 @@ func TestEvaluateCipher(t *testing.T) {
 	if p := sum.Imperceptibility.PSNR; p.Min < 31 || p.Max > 33 {
 		t.Errorf("stego %+v dB, want about 31.8", p)
 	}
-	for name, g := range map[string]evaluator.Group{"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear} {
+	for name, g := range map[string]study.Group{"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear} {
 		if g.PSNR.Max > 12 || g.SSIM.Max > 0.1 {
 			t.Errorf("a %s key shows %.2f dB, SSIM %.3f of the secret", name, g.PSNR.Max, g.SSIM.Max)
 		}
@@ -86,7 +98,7 @@ func TestEvaluateCipher(t *testing.T) {
 			t.Errorf("the report:\n%s", text)
 		}
 	}
-	wantGrid(t, h, "out", 7, 48) // cover, stego, residual, secret, recovered, mismatched, random
+	wantGrid(t, h, "out", 7) // cover, stego, residual, secret, recovered, mismatched, random
 	wantImages(t, h, "out", h.items("out"))
 
 	again := h.ok("evaluate", "--data", "photos", "--model", cipherModel(), "--keys", "3", "--random-keys", "2", "--near-keys", "2",
@@ -117,7 +129,7 @@ func TestEvaluateVariants(t *testing.T) {
 			t.Errorf("the report:\n%s", text)
 		}
 	}
-	wantGrid(t, h, "out", 6, 33)
+	wantGrid(t, h, "out", 6)
 	wantImages(t, h, "out", h.items("out"))
 
 	again := h.ok("evaluate", "--data", "photos", "--model", "variant", "--random-keys", "0", "--size", "33", "--out", "again", "--log-level", "info")
@@ -233,7 +245,7 @@ func TestModulo(t *testing.T) {
 	if p := sum.Recoverability.PSNR; p.Min < 25 {
 		t.Errorf("recovered %+v dB", p)
 	}
-	for name, g := range map[string]evaluator.Group{"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear} {
+	for name, g := range map[string]study.Group{"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear} {
 		if g.PSNR.Max > 12 || g.SSIM.Max > 0.2 {
 			t.Errorf("a %s key shows %.2f dB, SSIM %.3f of the secret", name, g.PSNR.Max, g.SSIM.Max)
 		}
@@ -288,7 +300,7 @@ func TestEvaluateRotatedNetwork(t *testing.T) {
 		t.Errorf("stego %.1f dB, recovered %.1f, unrelated %.1f, %d purified", sum.Imperceptibility.PSNR.Min, sum.Recoverability.PSNR.Mean,
 			sum.BaselineCoverSecret.PSNR.Mean, sum.Purification.N)
 	}
-	for name, g := range map[string]evaluator.Group{
+	for name, g := range map[string]study.Group{
 		"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear, "swapped": sum.LeakageSwapped,
 	} {
 		// Noise of so few pixels reaches 0.18 by chance.

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/evaluator"
+	"stegomq/report/stats"
+	"stegomq/study"
 )
 
 // TestEvaluateWrongKeys tries more random keys than one job takes, and keys one bit off, and computes the summary
@@ -98,7 +99,7 @@ func TestKeysThatTheModelWasNotTrainedWith(t *testing.T) {
 }
 
 // wantDistributions computes the groups of a summary from items.csv anew.
-func wantDistributions(t *testing.T, sum *evaluator.Summary, items []item) {
+func wantDistributions(t *testing.T, sum *study.Summary, items []item) {
 	t.Helper()
 	baseline := make(map[string]item)
 	for _, i := range items {
@@ -108,7 +109,7 @@ func wantDistributions(t *testing.T, sum *evaluator.Summary, items []item) {
 	}
 	psnr := func(i item) float64 { return i.scores.PSNR }
 	ssim := func(i item) float64 { return i.scores.SSIM }
-	for role, group := range map[string]evaluator.Group{
+	for role, group := range map[string]study.Group{
 		"imperceptibility": sum.Imperceptibility, "recoverability": sum.Recoverability, "leakage_mismatched": sum.LeakageMismatched,
 		"leakage_random": sum.LeakageRandom, "leakage_near": sum.LeakageNear, "leakage_near_cover": sum.LeakageNearCover,
 	} {
@@ -133,7 +134,7 @@ func wantDistributions(t *testing.T, sum *evaluator.Summary, items []item) {
 		}
 		for metric, c := range map[string]struct {
 			value func(item) float64
-			tail  evaluator.Tail
+			tail  study.Tail
 		}{"PSNR": {psnr, group.Excess.PSNR}, "SSIM": {ssim, group.Excess.SSIM}} {
 			over := func(i item) float64 { return c.value(i) - c.value(baseline[i.item]) }
 			d := distributionOf(of, over)
@@ -143,7 +144,7 @@ func wantDistributions(t *testing.T, sum *evaluator.Summary, items []item) {
 			if !close6(d, got) || group.Excess.N != len(of) {
 				t.Errorf("excess of %s of %s, %d scores: %+v, want %d and %+v", metric, role, group.Excess.N, c.tail, len(of), d)
 			}
-			if want := (evaluator.Comparison{Item: worst.item, EmbedKey: worst.embedKey, DecodeKey: worst.decodeKey}); c.tail.Worst != want {
+			if want := (study.Comparison{Item: worst.item, EmbedKey: worst.embedKey, DecodeKey: worst.decodeKey}); c.tail.Worst != want {
 				t.Errorf("the largest excess of %s of %s is %+v, want %+v", metric, role, c.tail.Worst, want)
 			}
 		}
@@ -151,7 +152,7 @@ func wantDistributions(t *testing.T, sum *evaluator.Summary, items []item) {
 }
 
 // distributionOf takes two passes and counts ranks from the top, which package evaluator does not.
-func distributionOf(items []item, value func(item) float64) evaluator.Distribution {
+func distributionOf(items []item, value func(item) float64) study.Distribution {
 	var values []float64
 	var total, squares float64
 	for _, i := range items {
@@ -169,14 +170,14 @@ func distributionOf(items []item, value func(item) float64) evaluator.Distributi
 		above, below := values[int(math.Floor(from))], values[int(math.Ceil(from))]
 		return above*(1-(from-math.Floor(from))) + below*(from-math.Floor(from))
 	}
-	return evaluator.Distribution{
-		Moments: evaluator.Moments{Mean: total / n, Std: math.Sqrt(squares / (n - 1))},
+	return study.Distribution{
+		Moments: stats.Moments{Mean: total / n, Std: math.Sqrt(squares / (n - 1))},
 		Min:     values[len(values)-1], Median: rank(0.5), P95: rank(0.95), P99: rank(0.99), Max: values[0],
 	}
 }
 
 // close6 says whether two distributions agree to a millionth.
-func close6(a, b evaluator.Distribution) bool {
+func close6(a, b study.Distribution) bool {
 	for _, pair := range [][2]float64{
 		{a.Mean, b.Mean}, {a.Std, b.Std}, {a.Min, b.Min}, {a.Median, b.Median}, {a.P95, b.P95}, {a.P99, b.P99}, {a.Max, b.Max},
 	} {

@@ -118,7 +118,7 @@ func (e *Evaluator) recordDead(ctx context.Context, d *schemas.DeadLetter) error
 		return nil //nolint:nilerr // said above; to fail would bring the letter back for ever
 	}
 	if job.GetScore() {
-		if ok, err := e.expected(ctx, job, lost); !ok {
+		if ok, _, err := e.expected(ctx, job, lost); !ok {
 			return err
 		}
 	}
@@ -168,7 +168,8 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 	if !job.GetScore() {
 		return nil
 	}
-	if ok, err := e.expected(ctx, job, claimed(r)); !ok {
+	ok, metrics, err := e.expected(ctx, job, claimed(r))
+	if !ok {
 		return err
 	}
 	var scores, failures []*schemas.Score
@@ -180,7 +181,7 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 		case schemas.EndRefused:
 			scores = append(scores, schemas.Comparisons(job, item, o)...)
 		default:
-			done, failed, err := e.compare(ctx, job, item, o)
+			done, failed, err := e.compare(ctx, job, item, o, metrics)
 			if err != nil {
 				return fmt.Errorf("score item %s of job %s: %w", item.GetId(), job.GetId(), err)
 			}
@@ -203,11 +204,11 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 }
 
 // compare gives the scores of one item that has an output: those remembered, and those measured now.
-func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, o *schemas.Outcome) (done, failed []*schemas.Score, err error) {
+func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, o *schemas.Outcome, metrics string) (done, failed []*schemas.Score, err error) {
 	scores := schemas.Comparisons(job, item, o)
 	ids := make([]string, len(scores))
 	for i, s := range scores {
-		ids[i] = schemas.MetricsID(quality.Version, s.GetReference(), s.GetTest(), job.GetGeometry())
+		ids[i] = schemas.MetricsID(metrics, s.GetReference(), s.GetTest(), job.GetGeometry())
 	}
 	known, err := e.Memo.Metrics(ctx, ids)
 	if err != nil {
@@ -217,7 +218,7 @@ func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas
 	for i, s := range scores {
 		s.Metrics = known[i]
 		if s.Metrics == nil {
-			s.Metrics, err = e.measure(ctx, job, item, s)
+			s.Metrics, err = e.measure(ctx, job, item, s, metrics)
 			var fault *schemas.Fault
 			if errors.As(err, &fault) {
 				s.Failure = &schemas.Failure{Reason: string(fault.Reason), Detail: err.Error()}
@@ -237,7 +238,7 @@ func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas
 	return done, failed, nil
 }
 
-func (e *Evaluator) measure(ctx context.Context, job *schemas.Job, item *schemas.Item, s *schemas.Score) (*schemas.Metrics, error) {
+func (e *Evaluator) measure(ctx context.Context, job *schemas.Job, item *schemas.Item, s *schemas.Score, metrics string) (*schemas.Metrics, error) {
 	reference, err := e.Images.Image(ctx, refOf(item, s.GetReference()), job.GetGeometry())
 	if err != nil {
 		return nil, err
@@ -246,11 +247,11 @@ func (e *Evaluator) measure(ctx context.Context, job *schemas.Job, item *schemas
 	if err != nil {
 		return nil, err
 	}
-	q, err := quality.Compare(reference, test)
-	if err != nil {
+	m := new(schemas.Metrics)
+	if err := quality.Measure(metrics, reference, test, m.Set); err != nil {
 		return nil, schemas.Permanent(schemas.ReasonBadImage, err)
 	}
-	return &schemas.Metrics{Psnr: q.PSNR, Ssim: q.SSIM, Mae: q.MAE, Rmse: q.RMSE}, nil
+	return m, nil
 }
 
 // refOf finds the reference of a digest: one of the item's own images, or an output in the blob store.

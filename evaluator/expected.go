@@ -93,8 +93,10 @@ func (x *expectations) first(run string) bool {
 
 // expected says whether the run of a job expects the job and the scores that come of it. What it does not expect is counted and dropped: a
 // run ends with its own comparisons, whatever else comes.
-func (e *Evaluator) expected(ctx context.Context, job *schemas.Job, scores []*schemas.Score) (bool, error) {
-	err := e.expectations.check(ctx, job.GetRun(), func(x *schemas.Expected) error {
+// Metrics is the version of the metrics that it is measured with.
+func (e *Evaluator) expected(ctx context.Context, job *schemas.Job, scores []*schemas.Score) (ok bool, metrics string, err error) {
+	err = e.expectations.check(ctx, job.GetRun(), func(x *schemas.Expected) error {
+		metrics = x.MetricsVersion()
 		if err := x.Job(job); err != nil {
 			return err
 		}
@@ -106,13 +108,13 @@ func (e *Evaluator) expected(ctx context.Context, job *schemas.Job, scores []*sc
 		return nil
 	})
 	if !errors.Is(err, schemas.ErrUnexpected) {
-		return err == nil, err
+		return err == nil, metrics, err
 	}
 	e.cfg.Observer.Unexpected()
 	if e.expectations.first(job.GetRun()) {
 		e.cfg.Logger.Warn("refused what the run does not expect; more of it is counted and not logged", "run", job.GetRun(), "job", job.GetId(), "error", err)
 	}
-	return false, nil
+	return false, "", nil
 }
 
 // claimed are the scores that a result would have.

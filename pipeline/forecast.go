@@ -13,10 +13,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"stegomq/evaluator"
 	"stegomq/internal/ort"
 	"stegomq/producer"
 	"stegomq/schemas"
+	"stegomq/study"
 )
 
 // Forecast is what a run would do.
@@ -178,7 +178,7 @@ func (s *Services) foresee(ctx context.Context, f *Forecast, spec *schemas.RunSp
 		return err
 	}
 	for _, run := range runs {
-		var made evaluator.Provenance
+		var made study.Provenance
 		if json.Unmarshal(run.Provenance, &made) != nil || made.Made == 0 || made.ElapsedSeconds <= 0 {
 			continue
 		}

@@ -9,10 +9,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"stegomq/evaluator"
 	"stegomq/internal/cache"
 	"stegomq/internal/queueadmin"
 	"stegomq/schemas"
+	"stegomq/study"
 )
 
 // What a front (Role.Front) asks beside Evaluate, Runs and Ask. The services are connected.
@@ -30,9 +30,9 @@ func Gone(err error) bool {
 
 // Results are a run with its scores so far.
 type Results struct {
-	evaluator.Measured
+	study.Measured
 	Failures []*schemas.Score
-	Summary  *evaluator.Summary
+	Summary  *study.Summary
 }
 
 // Results gives a run as it stands, or an UnknownRun.
@@ -41,15 +41,15 @@ func (s *Services) Results(ctx context.Context, id string) (*Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Results{Measured: evaluator.Measured{Spec: state.Spec}}
+	r := &Results{Measured: study.Measured{Spec: state.Spec}}
 	if r.Scores, r.Failures, err = s.Cache.Scores(ctx, id); err != nil {
 		return nil, err
 	}
-	inv := evaluator.Invocation{Hits: len(r.Scores)}
+	inv := study.Invocation{Hits: len(r.Scores)}
 	if !state.Finished.IsZero() {
 		inv.Elapsed = state.Finished.Sub(state.Started)
 	}
-	r.Summary = evaluator.Summarise(state.Spec, r.Scores, r.Failures, inv)
+	r.Summary = study.Summarise(state.Spec, r.Scores, r.Failures, inv)
 	return r, nil
 }
 

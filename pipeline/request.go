@@ -61,6 +61,14 @@ type Trials struct {
 	Partial []float64
 	// Attacks are what happens to stego images before the matched key recovers once more (pixel.ParseAttack).
 	Attacks []string
+	// MoreMetrics are measured beyond those of every run (quality.Optional).
+	MoreMetrics []string
+}
+
+// metrics is the version of the metrics that is asked for; checked before.
+func (t *Trials) metrics() string {
+	version, _ := quality.VersionWith(t.MoreMetrics)
+	return version
 }
 
 // Defaults of requests that commands make.
@@ -159,6 +167,9 @@ func (t *Trials) check(m *model.Model) error {
 			return wrong("partial %v is there twice", percent)
 		}
 	}
+	if _, err := quality.VersionWith(t.MoreMetrics); err != nil {
+		return wrong("more-metrics: %v", err)
+	}
 	for i, name := range t.Attacks {
 		if _, err := pixel.ParseAttack(name); err != nil {
 			return wrong("attacks: %v", err)
@@ -220,7 +231,7 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 	spec := &schemas.RunSpec{
 		Model: m.Digest, ModelName: m.Name, ModelTrained: m.Trained(), Geometry: r.Geometry, NoiseSigma: r.Noise,
 		Pairs: d.Pairs, Dataset: cmp.Or(r.DatasetName, r.Dataset.Data), Covers: r.Dataset.Covers, Images: uint32(d.Images), Bad: d.Bad,
-		MetricsVersion: quality.Version, DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey, Runtime: runtime,
+		MetricsVersion: r.metrics(), DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey, Runtime: runtime,
 	}
 	if n := r.Dataset.Sample; n > 0 {
 		spec.Sample = &schemas.Sample{Pairs: uint32(min(n, math.MaxUint32)), Of: uint32(d.Candidates), Seed: r.Dataset.Seed}

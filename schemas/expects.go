@@ -42,6 +42,9 @@ func NewExpected(spec *RunSpec) *Expected {
 	return e
 }
 
+// MetricsVersion names the metrics that the run is measured with.
+func (e *Expected) MetricsVersion() string { return e.spec.GetMetricsVersion() }
+
 // Job says whether a job, of any attempt, can be one of the run's: its run, model and geometry, the fingerprints of its keys, its noise, and the
 // digests of its images are those of the specification. What it makes is compared by Score. The error wraps ErrUnexpected and names the first
 // thing that is another.

@@ -153,6 +153,13 @@ func testFeaturedResult() *Result {
 	}}
 }
 
+// testMeasuredScore has a metric that its run asked for.
+func testMeasuredScore() *Score {
+	s := testScore()
+	s.Metrics.Set("ms_ssim", 0.75)
+	return s
+}
+
 func testFeaturedScore() *Score {
 	s := testScore()
 	s.Features = []float32{0.5, -1.25, 0}
@@ -234,6 +241,7 @@ func kinds() []kind {
 		{"run-spec-sample", func() message { return sampledSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"run-spec-full", func() message { return fullSpec() }, anyMessage(anySpec), decoder(DecodeRunSpec)},
 		{"score", func() message { return testScore() }, anyMessage(anyScore), decoder(DecodeScore)},
+		{"score-more-metrics", func() message { return testMeasuredScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-features", func() message { return testFeaturedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-attacked", func() message { return testAttackedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
 		{"score-failed", func() message { return testFailedScore() }, anyMessage(anyScore), decoder(DecodeScore)},
@@ -446,6 +454,9 @@ func anyScore(t *rapid.T) *Score {
 	number := rapid.Float64Range(-1e300, 1e300)
 	s.Metrics = &Metrics{
 		Psnr: number.Draw(t, "psnr"), Ssim: number.Draw(t, "ssim"), Mae: number.Draw(t, "mae"), Rmse: number.Draw(t, "rmse"),
+	}
+	if rapid.Bool().Draw(t, "more metrics") {
+		s.Metrics.Set("ms_ssim", number.Draw(t, "ms_ssim"))
 	}
 	return s
 }

@@ -141,7 +141,10 @@ type Metrics struct {
 	// On [0,1].
 	Mae float64 `protobuf:"fixed64,3,opt,name=mae,proto3" json:"mae,omitempty"`
 	// On [0,1].
-	Rmse          float64 `protobuf:"fixed64,4,opt,name=rmse,proto3" json:"rmse,omitempty"`
+	Rmse float64 `protobuf:"fixed64,4,opt,name=rmse,proto3" json:"rmse,omitempty"`
+	// Of what the run asks for beyond these, by name (RunSpec.metrics_version). A metric that is not defined for images of this size is not
+	// here.
+	More          map[string]float64 `protobuf:"bytes,5,rep,name=more,proto3" json:"more,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +205,13 @@ func (x *Metrics) GetRmse() float64 {
 		return x.Rmse
 	}
 	return 0
+}
+
+func (x *Metrics) GetMore() map[string]float64 {
+	if x != nil {
+		return x.More
+	}
+	return nil
 }
 
 // Score is one comparison of a run. Item, role, embed key, decode key and attack name it.
@@ -531,7 +541,8 @@ type RunSpec struct {
 	Bad     []*BadImage `protobuf:"bytes,12,rep,name=bad,proto3" json:"bad,omitempty"`
 	// A second folder that the covers came from, when given.
 	Covers string `protobuf:"bytes,13,opt,name=covers,proto3" json:"covers,omitempty"`
-	// Version of the metrics that the scores are measured with.
+	// Version of the metrics that the scores are measured with, and the names of those beyond the first four, in the order of the alphabet:
+	// "1", "1+ms_ssim".
 	MetricsVersion string `protobuf:"bytes,14,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
 	// Keys derived from one of keys: near-<bit>-<id>, swapped-<id>, partial-<permille>-<id>. Each decodes what that key
 	// embedded, and nothing else.
@@ -780,12 +791,16 @@ var File_run_proto protoreflect.FileDescriptor
 const file_run_proto_rawDesc = "" +
 	"\n" +
 	"\trun.proto\x12\n" +
-	"stegomq.v1\x1a\vimage.proto\x1a\tjob.proto\x1a\fresult.proto\"W\n" +
+	"stegomq.v1\x1a\vimage.proto\x1a\tjob.proto\x1a\fresult.proto\"\xc3\x01\n" +
 	"\aMetrics\x12\x12\n" +
 	"\x04psnr\x18\x01 \x01(\x01R\x04psnr\x12\x12\n" +
 	"\x04ssim\x18\x02 \x01(\x01R\x04ssim\x12\x10\n" +
 	"\x03mae\x18\x03 \x01(\x01R\x03mae\x12\x12\n" +
-	"\x04rmse\x18\x04 \x01(\x01R\x04rmse\"\xf0\x02\n" +
+	"\x04rmse\x18\x04 \x01(\x01R\x04rmse\x121\n" +
+	"\x04more\x18\x05 \x03(\v2\x1d.stegomq.v1.Metrics.MoreEntryR\x04more\x1a7\n" +
+	"\tMoreEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xf0\x02\n" +
 	"\x05Score\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12$\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x10.stegomq.v1.RoleR\x04role\x12\x1b\n" +
@@ -880,7 +895,7 @@ func file_run_proto_rawDescGZIP() []byte {
 }
 
 var file_run_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_run_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_run_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_run_proto_goTypes = []any{
 	(Role)(0),        // 0: stegomq.v1.Role
 	(*Metrics)(nil),  // 1: stegomq.v1.Metrics
@@ -889,33 +904,35 @@ var file_run_proto_goTypes = []any{
 	(*BadImage)(nil), // 4: stegomq.v1.BadImage
 	(*Sample)(nil),   // 5: stegomq.v1.Sample
 	(*RunSpec)(nil),  // 6: stegomq.v1.RunSpec
-	(*Failure)(nil),  // 7: stegomq.v1.Failure
-	(*Refusal)(nil),  // 8: stegomq.v1.Refusal
-	(*ImageRef)(nil), // 9: stegomq.v1.ImageRef
-	(*KeyRef)(nil),   // 10: stegomq.v1.KeyRef
-	(*Geometry)(nil), // 11: stegomq.v1.Geometry
-	(Operation)(0),   // 12: stegomq.v1.Operation
+	nil,              // 7: stegomq.v1.Metrics.MoreEntry
+	(*Failure)(nil),  // 8: stegomq.v1.Failure
+	(*Refusal)(nil),  // 9: stegomq.v1.Refusal
+	(*ImageRef)(nil), // 10: stegomq.v1.ImageRef
+	(*KeyRef)(nil),   // 11: stegomq.v1.KeyRef
+	(*Geometry)(nil), // 12: stegomq.v1.Geometry
+	(Operation)(0),   // 13: stegomq.v1.Operation
 }
 var file_run_proto_depIdxs = []int32{
-	0,  // 0: stegomq.v1.Score.role:type_name -> stegomq.v1.Role
-	1,  // 1: stegomq.v1.Score.metrics:type_name -> stegomq.v1.Metrics
-	7,  // 2: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
-	8,  // 3: stegomq.v1.Score.refusal:type_name -> stegomq.v1.Refusal
-	9,  // 4: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
-	9,  // 5: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
-	10, // 6: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
-	10, // 7: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
-	11, // 8: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
-	3,  // 9: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
-	4,  // 10: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
-	10, // 11: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
-	5,  // 12: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
-	12, // 13: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	7,  // 0: stegomq.v1.Metrics.more:type_name -> stegomq.v1.Metrics.MoreEntry
+	0,  // 1: stegomq.v1.Score.role:type_name -> stegomq.v1.Role
+	1,  // 2: stegomq.v1.Score.metrics:type_name -> stegomq.v1.Metrics
+	8,  // 3: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
+	9,  // 4: stegomq.v1.Score.refusal:type_name -> stegomq.v1.Refusal
+	10, // 5: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
+	10, // 6: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
+	11, // 7: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
+	11, // 8: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
+	12, // 9: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
+	3,  // 10: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
+	4,  // 11: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
+	11, // 12: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
+	5,  // 13: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
+	13, // 14: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }
@@ -932,7 +949,7 @@ func file_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_run_proto_rawDesc), len(file_run_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -331,6 +331,9 @@ func (x *Score) Validate() error {
 	} {
 		r.check(!math.IsNaN(v) && !math.IsInf(v, 0), "metrics.%s must be finite", name)
 	}
+	for name, v := range x.GetMetrics().GetMore() {
+		r.check(ValidRunID(name) && !math.IsNaN(v) && !math.IsInf(v, 0), "metrics.more must have names and finite values, got %q: %v", name, v)
+	}
 	return r.err()
 }
 
@@ -362,12 +365,12 @@ func unknownBytes(m protoreflect.Message) int {
 	n := len(m.GetUnknown())
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
-		case f.Message() == nil: // a number, a text or bytes
+		case f.Message() == nil, f.IsMap(): // a number, a text or bytes, or a map of names to numbers
 		case f.IsList():
 			for i := range v.List().Len() {
 				n += unknownBytes(v.List().Get(i).Message())
 			}
-		default: // there are no maps in these messages
+		default:
 			n += unknownBytes(v.Message())
 		}
 		return true

@@ -14,10 +14,10 @@ import (
 	"sync"
 	"time"
 
-	"stegomq/evaluator"
 	"stegomq/internal/pixel"
 	"stegomq/pipeline"
 	"stegomq/schemas"
+	"stegomq/study"
 )
 
 // gate bounds what makes images or results to show them: so many at once, and so many of one user. Who finds no place waits a moment.
@@ -280,7 +280,7 @@ func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	files, err := evaluator.Files(res.Summary, res.Scores)
+	files, err := study.Files("", res.Summary, res.Scores)
 	if err != nil {
 		c.log.Error("the files of a run cannot be made", "run", r.ID, "error", err)
 		return newProblem(codeInternal, "the files cannot be made: the operator finds the reason in the log")

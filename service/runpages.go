@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strconv"
 
-	"stegomq/evaluator"
 	"stegomq/internal/model"
 	"stegomq/internal/users"
 	"stegomq/schemas"
 	"stegomq/service/page"
+	"stegomq/study"
 )
 
 func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
@@ -195,8 +195,8 @@ func (s *Service) others(c *call, r *run) ([]*runView, *problem) {
 }
 
 // groupsOf are the roles of a summary that have scores, and the figures of the first ones.
-func groupsOf(sum *evaluator.Summary) (rows []groupRow, figures []figure) {
-	add := func(name string, g evaluator.Group, leaks bool) {
+func groupsOf(sum *study.Summary) (rows []groupRow, figures []figure) {
+	add := func(name string, g study.Group, leaks bool) {
 		if g.Of() == 0 {
 			return
 		}
@@ -223,7 +223,7 @@ func groupsOf(sum *evaluator.Summary) (rows []groupRow, figures []figure) {
 	add("purified", sum.Purification, false)
 	for _, f := range []struct {
 		name string
-		g    evaluator.Group
+		g    study.Group
 	}{{"stego", sum.Imperceptibility}, {"recovered", sum.Recoverability}, {"another user's key", sum.LeakageMismatched}, {"a random key", sum.LeakageRandom}} {
 		switch {
 		case f.g.N > 0:
@@ -314,12 +314,12 @@ func (p *shownPair) row(run string, gain int) pairRow {
 type comparedRow struct {
 	Role, Metric, A, B, Mean, Interval, Words string
 	N                                         int
-	Verdict                                   evaluator.Verdict
+	Verdict                                   study.Verdict
 }
 
 func (s *Service) comparePage(w http.ResponseWriter, c *call) *problem {
 	var runs [2]*run
-	var measured [2]evaluator.Measured
+	var measured [2]study.Measured
 	leave, why := s.gate.enter(c.Context(), c.owner())
 	if why != nil {
 		return why
@@ -342,10 +342,10 @@ func (s *Service) comparePage(w http.ResponseWriter, c *call) *problem {
 		Rows    []comparedRow
 		LeftOut []string
 		Least   int
-	}{A: &a, B: &b, Least: evaluator.VerdictPairs}
-	paired, err := evaluator.Compare(measured[0], measured[1])
+	}{A: &a, B: &b, Least: study.VerdictPairs}
+	paired, err := study.Compare(measured[0], measured[1])
 	switch {
-	case errors.Is(err, evaluator.ErrIncomparable):
+	case errors.Is(err, study.ErrIncomparable):
 		data.Problem = err.Error()
 	case err != nil:
 		return s.away(c, err)
@@ -360,7 +360,7 @@ func (s *Service) comparePage(w http.ResponseWriter, c *call) *problem {
 	return s.show(w, c, http.StatusOK, "compare", page.View{Title: "Two runs", Tab: "runs", Data: data})
 }
 
-func compared(r evaluator.PairedRole, metric, format string, d evaluator.Difference) comparedRow {
+func compared(r study.PairedRole, metric, format string, d study.Difference) comparedRow {
 	row := comparedRow{
 		Role: r.Role, Metric: metric, N: r.N, Verdict: d.Verdict, Words: string(d.Verdict), Interval: "–",
 		A: fmt.Sprintf(format, d.A), B: fmt.Sprintf(format, d.B), Mean: fmt.Sprintf("%+"+format[1:], d.Mean),

@@ -90,18 +90,18 @@ func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON, dry bool) err
 		defer show.close()
 		audit.Watch, audit.By = show.watch(), thisProgram()
 		audit.Say = func(name, what string) { _, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", name, what) }
-		report, failed := audit.Make(cmd.Context(), s)
-		if report == nil {
+		found, failed := audit.Make(cmd.Context(), s)
+		if found == nil {
 			return failed
 		}
-		if err := report.WriteFiles(audit.Out); err != nil {
+		if err := found.WriteFiles(audit.Out); err != nil {
 			return err
 		}
-		if err := printReport(cmd.OutOrStdout(), report, asJSON); err != nil {
+		if err := printReport(cmd.OutOrStdout(), found.Brief(), found, asJSON); err != nil {
 			return err
 		}
 		if !asJSON {
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\naudit.md, audit.json and the figures are in %s\n", audit.Out)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\naudit.md, audit.json, report.html and the figures are in %s\n", audit.Out)
 		}
 		return failed
 	})

@@ -3,16 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"stegomq/evaluator"
 	"stegomq/internal/keyring"
 	"stegomq/internal/pixel"
+	"stegomq/internal/quality"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
 	"stegomq/schemas"
+	"stegomq/study"
 )
 
 // runFlags describe an evaluation. What is not a request's field yet is made one by request.
@@ -56,6 +58,7 @@ func (r *runFlags) registerTrials(f *pflag.FlagSet) {
 		f.BoolVar(&r.Swapped, "swapped", false, "decode what each key embedded with its k_e and k_r exchanged too")
 		f.Float64SliceVar(&r.Partial, "partial", nil, "decode what each key embedded with keys too of whose fill only this much is right, in percent, such as 25,50,99.5")
 		f.BoolVar(&r.NoKey, "no-key", false, "give every stego image to the network that needs no key, which purifies")
+		f.StringSliceVar(&r.MoreMetrics, "more-metrics", nil, "measure these too, which takes longer: "+strings.Join(quality.Optional(), ", "))
 		f.StringSliceVar(&r.Attacks, "attacks", nil, "recover once more after each of these happened to the stego image: "+pixel.AttackHelp())
 	})
 	f.BoolVar(&r.Features, "features", false, "keep with every score what recovery's last layer was fed, for figures of the keys' separation")
@@ -124,7 +127,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 		Long: `Every pair of images is embedded with every key, decoded with every key, with random ones and with ones that
 are one bit off (--near-keys), and purified; --swapped, --partial, --no-key and --attacks try more. What a model does
 not have is left out: a model with a network for each key knows no other keys, and few models purify.
-The scores go to summary.json, items.csv and report.md. Work that was done before is not done again; after
+The scores go to summary.json, items.csv, report.md and report.html. Work that was done before is not done again; after
 Ctrl-C the same command resumes. Ctrl-C takes the waiting jobs of the run out of the queue (--detach leaves them there); a
 second one ends the command at once. A model whose recovery is authenticated refuses wrong keys and changed images: that is an
 outcome of its own, counted as refused and in no mean. Exit code 1 says that some files or comparisons failed, or that the
@@ -173,15 +176,15 @@ func (a *app) evaluate(cmd *cobra.Command, flags *runFlags, out string, asJSON b
 			return err
 		}
 		if req.Images {
-			if err := evaluator.WriteGrid(made.Dir, made.Spec, made.Scores); err != nil {
+			if err := study.WriteGrid(made.Dir, made.Spec, made.Scores); err != nil {
 				return err
 			}
 		}
-		if err := printReport(cmd.OutOrStdout(), made.Summary, asJSON); err != nil {
+		if err := printReport(cmd.OutOrStdout(), made.Summary.Document(), made.Summary, asJSON); err != nil {
 			return err
 		}
 		if !asJSON {
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\nsummary.json, items.csv and report.md are in %s\n", made.Dir)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "\nsummary.json, items.csv, report.md and report.html are in %s\n", made.Dir)
 		}
 		return made.Failed()
 	})

@@ -121,6 +121,9 @@ func (a *app) forecast(cmd *cobra.Command, flags *runFlags, asJSON bool) (err er
 		if err != nil {
 			return err
 		}
-		return printReport(cmd.OutOrStdout(), forecast{f}, asJSON)
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), forecast{f})
+		}
+		return forecast{f}.WriteText(cmd.OutOrStdout())
 	})
 }

@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stegomq/evaluator"
 	"stegomq/pipeline"
 	"stegomq/pipeline/reports"
+	"stegomq/study"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -28,11 +28,11 @@ func (a *app) reportCommand() *cobra.Command {
 					return err
 				}
 				if out != "" {
-					if err := evaluator.WriteFiles(out, sum, scores); err != nil {
+					if err := study.WriteFiles(out, sum, scores); err != nil {
 						return err
 					}
 				}
-				if err := printReport(cmd.OutOrStdout(), sum, asJSON); err != nil {
+				if err := printReport(cmd.OutOrStdout(), sum.Document(), sum, asJSON); err != nil {
 					return err
 				}
 				if n := len(sum.FailedItems) + len(sum.RefusedItems); n > 0 {
@@ -43,7 +43,7 @@ func (a *app) reportCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&out, "out", "", "folder for summary.json, items.csv and report.md")
+	f.StringVar(&out, "out", "", "folder for summary.json, items.csv, report.md and report.html")
 	f.BoolVar(&asJSON, "json", false, "print summary.json instead of tables")
 	a.cacheFlags(f)
 	cmd.AddCommand(a.compareCommand(), overviewCommand())
@@ -58,16 +58,16 @@ func overviewCommand() *cobra.Command {
 		Long:  `Each SUMMARY is a summary.json of evaluate, or the folder that it is in. No server and no cache is asked.`,
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			overview, err := evaluator.ReadOverview(args...)
+			overview, err := study.ReadOverview(args...)
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), overview)
 			}
-			text := overview.Text()
+			text := overview.Table().Text()
 			if markdown {
-				text = overview.Markdown()
+				text = overview.Table().Markdown()
 			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 			return err
@@ -93,7 +93,7 @@ be of the same images at the same size; their models and keys may differ.`,
 			if err != nil {
 				return err
 			}
-			paired, err := evaluator.Compare(runs[0], runs[1])
+			paired, err := study.Compare(runs[0], runs[1])
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ be of the same images at the same size; their models and keys may differ.`,
 					return err
 				}
 			}
-			return printReport(cmd.OutOrStdout(), paired, asJSON)
+			return printReport(cmd.OutOrStdout(), paired.Document(), paired, asJSON)
 		},
 	}
 	f := cmd.Flags()

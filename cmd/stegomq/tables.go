@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 
+	"stegomq/report"
+
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
@@ -49,14 +51,17 @@ func orDash(empty bool, text string) string {
 	return text
 }
 
-// report is what is printed as tables or as JSON.
-type report interface{ WriteText(w io.Writer) error }
-
-func printReport(w io.Writer, r report, asJSON bool) error {
+// printReport prints a report, or the value that it is made of as JSON.
+func printReport(w io.Writer, d *report.Document, value any, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, r)
+		data, err := report.JSON(value)
+		if err == nil {
+			_, err = w.Write(data)
+		}
+		return err
 	}
-	return r.WriteText(w)
+	_, err := io.WriteString(w, d.Text())
+	return err
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 // Subject says what was measured.

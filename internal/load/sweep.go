@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"stegomq/evaluator/figure"
+	"stegomq/report/figure"
 )
 
 // SweepPlan says how the offered rate is raised: from From by Factor, until a step does not hold, or for Most steps.

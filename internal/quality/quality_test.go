@@ -211,35 +211,6 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-func TestSummary(t *testing.T) {
-	t.Parallel()
-	var s Summary
-	if s.Std() != 0 || s.Mean != 0 {
-		t.Errorf("empty: %+v", s)
-	}
-	values := []float64{1e9 + 4, 1e9 + 7, 1e9 + 13, 1e9 + 16}
-	for _, v := range values {
-		s.Add(v)
-	}
-	near(t, "mean", s.Mean, 1e9+10, 1e-6)
-	near(t, "std", s.Std(), math.Sqrt(30), 1e-6)
-	if s.N != 4 || s.Min != values[0] || s.Max != values[3] {
-		t.Errorf("got %+v", s)
-	}
-}
-
-// The values are NumPy's, numpy.quantile([-2, 1, 4, 4, 9, 11], q).
-func TestQuantile(t *testing.T) {
-	t.Parallel()
-	sorted := []float64{-2, 1, 4, 4, 9, 11}
-	for q, want := range map[float64]float64{0: -2, 0.05: -1.25, 0.25: 1.75, 0.5: 4, 0.7: 6.5, 0.95: 10.5, 0.99: 10.9, 1: 11} {
-		near(t, fmt.Sprint("quantile ", q), Quantile(sorted, q), want, 1e-12)
-	}
-	if Quantile(nil, 0.5) != 0 || Quantile([]float64{3}, 0.99) != 3 || Quantile([]float64{3}, 0) != 3 {
-		t.Error("none or one value")
-	}
-}
-
 func BenchmarkDirectSSIM(b *testing.B) {
 	x, y := gradient(256, 256, 0), gradient(256, 256, 0.1)
 	for b.Loop() {

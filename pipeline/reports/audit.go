@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"stegomq/evaluator/audit"
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/steganalysis"
 	"stegomq/pipeline"
+	"stegomq/study/audit"
 )
 
 // attacks are what stego images go through, from mild to harsh.

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"stegomq/evaluator/paper"
 	"stegomq/internal/model"
 	"stegomq/pipeline"
 	"stegomq/producer"
 	"stegomq/schemas"
+	"stegomq/study/paper"
 )
 
 // Paper makes the runs of one study.

@@ -15,9 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"stegomq/evaluator"
 	"stegomq/internal/ort"
 	"stegomq/pipeline"
+	"stegomq/study"
 )
 
 // Program is what makes a run.
@@ -36,16 +36,16 @@ func ThisProgram(version, revision string, args []string) Program {
 }
 
 // made says how a run was made.
-func (p Program) made(s *pipeline.Services, run *pipeline.Run, start time.Time) *evaluator.Provenance {
-	made := &evaluator.Provenance{
+func (p Program) made(s *pipeline.Services, run *pipeline.Run, start time.Time) *study.Provenance {
+	made := &study.Provenance{
 		Version: p.Version, Revision: p.Revision, Command: p.Command, Date: start.UTC().Truncate(time.Second), ElapsedSeconds: run.Elapsed.Seconds(),
-		Found: len(run.Plan.Found), Made: run.Plan.Missing, Where: evaluator.Here, Decoder: decoders(), Metrics: run.Spec.GetMetricsVersion(),
+		Found: len(run.Plan.Found), Made: run.Plan.Missing, Where: study.Here, Decoder: decoders(), Metrics: run.Spec.GetMetricsVersion(),
 	}
 	switch {
 	case run.Plan.Missing == 0:
-		made.Where = evaluator.InTheCache
+		made.Where = study.InTheCache
 	case !s.Embedded():
-		made.Where = evaluator.AtWorkers
+		made.Where = study.AtWorkers
 	default:
 		made.Processor = processorName()
 		if run.Runtime != nil {
@@ -59,7 +59,7 @@ func (p Program) made(s *pipeline.Services, run *pipeline.Run, start time.Time) 
 }
 
 // keepMade keeps how a run was made, and gives what was kept when it was made first.
-func keepMade(ctx context.Context, s *pipeline.Services, run string, p *evaluator.Provenance) (*evaluator.Provenance, error) {
+func keepMade(ctx context.Context, s *pipeline.Services, run string, p *study.Provenance) (*study.Provenance, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("keep how run %s was made: %w", run, err)
@@ -71,8 +71,8 @@ func keepMade(ctx context.Context, s *pipeline.Services, run string, p *evaluato
 }
 
 // ProvenanceOf reads what was kept. What another version wrote, and this one cannot read, is as if nobody had written it.
-func ProvenanceOf(data []byte) *evaluator.Provenance {
-	p := &evaluator.Provenance{}
+func ProvenanceOf(data []byte) *study.Provenance {
+	p := &study.Provenance{}
 	if json.Unmarshal(data, p) != nil {
 		return nil
 	}

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"stegomq/evaluator"
 	"stegomq/internal/model"
 	"stegomq/internal/modulo"
 	"stegomq/internal/pixel"
 	"stegomq/internal/rotation"
+	"stegomq/report"
 )
 
 // WritePublic writes what anybody can compute from the stego images in folder/stego of a modulo model into folder/public, a file of
@@ -29,16 +29,16 @@ func WritePublic(m *model.Model, folder string) (n int, out string, err error) {
 		return 0, "", errors.Join(err, fmt.Errorf("--images %s: there is no stego image in %s: give the folder images of a run of `stegomq evaluate --save-images`",
 			folder, filepath.Join(folder, "stego")))
 	}
-	var files []evaluator.File
+	var files []report.File
 	for _, path := range paths {
 		array, err := publicArray(profile, path)
 		if err != nil {
 			return 0, "", fmt.Errorf("%s: %w", path, err)
 		}
-		files = append(files, evaluator.File{Name: strings.TrimSuffix(filepath.Base(path), ".png") + ".npy", Data: array})
+		files = append(files, report.File{Name: strings.TrimSuffix(filepath.Base(path), ".png") + ".npy", Data: array})
 	}
 	out = filepath.Join(folder, "public")
-	return len(files), out, evaluator.WriteFolder(out, files)
+	return len(files), out, report.WriteFolder(out, files)
 }
 
 // moduloProfile is that of a model, which must be a modulo one.

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"stegomq/evaluator"
 	"stegomq/pipeline"
+	"stegomq/study"
 )
 
 // ErrSomeFailed is of what was done as far as it could be. What failed is named in the files.
@@ -20,7 +20,7 @@ var ErrSomeFailed = errors.New("some items failed")
 // Made is a run that has ended, with its files in Dir.
 type Made struct {
 	*pipeline.Run
-	Summary *evaluator.Summary
+	Summary *study.Summary
 	Dir     string
 }
 
@@ -34,7 +34,7 @@ func Make(ctx context.Context, s *pipeline.Services, by Program, req *pipeline.R
 	made := &Made{Run: run, Dir: cmp.Or(dir, filepath.Join("out", run.Spec.GetId()))}
 	if req.Images {
 		err := s.Patiently(ctx, func(ctx context.Context) error {
-			return evaluator.SaveImages(ctx, made.Dir, run.Spec, run.Scores, s.Source, s.Blobs)
+			return study.SaveImages(ctx, made.Dir, run.Spec, run.Scores, s.Source, s.Blobs)
 		})
 		if err != nil {
 			return nil, err
@@ -44,10 +44,10 @@ func Make(ctx context.Context, s *pipeline.Services, by Program, req *pipeline.R
 	if err != nil {
 		return nil, err
 	}
-	made.Summary = evaluator.Summarise(run.Spec, run.Scores, run.Failures, evaluator.Invocation{
+	made.Summary = study.Summarise(run.Spec, run.Scores, run.Failures, study.Invocation{
 		Hits: len(run.Plan.Found), Misses: run.Plan.Missing, Elapsed: run.Elapsed, Provenance: provenance,
 	})
-	return made, evaluator.WriteFiles(made.Dir, made.Summary, run.Scores)
+	return made, study.WriteFiles(made.Dir, made.Summary, run.Scores)
 }
 
 // Failed is an ErrSomeFailed of a run that could not do everything, or whose images were refused to the keys that embedded them.

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"os"
 
-	"stegomq/evaluator"
 	"stegomq/pipeline"
 	"stegomq/schemas"
+	"stegomq/study"
 )
 
 // Stored gives the summary of a run, and its scores, as they are in Redis.
-func Stored(ctx context.Context, s *pipeline.Services, id string) (*evaluator.Summary, []*schemas.Score, error) {
+func Stored(ctx context.Context, s *pipeline.Services, id string) (*study.Summary, []*schemas.Score, error) {
 	run, err := s.Cache.Run(ctx, id)
 	if err != nil {
 		return nil, nil, err
@@ -20,23 +20,23 @@ func Stored(ctx context.Context, s *pipeline.Services, id string) (*evaluator.Su
 	if err != nil {
 		return nil, nil, err
 	}
-	inv := evaluator.Invocation{Hits: len(scores)}
+	inv := study.Invocation{Hits: len(scores)}
 	if !run.Finished.IsZero() {
 		inv.Elapsed = run.Finished.Sub(run.Started)
 	}
 	if run.Provenance != nil {
 		inv.Provenance = ProvenanceOf(run.Provenance)
 	}
-	return evaluator.Summarise(run.Spec, scores, failures, inv), scores, nil
+	return study.Summarise(run.Spec, scores, failures, inv), scores, nil
 }
 
 // Measured gives the runs that ids or folders name. The cache is only asked for ids. A folder that has no run, and the name of one, is
 // not meant.
-func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs []evaluator.Measured, err error) {
+func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs []study.Measured, err error) {
 	var s *pipeline.Services
 	for _, name := range names {
-		if info, err := os.Stat(name); err == nil && info.IsDir() && (evaluator.HasRun(name) || !schemas.ValidRunID(name)) {
-			saved, err := evaluator.ReadRun(name)
+		if info, err := os.Stat(name); err == nil && info.IsDir() && (study.HasRun(name) || !schemas.ValidRunID(name)) {
+			saved, err := study.ReadRun(name)
 			if err != nil {
 				return nil, err
 			}
@@ -57,7 +57,7 @@ func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs 
 		if err != nil {
 			return nil, err
 		}
-		runs = append(runs, evaluator.Measured{Spec: run.Spec, Scores: scores})
+		runs = append(runs, study.Measured{Spec: run.Spec, Scores: scores})
 	}
 	return runs, nil
 }

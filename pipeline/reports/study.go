@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"stegomq/evaluator/paper"
 	"stegomq/internal/model"
+	"stegomq/study/paper"
 )
 
 // studyName is the file, beside the models, that says which of them stand for what in the paper.

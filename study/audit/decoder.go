@@ -1,0 +1,155 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+
+	"stegomq/report"
+)
+
+// ErrDecoder is the class of files that do not say what the trainer's decoder found.
+var ErrDecoder = errors.New("not a file of `python -m trainer decode`")
+
+// KindDecoder is the kind of its report.
+const KindDecoder = "decoder"
+
+const decoderVersion = 1
+
+// Decoder is what somebody found who has stego images of one key with the secrets in them, and trained a network of his own on
+// these to read others. trainer/decoder.py says what every field is.
+type Decoder struct {
+	Kind       string    `json:"kind"`
+	Version    int       `json:"version"`
+	Model      string    `json:"model"`
+	Digest     string    `json:"digest"`
+	Data       string    `json:"data"`
+	Side       int       `json:"side"`
+	Public     bool      `json:"public"`
+	Seconds    float64   `json:"seconds"` // the largest budget
+	Steps      int       `json:"steps"`
+	Hardware   string    `json:"hardware"`
+	Parameters int       `json:"parameters"`
+	Width      int       `json:"width"`
+	Rate       float64   `json:"rate"`
+	Batch      int       `json:"batch"`
+	Seed       uint64    `json:"seed"`
+	Results    []Decoded `json:"results"`
+	Baseline   Measures  `json:"baseline"` // an unrelated image
+}
+
+// Measures are those of images against their secrets.
+type Measures struct {
+	PSNR        Score `json:"psnr"`
+	SSIM        Score `json:"ssim"`
+	Correlation Score `json:"correlation"`
+}
+
+// Decoded is the outcome with so many leaked pairs, on images that were not among them. With none he made pairs with his own key.
+type Decoded struct {
+	Pairs   int     `json:"pairs"`
+	Made    int     `json:"made"`
+	Budget  float64 `json:"budget"` // in seconds; 0: the report's
+	Steps   int     `json:"steps"`
+	Seconds float64 `json:"seconds"`
+	Measures
+	Guess         Measures       `json:"guess"` // the mean of the secrets that he has
+	OverGuess     Score          `json:"over_guess"`
+	OverUnrelated Score          `json:"over_unrelated"`
+	Own           Score          `json:"own"`
+	Curve         []DecoderPoint `json:"curve"`
+}
+
+// DecoderPoint is a state that he might have chosen, by its means.
+type DecoderPoint struct {
+	Steps       int     `json:"steps"`
+	Seconds     float64 `json:"seconds"`
+	PSNR        float64 `json:"psnr"`
+	SSIM        float64 `json:"ssim"`
+	Correlation float64 `json:"correlation"`
+}
+
+// ReadDecoder reads what the trainer wrote. The error wraps ErrDecoder.
+func ReadDecoder(data []byte) (*Decoder, error) {
+	var d Decoder
+	if err := readReport(data, &d, ErrDecoder); err != nil {
+		return nil, err
+	}
+	if d.Kind != KindDecoder || d.Version != decoderVersion || d.Model == "" || d.Digest == "" || len(d.Results) == 0 || d.Baseline.SSIM.N == 0 {
+		return nil, fmt.Errorf("%w: kind %q, version %d of model %q with %d results; %s", ErrDecoder, d.Kind, d.Version, d.Model, len(d.Results), again)
+	}
+	for i := range d.Results {
+		r := &d.Results[i]
+		if r.Budget == 0 {
+			r.Budget = d.Seconds
+		}
+		// The verdict goes by the interval.
+		if r.Pairs < 0 || r.SSIM.N < 2 || r.OverGuess.High == nil || r.OverUnrelated.High == nil || r.OverGuess.Low == nil || r.OverUnrelated.Low == nil {
+			return nil, fmt.Errorf("%w: result %d has %d leaked pairs and %d tested images, and needs 2 or more; test on more", ErrDecoder, i+1, r.Pairs, r.SSIM.N)
+		}
+	}
+	return &d, nil
+}
+
+// over is the SSIM over the better of the two that know nothing of a stego image: an unrelated image, and the best constant guess,
+// which a decoder can always learn to give.
+func (r Decoded) over() (Score, string) {
+	if r.OverUnrelated.Mean < r.OverGuess.Mean {
+		return r.OverUnrelated, "an unrelated image"
+	}
+	return r.OverGuess, "the mean of the secrets that he has"
+}
+
+func (d *Decoder) judge() (Finding, string) {
+	worst, finding := d.Results[0], Passed
+	for _, r := range d.Results {
+		over, _ := r.over()
+		switch found := judgeOver(over); {
+		case found == Failed && finding != Failed, found == Unclear && finding == Passed:
+			worst, finding = r, found
+		case found == finding:
+			if most, _ := worst.over(); over.Mean > most.Mean {
+				worst = r
+			}
+		}
+	}
+	over, what := worst.over()
+	numbers := fmt.Sprintf("with %s, chosen after %.0f of %.0f s (%s steps; %s), SSIM %.3f, which is %+.4f [%+.4f, %+.4f] over %s; PSNR %.2f dB, correlation %.3f; with its own secret an output has %+.4f%s SSIM more than with others",
+		leaked(worst.Pairs), worst.Seconds, worst.Budget, count(worst.Steps), d.Hardware, worst.SSIM.Mean, over.Mean, *over.Low, *over.High, what,
+		worst.PSNR.Mean, worst.Correlation.Mean, worst.Own.Mean, worst.Own.moments().CI95.Text("%+.4f"))
+	switch finding {
+	case Failed:
+		return finding, fmt.Sprintf("LEAK: a network trained on leaked pairs reads other secrets: %s. More than %+g is a leak.", numbers, thresholds.Decoded)
+	case Unclear:
+		return finding, fmt.Sprintf("The interval does not decide whether a network trained on leaked pairs has more than %+g: %s. Test on more images.", thresholds.Decoded, numbers)
+	}
+	return finding, fmt.Sprintf("No network trained on leaked pairs has more than %+g over what knows nothing: the best, %s.", thresholds.Decoded, numbers)
+}
+
+// judgeOver goes by the interval: Passed says that it lies below what may be, Failed above.
+func judgeOver(over Score) Finding {
+	switch {
+	case *over.Low > thresholds.Decoded:
+		return Failed
+	case *over.High > thresholds.Decoded:
+		return Unclear
+	}
+	return Passed
+}
+
+func (d *Decoder) section() report.Section {
+	sees := "the stego image"
+	if d.Public {
+		sees += " and what anybody computes from it without a key"
+	}
+	const title = "Decoder trained on leaked pairs"
+	about := fmt.Sprintf("Who has so many stego images of one key with their secrets trains a network of %s parameters that sees %s (the budget is of %s), and is tested on other images of %s, at %d pixels. With no leaked pair he has pairs of a key of his own. The guess is the mean of the secrets that he has: an answer without looking. Own: SSIM with an image's own secret over that with other secrets of the test.",
+		count(d.Parameters), sees, d.Hardware, d.Data, d.Side)
+	t := report.Table{Head: []string{"leaked pairs", "budget s", "steps of the chosen state", "PSNR dB", "SSIM", "correlation", "SSIM of the guess", "SSIM over the guess", "SSIM over an unrelated image", "own", "n"}}
+	for _, r := range d.Results {
+		t.Rows = append(t.Rows, []string{fmt.Sprint(r.Pairs), fmt.Sprintf("%.0f", r.Budget), fmt.Sprint(r.Steps), r.PSNR.moments().Text("%.2f"), r.SSIM.moments().Text("%.3f"), r.Correlation.moments().Text("%.3f"),
+			r.Guess.SSIM.moments().Text("%.3f"), r.OverGuess.moments().Text("%+.4f"), r.OverUnrelated.moments().Text("%+.4f"), r.Own.moments().Text("%+.4f"), fmt.Sprint(r.SSIM.N)})
+	}
+	b := d.Baseline
+	t.Rows = append(t.Rows, []string{"unrelated image", "", "", b.PSNR.moments().Text("%.2f"), b.SSIM.moments().Text("%.3f"), b.Correlation.moments().Text("%.3f"), "", "", "", "", fmt.Sprint(b.SSIM.N)})
+	return section("leaked-pairs-decoder", title, about, t)
+}

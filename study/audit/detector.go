@@ -1,0 +1,105 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+
+	"stegomq/report"
+)
+
+// ErrDetector is the class of files that do not say what the trainer's detector found.
+var ErrDetector = errors.New("not a file of `python -m trainer detect`")
+
+// KindDetector is the kind of its report.
+const KindDetector = "detector"
+
+const detectorVersion = 1
+
+// Detector is how well a network tells stego images from covers that was trained on others. trainer/detector.py says what every field
+// is.
+type Detector struct {
+	Kind       string          `json:"kind"`
+	Version    int             `json:"version"`
+	Model      string          `json:"model"`
+	Digest     string          `json:"digest"`
+	Matching   float64         `json:"matching"`
+	Data       string          `json:"data"`
+	Side       int             `json:"side"`
+	Trained    int             `json:"trained"`
+	Tested     int             `json:"tested"`
+	Seconds    float64         `json:"seconds"`
+	Steps      int             `json:"steps"`
+	Spent      Spent           `json:"spent"`
+	Hardware   string          `json:"hardware"`
+	Parameters int             `json:"parameters"`
+	Width      int             `json:"width"`
+	Crop       int             `json:"crop"`
+	Batch      int             `json:"batch"`
+	Rate       float64         `json:"rate"`
+	Seed       uint64          `json:"seed"`
+	AUC        Bounded         `json:"auc"`
+	PE         Bounded         `json:"p_e"`
+	HeldOut    float64         `json:"held_out"`
+	Curve      []DetectorPoint `json:"curve"`
+}
+
+// Spent is after what the chosen state was had.
+type Spent struct {
+	Steps   int     `json:"steps"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Bounded is a figure with its 95 % interval over the tested pairs.
+type Bounded struct {
+	Mean float64 `json:"mean"`
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// DetectorPoint is a state that might have been chosen.
+type DetectorPoint struct {
+	Steps   int     `json:"steps"`
+	Seconds float64 `json:"seconds"`
+	AUC     float64 `json:"auc"`
+}
+
+// ReadDetector reads what the trainer wrote. The error wraps ErrDetector.
+func ReadDetector(data []byte) (*Detector, error) {
+	var d Detector
+	if err := readReport(data, &d, ErrDetector); err != nil {
+		return nil, err
+	}
+	switch {
+	case d.Kind != KindDetector || d.Version != detectorVersion || d.Model == "" || d.Digest == "" || d.Tested < 1:
+		return nil, fmt.Errorf("%w: kind %q, version %d of model %q with %d tested pairs; %s", ErrDetector, d.Kind, d.Version, d.Model, d.Tested, again)
+	case d.Matching != 0:
+		return nil, fmt.Errorf("%w about the model: it is the control, LSB matching at %g bits a sample; train without --matching", ErrDetector, d.Matching)
+	}
+	return &d, nil
+}
+
+func (b Bounded) text() string { return fmt.Sprintf("%.3f [%.3f, %.3f]", b.Mean, b.Low, b.High) }
+
+func (d *Detector) judge() (Finding, string) {
+	numbers := fmt.Sprintf("a network trained on %s, chosen after %.0f of %.0f s (%s), has an AUC of %s, P_E %.3f, on %s of %s at %d pixels",
+		plural(d.Trained, "pair"), d.Spent.Seconds, d.Seconds, d.Hardware, d.AUC.text(), d.PE.Mean, plural(d.Tested, "pair"), d.Data, d.Side)
+	if d.AUC.Low > 0.5 {
+		return Failed, "DETECTABLE: " + numbers + "."
+	}
+	return Passed, sentence(numbers) + ": it does not tell stego images from covers. One that is trained for longer, on more pairs, may."
+}
+
+func (d *Detector) section() report.Section {
+	const title = "Learned detector"
+	about := fmt.Sprintf("A convolutional network of %s parameters, trained on %s (%s), tells stego images from covers of %s, at %d pixels. In brackets 95 %% over the tested pairs.",
+		count(d.Parameters), plural(d.Trained, "pair"), d.Hardware, d.Data, d.Side)
+	t := report.Table{Head: []string{"steps", "seconds", "AUC", "P_E", "pairs tested"}}
+	for _, p := range d.Curve {
+		row := []string{count(p.Steps), fmt.Sprintf("%.0f", p.Seconds), fmt.Sprintf("%.3f", p.AUC), "", fmt.Sprint(d.Tested)}
+		if p.Steps == d.Spent.Steps {
+			row[2], row[3] = d.AUC.text()+" (chosen)", d.PE.text()
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return section("learned-detector", title, about, t)
+}

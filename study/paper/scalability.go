@@ -1,0 +1,322 @@
+package paper
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"stegomq/report"
+	"stegomq/report/stats"
+	"stegomq/study"
+)
+
+// Matrix is a confusion matrix of Fig. 5 with what it comes to: row = the key that embedded, column = the key that decoded.
+type Matrix struct {
+	Keys    int     `json:"keys"`
+	Alpha   float64 `json:"alpha"`
+	DataSet string  `json:"data_set,omitempty"`
+	Model   Model   `json:"model"`
+	// Why says why there is no matrix of ours.
+	Why   string   `json:"why,omitempty"`
+	Names []string `json:"names,omitempty"` // the ids of the keys
+	// Ours is null where there is none, and a cell where it has no scores.
+	Ours [][]*study.Cell `json:"ours"`
+	// Paper is null where the paper has no such matrix (K = 8); rows that its text does not have are missing at the end.
+	Paper [][]PrintedCell `json:"paper"`
+
+	// Of the means in the cells, PSNR in dB.
+	Diagonal         *Spread `json:"diagonal"`
+	OffDiagonal      *Spread `json:"off_diagonal"`
+	PaperDiagonal    *Spread `json:"paper_diagonal"`
+	PaperOffDiagonal *Spread `json:"paper_off_diagonal"`
+	// Unrelated is the PSNR of cover against secret; Excess what the wrong keys have more than it, pair by pair.
+	Unrelated *stats.Moments `json:"unrelated"`
+	Excess    *stats.Moments `json:"excess_psnr"`
+
+	run Run
+}
+
+// PrintedCell is a cell of Fig. 5 in the paper.
+type PrintedCell struct {
+	PSNR float64 `json:"psnr"`
+	SSIM float64 `json:"ssim"`
+}
+
+// Spread is the mean of some cells, and the least and the largest of them.
+type Spread struct {
+	Mean float64 `json:"mean"`
+	Min  float64 `json:"min"`
+	Max  float64 `json:"max"`
+}
+
+// The matrices that are expected: those of the paper, and K = 8.
+var (
+	gridKeys   = []int{2, 3, 4, 8}
+	gridAlphas = []float64{0.9, 0.7, 0.5}
+)
+
+// matrices are those of the study and, for each of its data sets, the expected ones that are missing; by data set, then K,
+// then alpha from the largest down, as in the paper.
+func (s *Study) matrices() []Matrix {
+	all := []Matrix{}
+	var sets []string
+	for _, g := range s.Grid {
+		all = append(all, matrix(g))
+		if g.DataSet != "" && !slices.Contains(sets, g.DataSet) {
+			sets = append(sets, g.DataSet)
+		}
+	}
+	if len(sets) == 0 {
+		sets = []string{""} // the paper's matrices stand by themselves
+	}
+	for _, set := range sets {
+		for _, keys := range gridKeys {
+			for _, alpha := range gridAlphas {
+				there := slices.ContainsFunc(s.Grid, func(g Scalability) bool {
+					return g.Keys == keys && near(g.Alpha, alpha) && (g.DataSet == set || g.DataSet == "")
+				})
+				if !there {
+					all = append(all, matrix(Scalability{Keys: keys, Alpha: alpha, DataSet: set, Why: "no model was given"}))
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Matrix) int {
+		return cmp.Or(cmp.Compare(slices.Index(sets, a.DataSet), slices.Index(sets, b.DataSet)), cmp.Compare(a.Keys, b.Keys), cmp.Compare(b.Alpha, a.Alpha))
+	})
+	return all
+}
+
+func matrix(g Scalability) Matrix {
+	m := Matrix{Keys: g.Keys, Alpha: g.Alpha, DataSet: g.DataSet, Model: g.Model, Why: g.Why, run: g.Run}
+	if printed := printedMatrixAt(g.Keys, g.Alpha); printed != nil {
+		diagonal, off := new(spread), new(spread)
+		for i, row := range printed.Rows {
+			var cells []PrintedCell
+			for j, v := range row {
+				cells = append(cells, PrintedCell{PSNR: v[0], SSIM: v[1]})
+				pick(i == j, diagonal, off).add(v[0])
+			}
+			m.Paper = append(m.Paper, cells)
+		}
+		m.PaperDiagonal, m.PaperOffDiagonal = diagonal.result(), off.result()
+	}
+	if !g.Run.Made() {
+		m.Why = cmp.Or(m.Why, whyNotRun)
+		return m
+	}
+	sum := g.Run.Summary
+	m.Names, m.Ours = sum.Keys, sum.Confusion.Cells
+	diagonal, off := new(spread), new(spread)
+	for i, row := range m.Ours {
+		for j, c := range row {
+			if c != nil && c.N > 0 {
+				pick(i == j, diagonal, off).add(c.PSNR.Mean)
+			}
+		}
+	}
+	m.Diagonal, m.OffDiagonal = diagonal.result(), off.result()
+	if b := sum.BaselineCoverSecret; b.N > 0 {
+		m.Unrelated = &b.PSNR.Moments
+	}
+	if e := sum.LeakageMismatched.Excess; e != nil {
+		m.Excess = &e.PSNR.Moments
+	}
+	return m
+}
+
+// spread collects cells.
+type spread struct {
+	Spread
+	n float64
+}
+
+func pick[T any](first bool, a, b T) T {
+	if first {
+		return a
+	}
+	return b
+}
+
+func (s *spread) add(v float64) {
+	if s.n == 0 {
+		s.Min, s.Max = v, v
+	}
+	s.n++
+	s.Mean += (v - s.Mean) / s.n
+	s.Min, s.Max = min(s.Min, v), max(s.Max, v)
+}
+
+// result is nil where there were no cells.
+func (s *spread) result() *Spread {
+	if s.n == 0 {
+		return nil
+	}
+	return &s.Spread
+}
+
+// name says which matrix it is.
+func (m *Matrix) name() string {
+	name := fmt.Sprintf("K = %d, alpha = %g", m.Keys, m.Alpha)
+	if m.DataSet != "" {
+		name += ", " + m.DataSet
+	}
+	return name
+}
+
+// key names a row or a column: by the id of the key, or by its number where there is no run.
+func (m *Matrix) key(i int) string {
+	if i < len(m.Names) {
+		return m.Names[i]
+	}
+	return strconv.Itoa(i + 1)
+}
+
+// side is the number of rows of the matrix.
+func (m *Matrix) side() int { return max(m.Keys, len(m.Names)) }
+
+// cellText writes the cell of ours.
+func (m *Matrix) cellText(i, j int) string {
+	if i >= len(m.Ours) || j >= len(m.Ours[i]) || m.Ours[i][j] == nil {
+		return "-"
+	}
+	c := m.Ours[i][j]
+	if c.N == 0 {
+		return whyRefused
+	}
+	return fmt.Sprintf("%.2f / %.3f", c.PSNR.Mean, c.SSIM.Mean)
+}
+
+func (m *Matrix) paperText(i, j int) string {
+	if i >= len(m.Paper) {
+		return "not in the text"
+	}
+	return fmt.Sprintf("%.2f / %.3f", m.Paper[i][j].PSNR, m.Paper[i][j].SSIM)
+}
+
+// table writes the matrix, ours and then the paper's.
+func (m *Matrix) table() report.Table {
+	if m.Why != "" && m.Paper == nil {
+		return report.Table{Title: m.name(), Words: 2, Head: []string{"ours", "paper"}, Rows: [][]string{{m.Why, "not in the paper"}}}
+	}
+	t := report.Table{Title: m.name(), Words: 1, Head: []string{"embedded with"}}
+	if m.Why == "" {
+		for j := range m.side() {
+			t.Head = append(t.Head, "decoded with "+m.key(j))
+		}
+	} else {
+		t.Notes = append(t.Notes, "Ours: "+m.Why+".")
+	}
+	if m.Paper != nil {
+		for j := range m.Paper[0] {
+			t.Head = append(t.Head, fmt.Sprintf("paper, key %d", j+1))
+		}
+	} else {
+		t.Notes = append(t.Notes, "Not in the paper.")
+	}
+	for i := range m.side() {
+		row := []string{m.key(i)}
+		if m.Why == "" {
+			for j := range m.side() {
+				row = append(row, m.cellText(i, j))
+			}
+		}
+		if m.Paper != nil {
+			for j := range m.Paper[0] {
+				row = append(row, m.paperText(i, j))
+			}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// text writes a spread as its mean and its ends.
+func (s *Spread) text() string {
+	if s == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", s.Mean, s.Min, s.Max)
+}
+
+// scalability is one line for each matrix.
+func scalability(all []Matrix) report.Table {
+	t := report.Table{
+		Title: "Fig. 5 in one table: PSNR in dB, mean (least to largest) over the cells", Words: 3,
+		Head: []string{"K, alpha, data set", "training", "parameters", "diagonal", "off-diagonal", "unrelated", "excess", "paper, diagonal", "paper, off-diagonal"},
+		Notes: []string{
+			"Unrelated: cover against secret. Excess: what wrong keys have more than it, pair by pair, with the 95 % interval of the mean.",
+			"The paper does not say on which data set Fig. 5 was measured.",
+		},
+	}
+	for i := range all {
+		m := &all[i]
+		row := []string{m.name(), m.Model.budget(), m.Model.size(), m.Diagonal.text(), m.OffDiagonal.text(), "-", signed("%.2f", m.Excess)}
+		if m.Why != "" {
+			row[1] = m.Why
+		}
+		if m.Unrelated != nil {
+			row[5] = fmt.Sprintf("%.2f", m.Unrelated.Mean)
+		}
+		if m.Paper == nil {
+			row = append(row, "not in the paper", "not in the paper")
+		} else {
+			row = append(row, m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// signed writes a mean with its sign and its interval.
+func signed(format string, m *stats.Moments) string {
+	return interval("%+"+format[1:], m)
+}
+
+var fig5Head = []string{
+	"data_set", "keys", "alpha", "embed_key", "decode_key", "n",
+	"psnr_mean", "psnr_std", "psnr_ci95_low", "psnr_ci95_high", "ssim_mean", "ssim_std", "ssim_ci95_low", "ssim_ci95_high",
+	"paper_psnr", "paper_ssim", "why_not", "model", "parameters", "training_seconds", "training_steps",
+}
+
+// matrixRows is Fig. 5 in its long form: a row for each cell.
+func matrixRows(all []Matrix) [][]string {
+	rows := [][]string{fig5Head}
+	for i := range all {
+		m := &all[i]
+		budget := []string{m.Model.Name, "", "", ""}
+		if m.Model.Parameters > 0 {
+			budget[1] = strconv.Itoa(m.Model.Parameters)
+		}
+		if tr := m.Model.Training; tr != nil {
+			budget[2], budget[3] = report.Exact(tr.Seconds), strconv.Itoa(tr.Steps)
+		}
+		for r := range m.side() {
+			for c := range m.side() {
+				row := []string{m.DataSet, strconv.Itoa(m.Keys), report.Exact(m.Alpha), m.key(r), m.key(c)}
+				var ours *study.Cell
+				if r < len(m.Ours) && c < len(m.Ours[r]) {
+					ours = m.Ours[r][c]
+				}
+				why := m.Why
+				if ours != nil && ours.N == 0 {
+					ours, why = nil, whyRefused
+				}
+				if ours == nil {
+					row = append(row, "0", "", "", "", "", "", "", "", "")
+				} else {
+					row = append(row, strconv.Itoa(ours.N))
+					row = append(append(row, measured(&ours.PSNR)...), measured(&ours.SSIM)...)
+				}
+				if r < len(m.Paper) && c < len(m.Paper[r]) {
+					row = append(row, report.Exact(m.Paper[r][c].PSNR), report.Exact(m.Paper[r][c].SSIM))
+				} else {
+					row = append(row, "", "")
+				}
+				rows = append(rows, append(append(row, why), budget...))
+			}
+		}
+	}
+	return rows
+}

@@ -1,0 +1,152 @@
+package study
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"stegomq/internal/quality"
+	"stegomq/schemas"
+)
+
+// ErrNotSaved is the class of folders that hold no run that can be read again.
+var ErrNotSaved = errors.New("not the folder of a run")
+
+// ReadRun reads what WriteFiles wrote into a folder, as much of it as Compare needs. The error wraps ErrNotSaved.
+func ReadRun(dir string) (Measured, error) {
+	sum, err := readSummary(filepath.Join(dir, summaryFile))
+	if err != nil {
+		return Measured{}, fmt.Errorf("%w: %w", ErrNotSaved, err)
+	}
+	if len(sum.Pairs) == 0 {
+		return Measured{}, fmt.Errorf("%w: %s does not name its pairs: make it again with `stegomq report %s --out %s`", ErrNotSaved, filepath.Join(dir, summaryFile), sum.Run, dir)
+	}
+	file, err := os.Open(filepath.Join(dir, itemsFile))
+	if err != nil {
+		return Measured{}, fmt.Errorf("%w: %w", ErrNotSaved, err)
+	}
+	defer func() { _ = file.Close() }()
+	scores, err := readItems(file)
+	if err != nil {
+		return Measured{}, fmt.Errorf("%w: %s: %w", ErrNotSaved, file.Name(), err)
+	}
+	return Measured{Spec: sum.spec(), Scores: scores}, nil
+}
+
+// HasRun says whether a folder looks like one that WriteFiles wrote.
+func HasRun(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, summaryFile))
+	return err == nil
+}
+
+const (
+	summaryFile = "summary.json"
+	itemsFile   = "items.csv"
+)
+
+func readSummary(path string) (*Summary, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read a summary, which `stegomq evaluate --out` writes: %w", err)
+	}
+	s := &Summary{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, fmt.Errorf("%s is not a summary.json: %w", path, err)
+	}
+	return s, nil
+}
+
+// spec is what a summary has of the specification of its run.
+func (s *Summary) spec() *schemas.RunSpec {
+	spec := &schemas.RunSpec{
+		Id: s.Run, Model: s.Model.Digest, ModelName: s.Model.Name, ModelTrained: s.Model.Trained, ModelKeying: s.Model.Keying,
+		Geometry:   &schemas.Geometry{Width: uint32(s.Geometry.Width), Height: uint32(s.Geometry.Height), Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
+		NoiseSigma: s.NoiseSigma, MetricsVersion: s.MetricsVersion, DecoderVersion: s.DecoderVersion, UntrainedKeys: s.UntrainedKeys,
+	}
+	if policy, ok := schemas.ParseResize(s.Geometry.Resize); ok {
+		spec.Geometry.Resize = policy
+	}
+	for _, id := range s.Keys {
+		spec.Keys = append(spec.Keys, &schemas.KeyRef{Id: id})
+	}
+	for _, p := range s.Pairs {
+		spec.Pairs = append(spec.Pairs, &schemas.Pair{
+			Item: p.Item, Cover: &schemas.ImageRef{Name: p.Cover, Digest: p.CoverDigest}, Secret: &schemas.ImageRef{Name: p.Secret, Digest: p.SecretDigest},
+		})
+	}
+	return spec
+}
+
+// readItems reads items.csv: what writeItems writes, but for the names of files.
+func readItems(r io.Reader) ([]*schemas.Score, error) {
+	in := csv.NewReader(r)
+	in.ReuseRecord = true
+	head, err := in.Read()
+	if err != nil {
+		return nil, err
+	}
+	column := make(map[string]int)
+	for i, name := range head {
+		column[name] = i
+	}
+	needed := []string{"item", "role", "embed_key", "decode_key", "outcome"}
+	for _, m := range quality.Metrics {
+		if !m.Optional() {
+			needed = append(needed, m.Name)
+		}
+	}
+	for _, name := range needed {
+		if _, there := column[name]; !there {
+			return nil, fmt.Errorf("no column %s", name)
+		}
+	}
+	roles := make(map[string]schemas.Role)
+	for number := range schemas.Role_name {
+		roles[schemas.Role(number).Token()] = schemas.Role(number)
+	}
+	var scores []*schemas.Score
+	for {
+		record, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			return scores, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		line, _ := in.FieldPos(0)
+		s := &schemas.Score{
+			Item: record[column["item"]], Role: roles[record[column["role"]]], EmbedKey: record[column["embed_key"]], DecodeKey: record[column["decode_key"]],
+		}
+		if i, there := column["attack"]; there {
+			s.Attack = record[i]
+		}
+		switch schemas.End(record[column["outcome"]]) {
+		case schemas.EndRefused:
+			s.Refusal = &schemas.Refusal{}
+		case schemas.EndDone:
+			s.Metrics = &schemas.Metrics{}
+			for _, m := range quality.Metrics {
+				i, there := column[m.Name]
+				if m.Optional() && (!there || record[i] == "") {
+					continue
+				}
+				v, err := strconv.ParseFloat(record[i], 64)
+				if err != nil {
+					return nil, fmt.Errorf("line %d: %s: %w", line, m.Name, err)
+				}
+				s.Metrics.Set(m.Name, v)
+			}
+		default:
+			return nil, fmt.Errorf("line %d: the outcome %q is unknown", line, record[column["outcome"]])
+		}
+		if s.GetRole() == schemas.Role_ROLE_UNSPECIFIED {
+			return nil, fmt.Errorf("line %d: the role %q is unknown", line, record[column["role"]])
+		}
+		scores = append(scores, s)
+	}
+}
