@@ -57,7 +57,7 @@ func OpenTraces(ctx context.Context, cfg TracesConfig) (*Traces, error) {
 	var opts []otlptracehttp.Option
 	if cfg.Endpoint != "" {
 		opts = append(opts, otlptracehttp.WithEndpointURL(cfg.Endpoint))
-	} else if on, err := wanted(); !on {
+	} else if on, err := wanted(); !on || err != nil {
 		return nil, err
 	}
 	exporter, err := otlptracehttp.New(ctx, opts...)
