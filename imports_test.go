@@ -37,7 +37,8 @@ var house = map[string][]string{
 	"internal/keyring":    {"internal/filelock", "internal/kem"},
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
 	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
-	"internal/telemetry":  {},
+	"internal/telemetry":  {"internal/tracing"},
+	"internal/tracing":    {"schemas"},
 	"internal/access":     {"schemas"},
 	"internal/state":      {"internal/filelock"},
 	"internal/contexts":   {"internal/filelock"},
@@ -54,7 +55,7 @@ var house = map[string][]string{
 	"internal/link":       {"internal/natsserver", "schemas"},
 	"internal/streams":    {"internal/link", "schemas"},
 	"internal/blob":       {"internal/link", "schemas"},
-	"internal/bus":        {"internal/link", "internal/streams", "schemas"},
+	"internal/bus":        {"internal/link", "internal/streams", "internal/tracing", "schemas"},
 	"internal/queueadmin": {"internal/bus", "internal/link", "internal/streams", "schemas"},
 
 	"internal/source": {"internal/pixel", "schemas"},
@@ -69,6 +70,7 @@ var house = map[string][]string{
 	// What only tests import: it stands in no other row.
 	"internal/testrig/browser":      {},
 	"internal/testrig/certificates": {},
+	"internal/testrig/collector":    {"internal/telemetry"},
 	"internal/testrig/modeldir":     {"internal/model"},
 	"internal/testrig/natsrig":      {"internal/link", "internal/natsserver", "internal/streams", "schemas"},
 	"internal/testrig": {
@@ -76,15 +78,15 @@ var house = map[string][]string{
 		"internal/ort", "internal/queueadmin", "internal/streams",
 	},
 
-	"producer":  {"internal/pixel", "internal/quality", "schemas"},
-	"gpuworker": {"internal/pixel", "internal/stopwatch", "schemas"},
-	"evaluator": {"internal/pixel", "internal/quality", "schemas"},
+	"producer":  {"internal/pixel", "internal/quality", "internal/tracing", "schemas"},
+	"gpuworker": {"internal/pixel", "internal/stopwatch", "internal/tracing", "schemas"},
+	"evaluator": {"internal/pixel", "internal/quality", "internal/tracing", "schemas"},
 
 	// Runs and requests: the roles with the adapters that they need, between them and the commands.
 	"pipeline": {
 		"schemas", "producer", "gpuworker", "evaluator", "internal/access", "internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring",
 		"internal/link", "internal/load", "internal/model", "internal/natsserver", "internal/ort", "internal/pixel", "internal/quality", "internal/queueadmin",
-		"internal/source", "internal/state", "internal/streams", "internal/telemetry", "study",
+		"internal/source", "internal/state", "internal/streams", "internal/telemetry", "internal/tracing", "study",
 	},
 	"pipeline/reports": {
 		"schemas", "producer", "internal/keyring", "internal/model", "internal/modulo", "internal/ort", "internal/pixel", "internal/rotation",
@@ -94,7 +96,7 @@ var house = map[string][]string{
 	// The HTTP API and its page, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
 	"client": {},
 	"service": {
-		"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/users", "pipeline", "report", "service/page", "study",
+		"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/tracing", "internal/users", "pipeline", "report", "service/page", "study",
 	},
 	"service/page": {},
 
@@ -144,6 +146,9 @@ var owners = map[string][]string{
 	"github.com/HdrHistogram":           {"internal/load"},
 	"github.com/gen2brain/avif":         {"internal/avif"},
 	"github.com/tetratelabs/wazero":     {"internal/avif"},
+	"go.opentelemetry.io/otel":          {"internal/telemetry", "internal/tracing"},
+	"go.opentelemetry.io/otel/sdk":      {"internal/telemetry"},
+	"go.opentelemetry.io/proto":         {"internal/testrig/collector"},
 }
 
 // adapters are handed to the roles by cmd: no role reaches one, by whatever way. All of the message queue reaches its link.

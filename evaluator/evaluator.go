@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stegomq/internal/quality"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -117,6 +118,7 @@ func (e *Evaluator) recordDead(ctx context.Context, d *schemas.DeadLetter) error
 		e.cfg.Logger.Warn("dead letter", "reason", d.GetReason(), "subject", d.GetSubject(), "detail", d.GetDetail())
 		return nil //nolint:nilerr // said above; to fail would bring the letter back for ever
 	}
+	tracing.Of(ctx).Job(job)
 	if job.GetScore() {
 		if ok, _, err := e.expected(ctx, job, lost); !ok {
 			return err
@@ -188,6 +190,13 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 			scores, failures = append(scores, done...), append(failures, failed...)
 		}
 	}
+	return e.write(ctx, job, scores, failures)
+}
+
+// write stores the scores of a result.
+func (e *Evaluator) write(ctx context.Context, job *schemas.Job, scores, failures []*schemas.Score) (err error) {
+	ctx, span := tracing.Start(ctx, "cache write")
+	defer func() { span.End(err) }()
 	if len(scores) > 0 {
 		added, err := e.Scores.PutScores(ctx, job.GetRun(), scores)
 		if err != nil {
@@ -205,6 +214,8 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 
 // compare gives the scores of one item that has an output: those remembered, and those measured now.
 func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, o *schemas.Outcome, metrics string) (done, failed []*schemas.Score, err error) {
+	ctx, span := tracing.Start(ctx, "score")
+	defer func() { span.End(err) }()
 	scores := schemas.Comparisons(job, item, o)
 	ids := make([]string, len(scores))
 	for i, s := range scores {
@@ -239,11 +250,7 @@ func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas
 }
 
 func (e *Evaluator) measure(ctx context.Context, job *schemas.Job, item *schemas.Item, s *schemas.Score, metrics string) (*schemas.Metrics, error) {
-	reference, err := e.Images.Image(ctx, refOf(item, s.GetReference()), job.GetGeometry())
-	if err != nil {
-		return nil, err
-	}
-	test, err := e.Images.Image(ctx, refOf(item, s.GetTest()), job.GetGeometry())
+	reference, test, err := e.fetch(ctx, job, item, s)
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +259,16 @@ func (e *Evaluator) measure(ctx context.Context, job *schemas.Job, item *schemas
 		return nil, schemas.Permanent(schemas.ReasonBadImage, err)
 	}
 	return m, nil
+}
+
+// fetch gets the two images of a comparison.
+func (e *Evaluator) fetch(ctx context.Context, job *schemas.Job, item *schemas.Item, s *schemas.Score) (reference, test *image.NRGBA, err error) {
+	ctx, span := tracing.Start(ctx, "fetch and decode")
+	defer func() { span.End(err) }()
+	if reference, err = e.Images.Image(ctx, refOf(item, s.GetReference()), job.GetGeometry()); err == nil {
+		test, err = e.Images.Image(ctx, refOf(item, s.GetTest()), job.GetGeometry())
+	}
+	return reference, test, err
 }
 
 // refOf finds the reference of a digest: one of the item's own images, or an output in the blob store.

@@ -14,6 +14,7 @@ import (
 
 	"stegomq/internal/pixel"
 	"stegomq/internal/stopwatch"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -26,7 +27,9 @@ type batch struct {
 }
 
 // begin fills in what was made before and is still in the blob store.
-func (w *Worker) begin(ctx context.Context, job *schemas.Job) (*batch, error) {
+func (w *Worker) begin(ctx context.Context, job *schemas.Job) (_ *batch, err error) {
+	ctx, span := tracing.Start(ctx, "look up")
+	defer func() { span.End(err) }()
 	b := &batch{job: job, outcomes: make([]*schemas.Outcome, len(job.GetItems()))}
 	defer lap(&b.took.Fetch, time.Now())
 	runtime := w.Engine.Runtime(job.GetModel())
@@ -141,8 +144,9 @@ func (w *Worker) fits(pending []input, in input) bool {
 }
 
 // load gets the images that the network takes for an item, in its order of inputs.
-func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item) (input, error) {
-	var in input
+func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item) (in input, err error) {
+	ctx, span := tracing.Start(ctx, "fetch and decode")
+	defer func() { span.End(err) }()
 	switch job.GetOperation() {
 	case schemas.Operation_OPERATION_EMBED:
 		cover, err := w.Images.Image(ctx, item.GetCover(), job.GetGeometry())
@@ -242,24 +246,37 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 		return b.failAll(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
 	}
 	defer lap(&b.took.Store, time.Now())
-	ended := make(map[string]*schemas.Outcome, len(items))
+	ended, err := w.keep(ctx, b, made, items)
+	if err != nil {
+		return err
+	}
+	return w.remember(ctx, b, items, ended)
+}
+
+// keep stores what came out of a run, and ends its items. It gives the outcomes by memo id.
+func (w *Worker) keep(ctx context.Context, b *batch, made run, items []input) (ended map[string]*schemas.Outcome, err error) {
+	ctx, span := tracing.Start(ctx, "encode and store")
+	defer func() { span.End(err) }()
+	ended = make(map[string]*schemas.Outcome, len(items))
 	for n, in := range items {
 		o, err := w.outcome(ctx, made, n, in.noisy)
 		if err != nil {
 			if err := b.fail(in.index, err); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		b.settle(in.index, o)
 		ended[b.memoIDs[in.index]] = o
 	}
-	return w.remember(ctx, b, items, ended)
+	return ended, nil
 }
 
 // remember lets the first who did the work win: where another worker was first, this batch has that one's outcomes. Where
 // they are remembered but their images are gone, this batch's take their place.
-func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended map[string]*schemas.Outcome) error {
+func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended map[string]*schemas.Outcome) (err error) {
+	ctx, span := tracing.Start(ctx, "cache write")
+	defer func() { span.End(err) }()
 	before, err := w.Memo.FirstOutcomes(ctx, ended)
 	if err != nil {
 		return fmt.Errorf("remember outputs: %w", err)
@@ -314,9 +331,18 @@ func (w *Worker) run(ctx context.Context, b *batch, in []pixel.Tensor) (r run, e
 	var watch stopwatch.Watch
 	ctx = stopwatch.With(ctx, &watch)
 	defer func(start time.Time) {
+		end := time.Now()
+		running := start.Add(watch.Wait + watch.Patch)
+		if watch.Wait > 0 {
+			tracing.Interval(ctx, "wait for a place", start, start.Add(watch.Wait))
+		}
+		if watch.Patch > 0 {
+			tracing.Interval(ctx, "key patch", start.Add(watch.Wait), running)
+		}
+		tracing.Interval(ctx, "inference", running, end)
 		b.took.Wait += watch.Wait.Nanoseconds()
 		b.took.Patch += watch.Patch.Nanoseconds()
-		b.took.Infer += max(0, time.Since(start)-watch.Wait-watch.Patch).Nanoseconds()
+		b.took.Infer += max(0, end.Sub(running)).Nanoseconds()
 	}(time.Now())
 	job := b.job
 	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {

@@ -325,7 +325,7 @@ func (b *Bench) serveCalls(ctx context.Context, op schemas.Operation, use func(c
 	stream := producer.NewStream(cfg, producer.StreamParts{
 		Publisher: b.Bus, Blobs: b.patientStore(), Results: b.Bus,
 	}, nil)
-	return stream.Serve(r.ctx, func(ctx context.Context) error { return use(ctx, stream) })
+	return stream.Serve(b.opts.Traces.With(r.ctx), func(ctx context.Context) error { return use(ctx, stream) })
 }
 
 func (b *Bench) patientStore() patientBlobs { return patientBlobs{b.Blobs, b.patience, &b.moved} }

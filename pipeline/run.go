@@ -10,6 +10,7 @@ import (
 	"stegomq/internal/cache"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
+	"stegomq/internal/tracing"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -77,6 +78,8 @@ func (s *Services) newEvaluation(req *Request, watch Watch) *evaluation {
 func (s *Services) Evaluate(ctx context.Context, req *Request, watch Watch) (_ *Run, err error) {
 	start := time.Now()
 	e := s.newEvaluation(req, watch)
+	ctx, span := e.trace(ctx, "evaluate")
+	defer func() { span.End(err) }()
 	// What computes is part of what is asked for; and a missing library shows before anything is written.
 	if e.engine, err = e.localEngine(req); err != nil {
 		return nil, err
@@ -117,6 +120,8 @@ const idleAttempts = 5
 // Publish publishes what a run needs and returns when the last job is stored; others make the scores.
 func (s *Services) Publish(ctx context.Context, req *Request, watch Watch) (_ *Run, err error) {
 	e := s.newEvaluation(req, watch)
+	ctx, span := e.trace(ctx, "produce")
+	defer func() { span.End(err) }()
 	if err := e.prepare(ctx, true); err != nil {
 		return nil, err
 	}
@@ -124,6 +129,14 @@ func (s *Services) Publish(ctx context.Context, req *Request, watch Watch) (_ *R
 	defer func() { err = errors.Join(err, r.Stop()) }()
 	r.Go(func(ctx context.Context) error { return s.watchBus(ctx, e.patience) })
 	return e.run, e.publish(r.ctx)
+}
+
+// trace begins the trace of a run.
+func (e *evaluation) trace(ctx context.Context, name string) (context.Context, tracing.Span) {
+	ctx, span := tracing.Start(e.opts.Traces.With(ctx), name)
+	span.Text("stegomq.model", e.run.Request.Model.Digest)
+	span.Text("stegomq.model_name", e.run.Request.Model.Name)
+	return ctx, span
 }
 
 // prepare reads the data set, begins the run and plans what it needs.
@@ -145,6 +158,7 @@ func (e *evaluation) prepare(ctx context.Context, needBus bool) (err error) {
 		return err
 	}
 	e.run.Plan = e.plan
+	tracing.Of(ctx).Text("stegomq.run", e.run.Spec.GetId())
 	if e.watch.Planned != nil {
 		e.watch.Planned(e.run)
 	}

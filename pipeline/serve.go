@@ -7,6 +7,7 @@ import (
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/telemetry"
+	"stegomq/internal/tracing"
 )
 
 // Role says what a process is.
@@ -26,6 +27,7 @@ type Stock struct {
 	Models  []*model.Model
 	Keys    *keyring.Watched
 	Metrics *telemetry.Metrics
+	Traces  *tracing.Tracer
 }
 
 // Serve runs a worker, an evaluator or both until ctx ends. Embedded servers that listen are announced to other commands on the state
@@ -58,7 +60,7 @@ func Serve(ctx context.Context, opts Options, l *Library, role Role) (err error)
 	}
 	s.warn(ctx)
 	metrics := s.metrics(eng)
-	stock.Metrics = metrics
+	stock.Metrics, stock.Traces = metrics, s.opts.Traces
 	rolesCtx := ctx
 	if role.Front != nil {
 		rolesCtx = context.WithoutCancel(ctx)

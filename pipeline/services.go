@@ -18,6 +18,7 @@ import (
 	"stegomq/internal/queueadmin"
 	"stegomq/internal/source"
 	"stegomq/internal/streams"
+	"stegomq/internal/tracing"
 )
 
 // Options say how a process takes part in a pipeline.
@@ -30,6 +31,8 @@ type Options struct {
 	// Patience is how long a run or a request waits for a server that went away. Default 10 min; negative: not at all.
 	Patience time.Duration
 	Logger   *slog.Logger
+	// Traces begins the traces of runs and requests, and of the work on them. Nil: there are none.
+	Traces *tracing.Tracer
 }
 
 // DefaultPatience is that of Options that do not say.
@@ -97,7 +100,15 @@ func (s *Services) OpenCache(ctx context.Context) (err error) {
 	}
 	s.Cache = c
 	s.closers = append(s.closers, c.Close)
-	return nil
+	if s.opts.Traces == nil {
+		return nil
+	}
+	// A tenant has no Redis, hence not the key by which a message's word on its trace is taken.
+	key, err := c.TraceKey(ctx)
+	if err == nil {
+		s.opts.Traces.Sign(key)
+	}
+	return err
 }
 
 // OpenBus connects to the message queue and the blob store. Once is enough.
@@ -135,7 +146,7 @@ func (s *Services) OpenBus(ctx context.Context) error {
 	if s.Source, err = source.New(blobs, source.Config{Limits: o.Limits, Roots: o.Allow}); err != nil {
 		return err
 	}
-	s.Streams, s.Bus, s.Queue, s.Blobs = all, bus.New(all, bus.Config{UnservedAfter: o.UnservedAfter}), queueadmin.New(all), blobs
+	s.Streams, s.Bus, s.Queue, s.Blobs = all, bus.New(all, bus.Config{UnservedAfter: o.UnservedAfter, Tracer: o.Traces}), queueadmin.New(all), blobs
 	return nil
 }
 

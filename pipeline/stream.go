@@ -144,7 +144,7 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg produce
 		r.Go(func(ctx context.Context) error { return s.watchBus(ctx, p) })
 	}
 	cfg.Run, cfg.Tenant = run, s.opts.Tenant
-	return use(r.ctx, s.stream(req, cfg, p, out))
+	return use(s.opts.Traces.With(r.ctx), s.stream(req, cfg, p, out))
 }
 
 func streamName() string { return "stream-" + randomToken() + randomToken() }
@@ -173,7 +173,7 @@ func (s *Services) Ask(ctx context.Context, req *OperationRequest, tenant, key s
 		ID: req.Operation.Token(), Key: key, Cover: uploaded, Secret: uploaded, Stego: uploaded, Image: uploaded, Out: "-",
 	}
 	stream := s.stream(req, cfg, newPatience(s.opts.Patience), &replies)
-	if _, err := stream.One(schemas.WithTenant(ctx, tenant), one); err != nil {
+	if _, err := stream.One(schemas.WithTenant(s.opts.Traces.With(ctx), tenant), one); err != nil {
 		return reply, nil, err
 	}
 	if err := json.Unmarshal(replies.Bytes(), &reply); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -37,7 +38,9 @@ func (s *Stream) Serve(ctx context.Context, f func(ctx context.Context) error) e
 
 // Call does what a request does, but for reading and writing files, and returns when there is a result and its outputs are fetched. It
 // ends early with ctx.
-func (s *Stream) Call(ctx context.Context, c Call) (*Answer, error) {
+func (s *Stream) Call(ctx context.Context, c Call) (_ *Answer, err error) {
+	ctx, span := tracing.Start(ctx, "request")
+	defer func() { span.End(err) }()
 	start := time.Now()
 	job, err := s.callJob(ctx, c)
 	if err != nil {

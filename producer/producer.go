@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -93,12 +94,28 @@ func (p *Producer) Run(ctx context.Context, plan *Plan, files map[string]File) e
 		if stored, err = p.upload(ctx, b.pairs, files, stored); err != nil {
 			return err
 		}
-		if err := p.Publisher.PublishJob(ctx, b.job); err != nil {
-			return fmt.Errorf("publish a job: %w", err)
+		if err := p.publish(ctx, b.job, plan.Missing > wholeTrace); err != nil {
+			return err
 		}
 		published += b.scores
 	}
 	p.cfg.Logger.Debug("all jobs are published", "run", plan.Spec.GetId())
+	return nil
+}
+
+// wholeTrace bounds the comparisons of a run that is one trace. Beyond it each job that is published begins a trace of its own, with a link to
+// that of the run: nobody can look at a trace of a million spans, nor does anything that keeps them like it.
+const wholeTrace = 1000
+
+func (p *Producer) publish(ctx context.Context, job *schemas.Job, apart bool) (err error) {
+	if apart {
+		var span tracing.Span
+		ctx, span = tracing.Linked(ctx, "batch")
+		defer func() { span.End(err) }()
+	}
+	if err := p.Publisher.PublishJob(ctx, job); err != nil {
+		return fmt.Errorf("publish a job: %w", err)
+	}
 	return nil
 }
 

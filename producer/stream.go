@@ -16,6 +16,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"stegomq/internal/pixel"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -90,6 +91,7 @@ type Stream struct {
 type pending struct {
 	Request
 	job      *schemas.Job // with its inline images
+	span     tracing.Span // ends with the reply
 	warnings []string
 	// To verify a stego image there is another job, of this key, once there is what was embedded.
 	recovers *schemas.KeyRef
@@ -160,6 +162,9 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	background.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, p := range s.waiting {
+		p.span.End(err)
+	}
 	if err == nil {
 		err = s.err
 	}
@@ -274,8 +279,11 @@ func parseRequest(text string, r *Request) error {
 // accept publishes a request's job. What is wrong with the request goes into its reply; an error is the
 // pipeline's.
 func (s *Stream) accept(ctx context.Context, r Request) error {
+	ctx, span := tracing.Start(ctx, "request")
 	p, err := s.prepare(ctx, r)
+	p.span = span
 	if err != nil {
+		span.End(err)
 		var fault *schemas.Fault
 		if errors.As(err, &fault) {
 			s.reply(Reply{ID: r.ID, Reason: string(fault.Reason), Error: fault.Err.Error()})
@@ -286,10 +294,13 @@ func (s *Stream) accept(ctx context.Context, r Request) error {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
+		span.End(ctx.Err())
 		return ctx.Err()
 	}
 	if s.underWay(r.ID) {
 		<-s.slots
+		span.Fail(string(schemas.ReasonBadMessage))
+		span.End(nil)
 		s.reply(Reply{ID: r.ID, Reason: string(schemas.ReasonBadMessage), Error: "a request with this id is still under way"})
 		return nil
 	}
@@ -335,12 +346,17 @@ func (s *Stream) finish(ctx context.Context, r *schemas.Result) error {
 		}
 		if p.recovers != nil && p.embedded == nil && o.End() == schemas.EndDone {
 			p.embedded = o
-			if err := s.publish(ctx, p, s.verification(p)); err != nil {
+			if err := s.publish(p.span.In(ctx), p, s.verification(p)); err != nil {
 				return err
 			}
 			continue
 		}
-		s.reply(s.answer(ctx, p, o))
+		reply := s.answer(ctx, p, o)
+		if !reply.OK {
+			p.span.Fail(reply.Reason)
+		}
+		p.span.End(nil)
+		s.reply(reply)
 		<-s.slots
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/tracing"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/schemas"
@@ -31,7 +32,11 @@ var operations = []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.
 
 // operation serves embed, recover or purify.
 func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) *problem {
-	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+	return func(s *Service, w http.ResponseWriter, c *call) (failed *problem) {
+		ctx, span := s.Traces.Request(c.Context(), c.Pattern, c.Header.Get("traceparent"), s.cfg.TrustTraceparent)
+		c.Request = c.WithContext(ctx)
+		span.Text("stegomq.request", c.id)
+		defer func() { ended(span, failed) }()
 		key := c.Header.Get("Idempotency-Key")
 		if key != "" && !idempotencyKey.MatchString(key) {
 			return newProblem(codeBadRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
@@ -49,6 +54,7 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		if why != nil {
 			return why
 		}
+		span.Text("stegomq.model_name", req.Model.Name)
 		async := preferred(c.Header, "respond-async")
 		if key == "" && !async {
 			r := s.run(c.Context(), c, req, f)
@@ -61,9 +67,10 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		if isNew {
 			freeLater := free // the slot is the job's now
 			free = func() {}
+			ctx := span.In(s.jobs.ctx)
 			go func() {
 				defer freeLater()
-				s.jobs.end(j, s.run(s.jobs.ctx, c, req, f))
+				s.jobs.end(j, s.run(ctx, c, req, f))
 			}()
 		}
 		if async {
@@ -79,6 +86,15 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 			return ofError(c.Context().Err()) // nobody reads it
 		}
 	}
+}
+
+// ended ends the span of a request that has its answer, or a problem.
+func ended(span tracing.Span, failed *problem) {
+	if failed != nil {
+		span.Int("http.response.status_code", failed.Status)
+		span.Fail(string(failed.Code))
+	}
+	span.End(nil)
 }
 
 // preferred says whether a client prefers something (RFC 7240).

@@ -62,6 +62,9 @@ type Config struct {
 	Datasets map[string]string
 	// Runs bounds the runs that are made at once. Default 2.
 	Runs int
+	// TrustTraceparent says that requests come through something of the operator's that sets the header traceparent, or takes it out: a request
+	// then goes on in that trace. Otherwise it begins one, with a link to what the client says.
+	TrustTraceparent bool
 	// DefaultModel is the model of an operation that names none.
 	DefaultModel func(schemas.Operation) string
 	Logger       *slog.Logger

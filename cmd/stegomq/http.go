@@ -31,6 +31,7 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 	f.IntVar(&h.PerUser, "http-per-user", 8, "of them, those of one user")
 	f.StringToStringVar(&h.Datasets, "datasets", nil, "a data set that users may have runs made on, NAME=PLACE, where PLACE is as for evaluate --data; may be given several times")
 	f.IntVar(&h.Runs, "http-runs", 2, "runs that are made at once")
+	f.BoolVar(&h.TrustTraceparent, "http-trust-traceparent", false, "go on in the trace that the header traceparent of a request names: where a gateway of yours sets it (docs/tracing.md)")
 	f.DurationVar(&h.Timeout, "http-timeout", time.Minute, "how long a request may take once its body is there")
 }
 

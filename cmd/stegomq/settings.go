@@ -45,7 +45,8 @@ type app struct {
 	patience    time.Duration
 	timeout     time.Duration
 
-	log *slog.Logger
+	log    *slog.Logger
+	traces *telemetry.Traces // nil: nowhere
 }
 
 // envPrefix is that of the variables that flags may be set by.
@@ -132,8 +133,23 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := a.checkConnection(cmd); err != nil {
 		return err
 	}
-	a.log, err = telemetry.NewLogger(cmd.ErrOrStderr(), a.logLevel, a.logFormat)
-	return err
+	if a.log, err = telemetry.NewLogger(cmd.ErrOrStderr(), a.logLevel, a.logFormat); err != nil {
+		return err
+	}
+	return a.openTraces(cmd)
+}
+
+// openTraces has the command's traces sent, where the environment says so, until it has ended.
+func (a *app) openTraces(cmd *cobra.Command) (err error) {
+	if a.traces, err = telemetry.OpenTraces(cmd.Context(), telemetry.TracesConfig{Version: version, Logger: a.log}); a.traces == nil {
+		return err
+	}
+	work := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		defer a.traces.Close()
+		return work(cmd, args)
+	}
+	return nil
 }
 
 // patienceFlag is for commands that wait for work. They end by themselves, too, when they are told how long they may take.
@@ -170,7 +186,7 @@ func (a *app) startClock(cmd *cobra.Command) error {
 // options are the flags as the pipeline takes them.
 func (a *app) options() pipeline.Options {
 	return pipeline.Options{
-		Endpoints: a.at, Runtime: a.runtime(), Allow: a.allow, Patience: a.patience, Logger: a.log,
+		Endpoints: a.at, Runtime: a.runtime(), Allow: a.allow, Patience: a.patience, Logger: a.log, Traces: a.traces.Tracer(),
 		Limits: pixel.Limits{MaxBytes: a.maxBytesMiB << 20, MaxPixels: a.maxMpx << 20, MinSide: a.minSide},
 	}
 }

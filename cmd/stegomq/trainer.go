@@ -30,7 +30,7 @@ func trainerFlag(f *pflag.FlagSet, python *string) {
 // runTrainer runs `python -m trainer`. What it logs goes to log as it comes; the last line is the error, where there is one.
 func runTrainer(ctx context.Context, python string, out, log io.Writer, args ...string) error {
 	said := &bytes.Buffer{}
-	cmd := exec.CommandContext(ctx, python, append([]string{"-m", "trainer"}, args...)...)
+	cmd := exec.CommandContext(ctx, python, append([]string{"-m", "trainer"}, args...)...) //nolint:gosec // G204: the Python is the user's own choice
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(said, log)
 	err := cmd.Run()

@@ -8,6 +8,7 @@ import (
 
 	"stegomq/internal/link"
 	"stegomq/internal/streams"
+	"stegomq/internal/tracing"
 )
 
 // Bus is the queue on the streams of a server, for any number of goroutines. It ends with its link.
@@ -56,6 +57,8 @@ type Config struct {
 	// UnservedAfter is how long a job that a worker had no key or model for goes round among the others before it
 	// becomes a dead letter. Default 2 min.
 	UnservedAfter time.Duration
+	// Tracer has what becomes of a message seen in the trace of who published it. Nil: nothing is seen.
+	Tracer *tracing.Tracer
 }
 
 func (c Config) withDefaults() Config {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/internal/link"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -21,7 +22,7 @@ const maxDetail = 1 << 10
 
 // publishDead stores a dead letter for the message with a sequence number in its stream. Of a message that leaves no room for a letter
 // around it, which only others than this package publish, the letter holds the beginning.
-func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, sequence uint64) error {
+func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, sequence uint64) (err error) {
 	reason := schemas.Reason(letter.Reason)
 	if !schemas.ValidRunID(letter.Reason) { // the same form
 		reason = reasonUnknown
@@ -41,7 +42,11 @@ func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, seque
 		return fmt.Errorf("dead letter: %w", err)
 	}
 	id := fmt.Sprintf("dead-%s-%d", letter.Stream, sequence)
-	if err := b.link.PublishOnce(ctx, schemas.DeadSubject(reason), id, data); err != nil {
+	subject := schemas.DeadSubject(reason)
+	ctx, span, header := tracing.Publish(ctx, "publish dead letter", subject)
+	span.Text("stegomq.reason", string(reason))
+	defer func() { span.End(err) }()
+	if err := b.link.Once(ctx, link.Message{Subject: subject, ID: id, Header: header, Data: data}); err != nil {
 		return fmt.Errorf("publish dead letter: %w", err)
 	}
 	return nil
@@ -64,7 +69,11 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 		return fmt.Errorf("result of a dead job: %w", err)
 	}
 	id := fmt.Sprintf("dead-result-%s-%d", letter.GetStream(), m.meta.Sequence.Stream)
-	return b.link.PublishOnce(ctx, schemas.ResultSubject(result), id, data)
+	subject := schemas.ResultSubject(result)
+	ctx, span, header := tracing.Publish(ctx, "publish result", subject)
+	err = b.link.Once(ctx, link.Message{Subject: subject, ID: id, Header: header, Data: data})
+	span.End(err)
+	return err
 }
 
 // buryForeign makes dead letters of what lies in a queue on a subject that no job has.

@@ -17,6 +17,7 @@ import (
 
 	"stegomq/internal/link"
 	"stegomq/internal/streams"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -80,6 +81,7 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 		if err != nil {
 			return schemas.Permanent(schemas.ReasonBadMessage, err)
 		}
+		tracing.Of(ctx).Job(job)
 		return observed(s.Observer, m, job.GetOperation().Token(), schemas.JobClass(job), func() error {
 			return handle(schemas.WithTenant(ctx, job.GetTenant()), job)
 		})

@@ -6,6 +6,7 @@ import (
 
 	"stegomq/internal/link"
 	"stegomq/internal/streams"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -14,12 +15,16 @@ import (
 // not wait for its own kind, it is ErrQueueFull. PublishJob also waits while the server
 // is away. Both end with ctx. A job that the queue took within the last two minutes (by schemas.MsgID)
 // is not stored again; that is not an error. link.ErrTooLarge names the limit.
-func (b *Bus) PublishJob(ctx context.Context, job *schemas.Job) error {
+func (b *Bus) PublishJob(ctx context.Context, job *schemas.Job) (err error) {
 	data, err := schemas.Encode(job)
 	if err != nil {
 		return fmt.Errorf("publish job %s: %w", job.GetId(), err)
 	}
 	m := link.Message{Subject: schemas.JobSubject(job), ID: schemas.MsgID(job), Data: data}
+	ctx, span, header := tracing.Publish(ctx, "publish job", m.Subject)
+	span.Job(job)
+	m.Header = header
+	defer func() { span.End(err) }()
 	if schemas.JobClass(job) == schemas.FollowUpClass {
 		m.Full = ErrQueueFull
 	}
@@ -42,10 +47,13 @@ func (b *Bus) publishJob(ctx context.Context, job *schemas.Job, m link.Message) 
 }
 
 // PublishResult stores a result, as PublishJob does a job.
-func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) error {
+func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) (err error) {
+	subject := schemas.ResultSubject(result)
+	ctx, span, header := tracing.Publish(ctx, "publish result", subject)
+	defer func() { span.End(err) }()
 	data, err := schemas.Encode(result)
 	if err == nil {
-		err = b.link.Publish(ctx, link.Message{Subject: schemas.ResultSubject(result), ID: schemas.ResultMsgID(result), Data: data})
+		err = b.link.Publish(ctx, link.Message{Subject: subject, ID: schemas.ResultMsgID(result), Header: header, Data: data})
 	}
 	if err != nil {
 		return fmt.Errorf("publish the result of job %s: %w", result.GetJob().GetId(), err)

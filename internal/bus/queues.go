@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/internal/link"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -61,6 +62,7 @@ func (s *Source[T]) Consume(ctx context.Context, slots int, handle func(ctx cont
 		if s.job == nil {
 			return handle(ctx, message)
 		}
+		tracing.Of(ctx).Job(s.job(message))
 		return observed(s.observer, m, "score", schemas.JobClass(s.job(message)), func() error { return handle(ctx, message) })
 	})
 }

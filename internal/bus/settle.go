@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/internal/link"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -107,17 +109,31 @@ func (s *settler) taken(m *nats.Msg) *delivery {
 		s.report(d, m.NakWithDelay(s.bus.cfg.retryDelay(1)))
 		return nil
 	}
+	d.span = s.bus.cfg.Tracer.Receive(spanName(m.Subject), tracing.Message{Subject: m.Subject, Header: m.Header, Stored: meta.Timestamp, Delivery: meta.NumDelivered})
 	if d.Try > s.bus.cfg.MaxDeliver && !s.forever {
+		defer d.span.End(nil)
 		s.discard(d, schemas.ReasonRetriesExhausted, fmt.Sprintf("delivered %d times and never settled: the worker may die of it", meta.NumDelivered))
 		return nil
 	}
 	return d
 }
 
+// spanName says what is done with what comes on a subject.
+func spanName(subject string) string {
+	switch root, _, _ := strings.Cut(subject, "."); root {
+	case "score":
+		return "process result"
+	case "dead":
+		return "process dead letter"
+	}
+	return "process job"
+}
+
 // delivery is a message with what is known of its tries.
 type delivery struct {
 	*nats.Msg
 	meta *nats.MsgMetadata
+	span tracing.Span // ends when the message is settled
 	tries
 }
 
@@ -188,7 +204,7 @@ func (s *settler) finish() {
 // MaxHandle (ErrHandlerTimeout). A handler that does not return then is given up: what it still does is its own affair, and its error
 // nobody's.
 func (s *settler) run(m *delivery, end func()) {
-	ctx, cancel := context.WithTimeoutCause(s.hard, s.bus.cfg.MaxHandle, ErrHandlerTimeout)
+	ctx, cancel := context.WithTimeoutCause(m.span.In(s.hard), s.bus.cfg.MaxHandle, ErrHandlerTimeout)
 	defer cancel()
 	returned, watched := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -262,6 +278,7 @@ func (c *Config) unservedDelay() time.Duration {
 
 // settle decides what becomes of a message after its handler returned err.
 func (s *settler) settle(m *delivery, err error) {
+	defer func() { m.span.End(err) }()
 	log := s.bus.log.With("subject", m.Subject, "try", m.Try)
 	var fault *schemas.Fault
 	switch {
@@ -346,7 +363,7 @@ func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
 			Reason: string(reason), Detail: detail, Stream: m.meta.Stream, Subject: m.Subject,
 			Deliveries: m.meta.NumDelivered, Message: m.Data,
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 4*link.RequestTimeout)
+		ctx, cancel := context.WithTimeout(m.span.In(context.Background()), 4*link.RequestTimeout)
 		defer cancel()
 		err := s.bus.publishDead(ctx, letter, m.meta.Sequence.Stream)
 		if err == nil {

@@ -11,6 +11,8 @@ const (
 	// askedKey is a hash from a run's id to what whoever asked for it keeps, leasesKey one to who makes it now, and until when.
 	askedKey  = prefix + "asked:v1"
 	leasesKey = prefix + "leases:v1"
+	// traceKey holds the key that the operator's processes sign what messages say of their traces with.
+	traceKey = prefix + "trace-key:v1"
 )
 
 // outputKey holds the Output of a piece of work (schemas.MemoID), or of one that was refused an Outcome.

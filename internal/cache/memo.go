@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -47,6 +48,20 @@ func (c *Cache) Runtime(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("look for the workers' runtime: %w", err)
 	}
 	return name, nil
+}
+
+// TraceKey is a key that is the same for everybody who uses this Redis, 32 bytes; the first who asks makes it.
+func (c *Cache) TraceKey(ctx context.Context) ([]byte, error) {
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails
+	if err := c.rdb.SetNX(ctx, traceKey, fresh, 0).Err(); err != nil {
+		return nil, fmt.Errorf("make the key of traces: %w", err)
+	}
+	key, err := c.rdb.Get(ctx, traceKey).Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("get the key of traces: %w", err)
+	}
+	return key, nil
 }
 
 // Outcomes returns how the work of each id (schemas.MemoID) ended before, in the order of the ids: an output or a refusal,

@@ -54,6 +54,22 @@ func TestRuntime(t *testing.T) {
 	})
 }
 
+// Everybody gets the one key, and it stays.
+func TestTraceKey(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		first, err := s.TraceKey(t.Context())
+		if err != nil || len(first) != 32 {
+			t.Fatal(first, err)
+		}
+		if again, err := s.TraceKey(t.Context()); err != nil || !bytes.Equal(again, first) {
+			t.Errorf("another key, %v", err)
+		}
+		if s.rdb.TTL(t.Context(), traceKey).Val() > 0 {
+			t.Error("the key ends")
+		}
+	})
+}
+
 // FuzzOutcome: what decodes is an output or a refusal, and stays what it is when it is remembered again.
 func FuzzOutcome(f *testing.F) {
 	for _, o := range []*schemas.Outcome{output(&schemas.Output{Image: digest("a"), Features: []float32{1}}), output(&schemas.Output{}), refused("no"), refused("")} {

@@ -22,6 +22,8 @@ type Message struct {
 	Subject string
 	ID      string // Nats-Msg-Id, by which the server knows it for two minutes; "": none
 	Data    []byte
+	// Header goes with it, beside the id.
+	Header nats.Header
 	// Full is returned instead of waiting for room; nil: wait.
 	Full error
 	// There is returned instead of storing the message where its subject has one already; nil: store it whatever is there.
@@ -79,20 +81,25 @@ func (l *Link) try(ctx context.Context, m Message) error {
 			return err
 		}
 	}
+	return l.Once(ctx, m)
+}
+
+// PublishOnce is Once of a message that has nothing else.
+func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte) error {
+	return l.Once(ctx, Message{Subject: subject, ID: id, Data: data})
+}
+
+// Once stores a message, or says why it does not. It waits for nothing but the server's word.
+func (l *Link) Once(ctx context.Context, m Message) error {
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	defer cancel()
 	var opts []jetstream.PublishOpt
 	if m.There != nil {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
 	}
-	return l.PublishOnce(ctx, m.Subject, m.ID, m.Data, opts...)
-}
-
-// PublishOnce stores a message, or says why it does not. It waits for nothing but the server's word.
-func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) error {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	defer cancel()
-	if id != "" {
-		opts = append(opts, jetstream.WithMsgID(id))
+	if m.ID != "" {
+		opts = append(opts, jetstream.WithMsgID(m.ID))
 	}
-	_, err := l.JS.Publish(ctx, subject, data, opts...)
+	_, err := l.JS.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}, opts...)
 	return err
 }

@@ -1,6 +1,6 @@
-// Package telemetry owns how stegomq tells people and machines what it does: logs (slog) and metrics
-// (Prometheus), and the HTTP server that offers metrics and health. It is the only importer of the
-// Prometheus client and tint.
+// Package telemetry owns how stegomq tells people and machines what it does: logs (slog), metrics
+// (Prometheus), where traces go (OpenTelemetry), and the HTTP server that offers metrics and health. It is the only importer of the
+// Prometheus client, tint and the SDK of OpenTelemetry. How a trace goes on is package tracing's.
 //
 // Roles do not import it: they declare the few methods of *Metrics that they call, and take a
 // *slog.Logger.
