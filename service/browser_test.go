@@ -126,6 +126,20 @@ func (b *tab) press(selector string) int64 {
 	return b.goes(chromedp.Click(chromedp.CSS(selector)))
 }
 
+// arrives waits until the tab has come to an address by itself. What is asked of it on its way has no answer.
+func (b *tab) arrives(path string) {
+	b.Helper()
+	for {
+		there, err := chromedp.Run(b.Context, chromedp.Evaluate[bool](fmt.Sprintf(`location.pathname === %q && document.readyState === "complete"`, path)))
+		if err == nil && there {
+			return
+		}
+		if b.Context.Err() != nil {
+			b.Fatalf("the tab does not come to %s: %v", path, err)
+		}
+	}
+}
+
 func (b *tab) path() string { b.Helper(); return browser.Value[string](&b.Tab, "location.pathname") }
 
 // text is what an element says.
@@ -506,7 +520,7 @@ func TestUsersInBrowser(t *testing.T) {
 	b := a.tab()
 	// By the link that is printed: what is after # goes to nobody.
 	b.goes(chromedp.Navigate(a.url + "/login#" + c.token))
-	b.Until(`location.pathname === "/"`)
+	b.arrives("/")
 	b.open("/users")
 	b.Do(chromedp.SendKeys(chromedp.CSS("#name"), "ub-new"))
 	b.Click("input[name=key][value=ub-key]")

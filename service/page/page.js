@@ -16,10 +16,13 @@ async function refresh() {
   if (asking) { again = true; return; }
   asking = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const address = location.href;
+    const answer = await fetch(address, { headers: { Accept: "text/html" } });
     if (answer.redirected) { location.reload(); return; }
-    if (answer.ok) {
-      const now = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const text = await answer.text();
+    if (address !== location.href) again = true; // the gain was moved meanwhile
+    else if (answer.ok) {
+      const now = new DOMParser().parseFromString(text, "text/html");
       for (const old of document.querySelectorAll("[data-live]")) {
         const fresh = now.getElementById(old.id);
         // Nobody loses the place where they type or are about to press.
@@ -52,6 +55,9 @@ const on = (kind, selector, what) => document.addEventListener(kind, event => {
 // The gain of residuals.
 on("input", "input[data-gain]", slider => { slider.form.querySelector("output").value = "× " + slider.value; });
 on("change", "input[data-gain]", slider => {
+  const here = new URL(location.href);
+  here.searchParams.set("gain", slider.value);
+  history.replaceState(null, "", here);
   for (const image of document.querySelectorAll("img[data-residual]")) {
     const address = new URL(image.src);
     address.searchParams.set("gain", slider.value);
