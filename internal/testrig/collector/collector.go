@@ -136,7 +136,7 @@ func values(list []*commonpb.KeyValue) map[string]string {
 }
 
 // patience bounds every wait.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Until waits until what was sent is enough, and gives it.
 func (c *Collector) Until(t testing.TB, what string, enough func([]Span) bool) []Span {
