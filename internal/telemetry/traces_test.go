@@ -55,7 +55,7 @@ func TestTracesEnvironment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			environment(t, c.set)
 			traces, err := telemetry.OpenTraces(t.Context(), telemetry.TracesConfig{Logger: slog.New(slog.DiscardHandler)})
-			defer traces.Close()
+			t.Cleanup(traces.Close)
 			if (traces != nil) != c.on || (traces.Tracer() != nil) != c.on {
 				t.Errorf("on: %v", traces != nil)
 			}
