@@ -295,7 +295,7 @@ def test_card_takes_what_the_queue_measured(
     assert command("export", run, model, "--headline", "A test.") == 0
     before = (model / "README.md").read_text(encoding="utf-8")
     assert before.startswith("# smoke\n\n**A test.**\n")
-    summary = json.loads((REPOSITORY / "evaluator/testdata/summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((REPOSITORY / "study/testdata/summary.json").read_text(encoding="utf-8"))
     measured.write_text(json.dumps(summary), encoding="utf-8")
     assert command("card", model, measured) == 1
     assert "measured another model" in capsys.readouterr().err
