@@ -23,7 +23,7 @@ PKG ?= ./...
 BENCH ?= .
 COUNT ?= 1
 FUZZTIME ?= 10s
-RACETIME ?= 20m
+RACETIME ?= 25m
 
 # Where each .proto folder is; the Go code lies beside it.
 PROTO := schemas internal/ort/onnxpb

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	block    = regexp.MustCompile("(?ms)^```(?:sh)?\n(.*?)^```$")
+	inline   = regexp.MustCompile("`(?:\\.bin/)?(stegomq [^`\n]+)`")
+	remark   = regexp.MustCompile(`\s+#\s.*$`)
+	setting  = regexp.MustCompile(`^(?:[A-Z_]+=\S*\s+)+`)
+	target   = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z0-9-]*(?: [a-z][a-z0-9-]*)*)")
+	redirect = regexp.MustCompile(`\s[<>|].*$`)
+)
+
+// typed are the stegomq commands that a document tells to type, in blocks and in sentences.
+func typed(text string) (commands []string) {
+	for _, m := range block.FindAllStringSubmatch(text, -1) {
+		for line := range strings.Lines(strings.ReplaceAll(m[1], "\\\n", " ")) {
+			line = setting.ReplaceAllString(strings.TrimSpace(remark.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")), "")
+			if line = strings.TrimPrefix(line, ".bin/"); strings.HasPrefix(line, "stegomq ") {
+				commands = append(commands, line)
+			}
+		}
+	}
+	for _, m := range inline.FindAllStringSubmatch(text, -1) {
+		if !strings.ContainsAny(m[1], "|…") && !strings.Contains(m[1], "...") && !strings.HasPrefix(m[1], "stegomq COMMAND") {
+			commands = append(commands, m[1])
+		}
+	}
+	return commands
+}
+
+// Every command in a document is one that the program has, with flags that it has, and every target is one of the Makefile.
+func TestDocumentedCommandsExist(t *testing.T) {
+	t.Parallel()
+	repository := filepath.Join("..", "..")
+	makefile, err := os.ReadFile(filepath.Join(repository, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, pattern := range []string{"*.md", "docs/*.md", "ops/*.md", "trainer/*.md", "models/*/README.md", "clients/*/*.md"} {
+		files, err := filepath.Glob(filepath.Join(repository, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if filepath.Base(file) == "CHANGELOG.md" { // it tells of what is gone, too
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range typed(string(text)) {
+				n++
+				args := strings.Fields(strings.NewReplacer("'", "", `"`, "").Replace(redirect.ReplaceAllString(command, "")))[1:]
+				root := newRoot()
+				root.InitDefaultCompletionCmd()
+				root.InitDefaultHelpCmd()
+				cmd, rest, err := root.Find(args)
+				if err == nil {
+					err = cmd.ParseFlags(rest)
+				}
+				if err != nil {
+					t.Errorf("%s: `%s` is no command: %v", file, command, err)
+				}
+			}
+			for _, m := range target.FindAllStringSubmatch(string(text), -1) {
+				for _, name := range strings.Fields(m[1]) {
+					if !strings.Contains(string(makefile), "\n"+name+":") {
+						t.Errorf("%s: `make %s`: there is no target %s", file, m[1], name)
+					}
+				}
+			}
+		}
+	}
+	if n < 100 {
+		t.Fatalf("%d commands found: this test does not read the documents", n)
+	}
+}
