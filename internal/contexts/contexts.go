@@ -119,14 +119,11 @@ func Change(path string, change func(*Set) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err == nil {
-		err = filelock.Wait(lock)
-	}
+	release, err := filelock.Beside(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	defer func() { err = errors.Join(err, filelock.Release(lock)) }()
+	defer func() { err = errors.Join(err, release()) }()
 	set, err := Read(path)
 	if err != nil {
 		return err

@@ -39,3 +39,16 @@ func lock(f *os.File, how int) error {
 func Release(f *os.File) error {
 	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }
+
+// Beside waits for the lock of a file that every change replaces: a lock on the file itself would be one on the old file. It locks path.lock,
+// which is made, with mode 0600, and stays empty.
+func Beside(path string) (release func() error, err error) {
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := Wait(f); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close())
+	}
+	return func() error { return Release(f) }, nil
+}

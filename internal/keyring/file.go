@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"stegomq/internal/filelock"
 )
 
 // FileVersion is the version of the file that this package reads and writes.
@@ -107,11 +109,11 @@ func Update(path string, protection Protection, change func(*Keyring) error) err
 	if err != nil {
 		return fmt.Errorf("update keyring: %w", err)
 	}
-	unlock, err := lockFile(path + ".lock")
+	release, err := filelock.Beside(path)
 	if err != nil {
 		return fmt.Errorf("update keyring: %w", err)
 	}
-	defer unlock()
+	defer func() { _ = release() }() // the keyring is as it should be
 	k, err := Open(path, protection)
 	if errors.Is(err, fs.ErrNotExist) {
 		k, err = New(), nil
@@ -324,4 +326,14 @@ func replace(path string, data []byte, mode fs.FileMode) (err error) {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// syncDir makes a rename in the directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }

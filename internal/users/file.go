@@ -132,14 +132,11 @@ func (f *File) update(change func([]User) ([]User, error)) (err error) {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return fmt.Errorf("make the state folder: %w", err)
 	}
-	lock, err := os.OpenFile(f.path()+".lock", os.O_CREATE|os.O_RDWR, private)
+	release, err := filelock.Beside(f.path())
 	if err != nil {
 		return fmt.Errorf("change the users: %w", err)
 	}
-	if err := filelock.Wait(lock); err != nil {
-		return fmt.Errorf("change the users: %w", errors.Join(err, lock.Close()))
-	}
-	defer func() { err = errors.Join(err, filelock.Release(lock)) }()
+	defer func() { err = errors.Join(err, release()) }()
 	all, err := f.Users()
 	if err != nil {
 		return err
