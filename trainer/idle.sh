@@ -39,6 +39,8 @@ start() {
   OMP_NUM_THREADS=1 nohup setsid nice -n 19 "$PYTHON" -m trainer resume "$work" --data "$PHOTOGRAPHS" \
     --device cpu --threads 1 >>"$log" 2>&1 </dev/null &
   echo $! >"$pid"
+  # Until it is the trainer it cannot be told from others, and a second start would not see it.
+  until running || ! kill -0 "$!" 2>/dev/null; do sleep 0.05; done
   echo "training $RUN, process $!: $log. \`make train-keep RUN=$RUN\` stops it and keeps what is better"
 }
 
