@@ -96,7 +96,7 @@ var house = map[string][]string{
 	// The HTTP API and its page, a front of the queue, and who asks it from Go: programs of others, which get nothing else with it.
 	"client": {},
 	"service": {
-		"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/tracing", "internal/users", "pipeline", "report", "service/page", "study",
+		"schemas", "producer", "internal/keyring", "internal/model", "internal/pixel", "internal/quality", "internal/tracing", "internal/users", "pipeline", "report", "report/figure", "service/page", "study",
 	},
 	"service/page": {},
 

@@ -37,29 +37,54 @@ func imagesOf(op schemas.Operation) []string {
 // maxWord bounds a field that is no image, in bytes.
 const maxWord = 256
 
-// readForm reads a body within the limits on bytes and time.
+// readForm reads the form of an operation.
 func (s *Service) readForm(w http.ResponseWriter, c *call, op schemas.Operation) (*form, *problem) {
+	f, why := s.readMultipart(w, c, "send the images as multipart/form-data", func(parts *multipart.Reader) (*form, error) {
+		return readParts(parts, op, c.ContentLength)
+	})
+	if why != nil {
+		return nil, why
+	}
+	return f, s.checkForm(f, op)
+}
+
+// readMultipart reads a body within the limits on bytes and time. Of another kind of body the problem says what to send.
+func (s *Service) readMultipart(w http.ResponseWriter, c *call, send string, read func(*multipart.Reader) (*form, error)) (f *form, why *problem) {
 	if c.ContentLength > s.cfg.MaxBody {
 		return nil, s.tooLarge()
 	}
 	c.Body = http.MaxBytesReader(w, c.Body, s.cfg.MaxBody)
 	parts, err := c.MultipartReader()
 	if err != nil {
-		return nil, newProblem(codeMediaType, "send the images as multipart/form-data")
+		return nil, newProblem(codeMediaType, send)
 	}
+	why = s.inTime(w, func() *problem {
+		if f, err = read(parts); err != nil {
+			return s.ofBody(err)
+		}
+		return nil
+	})
+	return f, why
+}
+
+// inTime reads a body within the limit on time.
+func (s *Service) inTime(w http.ResponseWriter, read func() *problem) *problem {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
-		return nil, ofError(err)
+		return ofError(err)
 	}
-	f, err := readParts(parts, op, c.ContentLength)
-	if err != nil {
-		return nil, s.ofBody(err)
+	if why := read(); why != nil {
+		return why
 	}
 	// What watches for the client's end reads with the same deadline.
 	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		return nil, ofError(err)
+		return ofError(err)
 	}
-	return f, s.checkForm(f, op)
+	return nil
+}
+
+func (s *Service) slowBody() *problem {
+	return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
 }
 
 func (s *Service) tooLarge() *problem {
@@ -79,7 +104,7 @@ func (s *Service) ofBody(err error) *problem {
 	case errors.As(err, &large):
 		return s.tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
+		return s.slowBody()
 	case errors.As(err, &wrong):
 		return newProblem(codeBadRequest, wrong.text)
 	}

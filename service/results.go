@@ -10,12 +10,12 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"stegomq/internal/pixel"
 	"stegomq/pipeline"
+	drawing "stegomq/report/figure"
 	"stegomq/schemas"
 	"stegomq/study"
 )
@@ -214,7 +214,7 @@ func itemsQuery(q url.Values) (role schemas.Role, worst bool, offset, limit int,
 // worse orders scores by what they show, the worst first: what failed, what was refused, then by PSNR; of leakages more is worse.
 func worse(a, b *schemas.Score) int {
 	rank := func(sc *schemas.Score) float64 {
-		leak := leaks(sc.GetRole())
+		leak := study.Leaks(sc.GetRole())
 		switch {
 		case sc.GetFailure() != nil:
 			return -2000
@@ -228,11 +228,6 @@ func worse(a, b *schemas.Score) int {
 		return sc.GetMetrics().GetPsnr()
 	}
 	return cmp.Compare(rank(a), rank(b))
-}
-
-// leaks says whether a role is of what a wrong key, or none, shows of the secret.
-func leaks(r schemas.Role) bool {
-	return strings.HasPrefix(r.Token(), "leakage_") && !strings.HasSuffix(r.Token(), "_cover")
 }
 
 // fileTypes are the files of a run.
@@ -280,18 +275,14 @@ func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	files, err := study.Files("", res.Summary, res.Scores)
+	f, err := study.OneFile(name, "", res.Summary, res.Scores)
 	if err != nil {
-		c.log.Error("the files of a run cannot be made", "run", r.ID, "error", err)
+		c.log.Error("a file of a run cannot be made", "run", r.ID, "error", err)
 		return newProblem(codeInternal, "the files cannot be made: the operator finds the reason in the log")
 	}
-	for _, f := range files {
-		if f.Name == name {
-			w.Header().Set("Content-Type", fileTypes[name])
-			w.Header().Set("Content-Disposition", `attachment; filename="`+r.ID+"-"+name+`"`)
-			_, _ = w.Write(f.Data) // the client has gone
-		}
-	}
+	w.Header().Set("Content-Type", fileTypes[name])
+	w.Header().Set("Content-Disposition", `attachment; filename="`+r.ID+"-"+name+`"`)
+	_, _ = w.Write(f.Data) // the client has gone
 	return nil
 }
 
@@ -388,22 +379,10 @@ func gainOf(text string) (int, *problem) {
 
 var errSizes = errors.New("two images of different sizes have no residual")
 
-// residual is the absolute difference of two images, so many times.
+// residual is drawing.Residual of two images of one size.
 func residual(a, b *image.NRGBA, gain int) (*image.NRGBA, error) {
 	if a.Rect.Size() != b.Rect.Size() {
 		return nil, errSizes
 	}
-	w, h := a.Rect.Dx(), a.Rect.Dy()
-	out := image.NewNRGBA(image.Rect(0, 0, w, h))
-	for y := range h {
-		p, q, o := a.Pix[y*a.Stride:], b.Pix[y*b.Stride:], out.Pix[y*out.Stride:]
-		for x := 0; x < 4*w; x += 4 {
-			for i := range 3 {
-				d := int(p[x+i]) - int(q[x+i])
-				o[x+i] = uint8(min(max(d, -d)*gain, 255))
-			}
-			o[x+3] = 255
-		}
-	}
-	return out, nil
+	return drawing.Residual(a, b, float64(gain)), nil
 }

@@ -85,7 +85,10 @@ type run struct {
 
 func (r *run) owner() string { return r.Owner + " " + r.Hash }
 
-func (r *run) ended() bool { return r.State != runWaiting && r.State != runRunning }
+func (r *run) ended() bool { return !unfinished(r.State) }
+
+// unfinished says whether a run in this state is not at its end.
+func unfinished(state string) bool { return state == runWaiting || state == runRunning }
 
 // runView is a run as it is answered.
 type runView struct {
@@ -109,7 +112,7 @@ type runView struct {
 func (v *runView) Made() int { return v.Scores + v.Failed }
 
 // Unfinished says whether the run is not at its end.
-func (v *runView) Unfinished() bool { return v.State == runWaiting || v.State == runRunning }
+func (v *runView) Unfinished() bool { return unfinished(v.State) }
 
 // view is a run with what is known of its progress.
 func (s *Service) view(ctx context.Context, r *run) runView {
@@ -396,22 +399,22 @@ func (s *Service) readRun(w http.ResponseWriter, c *call) (*runRequest, *problem
 	if kind, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return nil, newProblem(codeMediaType, "send what is to be run as application/json")
 	}
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
-		return nil, ofError(err)
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, c.Body, maxRunBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, newProblem(codeTooLarge, fmt.Sprintf("what is to be run takes at most %d bytes", maxRunBody))
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
-	case err != nil:
-		return nil, newProblem(codeBadRequest, "the body is not whole")
-	}
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		return nil, ofError(err)
+	var body []byte
+	if why := s.inTime(w, func() *problem {
+		var err error
+		body, err = io.ReadAll(http.MaxBytesReader(w, c.Body, maxRunBody))
+		var large *http.MaxBytesError
+		switch {
+		case errors.As(err, &large):
+			return newProblem(codeTooLarge, fmt.Sprintf("what is to be run takes at most %d bytes", maxRunBody))
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return s.slowBody()
+		case err != nil:
+			return newProblem(codeBadRequest, "the body is not whole")
+		}
+		return nil
+	}); why != nil {
+		return nil, why
 	}
 	asked := new(runRequest)
 	in := json.NewDecoder(bytes.NewReader(body))

@@ -136,24 +136,9 @@ const tryPixels = 4 << 20
 
 // readTry reads the form of the page: two images or the names of samples, a key and a model.
 func (s *Service) readTry(w http.ResponseWriter, c *call) (*form, *problem) {
-	if c.ContentLength > s.cfg.MaxBody {
-		return nil, s.tooLarge()
-	}
-	c.Body = http.MaxBytesReader(w, c.Body, s.cfg.MaxBody)
-	parts, err := c.MultipartReader()
-	if err != nil {
-		return nil, newProblem(codeMediaType, "send the form of this page")
-	}
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
-		return nil, ofError(err)
-	}
-	f, err := tryParts(parts)
-	if err != nil {
-		return nil, s.ofBody(err)
-	}
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		return nil, ofError(err)
+	f, why := s.readMultipart(w, c, "send the form of this page", tryParts)
+	if why != nil {
+		return nil, why
 	}
 	limits := s.cfg.Images
 	limits.MaxPixels = min(limits.MaxPixels, tryPixels)

@@ -29,8 +29,8 @@ func (c class) partial() bool {
 	return c.role == schemas.Role_ROLE_LEAKAGE_PARTIAL || c.role == schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER
 }
 
-// leaks says whether scores compare what a wrong key, or no key, shows with the secret.
-func leaks(r schemas.Role) bool {
+// Leaks says whether scores compare what a wrong key, or no key, shows with the secret.
+func Leaks(r schemas.Role) bool {
 	switch r {
 	case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
 		schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL, schemas.Role_ROLE_LEAKAGE_UNKEYED:
@@ -46,7 +46,7 @@ func (c class) better() float64 {
 	case schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_PURIFICATION, schemas.Role_ROLE_ROBUSTNESS:
 		return +1
 	}
-	if leaks(c.role) {
+	if Leaks(c.role) {
 		return -1
 	}
 	return 0

@@ -3,6 +3,7 @@ package study
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"stegomq/internal/quality"
@@ -18,34 +19,41 @@ func WriteFiles(dir string, sum *Summary, scores []*schemas.Score) error {
 		return err
 	}
 	folder.Close()
-	files, err := Files(dir, sum, scores)
-	if err != nil {
-		return err
+	var files []report.File
+	for _, name := range []string{summaryFile, itemsFile, markdownFile, pageFile} {
+		f, err := OneFile(name, dir, sum, scores)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
 	}
 	return report.WriteFolder(dir, files)
 }
 
-// Files are those that WriteFiles writes, with the images that are in dir; empty: without images.
-func Files(dir string, sum *Summary, scores []*schemas.Score) ([]report.File, error) {
-	table, err := report.CSV(items(scores))
+// OneFile is one of the files that WriteFiles writes, with the images that are in dir; empty: without images.
+func OneFile(name, dir string, sum *Summary, scores []*schemas.Score) (f report.File, err error) {
+	f.Name = name
+	switch name {
+	case summaryFile:
+		f.Data, err = report.JSON(sum)
+	case itemsFile:
+		f.Data, err = report.CSV(items(scores))
+	case markdownFile:
+		f.Data = []byte(sum.Document().Markdown())
+	case pageFile:
+		d, all := sum.Document(), NewItems(scores)
+		all.Add(scores, dir)
+		d.Sections = append(d.Sections, all.Section())
+		var page bytes.Buffer
+		err = d.HTML(&page, ReadImage)
+		f.Data = page.Bytes()
+	default:
+		err = fs.ErrNotExist
+	}
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", itemsFile, err)
+		err = fmt.Errorf("write %s: %w", name, err)
 	}
-	whole, err := report.JSON(sum)
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", summaryFile, err)
-	}
-	d := sum.Document()
-	all := NewItems(scores)
-	all.Add(scores, dir)
-	d.Sections = append(d.Sections, all.Section())
-	var page bytes.Buffer
-	if err := d.HTML(&page, ReadImage); err != nil {
-		return nil, fmt.Errorf("write report.html: %w", err)
-	}
-	return []report.File{
-		{Name: summaryFile, Data: whole}, {Name: itemsFile, Data: table}, {Name: "report.md", Data: []byte(d.Markdown())}, {Name: "report.html", Data: page.Bytes()},
-	}, nil
+	return f, err
 }
 
 // items is one row per comparison, with a column for the attack where there is any, and for each metric that any has. Numbers are written so

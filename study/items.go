@@ -85,7 +85,7 @@ func (it *Items) Add(scores []*schemas.Score, dir string, first ...string) {
 			continue
 		}
 		row.of[s.GetRole()] = s.GetMetrics()
-		if b := baselines[s.GetItem()]; b != nil && leaks(s.GetRole()) {
+		if b := baselines[s.GetItem()]; b != nil && Leaks(s.GetRole()) {
 			excess := s.GetMetrics().GetPsnr() - b.GetPsnr()
 			if before, has := row.excess[s.GetRole()]; !has || excess > before {
 				row.excess[s.GetRole()] = excess

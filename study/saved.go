@@ -45,8 +45,10 @@ func HasRun(dir string) bool {
 }
 
 const (
-	summaryFile = "summary.json"
-	itemsFile   = "items.csv"
+	summaryFile  = "summary.json"
+	itemsFile    = "items.csv"
+	markdownFile = "report.md"
+	pageFile     = "report.html"
 )
 
 func readSummary(path string) (*Summary, error) {

@@ -278,7 +278,7 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY && s.End() == schemas.EndRefused {
 			refused = append(refused, Failed{Name: schemas.ScoreKey(s), Reason: s.GetRefusal().GetDetail()})
 		}
-		if leaks(s.GetRole()) {
+		if Leaks(s.GetRole()) {
 			group.addExcess(s, baselines[s.GetItem()])
 		}
 		switch s.GetRole() {
