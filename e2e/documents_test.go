@@ -16,21 +16,6 @@ import (
 	"testing"
 )
 
-// documents are the files that tell people what to type.
-func documents(t *testing.T) []string {
-	t.Helper()
-	var files []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "ops/*.md", "trainer/*.md", "models/*/README.md", "clients/*/*.md"} {
-		found, err := filepath.Glob(filepath.Join(repository, pattern))
-		must(t, err)
-		files = append(files, found...)
-	}
-	if len(files) < 20 {
-		t.Fatalf("there are %d documents: the patterns of this test are wrong", len(files))
-	}
-	return slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == "CHANGELOG.md" }) // it tells of what is gone, too
-}
-
 var (
 	block  = regexp.MustCompile("(?ms)^```(?:sh)?\n(.*?)^```$")
 	remark = regexp.MustCompile(`\s+#\s.*$`)
@@ -45,42 +30,6 @@ func lines(text string) []string {
 		}
 	}
 	return all
-}
-
-// Links between documents lead to files, and to headings that are there.
-func TestDocumentsLinkToWhatIsThere(t *testing.T) {
-	t.Parallel()
-	code := regexp.MustCompile("(?ms)^```.*?^```$")
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
-	unwritten := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
-	for _, file := range documents(t) {
-		text := code.ReplaceAllString(string(read(t, file)), "")
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			if strings.Contains(m[1], "://") {
-				continue
-			}
-			path, anchor, _ := strings.Cut(m[1], "#")
-			to := file
-			if path != "" {
-				to = filepath.Join(filepath.Dir(file), path)
-			}
-			if _, err := os.Stat(to); err != nil {
-				t.Errorf("%s links to %s: %v", file, m[1], err)
-				continue
-			}
-			if anchor == "" {
-				continue
-			}
-			var anchors []string
-			for _, h := range heading.FindAllStringSubmatch(string(read(t, to)), -1) {
-				anchors = append(anchors, strings.ReplaceAll(unwritten.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
-			}
-			if !slices.Contains(anchors, anchor) {
-				t.Errorf("%s links to %s, which has the headings %q", file, m[1], anchors)
-			}
-		}
-	}
 }
 
 // The tutorial does what it says, line by line. A block without a command is what the line before it printed, and that line fails.

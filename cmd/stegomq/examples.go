@@ -38,6 +38,7 @@ var examples = map[string]string{
 	"keys delete":    "stegomq keys delete alice --yes",
 	"models list":    "stegomq models list",
 	"models verify":  "stegomq models verify invertible-mk",
+	"models enroll":  "stegomq models enroll invertible-mk --key alice --data photographs/ --out models/invertible-mk-5",
 	"models import":  "stegomq models import checkpoint_3000.pt --out models/mine",
 	"paper":          "stegomq paper --data ImageNet=photos/ --size 256 --out report/",
 	"producer":       "stegomq producer --data photos/ --keys 4 --context prod",

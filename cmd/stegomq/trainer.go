@@ -81,16 +81,8 @@ Python needs the trainer: work in the project's folder after "make trainer-env",
 	f.Uint64("embed-seed", 10101, "the key that hides")
 	f.Uint64("recover-seed", 1010, "the key that reveals")
 	trainerFlag(f, &python)
-	required(cmd, "out")
+	must(cmd.MarkFlagRequired("out"))
 	return cmd
-}
-
-func required(cmd *cobra.Command, flags ...string) {
-	for _, name := range flags {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is there
-		}
-	}
 }
 
 func (a *app) enrollCommand() *cobra.Command {
@@ -107,8 +99,7 @@ the old ones pay for the new one. Models that encrypt or rotate need none of thi
 
 The pairs come from the keyring, and so do those of users who were enrolled before. The trainer sees their bytes, and the new model
 holds none. Ctrl-C keeps what was trained in --run, and the same command goes on there.`,
-		Example: "  stegomq models enroll invertible-mk --key alice --data photographs/ --out models/invertible-mk-5",
-		Args:    cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			m, err := model.Open(args[0], a.models...)
 			if err != nil {
@@ -154,7 +145,9 @@ holds none. Ctrl-C keeps what was trained in --run, and the same command goes on
 	f.Float64Var(&seconds, "seconds", 660, "how long to train, in seconds of the processor")
 	f.IntVar(&threads, "threads", 1, "threads that train")
 	trainerFlag(f, &python)
-	required(cmd, "key", "data", "out")
+	for _, name := range []string{"key", "data", "out"} {
+		must(cmd.MarkFlagRequired(name))
+	}
 	return cmd
 }
 

@@ -55,7 +55,6 @@ const (
 	fileMask     = "mask.bin"
 	fileFills    = "fills.bin"
 	fileKeyring  = "keyring.json"
-	fileCard     = "README.md"
 )
 
 // maxFeatures bounds the second output of recover.

@@ -151,7 +151,7 @@ class Client:
                 )
             except httpx.TransportError as e:
                 error = e
-            wait = None if response is None and r.once else protocol.pause(tries, response)
+            wait = protocol.pause(r, tries, response)
             if wait is None or time.monotonic() + wait > deadline:
                 if response is None:
                     assert error is not None
@@ -293,7 +293,7 @@ class AsyncClient:
                 )
             except httpx.TransportError as e:
                 error = e
-            wait = None if response is None and r.once else protocol.pause(tries, response)
+            wait = protocol.pause(r, tries, response)
             if wait is None or time.monotonic() + wait > deadline:
                 if response is None:
                     assert error is not None

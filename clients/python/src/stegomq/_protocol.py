@@ -263,9 +263,11 @@ def models_of(response: httpx.Response) -> list[Model]:
     ]
 
 
-def pause(tries: int, response: httpx.Response | None) -> float | None:
-    """Seconds until the next try; None: it would be the same. No response: the service was not reached."""
+def pause(request: Request, tries: int, response: httpx.Response | None) -> float | None:
+    """Seconds until the next try; None: there is none. No response: the service was not reached."""
     if response is None:
+        if request.once:
+            return None
         wait = min(FIRST_PAUSE * 2.0 ** min(tries, 16), LAST_PAUSE)
     elif (after := response.headers.get("Retry-After")) is None or response.is_success:
         return None
