@@ -73,7 +73,7 @@ block. Granting again replaces what was granted before, once the server has the 
 	f.BoolVar(&g.EmbedOnly, "embed-only", false, "embed, do not recover")
 	f.BoolVar(&nsc, "nsc", false, "print nsc's commands, for a server with operator, accounts and users as JWTs")
 	f.Int64Var(&images, "max-images", 0, "bound of the user's images on the server, MiB (0: as it is, at first 1024)")
-	f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
+	f.StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
 	must(cmd.MarkFlagRequired("key"))
 	return cmd
 }

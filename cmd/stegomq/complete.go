@@ -36,7 +36,7 @@ func (a *app) complete(root *cobra.Command) {
 			cmd.ValidArgsFunction = a.words(find)
 		}
 		for name, find := range flags {
-			if cmd.LocalNonPersistentFlags().Lookup(name) != nil || cmd.PersistentFlags().Lookup(name) != nil {
+			if cmd.Flags().Lookup(name) != nil || cmd.PersistentFlags().Lookup(name) != nil {
 				must(cmd.RegisterFlagCompletionFunc(name, a.words(find)))
 			}
 		}

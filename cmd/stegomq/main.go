@@ -93,7 +93,7 @@ func exitCode(err error) int {
 }
 
 func newRoot() *cobra.Command {
-	a := &app{}
+	a := &app{modelFolders: pipeline.DefaultModels()} // which looks at folders: once for all commands
 	root := &cobra.Command{
 		Use:   "stegomq",
 		Short: "Multi-user image steganography over a message queue",
@@ -132,8 +132,8 @@ reached, 4 what embed hid comes back worse than --min-psnr, 124 the time of --ti
 			group.RunE, group.Annotations = unknownSubcommand, map[string]string{onlyGroup: ""}
 		}
 	}
+	a.complete(root) // first: to find a command gives it the flags of those above it
 	addExamples(root)
-	a.complete(root)
 	root.Version = version
 	return root
 }

@@ -7,12 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/model"
-	"stegomq/pipeline"
 )
 
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "models", Short: "List and verify models, import checkpoints, add users to a network"}
-	cmd.PersistentFlags().StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
+	cmd.PersistentFlags().StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
 	var asJSON bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the models", Args: cobra.NoArgs,

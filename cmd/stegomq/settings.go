@@ -30,7 +30,7 @@ type app struct {
 
 	at pipeline.Endpoints
 
-	models, keyrings               []string
+	models, keyrings, modelFolders []string // modelFolders are the default of models
 	keyringIdentity                string
 	ortLib, provider               string
 	slots, batchPixels, maxNetwork int
@@ -73,7 +73,7 @@ func (a *app) imageFlags(f *pflag.FlagSet) {
 
 func (a *app) modelFlags(f *pflag.FlagSet) {
 	group(groupModels, f, func(f *pflag.FlagSet) {
-		f.StringSliceVar(&a.models, "models", pipeline.DefaultModels(), "folders that hold model directories")
+		f.StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
 		a.keyringFlags(f)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -64,8 +65,8 @@ func readable(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", f, units[unit])
 }
 
-// pages are the templates by name, each with the layout.
-var pages = func() map[string]*template.Template {
+// pages are the templates by name, each with the layout. They are read when the first page is shown: most processes show none.
+var pages = sync.OnceValue(func() map[string]*template.Template {
 	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "layout.html", "parts.html"))
 	entries, err := files.ReadDir(".")
 	if err != nil {
@@ -79,11 +80,11 @@ var pages = func() map[string]*template.Template {
 		}
 	}
 	return all
-}()
+})
 
 // Render writes a page by the name of its template. Nothing is written where it fails.
 func Render(w io.Writer, name string, v View) error {
-	t, ok := pages[name]
+	t, ok := pages()[name]
 	if !ok {
 		return fmt.Errorf("there is no page %s", name)
 	}
