@@ -49,6 +49,15 @@ def measures(program):
 
     yield "embed at 256x256: bare runtime over pipeline", pipeline("embed", "256", "40")
     yield "recover at 128x128: bare runtime over pipeline", pipeline("recover", "128", "80")
+    one = report(program, "--size", "256", "--requests", "20", "--in-flight", "1", "--slots", "1", "--baseline")
+    bare = statistics.fmean(one["baseline"][when]["items_per_second"] for when in ("before", "after"))
+    yield "embed at 256x256, one request at a time: bare runtime over pipeline", one["baseline"]["cpu_ratio"]
+    yield "the same: median latency, in runs of the bare runtime", one["measured"]["latency"]["p50_ms"] * bare / 1000
+    one_key, many = (
+        item("--operation", "embed", "--model", "lsb-chacha20", "--requests", "1500", "--keys", keys)
+        for keys in ("1", "1000")
+    )
+    yield "lsb-chacha20: one key over a thousand", one_key / many
     chain = item("--operation", "evaluate", "--model", "lsb-chacha20", "--requests", "600")
     yield (
         "evaluation of one pair without arithmetic over a job without",
