@@ -90,7 +90,7 @@ func TestWorkerKilled(t *testing.T) {
 	}
 	// In Redis there is one score for each comparison and nothing failed.
 	rdb := redisClient(t, flags[3])
-	if n, err := rdb.HLen(t.Context(), "stegomq:run:v1:{"+sum.Run+"}:scores").Result(); err != nil || int(n) != len(items) {
+	if n, err := rdb.HLen(t.Context(), "stegomq:run:v2:{"+sum.Run+"}:scores").Result(); err != nil || int(n) != len(items) {
 		keys, _ := rdb.Keys(t.Context(), "*").Result()
 		t.Errorf("Redis has %d scores, %v, want %d; its keys are %v", n, err, len(items), keys)
 	}

@@ -152,7 +152,8 @@ func newRig(t testing.TB) *rig {
 	r := &rig{t: t, bus: b, parts: &watched{Cache: c, images: images, put: make(chan int, 100)}}
 	r.spec = &schemas.RunSpec{
 		Id: "run", Model: sha("model"), ModelName: "tiny", Keys: []*schemas.KeyRef{key("alice"), key("bob")},
-		RandomKeys: []*schemas.KeyRef{key("random-1-0")}, NoiseSigma: 20, MetricsVersion: quality.Version,
+		Readers:    []*schemas.Readers{readers(schemas.Reader_READER_MISMATCHED, 1), readers(schemas.Reader_READER_RANDOM, 1, "random-1-0")},
+		NoiseSigma: 20, MetricsVersion: quality.Version,
 		Geometry: &schemas.Geometry{Width: 32, Height: 24, Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 	}
 	for i := range uint64(2) {
@@ -164,6 +165,15 @@ func newRig(t testing.TB) *rig {
 }
 
 func key(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint: sha(id)[:32]} }
+
+// readers are so many of a kind for each key, with the keys of ids.
+func readers(r schemas.Reader, count uint32, ids ...string) *schemas.Readers {
+	of := &schemas.Readers{Reader: r, Count: count}
+	for _, id := range ids {
+		of.Keys = append(of.Keys, key(id))
+	}
+	return of
+}
 
 func (r *rig) put(data []byte) *schemas.ImageRef {
 	r.t.Helper()
@@ -244,8 +254,10 @@ func (r *rig) answer(j *schemas.Job, seed uint64) *schemas.Result {
 
 // full asks for all that can follow an embed job.
 func (r *rig) full() {
-	r.spec.NearKeys = []*schemas.KeyRef{key("near-7-alice"), key("swapped-alice"), key("partial-250-alice")}
-	r.spec.Features, r.spec.Unkeyed, r.spec.Attacks = true, true, []string{"noise-2.5", "jpeg-75"}
+	r.spec.Readers = append(r.spec.Readers,
+		readers(schemas.Reader_READER_NEAR, 1, "near-7-alice", "near-7-bob"), readers(schemas.Reader_READER_SWAPPED, 1, "swapped-alice", "swapped-bob"),
+		readers(schemas.Reader_READER_PARTIAL, 1, "partial-250-alice", "partial-250-bob"), readers(schemas.Reader_READER_UNKEYED, 1))
+	r.spec.Features, r.spec.Attacks = true, []string{"noise-2.5", "jpeg-75"}
 	if err := r.spec.Validate(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -25,10 +25,10 @@ import (
 
 // row is a score of which the PSNR is v.
 func row(item string, role schemas.Role, embed, decode string, v float64) *schemas.Score {
-	return &schemas.Score{
-		Item: item, Role: role, EmbedKey: embed, DecodeKey: decode, Reference: sha("reference"), Test: sha("test"),
-		Metrics: &schemas.Metrics{Psnr: v, Ssim: v / 64, Mae: v / 1024, Rmse: v / 512},
-	}
+	s := schemas.NewScore(role, item, embed, decode)
+	s.Reference, s.Test = sha("reference"), sha("test")
+	s.Metrics = &schemas.Metrics{Psnr: v, Ssim: v / 64, Mae: v / 1024, Rmse: v / 512}
+	return s
 }
 
 const authenticationFailed = "authentication failed"
@@ -121,7 +121,7 @@ func TestImagesAreSavedOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	cover, stego := r.spec.GetPairs()[0].GetCover().GetDigest(), r.put(picture(t, 3, 32, 24)).GetDigest()
-	s := row("item-0", schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
+	s := row("item-0", schemas.Imperceptibility, "alice", "", 30)
 	s.Reference, s.Test = cover, stego
 	dir := t.TempDir()
 	save := func() {
@@ -157,7 +157,7 @@ func TestImagesAreSavedOnce(t *testing.T) {
 func TestImagesThatCannotBeSaved(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	s := row("item-0", schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
+	s := row("item-0", schemas.Imperceptibility, "alice", "", 30)
 	s.Reference, s.Test = r.spec.GetPairs()[0].GetCover().GetDigest(), sha("gone")
 	err := study.SaveImages(testrig.Context(t), t.TempDir(), r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs)
 	if err == nil || !strings.Contains(err.Error(), "images/stego/item-0.alice.png") {
@@ -178,7 +178,7 @@ func TestNothingIsWrittenOutside(t *testing.T) {
 	parent := t.TempDir()
 	out, elsewhere := filepath.Join(parent, "a", "b", "out"), t.TempDir()
 	save := func(item string) error {
-		s := row(item, schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30)
+		s := row(item, schemas.Imperceptibility, "alice", "", 30)
 		s.Reference, s.Test = r.spec.GetPairs()[0].GetCover().GetDigest(), r.put(picture(t, 3, 32, 24)).GetDigest()
 		return study.SaveImages(testrig.Context(t), out, r.spec, []*schemas.Score{s}, r.parts.images, r.bus.Blobs)
 	}
@@ -300,7 +300,7 @@ func checkGrid(t *testing.T, dir string, spec *schemas.RunSpec) {
 	y := -1
 	for i, pair := range spec.GetPairs() {
 		key, wrong := spec.GetKeys()[i%len(spec.GetKeys())].GetId(), spec.GetKeys()[(i+1)%len(spec.GetKeys())].GetId()
-		stranger := spec.GetRandomKeys()[i%len(spec.GetRandomKeys())].GetId()
+		stranger := "random-1-0"
 		item := pair.GetItem()
 		if _, err := os.Stat(filepath.Join(dir, "images/stego", item+"."+key+".png")); err != nil {
 			continue // this pair was not embedded with the key of its row

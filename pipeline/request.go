@@ -231,7 +231,8 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 	spec := &schemas.RunSpec{
 		Model: m.Digest, ModelName: m.Name, ModelTrained: m.Trained(), Geometry: r.Geometry, NoiseSigma: r.Noise,
 		Pairs: d.Pairs, Dataset: cmp.Or(r.DatasetName, r.Dataset.Data), Covers: r.Dataset.Covers, Images: uint32(d.Images), Bad: d.Bad,
-		MetricsVersion: r.metrics(), DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Unkeyed: r.NoKey, Runtime: runtime,
+		MetricsVersion: r.metrics(), DecoderVersion: schemas.DecoderVersion, Features: r.Features, Attacks: r.Attacks, Runtime: runtime,
+		Readers: r.readers(),
 	}
 	if n := r.Dataset.Sample; n > 0 {
 		spec.Sample = &schemas.Sample{Pairs: uint32(min(n, math.MaxUint32)), Of: uint32(d.Candidates), Seed: r.Dataset.Seed}
@@ -249,27 +250,50 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 			spec.UntrainedKeys = append(spec.UntrainedKeys, p.ID)
 		}
 	}
-	if r.WrongKeys > 0 && r.WrongKeys < len(r.Keys)-1 {
-		spec.WrongKeys, spec.WrongSeed = uint32(r.WrongKeys), r.WrongSeed
-	}
-	for n := range uint64(r.RandomKeys) {
-		spec.RandomKeys = append(spec.RandomKeys, keyRef(keyring.Random(r.RandomSeed, r.FirstRandom+n)))
-	}
-	for _, p := range r.Keys {
-		for n := range r.NearKeys {
-			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Near(p, n*keyring.KeyBits/r.NearKeys)))
-		}
-	}
-	for _, p := range r.Keys {
-		if r.Swapped {
-			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Swapped(p)))
-		}
-		for _, percent := range r.Partial {
-			spec.NearKeys = append(spec.NearKeys, keyRef(keyring.Partial(p, int(math.Round(10*percent)))))
-		}
-	}
 	spec.Id = cmp.Or(r.Run, schemas.RunID(spec))
 	return spec
+}
+
+// readers are who else reads what the keys embed.
+func (r *Request) readers() (all []*schemas.Readers) {
+	add := func(reader schemas.Reader, count int, keys ...*schemas.KeyRef) *schemas.Readers {
+		of := &schemas.Readers{Reader: reader, Count: uint32(count), Keys: keys}
+		if count > 0 {
+			all = append(all, of)
+		}
+		return of
+	}
+	// derive adds so many keys that are derived from each key, by their numbers.
+	derive := func(reader schemas.Reader, count int, from func(p keyring.Pair, n int) keyring.Pair) {
+		var keys []*schemas.KeyRef
+		for _, p := range r.Keys {
+			for n := range count {
+				keys = append(keys, keyRef(from(p, n)))
+			}
+		}
+		add(reader, count, keys...)
+	}
+	if others := len(r.Keys) - 1; r.WrongKeys > 0 && r.WrongKeys < others {
+		add(schemas.Reader_READER_MISMATCHED, r.WrongKeys).Seed = r.WrongSeed
+	} else {
+		add(schemas.Reader_READER_MISMATCHED, others)
+	}
+	var random []*schemas.KeyRef
+	for n := range uint64(r.RandomKeys) {
+		random = append(random, keyRef(keyring.Random(r.RandomSeed, r.FirstRandom+n)))
+	}
+	add(schemas.Reader_READER_RANDOM, r.RandomKeys, random...)
+	derive(schemas.Reader_READER_NEAR, r.NearKeys, func(p keyring.Pair, n int) keyring.Pair { return keyring.Near(p, n*keyring.KeyBits/r.NearKeys) })
+	if r.Swapped {
+		derive(schemas.Reader_READER_SWAPPED, 1, func(p keyring.Pair, _ int) keyring.Pair { return keyring.Swapped(p) })
+	}
+	derive(schemas.Reader_READER_PARTIAL, len(r.Partial), func(p keyring.Pair, n int) keyring.Pair {
+		return keyring.Partial(p, int(math.Round(10*r.Partial[n])))
+	})
+	if r.NoKey {
+		add(schemas.Reader_READER_UNKEYED, 1)
+	}
+	return all
 }
 
 // dataset reads the images of the request.

@@ -63,8 +63,16 @@ func TestSpec(t *testing.T) {
 	if err := spec.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(r.Keys); len(spec.GetKeys()) != n || len(spec.GetRandomKeys()) != 2 || len(spec.GetNearKeys()) != n*(3+1+1) || len(spec.GetPairs()) != 2 {
-		t.Errorf("keys %d, random %d, near %d, pairs %d", len(spec.GetKeys()), len(spec.GetRandomKeys()), len(spec.GetNearKeys()), len(spec.GetPairs()))
+	if len(spec.GetKeys()) != len(r.Keys) || len(spec.GetPairs()) != 2 {
+		t.Errorf("keys %d, pairs %d", len(spec.GetKeys()), len(spec.GetPairs()))
+	}
+	for reader, want := range map[schemas.Reader]uint32{
+		schemas.Reader_READER_MISMATCHED: uint32(len(r.Keys) - 1), schemas.Reader_READER_RANDOM: 2, schemas.Reader_READER_NEAR: 3,
+		schemas.Reader_READER_SWAPPED: 1, schemas.Reader_READER_PARTIAL: 1, schemas.Reader_READER_UNKEYED: 0,
+	} {
+		if got := spec.ReadersOf(reader).GetCount(); got != want {
+			t.Errorf("%v: %d for each key, want %d", reader, got, want)
+		}
 	}
 	if again := r.spec(d, ""); again.GetId() != spec.GetId() || !strings.HasPrefix(spec.GetId(), "run-") {
 		t.Errorf("names %s, %s", spec.GetId(), again.GetId())

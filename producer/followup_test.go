@@ -13,12 +13,13 @@ import (
 func newFullEvaluation(t *testing.T, keys ...string) *evaluation {
 	t.Helper()
 	e := newEvaluation(t, 1, keys...)
+	swapped, partial := readers(schemas.Reader_READER_SWAPPED, 1), readers(schemas.Reader_READER_PARTIAL, 1)
 	for _, k := range keys {
-		for _, id := range []string{"swapped-" + k, "partial-500-" + k} {
-			e.spec.NearKeys = append(e.spec.NearKeys, &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]})
-		}
+		swapped.Keys = append(swapped.Keys, fakeKey("swapped-"+k))
+		partial.Keys = append(partial.Keys, fakeKey("partial-500-"+k))
 	}
-	e.spec.Features, e.spec.Unkeyed, e.spec.Attacks = true, true, []string{"jpeg-75", "noise-5"}
+	e.spec.Readers = append(e.spec.Readers, swapped, partial, readers(schemas.Reader_READER_UNKEYED, 1))
+	e.spec.Features, e.spec.Attacks = true, []string{"jpeg-75", "noise-5"}
 	if err := e.spec.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -42,21 +43,20 @@ func TestPlanOfAllThatCanFollow(t *testing.T) {
 	if p.Total != full || p.Missing != 0 {
 		t.Errorf("%d missing of %d, want none of %d", p.Missing, p.Total, full)
 	}
-	roles := make(map[schemas.Role]int)
+	roles := make(map[string]int)
 	for _, s := range p.Found {
-		roles[s.GetRole()]++
-		secret := s.GetRole() != schemas.Role_ROLE_ROBUSTNESS && s.GetDecodeKey() != "" && s.GetReference() == e.spec.GetPairs()[0].GetSecret().GetDigest()
+		roles[s.Role().Token()]++
+		secret := s.GetAttack() == "" && s.GetDecodeKey() != "" && s.GetReference() == e.spec.GetPairs()[0].GetSecret().GetDigest()
 		if secret != (len(s.GetFeatures()) == 2) {
 			t.Errorf("%s has %d features", schemas.ScoreKey(s), len(s.GetFeatures()))
 		}
 	}
-	for role, want := range map[schemas.Role]int{
-		schemas.Role_ROLE_LEAKAGE_SWAPPED: 2, schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER: 2,
-		schemas.Role_ROLE_LEAKAGE_PARTIAL: 2, schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER: 2,
-		schemas.Role_ROLE_LEAKAGE_UNKEYED: 2, schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER: 2, schemas.Role_ROLE_ROBUSTNESS: 4,
+	for role, want := range map[string]int{
+		"leakage_swapped": 2, "leakage_swapped_cover": 2, "leakage_partial": 2, "leakage_partial_cover": 2,
+		"leakage_unkeyed": 2, "leakage_unkeyed_cover": 2, "robustness": 4,
 	} {
 		if roles[role] != want {
-			t.Errorf("%d scores of %s, want %d", roles[role], role.Token(), want)
+			t.Errorf("%d scores of %s, want %d", roles[role], role, want)
 		}
 	}
 }
@@ -125,11 +125,12 @@ func TestPlanOfUnfinishedFollowUps(t *testing.T) {
 func TestPlanWithManyFollowUps(t *testing.T) {
 	t.Parallel()
 	e := newFullEvaluation(t, "alice")
-	e.spec.RandomKeys = nil
+	random := e.spec.ReadersOf(schemas.Reader_READER_RANDOM)
+	random.Keys = nil
 	for i := range schemas.MaxFollowUps - 4 { // with her own, the swapped and the partial key, and one attack, a job is full
-		id := fmt.Sprintf("random-2-%d", i)
-		e.spec.RandomKeys = append(e.spec.RandomKeys, &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]})
+		random.Keys = append(random.Keys, fakeKey(fmt.Sprintf("random-2-%d", i)))
 	}
+	random.Count = uint32(len(random.Keys))
 	p := e.plan(nil)
 	q := e.publish(p, 8)
 	if got, want := q.published(), []string{"embed alice: 1", "embed alice: 1", "purify: 1"}; !slices.Equal(got, want) {

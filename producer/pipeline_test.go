@@ -2,7 +2,6 @@ package producer_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -84,13 +83,20 @@ func (p *pipeline) spec(add func(*schemas.RunSpec)) *schemas.RunSpec {
 		Model: tiny.Digest, ModelName: "tiny", NoiseSigma: 20, MetricsVersion: quality.Version, Pairs: p.data.Pairs, Dataset: "photos",
 		Geometry: &schemas.Geometry{Width: 24, Height: 24, Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 	}
-	s.Keys, s.RandomKeys = p.keys("demo-1", "demo-2"), p.keys("random-1-0")
+	s.Keys = p.keys("demo-1", "demo-2")
+	s.Readers = []*schemas.Readers{readers(schemas.Reader_READER_MISMATCHED, 1), p.readers(schemas.Reader_READER_RANDOM, "random-1-0")}
 	add(s)
 	s.Id = schemas.RunID(s)
 	if err := s.Validate(); err != nil {
 		p.t.Fatal(err)
 	}
 	return s
+}
+
+// readers are one of a kind for each key, with the keys of ids.
+func (p *pipeline) readers(r schemas.Reader, ids ...string) *schemas.Readers {
+	p.t.Helper()
+	return &schemas.Readers{Reader: r, Count: 1, Keys: p.keys(ids...)}
 }
 
 func (p *pipeline) keys(ids ...string) (refs []*schemas.KeyRef) {
@@ -160,14 +166,16 @@ func TestRunOfAllThatCanFollow(t *testing.T) {
 	plain := p.spec(func(*schemas.RunSpec) {})
 	_, before := p.run(plain)
 	full := p.spec(func(s *schemas.RunSpec) {
-		s.NearKeys = p.keys("near-3-demo-1", "swapped-demo-1", "partial-500-demo-1", "near-3-demo-2", "swapped-demo-2", "partial-500-demo-2")
-		s.Features, s.Unkeyed, s.Attacks = true, true, []string{"jpeg-50", "noise-5", "resize-50", "crop-10"}
+		s.Readers = append(s.Readers, p.readers(schemas.Reader_READER_NEAR, "near-3-demo-1", "near-3-demo-2"),
+			p.readers(schemas.Reader_READER_SWAPPED, "swapped-demo-1", "swapped-demo-2"),
+			p.readers(schemas.Reader_READER_PARTIAL, "partial-500-demo-1", "partial-500-demo-2"), readers(schemas.Reader_READER_UNKEYED, 1))
+		s.Features, s.Attacks = true, []string{"jpeg-50", "noise-5", "resize-50", "crop-10"}
 	})
 	plan, scores := p.run(full)
 
 	counts := make(map[string]int)
 	for _, s := range scores {
-		counts[s.GetRole().Token()]++
+		counts[s.Role().Token()]++
 	}
 	for role, want := range map[string]int{
 		"imperceptibility": pairs * keys, "recoverability": pairs * keys, "leakage_mismatched": pairs * keys, "leakage_random": pairs * keys,
@@ -183,10 +191,7 @@ func TestRunOfAllThatCanFollow(t *testing.T) {
 		t.Errorf("%d scores came, the plan has %d", len(scores), plan.Total)
 	}
 	for key, s := range scores {
-		secret := slices.Contains([]schemas.Role{
-			schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM,
-			schemas.Role_ROLE_LEAKAGE_NEAR, schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL,
-		}, s.GetRole())
+		secret := s.GetDecodeKey() != "" && s.GetAttack() == "" && s.GetAgainst() == schemas.Against_AGAINST_SECRET
 		if got := len(s.GetFeatures()); got != tiny.Manifest.Features && secret || got > 0 && !secret {
 			t.Errorf("%s has %d features", key, got)
 		}
@@ -194,7 +199,7 @@ func TestRunOfAllThatCanFollow(t *testing.T) {
 		if was := before[key]; was != nil && (was.GetTest() != s.GetTest() || !proto.Equal(was.GetMetrics(), s.GetMetrics()) || len(was.GetFeatures()) > 0) {
 			t.Errorf("%s was\n%v, is\n%v", key, was, s)
 		}
-		if s.GetRole() == schemas.Role_ROLE_ROBUSTNESS {
+		if s.GetAttack() != "" {
 			unharmed := scores[s.GetItem()+"|recoverability|"+s.GetEmbedKey()+"|"+s.GetDecodeKey()]
 			if unharmed == nil || unharmed.GetTest() == s.GetTest() {
 				t.Errorf("%s is what is recovered without the attack", key)
@@ -239,8 +244,9 @@ func TestRunWithAKeyThatNobodyHas(t *testing.T) {
 	p := newPipeline(t, 1)
 	spec := p.spec(func(s *schemas.RunSpec) {
 		s.Keys[1] = &schemas.KeyRef{Id: "stranger", Fingerprint: sha([]byte("stranger"))[:32]}
-		s.NearKeys = []*schemas.KeyRef{{Id: "swapped-stranger", Fingerprint: sha([]byte("x"))[:32]}}
-		s.Unkeyed, s.Attacks = true, []string{"jpeg-50"}
+		swapped := p.readers(schemas.Reader_READER_SWAPPED, "swapped-demo-1")
+		swapped.Keys = append(swapped.Keys, fakeKey("swapped-stranger"))
+		s.Readers, s.Attacks = append(s.Readers, swapped, readers(schemas.Reader_READER_UNKEYED, 1)), []string{"jpeg-50"}
 	})
 	_, _, failures := p.make(spec)
 	// Of the stranger: the stego image, what is recovered, 2 of each of demo-1, random-1-0 and the swapped key, the attack

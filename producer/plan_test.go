@@ -32,6 +32,20 @@ type evaluation struct {
 }
 
 // newEvaluation pairs pictures, for some keys and a random one.
+// fakeKey is a key that nobody has.
+func fakeKey(id string) *schemas.KeyRef {
+	return &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]}
+}
+
+// readers are so many of a kind for each key, with the keys of ids.
+func readers(r schemas.Reader, count uint32, ids ...string) *schemas.Readers {
+	of := &schemas.Readers{Reader: r, Count: count}
+	for _, id := range ids {
+		of.Keys = append(of.Keys, fakeKey(id))
+	}
+	return of
+}
+
 func newEvaluation(t *testing.T, pairs int, keys ...string) *evaluation {
 	t.Helper()
 	var files []string
@@ -43,14 +57,17 @@ func newEvaluation(t *testing.T, pairs int, keys ...string) *evaluation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fake := func(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]} }
 	e := &evaluation{t: t, cache: c, files: d.Files, spec: &schemas.RunSpec{
-		Id: "run", Model: sha([]byte("model")), RandomKeys: []*schemas.KeyRef{fake("random-1-0")}, NoiseSigma: 20,
+		Id: "run", Model: sha([]byte("model")), NoiseSigma: 20,
 		Geometry:       &schemas.Geometry{Width: 16, Height: 16, Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
 		MetricsVersion: "1", Pairs: d.Pairs, Dataset: "photos",
 	}}
 	for _, k := range keys {
-		e.spec.Keys = append(e.spec.Keys, fake(k))
+		e.spec.Keys = append(e.spec.Keys, fakeKey(k))
+	}
+	e.spec.Readers = append(e.spec.Readers, readers(schemas.Reader_READER_RANDOM, 1, "random-1-0"))
+	if others := len(keys) - 1; others > 0 {
+		e.spec.Readers = append(e.spec.Readers, readers(schemas.Reader_READER_MISMATCHED, uint32(others)))
 	}
 	if err := e.spec.Validate(); err != nil {
 		t.Fatal(err)
@@ -559,28 +576,24 @@ func TestImagesAreStoredOnceForAllKeys(t *testing.T) {
 	}
 }
 
-// The keys of a run with more wrong keys than a job takes, and what comes of one pair: 300 random keys and two near
-// ones of alice, two comparisons each, beside what there always is.
+// The keys of a run with more wrong keys than a job takes, and what comes of one pair: for each key 300 random keys and two near
+// ones, two comparisons each, beside what there always is.
 const (
-	manyRandom   = 300
-	manyForAlice = 1 + 1 + 2 + 2*manyRandom + 2*2
-	manyForBob   = 1 + 1 + 2 + 2*manyRandom
-	many         = manyForAlice + manyForBob + 1 + 2
+	manyRandom = 300
+	many       = 2*(1+1+2+2*manyRandom+2*2) + 1 + 2
 )
 
 // newLargeEvaluation has one pair and the keys alice and bob.
 func newLargeEvaluation(t *testing.T) *evaluation {
 	t.Helper()
 	e := newEvaluation(t, 1, "alice", "bob")
-	e.spec.RandomKeys = nil
-	add := func(list *[]*schemas.KeyRef, id string) {
-		*list = append(*list, &schemas.KeyRef{Id: id, Fingerprint: sha([]byte(id))[:32]})
-	}
+	random := readers(schemas.Reader_READER_RANDOM, manyRandom)
 	for n := range manyRandom {
-		add(&e.spec.RandomKeys, fmt.Sprintf("random-1-%d", n))
+		random.Keys = append(random.Keys, fakeKey(fmt.Sprintf("random-1-%d", n)))
 	}
-	add(&e.spec.NearKeys, "near-0-alice")
-	add(&e.spec.NearKeys, "near-128-alice")
+	e.spec.Readers = []*schemas.Readers{
+		readers(schemas.Reader_READER_MISMATCHED, 1), random, readers(schemas.Reader_READER_NEAR, 2, "near-0-alice", "near-128-alice", "near-0-bob", "near-128-bob"),
+	}
 	if err := e.spec.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -36,15 +36,3 @@ func endOf(done, refused, failed bool) End {
 	}
 	return EndNone
 }
-
-// ofRecovered says whether a role is of an image that recover makes, which it may refuse to make.
-func (x Role) ofRecovered() bool {
-	switch x {
-	case Role_ROLE_RECOVERABILITY, Role_ROLE_ROBUSTNESS,
-		Role_ROLE_LEAKAGE_MISMATCHED, Role_ROLE_LEAKAGE_MISMATCHED_COVER, Role_ROLE_LEAKAGE_RANDOM, Role_ROLE_LEAKAGE_RANDOM_COVER,
-		Role_ROLE_LEAKAGE_NEAR, Role_ROLE_LEAKAGE_NEAR_COVER, Role_ROLE_LEAKAGE_SWAPPED, Role_ROLE_LEAKAGE_SWAPPED_COVER,
-		Role_ROLE_LEAKAGE_PARTIAL, Role_ROLE_LEAKAGE_PARTIAL_COVER:
-		return true
-	}
-	return false
-}

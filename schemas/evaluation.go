@@ -24,25 +24,46 @@ func Purifies(spec *RunSpec) bool {
 	return len(spec.GetModelOperations()) == 0 || slices.Contains(spec.GetModelOperations(), Operation_OPERATION_PURIFY)
 }
 
-// DecodeKeys lists the keys of a run that try to decode what key embeds: key itself and other registered ones, all or those
-// that the run draws for it, the random ones, and of the derived ones those of key itself.
+// ReadersOf are the readers of one kind in the run, nil where there are none.
+func (x *RunSpec) ReadersOf(r Reader) *Readers {
+	if i := slices.IndexFunc(x.GetReaders(), func(of *Readers) bool { return of.GetReader() == r }); i >= 0 {
+		return x.GetReaders()[i]
+	}
+	return nil
+}
+
+// Drawn are the mismatched readers of a run in which not all other keys of the run read what a key embeds; nil where all do, or none.
+func (x *RunSpec) Drawn() *Readers {
+	if r := x.ReadersOf(Reader_READER_MISMATCHED); r != nil && int(r.GetCount()) < len(x.GetKeys())-1 {
+		return r
+	}
+	return nil
+}
+
+// DecodeKeys lists the keys of a run that read what key embeds: the registered ones (RegisteredKeys), the random ones, and those
+// that are derived from key.
 func DecodeKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
-	keys := slices.Concat(RegisteredKeys(spec, key), spec.GetRandomKeys())
-	for _, near := range spec.GetNearKeys() {
-		if owner, _, _ := DerivedKeyOf(near.GetId()); owner == key.GetId() {
-			keys = append(keys, near)
+	keys := slices.Clone(RegisteredKeys(spec, key))
+	owner := slices.IndexFunc(spec.GetKeys(), func(k *KeyRef) bool { return k.GetId() == key.GetId() })
+	for _, r := range spec.GetReaders() {
+		switch n := int(r.GetCount()); {
+		case r.GetReader() == Reader_READER_RANDOM:
+			keys = append(keys, r.GetKeys()...)
+		case r.GetReader().derived() && owner >= 0:
+			keys = append(keys, r.GetKeys()[owner*n:(owner+1)*n]...)
 		}
 	}
 	return keys
 }
 
-// RegisteredKeys lists, in their order, the registered keys that try to decode what key embeds. Those that are drawn have the numbers
-// SHA-256("stegomq.wrongkeys.v1" 0x00, wrong_seed, fingerprint of key, n) mod keys for n = 0, 1, ..., where the first eight bytes of
+// RegisteredKeys lists, in their order, key itself and the other keys of the run that read what it embeds. Those that are drawn have the
+// numbers SHA-256("stegomq.wrongkeys.v1" 0x00, seed, fingerprint of key, n) mod keys for n = 0, 1, ..., where the first eight bytes of
 // the hash are a number and all numbers little-endian uint64; key itself and what was drawn before do not count.
 func RegisteredKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
 	all := spec.GetKeys()
-	wrong := int(spec.GetWrongKeys())
-	if wrong == 0 || wrong >= len(all)-1 {
+	r := spec.ReadersOf(Reader_READER_MISMATCHED)
+	wrong := int(r.GetCount())
+	if wrong >= len(all)-1 {
 		return all
 	}
 	own := slices.IndexFunc(all, func(k *KeyRef) bool { return k.GetId() == key.GetId() })
@@ -50,7 +71,7 @@ func RegisteredKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
 	if own >= 0 {
 		numbers = append(numbers, own)
 	}
-	seed := binary.LittleEndian.AppendUint64([]byte("stegomq.wrongkeys.v1\x00"), spec.GetWrongSeed())
+	seed := binary.LittleEndian.AppendUint64([]byte("stegomq.wrongkeys.v1\x00"), r.GetSeed())
 	seed = append(seed, key.GetFingerprint()...)
 	for n, drawn := uint64(0), 0; drawn < wrong; n++ {
 		sum := sha256.Sum256(binary.LittleEndian.AppendUint64(seed, n))
@@ -118,72 +139,39 @@ func Comparisons(j *Job, item *Item, o *Outcome) []*Score {
 }
 
 func comparisons(j *Job, item *Item, out *Output) []*Score {
-	score := func(role Role, reference *ImageRef, test string) *Score {
-		return &Score{Item: item.GetId(), Role: role, Reference: reference.GetDigest(), Test: test}
+	var scores []*Score
+	add := func(role Role, reference *ImageRef, test string) *Score {
+		s := NewScore(role, item.GetId(), "", "")
+		s.Reference, s.Test = reference.GetDigest(), test
+		scores = append(scores, s)
+		return s
 	}
-	switch j.GetOperation() {
-	case Operation_OPERATION_EMBED:
-		s := score(Role_ROLE_IMPERCEPTIBILITY, item.GetCover(), out.GetImage())
-		s.EmbedKey = j.GetKey().GetId()
-		return []*Score{s, score(Role_ROLE_BASELINE, item.GetSecret(), item.GetCover().GetDigest())}
-	case Operation_OPERATION_RECOVER:
-		secret, cover := recoverRoles(j)
-		scores := []*Score{score(secret, item.GetSecret(), out.GetImage())}
-		scores[0].Attack = j.GetAttack()
-		if j.GetAttack() == "" {
-			scores[0].Features = out.GetFeatures()
-		}
-		if cover != Role_ROLE_UNSPECIFIED {
-			scores = append(scores, score(cover, item.GetCover(), out.GetImage()))
+	// read adds what was read out of a stego image.
+	read := func(r Reader) {
+		s := add(Leakage(r), item.GetSecret(), out.GetImage())
+		s.Attack, s.Features = j.GetAttack(), out.GetFeatures()
+		if r != Reader_READER_MATCHED {
+			add(LeakageCover(r), item.GetCover(), out.GetImage())
 		}
 		for _, s := range scores {
 			s.EmbedKey, s.DecodeKey = j.GetEmbedKey().GetId(), j.GetKey().GetId()
 		}
-		return scores
-	case Operation_OPERATION_PURIFY:
-		if j.GetEmbedKey() != nil {
-			scores := []*Score{
-				score(Role_ROLE_LEAKAGE_UNKEYED, item.GetSecret(), out.GetImage()),
-				score(Role_ROLE_LEAKAGE_UNKEYED_COVER, item.GetCover(), out.GetImage()),
-			}
-			for _, s := range scores {
-				s.EmbedKey = j.GetEmbedKey().GetId()
-			}
-			return scores
-		}
-		scores := []*Score{score(Role_ROLE_PURIFICATION, item.GetImage(), out.GetImage())}
+	}
+	switch {
+	case j.GetOperation() == Operation_OPERATION_EMBED:
+		add(Imperceptibility, item.GetCover(), out.GetImage()).EmbedKey = j.GetKey().GetId()
+		add(Baseline, item.GetSecret(), item.GetCover().GetDigest())
+	case j.GetOperation() == Operation_OPERATION_RECOVER:
+		read(readerOf(j.GetEmbedKey().GetId(), j.GetKey().GetId()))
+	case j.GetOperation() == Operation_OPERATION_PURIFY && j.GetEmbedKey() != nil:
+		read(Reader_READER_UNKEYED)
+	case j.GetOperation() == Operation_OPERATION_PURIFY:
+		add(Purification, item.GetImage(), out.GetImage())
 		if j.GetNoiseSigma() > 0 {
-			scores = append(scores, score(Role_ROLE_NOISE, item.GetImage(), out.GetNoisy()))
-		}
-		return scores
-	}
-	return nil
-}
-
-// recoverRoles says what the image that a job recovers measures against the secret, and against the cover: nothing for
-// the matched key.
-func recoverRoles(j *Job) (secret, cover Role) {
-	embed, decode := j.GetEmbedKey().GetId(), j.GetKey().GetId()
-	if j.GetAttack() != "" {
-		return Role_ROLE_ROBUSTNESS, Role_ROLE_UNSPECIFIED
-	}
-	if embed == decode {
-		return Role_ROLE_RECOVERABILITY, Role_ROLE_UNSPECIFIED
-	}
-	if IsRandomKeyID(decode) {
-		return Role_ROLE_LEAKAGE_RANDOM, Role_ROLE_LEAKAGE_RANDOM_COVER
-	}
-	if owner, kind, _ := DerivedKeyOf(decode); owner == embed {
-		switch kind {
-		case Near:
-			return Role_ROLE_LEAKAGE_NEAR, Role_ROLE_LEAKAGE_NEAR_COVER
-		case Swapped:
-			return Role_ROLE_LEAKAGE_SWAPPED, Role_ROLE_LEAKAGE_SWAPPED_COVER
-		case Partial:
-			return Role_ROLE_LEAKAGE_PARTIAL, Role_ROLE_LEAKAGE_PARTIAL_COVER
+			add(Noise, item.GetImage(), out.GetNoisy())
 		}
 	}
-	return Role_ROLE_LEAKAGE_MISMATCHED, Role_ROLE_LEAKAGE_MISMATCHED_COVER
+	return scores
 }
 
 // Lost lists the scores that will never come when one item of a job fails: its own, and for an embed

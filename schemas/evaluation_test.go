@@ -68,7 +68,6 @@ func TestDecodeKeys(t *testing.T) {
 	}
 }
 
-// TestFollowUps asks for all that can follow an embed job.
 func TestDrawnKeys(t *testing.T) {
 	t.Parallel()
 	names := func(keys []*KeyRef) (names []string) {
@@ -94,7 +93,7 @@ func TestDrawnKeys(t *testing.T) {
 		for _, name := range keys {
 			tried[name]++
 		}
-		if got := len(DecodeKeys(spec, key)); got != 4+len(spec.GetRandomKeys()) {
+		if got := len(DecodeKeys(spec, key)); got != 4+1 {
 			t.Errorf("%s is decoded with %d keys", key.GetId(), got)
 		}
 	}
@@ -104,23 +103,23 @@ func TestDrawnKeys(t *testing.T) {
 		}
 	}
 	other := proto.CloneOf(spec)
-	other.WrongSeed++
+	other.Readers[0].Seed++
 	if slices.Equal(names(RegisteredKeys(spec, spec.GetKeys()[0])), names(RegisteredKeys(other, spec.GetKeys()[0]))) {
 		t.Error("another seed draws the same keys")
 	}
-	if all := drawingSpec(100, 0); len(RegisteredKeys(all, all.GetKeys()[0])) != 100 {
-		t.Error("without a number of wrong keys not all of them try")
+	if all := drawingSpec(100, 99); len(RegisteredKeys(all, all.GetKeys()[0])) != 100 {
+		t.Error("not all keys read what one embeds, though the run says so")
 	}
 	e := NewExpected(spec)
 	for _, key := range spec.GetKeys()[:5] {
 		drawn := RegisteredKeys(spec, key)
 		for _, decode := range spec.GetKeys() {
 			s := &Score{
-				Item: "item-1", Role: Role_ROLE_LEAKAGE_MISMATCHED, EmbedKey: key.GetId(), DecodeKey: decode.GetId(),
+				Item: "item-1", Reader: Reader_READER_MISMATCHED, Against: Against_AGAINST_SECRET, EmbedKey: key.GetId(), DecodeKey: decode.GetId(),
 				Reference: spec.GetPairs()[0].GetSecret().GetDigest(), Test: sha("recovered"), Metrics: &Metrics{Psnr: 8},
 			}
 			if decode == key {
-				s.Role = Role_ROLE_RECOVERABILITY
+				s.Reader = Reader_READER_MATCHED
 			}
 			if err := e.Score(s); (err == nil) != slices.Contains(drawn, decode) {
 				t.Errorf("a score of what %s embedded and %s decoded: %v; drawn are %q", key.GetId(), decode.GetId(), err, names(drawn))
@@ -129,6 +128,7 @@ func TestDrawnKeys(t *testing.T) {
 	}
 }
 
+// TestFollowUps asks for all that can follow an embed job.
 func TestFollowUps(t *testing.T) {
 	t.Parallel()
 	stego := map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")}
@@ -246,7 +246,7 @@ func TestComparisons(t *testing.T) {
 	silent.NoiseSigma = 0
 	features := []float32{1, -2.5}
 	row := func(role Role, reference, test, embed, decode string) *Score {
-		return &Score{Item: "item-1", Role: role, Reference: reference, Test: test, EmbedKey: embed, DecodeKey: decode}
+		return &Score{Item: "item-1", Reader: role.Reader, Against: role.Against, Reference: reference, Test: test, EmbedKey: embed, DecodeKey: decode}
 	}
 	for name, c := range map[string]struct {
 		job  *Job
@@ -254,63 +254,63 @@ func TestComparisons(t *testing.T) {
 		want []*Score
 	}{
 		"embed": {testEmbed(), &Output{Image: out}, []*Score{
-			row(Role_ROLE_IMPERCEPTIBILITY, cover, out, "alice", ""),
-			row(Role_ROLE_BASELINE, secret, cover, "", ""),
+			row(Imperceptibility, cover, out, "alice", ""),
+			row(Baseline, secret, cover, "", ""),
 		}},
 		"embed without an output": {testEmbed(), nil, []*Score{
-			row(Role_ROLE_IMPERCEPTIBILITY, cover, "", "alice", ""),
-			row(Role_ROLE_BASELINE, secret, cover, "", ""),
+			row(Imperceptibility, cover, "", "alice", ""),
+			row(Baseline, secret, cover, "", ""),
 		}},
 		"matched key": {decode("alice"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_RECOVERABILITY, secret, out, "alice", "alice"),
+			row(Recoverability, secret, out, "alice", "alice"),
 		}},
 		"mismatched key": {decode("bob"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "bob"),
-			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "bob"),
+			row(Leakage(Reader_READER_MISMATCHED), secret, out, "alice", "bob"),
+			row(LeakageCover(Reader_READER_MISMATCHED), cover, out, "alice", "bob"),
 		}},
 		"random key": {decode("random-1-0"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_RANDOM, secret, out, "alice", "random-1-0"),
-			row(Role_ROLE_LEAKAGE_RANDOM_COVER, cover, out, "alice", "random-1-0"),
+			row(Leakage(Reader_READER_RANDOM), secret, out, "alice", "random-1-0"),
+			row(LeakageCover(Reader_READER_RANDOM), cover, out, "alice", "random-1-0"),
 		}},
 		"key one bit off": {decode("near-255-alice"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_NEAR, secret, out, "alice", "near-255-alice"),
-			row(Role_ROLE_LEAKAGE_NEAR_COVER, cover, out, "alice", "near-255-alice"),
+			row(Leakage(Reader_READER_NEAR), secret, out, "alice", "near-255-alice"),
+			row(LeakageCover(Reader_READER_NEAR), cover, out, "alice", "near-255-alice"),
 		}},
 		"key one bit off another": {decode("near-255-bob"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "near-255-bob"),
-			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "near-255-bob"),
+			row(Leakage(Reader_READER_MISMATCHED), secret, out, "alice", "near-255-bob"),
+			row(LeakageCover(Reader_READER_MISMATCHED), cover, out, "alice", "near-255-bob"),
 		}},
 		"halves exchanged": {decode("swapped-alice"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_SWAPPED, secret, out, "alice", "swapped-alice"),
-			row(Role_ROLE_LEAKAGE_SWAPPED_COVER, cover, out, "alice", "swapped-alice"),
+			row(Leakage(Reader_READER_SWAPPED), secret, out, "alice", "swapped-alice"),
+			row(LeakageCover(Reader_READER_SWAPPED), cover, out, "alice", "swapped-alice"),
 		}},
 		"halves of another exchanged": {decode("swapped-bob"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_MISMATCHED, secret, out, "alice", "swapped-bob"),
-			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "swapped-bob"),
+			row(Leakage(Reader_READER_MISMATCHED), secret, out, "alice", "swapped-bob"),
+			row(LeakageCover(Reader_READER_MISMATCHED), cover, out, "alice", "swapped-bob"),
 		}},
 		"half of the key right": {decode("partial-500-alice"), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_PARTIAL, secret, out, "alice", "partial-500-alice"),
-			row(Role_ROLE_LEAKAGE_PARTIAL_COVER, cover, out, "alice", "partial-500-alice"),
+			row(Leakage(Reader_READER_PARTIAL), secret, out, "alice", "partial-500-alice"),
+			row(LeakageCover(Reader_READER_PARTIAL), cover, out, "alice", "partial-500-alice"),
 		}},
 		"features": {testFeatures(), &Output{Image: out, Features: features}, []*Score{
-			{Item: "item-1", Role: Role_ROLE_RECOVERABILITY, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "alice", Features: features},
+			{Item: "item-1", Reader: Reader_READER_MATCHED, Against: Against_AGAINST_SECRET, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "alice", Features: features},
 		}},
 		"features of a wrong key": {fullFollowUps()[1], &Output{Image: out, Features: features}, []*Score{
-			{Item: "item-1", Role: Role_ROLE_LEAKAGE_MISMATCHED, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "bob", Features: features},
-			row(Role_ROLE_LEAKAGE_MISMATCHED_COVER, cover, out, "alice", "bob"),
+			{Item: "item-1", Reader: Reader_READER_MISMATCHED, Against: Against_AGAINST_SECRET, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "bob", Features: features},
+			row(LeakageCover(Reader_READER_MISMATCHED), cover, out, "alice", "bob"),
 		}},
 		"after an attack": {testAttacked(), &Output{Image: out}, []*Score{
-			{Item: "item-1", Role: Role_ROLE_ROBUSTNESS, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "alice", Attack: "noise-2.5"},
+			{Item: "item-1", Reader: Reader_READER_MATCHED, Against: Against_AGAINST_SECRET, Reference: secret, Test: out, EmbedKey: "alice", DecodeKey: "alice", Attack: "noise-2.5"},
 		}},
 		"without a key": {testUnkeyed(), &Output{Image: out}, []*Score{
-			row(Role_ROLE_LEAKAGE_UNKEYED, secret, out, "alice", ""),
-			row(Role_ROLE_LEAKAGE_UNKEYED_COVER, cover, out, "alice", ""),
+			row(Leakage(Reader_READER_UNKEYED), secret, out, "alice", ""),
+			row(LeakageCover(Reader_READER_UNKEYED), cover, out, "alice", ""),
 		}},
 		"purify with noise": {testPurify(), &Output{Image: out, Noisy: noisy}, []*Score{
-			row(Role_ROLE_PURIFICATION, cover, out, "", ""),
-			row(Role_ROLE_NOISE, cover, noisy, "", ""),
+			row(Purification, cover, out, "", ""),
+			row(Noise, cover, noisy, "", ""),
 		}},
-		"purify without noise": {silent, &Output{Image: out}, []*Score{row(Role_ROLE_PURIFICATION, cover, out, "", "")}},
+		"purify without noise": {silent, &Output{Image: out}, []*Score{row(Purification, cover, out, "", "")}},
 		"unknown operation":    {&Job{Items: []*Item{{Id: "item-1"}}}, &Output{Image: out}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestComparisons(t *testing.T) {
 func TestComparisonsOfWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	refusal := &Refusal{Detail: "authentication failed"}
-	recovered := make(map[Role]bool)
+	recovered := make(map[Reader]bool)
 	for _, next := range fullFollowUps() {
 		if next.GetOperation() != Operation_OPERATION_RECOVER {
 			continue
@@ -336,7 +336,7 @@ func TestComparisonsOfWhatIsRefused(t *testing.T) {
 			t.Fatalf("%d scores are refused of %d", len(refused), len(made))
 		}
 		for i, s := range refused {
-			recovered[s.GetRole()] = true
+			recovered[s.GetReader()] = true
 			if ScoreKey(s) != ScoreKey(made[i]) || s.End() != EndRefused || s.GetRefusal().GetDetail() != refusal.GetDetail() || s.GetTest() != "" {
 				t.Errorf("refused: %v, made: %v", s, made[i])
 			}
@@ -345,9 +345,9 @@ func TestComparisonsOfWhatIsRefused(t *testing.T) {
 			}
 		}
 	}
-	for role := range roleTokens {
-		if role.ofRecovered() != recovered[role] {
-			t.Errorf("%s: of what is recovered: %v, and some recover job has it: %v", role.Token(), role.ofRecovered(), recovered[role])
+	for number := range Reader_name {
+		if r := Reader(number); r.keyed() != recovered[r] {
+			t.Errorf("%v has a key: %v, and some recover job has it: %v", r, r.keyed(), recovered[r])
 		}
 	}
 	if open := Comparisons(testRecover(), testRecover().GetItems()[0], nil); open[0].End() != EndNone {

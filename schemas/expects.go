@@ -16,27 +16,23 @@ var ErrUnexpected = errors.New("the run does not expect this")
 type Expected struct {
 	spec  *RunSpec
 	pairs map[string]*Pair
-	keys  map[string]*KeyRef   // all that decode, by id
-	own   map[string]*KeyRef   // those that embed
-	wrong map[string][]*KeyRef // of those that embed, the registered ones that decode what they embed; nil where all do
+	keys  map[string]*KeyRef   // all of the run, by id
+	own   map[string][]*KeyRef // of those that embed, the keys of the run that read what they embed
 }
 
 // NewExpected reads a valid specification.
 func NewExpected(spec *RunSpec) *Expected {
-	e := &Expected{spec: spec, pairs: make(map[string]*Pair), keys: make(map[string]*KeyRef), own: make(map[string]*KeyRef)}
+	e := &Expected{spec: spec, pairs: make(map[string]*Pair), keys: make(map[string]*KeyRef), own: make(map[string][]*KeyRef)}
 	for _, p := range spec.GetPairs() {
 		e.pairs[p.GetItem()] = p
 	}
-	for _, k := range slices.Concat(spec.GetKeys(), spec.GetRandomKeys(), spec.GetNearKeys()) {
-		e.keys[k.GetId()] = k
-	}
 	for _, k := range spec.GetKeys() {
-		e.own[k.GetId()] = k
+		e.keys[k.GetId()] = k
+		e.own[k.GetId()] = RegisteredKeys(spec, k)
 	}
-	if spec.GetWrongKeys() > 0 {
-		e.wrong = make(map[string][]*KeyRef, len(e.own))
-		for id, k := range e.own {
-			e.wrong[id] = RegisteredKeys(spec, k)
+	for _, r := range spec.GetReaders() {
+		for _, k := range r.GetKeys() {
+			e.keys[k.GetId()] = k
 		}
 	}
 	return e
@@ -107,13 +103,10 @@ func (e *Expected) Score(s *Score) error {
 	// The images that the job is about take no part in what it is compared with, but the cover that is purified.
 	item := &Item{Id: p.GetItem(), Cover: p.GetCover(), Secret: p.GetSecret(), Image: p.GetCover()}
 	for _, want := range comparisons(j, item, nil) {
-		if want.GetRole() != s.GetRole() {
+		if ScoreKey(want) != ScoreKey(s) || want.GetReference() != s.GetReference() {
 			continue
 		}
-		if ScoreKey(want) != ScoreKey(s) || want.GetReference() != s.GetReference() {
-			break
-		}
-		if s.GetRole() == Role_ROLE_BASELINE && s.GetTest() != want.GetTest() {
+		if s.Role() == Baseline && s.GetTest() != want.GetTest() {
 			break
 		}
 		if s.End() == EndDone && !ValidDigest(s.GetTest()) {
@@ -126,36 +119,23 @@ func (e *Expected) Score(s *Score) error {
 
 // jobOf makes the part of a job of the run that its comparisons depend on: of the one that gives a score.
 func (e *Expected) jobOf(s *Score) (*Job, error) {
-	embed, decode := e.keys[s.GetEmbedKey()], e.keys[s.GetDecodeKey()]
-	if s.GetEmbedKey() != "" && e.own[s.GetEmbedKey()] == nil || s.GetDecodeKey() != "" && decode == nil {
+	embed, decode, role := e.keys[s.GetEmbedKey()], e.keys[s.GetDecodeKey()], s.Role()
+	registered, embeds := e.own[s.GetEmbedKey()]
+	switch {
+	case s.GetDecodeKey() != "" && decode == nil, s.GetEmbedKey() != "" && !embeds:
 		return nil, unexpected("keys %q and %q", s.GetEmbedKey(), s.GetDecodeKey())
-	}
-	switch s.GetRole() {
-	case Role_ROLE_IMPERCEPTIBILITY, Role_ROLE_BASELINE:
-		if embed == nil && s.GetRole() == Role_ROLE_IMPERCEPTIBILITY {
-			break
-		}
+	case role == Baseline, role == Imperceptibility && embeds:
 		return &Job{Operation: Operation_OPERATION_EMBED, Key: embed}, nil
-	case Role_ROLE_PURIFICATION, Role_ROLE_NOISE:
-		if !Purifies(e.spec) {
-			break
-		}
+	case role.Against == Against_AGAINST_CLEAN && Purifies(e.spec):
 		return &Job{Operation: Operation_OPERATION_PURIFY, NoiseSigma: e.spec.GetNoiseSigma()}, nil
-	case Role_ROLE_LEAKAGE_UNKEYED, Role_ROLE_LEAKAGE_UNKEYED_COVER:
-		if !e.spec.GetUnkeyed() || embed == nil {
-			break
-		}
+	case role.Reader == Reader_READER_UNKEYED && embeds && e.spec.ReadersOf(role.Reader) != nil:
 		return &Job{Operation: Operation_OPERATION_PURIFY, EmbedKey: embed}, nil
+	case !role.Reader.keyed(), !embeds, decode == nil:
+	case role.Attack != "" && !slices.Contains(e.spec.GetAttacks(), role.Attack):
+	case readerOf(embed.GetId(), decode.GetId()) == Reader_READER_MISMATCHED && !slices.Contains(registered, decode):
+		// It was not drawn, or is derived from another key than the one that embedded.
 	default:
-		owner, _, derived := DerivedKeyOf(s.GetDecodeKey())
-		switch {
-		case embed == nil || decode == nil:
-		case derived && e.own[decode.GetId()] == nil && owner != embed.GetId(): // it tries only what its owner embedded
-		case e.wrong != nil && e.own[decode.GetId()] != nil && !slices.Contains(e.wrong[embed.GetId()], decode): // it was not drawn
-		case s.GetAttack() != "" && !slices.Contains(e.spec.GetAttacks(), s.GetAttack()):
-		default:
-			return &Job{Operation: Operation_OPERATION_RECOVER, Key: decode, EmbedKey: embed, Attack: s.GetAttack()}, nil
-		}
+		return &Job{Operation: Operation_OPERATION_RECOVER, Key: decode, EmbedKey: embed, Attack: role.Attack}, nil
 	}
 	return nil, unexpected("%s", ScoreKey(s))
 }

@@ -68,7 +68,8 @@ func TestRunsExpectWhatTheyMake(t *testing.T) {
 		}
 	}
 	variant := fullSpec()
-	variant.ModelOperations, variant.Unkeyed, variant.NoiseSigma = []Operation{Operation_OPERATION_EMBED, Operation_OPERATION_RECOVER}, false, 0
+	variant.ModelOperations, variant.NoiseSigma = []Operation{Operation_OPERATION_EMBED, Operation_OPERATION_RECOVER}, 0
+	without(Reader_READER_UNKEYED)(variant)
 	for _, spec := range []*RunSpec{testSpec(), fullSpec(), variant} {
 		check(t, spec)
 	}
@@ -93,11 +94,18 @@ func comparisonsOf(spec *RunSpec) int {
 			}
 		}
 		n += len(spec.GetAttacks())
-		if spec.GetUnkeyed() {
+		if spec.ReadersOf(Reader_READER_UNKEYED) != nil {
 			n += 2
 		}
 	}
 	return n * len(spec.GetPairs())
+}
+
+// without takes readers out of a run.
+func without(r Reader) func(*RunSpec) {
+	return func(s *RunSpec) {
+		s.Readers = slices.DeleteFunc(s.Readers, func(of *Readers) bool { return of.GetReader() == r })
+	}
 }
 
 func TestUnexpectedScores(t *testing.T) {
@@ -110,10 +118,10 @@ func TestUnexpectedScores(t *testing.T) {
 		"item":          func(s *Score) { s.Item = "evil" },
 		"embed key":     func(s *Score) { s.EmbedKey = "eve" },
 		"decode key":    func(s *Score) { s.DecodeKey = "eve" },
-		"random embeds": func(s *Score) { s.EmbedKey = spec.GetRandomKeys()[0].GetId() },
+		"random embeds": func(s *Score) { s.EmbedKey = "random-1-0" },
 		"role": func(s *Score) {
-			if s.Role = Role(int32(s.GetRole())%18 + 1); s.GetRole() == Role_ROLE_NOISE { // which purification has beside it
-				s.Role = Role_ROLE_ROBUSTNESS
+			if s.Reader = s.GetReader()%Reader_READER_UNKEYED + 1; s.GetReader() == Reader_READER_NONE { // as noise has beside purification
+				s.Reader = Reader_READER_RANDOM
 			}
 		},
 		"reference": func(s *Score) { s.Reference = sha("evil") },
@@ -130,17 +138,17 @@ func TestUnexpectedScores(t *testing.T) {
 	}
 	cover, secret := spec.GetPairs()[0].GetCover().GetDigest(), spec.GetPairs()[0].GetSecret().GetDigest()
 	score := func(role Role, embed, decode, reference, test string) *Score {
-		return &Score{Item: spec.GetPairs()[0].GetItem(), Role: role, EmbedKey: embed, DecodeKey: decode, Reference: reference, Test: test, Metrics: &Metrics{}}
+		return &Score{Item: spec.GetPairs()[0].GetItem(), Reader: role.Reader, Against: role.Against, Attack: role.Attack, EmbedKey: embed, DecodeKey: decode, Reference: reference, Test: test, Metrics: &Metrics{}}
 	}
 	for name, s := range map[string]*Score{
-		"no key embeds":             score(Role_ROLE_IMPERCEPTIBILITY, "", "", cover, sha("x")),
-		"a baseline of two others":  score(Role_ROLE_BASELINE, "", "", secret, sha("x")),
-		"another's near key":        score(Role_ROLE_LEAKAGE_MISMATCHED, bob, "swapped-"+alice, secret, sha("x")),
-		"robust against nothing":    score(Role_ROLE_ROBUSTNESS, alice, alice, secret, sha("x")),
-		"purified by a key":         score(Role_ROLE_PURIFICATION, alice, "", cover, sha("x")),
-		"the matched key leaks":     score(Role_ROLE_LEAKAGE_MISMATCHED, alice, alice, secret, sha("x")),
-		"another key is matched":    score(Role_ROLE_RECOVERABILITY, alice, bob, secret, sha("x")),
-		"leakage against the cover": score(Role_ROLE_LEAKAGE_MISMATCHED, alice, bob, cover, sha("x")),
+		"no key embeds":             score(Imperceptibility, "", "", cover, sha("x")),
+		"a baseline of two others":  score(Baseline, "", "", secret, sha("x")),
+		"another's near key":        score(Leakage(Reader_READER_MISMATCHED), bob, "swapped-"+alice, secret, sha("x")),
+		"robust against another":    score(Robustness("crop-1"), alice, alice, secret, sha("x")),
+		"purified by a key":         score(Purification, alice, "", cover, sha("x")),
+		"the matched key leaks":     score(Leakage(Reader_READER_MISMATCHED), alice, alice, secret, sha("x")),
+		"another key is matched":    score(Recoverability, alice, bob, secret, sha("x")),
+		"leakage against the cover": score(Leakage(Reader_READER_MISMATCHED), alice, bob, cover, sha("x")),
 	} {
 		if err := e.Score(s); !errors.Is(err, ErrUnexpected) {
 			t.Errorf("%s: %v", name, err)
@@ -148,13 +156,14 @@ func TestUnexpectedScores(t *testing.T) {
 	}
 	for name, change := range map[string]func(*RunSpec){
 		"attacks": func(s *RunSpec) { s.Attacks = nil },
-		"unkeyed": func(s *RunSpec) { s.Unkeyed = false },
+		"unkeyed": without(Reader_READER_UNKEYED),
 		"noise":   func(s *RunSpec) { s.NoiseSigma = 0 },
 		"purifies": func(s *RunSpec) {
 			s.ModelOperations = []Operation{Operation_OPERATION_EMBED, Operation_OPERATION_RECOVER}
 		},
-		"random": func(s *RunSpec) { s.RandomKeys = nil },
-		"near":   func(s *RunSpec) { s.NearKeys = nil },
+		"random":     without(Reader_READER_RANDOM),
+		"near":       without(Reader_READER_NEAR),
+		"mismatched": without(Reader_READER_MISMATCHED),
 	} {
 		less := proto.CloneOf(spec)
 		change(less)

@@ -11,7 +11,7 @@ type FollowUp struct {
 
 // FollowUps lists what follows, in a run, from what key embeds.
 func FollowUps(spec *RunSpec, key *KeyRef) []FollowUp {
-	return followUps(DecodeKeys(spec, key), spec.GetAttacks(), spec.GetUnkeyed())
+	return followUps(DecodeKeys(spec, key), spec.GetAttacks(), spec.ReadersOf(Reader_READER_UNKEYED) != nil)
 }
 
 func followUps(keys []*KeyRef, attacks []string, unkeyed bool) []FollowUp {

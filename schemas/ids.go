@@ -7,7 +7,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strconv"
 )
 
 // idHash hashes fields so that no two different lists of fields have the same encoding: every field is
@@ -41,6 +40,14 @@ func (h *idHash) texts(list []string) {
 	h.number(uint64(len(list)))
 	for _, s := range list {
 		h.text(s)
+	}
+}
+
+func (h *idHash) keys(list []*KeyRef) {
+	h.number(uint64(len(list)))
+	for _, k := range list {
+		h.text(k.GetId())
+		h.text(k.GetFingerprint())
 	}
 }
 
@@ -151,41 +158,25 @@ func metricsHash(version, reference, test string, g *Geometry) *idHash {
 func RunID(s *RunSpec) string { return "run-" + runHash(s).sum()[:16] }
 
 func runHash(s *RunSpec) *idHash {
-	domain, lists := "stegomq.run.v1", [][]*KeyRef{s.GetKeys(), s.GetRandomKeys()}
-	more := s.GetFeatures() || len(s.GetAttacks()) > 0 || s.GetUnkeyed()
-	// A run keeps the id that it had before there were fields that it does not use.
-	switch {
-	case more:
-		domain, lists = "stegomq.run.v4", append(lists, s.GetNearKeys())
-	case s.GetSample() != nil:
-		domain, lists = "stegomq.run.v3", append(lists, s.GetNearKeys())
-	case len(s.GetNearKeys()) > 0:
-		domain, lists = "stegomq.run.v2", append(lists, s.GetNearKeys())
+	h := newIDHash("stegomq.run.v5")
+	h.texts([]string{s.GetModel(), s.GetModelName(), s.GetRuntime(), s.GetDataset(), s.GetCovers(), s.GetMetricsVersion()})
+	h.keys(s.GetKeys())
+	h.texts(s.GetUntrainedKeys())
+	h.number(uint64(len(s.GetReaders())))
+	for _, r := range s.GetReaders() {
+		h.number(uint64(r.GetReader()))
+		h.number(uint64(r.GetCount()))
+		h.number(r.GetSeed())
+		h.keys(r.GetKeys())
 	}
-	h := newIDHash(domain)
-	for _, t := range []string{s.GetModel(), s.GetModelName(), s.GetDataset(), s.GetCovers(), s.GetMetricsVersion()} {
-		h.text(t)
-	}
-	for _, keys := range lists {
-		h.number(uint64(len(keys)))
-		for _, k := range keys {
-			h.text(k.GetId())
-			h.text(k.GetFingerprint())
-		}
-	}
-	if sample := s.GetSample(); sample != nil || more {
-		h.number(uint64(sample.GetPairs()))
-		h.number(uint64(sample.GetOf()))
-		h.number(sample.GetSeed())
-	}
-	if more {
-		h.flag(s.GetFeatures())
-		h.texts(s.GetAttacks())
-		h.flag(s.GetUnkeyed())
-	}
+	h.texts(s.GetAttacks())
+	h.flag(s.GetFeatures())
 	h.geometry(s.GetGeometry())
 	h.number(math.Float64bits(s.GetNoiseSigma()))
-	h.number(uint64(s.GetImages()))
+	for _, n := range []uint32{s.GetDecoderVersion(), s.GetImages(), s.GetSample().GetPairs(), s.GetSample().GetOf()} {
+		h.number(uint64(n))
+	}
+	h.number(s.GetSample().GetSeed())
 	h.number(uint64(len(s.GetPairs())))
 	for _, p := range s.GetPairs() {
 		h.text(p.GetItem())
@@ -194,23 +185,10 @@ func runHash(s *RunSpec) *idHash {
 			h.text(ref.GetName())
 		}
 	}
+	h.number(uint64(len(s.GetBad())))
 	for _, bad := range s.GetBad() {
 		h.text(bad.GetName())
 		h.text(bad.GetReason())
-	}
-	if keys := s.GetUntrainedKeys(); len(keys) > 0 {
-		h.texts(keys)
-	}
-	if version := s.GetDecoderVersion(); version > 0 {
-		h.number(uint64(version))
-	}
-	if runtime := s.GetRuntime(); runtime != "" {
-		h.text(runtime)
-	}
-	if wrong := s.GetWrongKeys(); wrong > 0 {
-		h.text("wrong_keys")
-		h.number(uint64(wrong))
-		h.number(s.GetWrongSeed())
 	}
 	return h
 }
@@ -239,11 +217,7 @@ var (
 	fingerprintForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 	nameForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 	keyIDForm       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
-	randomKeyForm   = regexp.MustCompile(`^random-[0-9]{1,20}-[0-9]{1,20}$`)
-	nearKeyForm     = regexp.MustCompile(`^near-[0-9]{1,3}-([a-z0-9][a-z0-9_-]*)$`)
-	swappedKeyForm  = regexp.MustCompile(`^swapped-([a-z0-9][a-z0-9_-]*)$`)
 	tenantForm      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,30}$`)
-	partialKeyForm  = regexp.MustCompile(`^partial-(0|[1-9][0-9]{0,2}|1000)-([a-z0-9][a-z0-9_-]*)$`)
 	attackForm      = regexp.MustCompile(`^[a-z]{1,16}-[0-9]{1,4}(\.[0-9]{1,20})?$`)
 )
 
@@ -259,49 +233,6 @@ func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
 
 // ValidTenant says whether s can name a tenant: 1 to 31 lowercase letters, digits, '_' and '-', the first a letter or a digit.
 func ValidTenant(s string) bool { return tenantForm.MatchString(s) }
-
-// IsRandomKeyID says whether s names an unregistered key, which is public by construction.
-func IsRandomKeyID(s string) bool { return randomKeyForm.MatchString(s) }
-
-// DerivedKind says how a key is derived from another one of a pair.
-type DerivedKind int
-
-// The kinds of derived keys. They are never registered: they measure what a key that is almost right recovers.
-const (
-	// NotDerived is any other key.
-	NotDerived DerivedKind = iota
-	// Near is one bit off.
-	Near
-	// Swapped has k_e and k_r exchanged.
-	Swapped
-	// Partial is right in a share of the values that it fills.
-	Partial
-)
-
-// DerivedKeyOf says from which key another is derived by its id, and how; ok is false for a key that is not.
-func DerivedKeyOf(id string) (owner string, kind DerivedKind, ok bool) {
-	if !ValidKeyID(id) {
-		return "", NotDerived, false
-	}
-	for _, f := range []struct {
-		kind DerivedKind
-		form *regexp.Regexp
-	}{{Near, nearKeyForm}, {Swapped, swappedKeyForm}, {Partial, partialKeyForm}} {
-		if m := f.form.FindStringSubmatch(id); m != nil {
-			return m[len(m)-1], f.kind, true
-		}
-	}
-	return "", NotDerived, false
-}
-
-// PartialShare is the share of a partial key that is right, 0 to 1000 permille; ok is false for other keys.
-func PartialShare(id string) (permille int, ok bool) {
-	if _, kind, _ := DerivedKeyOf(id); kind != Partial {
-		return 0, false
-	}
-	permille, err := strconv.Atoi(partialKeyForm.FindStringSubmatch(id)[1])
-	return permille, err == nil
-}
 
 // ValidAttack says whether s has the form of an attack, a word and a number: jpeg-75. Package pixel knows the words. It
 // is part of the names of scores and files.

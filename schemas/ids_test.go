@@ -23,9 +23,9 @@ func TestIDsArePinned(t *testing.T) {
 		{"memo of embed on a runtime", MemoID("06774a2ae0e6a4f6b7cf11180c10517d", testRuntime), "4c7faf1e250a8d3bc03fd0704cfe3d31"},
 		{"memo of embed without a network", MemoID("06774a2ae0e6a4f6b7cf11180c10517d", ""), "06774a2ae0e6a4f6b7cf11180c10517d"},
 		{"metrics", MetricsID("1", sha("secret 1"), sha("recovered 1"), testSpec().GetGeometry()), "edf4dc49f9da31bbb775a2acb2fcca7e"},
-		{"run", RunID(testSpec()), "run-60ba56c594f74f4b"},
-		{"sampled run", RunID(sampledSpec()), "run-606dcbc982a43298"},
-		{"run with near keys", RunID(nearSpec()), "run-cdbd2d1d5fcb8ded"},
+		{"run", RunID(testSpec()), "run-ba798309ab08e2c4"},
+		{"sampled run", RunID(sampledSpec()), "run-34a73f955060e17e"},
+		{"run with near keys", RunID(nearSpec()), "run-025405e24d717e87"},
 
 		{"work of embed, whatever follows", ItemWorkID(fullEmbed(), fullEmbed().GetItems()[0]), "06774a2ae0e6a4f6b7cf11180c10517d"},
 		{"work of recover with features", ItemWorkID(testFeatures(), testFeatures().GetItems()[0]), "d56a7363721541a47af7bc379e07b5ce"},
@@ -35,7 +35,7 @@ func TestIDsArePinned(t *testing.T) {
 		{"recover job with features", JobID(testFeatures()), "7555ebbab3a052dca6169b3c6c41d139"},
 		{"recover job after an attack", JobID(testAttacked()), "4bc1de04b3c5e56ce5732d4f3f063273"},
 		{"purify job of a stego image", JobID(testUnkeyed()), "bd549772bcc36824250088521cff1a65"},
-		{"run with all that can follow", RunID(fullSpec()), "run-133cf35f42d20ed0"},
+		{"run with all that can follow", RunID(fullSpec()), "run-c13e5e4cc2c1141a"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %s, want %s", c.what, c.got, c.want)
@@ -194,8 +194,8 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"model name", func(s *RunSpec) { s.ModelName = "other" }, true},
 		{"keys", func(s *RunSpec) { s.Keys = s.Keys[:1] }, true},
 		{"order of keys", func(s *RunSpec) { s.Keys[0], s.Keys[1] = s.Keys[1], s.Keys[0] }, true},
-		{"key that is random", func(s *RunSpec) { s.Keys, s.RandomKeys = append(s.Keys, s.RandomKeys...), nil }, true},
-		{"fingerprint", func(s *RunSpec) { s.RandomKeys[0].Fingerprint = sha("x")[:32] }, true},
+		{"key that is random", func(s *RunSpec) { s.Keys, s.Readers = append(s.Keys, s.Readers[1].GetKeys()...), s.Readers[:1] }, true},
+		{"fingerprint", func(s *RunSpec) { s.Readers[1].Keys[0].Fingerprint = sha("x")[:32] }, true},
 		{"geometry", func(s *RunSpec) { s.Geometry.Height = 128 }, true},
 		{"noise", func(s *RunSpec) { s.NoiseSigma = 10 }, true},
 		{"pairs", func(s *RunSpec) { s.Pairs = s.Pairs[:1] }, true},
@@ -208,26 +208,26 @@ func TestWhatRunIDsDependOn(t *testing.T) {
 		{"bad image", func(s *RunSpec) { s.Bad = nil }, true},
 		{"reason", func(s *RunSpec) { s.Bad[0].Reason = "x" }, true},
 		{"metrics version", func(s *RunSpec) { s.MetricsVersion = "2" }, true},
-		{"near keys", func(s *RunSpec) { s.NearKeys = nearSpec().GetNearKeys() }, true},
+		{"near keys", func(s *RunSpec) { s.Readers = nearSpec().GetReaders() }, true},
 		{"sample", func(s *RunSpec) { s.Sample = &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
 		{"size of the sample", func(s *RunSpec) { s.Sample = &Sample{Pairs: 3, Of: 9, Seed: 1} }, true},
 		{"what is sampled", func(s *RunSpec) { s.Sample = &Sample{Pairs: 2, Of: 8, Seed: 1} }, true},
 		{"seed", func(s *RunSpec) { s.Sample = &Sample{Pairs: 2, Of: 9, Seed: 2} }, true},
 		{"near keys and a sample", func(s *RunSpec) {
-			s.NearKeys, s.Sample = nearSpec().GetNearKeys(), &Sample{Pairs: 2, Of: 9, Seed: 1}
+			s.Readers, s.Sample = nearSpec().GetReaders(), &Sample{Pairs: 2, Of: 9, Seed: 1}
 		}, true},
-		{"near key that is random", func(s *RunSpec) { s.RandomKeys, s.NearKeys = nil, s.RandomKeys }, true},
+		{"other readers", func(s *RunSpec) { s.Readers[1].Reader = Reader_READER_NEAR }, true},
+		{"order of readers", func(s *RunSpec) { slices.Reverse(s.Readers) }, true},
+		{"no readers", func(s *RunSpec) { s.Readers = nil }, true},
 		{"features", func(s *RunSpec) { s.Features = true }, true},
 		{"attack", func(s *RunSpec) { s.Attacks = []string{"jpeg-75"} }, true},
 		{"order of attacks", func(s *RunSpec) { s.Attacks = []string{"jpeg-75", "noise-1"} }, true},
 		{"another order", func(s *RunSpec) { s.Attacks = []string{"noise-1", "jpeg-75"} }, true},
-		{"unkeyed", func(s *RunSpec) { s.Unkeyed = true }, true},
-		{"unkeyed and near keys", func(s *RunSpec) { s.Unkeyed, s.NearKeys = true, nearSpec().GetNearKeys() }, true},
-		{"unkeyed and a sample", func(s *RunSpec) { s.Unkeyed, s.Sample = true, &Sample{Pairs: 2, Of: 9, Seed: 1} }, true},
+		{"unkeyed", func(s *RunSpec) { s.Readers = append(s.Readers, testReaders(Reader_READER_UNKEYED, 1)) }, true},
 		{"decoder", func(s *RunSpec) { s.DecoderVersion++ }, true},
 		{"runtime", func(s *RunSpec) { s.Runtime = "onnxruntime 1.24.1 cuda" }, true},
-		{"wrong keys", func(s *RunSpec) { s.WrongKeys = 1 }, true},
-		{"wrong keys by another seed", func(s *RunSpec) { s.WrongKeys, s.WrongSeed = 1, 2 }, true},
+		{"number of readers", func(s *RunSpec) { s.Readers[0].Count = 2 }, true},
+		{"readers by another seed", func(s *RunSpec) { s.Readers[0].Seed = 2 }, true},
 		{"untrained keys", func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, true},
 		{"id", func(s *RunSpec) { s.Id = "other" }, false},
 	})
@@ -271,10 +271,10 @@ func TestDatasetDigest(t *testing.T) {
 
 func TestForms(t *testing.T) {
 	t.Parallel()
-	derived := func(want DerivedKind) func(string) bool {
+	derived := func(want Reader) func(string) bool {
 		return func(s string) bool {
-			owner, kind, ok := DerivedKeyOf(s)
-			return ok && kind == want && owner == "a-b"
+			r, owner := keyForm(s)
+			return r == want && owner == "a-b"
 		}
 	}
 	for name, c := range map[string]struct {
@@ -285,27 +285,23 @@ func TestForms(t *testing.T) {
 		"run id": {ValidRunID, []string{"a", "0", "A-b_c", repeat(63)}, []string{"", "-a", "_a", "a.b", "a b", "a*", "a>", repeat(64), "é", "a\n"}},
 		"key id": {ValidKeyID, []string{"a", "0", "a-b_c", "random-1-2", repeat(63)}, []string{"", "-a", "A", "a.b", "a>", repeat(64), "a\n"}},
 		"random key id": {
-			IsRandomKeyID, []string{"random-0-0", "random-18446744073709551615-1"},
+			func(s string) bool { r, _ := keyForm(s); return r == Reader_READER_RANDOM }, []string{"random-0-0", "random-18446744073709551615-1"},
 			[]string{"", "random", "random-1", "random-a-b", "random-1-2-3", "xrandom-1-2", "random--1-2", "random-1-2\n"},
 		},
 		"near key id": {
-			derived(Near),
+			derived(Reader_READER_NEAR),
 			[]string{"near-0-a-b", "near-255-a-b"}, []string{"", "near-1", "near-1-", "near-x-a-b", "near--a-b", "near-1000-a-b", "near-1-a-b\n", "xnear-1-a-b"},
 		},
 		"long near key id": {
-			func(s string) bool { _, _, ok := DerivedKeyOf(s); return ok },
+			func(s string) bool { r, _ := keyForm(s); return r == Reader_READER_NEAR },
 			[]string{"near-255-" + repeat(54)}, []string{"near-255-" + repeat(55)},
 		},
 		"swapped key id": {
-			derived(Swapped), []string{"swapped-a-b"}, []string{"", "swapped", "swapped-", "swapped--a-b", "swapped-A-b", "swapped-a-b\n", "unswapped-a-b"},
+			derived(Reader_READER_SWAPPED), []string{"swapped-a-b"}, []string{"", "swapped", "swapped-", "swapped--a-b", "swapped-A-b", "swapped-a-b\n", "unswapped-a-b"},
 		},
 		"partial key id": {
-			derived(Partial), []string{"partial-0-a-b", "partial-50-a-b", "partial-999-a-b", "partial-1000-a-b"},
+			derived(Reader_READER_PARTIAL), []string{"partial-0-a-b", "partial-50-a-b", "partial-999-a-b", "partial-1000-a-b"},
 			[]string{"", "partial-5", "partial-5-", "partial-1001-a-b", "partial-050-a-b", "partial--a-b", "partial-x-a-b", "partial-5-a-b\n", "impartial-5-a-b"},
-		},
-		"id of a key of which half is right": {
-			func(s string) bool { permille, ok := PartialShare(s); return ok && permille == 500 },
-			[]string{"partial-500-a"}, []string{"", "a", "partial-50-a", "near-50-a", "swapped-500-a"},
 		},
 		"attack": {
 			ValidAttack, []string{"jpeg-75", "noise-0.5", "crop-1", "resize-50"},

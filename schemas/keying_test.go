@@ -9,7 +9,7 @@ import (
 // variantSpec is a run with a model that has a network for each key and does not purify.
 func variantSpec() *RunSpec {
 	s := testSpec()
-	s.ModelKeying, s.RandomKeys = KeyingVariant, nil
+	s.ModelKeying, s.Readers = KeyingVariant, s.GetReaders()[:1]
 	s.ModelOperations = []Operation{Operation_OPERATION_EMBED, Operation_OPERATION_RECOVER}
 	return s
 }
@@ -18,8 +18,8 @@ func TestModelOfARun(t *testing.T) {
 	t.Parallel()
 	checkRules(t, []rule[*RunSpec]{
 		{"variant", variantSpec, func(*RunSpec) {}, ""},
-		{"variant with a random key", variantSpec, func(s *RunSpec) { s.RandomKeys = testSpec().GetRandomKeys() }, "random_keys and near_keys"},
-		{"variant with a near key", variantSpec, func(s *RunSpec) { s.NearKeys = nearSpec().GetNearKeys() }, "random_keys and near_keys"},
+		{"variant with a random key", variantSpec, func(s *RunSpec) { s.Readers = testSpec().GetReaders() }, "readers[1]: a model with a network for each key has none for other keys"},
+		{"variant with a near key", variantSpec, func(s *RunSpec) { s.Readers = nearSpec().GetReaders()[2:] }, "readers[0]: a model with a network for each key has none for other keys"},
 		{"weights", testSpec, func(s *RunSpec) { s.ModelKeying = KeyingWeights }, ""},
 		{"cipher", nearSpec, func(s *RunSpec) { s.ModelKeying = KeyingCipher }, ""},
 		{"unknown keying", testSpec, func(s *RunSpec) { s.ModelKeying = "magic" }, `model_keying "magic" is unknown`},

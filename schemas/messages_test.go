@@ -1,10 +1,10 @@
 package schemas
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -36,10 +36,20 @@ func testPairs(n int) []*Pair {
 	return pairs
 }
 
+// testReaders are so many readers with the keys of ids.
+func testReaders(r Reader, count int, ids ...string) *Readers {
+	of := &Readers{Reader: r, Count: uint32(count)}
+	for _, id := range ids {
+		of.Keys = append(of.Keys, testKey(id))
+	}
+	return of
+}
+
 func testSpec() *RunSpec {
 	return &RunSpec{
 		Id: "run-1", Model: sha("model"), ModelName: "tiny", ModelTrained: true,
-		Keys: []*KeyRef{testKey("alice"), testKey("bob")}, RandomKeys: []*KeyRef{testKey("random-1-0")},
+		Keys:       []*KeyRef{testKey("alice"), testKey("bob")},
+		Readers:    []*Readers{testReaders(Reader_READER_MISMATCHED, 1), testReaders(Reader_READER_RANDOM, 1, "random-1-0")},
 		Geometry:   &Geometry{Width: 128, Height: 96, Resize: ResizePolicy_RESIZE_POLICY_SQUASH},
 		NoiseSigma: 20, Pairs: testPairs(2), Dataset: "photos", Covers: "covers", Images: 5,
 		Bad: []*BadImage{{Name: "broken.png", Reason: "truncated image"}}, MetricsVersion: "1",
@@ -49,17 +59,18 @@ func testSpec() *RunSpec {
 // nearSpec is testSpec with keys one bit off each of its keys.
 func nearSpec() *RunSpec {
 	s := testSpec()
-	s.NearKeys = []*KeyRef{testKey("near-0-alice"), testKey("near-128-alice"), testKey("near-0-bob"), testKey("near-128-bob")}
+	s.Readers = append(s.Readers, testReaders(Reader_READER_NEAR, 2, "near-0-alice", "near-128-alice", "near-0-bob", "near-128-bob"))
 	return s
 }
 
-// fullSpec is nearSpec with every kind of derived key and all that can follow an embed job.
+// fullSpec is nearSpec with readers of every kind and all that can follow an embed job.
 func fullSpec() *RunSpec {
 	s := nearSpec()
-	for _, owner := range []string{"alice", "bob"} {
-		s.NearKeys = append(s.NearKeys, testKey("swapped-"+owner), testKey("partial-250-"+owner), testKey("partial-1000-"+owner))
-	}
-	s.Features, s.Attacks, s.Unkeyed = true, []string{"jpeg-75", "noise-2.5"}, true
+	s.Readers = append(s.Readers,
+		testReaders(Reader_READER_SWAPPED, 1, "swapped-alice", "swapped-bob"),
+		testReaders(Reader_READER_PARTIAL, 2, "partial-250-alice", "partial-1000-alice", "partial-250-bob", "partial-1000-bob"),
+		testReaders(Reader_READER_UNKEYED, 1))
+	s.Features, s.Attacks = true, []string{"jpeg-75", "noise-2.5"}
 	s.DecoderVersion, s.Runtime = 2, testRuntime
 	return s
 }
@@ -74,14 +85,14 @@ func sampledSpec() *RunSpec {
 	return s
 }
 
-// drawingSpec is testSpec with so many keys, each of which so many of the others try to decode.
+// drawingSpec is testSpec with so many keys; so many of the others read what each embeds.
 func drawingSpec(keys, wrong int) *RunSpec {
 	s := testSpec()
 	s.Keys = nil
 	for i := range keys {
 		s.Keys = append(s.Keys, testKey(fmt.Sprintf("user-%d", i)))
 	}
-	s.WrongKeys, s.WrongSeed = uint32(wrong), 1
+	s.Readers[0].Count, s.Readers[0].Seed = uint32(wrong), 1
 	return s
 }
 
@@ -139,7 +150,7 @@ func testLetter() *DeadLetter {
 
 func testScore() *Score {
 	return &Score{
-		Item: "item-1", Role: Role_ROLE_LEAKAGE_MISMATCHED, EmbedKey: "alice", DecodeKey: "bob",
+		Item: "item-1", Reader: Reader_READER_MISMATCHED, Against: Against_AGAINST_SECRET, EmbedKey: "alice", DecodeKey: "bob",
 		Reference: sha("secret 1"), Test: sha("recovered 1"),
 		Metrics: &Metrics{Psnr: 9.25, Ssim: -0.125, Mae: 0.5, Rmse: 0.625},
 	}
@@ -168,7 +179,7 @@ func testFeaturedScore() *Score {
 
 func testAttackedScore() *Score {
 	s := testScore()
-	s.Role, s.DecodeKey, s.Attack = Role_ROLE_ROBUSTNESS, "alice", "jpeg-75"
+	s.Reader, s.DecodeKey, s.Attack = Reader_READER_MATCHED, "alice", "jpeg-75"
 	return s
 }
 
@@ -404,21 +415,27 @@ func anySpec(t *rapid.T) *RunSpec {
 	for i := range rapid.IntRange(1, 6).Draw(t, "keys") {
 		s.Keys = append(s.Keys, testKey(fmt.Sprintf("key-%d", i)))
 	}
-	if others := len(s.GetKeys()) - 1; others > 1 {
-		s.WrongKeys = rapid.Uint32Range(0, uint32(others-1)).Draw(t, "wrong keys")
-		s.WrongSeed = rapid.Uint64().Draw(t, "wrong seed")
-	}
-	for i := range rapid.IntRange(0, 3).Draw(t, "random keys") {
-		s.RandomKeys = append(s.RandomKeys, testKey(fmt.Sprintf("random-1-%d", i)))
-	}
-	for i := range rapid.IntRange(0, 3).Draw(t, "near keys") {
-		form := rapid.SampledFrom([]string{"near-%d-key-0", "swapped-key-%d", "partial-%d-key-0"}).Draw(t, "kind")
-		key := testKey(fmt.Sprintf(form, i))
-		if owner, _, _ := DerivedKeyOf(key.GetId()); slices.ContainsFunc(s.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner }) {
-			s.NearKeys = append(s.NearKeys, key)
+	kinds := []Reader{Reader_READER_MISMATCHED, Reader_READER_RANDOM, Reader_READER_NEAR, Reader_READER_SWAPPED, Reader_READER_PARTIAL, Reader_READER_UNKEYED}
+	for _, kind := range rapid.SliceOfNDistinct(rapid.SampledFrom(kinds), 0, len(kinds), rapid.ID).Draw(t, "readers") {
+		most := map[Reader]int{Reader_READER_MISMATCHED: len(s.GetKeys()) - 1, Reader_READER_SWAPPED: 1}
+		r := testReaders(kind, rapid.IntRange(1, max(1, cmp.Or(most[kind], 3))).Draw(t, "count"))
+		if kind == Reader_READER_MISMATCHED && len(s.GetKeys()) == 1 {
+			continue
 		}
+		r.Seed = rapid.Uint64().Draw(t, "seed")
+		form := map[Reader]string{Reader_READER_NEAR: "near-%d-key-%d", Reader_READER_SWAPPED: "swapped-key-%[2]d", Reader_READER_PARTIAL: "partial-%d-key-%d"}[kind]
+		for owner := range s.GetKeys() {
+			for n := range r.GetCount() {
+				if kind.derived() {
+					r.Keys = append(r.Keys, testKey(fmt.Sprintf(form, n, owner)))
+				} else if kind == Reader_READER_RANDOM && owner == 0 {
+					r.Keys = append(r.Keys, testKey(fmt.Sprintf("random-1-%d", n)))
+				}
+			}
+		}
+		s.Readers = append(s.Readers, r)
 	}
-	s.Features, s.Attacks, s.Unkeyed = rapid.Bool().Draw(t, "features"), anyAttacks(t), rapid.Bool().Draw(t, "unkeyed")
+	s.Features, s.Attacks = rapid.Bool().Draw(t, "features"), anyAttacks(t)
 	for _, item := range rapid.SliceOfNDistinct(itemIDs, 0, 4, rapid.ID).Draw(t, "items") {
 		s.Pairs = append(s.Pairs, &Pair{Item: item, Cover: anyRef(t, "cover", 0), Secret: anyRef(t, "secret", 0)})
 	}
@@ -434,16 +451,17 @@ func anySpec(t *rapid.T) *RunSpec {
 }
 
 func anyScore(t *rapid.T) *Score {
+	role := rapid.SampledFrom(roleTokens).Draw(t, "role").role
 	s := &Score{
-		Item: itemIDs.Draw(t, "item"), Role: Role(rapid.Int32Range(1, 18).Draw(t, "role")),
+		Item: itemIDs.Draw(t, "item"), Reader: role.Reader, Against: role.Against,
 		EmbedKey: scoreKeys.Draw(t, "embed key"), DecodeKey: scoreKeys.Draw(t, "decode key"),
 		Reference: anyHex(t, "reference", 32), Test: anyHex(t, "test", 32),
 	}
-	if s.GetRole() == Role_ROLE_ROBUSTNESS {
+	if role.Attack != "" {
 		s.Attack = attackNames.Draw(t, "attack")
 	}
 	s.Features = anyFeatures(t)
-	switch anyEnd(t, s.GetRole().ofRecovered()) {
+	switch anyEnd(t, role.Reader.keyed()) {
 	case EndFailed:
 		s.Failure = &Failure{Reason: "bad_image", Detail: rapid.String().Draw(t, "detail")}
 		return s

@@ -87,35 +87,6 @@ func (x Operation) Token() string {
 	return "unknown"
 }
 
-var roleTokens = map[Role]string{
-	Role_ROLE_IMPERCEPTIBILITY:         "imperceptibility",
-	Role_ROLE_RECOVERABILITY:           "recoverability",
-	Role_ROLE_LEAKAGE_MISMATCHED:       "leakage_mismatched",
-	Role_ROLE_LEAKAGE_RANDOM:           "leakage_random",
-	Role_ROLE_LEAKAGE_MISMATCHED_COVER: "leakage_mismatched_cover",
-	Role_ROLE_LEAKAGE_RANDOM_COVER:     "leakage_random_cover",
-	Role_ROLE_BASELINE:                 "baseline_cover_secret",
-	Role_ROLE_PURIFICATION:             "purification",
-	Role_ROLE_NOISE:                    "noise",
-	Role_ROLE_LEAKAGE_NEAR:             "leakage_near",
-	Role_ROLE_LEAKAGE_NEAR_COVER:       "leakage_near_cover",
-	Role_ROLE_LEAKAGE_SWAPPED:          "leakage_swapped",
-	Role_ROLE_LEAKAGE_SWAPPED_COVER:    "leakage_swapped_cover",
-	Role_ROLE_LEAKAGE_PARTIAL:          "leakage_partial",
-	Role_ROLE_LEAKAGE_PARTIAL_COVER:    "leakage_partial_cover",
-	Role_ROLE_LEAKAGE_UNKEYED:          "leakage_unkeyed",
-	Role_ROLE_LEAKAGE_UNKEYED_COVER:    "leakage_unkeyed_cover",
-	Role_ROLE_ROBUSTNESS:               "robustness",
-}
-
-// Token is the role's word in tables, files and Redis fields.
-func (x Role) Token() string {
-	if t, ok := roleTokens[x]; ok {
-		return t
-	}
-	return "unknown"
-}
-
 // JobSubject is job.<class>.<tenant>.<model>.<operation>.<key id>.<run>, of a job without a key with none in the key's place.
 // Who takes a message from a subject compares the two: permissions are given by subject.
 func JobSubject(j *Job) string {
@@ -206,16 +177,6 @@ func ParseBlobURI(uri string) (digest string, ok bool) {
 // BlobRef is a reference to an image in the blob store.
 func BlobRef(digest, name string) *ImageRef {
 	return &ImageRef{Digest: digest, Uri: BlobURI(digest), Name: name}
-}
-
-// ScoreKey names a score within its run: item, role, embed key, decode key, and the attack where there was one. It is
-// the field of the score in Redis.
-func ScoreKey(s *Score) string {
-	parts := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey()}
-	if s.GetAttack() != "" {
-		parts = append(parts, s.GetAttack())
-	}
-	return strings.Join(parts, "|")
 }
 
 // How people and reports write the policies of resizing.

@@ -3,6 +3,7 @@ package schemas
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestNames(t *testing.T) {
 		{"message id of a result", ResultMsgID(&Result{Job: embed}), "result-e453fd0fb293a6c56c27346c8d43611a-3"},
 		{"blob", BlobURI("abc"), "blob://abc"},
 		{"score", ScoreKey(testScore()), "item-1|leakage_mismatched|alice|bob"},
-		{"score without keys", ScoreKey(&Score{Item: "i", Role: Role_ROLE_BASELINE}), "i|baseline_cover_secret||"},
+		{"score without keys", ScoreKey(&Score{Item: "i", Reader: Baseline.Reader, Against: Baseline.Against}), "i|baseline_cover_secret||"},
 		{"score after an attack", ScoreKey(testAttackedScore()), "item-1|robustness|alice|alice|jpeg-75"},
 		{"job without a key on a stego image", JobSubject(testUnkeyed()), "job.followup.main." + testUnkeyed().GetModel() + ".purify.none." + testUnkeyed().GetRun()},
 	} {
@@ -63,27 +64,50 @@ func TestTokens(t *testing.T) {
 			t.Errorf("operation %d is %q, want %q", i, got, want)
 		}
 	}
-	roles := []string{
-		"unknown", "imperceptibility", "recoverability", "leakage_mismatched", "leakage_random", "leakage_mismatched_cover",
-		"leakage_random_cover", "baseline_cover_secret", "purification", "noise", "leakage_near", "leakage_near_cover",
-		"leakage_swapped", "leakage_swapped_cover", "leakage_partial", "leakage_partial_cover", "leakage_unkeyed", "leakage_unkeyed_cover",
-		"robustness", "unknown",
-	}
-	for i, want := range roles {
-		if got := Role(i).Token(); got != want {
-			t.Errorf("role %d is %q, want %q", i, got, want)
-		}
-	}
 	// A new value of an enumeration needs a word.
 	for i := range Operation_name {
 		if i != 0 && Operation(i).Token() == "unknown" {
 			t.Errorf("operation %s has no token", Operation(i))
 		}
 	}
-	for i := range Role_name {
-		if i != 0 && Role(i).Token() == "unknown" {
-			t.Errorf("role %s has no token", Role(i))
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	var tokens []string
+	for _, r := range roleTokens {
+		tokens = append(tokens, r.role.Token())
+		if r.role.Attack == "" {
+			if got, ok := ParseRole(r.role.Token()); !ok || got != r.role {
+				t.Errorf("%s is read as %v", r.role.Token(), got)
+			}
 		}
+	}
+	want := []string{
+		"imperceptibility", "recoverability", "robustness", "leakage_mismatched", "leakage_mismatched_cover", "leakage_random", "leakage_random_cover",
+		"leakage_near", "leakage_near_cover", "leakage_swapped", "leakage_swapped_cover", "leakage_partial", "leakage_partial_cover",
+		"leakage_unkeyed", "leakage_unkeyed_cover", "baseline_cover_secret", "purification", "noise",
+	}
+	if !slices.Equal(tokens, want) {
+		t.Errorf("the roles are\n%q, want\n%q", tokens, want)
+	}
+	for _, none := range []Role{{}, {Reader: Reader_READER_MATCHED, Against: Against_AGAINST_COVER}, LeakageCover(Reader_READER_MATCHED), {Reader: Reader_READER_NEAR, Against: Against_AGAINST_SECRET, Attack: "jpeg-75"}} {
+		if none.Token() != "unknown" {
+			t.Errorf("%v is %s", none, none.Token())
+		}
+	}
+	if r, ok := ParseRole("unknown"); ok {
+		t.Errorf("unknown is %v", r)
+	}
+	quarter := Leakage(Reader_READER_PARTIAL)
+	quarter.Permille = 250
+	sorted := []Role{Imperceptibility, Robustness("jpeg-50"), Robustness("jpeg-75"), Leakage(Reader_READER_PARTIAL), quarter, Noise}
+	if !slices.IsSortedFunc(sorted, Role.Compare) || quarter.Compare(quarter) != 0 {
+		t.Error("roles are not in the order of files")
+	}
+	s := &Score{Reader: Reader_READER_PARTIAL, Against: Against_AGAINST_SECRET, DecodeKey: "partial-250-alice"}
+	if s.Role() != quarter {
+		t.Errorf("the role of a partial key is %v", s.Role())
 	}
 }
 

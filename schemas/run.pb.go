@@ -21,115 +21,136 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Role says what a comparison measures. Reference first, test second.
-type Role int32
+// Reader says who read the test image of a score out of a stego image.
+type Reader int32
 
 const (
-	Role_ROLE_UNSPECIFIED Role = 0
-	// Cover against stego.
-	Role_ROLE_IMPERCEPTIBILITY Role = 1
-	// Secret against the image recovered with the matched key.
-	Role_ROLE_RECOVERABILITY Role = 2
-	// Secret against the image recovered with another registered key.
-	Role_ROLE_LEAKAGE_MISMATCHED Role = 3
-	// Secret against the image recovered with an unregistered key.
-	Role_ROLE_LEAKAGE_RANDOM Role = 4
-	// Cover against the same images as the two above.
-	Role_ROLE_LEAKAGE_MISMATCHED_COVER Role = 5
-	Role_ROLE_LEAKAGE_RANDOM_COVER     Role = 6
-	// Secret against cover: what unrelated images measure.
-	Role_ROLE_BASELINE Role = 7
-	// Clean image against purified image.
-	Role_ROLE_PURIFICATION Role = 8
-	// Clean image against the noisy image that was purified.
-	Role_ROLE_NOISE Role = 9
-	// Secret, and cover, against the image recovered with a key one bit off the one that embedded.
-	Role_ROLE_LEAKAGE_NEAR       Role = 10
-	Role_ROLE_LEAKAGE_NEAR_COVER Role = 11
-	// Secret, and cover, against the image recovered with the halves of the key exchanged.
-	Role_ROLE_LEAKAGE_SWAPPED       Role = 12
-	Role_ROLE_LEAKAGE_SWAPPED_COVER Role = 13
-	// Secret, and cover, against the image recovered with a key of which only a share is right.
-	Role_ROLE_LEAKAGE_PARTIAL       Role = 14
-	Role_ROLE_LEAKAGE_PARTIAL_COVER Role = 15
-	// Secret, and cover, against the stego image after the network that has no key, purification.
-	Role_ROLE_LEAKAGE_UNKEYED       Role = 16
-	Role_ROLE_LEAKAGE_UNKEYED_COVER Role = 17
-	// Secret against the image recovered with the matched key after an attack on the stego image.
-	Role_ROLE_ROBUSTNESS Role = 18
+	Reader_READER_UNSPECIFIED Reader = 0
+	// Nobody: the test image is a stego image, a cover or a noisy image.
+	Reader_READER_NONE Reader = 1
+	// The key that embedded.
+	Reader_READER_MATCHED Reader = 2
+	// Another key of the run.
+	Reader_READER_MISMATCHED Reader = 3
+	// A key that is not registered.
+	Reader_READER_RANDOM Reader = 4
+	// The key that embedded with one bit of each half changed.
+	Reader_READER_NEAR Reader = 5
+	// The key that embedded with its halves exchanged.
+	Reader_READER_SWAPPED Reader = 6
+	// The key that embedded with only a share of its fill right.
+	Reader_READER_PARTIAL Reader = 7
+	// The network that has no key, purification.
+	Reader_READER_UNKEYED Reader = 8
 )
 
-// Enum value maps for Role.
+// Enum value maps for Reader.
 var (
-	Role_name = map[int32]string{
-		0:  "ROLE_UNSPECIFIED",
-		1:  "ROLE_IMPERCEPTIBILITY",
-		2:  "ROLE_RECOVERABILITY",
-		3:  "ROLE_LEAKAGE_MISMATCHED",
-		4:  "ROLE_LEAKAGE_RANDOM",
-		5:  "ROLE_LEAKAGE_MISMATCHED_COVER",
-		6:  "ROLE_LEAKAGE_RANDOM_COVER",
-		7:  "ROLE_BASELINE",
-		8:  "ROLE_PURIFICATION",
-		9:  "ROLE_NOISE",
-		10: "ROLE_LEAKAGE_NEAR",
-		11: "ROLE_LEAKAGE_NEAR_COVER",
-		12: "ROLE_LEAKAGE_SWAPPED",
-		13: "ROLE_LEAKAGE_SWAPPED_COVER",
-		14: "ROLE_LEAKAGE_PARTIAL",
-		15: "ROLE_LEAKAGE_PARTIAL_COVER",
-		16: "ROLE_LEAKAGE_UNKEYED",
-		17: "ROLE_LEAKAGE_UNKEYED_COVER",
-		18: "ROLE_ROBUSTNESS",
+	Reader_name = map[int32]string{
+		0: "READER_UNSPECIFIED",
+		1: "READER_NONE",
+		2: "READER_MATCHED",
+		3: "READER_MISMATCHED",
+		4: "READER_RANDOM",
+		5: "READER_NEAR",
+		6: "READER_SWAPPED",
+		7: "READER_PARTIAL",
+		8: "READER_UNKEYED",
 	}
-	Role_value = map[string]int32{
-		"ROLE_UNSPECIFIED":              0,
-		"ROLE_IMPERCEPTIBILITY":         1,
-		"ROLE_RECOVERABILITY":           2,
-		"ROLE_LEAKAGE_MISMATCHED":       3,
-		"ROLE_LEAKAGE_RANDOM":           4,
-		"ROLE_LEAKAGE_MISMATCHED_COVER": 5,
-		"ROLE_LEAKAGE_RANDOM_COVER":     6,
-		"ROLE_BASELINE":                 7,
-		"ROLE_PURIFICATION":             8,
-		"ROLE_NOISE":                    9,
-		"ROLE_LEAKAGE_NEAR":             10,
-		"ROLE_LEAKAGE_NEAR_COVER":       11,
-		"ROLE_LEAKAGE_SWAPPED":          12,
-		"ROLE_LEAKAGE_SWAPPED_COVER":    13,
-		"ROLE_LEAKAGE_PARTIAL":          14,
-		"ROLE_LEAKAGE_PARTIAL_COVER":    15,
-		"ROLE_LEAKAGE_UNKEYED":          16,
-		"ROLE_LEAKAGE_UNKEYED_COVER":    17,
-		"ROLE_ROBUSTNESS":               18,
+	Reader_value = map[string]int32{
+		"READER_UNSPECIFIED": 0,
+		"READER_NONE":        1,
+		"READER_MATCHED":     2,
+		"READER_MISMATCHED":  3,
+		"READER_RANDOM":      4,
+		"READER_NEAR":        5,
+		"READER_SWAPPED":     6,
+		"READER_PARTIAL":     7,
+		"READER_UNKEYED":     8,
 	}
 )
 
-func (x Role) Enum() *Role {
-	p := new(Role)
+func (x Reader) Enum() *Reader {
+	p := new(Reader)
 	*p = x
 	return p
 }
 
-func (x Role) String() string {
+func (x Reader) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Role) Descriptor() protoreflect.EnumDescriptor {
+func (Reader) Descriptor() protoreflect.EnumDescriptor {
 	return file_run_proto_enumTypes[0].Descriptor()
 }
 
-func (Role) Type() protoreflect.EnumType {
+func (Reader) Type() protoreflect.EnumType {
 	return &file_run_proto_enumTypes[0]
 }
 
-func (x Role) Number() protoreflect.EnumNumber {
+func (x Reader) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Role.Descriptor instead.
-func (Role) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use Reader.Descriptor instead.
+func (Reader) EnumDescriptor() ([]byte, []int) {
 	return file_run_proto_rawDescGZIP(), []int{0}
+}
+
+// Against says what the test image of a score is compared with.
+type Against int32
+
+const (
+	Against_AGAINST_UNSPECIFIED Against = 0
+	// The secret. Where nobody read anything the test image is the cover: what an unrelated image measures.
+	Against_AGAINST_SECRET Against = 1
+	// The cover. Where nobody read anything the test image is the stego image.
+	Against_AGAINST_COVER Against = 2
+	// The image before noise was added. The test image is the noisy image, or what purification made of it.
+	Against_AGAINST_CLEAN Against = 3
+)
+
+// Enum value maps for Against.
+var (
+	Against_name = map[int32]string{
+		0: "AGAINST_UNSPECIFIED",
+		1: "AGAINST_SECRET",
+		2: "AGAINST_COVER",
+		3: "AGAINST_CLEAN",
+	}
+	Against_value = map[string]int32{
+		"AGAINST_UNSPECIFIED": 0,
+		"AGAINST_SECRET":      1,
+		"AGAINST_COVER":       2,
+		"AGAINST_CLEAN":       3,
+	}
+)
+
+func (x Against) Enum() *Against {
+	p := new(Against)
+	*p = x
+	return p
+}
+
+func (x Against) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Against) Descriptor() protoreflect.EnumDescriptor {
+	return file_run_proto_enumTypes[1].Descriptor()
+}
+
+func (Against) Type() protoreflect.EnumType {
+	return &file_run_proto_enumTypes[1]
+}
+
+func (x Against) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Against.Descriptor instead.
+func (Against) EnumDescriptor() ([]byte, []int) {
+	return file_run_proto_rawDescGZIP(), []int{1}
 }
 
 // Metrics compares two 8-bit RGB images of one size.
@@ -214,26 +235,27 @@ func (x *Metrics) GetMore() map[string]float64 {
 	return nil
 }
 
-// Score is one comparison of a run. Item, role, embed key, decode key and attack name it.
+// Score is one comparison of a run. Item, reader, against, embed key, decode key and attack name it.
 type Score struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Item  string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
-	Role  Role                   `protobuf:"varint,2,opt,name=role,proto3,enum=stegomq.v1.Role" json:"role,omitempty"`
-	// Key ids; empty where no key has a part.
-	EmbedKey  string `protobuf:"bytes,3,opt,name=embed_key,json=embedKey,proto3" json:"embed_key,omitempty"`
-	DecodeKey string `protobuf:"bytes,4,opt,name=decode_key,json=decodeKey,proto3" json:"decode_key,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Item    string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
+	Reader  Reader                 `protobuf:"varint,2,opt,name=reader,proto3,enum=stegomq.v1.Reader" json:"reader,omitempty"`
+	Against Against                `protobuf:"varint,3,opt,name=against,proto3,enum=stegomq.v1.Against" json:"against,omitempty"`
+	// What was done to the stego image before it was read; empty for nothing. Only with the matched key, against the secret.
+	Attack string `protobuf:"bytes,4,opt,name=attack,proto3" json:"attack,omitempty"`
+	// Key ids; empty where no key has a part. That of a partial key has the share that is right, see KeyRef.
+	EmbedKey  string `protobuf:"bytes,5,opt,name=embed_key,json=embedKey,proto3" json:"embed_key,omitempty"`
+	DecodeKey string `protobuf:"bytes,6,opt,name=decode_key,json=decodeKey,proto3" json:"decode_key,omitempty"`
 	// Digests of the encoded images. A reference is brought to the run's geometry first.
-	Reference string   `protobuf:"bytes,5,opt,name=reference,proto3" json:"reference,omitempty"`
-	Test      string   `protobuf:"bytes,6,opt,name=test,proto3" json:"test,omitempty"`
-	Metrics   *Metrics `protobuf:"bytes,7,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	Reference string   `protobuf:"bytes,7,opt,name=reference,proto3" json:"reference,omitempty"`
+	Test      string   `protobuf:"bytes,8,opt,name=test,proto3" json:"test,omitempty"`
+	Metrics   *Metrics `protobuf:"bytes,9,opt,name=metrics,proto3" json:"metrics,omitempty"`
 	// Set instead of metrics when the comparison could not be made.
-	Failure *Failure `protobuf:"bytes,8,opt,name=failure,proto3" json:"failure,omitempty"`
-	// Secret against recovered, in a run with features: those of the output.
-	Features []float32 `protobuf:"fixed32,9,rep,packed,name=features,proto3" json:"features,omitempty"`
-	// Robustness: what was done to the stego image.
-	Attack string `protobuf:"bytes,10,opt,name=attack,proto3" json:"attack,omitempty"`
+	Failure *Failure `protobuf:"bytes,10,opt,name=failure,proto3" json:"failure,omitempty"`
 	// Set instead of metrics when recovery refused the stego image, so that there is no image to compare: test is empty.
-	Refusal       *Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal *Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Against the secret, in a run with features: those of the output.
+	Features      []float32 `protobuf:"fixed32,12,rep,packed,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,11 +297,25 @@ func (x *Score) GetItem() string {
 	return ""
 }
 
-func (x *Score) GetRole() Role {
+func (x *Score) GetReader() Reader {
 	if x != nil {
-		return x.Role
+		return x.Reader
 	}
-	return Role_ROLE_UNSPECIFIED
+	return Reader_READER_UNSPECIFIED
+}
+
+func (x *Score) GetAgainst() Against {
+	if x != nil {
+		return x.Against
+	}
+	return Against_AGAINST_UNSPECIFIED
+}
+
+func (x *Score) GetAttack() string {
+	if x != nil {
+		return x.Attack
+	}
+	return ""
 }
 
 func (x *Score) GetEmbedKey() string {
@@ -324,23 +360,16 @@ func (x *Score) GetFailure() *Failure {
 	return nil
 }
 
-func (x *Score) GetFeatures() []float32 {
+func (x *Score) GetRefusal() *Refusal {
 	if x != nil {
-		return x.Features
+		return x.Refusal
 	}
 	return nil
 }
 
-func (x *Score) GetAttack() string {
+func (x *Score) GetFeatures() []float32 {
 	if x != nil {
-		return x.Attack
-	}
-	return ""
-}
-
-func (x *Score) GetRefusal() *Refusal {
-	if x != nil {
-		return x.Refusal
+		return x.Features
 	}
 	return nil
 }
@@ -521,62 +550,130 @@ func (x *Sample) GetSeed() uint64 {
 	return 0
 }
 
+// Readers are those of one kind that read what each key of a run embeds, beside that key itself.
+type Readers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mismatched, random, near, swapped, partial or unkeyed; each at most once in a run.
+	Reader Reader `protobuf:"varint,1,opt,name=reader,proto3,enum=stegomq.v1.Reader" json:"reader,omitempty"`
+	// How many of them read what one key embeds.
+	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Mismatched, fewer than all other keys of the run: the seed that draws them for each key.
+	Seed uint64 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Random: count keys. Near, swapped and partial: for each key of the run, in their order, count keys that are derived from it.
+	// Otherwise none.
+	Keys          []*KeyRef `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Readers) Reset() {
+	*x = Readers{}
+	mi := &file_run_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Readers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Readers) ProtoMessage() {}
+
+func (x *Readers) ProtoReflect() protoreflect.Message {
+	mi := &file_run_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Readers.ProtoReflect.Descriptor instead.
+func (*Readers) Descriptor() ([]byte, []int) {
+	return file_run_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Readers) GetReader() Reader {
+	if x != nil {
+		return x.Reader
+	}
+	return Reader_READER_UNSPECIFIED
+}
+
+func (x *Readers) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Readers) GetSeed() uint64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
+func (x *Readers) GetKeys() []*KeyRef {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 // RunSpec says everything that a run's scores depend on, so that a report needs nothing else.
 type RunSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Digest and name of the model.
-	Model        string    `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	ModelName    string    `protobuf:"bytes,3,opt,name=model_name,json=modelName,proto3" json:"model_name,omitempty"`
-	ModelTrained bool      `protobuf:"varint,4,opt,name=model_trained,json=modelTrained,proto3" json:"model_trained,omitempty"`
-	Keys         []*KeyRef `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`
-	RandomKeys   []*KeyRef `protobuf:"bytes,6,rep,name=random_keys,json=randomKeys,proto3" json:"random_keys,omitempty"`
-	Geometry     *Geometry `protobuf:"bytes,7,opt,name=geometry,proto3" json:"geometry,omitempty"`
-	// Standard deviation of the noise for purification, in 8-bit units.
-	NoiseSigma float64 `protobuf:"fixed64,8,opt,name=noise_sigma,json=noiseSigma,proto3" json:"noise_sigma,omitempty"`
-	Pairs      []*Pair `protobuf:"bytes,9,rep,name=pairs,proto3" json:"pairs,omitempty"`
-	// Where the images came from, and how many there were.
-	Dataset string      `protobuf:"bytes,10,opt,name=dataset,proto3" json:"dataset,omitempty"`
-	Images  uint32      `protobuf:"varint,11,opt,name=images,proto3" json:"images,omitempty"`
-	Bad     []*BadImage `protobuf:"bytes,12,rep,name=bad,proto3" json:"bad,omitempty"`
-	// A second folder that the covers came from, when given.
-	Covers string `protobuf:"bytes,13,opt,name=covers,proto3" json:"covers,omitempty"`
-	// Version of the metrics that the scores are measured with, and the names of those beyond the first four, in the order of the alphabet:
-	// "1", "1+ms_ssim".
-	MetricsVersion string `protobuf:"bytes,14,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
-	// Keys derived from one of keys: near-<bit>-<id>, swapped-<id>, partial-<permille>-<id>. Each decodes what that key
-	// embedded, and nothing else.
-	NearKeys []*KeyRef `protobuf:"bytes,15,rep,name=near_keys,json=nearKeys,proto3" json:"near_keys,omitempty"`
-	// Absent when the pairs are the first of the data set, or all.
-	Sample *Sample `protobuf:"bytes,16,opt,name=sample,proto3" json:"sample,omitempty"`
+	Model        string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	ModelName    string `protobuf:"bytes,3,opt,name=model_name,json=modelName,proto3" json:"model_name,omitempty"`
+	ModelTrained bool   `protobuf:"varint,4,opt,name=model_trained,json=modelTrained,proto3" json:"model_trained,omitempty"`
 	// How a key acts in the model: "weights", "variant", "cipher" or "rotation". Empty: weights.
-	ModelKeying string `protobuf:"bytes,17,opt,name=model_keying,json=modelKeying,proto3" json:"model_keying,omitempty"`
+	ModelKeying string `protobuf:"bytes,5,opt,name=model_keying,json=modelKeying,proto3" json:"model_keying,omitempty"`
 	// What the model can do. Empty: everything.
-	ModelOperations []Operation `protobuf:"varint,18,rep,packed,name=model_operations,json=modelOperations,proto3,enum=stegomq.v1.Operation" json:"model_operations,omitempty"`
-	// Whether the scores of what is recovered have features.
-	Features bool `protobuf:"varint,19,opt,name=features,proto3" json:"features,omitempty"`
-	// What every stego image has done to it before the matched key recovers once more.
-	Attacks []string `protobuf:"bytes,20,rep,name=attacks,proto3" json:"attacks,omitempty"`
-	// Whether every stego image is also given to the network that has no key.
-	Unkeyed bool `protobuf:"varint,21,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
-	// Ids of those of keys that the model was not trained with, though it needs to be: neither recovery nor isolation is to be expected of
-	// them. Empty for a model that any key works with.
-	UntrainedKeys []string `protobuf:"bytes,22,rep,name=untrained_keys,json=untrainedKeys,proto3" json:"untrained_keys,omitempty"`
-	// The version of the decoder of image files. What was scored of other pixels is another run.
-	DecoderVersion uint32 `protobuf:"varint,23,opt,name=decoder_version,json=decoderVersion,proto3" json:"decoder_version,omitempty"`
+	ModelOperations []Operation `protobuf:"varint,6,rep,packed,name=model_operations,json=modelOperations,proto3,enum=stegomq.v1.Operation" json:"model_operations,omitempty"`
 	// What computes the model's network, as "onnxruntime 1.24.1 cpu": another version or provider may give other pixels. Empty for a
 	// model without a network, and where workers elsewhere compute.
-	Runtime string `protobuf:"bytes,24,opt,name=runtime,proto3" json:"runtime,omitempty"`
-	// How many of the other keys decode what a key embeds, drawn for each key by wrong_seed. 0: all of them.
-	WrongKeys     uint32 `protobuf:"varint,25,opt,name=wrong_keys,json=wrongKeys,proto3" json:"wrong_keys,omitempty"`
-	WrongSeed     uint64 `protobuf:"varint,26,opt,name=wrong_seed,json=wrongSeed,proto3" json:"wrong_seed,omitempty"`
+	Runtime string `protobuf:"bytes,7,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	// The keys that embed. Each also reads what it embedded.
+	Keys []*KeyRef `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Ids of those of keys that the model was not trained with, though it needs to be: neither recovery nor isolation is to be expected of
+	// them. Empty for a model that any key works with.
+	UntrainedKeys []string `protobuf:"bytes,9,rep,name=untrained_keys,json=untrainedKeys,proto3" json:"untrained_keys,omitempty"`
+	// Who else reads what they embed.
+	Readers []*Readers `protobuf:"bytes,10,rep,name=readers,proto3" json:"readers,omitempty"`
+	// What every stego image has done to it before the matched key reads it once more.
+	Attacks []string `protobuf:"bytes,11,rep,name=attacks,proto3" json:"attacks,omitempty"`
+	// Whether the scores of what is recovered have features.
+	Features bool      `protobuf:"varint,12,opt,name=features,proto3" json:"features,omitempty"`
+	Geometry *Geometry `protobuf:"bytes,13,opt,name=geometry,proto3" json:"geometry,omitempty"`
+	// Standard deviation of the noise for purification, in 8-bit units.
+	NoiseSigma float64 `protobuf:"fixed64,14,opt,name=noise_sigma,json=noiseSigma,proto3" json:"noise_sigma,omitempty"`
+	// The version of the decoder of image files. What was scored of other pixels is another run.
+	DecoderVersion uint32 `protobuf:"varint,15,opt,name=decoder_version,json=decoderVersion,proto3" json:"decoder_version,omitempty"`
+	// Version of the metrics that the scores are measured with, and the names of those beyond the first four, in the order of the alphabet:
+	// "1", "1+ms_ssim".
+	MetricsVersion string `protobuf:"bytes,16,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
+	// Where the images came from, and how many there were.
+	Dataset string      `protobuf:"bytes,17,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	Images  uint32      `protobuf:"varint,18,opt,name=images,proto3" json:"images,omitempty"`
+	Bad     []*BadImage `protobuf:"bytes,19,rep,name=bad,proto3" json:"bad,omitempty"`
+	// A second folder that the covers came from, when given.
+	Covers string  `protobuf:"bytes,20,opt,name=covers,proto3" json:"covers,omitempty"`
+	Pairs  []*Pair `protobuf:"bytes,21,rep,name=pairs,proto3" json:"pairs,omitempty"`
+	// Absent when the pairs are the first of the data set, or all.
+	Sample        *Sample `protobuf:"bytes,22,opt,name=sample,proto3" json:"sample,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_run_proto_msgTypes[5]
+	mi := &file_run_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +685,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_run_proto_msgTypes[5]
+	mi := &file_run_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +698,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_run_proto_rawDescGZIP(), []int{5}
+	return file_run_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RunSpec) GetId() string {
@@ -632,6 +729,27 @@ func (x *RunSpec) GetModelTrained() bool {
 	return false
 }
 
+func (x *RunSpec) GetModelKeying() string {
+	if x != nil {
+		return x.ModelKeying
+	}
+	return ""
+}
+
+func (x *RunSpec) GetModelOperations() []Operation {
+	if x != nil {
+		return x.ModelOperations
+	}
+	return nil
+}
+
+func (x *RunSpec) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
 func (x *RunSpec) GetKeys() []*KeyRef {
 	if x != nil {
 		return x.Keys
@@ -639,11 +757,32 @@ func (x *RunSpec) GetKeys() []*KeyRef {
 	return nil
 }
 
-func (x *RunSpec) GetRandomKeys() []*KeyRef {
+func (x *RunSpec) GetUntrainedKeys() []string {
 	if x != nil {
-		return x.RandomKeys
+		return x.UntrainedKeys
 	}
 	return nil
+}
+
+func (x *RunSpec) GetReaders() []*Readers {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+func (x *RunSpec) GetAttacks() []string {
+	if x != nil {
+		return x.Attacks
+	}
+	return nil
+}
+
+func (x *RunSpec) GetFeatures() bool {
+	if x != nil {
+		return x.Features
+	}
+	return false
 }
 
 func (x *RunSpec) GetGeometry() *Geometry {
@@ -660,11 +799,18 @@ func (x *RunSpec) GetNoiseSigma() float64 {
 	return 0
 }
 
-func (x *RunSpec) GetPairs() []*Pair {
+func (x *RunSpec) GetDecoderVersion() uint32 {
 	if x != nil {
-		return x.Pairs
+		return x.DecoderVersion
 	}
-	return nil
+	return 0
+}
+
+func (x *RunSpec) GetMetricsVersion() string {
+	if x != nil {
+		return x.MetricsVersion
+	}
+	return ""
 }
 
 func (x *RunSpec) GetDataset() string {
@@ -695,16 +841,9 @@ func (x *RunSpec) GetCovers() string {
 	return ""
 }
 
-func (x *RunSpec) GetMetricsVersion() string {
+func (x *RunSpec) GetPairs() []*Pair {
 	if x != nil {
-		return x.MetricsVersion
-	}
-	return ""
-}
-
-func (x *RunSpec) GetNearKeys() []*KeyRef {
-	if x != nil {
-		return x.NearKeys
+		return x.Pairs
 	}
 	return nil
 }
@@ -714,76 +853,6 @@ func (x *RunSpec) GetSample() *Sample {
 		return x.Sample
 	}
 	return nil
-}
-
-func (x *RunSpec) GetModelKeying() string {
-	if x != nil {
-		return x.ModelKeying
-	}
-	return ""
-}
-
-func (x *RunSpec) GetModelOperations() []Operation {
-	if x != nil {
-		return x.ModelOperations
-	}
-	return nil
-}
-
-func (x *RunSpec) GetFeatures() bool {
-	if x != nil {
-		return x.Features
-	}
-	return false
-}
-
-func (x *RunSpec) GetAttacks() []string {
-	if x != nil {
-		return x.Attacks
-	}
-	return nil
-}
-
-func (x *RunSpec) GetUnkeyed() bool {
-	if x != nil {
-		return x.Unkeyed
-	}
-	return false
-}
-
-func (x *RunSpec) GetUntrainedKeys() []string {
-	if x != nil {
-		return x.UntrainedKeys
-	}
-	return nil
-}
-
-func (x *RunSpec) GetDecoderVersion() uint32 {
-	if x != nil {
-		return x.DecoderVersion
-	}
-	return 0
-}
-
-func (x *RunSpec) GetRuntime() string {
-	if x != nil {
-		return x.Runtime
-	}
-	return ""
-}
-
-func (x *RunSpec) GetWrongKeys() uint32 {
-	if x != nil {
-		return x.WrongKeys
-	}
-	return 0
-}
-
-func (x *RunSpec) GetWrongSeed() uint64 {
-	if x != nil {
-		return x.WrongSeed
-	}
-	return 0
 }
 
 var File_run_proto protoreflect.FileDescriptor
@@ -800,21 +869,22 @@ const file_run_proto_rawDesc = "" +
 	"\x04more\x18\x05 \x03(\v2\x1d.stegomq.v1.Metrics.MoreEntryR\x04more\x1a7\n" +
 	"\tMoreEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xf0\x02\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xa5\x03\n" +
 	"\x05Score\x12\x12\n" +
-	"\x04item\x18\x01 \x01(\tR\x04item\x12$\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x10.stegomq.v1.RoleR\x04role\x12\x1b\n" +
-	"\tembed_key\x18\x03 \x01(\tR\bembedKey\x12\x1d\n" +
+	"\x04item\x18\x01 \x01(\tR\x04item\x12*\n" +
+	"\x06reader\x18\x02 \x01(\x0e2\x12.stegomq.v1.ReaderR\x06reader\x12-\n" +
+	"\aagainst\x18\x03 \x01(\x0e2\x13.stegomq.v1.AgainstR\aagainst\x12\x16\n" +
+	"\x06attack\x18\x04 \x01(\tR\x06attack\x12\x1b\n" +
+	"\tembed_key\x18\x05 \x01(\tR\bembedKey\x12\x1d\n" +
 	"\n" +
-	"decode_key\x18\x04 \x01(\tR\tdecodeKey\x12\x1c\n" +
-	"\treference\x18\x05 \x01(\tR\treference\x12\x12\n" +
-	"\x04test\x18\x06 \x01(\tR\x04test\x12-\n" +
-	"\ametrics\x18\a \x01(\v2\x13.stegomq.v1.MetricsR\ametrics\x12-\n" +
-	"\afailure\x18\b \x01(\v2\x13.stegomq.v1.FailureR\afailure\x12\x1a\n" +
-	"\bfeatures\x18\t \x03(\x02R\bfeatures\x12\x16\n" +
-	"\x06attack\x18\n" +
-	" \x01(\tR\x06attack\x12-\n" +
-	"\arefusal\x18\v \x01(\v2\x13.stegomq.v1.RefusalR\arefusal\"t\n" +
+	"decode_key\x18\x06 \x01(\tR\tdecodeKey\x12\x1c\n" +
+	"\treference\x18\a \x01(\tR\treference\x12\x12\n" +
+	"\x04test\x18\b \x01(\tR\x04test\x12-\n" +
+	"\ametrics\x18\t \x01(\v2\x13.stegomq.v1.MetricsR\ametrics\x12-\n" +
+	"\afailure\x18\n" +
+	" \x01(\v2\x13.stegomq.v1.FailureR\afailure\x12-\n" +
+	"\arefusal\x18\v \x01(\v2\x13.stegomq.v1.RefusalR\arefusal\x12\x1a\n" +
+	"\bfeatures\x18\f \x03(\x02R\bfeatures\"t\n" +
 	"\x04Pair\x12\x12\n" +
 	"\x04item\x18\x01 \x01(\tR\x04item\x12*\n" +
 	"\x05cover\x18\x02 \x01(\v2\x14.stegomq.v1.ImageRefR\x05cover\x12,\n" +
@@ -825,62 +895,53 @@ const file_run_proto_rawDesc = "" +
 	"\x06Sample\x12\x14\n" +
 	"\x05pairs\x18\x01 \x01(\rR\x05pairs\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\x12\x12\n" +
-	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\xa0\a\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\"\x87\x01\n" +
+	"\aReaders\x12*\n" +
+	"\x06reader\x18\x01 \x01(\x0e2\x12.stegomq.v1.ReaderR\x06reader\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x12\n" +
+	"\x04seed\x18\x03 \x01(\x04R\x04seed\x12&\n" +
+	"\x04keys\x18\x04 \x03(\v2\x12.stegomq.v1.KeyRefR\x04keys\"\x91\x06\n" +
 	"\aRunSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x1d\n" +
 	"\n" +
 	"model_name\x18\x03 \x01(\tR\tmodelName\x12#\n" +
-	"\rmodel_trained\x18\x04 \x01(\bR\fmodelTrained\x12&\n" +
-	"\x04keys\x18\x05 \x03(\v2\x12.stegomq.v1.KeyRefR\x04keys\x123\n" +
-	"\vrandom_keys\x18\x06 \x03(\v2\x12.stegomq.v1.KeyRefR\n" +
-	"randomKeys\x120\n" +
-	"\bgeometry\x18\a \x01(\v2\x14.stegomq.v1.GeometryR\bgeometry\x12\x1f\n" +
-	"\vnoise_sigma\x18\b \x01(\x01R\n" +
-	"noiseSigma\x12&\n" +
-	"\x05pairs\x18\t \x03(\v2\x10.stegomq.v1.PairR\x05pairs\x12\x18\n" +
-	"\adataset\x18\n" +
-	" \x01(\tR\adataset\x12\x16\n" +
-	"\x06images\x18\v \x01(\rR\x06images\x12&\n" +
-	"\x03bad\x18\f \x03(\v2\x14.stegomq.v1.BadImageR\x03bad\x12\x16\n" +
-	"\x06covers\x18\r \x01(\tR\x06covers\x12'\n" +
-	"\x0fmetrics_version\x18\x0e \x01(\tR\x0emetricsVersion\x12/\n" +
-	"\tnear_keys\x18\x0f \x03(\v2\x12.stegomq.v1.KeyRefR\bnearKeys\x12*\n" +
-	"\x06sample\x18\x10 \x01(\v2\x12.stegomq.v1.SampleR\x06sample\x12!\n" +
-	"\fmodel_keying\x18\x11 \x01(\tR\vmodelKeying\x12@\n" +
-	"\x10model_operations\x18\x12 \x03(\x0e2\x15.stegomq.v1.OperationR\x0fmodelOperations\x12\x1a\n" +
-	"\bfeatures\x18\x13 \x01(\bR\bfeatures\x12\x18\n" +
-	"\aattacks\x18\x14 \x03(\tR\aattacks\x12\x18\n" +
-	"\aunkeyed\x18\x15 \x01(\bR\aunkeyed\x12%\n" +
-	"\x0euntrained_keys\x18\x16 \x03(\tR\runtrainedKeys\x12'\n" +
-	"\x0fdecoder_version\x18\x17 \x01(\rR\x0edecoderVersion\x12\x18\n" +
-	"\aruntime\x18\x18 \x01(\tR\aruntime\x12\x1d\n" +
-	"\n" +
-	"wrong_keys\x18\x19 \x01(\rR\twrongKeys\x12\x1d\n" +
-	"\n" +
-	"wrong_seed\x18\x1a \x01(\x04R\twrongSeed*\xf9\x03\n" +
-	"\x04Role\x12\x14\n" +
-	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15ROLE_IMPERCEPTIBILITY\x10\x01\x12\x17\n" +
-	"\x13ROLE_RECOVERABILITY\x10\x02\x12\x1b\n" +
-	"\x17ROLE_LEAKAGE_MISMATCHED\x10\x03\x12\x17\n" +
-	"\x13ROLE_LEAKAGE_RANDOM\x10\x04\x12!\n" +
-	"\x1dROLE_LEAKAGE_MISMATCHED_COVER\x10\x05\x12\x1d\n" +
-	"\x19ROLE_LEAKAGE_RANDOM_COVER\x10\x06\x12\x11\n" +
-	"\rROLE_BASELINE\x10\a\x12\x15\n" +
-	"\x11ROLE_PURIFICATION\x10\b\x12\x0e\n" +
-	"\n" +
-	"ROLE_NOISE\x10\t\x12\x15\n" +
-	"\x11ROLE_LEAKAGE_NEAR\x10\n" +
-	"\x12\x1b\n" +
-	"\x17ROLE_LEAKAGE_NEAR_COVER\x10\v\x12\x18\n" +
-	"\x14ROLE_LEAKAGE_SWAPPED\x10\f\x12\x1e\n" +
-	"\x1aROLE_LEAKAGE_SWAPPED_COVER\x10\r\x12\x18\n" +
-	"\x14ROLE_LEAKAGE_PARTIAL\x10\x0e\x12\x1e\n" +
-	"\x1aROLE_LEAKAGE_PARTIAL_COVER\x10\x0f\x12\x18\n" +
-	"\x14ROLE_LEAKAGE_UNKEYED\x10\x10\x12\x1e\n" +
-	"\x1aROLE_LEAKAGE_UNKEYED_COVER\x10\x11\x12\x13\n" +
-	"\x0fROLE_ROBUSTNESS\x10\x12B\x11Z\x0fstegomq/schemasb\x06proto3"
+	"\rmodel_trained\x18\x04 \x01(\bR\fmodelTrained\x12!\n" +
+	"\fmodel_keying\x18\x05 \x01(\tR\vmodelKeying\x12@\n" +
+	"\x10model_operations\x18\x06 \x03(\x0e2\x15.stegomq.v1.OperationR\x0fmodelOperations\x12\x18\n" +
+	"\aruntime\x18\a \x01(\tR\aruntime\x12&\n" +
+	"\x04keys\x18\b \x03(\v2\x12.stegomq.v1.KeyRefR\x04keys\x12%\n" +
+	"\x0euntrained_keys\x18\t \x03(\tR\runtrainedKeys\x12-\n" +
+	"\areaders\x18\n" +
+	" \x03(\v2\x13.stegomq.v1.ReadersR\areaders\x12\x18\n" +
+	"\aattacks\x18\v \x03(\tR\aattacks\x12\x1a\n" +
+	"\bfeatures\x18\f \x01(\bR\bfeatures\x120\n" +
+	"\bgeometry\x18\r \x01(\v2\x14.stegomq.v1.GeometryR\bgeometry\x12\x1f\n" +
+	"\vnoise_sigma\x18\x0e \x01(\x01R\n" +
+	"noiseSigma\x12'\n" +
+	"\x0fdecoder_version\x18\x0f \x01(\rR\x0edecoderVersion\x12'\n" +
+	"\x0fmetrics_version\x18\x10 \x01(\tR\x0emetricsVersion\x12\x18\n" +
+	"\adataset\x18\x11 \x01(\tR\adataset\x12\x16\n" +
+	"\x06images\x18\x12 \x01(\rR\x06images\x12&\n" +
+	"\x03bad\x18\x13 \x03(\v2\x14.stegomq.v1.BadImageR\x03bad\x12\x16\n" +
+	"\x06covers\x18\x14 \x01(\tR\x06covers\x12&\n" +
+	"\x05pairs\x18\x15 \x03(\v2\x10.stegomq.v1.PairR\x05pairs\x12*\n" +
+	"\x06sample\x18\x16 \x01(\v2\x12.stegomq.v1.SampleR\x06sample*\xbc\x01\n" +
+	"\x06Reader\x12\x16\n" +
+	"\x12READER_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vREADER_NONE\x10\x01\x12\x12\n" +
+	"\x0eREADER_MATCHED\x10\x02\x12\x15\n" +
+	"\x11READER_MISMATCHED\x10\x03\x12\x11\n" +
+	"\rREADER_RANDOM\x10\x04\x12\x0f\n" +
+	"\vREADER_NEAR\x10\x05\x12\x12\n" +
+	"\x0eREADER_SWAPPED\x10\x06\x12\x12\n" +
+	"\x0eREADER_PARTIAL\x10\a\x12\x12\n" +
+	"\x0eREADER_UNKEYED\x10\b*\\\n" +
+	"\aAgainst\x12\x17\n" +
+	"\x13AGAINST_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eAGAINST_SECRET\x10\x01\x12\x11\n" +
+	"\rAGAINST_COVER\x10\x02\x12\x11\n" +
+	"\rAGAINST_CLEAN\x10\x03B\x11Z\x0fstegomq/schemasb\x06proto3"
 
 var (
 	file_run_proto_rawDescOnce sync.Once
@@ -894,45 +955,49 @@ func file_run_proto_rawDescGZIP() []byte {
 	return file_run_proto_rawDescData
 }
 
-var file_run_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_run_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_run_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_run_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_run_proto_goTypes = []any{
-	(Role)(0),        // 0: stegomq.v1.Role
-	(*Metrics)(nil),  // 1: stegomq.v1.Metrics
-	(*Score)(nil),    // 2: stegomq.v1.Score
-	(*Pair)(nil),     // 3: stegomq.v1.Pair
-	(*BadImage)(nil), // 4: stegomq.v1.BadImage
-	(*Sample)(nil),   // 5: stegomq.v1.Sample
-	(*RunSpec)(nil),  // 6: stegomq.v1.RunSpec
-	nil,              // 7: stegomq.v1.Metrics.MoreEntry
-	(*Failure)(nil),  // 8: stegomq.v1.Failure
-	(*Refusal)(nil),  // 9: stegomq.v1.Refusal
-	(*ImageRef)(nil), // 10: stegomq.v1.ImageRef
-	(*KeyRef)(nil),   // 11: stegomq.v1.KeyRef
-	(*Geometry)(nil), // 12: stegomq.v1.Geometry
-	(Operation)(0),   // 13: stegomq.v1.Operation
+	(Reader)(0),      // 0: stegomq.v1.Reader
+	(Against)(0),     // 1: stegomq.v1.Against
+	(*Metrics)(nil),  // 2: stegomq.v1.Metrics
+	(*Score)(nil),    // 3: stegomq.v1.Score
+	(*Pair)(nil),     // 4: stegomq.v1.Pair
+	(*BadImage)(nil), // 5: stegomq.v1.BadImage
+	(*Sample)(nil),   // 6: stegomq.v1.Sample
+	(*Readers)(nil),  // 7: stegomq.v1.Readers
+	(*RunSpec)(nil),  // 8: stegomq.v1.RunSpec
+	nil,              // 9: stegomq.v1.Metrics.MoreEntry
+	(*Failure)(nil),  // 10: stegomq.v1.Failure
+	(*Refusal)(nil),  // 11: stegomq.v1.Refusal
+	(*ImageRef)(nil), // 12: stegomq.v1.ImageRef
+	(*KeyRef)(nil),   // 13: stegomq.v1.KeyRef
+	(Operation)(0),   // 14: stegomq.v1.Operation
+	(*Geometry)(nil), // 15: stegomq.v1.Geometry
 }
 var file_run_proto_depIdxs = []int32{
-	7,  // 0: stegomq.v1.Metrics.more:type_name -> stegomq.v1.Metrics.MoreEntry
-	0,  // 1: stegomq.v1.Score.role:type_name -> stegomq.v1.Role
-	1,  // 2: stegomq.v1.Score.metrics:type_name -> stegomq.v1.Metrics
-	8,  // 3: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
-	9,  // 4: stegomq.v1.Score.refusal:type_name -> stegomq.v1.Refusal
-	10, // 5: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
-	10, // 6: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
-	11, // 7: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
-	11, // 8: stegomq.v1.RunSpec.random_keys:type_name -> stegomq.v1.KeyRef
-	12, // 9: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
-	3,  // 10: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
-	4,  // 11: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
-	11, // 12: stegomq.v1.RunSpec.near_keys:type_name -> stegomq.v1.KeyRef
-	5,  // 13: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
-	13, // 14: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	9,  // 0: stegomq.v1.Metrics.more:type_name -> stegomq.v1.Metrics.MoreEntry
+	0,  // 1: stegomq.v1.Score.reader:type_name -> stegomq.v1.Reader
+	1,  // 2: stegomq.v1.Score.against:type_name -> stegomq.v1.Against
+	2,  // 3: stegomq.v1.Score.metrics:type_name -> stegomq.v1.Metrics
+	10, // 4: stegomq.v1.Score.failure:type_name -> stegomq.v1.Failure
+	11, // 5: stegomq.v1.Score.refusal:type_name -> stegomq.v1.Refusal
+	12, // 6: stegomq.v1.Pair.cover:type_name -> stegomq.v1.ImageRef
+	12, // 7: stegomq.v1.Pair.secret:type_name -> stegomq.v1.ImageRef
+	0,  // 8: stegomq.v1.Readers.reader:type_name -> stegomq.v1.Reader
+	13, // 9: stegomq.v1.Readers.keys:type_name -> stegomq.v1.KeyRef
+	14, // 10: stegomq.v1.RunSpec.model_operations:type_name -> stegomq.v1.Operation
+	13, // 11: stegomq.v1.RunSpec.keys:type_name -> stegomq.v1.KeyRef
+	7,  // 12: stegomq.v1.RunSpec.readers:type_name -> stegomq.v1.Readers
+	15, // 13: stegomq.v1.RunSpec.geometry:type_name -> stegomq.v1.Geometry
+	5,  // 14: stegomq.v1.RunSpec.bad:type_name -> stegomq.v1.BadImage
+	4,  // 15: stegomq.v1.RunSpec.pairs:type_name -> stegomq.v1.Pair
+	6,  // 16: stegomq.v1.RunSpec.sample:type_name -> stegomq.v1.Sample
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_run_proto_init() }
@@ -948,8 +1013,8 @@ func file_run_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_run_proto_rawDesc), len(file_run_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -134,9 +134,9 @@ func (r *rules) operation(x *Job) {
 	r.check(op != Operation_OPERATION_PURIFY || x.GetEmbedKey() == nil || x.GetNoiseSigma() == 0, "noise_sigma is not for stego images")
 	r.check(op != Operation_OPERATION_PURIFY || !x.GetFeatures(), "features belong to recover and embed")
 	r.attacks(x)
-	r.check(op != Operation_OPERATION_EMBED || !IsRandomKeyID(x.GetKey().GetId()), "embed with a random key would hide nothing: random keys are public")
-	_, _, derived := DerivedKeyOf(x.GetKey().GetId())
-	r.check(op != Operation_OPERATION_EMBED || !derived, "embed with a derived key: they are for decoding, to measure what leaks")
+	form, _ := keyForm(x.GetKey().GetId())
+	r.check(op != Operation_OPERATION_EMBED || form != Reader_READER_RANDOM, "embed with a random key would hide nothing: random keys are public")
+	r.check(op != Operation_OPERATION_EMBED || !form.derived(), "embed with a derived key: they are for decoding, to measure what leaks")
 	n := len(followUps(x.GetDecodeKeys(), x.GetAttacks(), x.GetUnkeyed()))
 	r.check(n <= MaxFollowUps, "at most %d jobs follow a job, for its decode keys, attacks and unkeyed, got %d: spread them over several jobs", MaxFollowUps, n)
 	for i, k := range x.GetDecodeKeys() {
@@ -253,25 +253,23 @@ func (x *RunSpec) Validate() error {
 	r.check(ValidDigest(x.GetModel()), "model must be a manifest digest: 64 lowercase hexadecimal digits")
 	r.check(len(x.GetKeys()) > 0, "a run needs at least one key")
 	seen := make(map[string]bool)
-	for i, k := range slices.Concat(x.GetKeys(), x.GetRandomKeys(), x.GetNearKeys()) {
-		r.key(fmt.Sprintf("keys[%d]", i), k)
-		r.check(!seen[k.GetId()], "key %q is there twice", k.GetId())
-		seen[k.GetId()] = true
+	for i, k := range x.GetKeys() {
+		r.newKey(fmt.Sprintf("keys[%d]", i), k, seen)
 	}
-	wrong := int(x.GetWrongKeys())
-	r.check(wrong == 0 || wrong < len(x.GetKeys())-1, "wrong_keys: %d of the %d other keys are not a part of them: leave it out", wrong, len(x.GetKeys())-1)
-	for i, k := range x.GetNearKeys() {
-		owner, kind, _ := DerivedKeyOf(k.GetId())
-		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == owner })
-		r.check(registered, "near_keys[%d] must be derived from a key of the run, got %q", i, k.GetId())
-		r.check(kind != Partial || FillsWeights(x.GetModelKeying()), "near_keys[%d]: a key of this model fills no weights, so that no part of them can be right, got %q", i, k.GetId())
+	for i, of := range x.GetReaders() {
+		field := fmt.Sprintf("readers[%d]", i)
+		twice := slices.ContainsFunc(x.GetReaders()[:i], func(before *Readers) bool { return before.GetReader() == of.GetReader() })
+		r.check(!twice, "%s: %v is there twice", field, of.GetReader())
+		r.readers(field, of, x)
+		for j, k := range of.GetKeys() {
+			r.newKey(fmt.Sprintf("%s.keys[%d]", field, j), k, seen)
+		}
 	}
 	for i, id := range x.GetUntrainedKeys() {
 		registered := slices.ContainsFunc(x.GetKeys(), func(k *KeyRef) bool { return k.GetId() == id })
 		r.check(registered, "untrained_keys[%d] must be a key of the run, got %q", i, id)
 	}
 	r.attackNames(x.GetAttacks())
-	r.check(!x.GetUnkeyed() || Purifies(x), "unkeyed: the model has no network without a key: it does not purify")
 	r.model(x)
 	r.geometry("geometry", x.GetGeometry())
 	r.check(x.GetGeometry().GetWidth() > 0, "a run needs a geometry: images of different sizes cannot be compared")
@@ -294,15 +292,51 @@ func (x *RunSpec) Validate() error {
 	return r.err()
 }
 
+// newKey checks a key of a run, of which those before are seen.
+func (r *rules) newKey(field string, k *KeyRef, seen map[string]bool) {
+	r.key(field, k)
+	r.check(!seen[k.GetId()], "key %q is there twice", k.GetId())
+	seen[k.GetId()] = true
+}
+
+// readers checks readers of one kind: that there can be such of the run's model and keys, and that their keys are what they should be.
+func (r *rules) readers(field string, of *Readers, x *RunSpec) {
+	reader, count := of.GetReader(), int(of.GetCount())
+	keys := 0
+	switch {
+	case reader == Reader_READER_MISMATCHED:
+		r.check(count < len(x.GetKeys()), "%s: a key has %d others in the run, not %d", field, len(x.GetKeys())-1, count)
+	case reader == Reader_READER_UNKEYED:
+		r.check(Purifies(x), "%s: the model has no network without a key: it does not purify", field)
+	case reader == Reader_READER_RANDOM:
+		keys = count
+	case reader.derived():
+		keys = count * len(x.GetKeys())
+	default:
+		r.check(false, "%s.reader %v is none of a run", field, reader)
+	}
+	r.check(count > 0, "%s.count must be positive", field)
+	r.check(keys == 0 || x.GetModelKeying() != KeyingVariant, "%s: a model with a network for each key has none for other keys", field)
+	r.check(reader != Reader_READER_PARTIAL || FillsWeights(x.GetModelKeying()), "%s: a key of this model fills no weights, so that no part of them can be right", field)
+	if len(of.GetKeys()) != keys {
+		r.check(false, "%s needs %d keys, got %d", field, keys, len(of.GetKeys()))
+		return
+	}
+	for i, k := range of.GetKeys() {
+		form, from := keyForm(k.GetId())
+		want, what := "", reader.word()+" key"
+		if reader.derived() {
+			want = x.GetKeys()[i/count].GetId()
+			what += ", derived from " + want
+		}
+		r.check(form == reader && from == want, "%s.keys[%d] must be a %s, got %q", field, i, what, k.GetId())
+	}
+}
+
 // model checks what a run says of its model.
 func (r *rules) model(x *RunSpec) {
-	switch x.GetModelKeying() {
-	case "", KeyingWeights, KeyingCipher, KeyingRotation:
-	case KeyingVariant:
-		r.check(len(x.GetRandomKeys())+len(x.GetNearKeys()) == 0, "random_keys and near_keys: a model with a network for each key has none for them")
-	default:
-		r.check(false, "model_keying %q is unknown", x.GetModelKeying())
-	}
+	known := slices.Contains([]string{"", KeyingWeights, KeyingVariant, KeyingCipher, KeyingRotation}, x.GetModelKeying())
+	r.check(known, "model_keying %q is unknown", x.GetModelKeying())
 	for i, op := range x.GetModelOperations() {
 		_, known := operationTokens[op]
 		r.check(known, "model_operations[%d] is unknown: %d", i, op)
@@ -316,14 +350,11 @@ func (x *Score) Validate() error {
 	for _, key := range []string{x.GetEmbedKey(), x.GetDecodeKey()} {
 		r.check(key == "" || ValidKeyID(key), "embed_key and decode_key must be ids of keys or empty, got %q", key)
 	}
-	_, known := roleTokens[x.GetRole()]
-	r.check(known, "role %d is unknown", x.GetRole())
+	r.check(x.Role().number() >= 0, "no role has reader %d, against %d and attack %q", x.GetReader(), x.GetAgainst(), x.GetAttack())
 	r.check(x.End() != EndNone, "a score has one of metrics, failure and refusal")
-	r.check(x.GetRefusal() == nil || x.GetRole().ofRecovered(), "refusal belongs to what is recovered, not to role %s", x.GetRole().Token())
+	r.check(x.GetRefusal() == nil || x.GetReader().keyed(), "refusal belongs to what is recovered, not to role %s", x.Role().Token())
 	r.check(x.GetRefusal() == nil || x.GetTest() == "", "a score with a refusal has no test image")
-	attack := x.GetAttack()
-	r.check((x.GetRole() == Role_ROLE_ROBUSTNESS) == (attack != ""), "attack belongs to robustness, which needs it")
-	r.check(attack == "" || ValidAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
+	r.check(x.GetAttack() == "" || ValidAttack(x.GetAttack()), "attack must be a word and a number, as jpeg-75, got %q", x.GetAttack())
 	r.features("features", x.GetFeatures())
 	for name, v := range map[string]float64{
 		"psnr": x.GetMetrics().GetPsnr(), "ssim": x.GetMetrics().GetSsim(),

@@ -300,23 +300,29 @@ func TestRunSpecRules(t *testing.T) {
 	checkRules(t, []rule[*RunSpec]{
 		{"no id", testSpec, func(s *RunSpec) { s.Id = "" }, "id must be 1 to 63"},
 		{"no model", testSpec, func(s *RunSpec) { s.Model = "" }, "model must be"},
-		{"no keys", testSpec, func(s *RunSpec) { s.Keys = nil }, "at least one key"},
-		{"no random keys", testSpec, func(s *RunSpec) { s.RandomKeys = nil }, ""},
+		{"no keys", testSpec, func(s *RunSpec) { s.Keys, s.Readers = nil, nil }, "at least one key"},
+		{"no random keys", testSpec, func(s *RunSpec) { s.Readers = s.Readers[:1] }, ""},
 		{"key twice", testSpec, func(s *RunSpec) { s.Keys[1] = testKey("alice") }, `key "alice" is there twice`},
-		{"bad random key", testSpec, func(s *RunSpec) { s.RandomKeys[0] = testKey("X") }, "keys[2].id"},
-		{"near keys", testSpec, func(s *RunSpec) { s.NearKeys = nearSpec().GetNearKeys() }, ""},
-		{"near key twice", nearSpec, func(s *RunSpec) { s.NearKeys[1] = s.NearKeys[0] }, `key "near-0-alice" is there twice`},
-		{"near key of a stranger", nearSpec, func(s *RunSpec) { s.NearKeys[1] = testKey("near-1-eve") }, `near_keys[1] must be derived from a key of the run, got "near-1-eve"`},
-		{"near key of a random one", nearSpec, func(s *RunSpec) { s.NearKeys[0] = testKey("near-1-random-1-0") }, "near_keys[0] must be"},
-		{"near key that is none", nearSpec, func(s *RunSpec) { s.NearKeys[3] = testKey("carol") }, "near_keys[3] must be"},
+		{"bad random key", testSpec, func(s *RunSpec) { s.Readers[1].Keys[0] = testKey("carol") }, `readers[1].keys[0] must be a random key, got "carol"`},
+		{"near keys", testSpec, func(s *RunSpec) { s.Readers = nearSpec().GetReaders() }, ""},
+		{"near key twice", nearSpec, func(s *RunSpec) { s.Readers[2].Keys[1] = s.Readers[2].Keys[0] }, `key "near-0-alice" is there twice`},
+		{"near key of a stranger", nearSpec, func(s *RunSpec) { s.Readers[2].Keys[1] = testKey("near-1-eve") }, `readers[2].keys[1] must be a near key, derived from alice, got "near-1-eve"`},
+		{"near key of a random one", nearSpec, func(s *RunSpec) { s.Readers[2].Keys[0] = testKey("near-1-random-1-0") }, "readers[2].keys[0] must be"},
+		{"near key that is none", nearSpec, func(s *RunSpec) { s.Readers[2].Keys[3] = testKey("carol") }, "readers[2].keys[3] must be"},
 		{"everything", fullSpec, func(*RunSpec) {}, ""},
-		{"swapped key of a stranger", fullSpec, func(s *RunSpec) { s.NearKeys[4] = testKey("swapped-eve") }, `near_keys[4] must be derived from a key of the run, got "swapped-eve"`},
-		{"partial key of a partial one", fullSpec, func(s *RunSpec) { s.NearKeys[0] = testKey("partial-5-partial-250-alice") }, "near_keys[0] must be"},
-		{"partial key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:6] }, "near_keys[1]: a key of this model fills no weights"},
-		{"swapped key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.NearKeys = KeyingCipher, s.NearKeys[4:5] }, ""},
-		{"no key and nothing without one", fullSpec, func(s *RunSpec) { s.ModelOperations = variantSpec().GetModelOperations() }, "unkeyed: the model has no network without a key"},
-		{"wrong keys", testSpec, func(s *RunSpec) { s.Keys, s.WrongKeys = append(s.Keys, testKey("carol")), 1 }, ""},
-		{"as many wrong keys as there are", testSpec, func(s *RunSpec) { s.Keys, s.WrongKeys = append(s.Keys, testKey("carol")), 2 }, "wrong_keys: 2 of the 2 other keys are not a part of them"},
+		{"swapped key of a stranger", fullSpec, func(s *RunSpec) { s.Readers[3].Keys[0] = testKey("swapped-eve") }, `readers[3].keys[0] must be a swapped key, derived from alice, got "swapped-eve"`},
+		{"partial key of a partial one", fullSpec, func(s *RunSpec) { s.Readers[4].Keys[0] = testKey("partial-5-partial-250-alice") }, "readers[4].keys[0] must be"},
+		{"partial key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying = KeyingCipher }, "readers[4]: a key of this model fills no weights"},
+		{"swapped key of a cipher", fullSpec, func(s *RunSpec) { s.ModelKeying, s.Readers = KeyingCipher, s.Readers[:4] }, ""},
+		{"no key and nothing without one", fullSpec, func(s *RunSpec) { s.ModelOperations = variantSpec().GetModelOperations() }, "readers[5]: the model has no network without a key"},
+		{"some of the other keys", testSpec, func(s *RunSpec) { s.Keys = append(s.Keys, testKey("carol")) }, ""},
+		{"more than the other keys", testSpec, func(s *RunSpec) { s.Readers[0].Count = 2 }, "readers[0]: a key has 1 others in the run, not 2"},
+		{"no readers", testSpec, func(s *RunSpec) { s.Readers = nil }, ""},
+		{"readers without a number", testSpec, func(s *RunSpec) { s.Readers[0].Count = 0 }, "readers[0].count must be positive"},
+		{"readers twice", testSpec, func(s *RunSpec) { s.Readers[1] = s.Readers[0] }, "readers[1]: READER_MISMATCHED is there twice"},
+		{"the matched key among the readers", testSpec, func(s *RunSpec) { s.Readers[0].Reader = Reader_READER_MATCHED }, "readers[0].reader READER_MATCHED is none of a run"},
+		{"readers with a key less", nearSpec, func(s *RunSpec) { s.Readers[2].Keys = s.Readers[2].Keys[:3] }, "readers[2] needs 4 keys, got 3"},
+		{"keys of other users with their keys", testSpec, func(s *RunSpec) { s.Readers[0].Keys = []*KeyRef{testKey("carol")} }, "readers[0] needs 0 keys, got 1"},
 		{"untrained key", fullSpec, func(s *RunSpec) { s.UntrainedKeys = []string{s.GetKeys()[0].GetId()} }, ""},
 		{"untrained key of another run", fullSpec, func(s *RunSpec) { s.UntrainedKeys = []string{"nobody"} }, `untrained_keys[0] must be a key of the run, got "nobody"`},
 		{"attack of no form", fullSpec, func(s *RunSpec) { s.Attacks[1] = "rotate" }, `attacks[1] must be a word and a number, as jpeg-75, got "rotate"`},
@@ -339,7 +345,7 @@ func TestRunSpecRules(t *testing.T) {
 		}, "a run refers to its images by uri"},
 	})
 	s := testSpec()
-	s.Id, s.Model, s.Keys, s.Geometry, s.NoiseSigma = "", "", nil, nil, math.NaN()
+	s.Id, s.Model, s.Keys, s.Readers, s.Geometry, s.NoiseSigma = "", "", nil, nil, nil, math.NaN()
 	s.Pairs[0].Cover.Digest, s.Pairs[1].Item = "", ""
 	expectBroken(t, s.Validate(), "id must", "model must", "at least one key", "geometry.resize", "a run needs a geometry",
 		"noise_sigma", "pairs[0].cover.digest", "pairs[0].cover.uri names another digest", "pairs[1].item must")
@@ -352,20 +358,19 @@ func TestScoreRules(t *testing.T) {
 		{"long item", testScore, func(s *Score) { s.Item = repeat(129) }, "item must be"},
 		{"item that leads out", testScore, func(s *Score) { s.Item = "../../evil" }, "item must be"},
 		{"key that leads out", testScore, func(s *Score) { s.EmbedKey = "../alice" }, "ids of keys"},
-		{"no role", testScore, func(s *Score) { s.Role = 0 }, "role 0 is unknown"},
-		{"unknown role", testScore, func(s *Score) { s.Role = 19 }, "role 19 is unknown"},
-		{"robustness against nothing", testAttackedScore, func(s *Score) { s.Attack = "" }, "attack belongs to robustness, which needs it"},
-		{"attack of another role", testScore, func(s *Score) { s.Attack = "jpeg-75" }, "attack belongs to robustness"},
+		{"no role", testScore, func(s *Score) { s.Reader = 0 }, "no role has reader 0, against 1"},
+		{"unknown role", testScore, func(s *Score) { s.Against = Against_AGAINST_CLEAN }, "no role has reader 3, against 3"},
+		{"attack of another role", testScore, func(s *Score) { s.Attack = "jpeg-75" }, `no role has reader 3, against 1 and attack "jpeg-75"`},
 		{"attack of no form", testAttackedScore, func(s *Score) { s.Attack = "jpeg|75" }, "attack must be a word and a number"},
 		{"features", testFeaturedScore, func(s *Score) { s.Features[2] = float32(math.NaN()) }, "features[2] must be finite"},
 		{"neither", testFailedScore, func(s *Score) { s.Failure = nil }, "one of metrics, failure and refusal"},
 		{"both", testScore, func(s *Score) { s.Failure = &Failure{} }, "one of metrics, failure and refusal"},
 		{"metrics and a refusal", testRefusedScore, func(s *Score) { s.Metrics = &Metrics{} }, "one of metrics, failure and refusal"},
 		{"a failure and a refusal", testRefusedScore, func(s *Score) { s.Failure = &Failure{} }, "one of metrics, failure and refusal"},
-		{"refused after an attack", testRefusedScore, func(s *Score) { s.Role, s.Attack = Role_ROLE_ROBUSTNESS, "jpeg-75" }, ""},
+		{"refused after an attack", testRefusedScore, func(s *Score) { s.Reader, s.Attack = Reader_READER_MATCHED, "jpeg-75" }, ""},
 		{"refused with an image", testRefusedScore, func(s *Score) { s.Test = sha("x") }, "a score with a refusal has no test image"},
-		{"refused to embed", testRefusedScore, func(s *Score) { s.Role = Role_ROLE_IMPERCEPTIBILITY }, "refusal belongs to what is recovered, not to role imperceptibility"},
-		{"refused to purify", testRefusedScore, func(s *Score) { s.Role = Role_ROLE_LEAKAGE_UNKEYED }, "not to role leakage_unkeyed"},
+		{"refused to embed", testRefusedScore, func(s *Score) { s.Reader, s.Against = Imperceptibility.Reader, Imperceptibility.Against }, "refusal belongs to what is recovered, not to role imperceptibility"},
+		{"refused to purify", testRefusedScore, func(s *Score) { s.Reader = Reader_READER_UNKEYED }, "not to role leakage_unkeyed"},
 	}
 	for name, field := range map[string]func(*Metrics) *float64{
 		"psnr": func(m *Metrics) *float64 { return &m.Psnr }, "ssim": func(m *Metrics) *float64 { return &m.Ssim },
@@ -379,8 +384,8 @@ func TestScoreRules(t *testing.T) {
 	}
 	checkRules(t, rules)
 	s := testScore()
-	s.Item, s.Role, s.Metrics.Psnr, s.Failure = "", 0, math.NaN(), &Failure{}
-	expectBroken(t, s.Validate(), "item must", "role 0", "one of metrics", "metrics.psnr")
+	s.Item, s.Reader, s.Metrics.Psnr, s.Failure = "", 0, math.NaN(), &Failure{}
+	expectBroken(t, s.Validate(), "item must", "no role", "one of metrics", "metrics.psnr")
 }
 
 func TestItemIDs(t *testing.T) {

@@ -97,7 +97,7 @@ type scoreView struct {
 
 func describeScore(run string, sc *schemas.Score) scoreView {
 	v := scoreView{
-		Item: sc.GetItem(), Role: sc.GetRole().Token(), EmbedKey: sc.GetEmbedKey(), DecodeKey: sc.GetDecodeKey(), Attack: sc.GetAttack(), Outcome: string(sc.End()),
+		Item: sc.GetItem(), Role: sc.Role().Token(), EmbedKey: sc.GetEmbedKey(), DecodeKey: sc.GetDecodeKey(), Attack: sc.GetAttack(), Outcome: string(sc.End()),
 	}
 	if m := sc.GetMetrics(); m != nil {
 		v.PSNR, v.SSIM, v.MAE, v.RMSE = &m.Psnr, &m.Ssim, &m.Mae, &m.Rmse
@@ -117,23 +117,13 @@ func describeScore(run string, sc *schemas.Score) scoreView {
 
 // scoreImage is the address of an image of a comparison, below /v1 or the page.
 func scoreImage(under, run string, sc *schemas.Score, of string) string {
-	q := url.Values{"item": {sc.GetItem()}, "role": {sc.GetRole().Token()}, "of": {of}}
+	q := url.Values{"item": {sc.GetItem()}, "role": {sc.Role().Token()}, "of": {of}}
 	for name, value := range map[string]string{"embed_key": sc.GetEmbedKey(), "decode_key": sc.GetDecodeKey(), "attack": sc.GetAttack()} {
 		if value != "" {
 			q.Set(name, value)
 		}
 	}
 	return under + "/runs/" + run + "/image?" + q.Encode()
-}
-
-// roleOf is the role of a word.
-func roleOf(token string) (schemas.Role, bool) {
-	for number := range schemas.Role_name {
-		if r := schemas.Role(number); number != 0 && r.Token() == token {
-			return r, true
-		}
-	}
-	return 0, false
 }
 
 // results are those of a run that the user may see, and may have shown with its keys.
@@ -169,7 +159,7 @@ func (s *Service) listItems(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	list := slices.DeleteFunc(slices.Concat(res.Scores, res.Failures), func(sc *schemas.Score) bool { return role != 0 && sc.GetRole() != role })
+	list := slices.DeleteFunc(slices.Concat(res.Scores, res.Failures), func(sc *schemas.Score) bool { return role != "" && sc.Role().Token() != role })
 	if worst {
 		slices.SortStableFunc(list, worse)
 	}
@@ -184,29 +174,28 @@ func (s *Service) listItems(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-func itemsQuery(q url.Values) (role schemas.Role, worst bool, offset, limit int, why *problem) {
+func itemsQuery(q url.Values) (role string, worst bool, offset, limit int, why *problem) {
 	bad := func(text string) *problem { return newProblem(codeBadRequest, text) }
-	if word := q.Get("role"); word != "" {
-		var ok bool
-		if role, ok = roleOf(word); !ok {
-			return 0, false, 0, 0, bad("there is no such role: see Item in /v1/openapi.json")
+	if role = q.Get("role"); role != "" {
+		if _, ok := schemas.ParseRole(role); !ok {
+			return "", false, 0, 0, bad("there is no such role: see Item in /v1/openapi.json")
 		}
 	}
 	if order := q.Get("order"); order != "" && order != "worst" {
-		return 0, false, 0, 0, bad("order is worst, or left out")
+		return "", false, 0, 0, bad("order is worst, or left out")
 	}
 	limit = defaultItems
 	for name, to := range map[string]*int{"offset": &offset, "limit": &limit} {
 		if text := q.Get(name); text != "" {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 0 {
-				return 0, false, 0, 0, bad(name + " is a number from 0 on")
+				return "", false, 0, 0, bad(name + " is a number from 0 on")
 			}
 			*to = n
 		}
 	}
 	if limit > mostItems {
-		return 0, false, 0, 0, bad(fmt.Sprintf("limit is at most %d", mostItems))
+		return "", false, 0, 0, bad(fmt.Sprintf("limit is at most %d", mostItems))
 	}
 	return role, q.Get("order") == "worst", offset, limit, nil
 }
@@ -214,7 +203,7 @@ func itemsQuery(q url.Values) (role schemas.Role, worst bool, offset, limit int,
 // worse orders scores by what they show, the worst first: what failed, what was refused, then by PSNR; of leakages more is worse.
 func worse(a, b *schemas.Score) int {
 	rank := func(sc *schemas.Score) float64 {
-		leak := study.Leaks(sc.GetRole())
+		leak := sc.Role().Leaks()
 		switch {
 		case sc.GetFailure() != nil:
 			return -2000
@@ -293,9 +282,11 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 		return why
 	}
 	q := c.URL.Query()
-	role, ok := roleOf(q.Get("role"))
+	role, ok := schemas.ParseRole(q.Get("role"))
+	role.Attack = q.Get("attack")
+	sc := schemas.NewScore(role, q.Get("item"), q.Get("embed_key"), q.Get("decode_key"))
 	of := q.Get("of")
-	if !ok || of != "reference" && of != "test" && of != "residual" {
+	if !ok || role.Token() != q.Get("role") || of != "reference" && of != "test" && of != "residual" {
 		return newProblem(codeBadRequest, "say which image: role is a role of an item, of is reference, test or residual")
 	}
 	gain, why := gainOf(q.Get("gain"))
@@ -306,7 +297,6 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 	if why := s.stillUsable(c, r); why != nil {
 		return why
 	}
-	sc := &schemas.Score{Item: q.Get("item"), Role: role, EmbedKey: q.Get("embed_key"), DecodeKey: q.Get("decode_key"), Attack: q.Get("attack")}
 	leave, why := s.gate.enter(c.Context(), c.owner())
 	if why != nil {
 		return why

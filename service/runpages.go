@@ -260,12 +260,12 @@ func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
 			found[id] = p
 			list = append(list, p)
 		}
-		switch sc.GetRole() {
-		case schemas.Role_ROLE_IMPERCEPTIBILITY:
+		switch sc.Role() {
+		case schemas.Imperceptibility:
 			p.stego = sc
-		case schemas.Role_ROLE_RECOVERABILITY:
+		case schemas.Recoverability:
 			p.recovered = sc
-		case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM:
+		case schemas.Leakage(schemas.Reader_READER_MISMATCHED), schemas.Leakage(schemas.Reader_READER_RANDOM):
 			// Of all wrong keys the one that shows most.
 			if p.wrong == nil || sc.GetMetrics().GetPsnr() > p.wrong.GetMetrics().GetPsnr() {
 				p.wrong = sc

@@ -124,10 +124,10 @@ func Compare(a, b Measured) (*Paired, error) {
 	refusedA, refusedB := refusals(a), refusals(b)
 	both := maps.Clone(inA)
 	maps.Copy(both, inB)
-	for _, c := range sortedClasses(both) {
+	for _, c := range sortedRoles(both) {
 		d := differ(c, inA[c], inB[c])
 		leave := func(why string) { p.LeftOut = append(p.LeftOut, Failed{Name: d.name(), Reason: why}) }
-		noisy := c.role == schemas.Role_ROLE_PURIFICATION || c.role == schemas.Role_ROLE_NOISE
+		noisy := c.Against == schemas.Against_AGAINST_CLEAN
 		d.RefusedA, d.RefusedB = refusedA[c], refusedB[c]
 		allA, allB := len(inA[c]) == 0 && refusedA[c] > 0, len(inB[c]) == 0 && refusedB[c] > 0
 		switch {
@@ -204,26 +204,26 @@ type means struct {
 	sums []float64
 }
 
-// refusals counts the images that recovery refused in a run, by class.
-func refusals(run Measured) map[class]int {
-	all := make(map[class]int)
+// refusals counts the images that recovery refused in a run, by role.
+func refusals(run Measured) map[schemas.Role]int {
+	all := make(map[schemas.Role]int)
 	for _, s := range run.Scores {
 		if s.End() == schemas.EndRefused {
-			all[classOf(s)]++
+			all[s.Role()]++
 		}
 	}
 	return all
 }
 
-// itemMeans sums the scores of a run by class and pair. A class of which every image was refused has no pairs.
-func itemMeans(run Measured) map[class]map[string]*means {
+// itemMeans sums the scores of a run by role and pair. A role of which every image was refused has no pairs.
+func itemMeans(run Measured) map[schemas.Role]map[string]*means {
 	name := make(map[string]string) // of each item
 	for i, n := range pairNames(run.Spec) {
 		name[run.Spec.GetPairs()[i].GetItem()] = n
 	}
-	all := make(map[class]map[string]*means)
+	all := make(map[schemas.Role]map[string]*means)
 	for _, s := range run.Scores {
-		c := classOf(s)
+		c := s.Role()
 		if all[c] == nil {
 			all[c] = make(map[string]*means)
 		}
@@ -244,8 +244,8 @@ func itemMeans(run Measured) map[class]map[string]*means {
 	return all
 }
 
-// differ makes the differences of a class; there are none where no pair has scores in both runs.
-func differ(c class, a, b map[string]*means) PairedRole {
+// differ makes the differences of a role; there are none where no pair has scores in both runs.
+func differ(c schemas.Role, a, b map[string]*means) PairedRole {
 	role := paired(c)
 	var both []string
 	for name := range a {
@@ -255,7 +255,7 @@ func differ(c class, a, b map[string]*means) PairedRole {
 	}
 	slices.Sort(both)
 	for i, metric := range quality.Metrics {
-		sign := float64(metric.More) * c.better()
+		sign := float64(metric.More) * better(c)
 		var d Difference
 		var of [2]stats.Summary
 		var less stats.Summary
@@ -309,11 +309,11 @@ func (r *PairedRole) field(name string) *Difference {
 	return map[string]*Difference{"psnr": &r.PSNR, "ssim": &r.SSIM, "mae": &r.MAE, "rmse": &r.RMSE}[name]
 }
 
-// paired names a class.
-func paired(c class) PairedRole {
-	r := PairedRole{Role: c.role.Token(), Attack: c.attack}
-	if c.partial() {
-		r.Permille = &c.permille
+// paired names a role.
+func paired(c schemas.Role) PairedRole {
+	r := PairedRole{Role: c.Token(), Attack: c.Attack}
+	if c.Reader == schemas.Reader_READER_PARTIAL {
+		r.Permille = &c.Permille
 	}
 	return r
 }

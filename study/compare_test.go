@@ -24,9 +24,9 @@ func twoRuns() (a, b study.Measured) {
 	b.Spec = proto.CloneOf(a.Spec)
 	b.Spec.Id, b.Spec.Model, b.Spec.ModelName, b.Spec.ModelTrained, b.Spec.Keys = "run-2", sha("other"), "other", true, []*schemas.KeyRef{key("carol")}
 	b.Spec.Pairs = []*schemas.Pair{pair("4", "4"), pair("3", "3"), pair("2", "2"), pair("1", "1")}
-	const (
-		stego, recovered, base, noise = schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_BASELINE, schemas.Role_ROLE_NOISE
-		nearby                        = schemas.Role_ROLE_LEAKAGE_NEAR
+	var (
+		stego, recovered, base, noise = schemas.Imperceptibility, schemas.Recoverability, schemas.Baseline, schemas.Noise
+		nearby                        = schemas.Leakage(schemas.Reader_READER_NEAR)
 	)
 	// Of each pair, A and B: 34 and 30 dB by two keys, 35 and 30, 38 and 32, 31 and 30; the differences are 4, 5, 6 and 1.
 	a.Scores = []*schemas.Score{

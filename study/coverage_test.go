@@ -122,8 +122,8 @@ func compared(t testing.TB, values []float64) difference {
 	t.Helper()
 	a, b := study.Measured{Spec: specs[len(values)]}, study.Measured{Spec: specs[len(values)]}
 	for i, v := range values {
-		a.Scores = append(a.Scores, row(fmt.Sprint(i), schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 30+v))
-		b.Scores = append(b.Scores, row(fmt.Sprint(i), schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 30))
+		a.Scores = append(a.Scores, row(fmt.Sprint(i), schemas.Recoverability, "alice", "alice", 30+v))
+		b.Scores = append(b.Scores, row(fmt.Sprint(i), schemas.Recoverability, "alice", "alice", 30))
 	}
 	p, err := study.Compare(a, b)
 	if err != nil {
@@ -246,7 +246,11 @@ func TestVerdicts(t *testing.T) {
 	run := func(psnr float64) (m study.Measured) {
 		m.Spec = specs[8]
 		for i := range 8 {
-			for role := schemas.Role_ROLE_IMPERCEPTIBILITY; role <= schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER; role++ {
+			roles := []schemas.Role{schemas.Imperceptibility, schemas.Recoverability, schemas.Baseline, schemas.Purification, schemas.Noise}
+			for r := schemas.Reader_READER_MISMATCHED; r <= schemas.Reader_READER_SWAPPED; r++ {
+				roles = append(roles, schemas.Leakage(r), schemas.LeakageCover(r))
+			}
+			for _, role := range roles {
 				m.Scores = append(m.Scores, row(fmt.Sprint(i), role, "alice", "bob", psnr+float64(i%2)))
 			}
 		}

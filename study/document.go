@@ -274,7 +274,7 @@ func (s *Summary) worstPairs() report.Table {
 
 // worstWords say what image a role is about.
 var worstWords = map[string]string{
-	schemas.Role_ROLE_IMPERCEPTIBILITY.Token(): "stego", schemas.Role_ROLE_RECOVERABILITY.Token(): "recovered", schemas.Role_ROLE_PURIFICATION.Token(): "purified",
+	schemas.Imperceptibility.Token(): "stego", schemas.Recoverability.Token(): "recovered", schemas.Purification.Token(): "purified",
 }
 
 // leakage is what wrong keys show of the secret at most, and beyond the baseline. It has a row for each kind of

@@ -13,18 +13,18 @@ import (
 func TestDrawnKeys(t *testing.T) {
 	t.Parallel()
 	spec, _, _ := handmade()
-	spec.Keys, spec.RandomKeys, spec.NearKeys, spec.UntrainedKeys = nil, nil, nil, nil
+	spec.Keys, spec.UntrainedKeys = nil, nil
 	for i := range 50 {
 		spec.Keys = append(spec.Keys, &schemas.KeyRef{Id: fmt.Sprintf("user-%d", i), Fingerprint: sha(fmt.Sprint(i))[:32]})
 	}
-	spec.WrongKeys, spec.WrongSeed = 3, 9
+	spec.Readers = []*schemas.Readers{{Reader: schemas.Reader_READER_MISMATCHED, Count: 3, Seed: 9}}
 	item := spec.GetPairs()[0].GetItem()
 	var scores []*schemas.Score
 	for i, embed := range spec.GetKeys() {
 		for n, decode := range schemas.RegisteredKeys(spec, embed) {
-			role, psnr := schemas.Role_ROLE_LEAKAGE_MISMATCHED, 5+float64(n)
+			role, psnr := schemas.Leakage(schemas.Reader_READER_MISMATCHED), 5+float64(n)
 			if decode == embed {
-				role, psnr = schemas.Role_ROLE_RECOVERABILITY, 60-float64(i)
+				role, psnr = schemas.Recoverability, 60-float64(i)
 			}
 			scores = append(scores, row(item, role, embed.GetId(), decode.GetId(), psnr))
 		}

@@ -78,7 +78,7 @@ func items(scores []*schemas.Score) [][]string {
 		if s.End() == schemas.EndRefused {
 			test = ""
 		}
-		row := []string{s.GetItem(), s.GetRole().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference, test}
+		row := []string{s.GetItem(), s.Role().Token(), s.GetEmbedKey(), s.GetDecodeKey(), reference, test}
 		for _, name := range metrics {
 			cell := ""
 			if v, measured := s.GetMetrics().Value(name); measured {

@@ -17,29 +17,28 @@ import (
 
 // attackedRow is a row of what is recovered after an attack.
 func attackedRow(item, key, attack string, v float64) *schemas.Score {
-	s := row(item, schemas.Role_ROLE_ROBUSTNESS, key, key, v)
-	s.Attack = attack
-	return s
+	return row(item, schemas.Robustness(attack), key, key, v)
 }
 
 // handmadeFull is handmade with derived keys, attacks and no key at all.
 func handmadeFull() (*schemas.RunSpec, []*schemas.Score, []*schemas.Score) {
 	spec, scores, failures := handmade()
-	for _, id := range []string{"swapped-alice", "partial-1000-alice", "partial-55-alice", "swapped-bob", "partial-55-bob"} {
-		spec.NearKeys = append(spec.NearKeys, key(id))
-	}
-	spec.Unkeyed, spec.Attacks = true, []string{"jpeg-75", "crop-10", "jpeg-50"}
+	spec.Readers = append(spec.Readers,
+		readers(schemas.Reader_READER_SWAPPED, 1, "swapped-alice", "swapped-bob"),
+		readers(schemas.Reader_READER_PARTIAL, 2, "partial-1000-alice", "partial-55-alice", "partial-1000-bob", "partial-55-bob"),
+		readers(schemas.Reader_READER_UNKEYED, 1))
+	spec.Attacks = []string{"jpeg-75", "crop-10", "jpeg-50"}
 	const a, c = "00001-a", "00002-c"
 	return spec, append(scores,
-		row(a, schemas.Role_ROLE_LEAKAGE_SWAPPED, "alice", "swapped-alice", 10.25),
-		row(c, schemas.Role_ROLE_LEAKAGE_SWAPPED, "alice", "swapped-alice", 9.75),
-		row(a, schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER, "alice", "swapped-alice", 14),
-		row(a, schemas.Role_ROLE_LEAKAGE_PARTIAL, "alice", "partial-1000-alice", 26),
-		row(a, schemas.Role_ROLE_LEAKAGE_PARTIAL, "alice", "partial-55-alice", 9),
-		row(a, schemas.Role_ROLE_LEAKAGE_PARTIAL, "bob", "partial-55-bob", 10),
-		row(a, schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER, "alice", "partial-55-alice", 15),
-		row(c, schemas.Role_ROLE_LEAKAGE_UNKEYED, "alice", "", 8.5),
-		row(c, schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER, "alice", "", 33),
+		row(a, schemas.Leakage(schemas.Reader_READER_SWAPPED), "alice", "swapped-alice", 10.25),
+		row(c, schemas.Leakage(schemas.Reader_READER_SWAPPED), "alice", "swapped-alice", 9.75),
+		row(a, schemas.LeakageCover(schemas.Reader_READER_SWAPPED), "alice", "swapped-alice", 14),
+		row(a, schemas.Leakage(schemas.Reader_READER_PARTIAL), "alice", "partial-1000-alice", 26),
+		row(a, schemas.Leakage(schemas.Reader_READER_PARTIAL), "alice", "partial-55-alice", 9),
+		row(a, schemas.Leakage(schemas.Reader_READER_PARTIAL), "bob", "partial-55-bob", 10),
+		row(a, schemas.LeakageCover(schemas.Reader_READER_PARTIAL), "alice", "partial-55-alice", 15),
+		row(c, schemas.Leakage(schemas.Reader_READER_UNKEYED), "alice", "", 8.5),
+		row(c, schemas.LeakageCover(schemas.Reader_READER_UNKEYED), "alice", "", 33),
 		attackedRow(a, "alice", "jpeg-50", 11), attackedRow(c, "alice", "jpeg-50", 12),
 		attackedRow(a, "alice", "jpeg-75", 15), attackedRow(a, "bob", "jpeg-75", 17),
 	), failures
@@ -89,7 +88,7 @@ func TestSummaryOfAllThatCanFollow(t *testing.T) {
 	if want := []string{"near-0-alice", "near-128-alice"}; !slices.Equal(sum.NearKeys, want) {
 		t.Errorf("near keys %q, want %q", sum.NearKeys, want)
 	}
-	if want := []string{"swapped-alice", "partial-1000-alice", "partial-55-alice", "swapped-bob", "partial-55-bob"}; !slices.Equal(sum.DerivedKeys, want) {
+	if want := []string{"swapped-alice", "swapped-bob", "partial-1000-alice", "partial-55-alice", "partial-1000-bob", "partial-55-bob"}; !slices.Equal(sum.DerivedKeys, want) {
 		t.Errorf("derived keys %q, want %q", sum.DerivedKeys, want)
 	}
 	// What was there before is as it was.
@@ -187,7 +186,7 @@ func TestCompareClassByClass(t *testing.T) {
 	t.Parallel()
 	a, b := twoRuns()
 	partial := func(item, id string, v float64) *schemas.Score {
-		return row(item, schemas.Role_ROLE_LEAKAGE_PARTIAL, "alice", id, v)
+		return row(item, schemas.Leakage(schemas.Reader_READER_PARTIAL), "alice", id, v)
 	}
 	a.Scores = append(a.Scores,
 		attackedRow("00001-a", "alice", "jpeg-75", 20), attackedRow("00001-a", "alice", "jpeg-50", 10), attackedRow("00002-b", "alice", "jpeg-75", 22),
@@ -218,7 +217,7 @@ func TestCompareClassByClass(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"leakage_partial", "robustness jpeg-75"}; !slices.Equal(found, want) {
+	if want := []string{"robustness jpeg-75", "leakage_partial"}; !slices.Equal(found, want) {
 		t.Errorf("compared %q, want %q", found, want)
 	}
 	var left []string

@@ -67,7 +67,7 @@ func Grid(dir string, spec *schemas.RunSpec, scores []*schemas.Score) (figure.Gr
 
 // gridRow are the images of a pair with their headings, as many as the run can have. The error wraps fs.ErrNotExist where one was not saved.
 func gridRow(dir string, spec *schemas.RunSpec, i int, item string, refused map[string]bool) (columns []string, row []figure.Picture, err error) {
-	keys, random := spec.GetKeys(), spec.GetRandomKeys()
+	keys, random := spec.GetKeys(), spec.ReadersOf(schemas.Reader_READER_RANDOM).GetKeys()
 	key := keys[i%len(keys)].GetId()
 	read := func(file string) *image.NRGBA {
 		m, failed := ReadImage(filepath.Join(dir, filepath.FromSlash(file)))
@@ -82,7 +82,7 @@ func gridRow(dir string, spec *schemas.RunSpec, i int, item string, refused map[
 	}
 	// test adds the image that a comparison is about.
 	test := func(heading string, role schemas.Role, decode string) *image.NRGBA {
-		_, file := imageFiles(&schemas.Score{Item: item, Role: role, EmbedKey: key, DecodeKey: decode})
+		_, file := imageFiles(schemas.NewScore(role, item, key, decode))
 		if refused[file] {
 			columns, row = append(columns, heading), append(row, figure.Picture{Caption: string(schemas.EndRefused)})
 			return nil
@@ -91,20 +91,19 @@ func gridRow(dir string, spec *schemas.RunSpec, i int, item string, refused map[
 		add(heading, m)
 		return m
 	}
-	cover := test("cover", schemas.Role_ROLE_BASELINE, "")
-	stego := test("stego", schemas.Role_ROLE_IMPERCEPTIBILITY, "")
+	cover := test("cover", schemas.Baseline, "")
+	stego := test("stego", schemas.Imperceptibility, "")
 	add(fmt.Sprintf("residual x%d", ResidualGain), figure.Residual(stego, cover, ResidualGain))
-	secret, _ := imageFiles(&schemas.Score{Item: item, Role: schemas.Role_ROLE_BASELINE})
-	add("secret", read(secret))
-	test("recovered", schemas.Role_ROLE_RECOVERABILITY, key)
+	add("secret", read(ImageFile("secret", item)))
+	test("recovered", schemas.Recoverability, key)
 	if len(keys) > 1 {
-		test("mismatched key", schemas.Role_ROLE_LEAKAGE_MISMATCHED, keys[(i+1)%len(keys)].GetId())
+		test("mismatched key", schemas.Leakage(schemas.Reader_READER_MISMATCHED), keys[(i+1)%len(keys)].GetId())
 	}
 	if len(random) > 0 {
-		test("random key", schemas.Role_ROLE_LEAKAGE_RANDOM, random[i%len(random)].GetId())
+		test("random key", schemas.Leakage(schemas.Reader_READER_RANDOM), random[i%len(random)].GetId())
 	}
 	if schemas.Purifies(spec) {
-		test("purified", schemas.Role_ROLE_PURIFICATION, "")
+		test("purified", schemas.Purification, "")
 	}
 	return columns, row, err
 }

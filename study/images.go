@@ -34,30 +34,25 @@ func ImageFile(kind, item string, keys ...string) string {
 // imageFiles names the two images of a score below the output folder.
 func imageFiles(s *schemas.Score) (reference, test string) {
 	file := func(kind string, keys ...string) string { return ImageFile(kind, s.GetItem(), keys...) }
-	recovered := file("recovered", s.GetEmbedKey(), s.GetDecodeKey())
-	switch s.GetRole() {
-	case schemas.Role_ROLE_IMPERCEPTIBILITY:
-		return file("cover"), file("stego", s.GetEmbedKey())
-	case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_NEAR,
-		schemas.Role_ROLE_LEAKAGE_SWAPPED, schemas.Role_ROLE_LEAKAGE_PARTIAL:
-		return file("secret"), recovered
-	case schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, schemas.Role_ROLE_LEAKAGE_NEAR_COVER,
-		schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER, schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER:
-		return file("cover"), recovered
-	case schemas.Role_ROLE_ROBUSTNESS:
-		return file("secret"), file("attacked", s.GetEmbedKey(), s.GetDecodeKey(), s.GetAttack())
-	case schemas.Role_ROLE_LEAKAGE_UNKEYED:
-		return file("secret"), file("unkeyed", s.GetEmbedKey())
-	case schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER:
-		return file("cover"), file("unkeyed", s.GetEmbedKey())
-	case schemas.Role_ROLE_BASELINE:
-		return file("secret"), file("cover")
-	case schemas.Role_ROLE_PURIFICATION:
-		return file("cover"), file("purified")
-	case schemas.Role_ROLE_NOISE:
-		return file("cover"), file("noisy")
+	reference = file("cover")
+	if s.GetAgainst() == schemas.Against_AGAINST_SECRET {
+		reference = file("secret")
 	}
-	return "", ""
+	switch role := s.Role(); {
+	case role == schemas.Imperceptibility:
+		return reference, file("stego", s.GetEmbedKey())
+	case role == schemas.Baseline:
+		return reference, file("cover")
+	case role == schemas.Purification:
+		return reference, file("purified")
+	case role == schemas.Noise:
+		return reference, file("noisy")
+	case role.Attack != "":
+		return reference, file("attacked", s.GetEmbedKey(), s.GetDecodeKey(), role.Attack)
+	case role.Reader == schemas.Reader_READER_UNKEYED:
+		return reference, file("unkeyed", s.GetEmbedKey())
+	}
+	return reference, file("recovered", s.GetEmbedKey(), s.GetDecodeKey())
 }
 
 // savedFile names the run that the images are of, once they are all there.

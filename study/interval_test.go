@@ -18,7 +18,7 @@ func randoms(values ...[]float64) []*schemas.Score {
 	var scores []*schemas.Score
 	for i, item := range values {
 		for k, v := range item {
-			scores = append(scores, row(fmt.Sprintf("item-%03d", i), schemas.Role_ROLE_LEAKAGE_RANDOM, "alice", fmt.Sprintf("random-1-%d", k), v))
+			scores = append(scores, row(fmt.Sprintf("item-%03d", i), schemas.Leakage(schemas.Reader_READER_RANDOM), "alice", fmt.Sprintf("random-1-%d", k), v))
 		}
 	}
 	return scores
@@ -150,20 +150,22 @@ func TestEveryMeanHasAnInterval(t *testing.T) {
 // manyScores is a run in which nothing failed; a full one has all that can follow an embed job.
 func manyScores(pairs, keys, random int, full bool) (*schemas.RunSpec, []*schemas.Score) {
 	spec, _, _ := handmade()
-	spec.Keys, spec.RandomKeys, spec.NearKeys, spec.Pairs, spec.Sample = nil, nil, nil, nil, nil
+	spec.Keys, spec.Pairs, spec.Sample = nil, nil, nil
+	strangers := readers(schemas.Reader_READER_RANDOM, uint32(random))
+	spec.Readers = []*schemas.Readers{readers(schemas.Reader_READER_MISMATCHED, uint32(keys-1)), strangers}
+	oneOff, swapped, partial := readers(schemas.Reader_READER_NEAR, 1), readers(schemas.Reader_READER_SWAPPED, 1), readers(schemas.Reader_READER_PARTIAL, 2)
 	for k := range keys {
 		spec.Keys = append(spec.Keys, key(fmt.Sprintf("key-%d", k)))
-		for _, form := range []string{"near-0-key-%d", "swapped-key-%d", "partial-900-key-%d", "partial-50-key-%d"} {
-			if full {
-				spec.NearKeys = append(spec.NearKeys, key(fmt.Sprintf(form, k)))
-			}
-		}
+		oneOff.Keys = append(oneOff.Keys, key(fmt.Sprintf("near-0-key-%d", k)))
+		swapped.Keys = append(swapped.Keys, key(fmt.Sprintf("swapped-key-%d", k)))
+		partial.Keys = append(partial.Keys, key(fmt.Sprintf("partial-900-key-%d", k)), key(fmt.Sprintf("partial-50-key-%d", k)))
 	}
 	if full {
-		spec.Unkeyed, spec.Attacks = true, []string{"resize-50", "jpeg-75"}
+		spec.Readers = append(spec.Readers, oneOff, swapped, partial, readers(schemas.Reader_READER_UNKEYED, 1))
+		spec.Attacks = []string{"resize-50", "jpeg-75"}
 	}
 	for k := range random {
-		spec.RandomKeys = append(spec.RandomKeys, key(fmt.Sprintf("random-1-%d", k)))
+		strangers.Keys = append(strangers.Keys, key(fmt.Sprintf("random-1-%d", k)))
 	}
 	for i := range pairs {
 		item := fmt.Sprintf("%05d-x", i)
@@ -175,7 +177,7 @@ func manyScores(pairs, keys, random int, full bool) (*schemas.RunSpec, []*schema
 		add := func(job *schemas.Job) {
 			item := job.GetItems()[0]
 			for _, s := range schemas.Comparisons(job, item, &schemas.Outcome{Output: &schemas.Output{Image: sha("out"), Noisy: sha("noisy")}}) {
-				made := row(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey(), 10+rng.Float64())
+				made := row(s.GetItem(), s.Role(), s.GetEmbedKey(), s.GetDecodeKey(), 10+rng.Float64())
 				made.Attack = s.GetAttack()
 				scores = append(scores, made)
 			}

@@ -81,14 +81,14 @@ func (it *Items) Add(scores []*schemas.Score, dir string, first ...string) {
 			*row = itemRow{make(map[schemas.Role]*schemas.Metrics), make(map[schemas.Role]float64), make(map[schemas.Role]bool)}
 		}
 		if s.End() == schemas.EndRefused {
-			row.refused[s.GetRole()] = true
+			row.refused[s.Role()] = true
 			continue
 		}
-		row.of[s.GetRole()] = s.GetMetrics()
-		if b := baselines[s.GetItem()]; b != nil && Leaks(s.GetRole()) {
+		row.of[s.Role()] = s.GetMetrics()
+		if b := baselines[s.GetItem()]; b != nil && s.Role().Leaks() {
 			excess := s.GetMetrics().GetPsnr() - b.GetPsnr()
-			if before, has := row.excess[s.GetRole()]; !has || excess > before {
-				row.excess[s.GetRole()] = excess
+			if before, has := row.excess[s.Role()]; !has || excess > before {
+				row.excess[s.Role()] = excess
 			}
 		}
 	}
@@ -108,18 +108,18 @@ func (it *Items) Add(scores []*schemas.Score, dir string, first ...string) {
 			}
 			out.Values = append(out.Values, value)
 		}
-		for _, role := range []schemas.Role{schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_IMPERCEPTIBILITY} {
+		for _, role := range []schemas.Role{schemas.Recoverability, schemas.Imperceptibility} {
 			for _, m := range it.metrics {
 				v, has := row.of[role].Value(m.Name)
 				add(role, v, has)
 			}
 		}
-		for _, role := range []schemas.Role{schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM} {
+		for _, role := range []schemas.Role{schemas.Leakage(schemas.Reader_READER_MISMATCHED), schemas.Leakage(schemas.Reader_READER_RANDOM)} {
 			v, has := row.excess[role]
 			add(role, v, has)
 		}
 		note := ""
-		if m := row.of[schemas.Role_ROLE_RECOVERABILITY]; m != nil {
+		if m := row.of[schemas.Recoverability]; m != nil {
 			note = fmt.Sprintf("%.2f dB", m.GetPsnr())
 		}
 		out.Pictures = Pictures(dir, n.item, n.key, n.key, itemSide, "", note)

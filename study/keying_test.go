@@ -14,7 +14,7 @@ func reportOf(t *testing.T, change func(*schemas.RunSpec), without ...schemas.Ro
 	t.Helper()
 	spec, scores, _ := handmade()
 	change(spec)
-	scores = slices.DeleteFunc(scores, func(s *schemas.Score) bool { return slices.Contains(without, s.GetRole()) })
+	scores = slices.DeleteFunc(scores, func(s *schemas.Score) bool { return slices.Contains(without, s.Role()) })
 	sum = study.Summarise(spec, scores, nil, study.Invocation{})
 	return sum.Document().Text(), sum.Document().Markdown(), sum
 }
@@ -22,10 +22,10 @@ func reportOf(t *testing.T, change func(*schemas.RunSpec), without ...schemas.Ro
 // What a model does not have is not in the report; the report says why.
 func TestReportOfEveryKeying(t *testing.T) {
 	t.Parallel()
-	noPurification := []schemas.Role{schemas.Role_ROLE_PURIFICATION, schemas.Role_ROLE_NOISE}
+	noPurification := []schemas.Role{schemas.Purification, schemas.Noise}
 	strangers := []schemas.Role{
-		schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER,
-		schemas.Role_ROLE_LEAKAGE_NEAR, schemas.Role_ROLE_LEAKAGE_NEAR_COVER,
+		schemas.Leakage(schemas.Reader_READER_RANDOM), schemas.LeakageCover(schemas.Reader_READER_RANDOM),
+		schemas.Leakage(schemas.Reader_READER_NEAR), schemas.LeakageCover(schemas.Reader_READER_NEAR),
 	}
 	operations := []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
 	for name, c := range map[string]struct {
@@ -35,7 +35,7 @@ func TestReportOfEveryKeying(t *testing.T) {
 	}{
 		"weights": {func(*schemas.RunSpec) {}, nil, []string{"Purification", "random key, against", "key one bit off, against"}, []string{"network for each key", "cipher"}},
 		"variant": {func(s *schemas.RunSpec) {
-			s.ModelKeying, s.ModelOperations, s.RandomKeys, s.NearKeys = schemas.KeyingVariant, operations, nil, nil
+			s.ModelKeying, s.ModelOperations, s.Readers = schemas.KeyingVariant, operations, s.GetReaders()[:1]
 		}, append(noPurification, strangers...), []string{"a network for each key", "mismatched key, against"}, []string{"Purification", "random key,", "one bit off,", "cipher"}},
 		"cipher": {func(s *schemas.RunSpec) {
 			s.ModelKeying, s.ModelOperations = schemas.KeyingCipher, operations

@@ -30,17 +30,15 @@ func handmadeRefused() (*schemas.RunSpec, []*schemas.Score) {
 	spec, scores, _ := handmade()
 	spec.ModelKeying, spec.ModelOperations = schemas.KeyingCipher, []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
 	spec.ModelTrained, spec.Attacks = true, []string{"noise-2", "jpeg-75"}
-	scores = slices.DeleteFunc(scores, func(s *schemas.Score) bool { return s.GetRole() == schemas.Role_ROLE_NOISE })
+	scores = slices.DeleteFunc(scores, func(s *schemas.Score) bool { return s.Role() == schemas.Noise })
 	for i, s := range scores {
 		wrong := s.GetDecodeKey() != "" && s.GetDecodeKey() != s.GetEmbedKey() && s.GetDecodeKey() != "near-128-alice"
 		if wrong || s.GetItem() == "00001-a" && s.GetDecodeKey() == "bob" {
-			scores[i] = refusedRow(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey())
+			scores[i] = refusedRow(s.GetItem(), s.Role(), s.GetEmbedKey(), s.GetDecodeKey())
 		}
 	}
 	attacked := func(item, key, attack string) *schemas.Score {
-		s := refusedRow(item, schemas.Role_ROLE_ROBUSTNESS, key, key)
-		s.Attack = attack
-		return s
+		return refusedRow(item, schemas.Robustness(attack), key, key)
 	}
 	return spec, append(scores,
 		attacked("00001-a", "alice", "jpeg-75"), attacked("00002-c", "alice", "jpeg-75"),
@@ -134,9 +132,9 @@ func TestReportOfWhatIsRefused(t *testing.T) {
 func TestCompareWithWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	a, b := twoRuns()
-	const mismatched, random = schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_RANDOM
+	mismatched, random := schemas.Leakage(schemas.Reader_READER_MISMATCHED), schemas.Leakage(schemas.Reader_READER_RANDOM)
 	a.Scores = append(a.Scores, row("00001-a", mismatched, "alice", "bob", 9), row("00002-b", mismatched, "alice", "bob", 9),
-		refusedRow("00001-a", random, "alice", "random-1-0"), refusedRow("00003-c", schemas.Role_ROLE_RECOVERABILITY, "bob", "bob"))
+		refusedRow("00001-a", random, "alice", "random-1-0"), refusedRow("00003-c", schemas.Recoverability, "bob", "bob"))
 	b.Scores = append(b.Scores, refusedRow("1", mismatched, "carol", "dave"), refusedRow("2", mismatched, "carol", "dave"), refusedRow("1", random, "carol", "random-1-0"))
 	for _, swapped := range []bool{false, true} {
 		x, y := a, b

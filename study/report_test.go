@@ -32,13 +32,22 @@ func sha(text string) string {
 
 func key(id string) *schemas.KeyRef { return &schemas.KeyRef{Id: id, Fingerprint: sha(id)[:32]} }
 
+// readers are so many of a kind for each key, with the keys of ids.
+func readers(r schemas.Reader, count uint32, ids ...string) *schemas.Readers {
+	of := &schemas.Readers{Reader: r, Count: count}
+	for _, id := range ids {
+		of.Keys = append(of.Keys, key(id))
+	}
+	return of
+}
+
 // row is a score of which the PSNR is v, the SSIM v/64, the MAE v/1024 and the RMSE v/512: every platform
 // computes the same means of these.
 func row(item string, role schemas.Role, embed, decode string, v float64) *schemas.Score {
-	return &schemas.Score{
-		Item: item, Role: role, EmbedKey: embed, DecodeKey: decode, Reference: sha("reference"), Test: sha("test"),
-		Metrics: &schemas.Metrics{Psnr: v, Ssim: v / 64, Mae: v / 1024, Rmse: v / 512},
-	}
+	s := schemas.NewScore(role, item, embed, decode)
+	s.Reference, s.Test = sha("reference"), sha("test")
+	s.Metrics = &schemas.Metrics{Psnr: v, Ssim: v / 64, Mae: v / 1024, Rmse: v / 512}
+	return s
 }
 
 // handmade is a run whose figures anyone can work out: two pairs, two keys, one cell of the matrix without a
@@ -46,7 +55,11 @@ func row(item string, role schemas.Role, embed, decode string, v float64) *schem
 func handmade() (*schemas.RunSpec, []*schemas.Score, []*schemas.Score) {
 	spec := &schemas.RunSpec{
 		Id: "run-1", Model: sha("model"), ModelName: "tiny", Keys: []*schemas.KeyRef{key("alice"), key("bob")},
-		RandomKeys: []*schemas.KeyRef{key("random-1-0")}, NearKeys: []*schemas.KeyRef{key("near-0-alice"), key("near-128-alice")}, NoiseSigma: 20, MetricsVersion: "1", Dataset: "photos", Images: 5,
+		Readers: []*schemas.Readers{
+			readers(schemas.Reader_READER_MISMATCHED, 1), readers(schemas.Reader_READER_RANDOM, 1, "random-1-0"),
+			readers(schemas.Reader_READER_NEAR, 2, "near-0-alice", "near-128-alice"),
+		},
+		NoiseSigma: 20, MetricsVersion: "1", Dataset: "photos", Images: 5,
 		Geometry: &schemas.Geometry{Width: 64, Height: 48, Resize: schemas.ResizePolicy_RESIZE_POLICY_CROP},
 		Sample:   &schemas.Sample{Pairs: 2, Of: 40, Seed: 7},
 		Bad:      []*schemas.BadImage{{Name: "sub/broken.png", Reason: "truncated image"}},
@@ -57,29 +70,28 @@ func handmade() (*schemas.RunSpec, []*schemas.Score, []*schemas.Score) {
 	}
 	const a, c = "00001-a", "00002-c"
 	scores := []*schemas.Score{
-		row(a, schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 30),
-		row(c, schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 40),
-		row(a, schemas.Role_ROLE_IMPERCEPTIBILITY, "bob", "", 50),
-		row(a, schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 26),
-		row(c, schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 30),
-		row(a, schemas.Role_ROLE_RECOVERABILITY, "bob", "bob", 31),
-		row(a, schemas.Role_ROLE_LEAKAGE_MISMATCHED, "alice", "bob", 8),
-		row(c, schemas.Role_ROLE_LEAKAGE_MISMATCHED, "alice", "bob", 10),
-		row(a, schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, "alice", "bob", 12),
-		row(a, schemas.Role_ROLE_LEAKAGE_RANDOM, "alice", "random-1-0", 7),
-		row(a, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, "alice", "random-1-0", 11),
-		row(a, schemas.Role_ROLE_LEAKAGE_NEAR, "alice", "near-0-alice", 9.5),
-		row(c, schemas.Role_ROLE_LEAKAGE_NEAR, "alice", "near-0-alice", 8),
-		row(a, schemas.Role_ROLE_LEAKAGE_NEAR, "alice", "near-128-alice", 10),
-		row(a, schemas.Role_ROLE_LEAKAGE_NEAR_COVER, "alice", "near-0-alice", 13),
-		row(a, schemas.Role_ROLE_BASELINE, "", "", 9.25),
-		row(c, schemas.Role_ROLE_BASELINE, "", "", 8.75),
-		row(a, schemas.Role_ROLE_NOISE, "", "", 22),
+		row(a, schemas.Imperceptibility, "alice", "", 30),
+		row(c, schemas.Imperceptibility, "alice", "", 40),
+		row(a, schemas.Imperceptibility, "bob", "", 50),
+		row(a, schemas.Recoverability, "alice", "alice", 26),
+		row(c, schemas.Recoverability, "alice", "alice", 30),
+		row(a, schemas.Recoverability, "bob", "bob", 31),
+		row(a, schemas.Leakage(schemas.Reader_READER_MISMATCHED), "alice", "bob", 8),
+		row(c, schemas.Leakage(schemas.Reader_READER_MISMATCHED), "alice", "bob", 10),
+		row(a, schemas.LeakageCover(schemas.Reader_READER_MISMATCHED), "alice", "bob", 12),
+		row(a, schemas.Leakage(schemas.Reader_READER_RANDOM), "alice", "random-1-0", 7),
+		row(a, schemas.LeakageCover(schemas.Reader_READER_RANDOM), "alice", "random-1-0", 11),
+		row(a, schemas.Leakage(schemas.Reader_READER_NEAR), "alice", "near-0-alice", 9.5),
+		row(c, schemas.Leakage(schemas.Reader_READER_NEAR), "alice", "near-0-alice", 8),
+		row(a, schemas.Leakage(schemas.Reader_READER_NEAR), "alice", "near-128-alice", 10),
+		row(a, schemas.LeakageCover(schemas.Reader_READER_NEAR), "alice", "near-0-alice", 13),
+		row(a, schemas.Baseline, "", "", 9.25),
+		row(c, schemas.Baseline, "", "", 8.75),
+		row(a, schemas.Noise, "", "", 22),
 	}
-	failures := []*schemas.Score{{
-		Item: c, Role: schemas.Role_ROLE_PURIFICATION, Failure: &schemas.Failure{Reason: "bad_output", Detail: "tensor is not finite"},
-	}}
-	return spec, scores, failures
+	failure := schemas.NewScore(schemas.Purification, c, "", "")
+	failure.Failure = &schemas.Failure{Reason: "bad_output", Detail: "tensor is not finite"}
+	return spec, scores, []*schemas.Score{failure}
 }
 
 func near(got, want float64) bool { return math.Abs(got-want) <= 1e-12*max(1, math.Abs(want)) }
@@ -216,7 +228,7 @@ func TestExcessWithoutABaseline(t *testing.T) {
 	spec, scores, _ := handmade()
 	without := func(items ...string) *study.Excess {
 		rest := slices.DeleteFunc(slices.Clone(scores), func(s *schemas.Score) bool {
-			return s.GetRole() == schemas.Role_ROLE_BASELINE && slices.Contains(items, s.GetItem())
+			return s.Role() == schemas.Baseline && slices.Contains(items, s.GetItem())
 		})
 		return study.Summarise(spec, rest, nil, study.Invocation{}).LeakageNear.Excess
 	}
@@ -234,9 +246,9 @@ func TestHistogram(t *testing.T) {
 	spec, _, _ := handmade()
 	rapid.Check(t, func(t *rapid.T) {
 		values := rapid.SliceOfN(rapid.Float64Range(0, 100), 1, 200).Draw(t, "psnr")
-		scores := []*schemas.Score{row("a", schemas.Role_ROLE_BASELINE, "", "", 20)}
+		scores := []*schemas.Score{row("a", schemas.Baseline, "", "", 20)}
 		for _, v := range values {
-			scores = append(scores, row("a", schemas.Role_ROLE_LEAKAGE_RANDOM, "alice", "random-1-0", v))
+			scores = append(scores, row("a", schemas.Leakage(schemas.Reader_READER_RANDOM), "alice", "random-1-0", v))
 		}
 		sum := study.Summarise(spec, scores, nil, study.Invocation{})
 		h := sum.LeakageRandom.Excess.PSNR.Histogram
@@ -375,7 +387,7 @@ func TestNumbersOfTheTableAreExact(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.Float64()
-		s := row("x", schemas.Role_ROLE_BASELINE, "", "", 0)
+		s := row("x", schemas.Baseline, "", "", 0)
 		s.Item = rapid.StringMatching(`[ -~]{1,20}`).Draw(t, "item")
 		s.Metrics = &schemas.Metrics{
 			Psnr: number.Draw(t, "psnr"), Ssim: number.Draw(t, "ssim"), Mae: number.Draw(t, "mae"), Rmse: number.Draw(t, "rmse"),

@@ -107,10 +107,6 @@ func readItems(r io.Reader) ([]*schemas.Score, error) {
 			return nil, fmt.Errorf("no column %s", name)
 		}
 	}
-	roles := make(map[string]schemas.Role)
-	for number := range schemas.Role_name {
-		roles[schemas.Role(number).Token()] = schemas.Role(number)
-	}
 	var scores []*schemas.Score
 	for {
 		record, err := in.Read()
@@ -121,11 +117,13 @@ func readItems(r io.Reader) ([]*schemas.Score, error) {
 			return nil, err
 		}
 		line, _ := in.FieldPos(0)
-		s := &schemas.Score{
-			Item: record[column["item"]], Role: roles[record[column["role"]]], EmbedKey: record[column["embed_key"]], DecodeKey: record[column["decode_key"]],
-		}
+		role, known := schemas.ParseRole(record[column["role"]])
 		if i, there := column["attack"]; there {
-			s.Attack = record[i]
+			role.Attack = record[i]
+		}
+		s := schemas.NewScore(role, record[column["item"]], record[column["embed_key"]], record[column["decode_key"]])
+		if !known || role.Token() != record[column["role"]] {
+			return nil, fmt.Errorf("line %d: the role %q is unknown", line, record[column["role"]])
 		}
 		switch schemas.End(record[column["outcome"]]) {
 		case schemas.EndRefused:
@@ -145,9 +143,6 @@ func readItems(r io.Reader) ([]*schemas.Score, error) {
 			}
 		default:
 			return nil, fmt.Errorf("line %d: the outcome %q is unknown", line, record[column["outcome"]])
-		}
-		if s.GetRole() == schemas.Role_ROLE_UNSPECIFIED {
-			return nil, fmt.Errorf("line %d: the role %q is unknown", line, record[column["role"]])
 		}
 		scores = append(scores, s)
 	}

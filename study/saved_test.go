@@ -16,12 +16,11 @@ import (
 func TestRunsFromFolders(t *testing.T) {
 	t.Parallel()
 	a, b := twoRuns()
-	share, attacked, refused := row("00002-b", schemas.Role_ROLE_LEAKAGE_PARTIAL, "alice", "partial-250-alice", 11), row("00002-b", schemas.Role_ROLE_ROBUSTNESS, "alice", "alice", 12),
-		row("00004-d", schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 0)
-	attacked.Attack, refused.Metrics, refused.Test, refused.Refusal = "jpeg-75", nil, "", &schemas.Refusal{Detail: "no"}
+	share, attacked, refused := row("00002-b", schemas.Leakage(schemas.Reader_READER_PARTIAL), "alice", "partial-250-alice", 11), row("00002-b", schemas.Robustness("jpeg-75"), "alice", "alice", 12),
+		row("00004-d", schemas.Recoverability, "alice", "alice", 0)
+	refused.Metrics, refused.Test, refused.Refusal = nil, "", &schemas.Refusal{Detail: "no"}
 	a.Scores = append(a.Scores, share, attacked, refused)
-	other, otherAttacked := row("2", schemas.Role_ROLE_LEAKAGE_PARTIAL, "carol", "partial-250-carol", 10), row("2", schemas.Role_ROLE_ROBUSTNESS, "carol", "carol", 13)
-	otherAttacked.Attack = "jpeg-75"
+	other, otherAttacked := row("2", schemas.Leakage(schemas.Reader_READER_PARTIAL), "carol", "partial-250-carol", 10), row("2", schemas.Robustness("jpeg-75"), "carol", "carol", 13)
 	b.Scores = append(b.Scores, other, otherAttacked)
 	want, err := study.Compare(a, b)
 	if err != nil {

@@ -259,7 +259,7 @@ func NotRefused(scores []*schemas.Score) []*schemas.Score {
 func Baselines(scores []*schemas.Score) map[string]*schemas.Metrics {
 	baselines := make(map[string]*schemas.Metrics)
 	for _, s := range scores {
-		if s.GetRole() == schemas.Role_ROLE_BASELINE {
+		if s.Role() == schemas.Baseline {
 			baselines[s.GetItem()] = s.GetMetrics()
 		}
 	}
@@ -268,25 +268,25 @@ func Baselines(scores []*schemas.Score) map[string]*schemas.Metrics {
 
 // Summarise makes the summary of a run from its specification and scores.
 func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Invocation) *Summary {
-	groups := make(map[class]*tally)
+	groups := make(map[schemas.Role]*tally)
 	cells := make(map[[2]string]*cell)
 	baselines := Baselines(scores)
 	var refused []Failed
 	for _, s := range scores {
-		group := of(groups, classOf(s))
+		group := of(groups, s.Role())
 		group.add(s)
-		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY && s.End() == schemas.EndRefused {
+		if s.Role() == schemas.Recoverability && s.End() == schemas.EndRefused {
 			refused = append(refused, Failed{Name: schemas.ScoreKey(s), Reason: s.GetRefusal().GetDetail()})
 		}
-		if Leaks(s.GetRole()) {
+		if s.Role().Leaks() {
 			group.addExcess(s, baselines[s.GetItem()])
 		}
-		switch s.GetRole() {
-		case schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED:
+		switch s.Role() {
+		case schemas.Recoverability, schemas.Leakage(schemas.Reader_READER_MISMATCHED):
 			of(cells, [2]string{s.GetEmbedKey(), s.GetDecodeKey()}).add(s)
 		}
 	}
-	role := func(r schemas.Role) Group { return groups[class{role: r}].group() }
+	role := func(r schemas.Role) Group { return groups[r].group() }
 	sum := &Summary{
 		Run:   spec.GetId(),
 		Model: modelOf(spec),
@@ -296,8 +296,8 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		},
 		Geometry:   geometryOf(spec),
 		Keys:       keyIDs(spec.GetKeys()),
-		RandomKeys: keyIDs(spec.GetRandomKeys()),
-		NearKeys:   []string{},
+		RandomKeys: keyIDs(spec.ReadersOf(schemas.Reader_READER_RANDOM).GetKeys()),
+		NearKeys:   keyIDs(spec.ReadersOf(schemas.Reader_READER_NEAR).GetKeys()),
 		NoiseSigma: spec.GetNoiseSigma(),
 
 		UntrainedKeys:  spec.GetUntrainedKeys(),
@@ -305,22 +305,22 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 		Pairs:      pairsOf(spec),
 		WorstPairs: worstPairs(spec, scores),
 
-		Imperceptibility:       role(schemas.Role_ROLE_IMPERCEPTIBILITY),
-		Recoverability:         role(schemas.Role_ROLE_RECOVERABILITY),
-		LeakageMismatched:      role(schemas.Role_ROLE_LEAKAGE_MISMATCHED),
-		LeakageRandom:          role(schemas.Role_ROLE_LEAKAGE_RANDOM),
-		LeakageNear:            role(schemas.Role_ROLE_LEAKAGE_NEAR),
-		LeakageMismatchedCover: role(schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER),
-		LeakageRandomCover:     role(schemas.Role_ROLE_LEAKAGE_RANDOM_COVER),
-		LeakageNearCover:       role(schemas.Role_ROLE_LEAKAGE_NEAR_COVER),
-		BaselineCoverSecret:    role(schemas.Role_ROLE_BASELINE),
-		Purification:           role(schemas.Role_ROLE_PURIFICATION),
-		Noise:                  role(schemas.Role_ROLE_NOISE),
+		Imperceptibility:       role(schemas.Imperceptibility),
+		Recoverability:         role(schemas.Recoverability),
+		LeakageMismatched:      role(schemas.Leakage(schemas.Reader_READER_MISMATCHED)),
+		LeakageRandom:          role(schemas.Leakage(schemas.Reader_READER_RANDOM)),
+		LeakageNear:            role(schemas.Leakage(schemas.Reader_READER_NEAR)),
+		LeakageMismatchedCover: role(schemas.LeakageCover(schemas.Reader_READER_MISMATCHED)),
+		LeakageRandomCover:     role(schemas.LeakageCover(schemas.Reader_READER_RANDOM)),
+		LeakageNearCover:       role(schemas.LeakageCover(schemas.Reader_READER_NEAR)),
+		BaselineCoverSecret:    role(schemas.Baseline),
+		Purification:           role(schemas.Purification),
+		Noise:                  role(schemas.Noise),
 
-		LeakageSwapped:      role(schemas.Role_ROLE_LEAKAGE_SWAPPED),
-		LeakageSwappedCover: role(schemas.Role_ROLE_LEAKAGE_SWAPPED_COVER),
-		LeakageUnkeyed:      role(schemas.Role_ROLE_LEAKAGE_UNKEYED),
-		LeakageUnkeyedCover: role(schemas.Role_ROLE_LEAKAGE_UNKEYED_COVER),
+		LeakageSwapped:      role(schemas.Leakage(schemas.Reader_READER_SWAPPED)),
+		LeakageSwappedCover: role(schemas.LeakageCover(schemas.Reader_READER_SWAPPED)),
+		LeakageUnkeyed:      role(schemas.Leakage(schemas.Reader_READER_UNKEYED)),
+		LeakageUnkeyedCover: role(schemas.LeakageCover(schemas.Reader_READER_UNKEYED)),
 
 		FailedItems:    []Failed{},
 		RefusedItems:   refused,
@@ -331,23 +331,21 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 	if s := spec.GetSample(); s != nil {
 		sum.Dataset.Sample = &Sample{Pairs: int(s.GetPairs()), Of: int(s.GetOf()), Seed: s.GetSeed()}
 	}
-	for _, id := range keyIDs(spec.GetNearKeys()) {
-		if _, kind, _ := schemas.DerivedKeyOf(id); kind == schemas.Near {
-			sum.NearKeys = append(sum.NearKeys, id)
-		} else {
-			sum.DerivedKeys = append(sum.DerivedKeys, id)
-		}
+	for _, r := range []schemas.Reader{schemas.Reader_READER_SWAPPED, schemas.Reader_READER_PARTIAL} {
+		sum.DerivedKeys = append(sum.DerivedKeys, keyIDs(spec.ReadersOf(r).GetKeys())...)
 	}
-	for _, c := range sortedClasses(groups) {
-		switch c.role {
-		case schemas.Role_ROLE_LEAKAGE_PARTIAL:
-			sum.LeakagePartial = append(sum.LeakagePartial, PartialGroup{c.permille, groups[c].group()})
-		case schemas.Role_ROLE_LEAKAGE_PARTIAL_COVER:
-			sum.LeakagePartialCover = append(sum.LeakagePartialCover, PartialGroup{c.permille, groups[c].group()})
+	for _, r := range sortedRoles(groups) {
+		group := PartialGroup{r.Permille, groups[r].group()}
+		switch {
+		case r.Reader != schemas.Reader_READER_PARTIAL:
+		case r.Leaks():
+			sum.LeakagePartial = append(sum.LeakagePartial, group)
+		default:
+			sum.LeakagePartialCover = append(sum.LeakagePartialCover, group)
 		}
 	}
 	for _, attack := range spec.GetAttacks() {
-		if t := groups[class{role: schemas.Role_ROLE_ROBUSTNESS, attack: attack}]; t != nil {
+		if t := groups[schemas.Robustness(attack)]; t != nil {
 			sum.Robustness = append(sum.Robustness, AttackGroup{attack, t.group()})
 		}
 	}
@@ -360,8 +358,8 @@ func Summarise(spec *schemas.RunSpec, scores, failures []*schemas.Score, inv Inv
 			Reason: f.GetFailure().GetReason() + ": " + f.GetFailure().GetDetail(),
 		})
 	}
-	if spec.GetWrongKeys() > 0 {
-		sum.Confusion.Drawn = drawn(spec, cells)
+	if r := spec.Drawn(); r != nil {
+		sum.Confusion.Drawn = drawn(spec, r, cells)
 	} else {
 		sum.Confusion.fill(sum.Keys, cells)
 	}
@@ -395,8 +393,8 @@ func (x *Confusion) fill(keys []string, cells map[[2]string]*cell) {
 }
 
 // drawn makes the rows of a run that draws its wrong keys.
-func drawn(spec *schemas.RunSpec, cells map[[2]string]*cell) *Drawn {
-	d := &Drawn{WrongKeys: int(spec.GetWrongKeys()), Seed: spec.GetWrongSeed()}
+func drawn(spec *schemas.RunSpec, r *schemas.Readers, cells map[[2]string]*cell) *Drawn {
+	d := &Drawn{WrongKeys: int(r.GetCount()), Seed: r.GetSeed()}
 	for _, embed := range spec.GetKeys() {
 		row := DrawnRow{EmbedKey: embed.GetId()}
 		for _, decode := range schemas.RegisteredKeys(spec, embed) {
@@ -419,10 +417,10 @@ func worstPairs(spec *schemas.RunSpec, scores []*schemas.Score) []WorstPair {
 		names[p.GetItem()] = p
 	}
 	all := []WorstPair{}
-	for _, role := range []schemas.Role{schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_PURIFICATION} {
+	for _, role := range []schemas.Role{schemas.Imperceptibility, schemas.Recoverability, schemas.Purification} {
 		worst := make(map[string]*schemas.Score) // of each item
 		for _, s := range scores {
-			if s.GetRole() == role && s.End() == schemas.EndDone {
+			if s.Role() == role && s.End() == schemas.EndDone {
 				if before := worst[s.GetItem()]; before == nil || s.GetMetrics().GetPsnr() < before.GetMetrics().GetPsnr() {
 					worst[s.GetItem()] = s
 				}

@@ -24,13 +24,13 @@ func TestWorstPairs(t *testing.T) {
 		})
 		v := float64(i)
 		scores = append(scores,
-			row(item, schemas.Role_ROLE_IMPERCEPTIBILITY, "alice", "", 40+v), row(item, schemas.Role_ROLE_IMPERCEPTIBILITY, "bob", "", 39.5-v),
-			row(item, schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 30-v), row(item, schemas.Role_ROLE_RECOVERABILITY, "bob", "bob", 30.5-v),
-			row(item, schemas.Role_ROLE_LEAKAGE_MISMATCHED, "alice", "bob", 10+v), row(item, schemas.Role_ROLE_PURIFICATION, "", "", 25),
+			row(item, schemas.Imperceptibility, "alice", "", 40+v), row(item, schemas.Imperceptibility, "bob", "", 39.5-v),
+			row(item, schemas.Recoverability, "alice", "alice", 30-v), row(item, schemas.Recoverability, "bob", "bob", 30.5-v),
+			row(item, schemas.Leakage(schemas.Reader_READER_MISMATCHED), "alice", "bob", 10+v), row(item, schemas.Purification, "", "", 25),
 		)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(scores), func(i, j int) { scores[i], scores[j] = scores[j], scores[i] })
-	refused := row("00001-x", schemas.Role_ROLE_RECOVERABILITY, "alice", "alice", 0)
+	refused := row("00001-x", schemas.Recoverability, "alice", "alice", 0)
 	refused.Metrics, refused.Refusal = nil, &schemas.Refusal{Detail: "no"}
 	sum := study.Summarise(spec, append(scores, refused), nil, study.Invocation{})
 	pair := func(role, item string, n int, embed, decode string, psnr float64) study.WorstPair {
@@ -62,7 +62,7 @@ func TestWorstPairs(t *testing.T) {
 	}
 	worse := make([]*schemas.Score, 0, len(scores))
 	for _, s := range scores {
-		worse = append(worse, row(s.GetItem(), s.GetRole(), s.GetEmbedKey(), s.GetDecodeKey(), 28))
+		worse = append(worse, row(s.GetItem(), s.Role(), s.GetEmbedKey(), s.GetDecodeKey(), 28))
 	}
 	p, err := study.Compare(study.Measured{Spec: spec, Scores: scores}, study.Measured{Spec: spec, Scores: worse})
 	if err != nil {

@@ -193,7 +193,7 @@ func (r *redisServer) ask(ctx context.Context, words ...string) (string, error) 
 func (r *redisServer) count(ctx context.Context, run string) (int, error) {
 	total := 0
 	for _, part := range []string{"scores", "failures"} {
-		line, err := r.ask(ctx, "HLEN", "stegomq:run:v1:{"+run+"}:"+part)
+		line, err := r.ask(ctx, "HLEN", "stegomq:run:v2:{"+run+"}:"+part)
 		if err != nil {
 			return 0, err
 		}

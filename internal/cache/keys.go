@@ -5,7 +5,7 @@ package cache
 // Redis cluster would keep on one node.
 const (
 	prefix  = "stegomq:"
-	runsKey = prefix + "runs:v1" // sorted set: run ids by the start of their latest attempt, Unix ms
+	runsKey = prefix + "runs:v2" // sorted set: run ids by the start of their latest attempt, Unix ms
 	// runtimeKey holds the name of what computes networks at the worker that started last.
 	runtimeKey = prefix + "runtime:v1"
 	// askedKey is a hash from a run's id to what whoever asked for it keeps, leasesKey one to who makes it now, and until when.
@@ -26,7 +26,7 @@ func inspectedKey(limits string) func(digest string) string {
 	return func(digest string) string { return prefix + "inspected:v1:" + limits + ":" + digest }
 }
 
-func runKey(run, part string) string { return prefix + "run:v1:{" + run + "}:" + part }
+func runKey(run, part string) string { return prefix + "run:v2:{" + run + "}:" + part }
 
 // specKey holds a run's RunSpec.
 func specKey(run string) string { return runKey(run, "spec") }

@@ -159,7 +159,7 @@ func decodeScores(values []string) ([]*schemas.Score, error) {
 	slices.SortFunc(scores, func(a, b *schemas.Score) int {
 		return cmp.Or(
 			cmp.Compare(a.GetItem(), b.GetItem()),
-			cmp.Compare(a.GetRole(), b.GetRole()),
+			a.Role().Compare(b.Role()),
 			cmp.Compare(a.GetEmbedKey(), b.GetEmbedKey()),
 			cmp.Compare(a.GetDecodeKey(), b.GetDecodeKey()),
 			cmp.Compare(a.GetAttack(), b.GetAttack()),

@@ -20,10 +20,9 @@ func zmember(id string) redis.Z { return redis.Z{Score: 1e15, Member: id} }
 
 // measured is a score of an item whose every metric is v.
 func measured(item string, v float64) *schemas.Score {
-	return &schemas.Score{
-		Item: item, Role: schemas.Role_ROLE_RECOVERABILITY, EmbedKey: "alice", DecodeKey: "alice",
-		Reference: digest("c"), Test: digest("d"), Metrics: &schemas.Metrics{Psnr: v, Ssim: v, Mae: v, Rmse: v},
-	}
+	s := schemas.NewScore(schemas.Recoverability, item, "alice", "alice")
+	s.Reference, s.Test, s.Metrics = digest("c"), digest("d"), &schemas.Metrics{Psnr: v, Ssim: v, Mae: v, Rmse: v}
+	return s
 }
 
 // failed is the same comparison as measured, which could not be made.
@@ -212,19 +211,16 @@ func TestScoresAreSorted(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		var want []*schemas.Score
 		for _, item := range []string{"a", "a1", "b"} {
-			for _, role := range []schemas.Role{schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_LEAKAGE_RANDOM} {
+			for _, role := range []schemas.Role{
+				schemas.Imperceptibility, schemas.Recoverability, schemas.Robustness("crop-5"), schemas.Robustness("jpeg-75"), schemas.Leakage(schemas.Reader_READER_RANDOM),
+			} {
 				for _, e := range []string{"", "alice", "bob"} {
 					for _, d := range []string{"alice", "bob"} {
-						row := measured(item, 1)
-						row.Role, row.EmbedKey, row.DecodeKey = role, e, d
+						row := schemas.NewScore(role, item, e, d)
+						row.Test, row.Metrics = digest("d"), &schemas.Metrics{Psnr: 1}
 						want = append(want, row)
 					}
 				}
-			}
-			for _, attack := range []string{"crop-5", "jpeg-75"} {
-				row := measured(item, 1)
-				row.Role, row.EmbedKey, row.DecodeKey, row.Attack = schemas.Role_ROLE_ROBUSTNESS, "alice", "alice", attack
-				want = append(want, row)
 			}
 		}
 		shuffled := slices.Clone(want)

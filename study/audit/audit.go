@@ -95,10 +95,10 @@ func New(e Evidence) *Audit {
 	a := &Audit{
 		Model: sum.Model, Dataset: sum.Dataset, Geometry: sum.Geometry, Keys: sum.Keys, UntrainedKeys: sum.UntrainedKeys, Thresholds: thresholds, Provenance: sum.Provenance,
 		Imperceptibility: sum.Imperceptibility, Recoverability: sum.Recoverability, Baseline: sum.BaselineCoverSecret,
-		MismatchedKeys: wrongKeys(e.Attempts, sum.LeakageMismatched, sum.LeakageMismatchedCover, schemas.Role_ROLE_LEAKAGE_MISMATCHED),
-		NearKeys:       wrongKeys(e.Attempts, sum.LeakageNear, sum.LeakageNearCover, schemas.Role_ROLE_LEAKAGE_NEAR),
-		SwappedKeys:    wrongKeys(e.Attempts, sum.LeakageSwapped, sum.LeakageSwappedCover, schemas.Role_ROLE_LEAKAGE_SWAPPED),
-		NoKey:          wrongKeys(e.Attempts, sum.LeakageUnkeyed, sum.LeakageUnkeyedCover, schemas.Role_ROLE_LEAKAGE_UNKEYED),
+		MismatchedKeys: wrongKeys(e.Attempts, sum.LeakageMismatched, sum.LeakageMismatchedCover, schemas.Leakage(schemas.Reader_READER_MISMATCHED)),
+		NearKeys:       wrongKeys(e.Attempts, sum.LeakageNear, sum.LeakageNearCover, schemas.Leakage(schemas.Reader_READER_NEAR)),
+		SwappedKeys:    wrongKeys(e.Attempts, sum.LeakageSwapped, sum.LeakageSwappedCover, schemas.Leakage(schemas.Reader_READER_SWAPPED)),
+		NoKey:          wrongKeys(e.Attempts, sum.LeakageUnkeyed, sum.LeakageUnkeyedCover, schemas.Leakage(schemas.Reader_READER_UNKEYED)),
 		PartialKeys:    partials(sum), Robustness: survivals(sum), Detectability: e.Detected, Attacker: e.Attacker,
 		Decoder: e.Decoder, Detector: e.Detector, guess: e.Guess,
 	}

@@ -37,18 +37,16 @@ func newMade(pairs int) *made {
 		m.spec.Pairs = append(m.spec.Pairs, &schemas.Pair{
 			Item: item, Cover: schemas.BlobRef("cover"+item, ""), Secret: schemas.BlobRef("secret"+item, ""),
 		})
-		m.add(schemas.Role_ROLE_BASELINE, i, "", "", 10, 0.2)
-		m.add(schemas.Role_ROLE_IMPERCEPTIBILITY, i, "alice", "", 34, 0.95).Test = "stego" + item
-		m.add(schemas.Role_ROLE_RECOVERABILITY, i, "alice", "alice", 28, 0.8).Test = "matched" + item
+		m.add(schemas.Baseline, i, "", "", 10, 0.2)
+		m.add(schemas.Imperceptibility, i, "alice", "", 34, 0.95).Test = "stego" + item
+		m.add(schemas.Recoverability, i, "alice", "alice", 28, 0.8).Test = "matched" + item
 	}
 	return m
 }
 
 func (m *made) add(role schemas.Role, pair int, embed, decode string, psnr, ssim float64) *schemas.Score {
-	s := &schemas.Score{
-		Item: fmt.Sprintf("%02d", pair), Role: role, EmbedKey: embed, DecodeKey: decode,
-		Metrics: &schemas.Metrics{Psnr: psnr, Ssim: ssim, Mae: 0.1, Rmse: 0.1},
-	}
+	s := schemas.NewScore(role, fmt.Sprintf("%02d", pair), embed, decode)
+	s.Metrics = &schemas.Metrics{Psnr: psnr, Ssim: ssim, Mae: 0.1, Rmse: 0.1}
 	m.scores = append(m.scores, s)
 	return s
 }
@@ -57,7 +55,7 @@ func (m *made) attack(name string, pair int, ssim float64) {
 	if !slices.Contains(m.spec.Attacks, name) {
 		m.spec.Attacks = append(m.spec.Attacks, name)
 	}
-	m.add(schemas.Role_ROLE_ROBUSTNESS, pair, "alice", "alice", 20, ssim).Attack = name
+	m.add(schemas.Robustness(name), pair, "alice", "alice", 20, ssim)
 }
 
 func (m *made) run(name string) *Run {
@@ -101,7 +99,7 @@ func TestRandomKeysCountKeysAndNotComparisons(t *testing.T) {
 			case key == 9 && pair == 1:
 				ssim = 0.31
 			}
-			m.add(schemas.Role_ROLE_LEAKAGE_RANDOM, pair, "alice", fmt.Sprintf("random-1-%d", key), 11, ssim)
+			m.add(schemas.Leakage(schemas.Reader_READER_RANDOM), pair, "alice", fmt.Sprintf("random-1-%d", key), 11, ssim)
 		}
 	}
 	a := New(Evidence{Attempts: newMade(3).run("attempts"), Random: m.run("random")})
@@ -126,7 +124,7 @@ func TestNoRandomKeyShowsAnything(t *testing.T) {
 	t.Parallel()
 	m := newMade(1)
 	for key := range 1000 {
-		m.add(schemas.Role_ROLE_LEAKAGE_RANDOM, 0, "alice", fmt.Sprintf("random-1-%d", key), 10.5, 0.2+float64(key)*1e-5)
+		m.add(schemas.Leakage(schemas.Reader_READER_RANDOM), 0, "alice", fmt.Sprintf("random-1-%d", key), 10.5, 0.2+float64(key)*1e-5)
 	}
 	a := New(Evidence{Attempts: newMade(3).run("attempts"), Random: m.run("random")})
 	verdict(t, a, TestRandom).want(t, Passed, "No key of 1,000", "on 1 stego image", "0.37 %", "random-1-999")
@@ -169,11 +167,11 @@ func TestWrongKeysOfEveryKind(t *testing.T) {
 	t.Parallel()
 	m := newMade(3)
 	for pair := range 3 {
-		m.add(schemas.Role_ROLE_LEAKAGE_SWAPPED, pair, "alice", "swapped-alice", 10, 0.25)
-		m.add(schemas.Role_ROLE_LEAKAGE_NEAR, pair, "alice", "near-0-alice", 10, 0.25+0.1*float64(pair))
-		m.add(schemas.Role_ROLE_LEAKAGE_UNKEYED, pair, "alice", "", 9, 0.1)
+		m.add(schemas.Leakage(schemas.Reader_READER_SWAPPED), pair, "alice", "swapped-alice", 10, 0.25)
+		m.add(schemas.Leakage(schemas.Reader_READER_NEAR), pair, "alice", "near-0-alice", 10, 0.25+0.1*float64(pair))
+		m.add(schemas.Leakage(schemas.Reader_READER_UNKEYED), pair, "alice", "", 9, 0.1)
 		for i, ssim := range []float64{0.2, 0.22, 0.45} {
-			m.add(schemas.Role_ROLE_LEAKAGE_PARTIAL, pair, "alice", fmt.Sprintf("partial-%d-alice", 400*i), 10, ssim)
+			m.add(schemas.Leakage(schemas.Reader_READER_PARTIAL), pair, "alice", fmt.Sprintf("partial-%d-alice", 400*i), 10, ssim)
 		}
 	}
 	a := New(Evidence{Attempts: m.run("attempts"), LeftOut: map[string]string{TestMismatched: "one key", TestRandom: "none asked for"}})
@@ -193,7 +191,7 @@ func TestWrongKeysOfEveryKind(t *testing.T) {
 	}
 
 	for pair := range 3 {
-		m.add(schemas.Role_ROLE_LEAKAGE_PARTIAL, pair, "alice", "partial-300-alice", 10, 0.35)
+		m.add(schemas.Leakage(schemas.Reader_READER_PARTIAL), pair, "alice", "partial-300-alice", 10, 0.35)
 	}
 	verdict(t, New(Evidence{Attempts: m.run("attempts")}), TestPartial).want(t, Failed, "LEAK", "30 %", "+0.150")
 	if a.NoKey.Keys != 0 || len(a.NoKey.Showing) != 0 || a.NearKeys.Keys != 1 || a.NearKeys.Showing[0].Keys != 1 {
@@ -203,7 +201,7 @@ func TestWrongKeysOfEveryKind(t *testing.T) {
 	// Few keys that show nothing prove little.
 	few := newMade(2)
 	for key := range 32 {
-		few.add(schemas.Role_ROLE_LEAKAGE_NEAR, key%2, "alice", fmt.Sprintf("near-%d-alice", key), 10, 0.2)
+		few.add(schemas.Leakage(schemas.Reader_READER_NEAR), key%2, "alice", fmt.Sprintf("near-%d-alice", key), 10, 0.2)
 	}
 	verdict(t, New(Evidence{Attempts: few.run("attempts")}), TestNear).want(t, Passed, "32 keys", "fewer than 11 %")
 }
@@ -213,13 +211,13 @@ func TestUntrainedModelProvesNothing(t *testing.T) {
 	t.Parallel()
 	m := newMade(3)
 	for _, s := range m.scores {
-		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY {
+		if s.Role() == schemas.Recoverability {
 			s.Metrics.Ssim = 0.25
 		}
 	}
 	for pair := range 3 {
-		m.add(schemas.Role_ROLE_LEAKAGE_SWAPPED, pair, "alice", "swapped-alice", 10, 0.2)
-		m.add(schemas.Role_ROLE_LEAKAGE_NEAR, pair, "alice", "near-0-alice", 10, 0.5)
+		m.add(schemas.Leakage(schemas.Reader_READER_SWAPPED), pair, "alice", "swapped-alice", 10, 0.2)
+		m.add(schemas.Leakage(schemas.Reader_READER_NEAR), pair, "alice", "near-0-alice", 10, 0.5)
 		m.attack("jpeg-75", pair, 0.24)
 	}
 	a := New(Evidence{Attempts: m.run("attempts")})
@@ -457,14 +455,14 @@ func whole(t *testing.T) *Audit {
 	t.Helper()
 	random := newMade(1)
 	for key := range 30 {
-		random.add(schemas.Role_ROLE_LEAKAGE_RANDOM, 0, "alice", fmt.Sprintf("random-1-%d", key), 10, 0.2+0.01*float64(key)).Test = fmt.Sprintf("guess%d", key)
-		random.add(schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, 0, "alice", fmt.Sprintf("random-1-%d", key), 30, 0.8)
+		random.add(schemas.Leakage(schemas.Reader_READER_RANDOM), 0, "alice", fmt.Sprintf("random-1-%d", key), 10, 0.2+0.01*float64(key)).Test = fmt.Sprintf("guess%d", key)
+		random.add(schemas.LeakageCover(schemas.Reader_READER_RANDOM), 0, "alice", fmt.Sprintf("random-1-%d", key), 30, 0.8)
 	}
 	m := newMade(8)
 	for pair := range 8 {
 		for role, key := range map[schemas.Role]string{
-			schemas.Role_ROLE_LEAKAGE_MISMATCHED: "bob", schemas.Role_ROLE_LEAKAGE_NEAR: "near-3-alice", schemas.Role_ROLE_LEAKAGE_SWAPPED: "swapped-alice",
-			schemas.Role_ROLE_LEAKAGE_UNKEYED: "", schemas.Role_ROLE_LEAKAGE_PARTIAL: "partial-500-alice",
+			schemas.Leakage(schemas.Reader_READER_MISMATCHED): "bob", schemas.Leakage(schemas.Reader_READER_NEAR): "near-3-alice", schemas.Leakage(schemas.Reader_READER_SWAPPED): "swapped-alice",
+			schemas.Leakage(schemas.Reader_READER_UNKEYED): "", schemas.Leakage(schemas.Reader_READER_PARTIAL): "partial-500-alice",
 		} {
 			m.add(role, pair, "alice", key, 10, 0.2+0.01*float64(pair))
 		}

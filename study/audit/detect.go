@@ -58,7 +58,7 @@ func Detect(ctx context.Context, spec *schemas.RunSpec, scores []*schemas.Score,
 	d := &Detectability{Key: spec.GetKeys()[0].GetId(), MatchingRate: matchingRate}
 	stego := make(map[string]string) // digest by item
 	for _, s := range scores {
-		if s.GetRole() == schemas.Role_ROLE_IMPERCEPTIBILITY && s.GetEmbedKey() == d.Key {
+		if s.Role() == schemas.Imperceptibility && s.GetEmbedKey() == d.Key {
 			stego[s.GetItem()] = s.GetTest()
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // BestGuess is the random key's output with the largest excess in SSIM, the first of equal ones; nil where none has a score that was
 // not refused.
 func BestGuess(r *Run) *Guess {
-	return bestGuess(r.Scores, excesses(r.Scores, schemas.Role_ROLE_LEAKAGE_RANDOM))
+	return bestGuess(r.Scores, excesses(r.Scores, schemas.Leakage(schemas.Reader_READER_RANDOM)))
 }
 
 // ShowGuess draws the best guess: cover, stego image, secret, what the matched key recovers, and what the
@@ -29,11 +29,11 @@ func ShowGuess(ctx context.Context, g Guess, spec *schemas.RunSpec, scores []*sc
 			continue
 		}
 		switch {
-		case s.GetRole() == schemas.Role_ROLE_IMPERCEPTIBILITY:
+		case s.Role() == schemas.Imperceptibility:
 			refs["stego"] = schemas.BlobRef(s.GetTest(), "")
-		case s.GetRole() == schemas.Role_ROLE_RECOVERABILITY:
+		case s.Role() == schemas.Recoverability:
 			refs["matched"] = schemas.BlobRef(s.GetTest(), "")
-		case s.GetRole() == schemas.Role_ROLE_LEAKAGE_RANDOM && s.GetDecodeKey() == g.DecodeKey:
+		case s.Role() == schemas.Leakage(schemas.Reader_READER_RANDOM) && s.GetDecodeKey() == g.DecodeKey:
 			refs["guess"] = schemas.BlobRef(s.GetTest(), "")
 		}
 	}

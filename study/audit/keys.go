@@ -51,7 +51,7 @@ func wrongKeys(r *Run, secret, cover study.Group, role schemas.Role) *WrongKeys 
 	w := &WrongKeys{Secret: secret, Cover: cover, Showing: []Showing{}, found: found}
 	largest := make(map[string]float64) // in SSIM, by key
 	for _, s := range r.Scores {
-		if s.GetRole() == role && s.End() == schemas.EndRefused && s.GetDecodeKey() != "" {
+		if s.Role() == role && s.End() == schemas.EndRefused && s.GetDecodeKey() != "" {
 			largest[s.GetDecodeKey()] = math.Inf(-1)
 		}
 	}
@@ -102,7 +102,7 @@ func excesses(scores []*schemas.Score, role schemas.Role) []excess {
 	baselines := study.Baselines(scores)
 	var found []excess
 	for _, s := range scores {
-		if b := baselines[s.GetItem()]; s.GetRole() == role && b != nil && s.End() == schemas.EndDone {
+		if b := baselines[s.GetItem()]; s.Role() == role && b != nil && s.End() == schemas.EndDone {
 			found = append(found, excess{s, s.GetMetrics().GetPsnr() - b.GetPsnr(), s.GetMetrics().GetSsim() - b.GetSsim()})
 		}
 	}

@@ -58,14 +58,14 @@ type Guess struct {
 
 // randomKeys gives nil where no random key has a score.
 func randomKeys(r *Run) *RandomKeys {
-	w := wrongKeys(r, r.Summary.LeakageRandom, r.Summary.LeakageRandomCover, schemas.Role_ROLE_LEAKAGE_RANDOM)
+	w := wrongKeys(r, r.Summary.LeakageRandom, r.Summary.LeakageRandomCover, schemas.Leakage(schemas.Reader_READER_RANDOM))
 	if w == nil {
 		return nil
 	}
 	stegos := make(map[[2]string][]excess) // by item and embedding key
 	at := func(s *schemas.Score) [2]string { return [2]string{s.GetItem(), s.GetEmbedKey()} }
 	for _, s := range r.Scores {
-		if s.GetRole() == schemas.Role_ROLE_LEAKAGE_RANDOM && s.End() == schemas.EndRefused {
+		if s.Role() == schemas.Leakage(schemas.Reader_READER_RANDOM) && s.End() == schemas.EndRefused {
 			stegos[at(s)] = nil
 		}
 	}
@@ -166,7 +166,7 @@ func bestGuess(scores []*schemas.Score, found []excess) *Guess {
 		BaselinePSNR: m.GetPsnr() - best.psnr, BaselineSSIM: m.GetSsim() - best.ssim,
 	}
 	for _, s := range scores {
-		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY && s.GetItem() == g.Item && s.GetEmbedKey() == g.EmbedKey {
+		if s.Role() == schemas.Recoverability && s.GetItem() == g.Item && s.GetEmbedKey() == g.EmbedKey {
 			g.MatchedPSNR, g.MatchedSSIM = s.GetMetrics().GetPsnr(), s.GetMetrics().GetSsim()
 		}
 	}

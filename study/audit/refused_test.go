@@ -29,12 +29,12 @@ func authenticated() *made {
 	m := newMade(3)
 	m.spec.ModelKeying = schemas.KeyingCipher
 	for pair := range 3 {
-		m.refuse(schemas.Role_ROLE_LEAKAGE_MISMATCHED, pair, "bob")
-		m.refuse(schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, pair, "bob")
+		m.refuse(schemas.Leakage(schemas.Reader_READER_MISMATCHED), pair, "bob")
+		m.refuse(schemas.LeakageCover(schemas.Reader_READER_MISMATCHED), pair, "bob")
 		for bit := range 4 {
-			m.refuse(schemas.Role_ROLE_LEAKAGE_NEAR, pair, fmt.Sprintf("near-%d-alice", bit))
+			m.refuse(schemas.Leakage(schemas.Reader_READER_NEAR), pair, fmt.Sprintf("near-%d-alice", bit))
 		}
-		m.refuse(schemas.Role_ROLE_LEAKAGE_SWAPPED, pair, "swapped-alice")
+		m.refuse(schemas.Leakage(schemas.Reader_READER_SWAPPED), pair, "swapped-alice")
 		m.refuseAttack("jpeg-75", pair)
 		m.attack("crop-5", pair, 0.79)
 	}
@@ -48,7 +48,7 @@ func randomRefused(keys int) *made {
 	m := newMade(2)
 	for key := range keys {
 		for pair := range 2 {
-			m.refuse(schemas.Role_ROLE_LEAKAGE_RANDOM, pair, fmt.Sprintf("random-1-%d", key))
+			m.refuse(schemas.Leakage(schemas.Reader_READER_RANDOM), pair, fmt.Sprintf("random-1-%d", key))
 		}
 	}
 	return m
@@ -107,8 +107,8 @@ func TestEveryWrongKeyIsRefused(t *testing.T) {
 func TestWrongKeyIsAccepted(t *testing.T) {
 	t.Parallel()
 	m, random := authenticated(), randomRefused(100)
-	m.add(schemas.Role_ROLE_LEAKAGE_NEAR, 0, "alice", "near-9-alice", 10, 0.2)
-	random.add(schemas.Role_ROLE_LEAKAGE_RANDOM, 0, "alice", "random-1-100", 10, 0.21)
+	m.add(schemas.Leakage(schemas.Reader_READER_NEAR), 0, "alice", "near-9-alice", 10, 0.2)
+	random.add(schemas.Leakage(schemas.Reader_READER_RANDOM), 0, "alice", "random-1-100", 10, 0.21)
 	a := New(Evidence{Attempts: m.run("attempts"), Random: random.run("random")})
 	verdict(t, a, TestNear).want(t, Failed, "ACCEPTED", "in 1 of 13 attempts", "near-9-alice")
 	verdict(t, a, TestRandom).want(t, Failed, "ACCEPTED", "in 1 of 201 attempts", "random-1-100")
@@ -121,14 +121,14 @@ func TestWrongKeyIsAccepted(t *testing.T) {
 func TestMatchedKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	some := authenticated()
-	some.refuse(schemas.Role_ROLE_RECOVERABILITY, 0, "alice")
+	some.refuse(schemas.Recoverability, 0, "alice")
 	a := New(Evidence{Attempts: some.run("attempts")})
 	verdict(t, a, TestMatched).want(t, Failed, "THE MATCHED KEY IS REFUSED", "1 of 4 images")
 	verdict(t, a, TestNear).want(t, Unclear, "As the matched key does not recover either")
 
 	all := authenticated()
 	for _, s := range all.scores {
-		if s.GetRole() == schemas.Role_ROLE_RECOVERABILITY {
+		if s.Role() == schemas.Recoverability {
 			s.Metrics, s.Refusal = nil, &schemas.Refusal{}
 		}
 	}

@@ -47,7 +47,7 @@ func (r Run) typical() string {
 	if len(pairs) == 0 {
 		return ""
 	}
-	of := r.ranked(schemas.Role_ROLE_RECOVERABILITY, pairs[0].Embed, pairs[0].Embed)
+	of := r.ranked(schemas.Recoverability, pairs[0].Embed, pairs[0].Embed)
 	if len(of) == 0 {
 		return ""
 	}
@@ -58,7 +58,7 @@ func (r Run) typical() string {
 func (r Run) ranked(role schemas.Role, embed, decode string) []*schemas.Score {
 	var of []*schemas.Score
 	for _, s := range r.Scores {
-		if s.GetRole() == role && s.GetEmbedKey() == embed && s.GetDecodeKey() == decode && s.End() == schemas.EndDone {
+		if s.Role() == role && s.GetEmbedKey() == embed && s.GetDecodeKey() == decode && s.End() == schemas.EndDone {
 			of = append(of, s)
 		}
 	}

@@ -47,7 +47,7 @@ func confusion(title string, run Run) report.Matrix {
 
 // cellPictures are those of the worst, the median and the best item of a cell.
 func cellPictures(run Run, embed, decode string, side int) (all []report.Picture) {
-	role := pick(embed == decode, schemas.Role_ROLE_RECOVERABILITY, schemas.Role_ROLE_LEAKAGE_MISMATCHED)
+	role := pick(embed == decode, schemas.Recoverability, schemas.Leakage(schemas.Reader_READER_MISMATCHED))
 	ranked := run.ranked(role, embed, decode)
 	if embed != decode {
 		slices.Reverse(ranked)

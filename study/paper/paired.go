@@ -92,7 +92,7 @@ func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
 func allRefused(run study.Measured, role schemas.Role) bool {
 	refused := false
 	for _, s := range run.Scores {
-		if s.GetRole() == role {
+		if s.Role() == role {
 			if s.End() == schemas.EndDone {
 				return false
 			}

@@ -136,7 +136,7 @@ func TestPartlyRefused(t *testing.T) {
 	l := line(t, r, "recoverability", paper.MethodPUSNetMK, "imagenet", "a")
 	sum, n := 0.0, 0.0
 	for _, score := range study.NotRefused(whole.Scores) {
-		if score.GetRole() == schemas.Role_ROLE_RECOVERABILITY && score.GetEmbedKey() == "alice" {
+		if score.Role() == schemas.Recoverability && score.GetEmbedKey() == "alice" {
 			sum, n = sum+score.GetMetrics().GetPsnr(), n+1
 		}
 	}

@@ -42,9 +42,9 @@ var featureKinds = [3]struct {
 	role schemas.Role
 	name string
 }{
-	{schemas.Role_ROLE_RECOVERABILITY, "matched"},
-	{schemas.Role_ROLE_LEAKAGE_MISMATCHED, "mismatched"},
-	{schemas.Role_ROLE_LEAKAGE_RANDOM, "random"},
+	{schemas.Recoverability, "matched"},
+	{schemas.Leakage(schemas.Reader_READER_MISMATCHED), "mismatched"},
+	{schemas.Leakage(schemas.Reader_READER_RANDOM), "random"},
 }
 
 // maxPoints bounds the points of a kind: the silhouette takes their square.
@@ -79,7 +79,7 @@ func separation(method, set string, run Run) Separation {
 	for _, score := range run.Scores {
 		for kind, k := range featureKinds {
 			f := score.GetFeatures()
-			if score.GetRole() != k.role || len(f) == 0 {
+			if score.Role() != k.role || len(f) == 0 {
 				continue
 			}
 			if dimensions == 0 {

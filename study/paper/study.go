@@ -286,11 +286,11 @@ func (r Run) of(pairs ...pair) []*schemas.Score {
 	for _, s := range r.Scores {
 		keep := s.GetEmbedKey() == "" // the baseline and what no key has a part in
 		for _, p := range pairs {
-			switch s.GetRole() {
-			case schemas.Role_ROLE_IMPERCEPTIBILITY, schemas.Role_ROLE_RECOVERABILITY,
-				schemas.Role_ROLE_LEAKAGE_RANDOM, schemas.Role_ROLE_LEAKAGE_RANDOM_COVER:
+			switch s.Role() {
+			case schemas.Imperceptibility, schemas.Recoverability,
+				schemas.Leakage(schemas.Reader_READER_RANDOM), schemas.LeakageCover(schemas.Reader_READER_RANDOM):
 				keep = keep || s.GetEmbedKey() == p.Embed
-			case schemas.Role_ROLE_LEAKAGE_MISMATCHED, schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER:
+			case schemas.Leakage(schemas.Reader_READER_MISMATCHED), schemas.LeakageCover(schemas.Reader_READER_MISMATCHED):
 				keep = keep || s.GetEmbedKey() == p.Embed && s.GetDecodeKey() == p.Wrong
 			}
 		}

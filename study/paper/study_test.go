@@ -56,9 +56,11 @@ func (m made) run(t *testing.T) paper.Run {
 	for _, k := range m.keys {
 		spec.Keys = append(spec.Keys, keyRef(k))
 	}
+	random := &schemas.Readers{Reader: schemas.Reader_READER_RANDOM, Count: uint32(m.random)}
 	for i := range m.random {
-		spec.RandomKeys = append(spec.RandomKeys, keyRef(fmt.Sprintf("random-1-%d", i)))
+		random.Keys = append(random.Keys, keyRef(fmt.Sprintf("random-1-%d", i)))
 	}
+	spec.Readers = []*schemas.Readers{{Reader: schemas.Reader_READER_MISMATCHED, Count: uint32(len(m.keys) - 1)}, random}
 	var scores []*schemas.Score
 	for p := range m.pairs {
 		item := fmt.Sprintf("%05d-x", p)
@@ -66,27 +68,26 @@ func (m made) run(t *testing.T) paper.Run {
 			Item: item, Cover: schemas.BlobRef(digest(fmt.Sprint(m.set, "cover", p)), ""), Secret: schemas.BlobRef(digest(fmt.Sprint(m.set, "secret", p)), ""),
 		})
 		add := func(role schemas.Role, embed, decode string, psnr float64, features ...float32) {
-			scores = append(scores, &schemas.Score{
-				Item: item, Role: role, EmbedKey: embed, DecodeKey: decode, Features: features,
-				Metrics: &schemas.Metrics{Psnr: psnr, Ssim: psnr / 40, Mae: 1 - psnr/40, Rmse: 1 - psnr/40},
-			})
+			s := schemas.NewScore(role, item, embed, decode)
+			s.Features, s.Metrics = features, &schemas.Metrics{Psnr: psnr, Ssim: psnr / 40, Mae: 1 - psnr/40, Rmse: 1 - psnr/40}
+			scores = append(scores, s)
 		}
 		wobble := float32(spread(p, 3))
-		add(schemas.Role_ROLE_BASELINE, "", "", m.levels.baseline+spread(p, 0))
+		add(schemas.Baseline, "", "", m.levels.baseline+spread(p, 0))
 		for i, embed := range m.keys {
-			add(schemas.Role_ROLE_IMPERCEPTIBILITY, embed, "", m.levels.stego+spread(p, i)-float64(i)*m.lowered/2)
+			add(schemas.Imperceptibility, embed, "", m.levels.stego+spread(p, i)-float64(i)*m.lowered/2)
 			for j, decode := range m.keys {
 				switch {
 				case i == j:
-					add(schemas.Role_ROLE_RECOVERABILITY, embed, decode, m.levels.recovered+spread(p, 1)-float64(i)*m.lowered, m.vector(wobble, 0)...)
+					add(schemas.Recoverability, embed, decode, m.levels.recovered+spread(p, 1)-float64(i)*m.lowered, m.vector(wobble, 0)...)
 				default:
-					add(schemas.Role_ROLE_LEAKAGE_MISMATCHED, embed, decode, m.levels.wrong+spread(p, 0)-float64(i)*m.lowered/4, m.vector(wobble, 1)...)
-					add(schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, embed, decode, 30+spread(p, 2))
+					add(schemas.Leakage(schemas.Reader_READER_MISMATCHED), embed, decode, m.levels.wrong+spread(p, 0)-float64(i)*m.lowered/4, m.vector(wobble, 1)...)
+					add(schemas.LeakageCover(schemas.Reader_READER_MISMATCHED), embed, decode, 30+spread(p, 2))
 				}
 			}
-			for _, k := range spec.RandomKeys {
-				add(schemas.Role_ROLE_LEAKAGE_RANDOM, embed, k.GetId(), m.levels.random+spread(p, 0), m.vector(wobble, 2)...)
-				add(schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, embed, k.GetId(), 27+spread(p, 2))
+			for _, k := range random.Keys {
+				add(schemas.Leakage(schemas.Reader_READER_RANDOM), embed, k.GetId(), m.levels.random+spread(p, 0), m.vector(wobble, 2)...)
+				add(schemas.LeakageCover(schemas.Reader_READER_RANDOM), embed, k.GetId(), 27+spread(p, 2))
 			}
 		}
 		if m.dir != "" {
@@ -133,7 +134,7 @@ func (m made) images(t *testing.T, item string, shade int, spec *schemas.RunSpec
 	write("secret", item, color.NRGBA{R: 40, G: s, B: 200})
 	for i, embed := range m.keys {
 		write("stego", item+"."+embed, color.NRGBA{R: 198, G: s, B: uint8(42 + i)})
-		for _, k := range slices.Concat(spec.GetKeys(), spec.GetRandomKeys()) {
+		for _, k := range slices.Concat(spec.GetKeys(), spec.ReadersOf(schemas.Reader_READER_RANDOM).GetKeys()) {
 			c := color.NRGBA{R: 190, G: s, B: 50}
 			if k.GetId() == embed {
 				c = color.NRGBA{R: 42, G: s, B: 195}

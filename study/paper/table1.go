@@ -31,17 +31,17 @@ type blockKind struct {
 
 // blockKinds are the paper's three blocks, and then what they are to be read against.
 var blockKinds = []blockKind{
-	{blockImperceptibility, "Imperceptibility: cover against stego", schemas.Role_ROLE_IMPERCEPTIBILITY,
+	{blockImperceptibility, "Imperceptibility: cover against stego", schemas.Imperceptibility,
 		func(s *study.Summary) study.Group { return s.Imperceptibility }, +1},
-	{blockRecoverability, "Recoverability: secret against what the matched key recovers", schemas.Role_ROLE_RECOVERABILITY,
+	{blockRecoverability, "Recoverability: secret against what the matched key recovers", schemas.Recoverability,
 		func(s *study.Summary) study.Group { return s.Recoverability }, +1},
-	{blockCross, "Cross decoding: secret against what the other key recovers", schemas.Role_ROLE_LEAKAGE_MISMATCHED,
+	{blockCross, "Cross decoding: secret against what the other key recovers", schemas.Leakage(schemas.Reader_READER_MISMATCHED),
 		func(s *study.Summary) study.Group { return s.LeakageMismatched }, -1},
-	{blockCrossCover, "Cross decoding: cover against what the other key recovers", schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER,
+	{blockCrossCover, "Cross decoding: cover against what the other key recovers", schemas.LeakageCover(schemas.Reader_READER_MISMATCHED),
 		func(s *study.Summary) study.Group { return s.LeakageMismatchedCover }, +1},
-	{blockRandom, "Random keys: secret against what an unregistered key recovers", schemas.Role_ROLE_LEAKAGE_RANDOM,
+	{blockRandom, "Random keys: secret against what an unregistered key recovers", schemas.Leakage(schemas.Reader_READER_RANDOM),
 		func(s *study.Summary) study.Group { return s.LeakageRandom }, -1},
-	{blockRandomCover, "Random keys: cover against what an unregistered key recovers", schemas.Role_ROLE_LEAKAGE_RANDOM_COVER,
+	{blockRandomCover, "Random keys: cover against what an unregistered key recovers", schemas.LeakageCover(schemas.Reader_READER_RANDOM),
 		func(s *study.Summary) study.Group { return s.LeakageRandomCover }, +1},
 }
 

@@ -32,7 +32,7 @@ func line(t *testing.T, r *paper.Report, block, method, set, pair string) paper.
 func mean(run paper.Run, role schemas.Role, embed, decode string, of func(*schemas.Metrics) float64) float64 {
 	sum, n := 0.0, 0.0
 	for _, s := range run.Scores {
-		if s.GetRole() == role && s.GetEmbedKey() == embed && (s.GetDecodeKey() == decode || decode == "*") {
+		if s.Role() == role && s.GetEmbedKey() == embed && (s.GetDecodeKey() == decode || decode == "*") {
 			sum += of(s.GetMetrics())
 			n++
 		}
@@ -52,15 +52,15 @@ func TestTable1AgreesWithScores(t *testing.T) {
 		role                       schemas.Role
 		n                          int
 	}{
-		{"imperceptibility", "a", "alice", "", schemas.Role_ROLE_IMPERCEPTIBILITY, 6},
-		{"imperceptibility", "b", "bob", "", schemas.Role_ROLE_IMPERCEPTIBILITY, 6},
-		{"recoverability", "a", "alice", "alice", schemas.Role_ROLE_RECOVERABILITY, 6},
-		{"recoverability", "b", "bob", "bob", schemas.Role_ROLE_RECOVERABILITY, 6},
-		{"cross_decoding", "a", "alice", "bob", schemas.Role_ROLE_LEAKAGE_MISMATCHED, 6},
-		{"cross_decoding", "b", "bob", "alice", schemas.Role_ROLE_LEAKAGE_MISMATCHED, 6},
-		{"cross_decoding_cover", "a", "alice", "bob", schemas.Role_ROLE_LEAKAGE_MISMATCHED_COVER, 6},
-		{"random_key", "b", "bob", "*", schemas.Role_ROLE_LEAKAGE_RANDOM, 12},
-		{"random_key_cover", "a", "alice", "*", schemas.Role_ROLE_LEAKAGE_RANDOM_COVER, 12},
+		{"imperceptibility", "a", "alice", "", schemas.Imperceptibility, 6},
+		{"imperceptibility", "b", "bob", "", schemas.Imperceptibility, 6},
+		{"recoverability", "a", "alice", "alice", schemas.Recoverability, 6},
+		{"recoverability", "b", "bob", "bob", schemas.Recoverability, 6},
+		{"cross_decoding", "a", "alice", "bob", schemas.Leakage(schemas.Reader_READER_MISMATCHED), 6},
+		{"cross_decoding", "b", "bob", "alice", schemas.Leakage(schemas.Reader_READER_MISMATCHED), 6},
+		{"cross_decoding_cover", "a", "alice", "bob", schemas.LeakageCover(schemas.Reader_READER_MISMATCHED), 6},
+		{"random_key", "b", "bob", "*", schemas.Leakage(schemas.Reader_READER_RANDOM), 12},
+		{"random_key_cover", "a", "alice", "*", schemas.LeakageCover(schemas.Reader_READER_RANDOM), 12},
 	} {
 		l := line(t, r, c.block, paper.MethodPUSNetMK, "imagenet", c.pair)
 		for name, m := range map[string]struct {

@@ -57,7 +57,7 @@ func TestClaims(t *testing.T) {
 	// A mean that is as it should be, with one image pair that shows the secret.
 	run := made{set: "imagenet", pairs: 40, keys: two, random: 1, levels: mk}.run(t)
 	for _, s := range run.Scores {
-		if s.GetRole() == schemas.Role_ROLE_LEAKAGE_RANDOM && s.GetItem() == "00003-x" {
+		if s.Role() == schemas.Leakage(schemas.Reader_READER_RANDOM) && s.GetItem() == "00003-x" {
 			s.Metrics.Psnr += 4
 		}
 	}
