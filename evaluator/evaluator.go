@@ -273,7 +273,7 @@ func (e *Evaluator) fetch(ctx context.Context, job *schemas.Job, item *schemas.I
 
 // refOf finds the reference of a digest: one of the item's own images, or an output in the blob store.
 func refOf(item *schemas.Item, digest string) *schemas.ImageRef {
-	for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetImage()} {
+	for _, ref := range item.Refs() {
 		if ref.GetDigest() == digest {
 			return ref
 		}

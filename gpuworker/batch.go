@@ -147,38 +147,22 @@ func (w *Worker) fits(pending []input, in input) bool {
 func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item) (in input, err error) {
 	ctx, span := tracing.Start(ctx, "fetch and decode")
 	defer func() { span.End(err) }()
-	switch job.GetOperation() {
-	case schemas.Operation_OPERATION_EMBED:
-		cover, err := w.Images.Image(ctx, item.GetCover(), job.GetGeometry())
+	g := job.GetGeometry()
+	for _, name := range job.GetOperation().Describe().Images {
+		ref := item.Ref(name)
+		img, err := w.Images.Image(ctx, ref, g)
 		if err != nil {
-			return in, fmt.Errorf("cover: %w", err)
+			return in, fmt.Errorf("%s: %w", name, err)
 		}
-		// In the cover's own size the secret follows the cover.
-		g := proto.CloneOf(job.GetGeometry())
-		g.Width, g.Height = uint32(cover.Rect.Dx()), uint32(cover.Rect.Dy())
-		secret, err := w.Images.Image(ctx, item.GetSecret(), g)
-		if err != nil {
-			return in, fmt.Errorf("secret: %w", err)
+		if img, err = changed(job, img, noiseSeed(ref.GetDigest())); err != nil {
+			return in, fmt.Errorf("%s: %w", name, err)
 		}
-		in.images = []*image.NRGBA{cover, secret}
-	case schemas.Operation_OPERATION_RECOVER:
-		stego, err := w.stego(ctx, job, item)
-		if err != nil {
-			return in, fmt.Errorf("stego: %w", err)
-		}
-		in.images = []*image.NRGBA{stego}
-	case schemas.Operation_OPERATION_PURIFY:
-		img, err := w.Images.Image(ctx, item.GetImage(), job.GetGeometry())
-		if err != nil {
-			return in, err
-		}
-		if job.GetNoiseSigma() > 0 {
-			if img, err = pixel.AddNoise(img, job.GetNoiseSigma(), noiseSeed(item.GetImage().GetDigest())); err != nil {
-				return in, schemas.Permanent(schemas.ReasonBadMessage, err)
-			}
-			in.noisy = img
-		}
-		in.images = []*image.NRGBA{img}
+		in.images = append(in.images, img)
+		// The others are brought to the size of the first, also where that is its own.
+		g = &schemas.Geometry{Width: uint32(img.Rect.Dx()), Height: uint32(img.Rect.Dy()), Resize: g.GetResize()}
+	}
+	if job.GetNoiseSigma() > 0 {
+		in.noisy = in.images[0]
 	}
 	if size := in.images[0].Rect.Size(); size.X*size.Y > w.cfg.MaxPixels {
 		return in, schemas.Permanent(schemas.ReasonTooLarge, fmt.Errorf(
@@ -187,19 +171,20 @@ func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item)
 	return in, nil
 }
 
-// stego gets the image to recover from, after the attack that a job asks for. The attack is on the image as the network
-// would see it.
-func (w *Worker) stego(ctx context.Context, job *schemas.Job, item *schemas.Item) (*image.NRGBA, error) {
-	img, err := w.Images.Image(ctx, item.GetStego(), job.GetGeometry())
-	if err != nil || job.GetAttack() == "" {
-		return img, err
+// changed is an image with the attack and the noise that a job asks for. Both are on the image as the network would see it.
+func changed(job *schemas.Job, img *image.NRGBA, seed uint64) (*image.NRGBA, error) {
+	if name := job.GetAttack(); name != "" {
+		attack, err := pixel.ParseAttack(name)
+		if err != nil {
+			return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
+		}
+		if img, err = attack.Apply(img, seed); err != nil {
+			return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+		}
 	}
-	attack, err := pixel.ParseAttack(job.GetAttack())
-	if err != nil {
-		return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
-	}
-	if img, err = attack.Apply(img, noiseSeed(item.GetStego().GetDigest())); err != nil {
-		return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+	if sigma := job.GetNoiseSigma(); sigma > 0 {
+		noisy, err := pixel.AddNoise(img, sigma, seed)
+		return noisy, schemas.Permanent(schemas.ReasonBadMessage, err)
 	}
 	return img, nil
 }
@@ -345,7 +330,7 @@ func (w *Worker) run(ctx context.Context, b *batch, in []pixel.Tensor) (r run, e
 		b.took.Infer += max(0, end.Sub(running)).Nanoseconds()
 	}(time.Now())
 	job := b.job
-	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {
+	if job.GetFeatures() && job.GetOperation().Describe().Reads {
 		r.images, r.features, err = w.Engine.Features(ctx, job.GetModel(), job.GetKey(), in[0])
 		return r, err
 	}

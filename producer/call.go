@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -112,8 +111,6 @@ func (s *Stream) callJob(ctx context.Context, c Call) (*schemas.Job, error) {
 	return job, job.Validate()
 }
 
-var errImages = errors.New("an item with another number of images than its operation takes")
-
 func (s *Stream) callItem(ctx context.Context, images [][]byte, inline bool) (*schemas.Item, error) {
 	refs := make([]*schemas.ImageRef, len(images))
 	for i, data := range images {
@@ -122,18 +119,5 @@ func (s *Stream) callItem(ctx context.Context, images [][]byte, inline bool) (*s
 			return nil, err
 		}
 	}
-	return itemOf(s.cfg.Operation, refs)
-}
-
-// itemOf is the item of an operation's images, without an id.
-func itemOf(op schemas.Operation, refs []*schemas.ImageRef) (*schemas.Item, error) {
-	switch {
-	case op == schemas.Operation_OPERATION_EMBED && len(refs) == 2:
-		return &schemas.Item{Cover: refs[0], Secret: refs[1]}, nil
-	case op == schemas.Operation_OPERATION_RECOVER && len(refs) == 1:
-		return &schemas.Item{Stego: refs[0]}, nil
-	case op == schemas.Operation_OPERATION_PURIFY && len(refs) == 1:
-		return &schemas.Item{Image: refs[0]}, nil
-	}
-	return nil, errImages
+	return s.cfg.Operation.NewItem(refs...)
 }

@@ -168,12 +168,10 @@ func (p *planner) outcomes(ctx context.Context, job *schemas.Job) ([]*schemas.Ou
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
 	for i, item := range job.GetItems() {
-		input := item.GetStego()
-		if job.GetOperation() == schemas.Operation_OPERATION_PURIFY {
-			input = item.GetImage()
-		}
-		if job.GetOperation() != schemas.Operation_OPERATION_EMBED && input.GetDigest() == "" {
-			outcomes[i] = nil
+		for _, name := range job.GetOperation().Describe().Images {
+			if item.Ref(name).GetDigest() == "" {
+				outcomes[i] = nil
+			}
 		}
 	}
 	return outcomes, p.dropLost(ctx, outcomes)

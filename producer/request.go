@@ -78,13 +78,12 @@ type input struct{ name, path string }
 
 // inputs are the images that an operation takes.
 func (r *Request) inputs(op schemas.Operation) []input {
-	switch op {
-	case schemas.Operation_OPERATION_EMBED:
-		return []input{{"cover", r.Cover}, {"secret", r.Secret}}
-	case schemas.Operation_OPERATION_RECOVER:
-		return []input{{"stego", r.Stego}}
+	paths := map[string]string{"cover": r.Cover, "secret": r.Secret, "stego": r.Stego, "image": r.Image}
+	var all []input
+	for _, name := range op.Describe().Images {
+		all = append(all, input{name, paths[name]})
 	}
-	return []input{{"image", r.Image}}
+	return all
 }
 
 // Check finds what is wrong with the names in a request, before any file is looked at. The text begins with the name of a field.
@@ -140,13 +139,13 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 			return p, err
 		}
 	}
-	item, err := itemOf(op, refs)
+	item, err := op.NewItem(refs...)
 	if err != nil {
 		return p, err
 	}
 	item.Id = itemID(r.ID)
 	p.job = s.job(op, s.cfg.Geometry, item)
-	if op != schemas.Operation_OPERATION_PURIFY {
+	if op.Describe().Key != "" {
 		key, err := s.Key(r.Key)
 		if err != nil {
 			return p, schemas.Permanent(schemas.ReasonUnknownKey, err)

@@ -66,11 +66,7 @@ func (f FollowUp) job(embed *Job, stego map[string]string) *Job {
 			continue
 		}
 		next := &Item{Id: item.GetId()}
-		if j.GetOperation() == Operation_OPERATION_RECOVER {
-			next.Stego = BlobRef(digest, "")
-		} else {
-			next.Image = BlobRef(digest, "")
-		}
+		*next.field(j.GetOperation().Describe().Images[0]) = BlobRef(digest, "")
 		if embed.GetScore() {
 			next.Cover, next.Secret = item.GetCover(), item.GetSecret()
 		}
@@ -87,10 +83,8 @@ func (f FollowUp) job(embed *Job, stego map[string]string) *Job {
 func (x *Job) WithoutInline() *Job {
 	j := proto.CloneOf(x)
 	for _, item := range j.GetItems() {
-		for _, ref := range []*ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
-			if ref != nil {
-				ref.Inline = nil
-			}
+		for _, ref := range item.Refs() {
+			ref.Inline = nil
 		}
 	}
 	return j

@@ -81,16 +81,13 @@ func workHash(j *Job, item *Item) *idHash {
 	h.text(j.GetKey().GetFingerprint())
 	h.geometry(j.GetGeometry())
 	h.number(math.Float64bits(j.GetNoiseSigma()))
-	switch j.GetOperation() {
-	case Operation_OPERATION_EMBED:
-		h.text(item.GetCover().GetDigest())
-		h.text(item.GetSecret().GetDigest())
-	case Operation_OPERATION_RECOVER:
-		h.text(item.GetStego().GetDigest())
+	op := j.GetOperation().Describe()
+	for _, name := range op.Images {
+		h.text(item.Ref(name).GetDigest())
+	}
+	if op.Reads {
 		h.text(j.GetAttack())
 		h.flag(j.GetFeatures())
-	case Operation_OPERATION_PURIFY:
-		h.text(item.GetImage().GetDigest())
 	}
 	return h
 }
