@@ -117,15 +117,16 @@ func (e *Evaluator) expected(ctx context.Context, job *schemas.Job, scores []*sc
 	return false, "", nil
 }
 
-// claimed are the scores that a result would have.
-func claimed(r *schemas.Result) (scores []*schemas.Score) {
+// claims are the scores that each outcome of a result gives, and where it failed those that will never come.
+func claims(r *schemas.Result) [][]*schemas.Score {
+	all := make([][]*schemas.Score, len(r.GetOutcomes()))
 	for i, o := range r.GetOutcomes() {
 		item := r.GetJob().GetItems()[i]
 		if o.End() == schemas.EndFailed {
-			scores = append(scores, schemas.Lost(r.GetJob(), item, o.GetFailure())...)
+			all[i] = schemas.Lost(r.GetJob(), item, o.GetFailure())
 		} else {
-			scores = append(scores, schemas.Comparisons(r.GetJob(), item, o)...)
+			all[i] = schemas.Comparisons(r.GetJob(), item, o)
 		}
 	}
-	return scores
+	return all
 }

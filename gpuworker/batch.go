@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -41,17 +42,13 @@ func (w *Worker) begin(ctx context.Context, job *schemas.Job) (_ *batch, err err
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
 	for i, o := range known {
-		if o == nil {
-			continue
-		}
 		usable, err := w.usable(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		if !usable {
-			continue
+		if usable {
+			b.settle(i, &schemas.Outcome{Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true})
 		}
-		b.outcomes[i] = &schemas.Outcome{Item: job.GetItems()[i].GetId(), Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true}
 	}
 	return b, nil
 }
@@ -67,23 +64,6 @@ func (b *batch) refused() (n int) {
 		}
 	}
 	return n
-}
-
-func (w *Worker) stored(ctx context.Context, out *schemas.Output) (bool, error) {
-	digests := []string{out.GetImage()}
-	if out.GetNoisy() != "" {
-		digests = append(digests, out.GetNoisy())
-	}
-	has, err := w.Blobs.Has(ctx, digests...)
-	if err != nil {
-		return false, fmt.Errorf("look for earlier outputs in the blob store: %w", err)
-	}
-	for _, ok := range has {
-		if !ok {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 // settle ends an item.
@@ -218,17 +198,22 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 	}
 	lap(&b.took.Fetch, start)
 	made, err := w.run(ctx, b, tensors)
-	if err != nil && len(items) > 1 && isFault(err, schemas.ReasonBadImage) {
-		// It may be one image alone that is not taken: each by itself.
+	var fault *schemas.Fault
+	switch bad := errors.As(err, &fault) && fault.Reason == schemas.ReasonBadImage; {
+	case bad && len(items) > 1:
+		// It may be one image alone that the network does not take: each by itself.
 		for i := range items {
 			if err := w.infer(ctx, b, items[i:i+1]); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	if err != nil {
-		return b.failAll(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
+	case err != nil:
+		err = fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err)
+		if bad {
+			return b.fail(items[0].index, err)
+		}
+		return err // what is wrong with the key or the model would end every item: the job itself dies of it
 	}
 	defer lap(&b.took.Store, time.Now())
 	ended, err := w.keep(ctx, b, made, items)
@@ -292,15 +277,20 @@ func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended ma
 	return nil
 }
 
-// usable says whether what is remembered can be a result: it ended, and its images are there.
+// usable says whether what is remembered, if anything is, can be a result: it ended, and its images are there.
 func (w *Worker) usable(ctx context.Context, o *schemas.Outcome) (bool, error) {
-	switch o.End() {
-	case schemas.EndDone:
-		return w.stored(ctx, o.GetOutput())
-	case schemas.EndRefused:
-		return true, nil
+	if o.End() != schemas.EndDone {
+		return o.End() == schemas.EndRefused, nil
 	}
-	return false, nil
+	digests := []string{o.GetOutput().GetImage()}
+	if noisy := o.GetOutput().GetNoisy(); noisy != "" {
+		digests = append(digests, noisy)
+	}
+	has, err := w.Blobs.Has(ctx, digests...)
+	if err != nil {
+		return false, fmt.Errorf("look for earlier outputs in the blob store: %w", err)
+	}
+	return !slices.Contains(has, false), nil
 }
 
 // run is what the network, or the cipher, made of a batch: the images and, nil where there are none, the refusals and the features
@@ -360,25 +350,6 @@ func finite(features []float32) ([]float32, error) {
 	return features, nil
 }
 
-func isFault(err error, reason schemas.Reason) bool {
-	var fault *schemas.Fault
-	return errors.As(err, &fault) && fault.Reason == reason
-}
-
-// failAll ends items whose images the network does not take. What is wrong with the key or the model would end
-// every item of the job: the job itself dies of it.
-func (b *batch) failAll(items []input, err error) error {
-	if !isFault(err, schemas.ReasonBadImage) {
-		return err
-	}
-	for _, in := range items {
-		if err := b.fail(in.index, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // store quantises output n to 8 bits and puts it, and the noisy image if there is one, into the blob store.
 func (w *Worker) store(ctx context.Context, t pixel.Tensor, n int, noisy *image.NRGBA) (*schemas.Output, error) {
 	img, err := pixel.ToImage(t, n)
@@ -408,9 +379,4 @@ func (w *Worker) put(ctx context.Context, img *image.NRGBA) (string, error) {
 	}
 	w.Images.Keep(ctx, digest, data, img)
 	return digest, nil
-}
-
-// result answers the job.
-func (b *batch) result(worker string) *schemas.Result {
-	return &schemas.Result{Job: b.job.WithoutInline(), Outcomes: b.outcomes, Worker: worker, Durations: &b.took}
 }

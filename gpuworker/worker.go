@@ -180,7 +180,8 @@ func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err err
 		return 0, err
 	}
 	lap(&b.took.Total, start)
-	if err := w.Publisher.PublishResult(ctx, b.result(w.cfg.Name)); err != nil {
+	result := &schemas.Result{Job: job.WithoutInline(), Outcomes: b.outcomes, Worker: w.cfg.Name, Durations: &b.took}
+	if err := w.Publisher.PublishResult(ctx, result); err != nil {
 		return 0, fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
 	}
 	return b.refused(), w.followUp(ctx, b)

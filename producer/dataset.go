@@ -289,17 +289,14 @@ type reader struct {
 // check reads and inspects files side by side. A file that cannot be used is no error.
 func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 	files := make([]checked, len(entries))
-	var unknown []int
-	if err := each(ctx, len(entries), func(i int) {
-		files[i] = r.read(entries[i])
-	}); err != nil {
+	if err := each(ctx, len(entries), func(i int) { files[i] = r.read(entries[i]) }); err != nil {
 		return nil, err
 	}
+	var whole []int
 	var digests []string
 	for i, f := range files {
 		if f.reason == "" {
-			unknown = append(unknown, i)
-			digests = append(digests, f.ref.GetDigest())
+			whole, digests = append(whole, i), append(digests, f.ref.GetDigest())
 		}
 	}
 	under := fmt.Sprintf("%d/%d/%d/%d", pixel.DecoderVersion, r.limits.MaxBytes, r.limits.MaxPixels, r.limits.MinSide)
@@ -307,14 +304,11 @@ func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier inspections: %w", err)
 	}
-	var fresh []int
-	for n, i := range unknown {
-		if !good[n] {
-			fresh = append(fresh, i)
+	if err := each(ctx, len(whole), func(n int) {
+		f := &files[whole[n]]
+		if good[n] {
+			return
 		}
-	}
-	if err := each(ctx, len(fresh), func(n int) {
-		f := &files[fresh[n]]
 		data, err := f.file.Read(r.limits.MaxBytes)
 		if err == nil {
 			_, err = pixel.Inspect(data, r.limits)
@@ -326,9 +320,9 @@ func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 		return nil, err
 	}
 	var found []string
-	for _, i := range fresh {
-		if files[i].reason == "" {
-			found = append(found, files[i].ref.GetDigest())
+	for n, i := range whole {
+		if !good[n] && files[i].reason == "" {
+			found = append(found, digests[n])
 		}
 	}
 	return files, r.memo.RememberInspected(ctx, found, under)

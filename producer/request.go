@@ -132,16 +132,12 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 		files[i] = data
 		total += len(data)
 	}
-	refs := make([]*schemas.ImageRef, len(inputs))
-	for i, in := range inputs {
-		var err error
-		if refs[i], err = s.ref(ctx, files[i], in.label(), total <= schemas.MaxInline); err != nil {
-			return p, err
-		}
-	}
-	item, err := op.NewItem(refs...)
+	item, err := s.item(ctx, files, total <= schemas.MaxInline)
 	if err != nil {
 		return p, err
+	}
+	for _, in := range inputs {
+		item.Ref(in.name).Name = in.label()
 	}
 	item.Id = itemID(r.ID)
 	p.job = s.job(op, s.cfg.Geometry, item)
@@ -237,16 +233,4 @@ func (s *Stream) warning(in input, data []byte) string {
 		return ""
 	}
 	return fmt.Sprintf("%s %s has transparent pixels: they are laid on white, and what is written is opaque", in.name, in.label())
-}
-
-// ref carries small images in the job itself and puts large ones into the blob store.
-func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool) (*schemas.ImageRef, error) {
-	if inline {
-		return &schemas.ImageRef{Digest: digestOf(data), Inline: data, Name: name}, nil
-	}
-	digest, err := s.Blobs.Put(ctx, data)
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", name, err)
-	}
-	return schemas.BlobRef(digest, name), nil
 }
