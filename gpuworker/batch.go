@@ -242,8 +242,8 @@ func (w *Worker) keep(ctx context.Context, b *batch, made run, items []input) (e
 	return ended, nil
 }
 
-// remember lets the first who did the work win: where another worker was first, this batch has that one's outcomes. Where
-// they are remembered but their images are gone, this batch's take their place.
+// remember keeps the outcomes of the worker that was first: where another was, this batch takes that one's. Where those are remembered but
+// their images are gone, this batch's take their place.
 func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended map[string]*schemas.Outcome) (err error) {
 	ctx, span := tracing.Start(ctx, "cache write")
 	defer func() { span.End(err) }()

@@ -86,7 +86,7 @@ type Config struct {
 	// Name tells workers apart in results and logs.
 	Name string
 	// Slots is the number of jobs worked on at once. Default: one per processor core, because a
-	// session runs one thread (two sessions of one thread beat one of two).
+	// session runs one thread (two sessions of one thread are faster than one of two).
 	Slots int
 	// BatchPixels bounds the pixels of one run of the network (batch x height x width); a larger image
 	// runs alone. Default 512 Ki: on a CPU larger batches gain nothing and cost memory.

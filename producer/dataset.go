@@ -34,8 +34,8 @@ type DatasetOptions struct {
 	Data string
 	// Covers is where the covers are, paired in order with the images of Data. Optional.
 	Covers string
-	// Limit is the largest number of pairs, the first ones of two files that differ; 0 takes all. Files after the last that is needed are
-	// not read.
+	// Limit is the largest number of pairs, the first ones; 0 takes all. A pair of the same file twice does not count. Files after the
+	// last that is needed are not read.
 	Limit int
 	// Sample is the number of pairs that Seed draws from all; 0 takes them in order. The pairs to draw from are made
 	// by names, before a file is read: where one has a bad file, or one file twice, the next that is drawn takes its place. It excludes
@@ -150,8 +150,8 @@ func (d *Dataset) next(ctx context.Context, r reader, images, covers *listing, n
 	return err
 }
 
-// differ says whether two files are of different bytes. A pair of one image is left out and named: its recovered image would be as
-// near to the cover as to the secret, and its baseline would be 100 dB.
+// differ says whether two files have different bytes. A pair of one image twice is named among the bad ones: what is recovered would be as
+// near to the cover as to the secret, and the baseline would be 100 dB.
 func (d *Dataset) differ(cover, secret *schemas.ImageRef) bool {
 	if cover.GetDigest() != secret.GetDigest() {
 		return true

@@ -43,9 +43,8 @@ type todo struct {
 	scores int64
 }
 
-// planner follows every comparison of a run through the memo: from an embed job to the stego image, from
-// there to what follows, such as the recovered image, from the pair of digests to the metrics. A link that is missing makes the
-// comparison, and what comes after it, work to do.
+// planner follows every comparison of a run through the memo: from an embed job to the stego image, from there to what follows, such as
+// the recovered image, and from two digests to the metrics. Where something is missing the comparison, and what depends on it, is work to do.
 type planner struct {
 	spec    *schemas.RunSpec
 	runtime string

@@ -103,8 +103,8 @@ func (p *Producer) Run(ctx context.Context, plan *Plan, files map[string]File) e
 	return nil
 }
 
-// wholeTrace bounds the comparisons of a run that is one trace. Beyond it each job that is published begins a trace of its own, with a link to
-// that of the run: nobody can look at a trace of a million spans, nor does anything that keeps them like it.
+// wholeTrace is the largest number of comparisons of a run that is one trace. In a larger run each published job begins a trace of its own,
+// with a link to that of the run: neither people nor stores of traces can handle one of a million spans.
 const wholeTrace = 1000
 
 func (p *Producer) publish(ctx context.Context, job *schemas.Job, apart bool) (err error) {

@@ -211,7 +211,7 @@ func readStandard(in io.Reader, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, limit+1))
 }
 
-// warning says what happened, or will happen, to the pixels of an image that its owner may not expect; empty where nothing does.
+// warning says what happened, or will happen, to the pixels of an image, where its owner may not expect it; otherwise it is empty.
 func (s *Stream) warning(in input, data []byte) string {
 	if s.cfg.Operation == schemas.Operation_OPERATION_RECOVER {
 		loss := pixel.LossOf(data)

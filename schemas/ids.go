@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// idHash hashes fields so that no two different lists of fields have the same encoding: every field is
-// preceded by its length.
+// idHash collects the fields of an id. No two different lists of fields have the same encoding, since every text has its length
+// before it.
 type idHash struct {
 	buf []byte
 }
@@ -63,8 +63,7 @@ func (h *idHash) sum() string {
 	return hex.EncodeToString(s[:16])
 }
 
-// DecoderVersion says which pixels are made of a file. It is package pixel's, and part of the ids of remembered work: what was made of other
-// pixels is other work.
+// DecoderVersion is that of package pixel: another version makes other pixels of a file. It is part of the ids of remembered work.
 const DecoderVersion = 2
 
 // ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
