@@ -230,6 +230,6 @@ func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
 // ValidTenant says whether s can name a tenant: 1 to 31 lowercase letters, digits, '_' and '-', the first a letter or a digit.
 func ValidTenant(s string) bool { return tenantForm.MatchString(s) }
 
-// ValidAttack says whether s has the form of an attack, a word and a number: jpeg-75. Package pixel knows the words. It
+// validAttack says whether s has the form of an attack, a word and a number: jpeg-75. Package pixel knows the words. It
 // is part of the names of scores and files.
-func ValidAttack(s string) bool { return attackForm.MatchString(s) }
+func validAttack(s string) bool { return attackForm.MatchString(s) }

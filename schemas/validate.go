@@ -20,19 +20,19 @@ var ErrInvalid = errors.New("invalid message")
 // MaxSide bounds the width and the height of a geometry, in pixels.
 const MaxSide = 8192
 
-// MaxItemID bounds the bytes of an item's id.
-const MaxItemID = 128
+// maxItemID bounds the bytes of an item's id.
+const maxItemID = 128
 
 var itemForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// ValidItemID says whether s can name an item: 1 to MaxItemID letters, digits, '.', '_' and '-', the first a letter or a digit, and no
+// ValidItemID says whether s can name an item: 1 to maxItemID letters, digits, '.', '_' and '-', the first a letter or a digit, and no
 // two '.' in a row. It is part of the names of files.
 func ValidItemID(s string) bool {
-	return len(s) <= MaxItemID && itemForm.MatchString(s) && !strings.Contains(s, "..")
+	return len(s) <= maxItemID && itemForm.MatchString(s) && !strings.Contains(s, "..")
 }
 
 func (r *rules) itemID(field, id string) {
-	r.check(ValidItemID(id), "%s must be 1 to %d letters, digits, '.', '_' and '-', the first a letter or a digit, without \"..\", got %q", field, MaxItemID, id)
+	r.check(ValidItemID(id), "%s must be 1 to %d letters, digits, '.', '_' and '-', the first a letter or a digit, without \"..\", got %q", field, maxItemID, id)
 }
 
 // rules collects what is broken, each with the path of the field.
@@ -153,7 +153,7 @@ func (r *rules) operation(x *Job) {
 	r.attackNames(x.GetAttacks())
 	if attack := x.GetAttack(); attack != "" {
 		r.check(op.Reads, "attack belongs to recover")
-		r.check(ValidAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
+		r.check(validAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
 		matched := x.GetEmbedKey().GetId() == x.GetKey().GetId()
 		r.check(!op.Reads || !x.GetScore() || matched, "attack: a job that is scored decodes with its embed_key")
 	}
@@ -161,7 +161,7 @@ func (r *rules) operation(x *Job) {
 
 func (r *rules) attackNames(list []string) {
 	for i, attack := range list {
-		r.check(ValidAttack(attack), "attacks[%d] must be a word and a number, as jpeg-75, got %q", i, attack)
+		r.check(validAttack(attack), "attacks[%d] must be a word and a number, as jpeg-75, got %q", i, attack)
 		r.check(!slices.Contains(list[:i], attack), "attacks[%d] %q is there twice", i, attack)
 	}
 }
@@ -342,7 +342,7 @@ func (x *Score) Validate() error {
 	r.check(x.End() != EndNone, "a score has one of metrics, failure and refusal")
 	r.check(x.GetRefusal() == nil || x.GetReader().keyed(), "refusal belongs to what is recovered, not to role %s", x.Role().Token())
 	r.check(x.GetRefusal() == nil || x.GetTest() == "", "a score with a refusal has no test image")
-	r.check(x.GetAttack() == "" || ValidAttack(x.GetAttack()), "attack must be a word and a number, as jpeg-75, got %q", x.GetAttack())
+	r.check(x.GetAttack() == "" || validAttack(x.GetAttack()), "attack must be a word and a number, as jpeg-75, got %q", x.GetAttack())
 	r.features("features", x.GetFeatures())
 	for name, v := range map[string]float64{
 		"psnr": x.GetMetrics().GetPsnr(), "ssim": x.GetMetrics().GetSsim(),
