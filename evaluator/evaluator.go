@@ -7,6 +7,7 @@
 package evaluator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,15 +87,9 @@ type Evaluator struct {
 
 // New makes an evaluator.
 func New(cfg Config, parts Parts) *Evaluator {
-	if cfg.Slots <= 0 {
-		cfg.Slots = runtime.NumCPU()
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Observer == nil {
-		cfg.Observer = silent{}
-	}
+	cfg.Slots = cmp.Or(max(cfg.Slots, 0), runtime.NumCPU())
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.Observer = cmp.Or[Observer](cfg.Observer, silent{})
 	return &Evaluator{cfg: cfg, Parts: parts, expectations: expectations{
 		runs: parts.Runs, known: make(map[string]expectation), told: make(map[string]bool),
 	}}

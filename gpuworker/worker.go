@@ -10,6 +10,7 @@
 package gpuworker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,21 +120,11 @@ type Worker struct {
 
 // New makes a worker.
 func New(cfg Config, parts Parts) *Worker {
-	if cfg.Slots <= 0 {
-		cfg.Slots = runtime.NumCPU()
-	}
-	if cfg.BatchPixels <= 0 {
-		cfg.BatchPixels = DefaultBatchPixels
-	}
-	if cfg.MaxPixels <= 0 {
-		cfg.MaxPixels = 8 << 20
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Observer == nil {
-		cfg.Observer = silent{}
-	}
+	cfg.Slots = cmp.Or(max(cfg.Slots, 0), runtime.NumCPU())
+	cfg.BatchPixels = cmp.Or(max(cfg.BatchPixels, 0), DefaultBatchPixels)
+	cfg.MaxPixels = cmp.Or(max(cfg.MaxPixels, 0), 8<<20)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.Observer = cmp.Or[Observer](cfg.Observer, silent{})
 	return &Worker{cfg: cfg, Parts: parts}
 }
 

@@ -7,6 +7,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -68,15 +69,9 @@ func New(cfg Config, parts Parts) *Producer {
 	if cfg.Batch <= 0 || cfg.Batch > schemas.MaxItems {
 		cfg.Batch = 8
 	}
-	if cfg.Window <= 0 {
-		cfg.Window = 20000
-	}
-	if cfg.Poll <= 0 {
-		cfg.Poll = 100 * time.Millisecond
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.Window = cmp.Or(max(cfg.Window, 0), 20000)
+	cfg.Poll = cmp.Or(max(cfg.Poll, 0), 100*time.Millisecond)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Producer{cfg: cfg, Parts: parts}
 }
 
