@@ -2,8 +2,8 @@ package schemas
 
 import "google.golang.org/protobuf/proto"
 
-// FollowUp is a job that follows an embed job, on its stego images: they are decoded with a key, or attacked and
-// decoded with the key that embedded, or, of neither key nor attack, given to the network that has no key.
+// FollowUp is a job that follows an embed job, on its stego images: they are decoded with Key, or get Attack and are decoded with the key
+// that embedded, or, with neither, are given to the network that has no key.
 type FollowUp struct {
 	Key    *KeyRef
 	Attack string
