@@ -44,7 +44,7 @@ var house = map[string][]string{
 	"internal/contexts":   {"internal/filelock"},
 	"internal/users":      {"internal/filelock", "internal/keyring", "schemas"},
 	"internal/flagfile":   {},
-	"internal/model":      {"internal/weights"},
+	"internal/model":      {"internal/weights", "schemas"},
 	"internal/stopwatch":  {},
 	"internal/ort":        {"internal/model", "internal/ort/onnxpb", "internal/pixel", "internal/stopwatch", "internal/weights"},
 	"internal/ort/onnxpb": {},

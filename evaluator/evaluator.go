@@ -7,12 +7,14 @@
 package evaluator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"image"
 	"log/slog"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -85,15 +87,9 @@ type Evaluator struct {
 
 // New makes an evaluator.
 func New(cfg Config, parts Parts) *Evaluator {
-	if cfg.Slots <= 0 {
-		cfg.Slots = runtime.NumCPU()
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Observer == nil {
-		cfg.Observer = silent{}
-	}
+	cfg.Slots = cmp.Or(max(cfg.Slots, 0), runtime.NumCPU())
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.Observer = cmp.Or[Observer](cfg.Observer, silent{})
 	return &Evaluator{cfg: cfg, Parts: parts, expectations: expectations{
 		runs: parts.Runs, known: make(map[string]expectation), told: make(map[string]bool),
 	}}
@@ -150,16 +146,14 @@ func LostTo(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err
 		return nil, nil, err
 	}
 	job = r.GetJob()
-	for i, o := range r.GetOutcomes() {
-		if o.End() == schemas.EndFailed {
-			lost = append(lost, schemas.Lost(job, job.GetItems()[i], o.GetFailure())...)
-			continue
+	for i, scores := range claims(r) {
+		if r.GetOutcomes()[i].End() != schemas.EndFailed {
+			// The jobs that follow from an output were published: their scores still come.
+			for _, s := range scores {
+				s.Refusal, s.Failure = nil, why
+			}
 		}
-		// The jobs that follow from an output were published: their scores still come.
-		for _, s := range schemas.Comparisons(job, job.GetItems()[i], o) {
-			s.Refusal, s.Failure = nil, why
-			lost = append(lost, s)
-		}
+		lost = append(lost, scores...)
 	}
 	return job, lost, nil
 }
@@ -170,22 +164,22 @@ func (e *Evaluator) score(ctx context.Context, r *schemas.Result) error {
 	if !job.GetScore() {
 		return nil
 	}
-	ok, metrics, err := e.expected(ctx, job, claimed(r))
+	claimed := claims(r)
+	ok, metrics, err := e.expected(ctx, job, slices.Concat(claimed...))
 	if !ok {
 		return err
 	}
 	var scores, failures []*schemas.Score
 	for i, o := range r.GetOutcomes() {
-		item := job.GetItems()[i]
 		switch o.End() {
 		case schemas.EndFailed:
-			failures = append(failures, schemas.Lost(job, item, o.GetFailure())...)
+			failures = append(failures, claimed[i]...)
 		case schemas.EndRefused:
-			scores = append(scores, schemas.Comparisons(job, item, o)...)
+			scores = append(scores, claimed[i]...)
 		default:
-			done, failed, err := e.compare(ctx, job, item, o, metrics)
+			done, failed, err := e.compare(ctx, job, job.GetItems()[i], claimed[i], metrics)
 			if err != nil {
-				return fmt.Errorf("score item %s of job %s: %w", item.GetId(), job.GetId(), err)
+				return fmt.Errorf("score item %s of job %s: %w", o.GetItem(), job.GetId(), err)
 			}
 			scores, failures = append(scores, done...), append(failures, failed...)
 		}
@@ -213,10 +207,9 @@ func (e *Evaluator) write(ctx context.Context, job *schemas.Job, scores, failure
 }
 
 // compare gives the scores of one item that has an output: those remembered, and those measured now.
-func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, o *schemas.Outcome, metrics string) (done, failed []*schemas.Score, err error) {
+func (e *Evaluator) compare(ctx context.Context, job *schemas.Job, item *schemas.Item, scores []*schemas.Score, metrics string) (done, failed []*schemas.Score, err error) {
 	ctx, span := tracing.Start(ctx, "score")
 	defer func() { span.End(err) }()
-	scores := schemas.Comparisons(job, item, o)
 	ids := make([]string, len(scores))
 	for i, s := range scores {
 		ids[i] = schemas.MetricsID(metrics, s.GetReference(), s.GetTest(), job.GetGeometry())
@@ -273,7 +266,7 @@ func (e *Evaluator) fetch(ctx context.Context, job *schemas.Job, item *schemas.I
 
 // refOf finds the reference of a digest: one of the item's own images, or an output in the blob store.
 func refOf(item *schemas.Item, digest string) *schemas.ImageRef {
-	for _, ref := range []*schemas.ImageRef{item.GetCover(), item.GetSecret(), item.GetImage()} {
+	for _, ref := range item.Refs() {
 		if ref.GetDigest() == digest {
 			return ref
 		}

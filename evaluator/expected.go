@@ -18,8 +18,8 @@ type Runs interface {
 // maxRuns bounds the runs whose specifications are kept: they may have megabytes.
 const maxRuns = 16
 
-// staleAfter is how old a specification may be that refuses something. A run may have been started with another one since it was read, where
-// Redis lost the first.
+// staleAfter is how old a specification may be when something is refused by it. An older one is read again: where Redis lost a run, it may
+// have been started again with another specification.
 const staleAfter = time.Second
 
 // expectations are what the runs expect that results came of lately.
@@ -91,9 +91,8 @@ func (x *expectations) first(run string) bool {
 	return true
 }
 
-// expected says whether the run of a job expects the job and the scores that come of it. What it does not expect is counted and dropped: a
-// run ends with its own comparisons, whatever else comes.
-// Metrics is the version of the metrics that it is measured with.
+// expected says whether the run of a job expects the job and its scores, and with which version of the metrics it is measured. What the run
+// does not expect is counted and dropped: the run ends with its own comparisons, whatever else comes.
 func (e *Evaluator) expected(ctx context.Context, job *schemas.Job, scores []*schemas.Score) (ok bool, metrics string, err error) {
 	err = e.expectations.check(ctx, job.GetRun(), func(x *schemas.Expected) error {
 		metrics = x.MetricsVersion()
@@ -117,15 +116,16 @@ func (e *Evaluator) expected(ctx context.Context, job *schemas.Job, scores []*sc
 	return false, "", nil
 }
 
-// claimed are the scores that a result would have.
-func claimed(r *schemas.Result) (scores []*schemas.Score) {
+// claims are the scores that each outcome of a result gives, and where it failed those that will never come.
+func claims(r *schemas.Result) [][]*schemas.Score {
+	all := make([][]*schemas.Score, len(r.GetOutcomes()))
 	for i, o := range r.GetOutcomes() {
 		item := r.GetJob().GetItems()[i]
 		if o.End() == schemas.EndFailed {
-			scores = append(scores, schemas.Lost(r.GetJob(), item, o.GetFailure())...)
+			all[i] = schemas.Lost(r.GetJob(), item, o.GetFailure())
 		} else {
-			scores = append(scores, schemas.Comparisons(r.GetJob(), item, o)...)
+			all[i] = schemas.Comparisons(r.GetJob(), item, o)
 		}
 	}
-	return scores
+	return all
 }

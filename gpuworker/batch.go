@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -41,17 +42,13 @@ func (w *Worker) begin(ctx context.Context, job *schemas.Job) (_ *batch, err err
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
 	for i, o := range known {
-		if o == nil {
-			continue
-		}
 		usable, err := w.usable(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		if !usable {
-			continue
+		if usable {
+			b.settle(i, &schemas.Outcome{Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true})
 		}
-		b.outcomes[i] = &schemas.Outcome{Item: job.GetItems()[i].GetId(), Output: o.GetOutput(), Refusal: o.GetRefusal(), Cached: true}
 	}
 	return b, nil
 }
@@ -67,23 +64,6 @@ func (b *batch) refused() (n int) {
 		}
 	}
 	return n
-}
-
-func (w *Worker) stored(ctx context.Context, out *schemas.Output) (bool, error) {
-	digests := []string{out.GetImage()}
-	if out.GetNoisy() != "" {
-		digests = append(digests, out.GetNoisy())
-	}
-	has, err := w.Blobs.Has(ctx, digests...)
-	if err != nil {
-		return false, fmt.Errorf("look for earlier outputs in the blob store: %w", err)
-	}
-	for _, ok := range has {
-		if !ok {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 // settle ends an item.
@@ -147,38 +127,22 @@ func (w *Worker) fits(pending []input, in input) bool {
 func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item) (in input, err error) {
 	ctx, span := tracing.Start(ctx, "fetch and decode")
 	defer func() { span.End(err) }()
-	switch job.GetOperation() {
-	case schemas.Operation_OPERATION_EMBED:
-		cover, err := w.Images.Image(ctx, item.GetCover(), job.GetGeometry())
+	g := job.GetGeometry()
+	for _, name := range job.GetOperation().Describe().Images {
+		ref := item.Ref(name)
+		img, err := w.Images.Image(ctx, ref, g)
 		if err != nil {
-			return in, fmt.Errorf("cover: %w", err)
+			return in, fmt.Errorf("%s: %w", name, err)
 		}
-		// In the cover's own size the secret follows the cover.
-		g := proto.CloneOf(job.GetGeometry())
-		g.Width, g.Height = uint32(cover.Rect.Dx()), uint32(cover.Rect.Dy())
-		secret, err := w.Images.Image(ctx, item.GetSecret(), g)
-		if err != nil {
-			return in, fmt.Errorf("secret: %w", err)
+		if img, err = changed(job, img, noiseSeed(ref.GetDigest())); err != nil {
+			return in, fmt.Errorf("%s: %w", name, err)
 		}
-		in.images = []*image.NRGBA{cover, secret}
-	case schemas.Operation_OPERATION_RECOVER:
-		stego, err := w.stego(ctx, job, item)
-		if err != nil {
-			return in, fmt.Errorf("stego: %w", err)
-		}
-		in.images = []*image.NRGBA{stego}
-	case schemas.Operation_OPERATION_PURIFY:
-		img, err := w.Images.Image(ctx, item.GetImage(), job.GetGeometry())
-		if err != nil {
-			return in, err
-		}
-		if job.GetNoiseSigma() > 0 {
-			if img, err = pixel.AddNoise(img, job.GetNoiseSigma(), noiseSeed(item.GetImage().GetDigest())); err != nil {
-				return in, schemas.Permanent(schemas.ReasonBadMessage, err)
-			}
-			in.noisy = img
-		}
-		in.images = []*image.NRGBA{img}
+		in.images = append(in.images, img)
+		// The others are brought to the size of the first, also where that is its own.
+		g = &schemas.Geometry{Width: uint32(img.Rect.Dx()), Height: uint32(img.Rect.Dy()), Resize: g.GetResize()}
+	}
+	if job.GetNoiseSigma() > 0 {
+		in.noisy = in.images[0]
 	}
 	if size := in.images[0].Rect.Size(); size.X*size.Y > w.cfg.MaxPixels {
 		return in, schemas.Permanent(schemas.ReasonTooLarge, fmt.Errorf(
@@ -187,19 +151,20 @@ func (w *Worker) load(ctx context.Context, job *schemas.Job, item *schemas.Item)
 	return in, nil
 }
 
-// stego gets the image to recover from, after the attack that a job asks for. The attack is on the image as the network
-// would see it.
-func (w *Worker) stego(ctx context.Context, job *schemas.Job, item *schemas.Item) (*image.NRGBA, error) {
-	img, err := w.Images.Image(ctx, item.GetStego(), job.GetGeometry())
-	if err != nil || job.GetAttack() == "" {
-		return img, err
+// changed is an image with the attack and the noise that a job asks for. Both are on the image as the network would see it.
+func changed(job *schemas.Job, img *image.NRGBA, seed uint64) (*image.NRGBA, error) {
+	if name := job.GetAttack(); name != "" {
+		attack, err := pixel.ParseAttack(name)
+		if err != nil {
+			return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
+		}
+		if img, err = attack.Apply(img, seed); err != nil {
+			return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+		}
 	}
-	attack, err := pixel.ParseAttack(job.GetAttack())
-	if err != nil {
-		return nil, schemas.Permanent(schemas.ReasonBadMessage, err)
-	}
-	if img, err = attack.Apply(img, noiseSeed(item.GetStego().GetDigest())); err != nil {
-		return nil, schemas.Permanent(schemas.ReasonBadImage, err)
+	if sigma := job.GetNoiseSigma(); sigma > 0 {
+		noisy, err := pixel.AddNoise(img, sigma, seed)
+		return noisy, schemas.Permanent(schemas.ReasonBadMessage, err)
 	}
 	return img, nil
 }
@@ -233,17 +198,22 @@ func (w *Worker) infer(ctx context.Context, b *batch, items []input) error {
 	}
 	lap(&b.took.Fetch, start)
 	made, err := w.run(ctx, b, tensors)
-	if err != nil && len(items) > 1 && isFault(err, schemas.ReasonBadImage) {
-		// It may be one image alone that is not taken: each by itself.
+	var fault *schemas.Fault
+	switch bad := errors.As(err, &fault) && fault.Reason == schemas.ReasonBadImage; {
+	case bad && len(items) > 1:
+		// It may be one image alone that the network does not take: each by itself.
 		for i := range items {
 			if err := w.infer(ctx, b, items[i:i+1]); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	if err != nil {
-		return b.failAll(items, fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err))
+	case err != nil:
+		err = fmt.Errorf("%s with key %q: %w", b.job.GetOperation().Token(), b.job.GetKey().GetId(), err)
+		if bad {
+			return b.fail(items[0].index, err)
+		}
+		return err // what is wrong with the key or the model would end every item: the job itself dies of it
 	}
 	defer lap(&b.took.Store, time.Now())
 	ended, err := w.keep(ctx, b, made, items)
@@ -272,8 +242,8 @@ func (w *Worker) keep(ctx context.Context, b *batch, made run, items []input) (e
 	return ended, nil
 }
 
-// remember lets the first who did the work win: where another worker was first, this batch has that one's outcomes. Where
-// they are remembered but their images are gone, this batch's take their place.
+// remember keeps the outcomes of the worker that was first: where another was, this batch takes that one's. Where those are remembered but
+// their images are gone, this batch's take their place.
 func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended map[string]*schemas.Outcome) (err error) {
 	ctx, span := tracing.Start(ctx, "cache write")
 	defer func() { span.End(err) }()
@@ -307,15 +277,20 @@ func (w *Worker) remember(ctx context.Context, b *batch, items []input, ended ma
 	return nil
 }
 
-// usable says whether what is remembered can be a result: it ended, and its images are there.
+// usable says whether what is remembered, if anything is, can be a result: it ended, and its images are there.
 func (w *Worker) usable(ctx context.Context, o *schemas.Outcome) (bool, error) {
-	switch o.End() {
-	case schemas.EndDone:
-		return w.stored(ctx, o.GetOutput())
-	case schemas.EndRefused:
-		return true, nil
+	if o.End() != schemas.EndDone {
+		return o.End() == schemas.EndRefused, nil
 	}
-	return false, nil
+	digests := []string{o.GetOutput().GetImage()}
+	if noisy := o.GetOutput().GetNoisy(); noisy != "" {
+		digests = append(digests, noisy)
+	}
+	has, err := w.Blobs.Has(ctx, digests...)
+	if err != nil {
+		return false, fmt.Errorf("look for earlier outputs in the blob store: %w", err)
+	}
+	return !slices.Contains(has, false), nil
 }
 
 // run is what the network, or the cipher, made of a batch: the images and, nil where there are none, the refusals and the features
@@ -345,7 +320,7 @@ func (w *Worker) run(ctx context.Context, b *batch, in []pixel.Tensor) (r run, e
 		b.took.Infer += max(0, end.Sub(running)).Nanoseconds()
 	}(time.Now())
 	job := b.job
-	if job.GetOperation() == schemas.Operation_OPERATION_RECOVER && job.GetFeatures() {
+	if job.GetFeatures() && job.GetOperation().Describe().Reads {
 		r.images, r.features, err = w.Engine.Features(ctx, job.GetModel(), job.GetKey(), in[0])
 		return r, err
 	}
@@ -373,25 +348,6 @@ func finite(features []float32) ([]float32, error) {
 		}
 	}
 	return features, nil
-}
-
-func isFault(err error, reason schemas.Reason) bool {
-	var fault *schemas.Fault
-	return errors.As(err, &fault) && fault.Reason == reason
-}
-
-// failAll ends items whose images the network does not take. What is wrong with the key or the model would end
-// every item of the job: the job itself dies of it.
-func (b *batch) failAll(items []input, err error) error {
-	if !isFault(err, schemas.ReasonBadImage) {
-		return err
-	}
-	for _, in := range items {
-		if err := b.fail(in.index, err); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // store quantises output n to 8 bits and puts it, and the noisy image if there is one, into the blob store.
@@ -423,9 +379,4 @@ func (w *Worker) put(ctx context.Context, img *image.NRGBA) (string, error) {
 	}
 	w.Images.Keep(ctx, digest, data, img)
 	return digest, nil
-}
-
-// result answers the job.
-func (b *batch) result(worker string) *schemas.Result {
-	return &schemas.Result{Job: b.job.WithoutInline(), Outcomes: b.outcomes, Worker: worker, Durations: &b.took}
 }

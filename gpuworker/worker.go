@@ -10,6 +10,7 @@
 package gpuworker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ type Config struct {
 	// Name tells workers apart in results and logs.
 	Name string
 	// Slots is the number of jobs worked on at once. Default: one per processor core, because a
-	// session runs one thread (two sessions of one thread beat one of two).
+	// session runs one thread (two sessions of one thread are faster than one of two).
 	Slots int
 	// BatchPixels bounds the pixels of one run of the network (batch x height x width); a larger image
 	// runs alone. Default 512 Ki: on a CPU larger batches gain nothing and cost memory.
@@ -119,21 +120,11 @@ type Worker struct {
 
 // New makes a worker.
 func New(cfg Config, parts Parts) *Worker {
-	if cfg.Slots <= 0 {
-		cfg.Slots = runtime.NumCPU()
-	}
-	if cfg.BatchPixels <= 0 {
-		cfg.BatchPixels = DefaultBatchPixels
-	}
-	if cfg.MaxPixels <= 0 {
-		cfg.MaxPixels = 8 << 20
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Observer == nil {
-		cfg.Observer = silent{}
-	}
+	cfg.Slots = cmp.Or(max(cfg.Slots, 0), runtime.NumCPU())
+	cfg.BatchPixels = cmp.Or(max(cfg.BatchPixels, 0), DefaultBatchPixels)
+	cfg.MaxPixels = cmp.Or(max(cfg.MaxPixels, 0), 8<<20)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.Observer = cmp.Or[Observer](cfg.Observer, silent{})
 	return &Worker{cfg: cfg, Parts: parts}
 }
 
@@ -180,7 +171,8 @@ func (w *Worker) do(ctx context.Context, job *schemas.Job) (refused int, err err
 		return 0, err
 	}
 	lap(&b.took.Total, start)
-	if err := w.Publisher.PublishResult(ctx, b.result(w.cfg.Name)); err != nil {
+	result := &schemas.Result{Job: job.WithoutInline(), Outcomes: b.outcomes, Worker: w.cfg.Name, Durations: &b.took}
+	if err := w.Publisher.PublishResult(ctx, result); err != nil {
 		return 0, fmt.Errorf("publish the result of job %s: %w", job.GetId(), err)
 	}
 	return b.refused(), w.followUp(ctx, b)

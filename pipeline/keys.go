@@ -51,7 +51,7 @@ func UsableKey(op schemas.Operation, m *model.Model, ring *keyring.Keyring, id s
 	}
 	trained := m.Takes(pair.Fingerprint())
 	switch {
-	case op == schemas.Operation_OPERATION_RECOVER && pair.Recover.IsZero():
+	case op.Describe().Key == schemas.HalfRecover && pair.Recover.IsZero():
 		return nil, fmt.Errorf("recover with key %s: %w; its owner has the other", id, keyring.ErrEmbedOnly)
 	case HasVariants(m) && !trained:
 		return nil, noVariant(m, id)

@@ -241,8 +241,11 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 	if m.Manifest.Keying != model.KeyingWeights {
 		spec.ModelKeying = m.Manifest.Keying
 	}
-	if !m.Manifest.Does(model.OpPurify) {
-		spec.ModelOperations = []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
+	for _, op := range m.Manifest.Operations {
+		spec.ModelOperations = append(spec.ModelOperations, schemas.OperationOf(string(op)))
+	}
+	if len(spec.GetModelOperations()) == len(schemas.Operations()) {
+		spec.ModelOperations = nil
 	}
 	for _, p := range r.Keys {
 		spec.Keys = append(spec.Keys, keyRef(p))

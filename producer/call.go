@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -97,7 +96,7 @@ func (s *Stream) callJob(ctx context.Context, c Call) (*schemas.Job, error) {
 	g.SetLimit(runtime.NumCPU())
 	for i, images := range c.Images {
 		g.Go(func() (err error) {
-			if items[i], err = s.callItem(store, images, inline); err == nil {
+			if items[i], err = s.item(store, images, inline); err == nil {
 				items[i].Id = fmt.Sprintf("i%d", i)
 			}
 			return err
@@ -112,28 +111,19 @@ func (s *Stream) callJob(ctx context.Context, c Call) (*schemas.Job, error) {
 	return job, job.Validate()
 }
 
-var errImages = errors.New("an item with another number of images than its operation takes")
-
-func (s *Stream) callItem(ctx context.Context, images [][]byte, inline bool) (*schemas.Item, error) {
+// item is one of the stream's operation, without an id, of images that are in the job itself or else in the blob store.
+func (s *Stream) item(ctx context.Context, images [][]byte, inline bool) (*schemas.Item, error) {
 	refs := make([]*schemas.ImageRef, len(images))
 	for i, data := range images {
-		var err error
-		if refs[i], err = s.ref(ctx, data, "", inline); err != nil {
-			return nil, err
+		if inline {
+			refs[i] = &schemas.ImageRef{Digest: digestOf(data), Inline: data}
+			continue
 		}
+		digest, err := s.Blobs.Put(ctx, data)
+		if err != nil {
+			return nil, fmt.Errorf("store an image: %w", err)
+		}
+		refs[i] = schemas.BlobRef(digest, "")
 	}
-	return itemOf(s.cfg.Operation, refs)
-}
-
-// itemOf is the item of an operation's images, without an id.
-func itemOf(op schemas.Operation, refs []*schemas.ImageRef) (*schemas.Item, error) {
-	switch {
-	case op == schemas.Operation_OPERATION_EMBED && len(refs) == 2:
-		return &schemas.Item{Cover: refs[0], Secret: refs[1]}, nil
-	case op == schemas.Operation_OPERATION_RECOVER && len(refs) == 1:
-		return &schemas.Item{Stego: refs[0]}, nil
-	case op == schemas.Operation_OPERATION_PURIFY && len(refs) == 1:
-		return &schemas.Item{Image: refs[0]}, nil
-	}
-	return nil, errImages
+	return s.cfg.Operation.NewItem(refs...)
 }

@@ -34,8 +34,8 @@ type DatasetOptions struct {
 	Data string
 	// Covers is where the covers are, paired in order with the images of Data. Optional.
 	Covers string
-	// Limit is the largest number of pairs, the first ones of two files that differ; 0 takes all. Files after the last that is needed are
-	// not read.
+	// Limit is the largest number of pairs, the first ones; 0 takes all. A pair of the same file twice does not count. Files after the
+	// last that is needed are not read.
 	Limit int
 	// Sample is the number of pairs that Seed draws from all; 0 takes them in order. The pairs to draw from are made
 	// by names, before a file is read: where one has a bad file, or one file twice, the next that is drawn takes its place. It excludes
@@ -150,8 +150,8 @@ func (d *Dataset) next(ctx context.Context, r reader, images, covers *listing, n
 	return err
 }
 
-// differ says whether two files are of different bytes. A pair of one image is left out and named: its recovered image would be as
-// near to the cover as to the secret, and its baseline would be 100 dB.
+// differ says whether two files have different bytes. A pair of one image twice is named among the bad ones: what is recovered would be as
+// near to the cover as to the secret, and the baseline would be 100 dB.
 func (d *Dataset) differ(cover, secret *schemas.ImageRef) bool {
 	if cover.GetDigest() != secret.GetDigest() {
 		return true
@@ -289,17 +289,14 @@ type reader struct {
 // check reads and inspects files side by side. A file that cannot be used is no error.
 func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 	files := make([]checked, len(entries))
-	var unknown []int
-	if err := each(ctx, len(entries), func(i int) {
-		files[i] = r.read(entries[i])
-	}); err != nil {
+	if err := each(ctx, len(entries), func(i int) { files[i] = r.read(entries[i]) }); err != nil {
 		return nil, err
 	}
+	var whole []int
 	var digests []string
 	for i, f := range files {
 		if f.reason == "" {
-			unknown = append(unknown, i)
-			digests = append(digests, f.ref.GetDigest())
+			whole, digests = append(whole, i), append(digests, f.ref.GetDigest())
 		}
 	}
 	under := fmt.Sprintf("%d/%d/%d/%d", pixel.DecoderVersion, r.limits.MaxBytes, r.limits.MaxPixels, r.limits.MinSide)
@@ -307,14 +304,11 @@ func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier inspections: %w", err)
 	}
-	var fresh []int
-	for n, i := range unknown {
-		if !good[n] {
-			fresh = append(fresh, i)
+	if err := each(ctx, len(whole), func(n int) {
+		f := &files[whole[n]]
+		if good[n] {
+			return
 		}
-	}
-	if err := each(ctx, len(fresh), func(n int) {
-		f := &files[fresh[n]]
 		data, err := f.file.Read(r.limits.MaxBytes)
 		if err == nil {
 			_, err = pixel.Inspect(data, r.limits)
@@ -326,9 +320,9 @@ func (r reader) check(ctx context.Context, entries []entry) ([]checked, error) {
 		return nil, err
 	}
 	var found []string
-	for _, i := range fresh {
-		if files[i].reason == "" {
-			found = append(found, files[i].ref.GetDigest())
+	for n, i := range whole {
+		if !good[n] && files[i].reason == "" {
+			found = append(found, digests[n])
 		}
 	}
 	return files, r.memo.RememberInspected(ctx, found, under)

@@ -65,7 +65,7 @@ func (f File) size(info fs.FileInfo) int64 {
 
 var errNotRegular = errors.New("not a regular file")
 
-// reasonOf leaves the path out of a file system error: it stands beside it.
+// reasonOf is an error of the file system without the path, which messages have already.
 func reasonOf(err error) string {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

@@ -24,7 +24,7 @@ var extensions = map[string]bool{
 	".gif": true, ".avif": true, ".heic": true, ".heif": true, ".jp2": true, ".jxl": true, ".ppm": true, ".pgm": true,
 }
 
-// plain are the extensions of what stands beside images in great number, and is not opened to see whether it is one.
+// plain are the extensions of files that data sets have in great number beside their images. They are not opened.
 var plain = map[string]bool{
 	".txt": true, ".json": true, ".jsonl": true, ".xml": true, ".csv": true, ".tsv": true, ".md": true, ".html": true, ".cls": true,
 	".npy": true, ".npz": true, ".mat": true, ".pt": true,
@@ -36,7 +36,7 @@ var packed = []struct{ suffix, with string }{
 	{".tar.zst", "unzstd"}, {".zip", "unzip"}, {".7z", "7z x"}, {".rar", "unrar x"},
 }
 
-// extension is that of a name, in small letters. Spaces behind it, which some programs leave there, are no part of it.
+// extension is that of a name, in lower case, without the spaces that some programs leave after it.
 func extension(name string) string { return strings.ToLower(filepath.Ext(strings.TrimSpace(name))) }
 
 func isImage(name string) bool { return extensions[extension(name)] }
@@ -46,11 +46,11 @@ func isShard(name string) bool { return extension(name) == ".tar" }
 // kept are folders in which systems keep thumbnails, resource forks and what was deleted.
 var kept = []string{"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}
 
-// isHidden says whether a file or folder is left out without a word.
+// isHidden says whether a file or folder is left out, and not named.
 func isHidden(name string) bool { return strings.HasPrefix(name, ".") || slices.Contains(kept, name) }
 
-// disguise says what to do with a file that is not named like an image, by its first bytes: one without an extension is read where it
-// is an image; one with another extension is named, as it may be a copy, or half of one. Both are false for what is no image.
+// disguise says what to do with a file that is not named like an image, by its first bytes. An image without an extension is read. One with
+// another extension is left out with a reason, as it may be a copy, or half of one. Of what is no image both results are empty.
 func disguise(name string, head []byte) (image bool, reason string) {
 	format, ok := pixel.Recognise(head)
 	switch ext := strings.TrimSpace(filepath.Ext(name)); {
@@ -73,7 +73,7 @@ func unpack(name string) (reason string, ok bool) {
 	return "", false
 }
 
-// label is a name as it can be shown and sent: the names in archives and lists are anybody's bytes.
+// label is a name as it can be shown and sent: names in archives and lists may have any bytes.
 func label(name string) string {
 	return strings.Map(func(r rune) rune { // which also replaces what is no UTF-8
 		if unicode.IsControl(r) {
@@ -165,9 +165,8 @@ func listFolder(dir string) (*listing, error) {
 	return nil, fmt.Errorf("%w: %s holds no image files (JPEG, PNG, WebP, TIFF or BMP) and no tar archives of them", ErrDataset, dir)
 }
 
-// walk lists a folder in the order of names, each folder where its own name stands. Hidden files and folders are
-// left out. A link to a folder is followed, but for one that the walk reaches by itself or that holds its root,
-// and every folder is listed once, so that no link leads round in circles.
+// walk lists a folder and its subfolders in the order of names. Hidden files and folders are left out. A link to a folder is followed,
+// unless the folder lies in the root or holds it. Every folder is listed once, so that no link leads round in circles.
 type walk struct {
 	dir, root string          // as given, and the absolute path that it really has
 	seen      map[string]bool // real paths

@@ -21,7 +21,7 @@ const maxList = 256 << 20
 
 // listFile reads a list: on each line the path of an image, or those of a cover and its secret behind a comma,
 // relative to the folder of the list or absolute. The form is CSV, so that a path with a comma stands in quotes. A
-// line that begins with # says nothing, unless it names a file. The first line may be a heading: it says which columns hold the
+// line that begins with # is a remark, unless it names a file. The first line may be a heading: it says which columns hold the
 // paths, and others are left out. The text is UTF-8, or UTF-16 with its mark. The order is that of the lines.
 func listFile(name string) (*listing, error) {
 	data, err := File{Path: name}.Read(maxList)

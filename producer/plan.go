@@ -27,17 +27,14 @@ type Plan struct {
 	// Missing counts the comparisons that are still to be made; Total counts all.
 	Missing, Total int
 
-	// What to embed for each key, and what to purify.
-	embed  []keyed
-	purify []todo
+	parts []part
 }
 
-// keyed is the work of one embed key with some of what follows, at most as much as a job takes.
-type keyed struct {
-	key    *schemas.KeyRef
-	follow []schemas.FollowUp
-	owned  map[string][]string // item to the keys of its scores; nil in a plan that is made
-	todo   []todo
+// part is work of one kind: what a key embeds with some of what follows, at most as much as a job takes, or what is purified.
+type part struct {
+	job   func(pairs []*schemas.Pair) *schemas.Job
+	owned map[string][]string // item to the keys of its scores; nil in a plan that is made
+	todo  []todo
 }
 
 // todo is a pair with work left, and the number of comparisons that come of it and of no work before it.
@@ -46,9 +43,8 @@ type todo struct {
 	scores int64
 }
 
-// planner follows every comparison of a run through the memo: from an embed job to the stego image, from
-// there to what follows, such as the recovered image, from the pair of digests to the metrics. A link that is missing makes the
-// comparison, and what comes after it, work to do.
+// planner follows every comparison of a run through the memo: from an embed job to the stego image, from there to what follows, such as
+// the recovered image, and from two digests to the metrics. Where something is missing the comparison, and what depends on it, is work to do.
 type planner struct {
 	spec    *schemas.RunSpec
 	runtime string
@@ -59,21 +55,23 @@ type planner struct {
 	order  []string                  // score keys in the order in which they were first met
 }
 
-// MakePlan finds out what of a run the memo already has, made by the runtime that will make the rest; empty for a model without a network. With a stored function, an output only counts when
-// the blob store still holds it, as saving the images needs.
+// MakePlan finds out what of a run the memo already has, made by the runtime that will make the rest; empty for a model without a
+// network. With a stored function, an output only counts when the blob store still holds it, as saving the images needs.
 func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, runtime string, memo Memo, stored Stored) (*Plan, error) {
 	p := &planner{spec: spec, runtime: runtime, memo: memo, stored: stored, scores: make(map[string]*schemas.Score)}
 	plan := &Plan{Spec: spec, Attempt: attempt}
 	for _, key := range spec.GetKeys() {
-		work, err := p.embedding(ctx, attempt, key)
+		if err := p.embedding(ctx, plan, key); err != nil {
+			return nil, err
+		}
+	}
+	if schemas.Purifies(spec) {
+		purify := func(pairs []*schemas.Pair) *schemas.Job { return schemas.PurifyJob(spec, attempt, pairs) }
+		owned, _, err := p.note(ctx, purify(spec.GetPairs()))
 		if err != nil {
 			return nil, err
 		}
-		plan.embed = append(plan.embed, work...)
-	}
-	purified, err := p.purification(ctx, attempt)
-	if err != nil {
-		return nil, err
+		plan.parts = append(plan.parts, part{job: purify, owned: owned})
 	}
 	if err := p.measure(ctx); err != nil {
 		return nil, err
@@ -97,11 +95,10 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, runtime
 		}
 		return list
 	}
-	for i := range plan.embed {
-		k := &plan.embed[i]
+	for i := range plan.parts {
+		k := &plan.parts[i]
 		k.todo, k.owned = open(k.owned), nil // which may be large
 	}
-	plan.purify = open(purified)
 	for _, k := range p.order {
 		if s := p.scores[k]; s.End() != schemas.EndNone {
 			plan.Found = append(plan.Found, s)
@@ -112,49 +109,36 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, runtime
 	return plan, nil
 }
 
-// embedding follows what one key embeds, with all jobs that come of it, in parts of as many as a job takes.
-func (p *planner) embedding(ctx context.Context, attempt int64, key *schemas.KeyRef) ([]keyed, error) {
-	job := schemas.EmbedJob(p.spec, attempt, key, nil, p.spec.GetPairs())
-	outcomes, err := p.outcomes(ctx, job)
+// embedding adds to a plan what one key embeds, with all jobs that come of it, in parts of as many as a job takes.
+func (p *planner) embedding(ctx context.Context, plan *Plan, key *schemas.KeyRef) error {
+	embedded, outcomes, err := p.note(ctx, schemas.EmbedJob(p.spec, plan.Attempt, key, nil, p.spec.GetPairs()))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	embedded := p.note(job, outcomes)
 	stego := make(map[string]string, len(outcomes))
-	for i, item := range job.GetItems() {
-		stego[item.GetId()] = outcomes[i].GetOutput().GetImage()
+	for i, pair := range p.spec.GetPairs() {
+		stego[pair.GetItem()] = outcomes[i].GetOutput().GetImage()
 	}
-	var parts []keyed
 	for follow := range slices.Chunk(schemas.FollowUps(p.spec, key), schemas.MaxFollowUps) {
-		part := keyed{key: key, follow: follow, owned: make(map[string][]string, len(embedded))}
+		embed := func(pairs []*schemas.Pair) *schemas.Job {
+			return schemas.EmbedJob(p.spec, plan.Attempt, key, follow, pairs)
+		}
+		owned := make(map[string][]string, len(embedded))
 		for item, scores := range embedded {
-			part.owned[item] = slices.Clone(scores)
+			owned[item] = slices.Clone(scores)
 		}
-		for _, next := range schemas.FollowUpJobs(schemas.EmbedJob(p.spec, attempt, key, follow, p.spec.GetPairs()), stego) {
-			outcomes, err := p.outcomes(ctx, next)
+		for _, next := range schemas.FollowUpJobs(embed(p.spec.GetPairs()), stego) {
+			more, _, err := p.note(ctx, next)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			for item, scores := range p.note(next, outcomes) {
-				part.owned[item] = append(part.owned[item], scores...)
+			for item, scores := range more {
+				owned[item] = append(owned[item], scores...)
 			}
 		}
-		parts = append(parts, part)
+		plan.parts = append(plan.parts, part{job: embed, owned: owned})
 	}
-	return parts, nil
-}
-
-// purification follows what a model that can purify makes of the covers.
-func (p *planner) purification(ctx context.Context, attempt int64) (map[string][]string, error) {
-	if !schemas.Purifies(p.spec) {
-		return nil, nil
-	}
-	job := schemas.PurifyJob(p.spec, attempt, p.spec.GetPairs())
-	outcomes, err := p.outcomes(ctx, job)
-	if err != nil {
-		return nil, err
-	}
-	return p.note(job, outcomes), nil
+	return nil
 }
 
 // outcomes looks up what a job would make, or be refused; an item whose own input is not known has none.
@@ -168,12 +152,10 @@ func (p *planner) outcomes(ctx context.Context, job *schemas.Job) ([]*schemas.Ou
 		return nil, fmt.Errorf("look up earlier outputs: %w", err)
 	}
 	for i, item := range job.GetItems() {
-		input := item.GetStego()
-		if job.GetOperation() == schemas.Operation_OPERATION_PURIFY {
-			input = item.GetImage()
-		}
-		if job.GetOperation() != schemas.Operation_OPERATION_EMBED && input.GetDigest() == "" {
-			outcomes[i] = nil
+		for _, name := range job.GetOperation().Describe().Images {
+			if item.Ref(name).GetDigest() == "" {
+				outcomes[i] = nil
+			}
 		}
 	}
 	return outcomes, p.dropLost(ctx, outcomes)
@@ -205,9 +187,12 @@ func (p *planner) dropLost(ctx context.Context, outcomes []*schemas.Outcome) err
 	return nil
 }
 
-// note adds the comparisons of a job. It gives the score keys of each item.
-func (p *planner) note(job *schemas.Job, outcomes []*schemas.Outcome) map[string][]string {
-	owned := make(map[string][]string)
+// note adds the comparisons of a job. It gives the score keys of each item, and what the job would make.
+func (p *planner) note(ctx context.Context, job *schemas.Job) (owned map[string][]string, outcomes []*schemas.Outcome, err error) {
+	if outcomes, err = p.outcomes(ctx, job); err != nil {
+		return nil, nil, err
+	}
+	owned = make(map[string][]string)
 	for i, item := range job.GetItems() {
 		for _, s := range schemas.Comparisons(job, item, outcomes[i]) {
 			k := schemas.ScoreKey(s)
@@ -218,7 +203,7 @@ func (p *planner) note(job *schemas.Job, outcomes []*schemas.Outcome) map[string
 			owned[item.GetId()] = append(owned[item.GetId()], k)
 		}
 	}
-	return owned
+	return owned, outcomes, nil
 }
 
 // measure looks up the metrics of every comparison whose two images are known.
@@ -264,34 +249,24 @@ type batch struct {
 // while they are still decoded.
 func (p *Plan) batches(size int) []batch {
 	var all []batch
-	// cut takes a batch off the front of a list; job makes the job of its pairs.
-	cut := func(list []todo, job func([]*schemas.Pair) *schemas.Job) []todo {
-		n := min(size, len(list))
-		if n == 0 {
-			return nil
-		}
-		var b batch
-		for _, t := range list[:n] {
-			b.pairs = append(b.pairs, t.pair)
-			b.scores += t.scores
-		}
-		b.job = job(b.pairs)
-		all = append(all, b)
-		return list[n:]
-	}
-	embed := func(k keyed) func([]*schemas.Pair) *schemas.Job {
-		return func(pairs []*schemas.Pair) *schemas.Job {
-			return schemas.EmbedJob(p.Spec, p.Attempt, k.key, k.follow, pairs)
-		}
-	}
-	purify := func(pairs []*schemas.Pair) *schemas.Job { return schemas.PurifyJob(p.Spec, p.Attempt, pairs) }
-	rest, clean := append([]keyed(nil), p.embed...), p.purify
+	rest := slices.Clone(p.parts)
 	for before := -1; before < len(all); {
 		before = len(all)
 		for i := range rest {
-			rest[i].todo = cut(rest[i].todo, embed(rest[i]))
+			list := rest[i].todo
+			n := min(size, len(list))
+			if n == 0 {
+				continue
+			}
+			var b batch
+			for _, t := range list[:n] {
+				b.pairs = append(b.pairs, t.pair)
+				b.scores += t.scores
+			}
+			b.job = rest[i].job(b.pairs)
+			all = append(all, b)
+			rest[i].todo = list[n:]
 		}
-		clean = cut(clean, purify)
 	}
 	return all
 }

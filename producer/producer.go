@@ -7,6 +7,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -68,15 +69,9 @@ func New(cfg Config, parts Parts) *Producer {
 	if cfg.Batch <= 0 || cfg.Batch > schemas.MaxItems {
 		cfg.Batch = 8
 	}
-	if cfg.Window <= 0 {
-		cfg.Window = 20000
-	}
-	if cfg.Poll <= 0 {
-		cfg.Poll = 100 * time.Millisecond
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.Window = cmp.Or(max(cfg.Window, 0), 20000)
+	cfg.Poll = cmp.Or(max(cfg.Poll, 0), 100*time.Millisecond)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Producer{cfg: cfg, Parts: parts}
 }
 
@@ -103,8 +98,8 @@ func (p *Producer) Run(ctx context.Context, plan *Plan, files map[string]File) e
 	return nil
 }
 
-// wholeTrace bounds the comparisons of a run that is one trace. Beyond it each job that is published begins a trace of its own, with a link to
-// that of the run: nobody can look at a trace of a million spans, nor does anything that keeps them like it.
+// wholeTrace is the largest number of comparisons of a run that is one trace. In a larger run each published job begins a trace of its own,
+// with a link to that of the run: neither people nor stores of traces can handle one of a million spans.
 const wholeTrace = 1000
 
 func (p *Producer) publish(ctx context.Context, job *schemas.Job, apart bool) (err error) {

@@ -78,13 +78,12 @@ type input struct{ name, path string }
 
 // inputs are the images that an operation takes.
 func (r *Request) inputs(op schemas.Operation) []input {
-	switch op {
-	case schemas.Operation_OPERATION_EMBED:
-		return []input{{"cover", r.Cover}, {"secret", r.Secret}}
-	case schemas.Operation_OPERATION_RECOVER:
-		return []input{{"stego", r.Stego}}
+	paths := map[string]string{"cover": r.Cover, "secret": r.Secret, "stego": r.Stego, "image": r.Image}
+	var all []input
+	for _, name := range op.Describe().Images {
+		all = append(all, input{name, paths[name]})
 	}
-	return []input{{"image", r.Image}}
+	return all
 }
 
 // Check finds what is wrong with the names in a request, before any file is looked at. The text begins with the name of a field.
@@ -133,20 +132,16 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 		files[i] = data
 		total += len(data)
 	}
-	refs := make([]*schemas.ImageRef, len(inputs))
-	for i, in := range inputs {
-		var err error
-		if refs[i], err = s.ref(ctx, files[i], in.label(), total <= schemas.MaxInline); err != nil {
-			return p, err
-		}
-	}
-	item, err := itemOf(op, refs)
+	item, err := s.item(ctx, files, total <= schemas.MaxInline)
 	if err != nil {
 		return p, err
 	}
+	for _, in := range inputs {
+		item.Ref(in.name).Name = in.label()
+	}
 	item.Id = itemID(r.ID)
 	p.job = s.job(op, s.cfg.Geometry, item)
-	if op != schemas.Operation_OPERATION_PURIFY {
+	if op.Describe().Key != "" {
 		key, err := s.Key(r.Key)
 		if err != nil {
 			return p, schemas.Permanent(schemas.ReasonUnknownKey, err)
@@ -216,7 +211,7 @@ func readStandard(in io.Reader, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, limit+1))
 }
 
-// warning says what happened, or will happen, to the pixels of an image that its owner may not expect; empty where nothing does.
+// warning says what happened, or will happen, to the pixels of an image, where its owner may not expect it; otherwise it is empty.
 func (s *Stream) warning(in input, data []byte) string {
 	if s.cfg.Operation == schemas.Operation_OPERATION_RECOVER {
 		loss := pixel.LossOf(data)
@@ -238,16 +233,4 @@ func (s *Stream) warning(in input, data []byte) string {
 		return ""
 	}
 	return fmt.Sprintf("%s %s has transparent pixels: they are laid on white, and what is written is opaque", in.name, in.label())
-}
-
-// ref carries small images in the job itself and puts large ones into the blob store.
-func (s *Stream) ref(ctx context.Context, data []byte, name string, inline bool) (*schemas.ImageRef, error) {
-	if inline {
-		return &schemas.ImageRef{Digest: digestOf(data), Inline: data, Name: name}, nil
-	}
-	digest, err := s.Blobs.Put(ctx, data)
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", name, err)
-	}
-	return schemas.BlobRef(digest, name), nil
 }

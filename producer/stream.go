@@ -3,6 +3,7 @@ package producer
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,15 +103,9 @@ type pending struct {
 
 // NewStream makes a stream whose replies go to out.
 func NewStream(cfg StreamConfig, parts StreamParts, out io.Writer) *Stream {
-	if cfg.InFlight <= 0 {
-		cfg.InFlight = 64
-	}
-	if cfg.Patience <= 0 {
-		cfg.Patience = 30 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.InFlight = cmp.Or(max(cfg.InFlight, 0), 64)
+	cfg.Patience = cmp.Or(max(cfg.Patience, 0), 30*time.Second)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Stream{
 		cfg: cfg, StreamParts: parts, waiting: make(map[int64]pending), moved: time.Now(),
 		replies: json.NewEncoder(out), slots: make(chan struct{}, cfg.InFlight),

@@ -10,19 +10,19 @@ import (
 	"stegomq/schemas"
 )
 
-// lowPSNR is where a secret that comes back is bad enough for a word, in dB. The worst of 48 pairs of training photographs is at 21.4 dB with the
+// lowPSNR is the PSNR, in dB, below which a warning says that the secret comes back badly. The worst of 48 pairs of training photographs is at 21.4 dB with the
 // invertible-mk of digest eb086aff0a50 (256x256; median 27.3), and at 26.8 dB with sealed.
 const lowPSNR = 20
 
-// echo is the correlation from which on what was recovered is taken for the stego image itself. Networks that show the cover to a wrong key then have
-// 0.977 to 0.997 (48 images of invertible-mk; 0.939 to 0.988, 20 of pusnet-mk), and 0.99 at the median where nothing is hidden (48 images of
-// invertible-mk: two are below 0.9, and are not noticed). What a secret and a stego image are to each other two photographs are: any two of the
-// 1,007 have 0.89 at most, in 506,521 pairs, and 0.73 in all but one of 10,000. All of it is of training photographs. A random key of pusnet-mk is
-// not told by it: it gives -0.37 to 0.48 (20).
+// echo is the correlation of the recovered and the stego image from which on the two are taken for the same image. Measured on training
+// photographs: where a network shows the cover to a wrong key it is 0.977 to 0.997 (48 images of invertible-mk; 0.939 to 0.988, 20 of
+// pusnet-mk). Where nothing is hidden it is 0.99 at the median (48 images of invertible-mk; two are below 0.9 and are not noticed). A true
+// secret and a stego image are two photographs: any two of 1,007 have at most 0.89, in 506,521 pairs, and 0.73 in all but one of 10,000.
+// A random key of pusnet-mk is not noticed: it gives -0.37 to 0.48 (20 images).
 const echo = 0.9
 
-// prepareVerification finds the key that will recover what a request embeds, where it is to be verified. Who has the half of a key alone that
-// embeds verifies nothing.
+// prepareVerification finds the key that will recover what a request embeds, where it is to be verified. With the embedding half of a key
+// alone nothing is verified.
 func (s *Stream) prepareVerification(p *pending) error {
 	if s.Recovers == nil || s.cfg.Operation != schemas.Operation_OPERATION_EMBED {
 		return nil

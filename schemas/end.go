@@ -5,7 +5,7 @@ type End string
 
 // The ends.
 const (
-	// EndNone is no end, or more than one: a message that has it is not valid.
+	// EndNone: there is no end, or more than one. A message with it is not valid.
 	EndNone End = ""
 	// EndDone: there is an output, or there are metrics.
 	EndDone End = "done"

@@ -89,8 +89,8 @@ func RegisteredKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
 	return keys
 }
 
-// EmbedJob hides the secret of every pair in its cover with a key, and asks for the jobs of follow, which are FollowUps
-// or a part of them: a valid job has at most MaxFollowUps. It is scored.
+// EmbedJob hides the secret of every pair in its cover with a key, and asks for the jobs of follow: FollowUps, or a part of them, since
+// a valid job has at most MaxFollowUps. It is scored.
 func EmbedJob(spec *RunSpec, attempt int64, key *KeyRef, follow []FollowUp, pairs []*Pair) *Job {
 	j := &Job{
 		Run: spec.GetId(), Operation: Operation_OPERATION_EMBED, Model: spec.GetModel(), Key: key,
@@ -127,9 +127,8 @@ func PurifyJob(spec *RunSpec, attempt int64, pairs []*Pair) *Job {
 	return j
 }
 
-// Comparisons lists the scores that the outcome of one item of a job gives, nil where it is not known. They are still without
-// metrics; without an output the test digests that depend on it stay empty. Those of a refused item have its refusal and
-// so are whole.
+// Comparisons lists the scores that the outcome of one item of a job gives. They have no metrics yet. Without an output, or where the
+// outcome is not known (nil), the digests that depend on it are empty. The scores of a refused item have its refusal, which completes them.
 func Comparisons(j *Job, item *Item, o *Outcome) []*Score {
 	scores := comparisons(j, item, o.GetOutput())
 	for _, s := range scores {
@@ -174,8 +173,7 @@ func comparisons(j *Job, item *Item, out *Output) []*Score {
 	return scores
 }
 
-// Lost lists the scores that will never come when one item of a job fails: its own, and for an embed
-// job those of the jobs that would have followed.
+// Lost lists the scores that never come when one item of a job fails: its own, and those of the jobs that would have followed.
 func Lost(j *Job, item *Item, why *Failure) []*Score {
 	scores := comparisons(j, item, nil)
 	one := proto.CloneOf(j)

@@ -2,8 +2,8 @@ package schemas
 
 import "google.golang.org/protobuf/proto"
 
-// FollowUp is a job that follows an embed job, on its stego images: they are decoded with a key, or attacked and
-// decoded with the key that embedded, or, of neither key nor attack, given to the network that has no key.
+// FollowUp is a job that follows an embed job, on its stego images: they are decoded with Key, or get Attack and are decoded with the key
+// that embedded, or, with neither, are given to the network that has no key.
 type FollowUp struct {
 	Key    *KeyRef
 	Attack string
@@ -66,11 +66,7 @@ func (f FollowUp) job(embed *Job, stego map[string]string) *Job {
 			continue
 		}
 		next := &Item{Id: item.GetId()}
-		if j.GetOperation() == Operation_OPERATION_RECOVER {
-			next.Stego = BlobRef(digest, "")
-		} else {
-			next.Image = BlobRef(digest, "")
-		}
+		*next.field(j.GetOperation().Describe().Images[0]) = BlobRef(digest, "")
 		if embed.GetScore() {
 			next.Cover, next.Secret = item.GetCover(), item.GetSecret()
 		}
@@ -87,10 +83,8 @@ func (f FollowUp) job(embed *Job, stego map[string]string) *Job {
 func (x *Job) WithoutInline() *Job {
 	j := proto.CloneOf(x)
 	for _, item := range j.GetItems() {
-		for _, ref := range []*ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
-			if ref != nil {
-				ref.Inline = nil
-			}
+		for _, ref := range item.Refs() {
+			ref.Inline = nil
 		}
 	}
 	return j

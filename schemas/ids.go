@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// idHash hashes fields so that no two different lists of fields have the same encoding: every field is
-// preceded by its length.
+// idHash collects the fields of an id. No two different lists of fields have the same encoding, since every text has its length
+// before it.
 type idHash struct {
 	buf []byte
 }
@@ -63,8 +63,7 @@ func (h *idHash) sum() string {
 	return hex.EncodeToString(s[:16])
 }
 
-// DecoderVersion says which pixels are made of a file. It is package pixel's, and part of the ids of remembered work: what was made of other
-// pixels is other work.
+// DecoderVersion is that of package pixel: another version makes other pixels of a file. It is part of the ids of remembered work.
 const DecoderVersion = 2
 
 // ItemWorkID names what a job makes of one of its items: a hash of the operation, the model, the key's
@@ -81,16 +80,13 @@ func workHash(j *Job, item *Item) *idHash {
 	h.text(j.GetKey().GetFingerprint())
 	h.geometry(j.GetGeometry())
 	h.number(math.Float64bits(j.GetNoiseSigma()))
-	switch j.GetOperation() {
-	case Operation_OPERATION_EMBED:
-		h.text(item.GetCover().GetDigest())
-		h.text(item.GetSecret().GetDigest())
-	case Operation_OPERATION_RECOVER:
-		h.text(item.GetStego().GetDigest())
+	op := j.GetOperation().Describe()
+	for _, name := range op.Images {
+		h.text(item.Ref(name).GetDigest())
+	}
+	if op.Reads {
 		h.text(j.GetAttack())
 		h.flag(j.GetFeatures())
-	case Operation_OPERATION_PURIFY:
-		h.text(item.GetImage().GetDigest())
 	}
 	return h
 }
@@ -234,6 +230,6 @@ func ValidKeyID(s string) bool { return keyIDForm.MatchString(s) }
 // ValidTenant says whether s can name a tenant: 1 to 31 lowercase letters, digits, '_' and '-', the first a letter or a digit.
 func ValidTenant(s string) bool { return tenantForm.MatchString(s) }
 
-// ValidAttack says whether s has the form of an attack, a word and a number: jpeg-75. Package pixel knows the words. It
+// validAttack says whether s has the form of an attack, a word and a number: jpeg-75. Package pixel knows the words. It
 // is part of the names of scores and files.
-func ValidAttack(s string) bool { return attackForm.MatchString(s) }
+func validAttack(s string) bool { return attackForm.MatchString(s) }

@@ -304,7 +304,7 @@ func TestForms(t *testing.T) {
 			[]string{"", "partial-5", "partial-5-", "partial-1001-a-b", "partial-050-a-b", "partial--a-b", "partial-x-a-b", "partial-5-a-b\n", "impartial-5-a-b"},
 		},
 		"attack": {
-			ValidAttack, []string{"jpeg-75", "noise-0.5", "crop-1", "resize-50"},
+			validAttack, []string{"jpeg-75", "noise-0.5", "crop-1", "resize-50"},
 			[]string{"", "jpeg", "jpeg-", "-75", "JPEG-75", "jpeg-75-", "jpeg-7a", "noise-.5", "noise-1.", "noise--1", "a/b-1", "a|b-1", "jpeg-75\n", "jpeg-12345"},
 		},
 	} {

@@ -73,20 +73,6 @@ const MaxInline = 512 << 10
 // noKey stands in a subject where an operation has no key.
 const noKey = "none"
 
-var operationTokens = map[Operation]string{
-	Operation_OPERATION_EMBED:   "embed",
-	Operation_OPERATION_RECOVER: "recover",
-	Operation_OPERATION_PURIFY:  "purify",
-}
-
-// Token is the operation's word in subjects, metrics and messages to people: embed, recover or purify.
-func (x Operation) Token() string {
-	if t, ok := operationTokens[x]; ok {
-		return t
-	}
-	return "unknown"
-}
-
 // JobSubject is job.<class>.<tenant>.<model>.<operation>.<key id>.<run>, of a job without a key with none in the key's place.
 // Who takes a message from a subject compares the two: permissions are given by subject.
 func JobSubject(j *Job) string {

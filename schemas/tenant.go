@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// ErrAway marks an error that says nothing of the work: a server that it needs does not answer. The work is not tried for it; it
+// ErrAway marks an error because a server does not answer. It says nothing about the work: it is not counted as a try, and the work
 // comes back when the server does.
 var ErrAway = errors.New("a server that is needed is away")
 

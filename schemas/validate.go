@@ -20,19 +20,19 @@ var ErrInvalid = errors.New("invalid message")
 // MaxSide bounds the width and the height of a geometry, in pixels.
 const MaxSide = 8192
 
-// MaxItemID bounds the bytes of an item's id.
-const MaxItemID = 128
+// maxItemID bounds the bytes of an item's id.
+const maxItemID = 128
 
 var itemForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// ValidItemID says whether s can name an item: 1 to MaxItemID letters, digits, '.', '_' and '-', the first a letter or a digit, and no
+// ValidItemID says whether s can name an item: 1 to maxItemID letters, digits, '.', '_' and '-', the first a letter or a digit, and no
 // two '.' in a row. It is part of the names of files.
 func ValidItemID(s string) bool {
-	return len(s) <= MaxItemID && itemForm.MatchString(s) && !strings.Contains(s, "..")
+	return len(s) <= maxItemID && itemForm.MatchString(s) && !strings.Contains(s, "..")
 }
 
 func (r *rules) itemID(field, id string) {
-	r.check(ValidItemID(id), "%s must be 1 to %d letters, digits, '.', '_' and '-', the first a letter or a digit, without \"..\", got %q", field, MaxItemID, id)
+	r.check(ValidItemID(id), "%s must be 1 to %d letters, digits, '.', '_' and '-', the first a letter or a digit, without \"..\", got %q", field, maxItemID, id)
 }
 
 // rules collects what is broken, each with the path of the field.
@@ -112,31 +112,36 @@ func (r *rules) tenant(x *Job) {
 	more := x.GetScore() || x.GetFeatures() || x.GetUnkeyed() || x.GetEmbedKey() != nil || len(x.GetDecodeKeys())+len(x.GetAttacks()) > 0 || x.GetAttack() != ""
 	r.check(!more, "a tenant's job has no score, features, unkeyed, embed_key, decode_keys and attacks")
 	for i, item := range x.GetItems() {
-		for _, ref := range []*ImageRef{item.GetCover(), item.GetSecret(), item.GetStego(), item.GetImage()} {
+		for _, ref := range item.Refs() {
 			r.check(!strings.HasPrefix(ref.GetUri(), "file:"), "items[%d]: a tenant's images are in the job or in the blob store, got %q", i, ref.GetUri())
 		}
 	}
 }
 
 func (r *rules) operation(x *Job) {
-	op := x.GetOperation()
-	switch op {
-	case Operation_OPERATION_EMBED, Operation_OPERATION_RECOVER:
-		r.key("key", x.GetKey())
-		r.check(x.GetNoiseSigma() == 0, "noise_sigma belongs to purify")
-	case Operation_OPERATION_PURIFY:
-		r.check(x.GetKey() == nil, "purify takes no key")
+	op := x.GetOperation().Describe()
+	switch {
+	case op.Token == "":
+		r.check(false, "operation %d is unknown", x.GetOperation())
+		return
+	case op.Key == "":
+		r.check(x.GetKey() == nil, "%s takes no key", op.Token)
 	default:
-		r.check(false, "operation %d is unknown", op)
+		r.key("key", x.GetKey())
 	}
-	r.check(op == Operation_OPERATION_EMBED || len(x.GetDecodeKeys()) == 0, "decode_keys belong to embed")
-	r.check(op != Operation_OPERATION_EMBED || x.GetEmbedKey() == nil, "embed_key belongs to recover, and to purify of stego images")
-	r.check(op != Operation_OPERATION_PURIFY || x.GetEmbedKey() == nil || x.GetNoiseSigma() == 0, "noise_sigma is not for stego images")
-	r.check(op != Operation_OPERATION_PURIFY || !x.GetFeatures(), "features belong to recover and embed")
-	r.attacks(x)
+	r.check(op.Noise || x.GetNoiseSigma() == 0, "noise_sigma belongs to purify")
+	r.check(!op.Noise || x.GetEmbedKey() == nil || x.GetNoiseSigma() == 0, "noise_sigma is not for stego images")
+	r.check(op.Reads || op.FollowUps || !x.GetFeatures(), "features belong to recover and embed")
+	if !op.FollowUps {
+		r.check(len(x.GetDecodeKeys()) == 0, "decode_keys belong to embed")
+		r.check(len(x.GetAttacks()) == 0, "attacks belong to embed")
+		r.check(!x.GetUnkeyed(), "unkeyed belongs to embed")
+	} else {
+		r.check(x.GetEmbedKey() == nil, "embed_key belongs to recover, and to purify of stego images")
+	}
 	form, _ := keyForm(x.GetKey().GetId())
-	r.check(op != Operation_OPERATION_EMBED || form != Reader_READER_RANDOM, "embed with a random key would hide nothing: random keys are public")
-	r.check(op != Operation_OPERATION_EMBED || !form.derived(), "embed with a derived key: they are for decoding, to measure what leaks")
+	r.check(op.Key != HalfEmbed || form != Reader_READER_RANDOM, "embed with a random key would hide nothing: random keys are public")
+	r.check(op.Key != HalfEmbed || !form.derived(), "embed with a derived key: they are for decoding, to measure what leaks")
 	n := len(followUps(x.GetDecodeKeys(), x.GetAttacks(), x.GetUnkeyed()))
 	r.check(n <= MaxFollowUps, "at most %d jobs follow a job, for its decode keys, attacks and unkeyed, got %d: spread them over several jobs", MaxFollowUps, n)
 	for i, k := range x.GetDecodeKeys() {
@@ -145,27 +150,18 @@ func (r *rules) operation(x *Job) {
 	if x.GetEmbedKey() != nil {
 		r.key("embed_key", x.GetEmbedKey())
 	}
-}
-
-// attacks checks what is done to stego images, and what else follows an embed job than decoding.
-func (r *rules) attacks(x *Job) {
-	op := x.GetOperation()
-	r.check(op == Operation_OPERATION_EMBED || len(x.GetAttacks()) == 0, "attacks belong to embed")
-	r.check(op == Operation_OPERATION_EMBED || !x.GetUnkeyed(), "unkeyed belongs to embed")
 	r.attackNames(x.GetAttacks())
-	attack := x.GetAttack()
-	if attack == "" {
-		return
+	if attack := x.GetAttack(); attack != "" {
+		r.check(op.Reads, "attack belongs to recover")
+		r.check(validAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
+		matched := x.GetEmbedKey().GetId() == x.GetKey().GetId()
+		r.check(!op.Reads || !x.GetScore() || matched, "attack: a job that is scored decodes with its embed_key")
 	}
-	r.check(op == Operation_OPERATION_RECOVER, "attack belongs to recover")
-	r.check(ValidAttack(attack), "attack must be a word and a number, as jpeg-75, got %q", attack)
-	matched := x.GetEmbedKey().GetId() == x.GetKey().GetId()
-	r.check(op != Operation_OPERATION_RECOVER || !x.GetScore() || matched, "attack: a job that is scored decodes with its embed_key")
 }
 
 func (r *rules) attackNames(list []string) {
 	for i, attack := range list {
-		r.check(ValidAttack(attack), "attacks[%d] must be a word and a number, as jpeg-75, got %q", i, attack)
+		r.check(validAttack(attack), "attacks[%d] must be a word and a number, as jpeg-75, got %q", i, attack)
 		r.check(!slices.Contains(list[:i], attack), "attacks[%d] %q is there twice", i, attack)
 	}
 }
@@ -178,7 +174,7 @@ func (r *rules) features(field string, values []float32) {
 }
 
 func (r *rules) items(x *Job) {
-	n := len(x.GetItems())
+	op, n := x.GetOperation().Describe(), len(x.GetItems())
 	r.check(n >= 1 && n <= MaxItems, "a job has 1 to %d items, got %d", MaxItems, n)
 	seen := make(map[string]bool, n)
 	inline := 0
@@ -188,17 +184,10 @@ func (r *rules) items(x *Job) {
 		r.itemID(field+".id", id)
 		r.check(!seen[id], "%s.id %q is there twice", field, id)
 		seen[id] = true
-		switch x.GetOperation() {
-		case Operation_OPERATION_EMBED:
-			r.imageRef(field+".cover", item.GetCover(), &inline)
-			r.imageRef(field+".secret", item.GetSecret(), &inline)
-		case Operation_OPERATION_RECOVER:
-			r.imageRef(field+".stego", item.GetStego(), &inline)
-		case Operation_OPERATION_PURIFY:
-			r.imageRef(field+".image", item.GetImage(), &inline)
+		for _, name := range op.Images {
+			r.imageRef(field+"."+name, item.Ref(name), &inline)
 		}
-		ofStego := x.GetOperation() == Operation_OPERATION_RECOVER || x.GetOperation() == Operation_OPERATION_PURIFY && x.GetEmbedKey() != nil
-		if ofStego && x.GetScore() {
+		if x.GetScore() && (op.Reads || !op.FollowUps && x.GetEmbedKey() != nil) {
 			r.imageRef(field+".cover", item.GetCover(), &inline)
 			r.imageRef(field+".secret", item.GetSecret(), &inline)
 		}
@@ -212,8 +201,8 @@ func (x *Result) Validate() error {
 	var r rules
 	job := x.GetJob()
 	r.check(job.GetId() != "" && ValidRunID(job.GetRun()), "job must have an id and a run")
-	_, known := operationTokens[job.GetOperation()]
-	r.check(known, "job.operation %d is unknown", job.GetOperation())
+	op := job.GetOperation().Describe()
+	r.check(op.Token != "", "job.operation %d is unknown", job.GetOperation())
 	r.check(len(x.GetOutcomes()) == len(job.GetItems()), "a result has one outcome per item: %d items, %d outcomes", len(job.GetItems()), len(x.GetOutcomes()))
 	for i, o := range x.GetOutcomes() {
 		field := fmt.Sprintf("outcomes[%d]", i)
@@ -222,7 +211,7 @@ func (x *Result) Validate() error {
 			r.check(o.GetItem() == job.GetItems()[i].GetId(), "%s.item must be %q, got %q", field, job.GetItems()[i].GetId(), o.GetItem())
 		}
 		r.check(o.End() != EndNone, "%s needs one of output, failure and refusal", field)
-		r.check(o.GetRefusal() == nil || job.GetOperation() == Operation_OPERATION_RECOVER, "%s.refusal belongs to recover", field)
+		r.check(o.GetRefusal() == nil || op.Reads, "%s.refusal belongs to recover", field)
 		if out := o.GetOutput(); out != nil {
 			r.check(ValidDigest(out.GetImage()), "%s.output.image must be a digest", field)
 			r.check(out.GetNoisy() == "" || ValidDigest(out.GetNoisy()), "%s.output.noisy must be a digest", field)
@@ -338,8 +327,7 @@ func (r *rules) model(x *RunSpec) {
 	known := slices.Contains([]string{"", KeyingWeights, KeyingVariant, KeyingCipher, KeyingRotation}, x.GetModelKeying())
 	r.check(known, "model_keying %q is unknown", x.GetModelKeying())
 	for i, op := range x.GetModelOperations() {
-		_, known := operationTokens[op]
-		r.check(known, "model_operations[%d] is unknown: %d", i, op)
+		r.check(op.Describe().Token != "", "model_operations[%d] is unknown: %d", i, op)
 	}
 }
 
@@ -354,7 +342,7 @@ func (x *Score) Validate() error {
 	r.check(x.End() != EndNone, "a score has one of metrics, failure and refusal")
 	r.check(x.GetRefusal() == nil || x.GetReader().keyed(), "refusal belongs to what is recovered, not to role %s", x.Role().Token())
 	r.check(x.GetRefusal() == nil || x.GetTest() == "", "a score with a refusal has no test image")
-	r.check(x.GetAttack() == "" || ValidAttack(x.GetAttack()), "attack must be a word and a number, as jpeg-75, got %q", x.GetAttack())
+	r.check(x.GetAttack() == "" || validAttack(x.GetAttack()), "attack must be a word and a number, as jpeg-75, got %q", x.GetAttack())
 	r.features("features", x.GetFeatures())
 	for name, v := range map[string]float64{
 		"psnr": x.GetMetrics().GetPsnr(), "ssim": x.GetMetrics().GetSsim(),

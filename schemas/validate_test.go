@@ -390,13 +390,13 @@ func TestScoreRules(t *testing.T) {
 
 func TestItemIDs(t *testing.T) {
 	t.Parallel()
-	for _, good := range []string{"a", "7", "00001-cover", "A.b_c-D.png", "a.", "a-", repeat(MaxItemID)} {
+	for _, good := range []string{"a", "7", "00001-cover", "A.b_c-D.png", "a.", "a-", repeat(maxItemID)} {
 		if !ValidItemID(good) {
 			t.Errorf("%q is refused", good)
 		}
 	}
 	for _, bad := range []string{
-		"", ".", "..", ".a", "-a", "_a", "a..b", "a/b", "/a", "../evil", "a\\b", "a b", "a\n", "a\x00", "ä", "a|b", "a*", "a>", repeat(MaxItemID + 1),
+		"", ".", "..", ".a", "-a", "_a", "a..b", "a/b", "/a", "../evil", "a\\b", "a b", "a\n", "a\x00", "ä", "a|b", "a*", "a>", repeat(maxItemID + 1),
 	} {
 		if ValidItemID(bad) {
 			t.Errorf("%q is taken", bad)

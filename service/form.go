@@ -23,17 +23,6 @@ type form struct {
 	images     map[string][]byte
 }
 
-// imagesOf are the names of the images that an operation takes.
-func imagesOf(op schemas.Operation) []string {
-	switch op {
-	case schemas.Operation_OPERATION_EMBED:
-		return []string{"cover", "secret"}
-	case schemas.Operation_OPERATION_RECOVER:
-		return []string{"stego"}
-	}
-	return []string{"image"}
-}
-
 // maxWord bounds a field that is no image, in bytes.
 const maxWord = 256
 
@@ -115,7 +104,7 @@ func (s *Service) ofBody(err error) *problem {
 func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form, error) {
 	f := &form{images: make(map[string][]byte)}
 	words := map[string]*string{"model": &f.model}
-	if op != schemas.Operation_OPERATION_PURIFY {
+	if op.Describe().Key != "" {
 		words["key"] = &f.key
 	}
 	for {
@@ -130,8 +119,8 @@ func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form
 		word := words[name]
 		_, twice := f.images[name]
 		switch {
-		case word == nil && !slices.Contains(imagesOf(op), name):
-			return nil, errForm{fmt.Sprintf("there is a field that %s does not have: it has %v, key and model (purify has no key)", op.Token(), imagesOf(op))}
+		case word == nil && !slices.Contains(op.Describe().Images, name):
+			return nil, errForm{fmt.Sprintf("there is a field that %s does not have: it has %v, key and model (purify has no key)", op.Token(), op.Describe().Images)}
 		case twice || word != nil && *word != "":
 			return nil, errForm{"the field " + name + " is there twice"}
 		case word == nil:
@@ -157,10 +146,10 @@ func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form
 
 // checkForm finds what a form lacks, and images that need not go through the queue to be refused.
 func (s *Service) checkForm(f *form, op schemas.Operation) *problem {
-	if f.key == "" && op != schemas.Operation_OPERATION_PURIFY {
+	if f.key == "" && op.Describe().Key != "" {
 		return newProblem(codeBadRequest, "the field key is missing: GET /v1/keys lists yours")
 	}
-	for _, name := range imagesOf(op) {
+	for _, name := range op.Describe().Images {
 		data, ok := f.images[name]
 		if !ok {
 			return newProblem(codeBadRequest, "the field "+name+" is missing: send an image")
@@ -179,7 +168,7 @@ func (s *Service) checkForm(f *form, op schemas.Operation) *problem {
 // digest names what a form asks for, in hex.
 func (f *form) digest(op schemas.Operation) string {
 	h := sha256.New()
-	for _, name := range imagesOf(op) {
+	for _, name := range op.Describe().Images {
 		sum := sha256.Sum256(f.images[name])
 		h.Write(sum[:])
 	}

@@ -113,9 +113,9 @@ func (s *Service) listModels(w http.ResponseWriter, c *call) *problem {
 				v.Keys = append(v.Keys, pair.ID)
 			}
 		}
-		for _, op := range operations {
-			if s.cfg.DefaultModel(op) == m.Name {
-				v.Default = append(v.Default, op.Token())
+		for _, op := range schemas.Operations() {
+			if s.cfg.DefaultModel(op.Operation) == m.Name {
+				v.Default = append(v.Default, op.Token)
 			}
 		}
 		views = append(views, v)

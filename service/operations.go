@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,10 @@ var idempotencyKey = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
 // warningHeader has what the request's owner may not expect, one header for each.
 const warningHeader = "Stegomq-Warning"
 
-// operations are those that are served.
-var operations = []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER, schemas.Operation_OPERATION_PURIFY}
+// scopeOf is the scope that a user needs for an operation, by the half of the key that it needs: one without a key needs that to embed.
+func scopeOf(op schemas.Operation) users.Scope {
+	return users.Scope(cmp.Or(op.Describe().Key, schemas.HalfEmbed))
+}
 
 // operation serves embed, recover or purify.
 func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) *problem {
@@ -131,19 +134,15 @@ func (s *Service) request(c *call, op schemas.Operation, f *form) (*pipeline.Ope
 
 // checkKey says why a user may not, or cannot, use a key. Of a key that the user has no grant for, nothing is looked at.
 func (s *Service) checkKey(c *call, req *pipeline.OperationRequest, key string) *problem {
-	if req.Operation == schemas.Operation_OPERATION_PURIFY { // it takes none
+	if req.Operation.Describe().Key == "" {
 		return nil
 	}
 	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
 	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
-	scope := users.Embed
-	if req.Operation == schemas.Operation_OPERATION_RECOVER {
-		scope = users.Recover
-	}
 	if !c.user.Knows(key) {
 		return c.refuse(unknown, key)
 	}
-	if !c.user.May(scope, key) {
+	if !c.user.May(scopeOf(req.Operation), key) {
 		return c.refuse(embedOnly, key)
 	}
 	ring, why := s.ring(c)

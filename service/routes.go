@@ -28,10 +28,7 @@ type route struct {
 }
 
 // routes need a token.
-var routes = []route{
-	{http.MethodPost, "/v1/embed", users.Embed, operation(schemas.Operation_OPERATION_EMBED)},
-	{http.MethodPost, "/v1/recover", users.Recover, operation(schemas.Operation_OPERATION_RECOVER)},
-	{http.MethodPost, "/v1/purify", users.Embed, operation(schemas.Operation_OPERATION_PURIFY)},
+var routes = append(operationRoutes(), []route{
 	{http.MethodGet, "/v1/jobs", "", (*Service).listJobs},
 	{http.MethodGet, "/v1/jobs/{id}", "", (*Service).showJob},
 	{http.MethodGet, "/v1/jobs/{id}/output", "", (*Service).jobOutput},
@@ -48,6 +45,14 @@ var routes = []route{
 	{http.MethodGet, "/v1/runs/{id}/files/{name}", users.Evaluate, (*Service).runFile},
 	{http.MethodGet, "/v1/runs/{id}/image", users.Evaluate, (*Service).runImage},
 	{http.MethodGet, "/v1/events", "", (*Service).streamEvents},
+}...)
+
+// operationRoutes are those of the operations.
+func operationRoutes() (all []route) {
+	for _, op := range schemas.Operations() {
+		all = append(all, route{http.MethodPost, "/v1/" + op.Token, scopeOf(op.Operation), operation(op.Operation)})
+	}
+	return all
 }
 
 // open routes need none.

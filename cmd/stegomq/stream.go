@@ -84,7 +84,7 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 	f.BoolVar(&fl.stream, "stream", false, "read requests as JSON lines")
 	a.patienceFlag(f)
 	a.workerFlags(f)
-	if op != schemas.Operation_OPERATION_PURIFY {
+	if op.Describe().Key != "" {
 		a.tenantFlag(f)
 	}
 	return &cmd
@@ -92,7 +92,7 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 
 // defaultOf is the model of an operation that names none.
 func defaultOf(op schemas.Operation) string {
-	if op == schemas.Operation_OPERATION_PURIFY {
+	if op.Describe().Key == "" {
 		return defaultModel
 	}
 	return sealedModel
@@ -142,7 +142,7 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 		}
 		return err
 	}
-	if op != schemas.Operation_OPERATION_PURIFY {
+	if op.Describe().Key != "" {
 		// Before anything is opened or written.
 		if err := req.CheckKey(fl.request.Key); err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 
 	"stegomq/internal/weights"
+	"stegomq/schemas"
 )
 
 var (
@@ -31,7 +32,7 @@ var (
 	ErrNoVariant = errors.New("the model has no network for this key")
 )
 
-// Operation is one of the three things that a model does.
+// Operation is one of the things that a model does, by its word (schemas.Descriptor.Token).
 type Operation string
 
 const (
@@ -43,36 +44,29 @@ const (
 	OpPurify Operation = "purify"
 )
 
-// Operations are all three, in the order in which an image meets them.
-func Operations() []Operation { return []Operation{OpEmbed, OpRecover, OpPurify} }
+// describe is the operation's descriptor; empty for an unknown one.
+func (o Operation) describe() schemas.Descriptor { return schemas.OperationOf(string(o)).Describe() }
 
-// Valid reports whether o is one of the three.
-func (o Operation) Valid() bool { return o == OpEmbed || o == OpRecover || o == OpPurify }
+// Operations are all of them, in the order in which an image meets them.
+func Operations() (all []Operation) {
+	for _, op := range schemas.Operations() {
+		all = append(all, Operation(op.Token))
+	}
+	return all
+}
+
+// Valid reports whether there is such an operation.
+func (o Operation) Valid() bool { return o.describe().Token != "" }
 
 // Role is the role of the key that the operation needs; ok is false for purify, which needs none.
 func (o Operation) Role() (role weights.Role, ok bool) {
-	switch o {
-	case OpEmbed:
-		return weights.RoleEmbed, true
-	case OpRecover:
-		return weights.RoleRecover, true
-	}
-	return "", false
+	half := o.describe().Key
+	return weights.Role(half), half != ""
 }
 
 // Inputs are the names of the image inputs of the operation's graph, in order. Each is NCHW float32,
 // RGB in [0, 1].
-func (o Operation) Inputs() []string {
-	switch o {
-	case OpEmbed:
-		return []string{"cover", "secret"}
-	case OpRecover:
-		return []string{"stego"}
-	case OpPurify:
-		return []string{"noisy"}
-	}
-	return nil
-}
+func (o Operation) Inputs() []string { return o.describe().Inputs }
 
 // Features is the name of the second output that a recover graph may have, [batch, Manifest.Features]: the means over the
 // image of the activations that go into the last convolution. It says what the network saw, where the image says what
@@ -80,17 +74,7 @@ func (o Operation) Inputs() []string {
 const Features = "features"
 
 // Output is the name of the graph's one image, of the shape of the inputs and not clamped.
-func (o Operation) Output() string {
-	switch o {
-	case OpEmbed:
-		return "stego"
-	case OpRecover:
-		return "recovered"
-	case OpPurify:
-		return "purified"
-	}
-	return ""
-}
+func (o Operation) Output() string { return o.describe().Output }
 
 // Model is a model directory, read and verified. Treat the slices as read-only.
 type Model struct {
