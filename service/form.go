@@ -51,30 +51,28 @@ func (s *Service) readForm(w http.ResponseWriter, c *call, op schemas.Operation)
 // readMultipart reads a body within the limits on bytes and time. Of another kind of body the problem says what to send.
 func (s *Service) readMultipart(w http.ResponseWriter, c *call, send string, read func(*multipart.Reader) (*form, error)) (f *form, why *problem) {
 	if c.ContentLength > s.cfg.MaxBody {
-		return nil, s.tooLarge()
+		return nil, tooLarge(s.cfg.MaxBody)
 	}
 	c.Body = http.MaxBytesReader(w, c.Body, s.cfg.MaxBody)
 	parts, err := c.MultipartReader()
 	if err != nil {
 		return nil, newProblem(codeMediaType, send)
 	}
-	why = s.inTime(w, func() *problem {
-		if f, err = read(parts); err != nil {
-			return s.ofBody(err)
-		}
-		return nil
+	why = s.inTime(w, func() error {
+		f, err = read(parts)
+		return err
 	})
 	return f, why
 }
 
-// inTime reads a body within the limit on time.
-func (s *Service) inTime(w http.ResponseWriter, read func() *problem) *problem {
+// inTime reads a body within the limit on time, and gives the problem of one that cannot be read.
+func (s *Service) inTime(w http.ResponseWriter, read func() error) *problem {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
 		return ofError(err)
 	}
-	if why := read(); why != nil {
-		return why
+	if err := read(); err != nil {
+		return s.ofBody(err)
 	}
 	// What watches for the client's end reads with the same deadline.
 	if err := control.SetReadDeadline(time.Time{}); err != nil {
@@ -83,12 +81,8 @@ func (s *Service) inTime(w http.ResponseWriter, read func() *problem) *problem {
 	return nil
 }
 
-func (s *Service) slowBody() *problem {
-	return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
-}
-
-func (s *Service) tooLarge() *problem {
-	return newProblem(codeTooLarge, fmt.Sprintf("a request has at most %d bytes", s.cfg.MaxBody))
+func tooLarge(limit int64) *problem {
+	return newProblem(codeTooLarge, fmt.Sprintf("the body of this request has at most %d bytes", limit))
 }
 
 // errForm is what is wrong with a form.
@@ -102,13 +96,13 @@ func (s *Service) ofBody(err error) *problem {
 	var wrong errForm
 	switch {
 	case errors.As(err, &large):
-		return s.tooLarge()
+		return tooLarge(large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return s.slowBody()
+		return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
 	case errors.As(err, &wrong):
 		return newProblem(codeBadRequest, wrong.text)
 	}
-	return newProblem(codeBadRequest, "the body is not whole, or not multipart/form-data")
+	return newProblem(codeBadRequest, "the body is not whole, or not of the type that the request says")
 }
 
 // readParts reads a body of size bytes, -1 where that is not known.

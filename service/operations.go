@@ -32,14 +32,10 @@ var operations = []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.
 
 // operation serves embed, recover or purify.
 func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) *problem {
-	return func(s *Service, w http.ResponseWriter, c *call) (failed *problem) {
-		ctx, span := s.Traces.Request(c.Context(), c.Pattern, c.Header.Get("traceparent"), s.cfg.TrustTraceparent)
-		c.Request = c.WithContext(ctx)
-		span.Text("stegomq.request", c.id)
-		defer func() { ended(span, failed) }()
-		key := c.Header.Get("Idempotency-Key")
-		if key != "" && !idempotencyKey.MatchString(key) {
-			return newProblem(codeBadRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
+	return traced(func(s *Service, w http.ResponseWriter, c *call) *problem {
+		key, why := idempotency(c)
+		if why != nil {
+			return why
 		}
 		free, why := s.slots.take(c.owner())
 		if why != nil {
@@ -54,6 +50,7 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		if why != nil {
 			return why
 		}
+		span := tracing.Of(c.Context())
 		span.Text("stegomq.model_name", req.Model.Name)
 		async := preferred(c.Header, "respond-async")
 		if key == "" && !async {
@@ -85,16 +82,16 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		case <-c.Context().Done():
 			return ofError(c.Context().Err()) // nobody reads it
 		}
-	}
+	})
 }
 
-// ended ends the span of a request that has its answer, or a problem.
-func ended(span tracing.Span, failed *problem) {
-	if failed != nil {
-		span.Int("http.response.status_code", failed.Status)
-		span.Fail(string(failed.Code))
+// idempotency is what a client calls its request, so that it is done once; "" where it does not.
+func idempotency(c *call) (string, *problem) {
+	key := c.Header.Get("Idempotency-Key")
+	if key != "" && !idempotencyKey.MatchString(key) {
+		return "", newProblem(codeBadRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
 	}
-	span.End(nil)
+	return key, nil
 }
 
 // preferred says whether a client prefers something (RFC 7240).

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -195,20 +196,23 @@ func itemsQuery(q url.Values) (role schemas.Role, worst bool, offset, limit int,
 	if order := q.Get("order"); order != "" && order != "worst" {
 		return 0, false, 0, 0, bad("order is worst, or left out")
 	}
-	limit = defaultItems
-	for name, to := range map[string]*int{"offset": &offset, "limit": &limit} {
-		if text := q.Get(name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 {
-				return 0, false, 0, 0, bad(name + " is a number from 0 on")
-			}
-			*to = n
-		}
+	if offset, why = number(q, "offset", 0, 0, math.MaxInt32); why == nil {
+		limit, why = number(q, "limit", defaultItems, 0, mostItems)
 	}
-	if limit > mostItems {
-		return 0, false, 0, 0, bad(fmt.Sprintf("limit is at most %d", mostItems))
+	return role, q.Get("order") == "worst", offset, limit, why
+}
+
+// number is a parameter of a request from least to most, or what it is without.
+func number(q url.Values, name string, without, least, most int) (int, *problem) {
+	text := q.Get(name)
+	if text == "" {
+		return without, nil
 	}
-	return role, q.Get("order") == "worst", offset, limit, nil
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, newProblem(codeBadRequest, fmt.Sprintf("%s is a number from %d to %d", name, least, most))
+	}
+	return n, nil
 }
 
 // worse orders scores by what they show, the worst first: what failed, what was refused, then by PSNR; of leakages more is worse.
@@ -230,10 +234,17 @@ func worse(a, b *schemas.Score) int {
 	return cmp.Compare(rank(a), rank(b))
 }
 
-// fileTypes are the files of a run.
-var fileTypes = map[string]string{
-	"summary.json": "application/json", "items.csv": "text/csv; charset=utf-8", "report.md": "text/markdown; charset=utf-8",
+// reportPage is the file of a run that browsers show.
+const reportPage = "report.html"
+
+// runFiles are the names of a run's files, and their types.
+var runFiles = [][2]string{
+	{"summary.json", "application/json"}, {"items.csv", "text/csv; charset=utf-8"}, {"report.md", "text/markdown; charset=utf-8"}, {reportPage, "text/html; charset=utf-8"},
 }
+
+// reportPolicy lets a report run its script, and do nothing else: in a sandbox it has an origin of its own, with neither cookies nor storage of the
+// service's, and it reaches no address. The report says in itself which script that is, by its digest.
+const reportPolicy = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // fileView is a file of a run as it is answered.
 type fileView struct {
@@ -249,8 +260,8 @@ func (s *Service) listFiles(w http.ResponseWriter, c *call) *problem {
 	}
 	views := []fileView{}
 	if r.State != runWaiting {
-		for _, name := range []string{"summary.json", "items.csv", "report.md"} {
-			views = append(views, fileView{name, fileTypes[name], "/v1/runs/" + r.ID + "/files/" + name})
+		for _, f := range runFiles {
+			views = append(views, fileView{f[0], f[1], "/v1/runs/" + r.ID + "/files/" + f[0]})
 		}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"files": views})
@@ -263,8 +274,9 @@ func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
 		return why
 	}
 	name := c.PathValue("name")
-	if fileTypes[name] == "" {
-		return newProblem(codeNotFound, "a run has the files summary.json, items.csv and report.md")
+	i := slices.IndexFunc(runFiles, func(f [2]string) bool { return f[0] == name })
+	if i < 0 {
+		return newProblem(codeNotFound, "a run has the files summary.json, items.csv, report.md and report.html")
 	}
 	leave, why := s.gate.enter(c.Context(), c.owner())
 	if why != nil {
@@ -280,8 +292,15 @@ func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
 		c.log.Error("a file of a run cannot be made", "run", r.ID, "error", err)
 		return newProblem(codeInternal, "the files cannot be made: the operator finds the reason in the log")
 	}
-	w.Header().Set("Content-Type", fileTypes[name])
-	w.Header().Set("Content-Disposition", `attachment; filename="`+r.ID+"-"+name+`"`)
+	h := w.Header()
+	shown := "attachment"
+	if name == reportPage {
+		shown = "inline"
+		h.Set("Content-Security-Policy", reportPolicy)
+		h.Del("Cross-Origin-Opener-Policy") // browsers show nothing that has both this and a sandbox
+	}
+	h.Set("Content-Type", runFiles[i][1])
+	h.Set("Content-Disposition", shown+`; filename="`+r.ID+"-"+name+`"`)
 	_, _ = w.Write(f.Data) // the client has gone
 	return nil
 }
@@ -298,7 +317,7 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 	if !ok || of != "reference" && of != "test" && of != "residual" {
 		return newProblem(codeBadRequest, "say which image: role is a role of an item, of is reference, test or residual")
 	}
-	gain, why := gainOf(q.Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
@@ -366,16 +385,7 @@ func (s *Service) stillUsable(c *call, r *run) *problem {
 // The gains of residuals.
 const defaultGain, mostGain = 10, 100
 
-func gainOf(text string) (int, *problem) {
-	if text == "" {
-		return defaultGain, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > mostGain {
-		return 0, newProblem(codeBadRequest, fmt.Sprintf("gain is a number from 1 to %d", mostGain))
-	}
-	return n, nil
-}
+func gainOf(c *call) (int, *problem) { return number(c.URL.Query(), "gain", defaultGain, 1, mostGain) }
 
 var errSizes = errors.New("two images of different sizes have no residual")
 

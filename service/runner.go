@@ -89,7 +89,7 @@ func (r *runner) sweep(ctx context.Context) error {
 	}
 	for _, one := range slices.Backward(records) {
 		// A run whose data set another service has waits for that one.
-		if _, known := r.s.cfg.Datasets[one.Request.Dataset]; one.ended() || !known || !r.free(one) {
+		if _, known := r.s.cfg.Datasets[one.Request.Dataset]; !one.Unfinished() || !known || !r.free(one) {
 			continue
 		}
 		mine, err := r.s.Pipeline.LeaseAsked(ctx, one.ID, r.holder, leaseFor)
@@ -167,7 +167,7 @@ func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseF
 func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logger) {
 	// It may have ended between the look and the lease.
 	one, err := r.s.record(ctx, id)
-	if err != nil || one == nil || one.ended() {
+	if err != nil || one == nil || !one.Unfinished() {
 		return
 	}
 	why := r.evaluate(ctx, one, m, log)
@@ -205,15 +205,14 @@ func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logge
 
 // evaluate makes the scores of a run whose owner may still have them made.
 func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Logger) error {
-	all, err := r.s.Users.Users()
-	if err != nil {
+	owner, there, err := r.s.Users.Find(one.Owner, one.Hash)
+	switch {
+	case err != nil:
 		return err
-	}
-	i := slices.IndexFunc(all, func(u users.User) bool { return u.Name == one.Owner && u.Hash == one.Hash && u.Has(users.Evaluate) })
-	if i < 0 {
+	case !there || !owner.Has(users.Evaluate):
 		return newProblem(codeMissingScope, "its owner may not evaluate any more")
 	}
-	req, why := r.s.evaluation(&call{user: all[i], log: log}, &one.Request)
+	req, why := r.s.evaluation(&call{user: owner, log: log}, &one.Request)
 	if why != nil {
 		return why
 	}
@@ -222,7 +221,7 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 	if there, err := r.s.replace(ctx, one); err != nil || !there {
 		return errors.Join(err, errCancelled)
 	}
-	_, err = r.s.Pipeline.Evaluate(ctx, req, pipeline.Watch{
+	_, err = r.s.Pipeline.Evaluate(r.s.Traces.After(ctx, one.Trace), req, pipeline.Watch{
 		Planned: func(made *pipeline.Run) {
 			one.Pairs, one.Total = len(made.Spec.GetPairs()), made.Plan.Total
 			if _, err := r.s.replace(ctx, one); err != nil {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,26 +27,25 @@ func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	var ids, sets []string
+	var ids []string
 	for _, pair := range mine {
 		if c.user.May(users.Evaluate, pair.ID) && !pair.Recover.IsZero() {
 			ids = append(ids, pair.ID)
 		}
 	}
-	for name := range s.cfg.Datasets {
-		sets = append(sets, name)
-	}
-	slices.Sort(sets)
-	type choice struct{ Name, Keying string }
-	var models []choice
+	return s.show(w, c, http.StatusOK, "runs", page.View{Title: "Runs", Tab: "runs", Reload: reload(views...), Data: map[string]any{
+		"Runs": views, "Keys": ids, "Datasets": slices.Sorted(maps.Keys(s.cfg.Datasets)), "Models": s.modelsThat(model.OpRecover),
+	}})
+}
+
+// modelsThat are the models that do an operation.
+func (s *Service) modelsThat(op model.Operation) (list []*model.Model) {
 	for _, m := range s.Models {
-		if m.Manifest.Does(model.OpRecover) {
-			models = append(models, choice{m.Name, m.Manifest.Keying})
+		if m.Manifest.Does(op) {
+			list = append(list, m)
 		}
 	}
-	return s.show(w, c, http.StatusOK, "runs", page.View{Title: "Runs", Tab: "runs", Reload: reload(views...), Data: map[string]any{
-		"Runs": pointers(views), "Keys": ids, "Datasets": sets, "Models": models,
-	}})
+	return list
 }
 
 // reload is how often a page is asked for again that has no script: where something is under way.
@@ -55,31 +56,19 @@ func reload(views ...runView) int {
 	return 0
 }
 
-// pointers are what templates call methods of.
-func pointers(views []runView) []*runView {
-	list := make([]*runView, len(views))
-	for i := range views {
-		list[i] = &views[i]
-	}
-	return list
-}
-
 func (s *Service) runsForm(w http.ResponseWriter, c *call) *problem {
 	asked := &runRequest{Name: c.PostForm.Get("name"), Dataset: c.PostForm.Get("dataset"), Model: c.PostForm.Get("model"), Keys: c.PostForm["key"]}
 	var random int
 	for name, to := range map[string]*int{"limit": &asked.Limit, "size": &asked.Size, "random_keys": &random} {
-		if text := c.PostForm.Get(name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				return newProblem(codeBadRequest, name+" is a number")
-			}
-			*to = n
-			if name == "random_keys" {
-				asked.RandomKeys = to
-			}
+		var why *problem
+		if *to, why = number(c.PostForm, name, 0, 0, math.MaxInt32); why != nil {
+			return why
 		}
 	}
-	r, why := s.begin(c, asked)
+	if c.PostForm.Get("random_keys") != "" {
+		asked.RandomKeys = &random
+	}
+	r, why := s.begin(c, asked, "")
 	if why != nil {
 		return why
 	}
@@ -87,10 +76,7 @@ func (s *Service) runsForm(w http.ResponseWriter, c *call) *problem {
 }
 
 func (s *Service) cancelForm(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why == nil {
-		why = s.stopRun(c, r)
-	}
+	r, why := s.stopRun(c)
 	if why != nil {
 		return why
 	}
@@ -98,11 +84,7 @@ func (s *Service) cancelForm(w http.ResponseWriter, c *call) *problem {
 }
 
 func (s *Service) deleteForm(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why == nil {
-		why = s.removeRun(c, r)
-	}
-	if why != nil {
+	if why := s.removeRun(c); why != nil {
 		return why
 	}
 	return see(w, c, "/runs")
@@ -130,13 +112,13 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	gain, why := gainOf(c.URL.Query().Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
-	from, err := strconv.Atoi(cmp.Or(c.URL.Query().Get("from"), "0"))
-	if err != nil || from < 0 {
-		return newProblem(codeBadRequest, "from is a number from 0 on")
+	from, why := number(c.URL.Query(), "from", 0, 0, math.MaxInt32)
+	if why != nil {
+		return why
 	}
 	view := s.view(c.Context(), r)
 	data := struct {
@@ -144,7 +126,7 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 		Figures        []figure
 		Groups         []groupRow
 		Pairs          []pairRow
-		Others         []*runView
+		Others         []runView
 		Gain           int
 		Earlier, Later string
 	}{Run: &view, Gain: gain}
@@ -184,12 +166,12 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 }
 
 // others are the runs that one may be compared with.
-func (s *Service) others(c *call, r *run) ([]*runView, *problem) {
-	if !r.ended() {
+func (s *Service) others(c *call, r *run) ([]runView, *problem) {
+	if r.Unfinished() {
 		return nil, nil
 	}
 	views, why := s.runsOf(c)
-	return slices.DeleteFunc(pointers(views), func(v *runView) bool {
+	return slices.DeleteFunc(views, func(v runView) bool {
 		return v.ID == r.ID || v.State != runDone || v.Request.Dataset != r.Request.Dataset
 	}), why
 }

@@ -40,9 +40,9 @@ type tried struct {
 	Scores        []triedScore
 }
 
-// triedScore is a comparison of two images of it.
+// triedScore is a comparison of two images of it; kind is that of the image which it is a note to.
 type triedScore struct {
-	What            string
+	kind, What      string
 	PSNR, SSIM, MAE float64
 	Refused         bool
 }
@@ -116,15 +116,8 @@ func (s *Service) tryPage(w http.ResponseWriter, c *call) *problem {
 			ids = append(ids, pair.ID)
 		}
 	}
-	type choice struct{ Name, Keying string }
-	var models []choice
-	for _, m := range s.Models {
-		if m.Manifest.Does(model.OpEmbed) {
-			models = append(models, choice{m.Name, m.Manifest.Keying})
-		}
-	}
 	return s.show(w, c, http.StatusOK, "try", page.View{Title: "Try it", Tab: "try", Data: map[string]any{
-		"Keys": ids, "Models": models, "Model": s.cfg.DefaultModel(schemas.Operation_OPERATION_EMBED), "Before": s.tries.of(c.owner()),
+		"Keys": ids, "Models": s.modelsThat(model.OpEmbed), "Model": s.cfg.DefaultModel(schemas.Operation_OPERATION_EMBED), "Before": s.tries.of(c.owner()),
 		"Choosers": []chooser{
 			{kindCover, "Cover", "What everybody may see.", "hills", page.Samples}, {kindSecret, "Secret", "What the key reads back. It is brought to the size of the cover.", "sea", page.Samples},
 		},
@@ -251,14 +244,14 @@ func (s *Service) hide(ctx context.Context, c *call, t *tried, f *form) (why *pr
 	if why != nil {
 		return why
 	}
-	if why := t.compare(c, "stego with cover", cover, stego); why != nil {
+	if why := t.compare(c, kindStego, "stego with cover", cover, stego); why != nil {
 		return why
 	}
 	secret, why := s.keepFitted(ctx, c, t, kindSecret, f.images[kindSecret], geometry)
 	if why != nil {
 		return why
 	}
-	if why := t.compare(c, "cover with secret", secret, cover); why != nil {
+	if why := t.compare(c, "", "cover with secret", secret, cover); why != nil {
 		return why
 	}
 	stegoForm := &form{key: t.Key, model: t.Model, images: map[string][]byte{kindStego: r.output}}
@@ -316,7 +309,7 @@ func (s *Service) recoverTry(ctx context.Context, c *call, t *tried, kind, what 
 	switch {
 	case r.problem != nil && r.problem.Code == codeRefused:
 		t.refused[kind] = "no image comes out"
-		t.Scores = append(t.Scores, triedScore{What: what, Refused: true})
+		t.Scores = append(t.Scores, triedScore{kind: kind, What: what, Refused: true})
 		return nil
 	case r.problem != nil:
 		return r.problem
@@ -326,16 +319,16 @@ func (s *Service) recoverTry(ctx context.Context, c *call, t *tried, kind, what 
 	if err != nil {
 		return s.away(c, err)
 	}
-	return t.compare(c, what, secret, m)
+	return t.compare(c, kind, what, secret, m)
 }
 
-func (t *tried) compare(c *call, what string, reference, test *image.NRGBA) *problem {
+func (t *tried) compare(c *call, kind, what string, reference, test *image.NRGBA) *problem {
 	scores, err := quality.Compare(reference, test)
 	if err != nil {
 		c.log.Warn("two images are not compared", "error", err)
 		return newProblem(codeBadImage, "the images are too small to be compared: choose larger ones")
 	}
-	t.Scores = append(t.Scores, triedScore{What: what, PSNR: scores.PSNR, SSIM: scores.SSIM, MAE: scores.MAE})
+	t.Scores = append(t.Scores, triedScore{kind: kind, What: what, PSNR: scores.PSNR, SSIM: scores.SSIM, MAE: scores.MAE})
 	return nil
 }
 
@@ -353,34 +346,29 @@ func (s *Service) triedPage(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	gain, why := gainOf(c.URL.Query().Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
-	notes := make(map[string]string)
-	for i, kind := range map[string]string{"stego with cover": kindStego, "recovered with the right key": kindRecovered, "recovered with a wrong key": kindWrong} {
-		for _, sc := range t.Scores {
-			if sc.What == i && !sc.Refused {
-				notes[kind] = fmt.Sprintf("%.1f dB, SSIM %.3f", sc.PSNR, sc.SSIM)
-			}
-		}
-	}
-	var pictures []shown
-	for _, one := range []shown{
+	pictures := []shown{
 		{Title: "Cover", Alt: kindCover}, {Title: "Stego image", Alt: kindStego}, {Title: "Residual", Alt: kindResidual, Note: "stego less cover, made stronger", Residual: true},
 		{Title: "Secret", Alt: kindSecret}, {Title: "Recovered with the key", Alt: kindRecovered}, {Title: "Recovered with a wrong key", Alt: kindWrong},
-	} {
-		if one.Why = t.refused[one.Alt]; one.Why == "" {
-			one.URL = "/try/" + t.ID + "/" + one.Alt
+	}
+	for i := range pictures {
+		one := &pictures[i]
+		kind := one.Alt
+		one.Alt = "The image: " + one.Title
+		if one.Why = t.refused[kind]; one.Why == "" {
+			one.URL = "/try/" + t.ID + "/" + kind
 		}
 		if one.Residual {
 			one.URL += fmt.Sprintf("?gain=%d", gain)
 		}
-		if note := notes[one.Alt]; note != "" {
-			one.Note = note
+		for _, sc := range t.Scores {
+			if sc.kind == kind && !sc.Refused {
+				one.Note = fmt.Sprintf("%.1f dB, SSIM %.3f", sc.PSNR, sc.SSIM)
+			}
 		}
-		one.Alt = "The image: " + one.Title
-		pictures = append(pictures, one)
 	}
 	return s.show(w, c, http.StatusOK, "tried", page.View{Title: "Hidden", Tab: "try", Data: struct {
 		*tried
@@ -398,7 +386,7 @@ func (s *Service) triedImage(w http.ResponseWriter, c *call) *problem {
 	if why := s.checkKey(c, t.embedding, t.Key); why != nil {
 		return why
 	}
-	gain, why := gainOf(c.URL.Query().Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
