@@ -46,6 +46,18 @@ func newGate() *gate {
 	return &gate{perUser: gatePerUser, all: make(chan struct{}, gatePlaces), users: make(map[string]*queue)}
 }
 
+// placed is a handler that has a place while it works.
+func placed(serve handler) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		leave, why := s.gate.enter(c.Context(), c.owner())
+		if why != nil {
+			return why
+		}
+		defer leave()
+		return serve(s, w, c)
+	}
+}
+
 // enter takes a place, which leave gives back.
 func (g *gate) enter(ctx context.Context, user string) (leave func(), why *problem) {
 	ctx, cancel := context.WithTimeout(ctx, gateWait)
@@ -152,20 +164,11 @@ func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
 // Bounds of a list of items.
 const defaultItems, mostItems = 1000, 10000
 
-func (s *Service) listItems(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) listItems(w http.ResponseWriter, c *call, r *run) *problem {
 	role, worst, offset, limit, why := itemsQuery(c.URL.Query())
 	if why != nil {
 		return why
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	res, why := s.results(c, r)
 	if why != nil {
 		return why
@@ -253,11 +256,7 @@ type fileView struct {
 	URL  string `json:"url"`
 }
 
-func (s *Service) listFiles(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) listFiles(w http.ResponseWriter, _ *call, r *run) *problem {
 	views := []fileView{}
 	if r.State != runWaiting {
 		for _, f := range runFiles {
@@ -268,21 +267,12 @@ func (s *Service) listFiles(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) runFile(w http.ResponseWriter, c *call, r *run) *problem {
 	name := c.PathValue("name")
 	i := slices.IndexFunc(runFiles, func(f [2]string) bool { return f[0] == name })
 	if i < 0 {
 		return newProblem(codeNotFound, "a run has the files summary.json, items.csv, report.md and report.html")
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	res, why := s.results(c, r)
 	if why != nil {
 		return why
@@ -306,11 +296,7 @@ func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
 }
 
 // runImage answers with an image of a comparison, as the metrics saw it.
-func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) runImage(w http.ResponseWriter, c *call, r *run) *problem {
 	q := c.URL.Query()
 	role, ok := roleOf(q.Get("role"))
 	of := q.Get("of")
@@ -326,11 +312,6 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 		return why
 	}
 	sc := &schemas.Score{Item: q.Get("item"), Role: role, EmbedKey: q.Get("embed_key"), DecodeKey: q.Get("decode_key"), Attack: q.Get("attack")}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	image, err := s.scored(c.Context(), r.ID, sc, of, gain)
 	switch {
 	case pipeline.Gone(err):

@@ -107,11 +107,7 @@ type pairRow struct {
 // galleryPairs is how many pairs a page of the gallery has.
 const galleryPairs = 6
 
-func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) runPage(w http.ResponseWriter, c *call, r *run) *problem {
 	gain, why := gainOf(c)
 	if why != nil {
 		return why
@@ -134,11 +130,6 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 	if r.State == runWaiting {
 		return s.show(w, c, http.StatusOK, "run", page.View{Title: title, Tab: "runs", Reload: reload(view), Data: data})
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	res, why := s.results(c, r)
 	switch {
 	case why == nil:
@@ -302,12 +293,8 @@ type comparedRow struct {
 func (s *Service) comparePage(w http.ResponseWriter, c *call) *problem {
 	var runs [2]*run
 	var measured [2]study.Measured
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	for i, name := range []string{"a", "b"} {
+		var why *problem
 		if runs[i], why = s.findRun(c, c.URL.Query().Get(name)); why != nil {
 			return why
 		}

@@ -223,6 +223,17 @@ func (s *Service) findRun(c *call, id string) (*run, *problem) {
 	return commanded(st.Row()), nil
 }
 
+// withRun is a handler of the run that a request names.
+func withRun(serve func(*Service, http.ResponseWriter, *call, *run) *problem) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		r, why := s.findRun(c, c.PathValue("id"))
+		if why != nil {
+			return why
+		}
+		return serve(s, w, c, r)
+	}
+}
+
 // record is what is kept of a run; nil where nothing is.
 func (s *Service) record(ctx context.Context, id string) (*run, error) {
 	text, err := s.Pipeline.AskedRun(ctx, id)
@@ -480,11 +491,7 @@ func (s *Service) listRuns(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-func (s *Service) showRun(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) showRun(w http.ResponseWriter, c *call, r *run) *problem {
 	writeJSON(w, http.StatusOK, s.view(c.Context(), r))
 	return nil
 }

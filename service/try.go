@@ -5,11 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"image"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"slices"
 	"sync"
@@ -127,72 +125,32 @@ func (s *Service) tryPage(w http.ResponseWriter, c *call) *problem {
 // tryPixels bounds an image on the page, which holds three decoded ones at once to compare them.
 const tryPixels = 4 << 20
 
-// readTry reads the form of the page: two images or the names of samples, a key and a model.
+// readTry reads the form of the page: two images or the names of samples, a key and a model. An image that was chosen goes before a sample; a field
+// without anything, as browsers send, is none.
 func (s *Service) readTry(w http.ResponseWriter, c *call) (*form, *problem) {
-	f, why := s.readMultipart(w, c, "send the form of this page", tryParts)
-	if why != nil {
+	f, names := &form{}, imagesOf(schemas.Operation_OPERATION_EMBED)
+	var samples [2]string
+	words := map[string]*string{"key": &f.key, "model": &f.model, names[0] + "_sample": &samples[0], names[1] + "_sample": &samples[1]}
+	if why := s.readMultipart(w, c, "send the form of this page", f, names, words); why != nil {
 		return nil, why
 	}
 	limits := s.cfg.Images
 	limits.MaxPixels = min(limits.MaxPixels, tryPixels)
-	for _, name := range []string{kindCover, kindSecret} {
+	for i, name := range names {
+		if len(f.images[name]) == 0 {
+			f.images[name] = page.SamplePNG(samples[i])
+		}
 		if len(f.images[name]) == 0 {
 			return nil, newProblem(codeBadRequest, "choose a "+name+": a sample, or an image of yours")
 		}
-		if _, err := pixel.Header(f.images[name], limits); err != nil {
-			text := "the " + name + ": " + err.Error()
-			if errors.Is(err, pixel.ErrTooManyPixels) {
-				return nil, newProblem(codeTooLarge, text+" (the page takes up to 4 Mi pixels; the API and the command line take more)")
+		if why := checkImage("the "+name, f.images[name], limits); why != nil {
+			if why.Code == codeTooLarge {
+				why.Detail += " (the page takes up to 4 Mi pixels; the API and the command line take more)"
 			}
-			return nil, newProblem(codeBadImage, text)
+			return nil, why
 		}
 	}
 	return f, nil
-}
-
-// tryParts reads the fields. An image that was chosen goes before a sample; a field without anything, as browsers send, is none.
-func tryParts(parts *multipart.Reader) (*form, error) {
-	f := &form{images: make(map[string][]byte)}
-	for {
-		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
-			return f, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		name := part.FormName()
-		if name == kindCover || name == kindSecret {
-			data, err := io.ReadAll(part)
-			if err != nil {
-				return nil, err
-			}
-			if len(data) > 0 {
-				f.images[name] = data
-			}
-			continue
-		}
-		text, err := io.ReadAll(io.LimitReader(part, maxWord+1))
-		if err != nil {
-			return nil, err
-		}
-		if len(text) > maxWord {
-			return nil, errForm{"a field has too much in it"}
-		}
-		switch name {
-		case "key":
-			f.key = string(text)
-		case "model":
-			f.model = string(text)
-		case kindCover + "_sample", kindSecret + "_sample":
-			of := name[:len(name)-len("_sample")]
-			if f.images[of] == nil {
-				f.images[of] = page.SamplePNG(string(text))
-			}
-		default:
-			return nil, errForm{"there is a field that the page does not have"}
-		}
-	}
 }
 
 // try hides an image, recovers it with the right key and with a wrong one, and shows what came of it.
@@ -390,11 +348,6 @@ func (s *Service) triedImage(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	kind := c.PathValue("kind")
 	if kind == kindResidual {
 		cover, err := s.kept(c, t, kindCover)
