@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,10 +112,8 @@ func (s *jobs) list(owner string) []*job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(owner)
-	all := make([]*job, 0, len(s.order[owner]))
-	for i := len(s.order[owner]) - 1; i >= 0; i-- {
-		all = append(all, s.order[owner][i])
-	}
+	all := slices.Clone(s.order[owner])
+	slices.Reverse(all)
 	return all
 }
 

@@ -126,34 +126,49 @@ func (s *Service) request(c *call, op schemas.Operation, f *form) (*pipeline.Ope
 	return req, s.checkKey(c, req, f.key)
 }
 
-// checkKey says why a user may not, or cannot, use a key. Of a key that the user has no grant for, nothing is looked at.
+// checkKey says why a user may not, or cannot, use a key for a request.
 func (s *Service) checkKey(c *call, req *pipeline.OperationRequest, key string) *problem {
-	if req.Operation == schemas.Operation_OPERATION_PURIFY { // it takes none
-		return nil
-	}
-	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
-	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
 	scope := users.Embed
-	if req.Operation == schemas.Operation_OPERATION_RECOVER {
+	switch req.Operation {
+	case schemas.Operation_OPERATION_PURIFY: // it takes none
+		return nil
+	case schemas.Operation_OPERATION_RECOVER:
 		scope = users.Recover
 	}
-	if !c.user.Knows(key) {
-		return c.refuse(unknown, key)
-	}
-	if !c.user.May(scope, key) {
-		return c.refuse(embedOnly, key)
-	}
-	ring, why := s.ring(c)
+	pair, why := s.granted(c, scope, key)
 	if why != nil {
 		return why
 	}
-	if _, err := ring.Get(key); err != nil {
-		return c.refuse(unknown, key)
+	return worksWith(req.Model, pair)
+}
+
+// granted is a pair with which the user may do what a scope says. Of a key that the user has no grant for, nothing is looked at.
+func (s *Service) granted(c *call, scope users.Scope, id string) (keyring.Pair, *problem) {
+	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
+	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
+	if !c.user.Knows(id) {
+		return keyring.Pair{}, c.refuse(unknown, id)
 	}
-	switch _, err := pipeline.UsableKey(req.Operation, req.Model, ring, key); {
-	case errors.Is(err, keyring.ErrEmbedOnly):
-		return c.refuse(embedOnly, key)
+	if !c.user.May(scope, id) {
+		return keyring.Pair{}, c.refuse(embedOnly, id)
+	}
+	ring, why := s.ring(c)
+	if why != nil {
+		return keyring.Pair{}, why
+	}
+	pair, err := ring.Get(id)
+	switch {
 	case err != nil:
+		return keyring.Pair{}, c.refuse(unknown, id)
+	case scope != users.Embed && pair.Recover.IsZero():
+		return keyring.Pair{}, c.refuse(embedOnly, id)
+	}
+	return pair, nil
+}
+
+// worksWith says why a model does not work with a key.
+func worksWith(m *model.Model, pair keyring.Pair) *problem {
+	if (m.Trained() || pipeline.HasVariants(m)) && !m.Takes(pair.Fingerprint()) {
 		return newProblem(codeBadKey, otherKey)
 	}
 	return nil

@@ -14,7 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"stegomq/internal/pixel"
+	"stegomq/internal/users"
 	"stegomq/pipeline"
 	drawing "stegomq/report/figure"
 	"stegomq/schemas"
@@ -23,17 +26,10 @@ import (
 
 // gate bounds what makes images or results to show them: so many at once, and so many of one user. Who finds no place waits a moment.
 type gate struct {
-	perUser int
-	all     chan struct{}
+	all *semaphore.Weighted
 
 	mu    sync.Mutex
-	users map[string]*queue
-}
-
-// queue has the places of one user, while there is somebody in it.
-type queue struct {
-	places chan struct{}
-	inside int
+	users map[string]*semaphore.Weighted
 }
 
 // The gate's places, and how long one waits for one.
@@ -43,7 +39,7 @@ const (
 )
 
 func newGate() *gate {
-	return &gate{perUser: gatePerUser, all: make(chan struct{}, gatePlaces), users: make(map[string]*queue)}
+	return &gate{all: semaphore.NewWeighted(gatePlaces), users: make(map[string]*semaphore.Weighted)}
 }
 
 // placed is a handler that has a place while it works.
@@ -63,32 +59,21 @@ func (g *gate) enter(ctx context.Context, user string) (leave func(), why *probl
 	ctx, cancel := context.WithTimeout(ctx, gateWait)
 	defer cancel()
 	g.mu.Lock()
-	q := g.users[user]
-	if q == nil {
-		q = &queue{places: make(chan struct{}, g.perUser)}
-		g.users[user] = q
+	mine := g.users[user]
+	if mine == nil {
+		mine = semaphore.NewWeighted(gatePerUser)
+		g.users[user] = mine
 	}
-	q.inside++
 	g.mu.Unlock()
-	out := func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if q.inside--; q.inside == 0 {
-			delete(g.users, user)
-		}
+	full := newProblem(codeTooMany, "so much is being shown that there is no room for more: try again a little later")
+	if mine.Acquire(ctx, 1) != nil {
+		return nil, full
 	}
-	for i, places := range []chan struct{}{q.places, g.all} {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			if i > 0 {
-				<-q.places
-			}
-			out()
-			return nil, newProblem(codeTooMany, "so much is being shown that there is no room for more: try again a little later")
-		}
+	if g.all.Acquire(ctx, 1) != nil {
+		mine.Release(1)
+		return nil, full
 	}
-	return func() { <-g.all; <-q.places; out() }, nil
+	return func() { g.all.Release(1); mine.Release(1) }, nil
 }
 
 // scoreView is a comparison of a run as it is answered. The metrics are there where it was made, the images where they were.
@@ -351,16 +336,12 @@ func (s *Service) writePNG(w http.ResponseWriter, c *call, m *image.NRGBA) *prob
 
 // stillUsable says whether the user may still evaluate with a run's keys.
 func (s *Service) stillUsable(c *call, r *run) *problem {
-	if len(r.Request.Keys) == 0 {
-		return nil
-	}
-	ring, why := s.ring(c)
 	for _, id := range r.Request.Keys {
-		if why == nil {
-			_, why = s.evaluates(c, ring, id)
+		if _, why := s.granted(c, users.Evaluate, id); why != nil {
+			return why
 		}
 	}
-	return why
+	return nil
 }
 
 // The gains of residuals.

@@ -343,45 +343,21 @@ func (s *Service) runKeys(c *call, m *model.Model, asked *runRequest) ([]keyring
 	if asked.DemoKeys > 0 {
 		return nil, newProblem(codeBadRequest, "keys and demo_keys exclude each other: give one of them")
 	}
-	ring, why := s.ring(c)
-	if why != nil {
-		return nil, why
-	}
 	var pairs []keyring.Pair
 	for i, id := range asked.Keys {
 		if slices.Contains(asked.Keys[:i], id) {
 			return nil, newProblem(codeBadRequest, "a key is there twice")
 		}
-		pair, why := s.evaluates(c, ring, id)
+		pair, why := s.granted(c, users.Evaluate, id)
+		if why == nil {
+			why = worksWith(m, pair)
+		}
 		if why != nil {
 			return nil, why
-		}
-		if (m.Trained() || pipeline.HasVariants(m)) && !m.Takes(pair.Fingerprint()) {
-			return nil, newProblem(codeBadKey, otherKey)
 		}
 		pairs = append(pairs, pair)
 	}
 	return pairs, nil
-}
-
-// evaluates gives a pair that the user may evaluate with. Of a key that the user has no grant for, nothing is looked at.
-func (s *Service) evaluates(c *call, ring *keyring.Keyring, id string) (keyring.Pair, *problem) {
-	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
-	embedOnly := newProblem(codeEmbedOnly, "a run recovers, and with this key you embed for its owner alone")
-	if !c.user.Knows(id) {
-		return keyring.Pair{}, c.refuse(unknown, id)
-	}
-	if !c.user.May(users.Evaluate, id) {
-		return keyring.Pair{}, c.refuse(embedOnly, id)
-	}
-	pair, err := ring.Get(id)
-	switch {
-	case err != nil:
-		return keyring.Pair{}, c.refuse(unknown, id)
-	case pair.Recover.IsZero():
-		return keyring.Pair{}, c.refuse(embedOnly, id)
-	}
-	return pair, nil
 }
 
 // readRun reads the body of POST /v1/runs.
