@@ -9,7 +9,7 @@ import (
 	"stegomq/pipeline"
 )
 
-// result is what came of a request.
+// result is the outcome of a request.
 type result struct {
 	problem  *problem // nil: there is an output
 	digest   string
@@ -64,7 +64,7 @@ func newJobs() *jobs {
 	return &jobs{ctx: ctx, stop: stop, byID: make(map[string]*job), order: make(map[string][]*job), byKey: make(map[[2]string]*job)}
 }
 
-// begin keeps a new job, or gives the one that has its idempotency key. Another body with the key is a problem.
+// begin keeps a new job, or returns the job that has the same idempotency key. The same key with another body is a problem.
 func (s *jobs) begin(j *job) (_ *job, isNew bool, why *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *jobs) begin(j *job) (_ *job, isNew bool, why *problem) {
 	return j, true, nil
 }
 
-// end says what came of a job. What may come out otherwise another time is not remembered by its idempotency key.
+// end records the result of a job. Where trying again may give another result, the idempotency key is forgotten.
 func (s *jobs) end(j *job, r result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +117,7 @@ func (s *jobs) list(owner string) []*job {
 	return all
 }
 
-// forget forgets those of a user's jobs that are old, and of too many the oldest.
+// forget drops the jobs of a user that have ended and are older than keptFor, and the oldest ended ones beyond mostJobs.
 func (s *jobs) forget(owner string) {
 	mine := s.order[owner]
 	kept := mine[:0]

@@ -42,7 +42,7 @@ func newGate() *gate {
 	return &gate{all: semaphore.NewWeighted(gatePlaces), users: make(map[string]*semaphore.Weighted)}
 }
 
-// placed is a handler that has a place while it works.
+// placed wraps a handler so that it holds a place of the gate while it works.
 func placed(serve handler) handler {
 	return func(s *Service, w http.ResponseWriter, c *call) *problem {
 		leave, why := s.gate.enter(c.Context(), c.owner())
@@ -54,7 +54,7 @@ func placed(serve handler) handler {
 	}
 }
 
-// enter takes a place, which leave gives back.
+// enter takes a place for a user; leave gives it back. It waits up to gateWait.
 func (g *gate) enter(ctx context.Context, user string) (leave func(), why *problem) {
 	ctx, cancel := context.WithTimeout(ctx, gateWait)
 	defer cancel()
@@ -76,7 +76,7 @@ func (g *gate) enter(ctx context.Context, user string) (leave func(), why *probl
 	return func() { g.all.Release(1); mine.Release(1) }, nil
 }
 
-// scoreView is a comparison of a run as it is answered. The metrics are there where it was made, the images where they were.
+// scoreView is a comparison of a run in an answer. It has metrics where the comparison was made, and addresses of the images that were stored.
 type scoreView struct {
 	Item      string   `json:"item"`
 	Role      string   `json:"role"`
@@ -124,7 +124,7 @@ func scoreImage(under, run string, sc *schemas.Score, of string) string {
 	return under + "/runs/" + run + "/image?" + q.Encode()
 }
 
-// roleOf is the role of a word.
+// roleOf returns the role that a word names.
 func roleOf(token string) (schemas.Role, bool) {
 	for number := range schemas.Role_name {
 		if r := schemas.Role(number); number != 0 && r.Token() == token {
@@ -134,7 +134,7 @@ func roleOf(token string) (schemas.Role, bool) {
 	return 0, false
 }
 
-// results are those of a run that the user may see, and may have shown with its keys.
+// results returns the scores of a run that the user may see.
 func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
 	res, err := s.Pipeline.Results(c.Context(), r.ID)
 	switch {
@@ -190,7 +190,7 @@ func itemsQuery(q url.Values) (role schemas.Role, worst bool, offset, limit int,
 	return role, q.Get("order") == "worst", offset, limit, why
 }
 
-// number is a parameter of a request from least to most, or what it is without.
+// number reads a parameter that is a whole number from least to most; where it is missing, the result is the one given.
 func number(q url.Values, name string, without, least, most int) (int, *problem) {
 	text := q.Get(name)
 	if text == "" {
@@ -203,7 +203,7 @@ func number(q url.Values, name string, without, least, most int) (int, *problem)
 	return n, nil
 }
 
-// worse orders scores by what they show, the worst first: what failed, what was refused, then by PSNR; of leakages more is worse.
+// worse orders scores, the worst first: failures, then refusals, then the lowest PSNR. For leakages the highest PSNR comes first, and refusals last.
 func worse(a, b *schemas.Score) int {
 	rank := func(sc *schemas.Score) float64 {
 		leak := study.Leaks(sc.GetRole())
@@ -280,7 +280,7 @@ func (s *Service) runFile(w http.ResponseWriter, c *call, r *run) *problem {
 	return nil
 }
 
-// runImage answers with an image of a comparison, as the metrics saw it.
+// runImage answers with an image of a comparison, in the size in which it was compared.
 func (s *Service) runImage(w http.ResponseWriter, c *call, r *run) *problem {
 	q := c.URL.Query()
 	role, ok := roleOf(q.Get("role"))

@@ -14,8 +14,8 @@ import (
 	"stegomq/schemas"
 )
 
-// runner makes the runs that were asked for over HTTP: those of this process, and those that another left. What was asked stands in Redis; who makes it
-// has a lease, so that one process does.
+// runner makes the runs that were asked for over HTTP, also those that another process left. A run is kept in Redis. A lease there says which process
+// makes it.
 type runner struct {
 	s      *Service
 	holder string
@@ -63,7 +63,7 @@ func (r *runner) rouse() {
 	}
 }
 
-// run makes what is asked for until ctx ends. What is not at its end then stays in the queue, and goes on where a service is started again.
+// run makes runs until ctx ends. A run that has not ended by then stays in the queue; the next service that starts goes on with it.
 func (r *runner) run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -81,7 +81,7 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// sweep begins what can be begun, the oldest first, and of one user one at a time.
+// sweep begins the runs that can begin, the oldest first. Of each user one run is made at a time.
 func (r *runner) sweep(ctx context.Context) error {
 	records, err := r.s.records(ctx)
 	if err != nil {
@@ -233,7 +233,7 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 	return err
 }
 
-// note takes down how far a run is, and tells it now and then.
+// note records how far a run is, and publishes an event at most every tellEvery.
 func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progress) {
 	r.mu.Lock()
 	tell := m.progress != p && time.Since(m.told) >= tellEvery
@@ -247,7 +247,7 @@ func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progr
 	}
 }
 
-// progress is how far a run is that this process makes.
+// progress returns how far a run is, where this process makes it.
 func (r *runner) progress(id string) (p pipeline.Progress, here bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -272,7 +272,7 @@ func (r *runner) cancel(ctx context.Context, id string) {
 	}
 }
 
-// ofRun is the problem of a run that could not be made. The text of an error may name folders and servers.
+// ofRun is the problem of a run that could not be made. It does not repeat the error, whose text may name folders and servers.
 func ofRun(err error) *problem {
 	var already *problem
 	switch {

@@ -38,7 +38,7 @@ func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
 	}})
 }
 
-// modelsThat are the models that do an operation.
+// modelsThat returns the models that do an operation.
 func (s *Service) modelsThat(op model.Operation) (list []*model.Model) {
 	for _, m := range s.Models {
 		if m.Manifest.Does(op) {
@@ -48,7 +48,7 @@ func (s *Service) modelsThat(op model.Operation) (list []*model.Model) {
 	return list
 }
 
-// reload is how often a page is asked for again that has no script: where something is under way.
+// reload is the number of seconds after which a browser without scripts asks for the page again; 0 where every run has ended.
 func reload(views ...runView) int {
 	if slices.ContainsFunc(views, func(v runView) bool { return v.Unfinished() }) {
 		return 5
@@ -156,7 +156,7 @@ func (s *Service) runPage(w http.ResponseWriter, c *call, r *run) *problem {
 	return s.show(w, c, http.StatusOK, "run", page.View{Title: title, Tab: "runs", Reload: reload(view), Data: data})
 }
 
-// others are the runs that one may be compared with.
+// others returns the runs with which a run may be compared.
 func (s *Service) others(c *call, r *run) ([]runView, *problem) {
 	if r.Unfinished() {
 		return nil, nil
@@ -167,7 +167,7 @@ func (s *Service) others(c *call, r *run) ([]runView, *problem) {
 	}), why
 }
 
-// groupsOf are the roles of a summary that have scores, and the figures of the first ones.
+// groupsOf returns a row for each role that has scores, and the figures at the head of the page.
 func groupsOf(sum *study.Summary) (rows []groupRow, figures []figure) {
 	add := func(name string, g study.Group, leaks bool) {
 		if g.Of() == 0 {
@@ -250,7 +250,7 @@ func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
 	return list
 }
 
-// row is the pair with the addresses of its images.
+// row returns the pair with the addresses of its images.
 func (p *shownPair) row(run string, gain int) pairRow {
 	row := pairRow{Name: p.name, Key: p.key}
 	note := func(sc *schemas.Score) string {

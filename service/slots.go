@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// slots bound what is under way, such as requests with images: of all, and of each user.
+// slots bound how many things are under way at once, of all users and of each: requests with images, streams of events.
 type slots struct {
 	all, perUser int
 
@@ -24,7 +24,7 @@ func newSlots(all, perUser int) *slots {
 	return &slots{all: all, perUser: perUser, taken: make(map[string]int), drained: make(chan struct{})}
 }
 
-// take gives a user a slot, and what frees it, or says why there is none.
+// take takes a slot for a user; free gives it back. The problem says why there is no slot.
 func (s *slots) take(user string) (free func(), why *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *slots) free(user string) {
 	s.finish()
 }
 
-// drain refuses slots from now on, and gives what is closed when none is taken.
+// drain refuses slots from now on. The channel is closed when no slot is taken any more.
 func (s *slots) drain() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 	"stegomq/service/page"
 )
 
-// tried is what came of hiding an image on the page: digests of images that lie among the user's on the queue.
+// tried is one trial on the page: an image hidden in another, and what was recovered. Its images are among the user's on the message queue, by digest.
 type tried struct {
 	ID         string
 	owner      string
@@ -38,7 +38,7 @@ type tried struct {
 	Scores        []triedScore
 }
 
-// triedScore is a comparison of two images of it; kind is that of the image which it is a note to.
+// triedScore compares two images of a trial. kind is the image that shows the score below it; "" is none.
 type triedScore struct {
 	kind, What      string
 	PSNR, SSIM, MAE float64
@@ -55,7 +55,7 @@ const (
 	kindWrong     = "wrong"
 )
 
-// tries are the last ones of each user.
+// tries are the last trials of each user.
 type tries struct {
 	mu  sync.Mutex
 	all map[string][]*tried // by owner, the newest first
@@ -65,7 +65,7 @@ const mostTries = 20
 
 func newTries() *tries { return &tries{all: make(map[string][]*tried)} }
 
-// of gives a user's, the newest first, and forgets the old ones of everybody.
+// of returns the trials of a user, the newest first. It forgets the old ones of everybody.
 func (s *tries) of(owner string) []*tried {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *tries) find(owner, id string) *tried {
 	return nil
 }
 
-// chooser is where an image is chosen.
+// chooser is a field of the form in which an image is chosen.
 type chooser struct {
 	Name, Title, Hint, Chosen string
 	Samples                   []page.Sample
@@ -122,7 +122,7 @@ func (s *Service) tryPage(w http.ResponseWriter, c *call) *problem {
 	}})
 }
 
-// tryPixels bounds an image on the page, which holds three decoded ones at once to compare them.
+// tryPixels bounds an image on the page: to compare images it holds three decoded ones at once.
 const tryPixels = 4 << 20
 
 // readTry reads the form of the page: two images or the names of samples, a key and a model. An image that was chosen goes before a sample; a field
@@ -243,7 +243,7 @@ func (s *Service) decoded(data []byte) (*image.NRGBA, error) {
 	return m, err
 }
 
-// keepFitted keeps an image as it is compared.
+// keepFitted stores an image in the size in which it is compared, and returns it.
 func (s *Service) keepFitted(ctx context.Context, c *call, t *tried, kind string, data []byte, g pixel.Geometry) (*image.NRGBA, *problem) {
 	m, err := s.decoded(data)
 	if err == nil {
@@ -261,7 +261,7 @@ func (s *Service) keepFitted(ctx context.Context, c *call, t *tried, kind string
 	return m, nil
 }
 
-// recoverTry recovers with a key, and compares. That recovery refuses is an outcome.
+// recoverTry recovers with a key and compares the result with the secret. A refusal is a result, not an error.
 func (s *Service) recoverTry(ctx context.Context, c *call, t *tried, kind, what string, req *pipeline.OperationRequest, f *form, secret *image.NRGBA) *problem {
 	r := s.run(ctx, c, req, f)
 	switch {
@@ -290,7 +290,7 @@ func (t *tried) compare(c *call, kind, what string, reference, test *image.NRGBA
 	return nil
 }
 
-// triedOf is what a request names.
+// triedOf returns the trial that a request names.
 func (s *Service) triedOf(c *call) (*tried, *problem) {
 	t := s.tries.find(c.owner(), c.PathValue("id"))
 	if t == nil {
