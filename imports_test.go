@@ -56,7 +56,7 @@ var house = map[string][]string{
 	"internal/streams":    {"internal/link", "schemas"},
 	"internal/blob":       {"internal/link", "schemas"},
 	"internal/bus":        {"internal/link", "internal/streams", "internal/tracing", "schemas"},
-	"internal/queueadmin": {"internal/bus", "internal/link", "internal/streams", "schemas"},
+	"internal/queueadmin": {"internal/bus", "internal/link", "internal/streams", "internal/tracing", "schemas"},
 
 	"internal/source": {"internal/pixel", "schemas"},
 	"internal/engine": {

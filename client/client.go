@@ -54,7 +54,7 @@ type Config struct {
 // Client is a service as one user sees it. It is safe for concurrent use.
 //
 // What the service cannot do now, because it is full or away, is tried again when it says (Retry-After), within Config.Patience and the
-// context. Every operation carries an idempotency key, so that it is done once however often it is sent. Errors are a *Problem where the
+// context. Every operation and run carries an idempotency key, so that it is done once however often it is sent. Errors are a *Problem where the
 // service refused, the context's where it ended, and else those of package net/http.
 type Client struct {
 	base     *url.URL
@@ -89,7 +89,6 @@ type call struct {
 	method, path string
 	body         string
 	header       http.Header
-	once         bool // it may have been done where no answer came: it is sent again only where the service says that it was not
 }
 
 // send sends a call until it is answered with what is final, and gives that answer's header and body.
@@ -101,9 +100,6 @@ func (c *Client) send(ctx context.Context, what call) (http.Header, []byte, erro
 			return header, body, nil
 		}
 		wait, again := pause(tries, err)
-		if p := new(Problem); what.once && !errors.As(err, &p) {
-			again = false
-		}
 		if !again || ctx.Err() != nil || time.Now().Add(wait).After(deadline) {
 			return nil, nil, err
 		}
@@ -134,20 +130,26 @@ func (c *Client) try(ctx context.Context, what call) (http.Header, []byte, error
 	return resp.Header, body, err
 }
 
-// get asks for what is JSON.
-func (c *Client) get(ctx context.Context, path string, into any) (http.Header, error) {
-	header, body, err := c.send(ctx, call{method: http.MethodGet, path: path})
-	if err == nil {
-		err = decode(body, into)
+// ask sends a call that is answered with JSON.
+func ask[T any](ctx context.Context, c *Client, what call) (*T, http.Header, error) {
+	header, body, err := c.send(ctx, what)
+	if err != nil {
+		return nil, nil, err
 	}
-	return header, err
+	answer := new(T)
+	if err := json.Unmarshal(body, answer); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errForeign, err)
+	}
+	return answer, header, nil
 }
 
-func decode(body []byte, into any) error {
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%w: %w", errForeign, err)
+// list gives all that there is of what the service calls jobs, keys and so on.
+func list[T any](ctx context.Context, c *Client, name string) ([]T, error) {
+	answer, _, err := ask[map[string][]T](ctx, c, call{method: http.MethodGet, path: "/v1/" + name})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return (*answer)[name], nil
 }
 
 // pause says how long to wait after a try that failed, and whether another can end otherwise.

@@ -247,35 +247,25 @@ func (c *Client) Start(ctx context.Context, what Operation) (*Job, error) {
 		return nil, err
 	}
 	request.header.Set("Prefer", "respond-async")
-	_, body, err := c.send(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	job := &Job{}
-	return job, decode(body, job)
+	job, _, err := ask[Job](ctx, c, request)
+	return job, err
 }
 
 // Job gives a job of the user's.
 func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
-	job, _, err := c.job(ctx, id)
+	job, _, err := ask[Job](ctx, c, getJob(id))
 	return job, err
 }
 
-func jobPath(id string) string { return "/v1/jobs/" + url.PathEscape(id) }
-
-func (c *Client) job(ctx context.Context, id string) (*Job, time.Duration, error) {
-	job := &Job{}
-	header, err := c.get(ctx, jobPath(id), job)
-	if err != nil {
-		return nil, 0, err
-	}
-	return job, retryAfter(header), nil
+func getJob(id string) call {
+	return call{method: http.MethodGet, path: "/v1/jobs/" + url.PathEscape(id)}
 }
 
 // Wait asks for a job until it has ended, as often as the service says, and gives its image, or the problem that it ended with.
 func (c *Client) Wait(ctx context.Context, id string) (*Image, error) {
+	get := getJob(id)
 	for {
-		job, wait, err := c.job(ctx, id)
+		job, header, err := ask[Job](ctx, c, get)
 		if err != nil {
 			return nil, err
 		}
@@ -283,20 +273,17 @@ func (c *Client) Wait(ctx context.Context, id string) (*Image, error) {
 		case job.Problem != nil:
 			return nil, job.Problem
 		case job.State != Running:
-			return c.image(ctx, call{method: http.MethodGet, path: jobPath(id) + "/output"})
+			get.path += "/output"
+			return c.image(ctx, get)
 		}
-		if err := sleep(ctx, max(wait, firstPause)); err != nil {
+		if err := sleep(ctx, max(retryAfter(header), firstPause)); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // Jobs gives the user's jobs, the newest first.
-func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
-	var answer struct{ Jobs []Job }
-	_, err := c.get(ctx, "/v1/jobs", &answer)
-	return answer.Jobs, err
-}
+func (c *Client) Jobs(ctx context.Context) ([]Job, error) { return list[Job](ctx, c, "jobs") }
 
 // Key is a key of the user's. The key itself never leaves the service.
 type Key struct {
@@ -307,11 +294,7 @@ type Key struct {
 }
 
 // Keys gives the user's keys.
-func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	var answer struct{ Keys []Key }
-	_, err := c.get(ctx, "/v1/keys", &answer)
-	return answer.Keys, err
-}
+func (c *Client) Keys(ctx context.Context) ([]Key, error) { return list[Key](ctx, c, "keys") }
 
 // Model is a model of the service.
 type Model struct {
@@ -327,8 +310,4 @@ type Model struct {
 }
 
 // Models gives the models of the service.
-func (c *Client) Models(ctx context.Context) ([]Model, error) {
-	var answer struct{ Models []Model }
-	_, err := c.get(ctx, "/v1/models", &answer)
-	return answer.Models, err
-}
+func (c *Client) Models(ctx context.Context) ([]Model, error) { return list[Model](ctx, c, "models") }

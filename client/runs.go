@@ -1,7 +1,9 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -31,6 +33,8 @@ type RunRequest struct {
 	NoKey      bool      `json:"no_key,omitempty"`
 	Partial    []float64 `json:"partial,omitempty"`
 	Attacks    []string  `json:"attacks,omitempty"`
+	// IdempotencyKey is as for Embed. The same request with the same key is the same run.
+	IdempotencyKey string `json:"-"`
 }
 
 // The states of a run, beside Running, Done and Failed.
@@ -63,14 +67,14 @@ type Run struct {
 // Ended says whether the run is done, failed or cancelled.
 func (r *Run) Ended() bool { return r.State != Waiting && r.State != Running }
 
-// Evaluate begins a run, and does not wait for it: Follow does. A request whose answer breaks off is not sent again, since it may have begun one.
+// Evaluate begins a run, and does not wait for it: Follow does.
 func (c *Client) Evaluate(ctx context.Context, what RunRequest) (*Run, error) {
 	body, err := json.Marshal(what)
 	if err != nil {
 		return nil, err
 	}
-	request := call{method: http.MethodPost, path: "/v1/runs", body: string(body), header: http.Header{"Content-Type": {"application/json"}}, once: true}
-	return c.run(ctx, request)
+	header := http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {cmp.Or(what.IdempotencyKey, rand.Text())}}
+	return c.run(ctx, call{method: http.MethodPost, path: "/v1/runs", body: string(body), header: header})
 }
 
 // Run gives a run of the user's.
@@ -115,36 +119,27 @@ func (c *Client) Follow(ctx context.Context, id string, tell func(*Run)) (*Run, 
 	}
 }
 
-// RunFile gives a file of a run: summary.json, items.csv or report.md, as `stegomq evaluate` writes them.
+// RunFile gives a file of a run: summary.json, items.csv, report.md, as `stegomq evaluate` writes them, or report.html, without the images.
 func (c *Client) RunFile(ctx context.Context, id, name string) ([]byte, error) {
 	_, body, err := c.send(ctx, call{method: http.MethodGet, path: runPath(id) + "/files/" + url.PathEscape(name)})
 	return body, err
 }
 
 // Runs gives the user's runs, the newest first.
-func (c *Client) Runs(ctx context.Context) ([]Run, error) {
-	var answer struct{ Runs []Run }
-	_, err := c.get(ctx, "/v1/runs", &answer)
-	return answer.Runs, err
-}
+func (c *Client) Runs(ctx context.Context) ([]Run, error) { return list[Run](ctx, c, "runs") }
 
 // Datasets gives the names of the data sets that runs may be made on.
 func (c *Client) Datasets(ctx context.Context) (names []string, err error) {
-	var answer struct{ Datasets []struct{ Name string } }
-	_, err = c.get(ctx, "/v1/datasets", &answer)
-	for _, set := range answer.Datasets {
+	sets, err := list[struct{ Name string }](ctx, c, "datasets")
+	for _, set := range sets {
 		names = append(names, set.Name)
 	}
 	return names, err
 }
 
 func (c *Client) run(ctx context.Context, what call) (*Run, error) {
-	_, body, err := c.send(ctx, what)
-	if err != nil {
-		return nil, err
-	}
-	run := &Run{}
-	return run, decode(body, run)
+	run, _, err := ask[Run](ctx, c, what)
+	return run, err
 }
 
 func runPath(id string) string { return "/v1/runs/" + url.PathEscape(id) }

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -53,13 +52,47 @@ func TestRuns(t *testing.T) {
 	wantProblem(t, err, client.UnknownDataset)
 }
 
-// A run is not begun twice: where no answer came, nothing is sent again.
-func TestRunIsAskedOnce(t *testing.T) {
+// lossy brings every request to the service, and loses the first answer.
+type lossy struct{ ids []string }
+
+func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	l.ids = append(l.ids, resp.Header.Get("Location"))
+	if len(l.ids) == 1 {
+		_ = resp.Body.Close()
+		return nil, io.ErrUnexpectedEOF
+	}
+	return resp, nil
+}
+
+// A run whose answer is lost is asked for again, and is the same run. With a key of the caller's it is, too, and with that key nothing else is.
+func TestRunIsBegunOnce(t *testing.T) {
 	t.Parallel()
-	f := &flaky{answers: []answer{{}, {}}}
-	c := newClient(t, client.Config{URL: wide, Token: admin, HTTP: &http.Client{Transport: f}})
-	if _, err := c.Evaluate(within(t), client.RunRequest{Dataset: "pictures", Model: "modulo"}); !errors.Is(err, io.ErrUnexpectedEOF) || len(f.keys) != 1 {
-		t.Errorf("%d requests, %v", len(f.keys), err)
+	l, ctx := &lossy{}, within(t)
+	c := newClient(t, client.Config{URL: wide, Token: admin, HTTP: &http.Client{Transport: l}})
+	asked := client.RunRequest{Dataset: "pictures", Model: "modulo", Size: 32, IdempotencyKey: "TestRunIsBegunOnce"}
+	run, err := c.Evaluate(ctx, asked)
+	if err != nil || len(l.ids) != 2 || l.ids[0] != l.ids[1] || l.ids[0] != "/v1/runs/"+run.ID {
+		t.Fatalf("%+v, %v, asked for as %q", run, err, l.ids)
+	}
+	if same, err := c.Evaluate(ctx, asked); err != nil || same.ID != run.ID {
+		t.Errorf("%+v, %v", same, err)
+	}
+	asked.Size = 48
+	_, err = c.Evaluate(ctx, asked)
+	wantProblem(t, err, client.IdempotencyKeyReused)
+	asked.IdempotencyKey = ""
+	other, err := c.Evaluate(ctx, asked)
+	if err != nil || other.ID == run.ID {
+		t.Fatalf("%+v, %v", other, err)
+	}
+	for _, id := range []string{run.ID, other.ID} {
+		if err := c.DeleteRun(ctx, id); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // ask sends a request with a token, a form where there is one, and gives the answer.
@@ -66,6 +67,11 @@ func TestHTTP(t *testing.T) {
 	h.run("users", "add", "carol", "--key", "alice").wantError(t, 2, "alice's", "--embed-for")
 	h.run("users", "add", "carol", "--key", "alise").wantError(t, 2, "stegomq keys new alise")
 	h.run("users", "add", "carol", "--scope", "root").wantError(t, 2, "admin")
+	h.run("users", "add", "carol", "--expires", "-1h").wantError(t, 2, "--expires")
+	h.ok("users", "add", "dave", "--expires", "48h")
+	if list := h.ok("users", "list").stdout; !strings.Contains(list, time.Now().UTC().Add(48*time.Hour).Format("2006-01-")) {
+		t.Errorf("users list:\n%s", list)
+	}
 	list := h.ok("users", "list").stdout + h.ok("users", "list", "--json").stdout
 	if strings.Contains(list, "sha256") || strings.Count(list, "bob") != 2 || strings.Count(list, "admin") < 2 {
 		t.Errorf("users list:\n%s", list)

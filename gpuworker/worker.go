@@ -79,7 +79,7 @@ type Engine interface {
 type Observer interface {
 	JobStarted(operation string)
 	// JobDone notes how a job ended, and of how many items; refused counts those of them that recovery refused.
-	JobDone(operation, outcome string, items, refused int, took time.Duration)
+	JobDone(ctx context.Context, operation, outcome string, items, refused int, took time.Duration)
 }
 
 // Config of a worker; zero values take the defaults.
@@ -151,7 +151,7 @@ func (w *Worker) handle(ctx context.Context, job *schemas.Job) error {
 		outcome = "retried"
 	}
 	took := time.Since(start)
-	w.cfg.Observer.JobDone(operation, outcome, len(job.GetItems()), refused, took)
+	w.cfg.Observer.JobDone(ctx, operation, outcome, len(job.GetItems()), refused, took)
 	w.cfg.Logger.Debug("job settled", "id", job.GetId(), "run", job.GetRun(), "operation", operation,
 		"key", job.GetKey().GetId(), "items", len(job.GetItems()), "refused", refused, "outcome", outcome, "took", took, "error", err)
 	return err
@@ -196,5 +196,5 @@ func (w *Worker) followUp(ctx context.Context, b *batch) error {
 
 type silent struct{}
 
-func (silent) JobStarted(string)                               {}
-func (silent) JobDone(string, string, int, int, time.Duration) {}
+func (silent) JobStarted(string)                                                {}
+func (silent) JobDone(context.Context, string, string, int, int, time.Duration) {}

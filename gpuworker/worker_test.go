@@ -346,7 +346,7 @@ func (c *counts) JobStarted(string) {
 	c.started++
 }
 
-func (c *counts) JobDone(operation, outcome string, items, refused int, took time.Duration) {
+func (c *counts) JobDone(_ context.Context, operation, outcome string, items, refused int, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if took <= 0 {

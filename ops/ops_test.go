@@ -5,6 +5,7 @@ package ops_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,14 +154,14 @@ func TestFlagsExist(t *testing.T) {
 func exported() map[string]bool {
 	m := telemetry.NewMetrics()
 	m.JobStarted("embed")
-	m.JobDone("embed", "done", 1, 0, time.Second)
+	m.JobDone(context.Background(), "embed", "done", 1, 0, time.Second)
 	m.ScoresWritten(1)
 	m.DeadLetter("bad_image")
-	m.Answered("GET /v1/keys", http.StatusOK, time.Second)
+	m.Answered(context.Background(), "GET /v1/keys", http.StatusOK, time.Second)
 	m.WatchWeights(func() telemetry.WeightsStats { return telemetry.WeightsStats{} })
 	m.WatchMemos("outputs", func() (hits, misses int64) { return 0, 0 })
-	m.Waited("embed", "bulk", time.Second)
-	m.Ended("embed", "bulk", time.Second)
+	m.Waited(context.Background(), "embed", "bulk", time.Second)
+	m.Ended(context.Background(), "embed", "bulk", time.Second)
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	names := make(map[string]bool)

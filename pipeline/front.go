@@ -159,9 +159,10 @@ func (s *Services) DeadLetters(ctx context.Context, f DeadFilter) ([]DeadRow, er
 	return DeadRows(ctx, s.Queue, f)
 }
 
-// RetryDead sends the message of a dead letter again and deletes the letter; DropDead deletes it. Of one that is not there the error is Gone.
+// RetryDead sends the message of a dead letter again, in the letter's trace, and deletes the letter; DropDead deletes it. Of one that is not there
+// the error is Gone.
 func (s *Services) RetryDead(ctx context.Context, number uint64) error {
-	return s.Queue.RetryDead(ctx, number)
+	return s.Queue.RetryDead(s.opts.Traces.With(ctx), number)
 }
 
 // DropDead deletes a dead letter.

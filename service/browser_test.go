@@ -410,6 +410,15 @@ func TestRunInBrowser(t *testing.T) {
 	if len(b.fetch("/runs/"+strings.TrimPrefix(b.path(), "/runs/")+"/files/items.csv")) < 100 {
 		t.Error("items.csv is not there")
 	}
+	// The report runs its script, and has an origin of its own: neither the session nor what the page may ask.
+	run := b.path()
+	if status := b.press(`a[href$="report.html"]`); status != http.StatusOK || len(b.Texts("#items tbody tr")) != 2 {
+		t.Errorf("report.html: %d, %q", status, b.Texts("#items tbody tr"))
+	}
+	if origin := browser.Value[string](&b.Tab, `self.origin + (() => { try { return document.cookie } catch (e) { return " " + e.name } })()`); origin != "null SecurityError" {
+		t.Errorf("report.html acts as %q", origin)
+	}
+	b.open(run)
 	// Gone, after a question.
 	b.Do(chromedp.Evaluate[chromedp.Void](`window.confirm = () => true`))
 	if b.press("button.danger"); b.path() != "/runs" || strings.Contains(b.text("main"), "by hand") {

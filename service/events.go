@@ -46,14 +46,13 @@ type hub struct {
 	last     uint64
 	kept     [keptEvents]event // event n is at n % keptEvents
 	changed  chan struct{}     // closed when there is another event
-	taken    map[string]int
-	all      int
+	streams  *slots
 	draining chan struct{}
 	closing  sync.Once
 }
 
 func newHub() *hub {
-	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), taken: make(map[string]int), draining: make(chan struct{})}
+	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), streams: newSlots(mostStreams, userStreams), draining: make(chan struct{})}
 }
 
 // publish tells of an event.
@@ -82,30 +81,20 @@ func (h *hub) since(n uint64) (list []event, last uint64, missed bool, more <-ch
 
 // join takes a place for a stream, which leave gives back.
 func (h *hub) join(user string) (leave func(), why *problem) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	select {
-	case <-h.draining:
-		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
-	default:
+	leave, why = h.streams.take(user)
+	if why != nil && why.Code == codeTooMany {
+		why.Detail = "there are as many streams of events as there may be: close one of yours, or try again later"
 	}
-	if h.all >= mostStreams || h.taken[user] >= userStreams {
-		return nil, newProblem(codeTooMany, "there are as many streams of events as there may be: close one of yours, or try again later")
-	}
-	h.all++
-	h.taken[user]++
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.all--
-		if h.taken[user]--; h.taken[user] == 0 {
-			delete(h.taken, user)
-		}
-	}, nil
+	return leave, why
 }
 
-// close ends all streams.
-func (h *hub) close() { h.closing.Do(func() { close(h.draining) }) }
+// close ends all streams, and lets no new ones in.
+func (h *hub) close() {
+	h.closing.Do(func() {
+		h.streams.drain()
+		close(h.draining)
+	})
+}
 
 // resume is where a stream goes on: after the event that a client has seen last, if that is one of this process.
 func (h *hub) resume(lastID string) (from uint64, resumed bool) {
@@ -201,17 +190,9 @@ func (s *Service) streamEvents(w http.ResponseWriter, c *call) *problem {
 
 // stillThere says whether a user is still who came in, and takes what the user may do from the file as it is now.
 func (s *Service) stillThere(c *call) bool {
-	all, err := s.Users.Users()
-	if err != nil {
-		return false
-	}
-	for _, u := range all {
-		if u.Name == c.user.Name && u.Hash == c.user.Hash {
-			c.user = u
-			return true
-		}
-	}
-	return false
+	u, there, err := s.Users.Find(c.user.Name, c.user.Hash)
+	c.user = u
+	return there && err == nil
 }
 
 // eventWriter collects events, and sends them together.

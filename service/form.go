@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"stegomq/internal/pixel"
@@ -28,42 +30,42 @@ const maxWord = 256
 
 // readForm reads the form of an operation.
 func (s *Service) readForm(w http.ResponseWriter, c *call, op schemas.Operation) (*form, *problem) {
-	f, why := s.readMultipart(w, c, "send the images as multipart/form-data", func(parts *multipart.Reader) (*form, error) {
-		return readParts(parts, op, c.ContentLength)
-	})
-	if why != nil {
+	f := &form{}
+	words := map[string]*string{"model": &f.model}
+	if op.Describe().Key != "" {
+		words["key"] = &f.key
+	}
+	if why := s.readMultipart(w, c, "send the images as multipart/form-data", f, op.Describe().Images, words); why != nil {
 		return nil, why
 	}
 	return f, s.checkForm(f, op)
 }
 
-// readMultipart reads a body within the limits on bytes and time. Of another kind of body the problem says what to send.
-func (s *Service) readMultipart(w http.ResponseWriter, c *call, send string, read func(*multipart.Reader) (*form, error)) (f *form, why *problem) {
+// readMultipart reads a body with images and words of these names, within the limits on bytes and time. Of another kind of body the problem says what
+// to send.
+func (s *Service) readMultipart(w http.ResponseWriter, c *call, send string, f *form, images []string, words map[string]*string) *problem {
 	if c.ContentLength > s.cfg.MaxBody {
-		return nil, s.tooLarge()
+		return tooLarge(s.cfg.MaxBody)
 	}
 	c.Body = http.MaxBytesReader(w, c.Body, s.cfg.MaxBody)
 	parts, err := c.MultipartReader()
 	if err != nil {
-		return nil, newProblem(codeMediaType, send)
+		return newProblem(codeMediaType, send)
 	}
-	why = s.inTime(w, func() *problem {
-		if f, err = read(parts); err != nil {
-			return s.ofBody(err)
-		}
-		return nil
+	return s.inTime(w, func() (err error) {
+		f.images, err = readParts(parts, images, words, c.ContentLength)
+		return err
 	})
-	return f, why
 }
 
-// inTime reads a body within the limit on time.
-func (s *Service) inTime(w http.ResponseWriter, read func() *problem) *problem {
+// inTime reads a body within the limit on time, and gives the problem of one that cannot be read.
+func (s *Service) inTime(w http.ResponseWriter, read func() error) *problem {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
 		return ofError(err)
 	}
-	if why := read(); why != nil {
-		return why
+	if err := read(); err != nil {
+		return s.ofBody(err)
 	}
 	// What watches for the client's end reads with the same deadline.
 	if err := control.SetReadDeadline(time.Time{}); err != nil {
@@ -72,12 +74,8 @@ func (s *Service) inTime(w http.ResponseWriter, read func() *problem) *problem {
 	return nil
 }
 
-func (s *Service) slowBody() *problem {
-	return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
-}
-
-func (s *Service) tooLarge() *problem {
-	return newProblem(codeTooLarge, fmt.Sprintf("a request has at most %d bytes", s.cfg.MaxBody))
+func tooLarge(limit int64) *problem {
+	return newProblem(codeTooLarge, fmt.Sprintf("the body of this request has at most %d bytes", limit))
 }
 
 // errForm is what is wrong with a form.
@@ -91,36 +89,32 @@ func (s *Service) ofBody(err error) *problem {
 	var wrong errForm
 	switch {
 	case errors.As(err, &large):
-		return s.tooLarge()
+		return tooLarge(large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return s.slowBody()
+		return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
 	case errors.As(err, &wrong):
 		return newProblem(codeBadRequest, wrong.text)
 	}
-	return newProblem(codeBadRequest, "the body is not whole, or not multipart/form-data")
+	return newProblem(codeBadRequest, "the body is not whole, or not of the type that the request says")
 }
 
-// readParts reads a body of size bytes, -1 where that is not known.
-func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form, error) {
-	f := &form{images: make(map[string][]byte)}
-	words := map[string]*string{"model": &f.model}
-	if op.Describe().Key != "" {
-		words["key"] = &f.key
-	}
+// readParts reads a body of size bytes, -1 where that is not known: images and words of these names.
+func readParts(parts *multipart.Reader, names []string, words map[string]*string, size int64) (images map[string][]byte, err error) {
+	images = make(map[string][]byte)
 	for {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
-			return f, nil
+			return images, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		name := part.FormName()
 		word := words[name]
-		_, twice := f.images[name]
+		_, twice := images[name]
 		switch {
-		case word == nil && !slices.Contains(op.Describe().Images, name):
-			return nil, errForm{fmt.Sprintf("there is a field that %s does not have: it has %v, key and model (purify has no key)", op.Token(), op.Describe().Images)}
+		case word == nil && !slices.Contains(names, name):
+			return nil, errForm{fmt.Sprintf("there is a field that this form does not have: it has %s", strings.Join(slices.Concat(names, slices.Sorted(maps.Keys(words))), ", "))}
 		case twice || word != nil && *word != "":
 			return nil, errForm{"the field " + name + " is there twice"}
 		case word == nil:
@@ -129,7 +123,7 @@ func readParts(parts *multipart.Reader, op schemas.Operation, size int64) (*form
 			var n int64
 			n, err = image.ReadFrom(part)
 			size -= n
-			f.images[name] = image.Bytes()
+			images[name] = image.Bytes()
 		default:
 			var text []byte
 			text, err = io.ReadAll(io.LimitReader(part, maxWord+1))
@@ -154,15 +148,23 @@ func (s *Service) checkForm(f *form, op schemas.Operation) *problem {
 		if !ok {
 			return newProblem(codeBadRequest, "the field "+name+" is missing: send an image")
 		}
-		if _, err := pixel.Header(data, s.cfg.Images); err != nil {
-			text := name + ": " + err.Error()
-			if errors.Is(err, pixel.ErrTooManyBytes) || errors.Is(err, pixel.ErrTooManyPixels) || errors.Is(err, pixel.ErrTooCostly) {
-				return newProblem(codeTooLarge, text)
-			}
-			return newProblem(codeBadImage, text)
+		if why := checkImage(name, data, s.cfg.Images); why != nil {
+			return why
 		}
 	}
 	return nil
+}
+
+// checkImage finds what is wrong with an image as its header shows it.
+func checkImage(name string, data []byte, limits pixel.Limits) *problem {
+	_, err := pixel.Header(data, limits)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, pixel.ErrTooManyBytes), errors.Is(err, pixel.ErrTooManyPixels), errors.Is(err, pixel.ErrTooCostly):
+		return newProblem(codeTooLarge, name+": "+err.Error())
+	}
+	return newProblem(codeBadImage, name+": "+err.Error())
 }
 
 // digest names what a form asks for, in hex.

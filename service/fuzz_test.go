@@ -17,12 +17,14 @@ func FuzzForm(f *testing.F) {
 	f.Add(body[:len(body)/2], int64(-1))
 	f.Add([]byte("--b--\r\n"), int64(0))
 	f.Fuzz(func(t *testing.T, body []byte, size int64) {
-		form, err := readParts(multipart.NewReader(bytes.NewReader(body), boundary), schemas.Operation_OPERATION_EMBED, min(size, 1<<16))
+		var key, model string
+		names, words := schemas.Operation_OPERATION_EMBED.Describe().Images, map[string]*string{"key": &key, "model": &model}
+		images, err := readParts(multipart.NewReader(bytes.NewReader(body), boundary), names, words, min(size, 1<<16))
 		if err != nil {
 			return
 		}
-		total := len(form.key) + len(form.model)
-		for name, data := range form.images {
+		total := len(key) + len(model)
+		for name, data := range images {
 			if name != "cover" && name != "secret" {
 				t.Errorf("a field %q", name)
 			}

@@ -2,13 +2,14 @@ package service
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"stegomq/pipeline"
 )
 
-// result is what came of a request.
+// result is the outcome of a request.
 type result struct {
 	problem  *problem // nil: there is an output
 	digest   string
@@ -63,7 +64,7 @@ func newJobs() *jobs {
 	return &jobs{ctx: ctx, stop: stop, byID: make(map[string]*job), order: make(map[string][]*job), byKey: make(map[[2]string]*job)}
 }
 
-// begin keeps a new job, or gives the one that has its idempotency key. Another body with the key is a problem.
+// begin keeps a new job, or returns the job that has the same idempotency key. The same key with another body is a problem.
 func (s *jobs) begin(j *job) (_ *job, isNew bool, why *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +84,7 @@ func (s *jobs) begin(j *job) (_ *job, isNew bool, why *problem) {
 	return j, true, nil
 }
 
-// end says what came of a job. What may come out otherwise another time is not remembered by its idempotency key.
+// end records the result of a job. Where trying again may give another result, the idempotency key is forgotten.
 func (s *jobs) end(j *job, r result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,14 +112,12 @@ func (s *jobs) list(owner string) []*job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(owner)
-	all := make([]*job, 0, len(s.order[owner]))
-	for i := len(s.order[owner]) - 1; i >= 0; i-- {
-		all = append(all, s.order[owner][i])
-	}
+	all := slices.Clone(s.order[owner])
+	slices.Reverse(all)
 	return all
 }
 
-// forget forgets those of a user's jobs that are old, and of too many the oldest.
+// forget drops the jobs of a user that have ended and are older than keptFor, and the oldest ended ones beyond mostJobs.
 func (s *jobs) forget(owner string) {
 	mine := s.order[owner]
 	kept := mine[:0]

@@ -9,12 +9,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"stegomq/internal/blob"
 	"stegomq/internal/pixel"
+	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/producer"
 )
@@ -99,6 +101,51 @@ func TestTooMany(t *testing.T) {
 	(<-one).image()
 	(<-two).image()
 	bob.post("/v1/embed", f("tm-bob")).image()
+}
+
+// heldOutputs holds outputs before they are read.
+type heldOutputs struct {
+	Pipeline
+	begun, let chan struct{}
+}
+
+func (h *heldOutputs) Output(ctx context.Context, tenant, digest string) ([]byte, error) {
+	h.begun <- struct{}{}
+	<-h.let
+	return h.Pipeline.Output(ctx, tenant, digest)
+}
+
+// Outputs of jobs are read at as many places as other images.
+func TestOutputsTakePlaces(t *testing.T) {
+	t.Parallel()
+	h := &heldOutputs{parts.Pipeline, make(chan struct{}, gatePerUser), make(chan struct{})}
+	p := parts
+	p.Pipeline = h
+	a := startWith(t, Config{}, p)
+	c := a.owner("op-alice")
+	var job jobView
+	c.post("/v1/embed", fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "op-alice"}, "Prefer", "respond-async").into(http.StatusAccepted, &job)
+	output := c.ended(job.ID).Output
+	answers := make(chan *answered, gatePerUser)
+	for range gatePerUser {
+		go func() { answers <- c.get(output) }()
+		<-h.begun
+	}
+	all, err := parts.Users.Users()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := all[slices.IndexFunc(all, func(u users.User) bool { return u.Name == "op-alice" })]
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if leave, why := a.s.gate.enter(ended, (&call{user: me}).owner()); why == nil {
+		leave()
+		t.Error("there is a place beside the outputs that are read")
+	}
+	close(h.let)
+	for range gatePerUser {
+		(<-answers).image()
+	}
 }
 
 // ensured has what belongs to every user, so that the time of a request is for its work.

@@ -35,14 +35,10 @@ func scopeOf(op schemas.Operation) users.Scope {
 
 // operation serves embed, recover or purify.
 func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) *problem {
-	return func(s *Service, w http.ResponseWriter, c *call) (failed *problem) {
-		ctx, span := s.Traces.Request(c.Context(), c.Pattern, c.Header.Get("traceparent"), s.cfg.TrustTraceparent)
-		c.Request = c.WithContext(ctx)
-		span.Text("stegomq.request", c.id)
-		defer func() { ended(span, failed) }()
-		key := c.Header.Get("Idempotency-Key")
-		if key != "" && !idempotencyKey.MatchString(key) {
-			return newProblem(codeBadRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
+	return traced(func(s *Service, w http.ResponseWriter, c *call) *problem {
+		key, why := idempotency(c)
+		if why != nil {
+			return why
 		}
 		free, why := s.slots.take(c.owner())
 		if why != nil {
@@ -57,6 +53,7 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		if why != nil {
 			return why
 		}
+		span := tracing.Of(c.Context())
 		span.Text("stegomq.model_name", req.Model.Name)
 		async := preferred(c.Header, "respond-async")
 		if key == "" && !async {
@@ -88,16 +85,16 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		case <-c.Context().Done():
 			return ofError(c.Context().Err()) // nobody reads it
 		}
-	}
+	})
 }
 
-// ended ends the span of a request that has its answer, or a problem.
-func ended(span tracing.Span, failed *problem) {
-	if failed != nil {
-		span.Int("http.response.status_code", failed.Status)
-		span.Fail(string(failed.Code))
+// idempotency is what a client calls its request, so that it is done once; "" where it does not.
+func idempotency(c *call) (string, *problem) {
+	key := c.Header.Get("Idempotency-Key")
+	if key != "" && !idempotencyKey.MatchString(key) {
+		return "", newProblem(codeBadRequest, "an Idempotency-Key has 1 to 255 visible ASCII characters")
 	}
-	span.End(nil)
+	return key, nil
 }
 
 // preferred says whether a client prefers something (RFC 7240).
@@ -132,30 +129,45 @@ func (s *Service) request(c *call, op schemas.Operation, f *form) (*pipeline.Ope
 	return req, s.checkKey(c, req, f.key)
 }
 
-// checkKey says why a user may not, or cannot, use a key. Of a key that the user has no grant for, nothing is looked at.
+// checkKey says why a user may not, or cannot, use a key for a request.
 func (s *Service) checkKey(c *call, req *pipeline.OperationRequest, key string) *problem {
 	if req.Operation.Describe().Key == "" {
 		return nil
 	}
-	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
-	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
-	if !c.user.Knows(key) {
-		return c.refuse(unknown, key)
-	}
-	if !c.user.May(scopeOf(req.Operation), key) {
-		return c.refuse(embedOnly, key)
-	}
-	ring, why := s.ring(c)
+	pair, why := s.granted(c, scopeOf(req.Operation), key)
 	if why != nil {
 		return why
 	}
-	if _, err := ring.Get(key); err != nil {
-		return c.refuse(unknown, key)
+	return worksWith(req.Model, pair)
+}
+
+// granted is a pair with which the user may do what a scope says. Of a key that the user has no grant for, nothing is looked at.
+func (s *Service) granted(c *call, scope users.Scope, id string) (keyring.Pair, *problem) {
+	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
+	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
+	if !c.user.Knows(id) {
+		return keyring.Pair{}, c.refuse(unknown, id)
 	}
-	switch _, err := pipeline.UsableKey(req.Operation, req.Model, ring, key); {
-	case errors.Is(err, keyring.ErrEmbedOnly):
-		return c.refuse(embedOnly, key)
+	if !c.user.May(scope, id) {
+		return keyring.Pair{}, c.refuse(embedOnly, id)
+	}
+	ring, why := s.ring(c)
+	if why != nil {
+		return keyring.Pair{}, why
+	}
+	pair, err := ring.Get(id)
+	switch {
 	case err != nil:
+		return keyring.Pair{}, c.refuse(unknown, id)
+	case scope != users.Embed && pair.Recover.IsZero():
+		return keyring.Pair{}, c.refuse(embedOnly, id)
+	}
+	return pair, nil
+}
+
+// worksWith says why a model does not work with a key.
+func worksWith(m *model.Model, pair keyring.Pair) *problem {
+	if (m.Trained() || pipeline.HasVariants(m)) && !m.Takes(pair.Fingerprint()) {
 		return newProblem(codeBadKey, otherKey)
 	}
 	return nil

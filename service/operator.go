@@ -127,16 +127,12 @@ func (s *Service) deadPage(w http.ResponseWriter, c *call) *problem {
 	}})
 }
 
-// retryForm and dropForm do something with the dead letter of a number, or with all of a reason.
-func (s *Service) retryForm(w http.ResponseWriter, c *call) *problem {
-	return s.withLetters(w, c, s.Pipeline.RetryDead)
+// letters is a handler that does something with the dead letter of a number, or with all dead letters of a reason.
+func letters(do func(Pipeline, context.Context, uint64) error) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem { return s.withLetters(w, c, do) }
 }
 
-func (s *Service) dropForm(w http.ResponseWriter, c *call) *problem {
-	return s.withLetters(w, c, s.Pipeline.DropDead)
-}
-
-func (s *Service) withLetters(w http.ResponseWriter, c *call, do func(ctx context.Context, number uint64) error) *problem {
+func (s *Service) withLetters(w http.ResponseWriter, c *call, do func(Pipeline, context.Context, uint64) error) *problem {
 	var numbers []uint64
 	if reason := c.PostForm.Get("reason"); reason != "" {
 		rows, err := s.Pipeline.DeadLetters(c.Context(), pipeline.DeadFilter{Reason: schemas.Reason(reason)})
@@ -154,7 +150,7 @@ func (s *Service) withLetters(w http.ResponseWriter, c *call, do func(ctx contex
 		numbers = []uint64{n}
 	}
 	for _, n := range numbers {
-		if err := do(c.Context(), n); err != nil && !pipeline.Gone(err) { // somebody else may have been first
+		if err := do(s.Pipeline, c.Context(), n); err != nil && !pipeline.Gone(err) { // somebody else may have been first
 			return s.away(c, err)
 		}
 	}

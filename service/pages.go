@@ -1,11 +1,9 @@
 package service
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"stegomq/internal/users"
 	"stegomq/service/page"
@@ -16,19 +14,19 @@ var pages = []route{
 	{http.MethodGet, "/{$}", "", (*Service).tryPage},
 	{http.MethodPost, "/try", users.Embed, (*Service).try},
 	{http.MethodGet, "/try/{id}", users.Embed, (*Service).triedPage},
-	{http.MethodGet, "/try/{id}/{kind}", users.Embed, (*Service).triedImage},
+	{http.MethodGet, "/try/{id}/{kind}", users.Embed, placed((*Service).triedImage)},
 	{http.MethodGet, "/runs", users.Evaluate, (*Service).runsPage},
-	{http.MethodPost, "/runs", users.Evaluate, (*Service).runsForm},
-	{http.MethodGet, "/runs/{id}", users.Evaluate, (*Service).runPage},
+	{http.MethodPost, "/runs", users.Evaluate, traced((*Service).runsForm)},
+	{http.MethodGet, "/runs/{id}", users.Evaluate, placed(withRun((*Service).runPage))},
 	{http.MethodPost, "/runs/{id}/cancel", users.Evaluate, (*Service).cancelForm},
 	{http.MethodPost, "/runs/{id}/delete", users.Evaluate, (*Service).deleteForm},
-	{http.MethodGet, "/runs/{id}/image", users.Evaluate, (*Service).runImage},
-	{http.MethodGet, "/runs/{id}/files/{name}", users.Evaluate, (*Service).runFile},
-	{http.MethodGet, "/compare", users.Evaluate, (*Service).comparePage},
+	{http.MethodGet, "/runs/{id}/image", users.Evaluate, placed(withRun((*Service).runImage))},
+	{http.MethodGet, "/runs/{id}/files/{name}", users.Evaluate, placed(withRun((*Service).runFile))},
+	{http.MethodGet, "/compare", users.Evaluate, placed((*Service).comparePage)},
 	{http.MethodGet, "/queue", users.Admin, (*Service).queuePage},
 	{http.MethodGet, "/dead", users.Admin, (*Service).deadPage},
-	{http.MethodPost, "/dead/retry", users.Admin, (*Service).retryForm},
-	{http.MethodPost, "/dead/drop", users.Admin, (*Service).dropForm},
+	{http.MethodPost, "/dead/retry", users.Admin, letters(Pipeline.RetryDead)},
+	{http.MethodPost, "/dead/drop", users.Admin, letters(Pipeline.DropDead)},
 	{http.MethodGet, "/users", users.Admin, (*Service).usersPage},
 	{http.MethodPost, "/users", users.Admin, (*Service).usersForm},
 	{http.MethodPost, "/users/revoke", users.Admin, (*Service).revokeForm},
@@ -75,6 +73,12 @@ func (s *Service) servePage(w http.ResponseWriter, r *http.Request, to route, cl
 			if to.scope != "" && !c.user.Has(to.scope) {
 				return c.refuse(newProblem(codeMissingScope, "you may not do this: it needs the scope "+string(to.scope)), "")
 			}
+			// A page is shown with all its images at once.
+			if c.Method == http.MethodPost {
+				if why := s.inPace(c); why != nil {
+					return why
+				}
+			}
 		}
 		if why := s.readWords(w, c); why != nil {
 			return why
@@ -91,22 +95,8 @@ func (s *Service) readWords(w http.ResponseWriter, c *call) *problem {
 	if c.Method != http.MethodPost || strings.HasPrefix(c.Header.Get("Content-Type"), "multipart/") {
 		return nil
 	}
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
-		return ofError(err)
-	}
 	c.Body = http.MaxBytesReader(w, c.Body, maxWords)
-	if err := c.ParseForm(); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return newProblem(codeTooLarge, "the form has too much in it")
-		}
-		return newProblem(codeBadRequest, "the form is not whole")
-	}
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		return ofError(err)
-	}
-	return nil
+	return s.inTime(w, c.ParseForm)
 }
 
 // show writes a page.
@@ -166,16 +156,15 @@ func (s *Service) showLogin(w http.ResponseWriter, c *call, status int, next, pr
 
 func (s *Service) login(w http.ResponseWriter, c *call) *problem {
 	next := c.PostForm.Get("next")
-	u, err := s.Users.Authenticate(strings.TrimSpace(c.PostForm.Get("token")))
-	if errors.Is(err, users.ErrToken) {
-		c.log.Warn("refused", "user", "", "key", "", "reason", codeUnauthorized)
-		return s.showLogin(w, c, http.StatusUnauthorized, next, "No user has this token, or it was revoked.")
-	} else if err != nil {
-		c.log.Error("nobody can be let in", "error", err)
-		return newProblem(codeUnavailable, "nobody can be let in now: the operator finds the reason in the log")
+	why := s.authenticate(c, c.PostForm.Get("token"))
+	if why != nil && why.Code == codeUnauthorized {
+		c.user = users.User{} // nobody is signed in
+		return s.showLogin(w, c, why.Status, next, strings.ToUpper(why.Detail[:1])+why.Detail[1:]+".")
+	} else if why != nil {
+		return why
 	}
-	s.setCookie(w, s.sessions.begin(u), 0)
-	c.log.Info("signed in", "user", u.Name)
+	s.setCookie(w, s.sessions.begin(c.user), 0)
+	c.log.Info("signed in", "user", c.user.Name)
 	return see(w, c, local(next))
 }
 

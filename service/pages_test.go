@@ -246,8 +246,8 @@ func TestGate(t *testing.T) {
 	for _, out := range leave[1:] {
 		out()
 	}
-	if len(g.users) != 0 || len(g.all) != 0 {
-		t.Errorf("%d users and %d places are left", len(g.users), len(g.all))
+	if !g.all.TryAcquire(gatePlaces) || !g.users["a"].TryAcquire(gatePerUser) {
+		t.Error("places are not given back")
 	}
 }
 

@@ -13,77 +13,53 @@ import (
 // code is a stable word for what went wrong.
 type code string
 
-// The codes. Each stands in problems, in openapi.json and in docs/http.md.
-const (
-	codeBadRequest     code = "bad_request"
-	codeUnauthorized   code = "unauthorized"
-	codeMissingScope   code = "missing_scope"
-	codeEmbedOnly      code = "embed_only_key"
-	codeNotFound       code = "not_found"
-	codeUnknownKey     code = "unknown_key"
-	codeUnknownModel   code = "unknown_model"
-	codeUnknownJob     code = "unknown_job"
-	codeUnknownRun     code = "unknown_run"
-	codeUnknownDataset code = "unknown_dataset"
-	codeImageGone      code = "image_gone"
-	codeMethod         code = "method_not_allowed"
-	codeSlowBody       code = "slow_body"
-	codeRunning        code = "job_running"
-	codeNoResults      code = "no_results"
-	codeTooManyRuns    code = "too_many_runs"
-	codeConflict       code = "run_differs"
-	codeTooLarge       code = "too_large"
-	codeMediaType      code = "unsupported_media_type"
-	codeBadImage       code = "bad_image"
-	codeBadKey         code = "bad_key"
-	codeOperation      code = "unsupported_operation"
-	codeRefused        code = "refused"
-	codeOtherBody      code = "idempotency_key_reused"
-	codeTooMany        code = "too_many_requests"
-	codeInternal       code = "internal"
-	codeDraining       code = "draining"
-	codeUnavailable    code = "unavailable"
-	codeStorageFull    code = "storage_full"
-	codeTimeout        code = "timeout"
-)
-
 // problems say how each code is answered. What is tried again later says when (Retry-After, in seconds).
-var problems = map[code]struct {
-	status     int
-	title      string
-	retryAfter string
-}{
-	codeBadRequest:     {http.StatusBadRequest, "The request is not one", ""},
-	codeUnauthorized:   {http.StatusUnauthorized, "No user has this token", ""},
-	codeMissingScope:   {http.StatusForbidden, "The token does not allow this", ""},
-	codeEmbedOnly:      {http.StatusForbidden, "This key only embeds for you", ""},
-	codeNotFound:       {http.StatusNotFound, "There is nothing here", ""},
-	codeUnknownKey:     {http.StatusNotFound, "You have no such key", ""},
-	codeUnknownModel:   {http.StatusNotFound, "There is no such model", ""},
-	codeUnknownJob:     {http.StatusNotFound, "You have no such job", ""},
-	codeUnknownRun:     {http.StatusNotFound, "You have no such run", ""},
-	codeUnknownDataset: {http.StatusNotFound, "There is no such data set", ""},
-	codeImageGone:      {http.StatusNotFound, "There is no such image", ""},
-	codeMethod:         {http.StatusMethodNotAllowed, "Not with this method", ""},
-	codeSlowBody:       {http.StatusRequestTimeout, "The body came too slowly", "1"},
-	codeRunning:        {http.StatusConflict, "The job is under way", "1"},
-	codeNoResults:      {http.StatusConflict, "The run has no results yet", "1"},
-	codeTooManyRuns:    {http.StatusConflict, "You have too many runs", ""},
-	codeConflict:       {http.StatusConflict, "The run began with something else", ""},
-	codeTooLarge:       {http.StatusRequestEntityTooLarge, "Too large", ""},
-	codeMediaType:      {http.StatusUnsupportedMediaType, "The body is no form", ""},
-	codeBadImage:       {http.StatusUnprocessableEntity, "The image cannot be used", ""},
-	codeBadKey:         {http.StatusUnprocessableEntity, "The model does not work with this key", ""},
-	codeOperation:      {http.StatusUnprocessableEntity, "The model does not do this", ""},
-	codeRefused:        {http.StatusUnprocessableEntity, "Recovery refused the image", ""},
-	codeOtherBody:      {http.StatusUnprocessableEntity, "The idempotency key is of another request", ""},
-	codeTooMany:        {http.StatusTooManyRequests, "Too many requests at once", "1"},
-	codeInternal:       {http.StatusInternalServerError, "The service failed", ""},
-	codeDraining:       {http.StatusServiceUnavailable, "The service ends", "5"},
-	codeUnavailable:    {http.StatusServiceUnavailable, "A part of the service does not answer", "5"},
-	codeStorageFull:    {http.StatusServiceUnavailable, "There is no room for images", "60"},
-	codeTimeout:        {http.StatusGatewayTimeout, "It took too long", "5"},
+var problems = make(map[code]struct {
+	status            int
+	title, retryAfter string
+})
+
+func coded(c code, status int, title, retryAfter string) code {
+	problems[c] = struct {
+		status            int
+		title, retryAfter string
+	}{status, title, retryAfter}
+	return c
 }
+
+// The codes. Each stands in openapi.json and in docs/http.md.
+var (
+	codeBadRequest     = coded("bad_request", http.StatusBadRequest, "The request is not one", "")
+	codeUnauthorized   = coded("unauthorized", http.StatusUnauthorized, "No user has this token", "")
+	codeMissingScope   = coded("missing_scope", http.StatusForbidden, "The token does not allow this", "")
+	codeEmbedOnly      = coded("embed_only_key", http.StatusForbidden, "This key only embeds for you", "")
+	codeNotFound       = coded("not_found", http.StatusNotFound, "There is nothing here", "")
+	codeUnknownKey     = coded("unknown_key", http.StatusNotFound, "You have no such key", "")
+	codeUnknownModel   = coded("unknown_model", http.StatusNotFound, "There is no such model", "")
+	codeUnknownJob     = coded("unknown_job", http.StatusNotFound, "You have no such job", "")
+	codeUnknownRun     = coded("unknown_run", http.StatusNotFound, "You have no such run", "")
+	codeUnknownDataset = coded("unknown_dataset", http.StatusNotFound, "There is no such data set", "")
+	codeImageGone      = coded("image_gone", http.StatusNotFound, "There is no such image", "")
+	codeMethod         = coded("method_not_allowed", http.StatusMethodNotAllowed, "Not with this method", "")
+	codeSlowBody       = coded("slow_body", http.StatusRequestTimeout, "The body came too slowly", "1")
+	codeRunning        = coded("job_running", http.StatusConflict, "The job is under way", "1")
+	codeNoResults      = coded("no_results", http.StatusConflict, "The run has no results yet", "1")
+	codeTooManyRuns    = coded("too_many_runs", http.StatusConflict, "You have too many runs", "")
+	codeConflict       = coded("run_differs", http.StatusConflict, "The run began with something else", "")
+	codeTooLarge       = coded("too_large", http.StatusRequestEntityTooLarge, "Too large", "")
+	codeMediaType      = coded("unsupported_media_type", http.StatusUnsupportedMediaType, "The body is no form", "")
+	codeBadImage       = coded("bad_image", http.StatusUnprocessableEntity, "The image cannot be used", "")
+	codeBadKey         = coded("bad_key", http.StatusUnprocessableEntity, "The model does not work with this key", "")
+	codeOperation      = coded("unsupported_operation", http.StatusUnprocessableEntity, "The model does not do this", "")
+	codeRefused        = coded("refused", http.StatusUnprocessableEntity, "Recovery refused the image", "")
+	codeOtherBody      = coded("idempotency_key_reused", http.StatusUnprocessableEntity, "The idempotency key is of another request", "")
+	codeTooMany        = coded("too_many_requests", http.StatusTooManyRequests, "Too many requests at once", "1")
+	codeInternal       = coded("internal", http.StatusInternalServerError, "The service failed", "")
+	codeDraining       = coded("draining", http.StatusServiceUnavailable, "The service ends", "5")
+	codeUnavailable    = coded("unavailable", http.StatusServiceUnavailable, "A part of the service does not answer", "5")
+	codeStorageFull    = coded("storage_full", http.StatusServiceUnavailable, "There is no room for images", "60")
+	codeTimeout        = coded("timeout", http.StatusGatewayTimeout, "It took too long", "5")
+)
 
 // problem is why a request failed, as it is answered.
 type problem struct {

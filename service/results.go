@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,7 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"stegomq/internal/pixel"
+	"stegomq/internal/users"
 	"stegomq/pipeline"
 	drawing "stegomq/report/figure"
 	"stegomq/schemas"
@@ -22,17 +26,10 @@ import (
 
 // gate bounds what makes images or results to show them: so many at once, and so many of one user. Who finds no place waits a moment.
 type gate struct {
-	perUser int
-	all     chan struct{}
+	all *semaphore.Weighted
 
 	mu    sync.Mutex
-	users map[string]*queue
-}
-
-// queue has the places of one user, while there is somebody in it.
-type queue struct {
-	places chan struct{}
-	inside int
+	users map[string]*semaphore.Weighted
 }
 
 // The gate's places, and how long one waits for one.
@@ -42,43 +39,44 @@ const (
 )
 
 func newGate() *gate {
-	return &gate{perUser: gatePerUser, all: make(chan struct{}, gatePlaces), users: make(map[string]*queue)}
+	return &gate{all: semaphore.NewWeighted(gatePlaces), users: make(map[string]*semaphore.Weighted)}
 }
 
-// enter takes a place, which leave gives back.
+// placed wraps a handler so that it holds a place of the gate while it works.
+func placed(serve handler) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		leave, why := s.gate.enter(c.Context(), c.owner())
+		if why != nil {
+			return why
+		}
+		defer leave()
+		return serve(s, w, c)
+	}
+}
+
+// enter takes a place for a user; leave gives it back. It waits up to gateWait.
 func (g *gate) enter(ctx context.Context, user string) (leave func(), why *problem) {
 	ctx, cancel := context.WithTimeout(ctx, gateWait)
 	defer cancel()
 	g.mu.Lock()
-	q := g.users[user]
-	if q == nil {
-		q = &queue{places: make(chan struct{}, g.perUser)}
-		g.users[user] = q
+	mine := g.users[user]
+	if mine == nil {
+		mine = semaphore.NewWeighted(gatePerUser)
+		g.users[user] = mine
 	}
-	q.inside++
 	g.mu.Unlock()
-	out := func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if q.inside--; q.inside == 0 {
-			delete(g.users, user)
-		}
+	full := newProblem(codeTooMany, "so much is being shown that there is no room for more: try again a little later")
+	if mine.Acquire(ctx, 1) != nil {
+		return nil, full
 	}
-	for i, places := range []chan struct{}{q.places, g.all} {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			if i > 0 {
-				<-q.places
-			}
-			out()
-			return nil, newProblem(codeTooMany, "so much is being shown that there is no room for more: try again a little later")
-		}
+	if g.all.Acquire(ctx, 1) != nil {
+		mine.Release(1)
+		return nil, full
 	}
-	return func() { <-g.all; <-q.places; out() }, nil
+	return func() { g.all.Release(1); mine.Release(1) }, nil
 }
 
-// scoreView is a comparison of a run as it is answered. The metrics are there where it was made, the images where they were.
+// scoreView is a comparison of a run in an answer. It has metrics where the comparison was made, and addresses of the images that were stored.
 type scoreView struct {
 	Item      string   `json:"item"`
 	Role      string   `json:"role"`
@@ -126,7 +124,7 @@ func scoreImage(under, run string, sc *schemas.Score, of string) string {
 	return under + "/runs/" + run + "/image?" + q.Encode()
 }
 
-// results are those of a run that the user may see, and may have shown with its keys.
+// results returns the scores of a run that the user may see.
 func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
 	res, err := s.Pipeline.Results(c.Context(), r.ID)
 	switch {
@@ -141,20 +139,11 @@ func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
 // Bounds of a list of items.
 const defaultItems, mostItems = 1000, 10000
 
-func (s *Service) listItems(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) listItems(w http.ResponseWriter, c *call, r *run) *problem {
 	role, worst, offset, limit, why := itemsQuery(c.URL.Query())
 	if why != nil {
 		return why
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	res, why := s.results(c, r)
 	if why != nil {
 		return why
@@ -184,23 +173,26 @@ func itemsQuery(q url.Values) (role string, worst bool, offset, limit int, why *
 	if order := q.Get("order"); order != "" && order != "worst" {
 		return "", false, 0, 0, bad("order is worst, or left out")
 	}
-	limit = defaultItems
-	for name, to := range map[string]*int{"offset": &offset, "limit": &limit} {
-		if text := q.Get(name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 {
-				return "", false, 0, 0, bad(name + " is a number from 0 on")
-			}
-			*to = n
-		}
+	if offset, why = number(q, "offset", 0, 0, math.MaxInt32); why == nil {
+		limit, why = number(q, "limit", defaultItems, 0, mostItems)
 	}
-	if limit > mostItems {
-		return "", false, 0, 0, bad(fmt.Sprintf("limit is at most %d", mostItems))
-	}
-	return role, q.Get("order") == "worst", offset, limit, nil
+	return role, q.Get("order") == "worst", offset, limit, why
 }
 
-// worse orders scores by what they show, the worst first: what failed, what was refused, then by PSNR; of leakages more is worse.
+// number reads a parameter that is a whole number from least to most; where it is missing, the result is the one given.
+func number(q url.Values, name string, without, least, most int) (int, *problem) {
+	text := q.Get(name)
+	if text == "" {
+		return without, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, newProblem(codeBadRequest, fmt.Sprintf("%s is a number from %d to %d", name, least, most))
+	}
+	return n, nil
+}
+
+// worse orders scores, the worst first: failures, then refusals, then the lowest PSNR. For leakages the highest PSNR comes first, and refusals last.
 func worse(a, b *schemas.Score) int {
 	rank := func(sc *schemas.Score) float64 {
 		leak := sc.Role().Leaks()
@@ -219,10 +211,17 @@ func worse(a, b *schemas.Score) int {
 	return cmp.Compare(rank(a), rank(b))
 }
 
-// fileTypes are the files of a run.
-var fileTypes = map[string]string{
-	"summary.json": "application/json", "items.csv": "text/csv; charset=utf-8", "report.md": "text/markdown; charset=utf-8",
+// reportPage is the file of a run that browsers show.
+const reportPage = "report.html"
+
+// runFiles are the names of a run's files, and their types.
+var runFiles = [][2]string{
+	{"summary.json", "application/json"}, {"items.csv", "text/csv; charset=utf-8"}, {"report.md", "text/markdown; charset=utf-8"}, {reportPage, "text/html; charset=utf-8"},
 }
+
+// reportPolicy lets a report run its script, and do nothing else: in a sandbox it has an origin of its own, with neither cookies nor storage of the
+// service's, and it reaches no address. The report says in itself which script that is, by its digest.
+const reportPolicy = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // fileView is a file of a run as it is answered.
 type fileView struct {
@@ -231,35 +230,23 @@ type fileView struct {
 	URL  string `json:"url"`
 }
 
-func (s *Service) listFiles(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) listFiles(w http.ResponseWriter, _ *call, r *run) *problem {
 	views := []fileView{}
 	if r.State != runWaiting {
-		for _, name := range []string{"summary.json", "items.csv", "report.md"} {
-			views = append(views, fileView{name, fileTypes[name], "/v1/runs/" + r.ID + "/files/" + name})
+		for _, f := range runFiles {
+			views = append(views, fileView{f[0], f[1], "/v1/runs/" + r.ID + "/files/" + f[0]})
 		}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"files": views})
 	return nil
 }
 
-func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) runFile(w http.ResponseWriter, c *call, r *run) *problem {
 	name := c.PathValue("name")
-	if fileTypes[name] == "" {
-		return newProblem(codeNotFound, "a run has the files summary.json, items.csv and report.md")
+	i := slices.IndexFunc(runFiles, func(f [2]string) bool { return f[0] == name })
+	if i < 0 {
+		return newProblem(codeNotFound, "a run has the files summary.json, items.csv, report.md and report.html")
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	res, why := s.results(c, r)
 	if why != nil {
 		return why
@@ -269,18 +256,21 @@ func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
 		c.log.Error("a file of a run cannot be made", "run", r.ID, "error", err)
 		return newProblem(codeInternal, "the files cannot be made: the operator finds the reason in the log")
 	}
-	w.Header().Set("Content-Type", fileTypes[name])
-	w.Header().Set("Content-Disposition", `attachment; filename="`+r.ID+"-"+name+`"`)
+	h := w.Header()
+	shown := "attachment"
+	if name == reportPage {
+		shown = "inline"
+		h.Set("Content-Security-Policy", reportPolicy)
+		h.Del("Cross-Origin-Opener-Policy") // browsers show nothing that has both this and a sandbox
+	}
+	h.Set("Content-Type", runFiles[i][1])
+	h.Set("Content-Disposition", shown+`; filename="`+r.ID+"-"+name+`"`)
 	_, _ = w.Write(f.Data) // the client has gone
 	return nil
 }
 
-// runImage answers with an image of a comparison, as the metrics saw it.
-func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+// runImage answers with an image of a comparison, in the size in which it was compared.
+func (s *Service) runImage(w http.ResponseWriter, c *call, r *run) *problem {
 	q := c.URL.Query()
 	role, ok := schemas.ParseRole(q.Get("role"))
 	role.Attack = q.Get("attack")
@@ -289,7 +279,7 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 	if !ok || role.Token() != q.Get("role") || of != "reference" && of != "test" && of != "residual" {
 		return newProblem(codeBadRequest, "say which image: role is a role of an item, of is reference, test or residual")
 	}
-	gain, why := gainOf(q.Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
@@ -297,11 +287,6 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 	if why := s.stillUsable(c, r); why != nil {
 		return why
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	image, err := s.scored(c.Context(), r.ID, sc, of, gain)
 	switch {
 	case pipeline.Gone(err):
@@ -341,31 +326,18 @@ func (s *Service) writePNG(w http.ResponseWriter, c *call, m *image.NRGBA) *prob
 
 // stillUsable says whether the user may still evaluate with a run's keys.
 func (s *Service) stillUsable(c *call, r *run) *problem {
-	if len(r.Request.Keys) == 0 {
-		return nil
-	}
-	ring, why := s.ring(c)
 	for _, id := range r.Request.Keys {
-		if why == nil {
-			_, why = s.evaluates(c, ring, id)
+		if _, why := s.granted(c, users.Evaluate, id); why != nil {
+			return why
 		}
 	}
-	return why
+	return nil
 }
 
 // The gains of residuals.
 const defaultGain, mostGain = 10, 100
 
-func gainOf(text string) (int, *problem) {
-	if text == "" {
-		return defaultGain, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > mostGain {
-		return 0, newProblem(codeBadRequest, fmt.Sprintf("gain is a number from 1 to %d", mostGain))
-	}
-	return n, nil
-}
+func gainOf(c *call) (int, *problem) { return number(c.URL.Query(), "gain", defaultGain, 1, mostGain) }
 
 var errSizes = errors.New("two images of different sizes have no residual")
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"stegomq/internal/keyring"
+	"stegomq/internal/tracing"
 	"stegomq/internal/users"
 	"stegomq/schemas"
 )
@@ -24,26 +25,48 @@ type route struct {
 	method, path string
 	// scope is what the user needs; "": a token is enough.
 	scope users.Scope
-	serve func(*Service, http.ResponseWriter, *call) *problem
+	serve handler
+}
+
+type handler func(*Service, http.ResponseWriter, *call) *problem
+
+// traced is a handler whose requests have a trace, that of their context.
+func traced(serve handler) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) (why *problem) {
+		ctx, span := s.Traces.Request(c.Context(), c.Pattern, c.Header.Get("traceparent"), s.cfg.TrustTraceparent)
+		c.Request = c.WithContext(ctx)
+		span.Text("stegomq.request", c.id)
+		if r, ok := w.(*recorder); ok {
+			r.span = span
+		}
+		defer func() {
+			if why != nil {
+				span.Int("http.response.status_code", why.Status)
+				span.Fail(string(why.Code))
+			}
+			span.End(nil)
+		}()
+		return serve(s, w, c)
+	}
 }
 
 // routes need a token.
 var routes = append(operationRoutes(), []route{
 	{http.MethodGet, "/v1/jobs", "", (*Service).listJobs},
 	{http.MethodGet, "/v1/jobs/{id}", "", (*Service).showJob},
-	{http.MethodGet, "/v1/jobs/{id}/output", "", (*Service).jobOutput},
+	{http.MethodGet, "/v1/jobs/{id}/output", "", placed((*Service).jobOutput)},
 	{http.MethodGet, "/v1/models", "", (*Service).listModels},
 	{http.MethodGet, "/v1/keys", "", (*Service).listKeys},
 	{http.MethodGet, "/v1/datasets", users.Evaluate, (*Service).listDatasets},
-	{http.MethodPost, "/v1/runs", users.Evaluate, (*Service).createRun},
+	{http.MethodPost, "/v1/runs", users.Evaluate, traced((*Service).createRun)},
 	{http.MethodGet, "/v1/runs", users.Evaluate, (*Service).listRuns},
-	{http.MethodGet, "/v1/runs/{id}", users.Evaluate, (*Service).showRun},
+	{http.MethodGet, "/v1/runs/{id}", users.Evaluate, withRun((*Service).showRun)},
 	{http.MethodDelete, "/v1/runs/{id}", users.Evaluate, (*Service).deleteRun},
 	{http.MethodPost, "/v1/runs/{id}/cancel", users.Evaluate, (*Service).cancelRun},
-	{http.MethodGet, "/v1/runs/{id}/items", users.Evaluate, (*Service).listItems},
-	{http.MethodGet, "/v1/runs/{id}/files", users.Evaluate, (*Service).listFiles},
-	{http.MethodGet, "/v1/runs/{id}/files/{name}", users.Evaluate, (*Service).runFile},
-	{http.MethodGet, "/v1/runs/{id}/image", users.Evaluate, (*Service).runImage},
+	{http.MethodGet, "/v1/runs/{id}/items", users.Evaluate, placed(withRun((*Service).listItems))},
+	{http.MethodGet, "/v1/runs/{id}/files", users.Evaluate, withRun((*Service).listFiles)},
+	{http.MethodGet, "/v1/runs/{id}/files/{name}", users.Evaluate, placed(withRun((*Service).runFile))},
+	{http.MethodGet, "/v1/runs/{id}/image", users.Evaluate, placed(withRun((*Service).runImage))},
 	{http.MethodGet, "/v1/events", "", (*Service).streamEvents},
 }...)
 
@@ -120,10 +143,11 @@ func (s *Service) handler() http.Handler {
 	return s.observe(mux)
 }
 
-// recorder knows how a request was answered.
+// recorder knows how a request was answered, and in which trace.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	span   tracing.Span
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -161,7 +185,7 @@ func (s *Service) observe(next http.Handler) http.Handler {
 			}
 			took := time.Since(began)
 			if h.Get("Content-Type") != "text/event-stream" { // which lasts as long as its reader does
-				s.Metrics.Answered(r.Pattern, rec.status, took)
+				s.Metrics.Answered(rec.span.In(context.Background()), r.Pattern, rec.status, took)
 			}
 			s.log.Info("request", "request", id, "route", r.Pattern, "status", rec.status, "took", took.Round(time.Millisecond))
 		}()
@@ -198,15 +222,26 @@ func (s *Service) admit(c *call, scope users.Scope) *problem {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return c.refuse(newProblem(codeUnauthorized, "send your token: Authorization: Bearer TOKEN (stegomq users add NAME makes one)"), "")
 	}
-	var err error
-	if c.user, err = s.Users.Authenticate(strings.TrimSpace(token)); errors.Is(err, users.ErrToken) {
-		return c.refuse(newProblem(codeUnauthorized, "no user has this token, or it was revoked"), "")
-	} else if err != nil {
-		c.log.Error("nobody can be let in", "error", err)
-		return newProblem(codeUnavailable, "nobody can be let in now: the operator finds the reason in the log")
+	if why := s.authenticate(c, token); why != nil {
+		return why
 	}
 	if scope != "" && !c.user.Has(scope) {
 		return c.refuse(newProblem(codeMissingScope, "your token does not have the scope "+string(scope)), "")
+	}
+	return s.inPace(c)
+}
+
+// authenticate finds the user of a token.
+func (s *Service) authenticate(c *call, token string) *problem {
+	var err error
+	switch c.user, err = s.Users.Authenticate(strings.TrimSpace(token)); {
+	case errors.Is(err, users.ErrToken):
+		return c.refuse(newProblem(codeUnauthorized, "no user has this token, or it was revoked"), "")
+	case errors.Is(err, users.ErrExpired):
+		return c.refuse(newProblem(codeUnauthorized, "this token was good until "+c.user.Expires.Format(time.RFC3339)+": ask the operator for another (stegomq users revoke, users add)"), "")
+	case err != nil:
+		c.log.Error("nobody can be let in", "error", err)
+		return newProblem(codeUnavailable, "nobody can be let in now: the operator finds the reason in the log")
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"stegomq/schemas"
 )
 
-// runner makes the runs that were asked for over HTTP: those of this process, and those that another left. What was asked stands in Redis; who makes it
-// has a lease, so that one process does.
+// runner makes the runs that were asked for over HTTP, also those that another process left. A run is kept in Redis. A lease there says which process
+// makes it.
 type runner struct {
 	s      *Service
 	holder string
@@ -63,7 +63,7 @@ func (r *runner) rouse() {
 	}
 }
 
-// run makes what is asked for until ctx ends. What is not at its end then stays in the queue, and goes on where a service is started again.
+// run makes runs until ctx ends. A run that has not ended by then stays in the queue; the next service that starts goes on with it.
 func (r *runner) run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -81,7 +81,7 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// sweep begins what can be begun, the oldest first, and of one user one at a time.
+// sweep begins the runs that can begin, the oldest first. Of each user one run is made at a time.
 func (r *runner) sweep(ctx context.Context) error {
 	records, err := r.s.records(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *runner) sweep(ctx context.Context) error {
 	}
 	for _, one := range slices.Backward(records) {
 		// A run whose data set another service has waits for that one.
-		if _, known := r.s.cfg.Datasets[one.Request.Dataset]; one.ended() || !known || !r.free(one) {
+		if _, known := r.s.cfg.Datasets[one.Request.Dataset]; !one.Unfinished() || !known || !r.free(one) {
 			continue
 		}
 		mine, err := r.s.Pipeline.LeaseAsked(ctx, one.ID, r.holder, leaseFor)
@@ -167,7 +167,7 @@ func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseF
 func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logger) {
 	// It may have ended between the look and the lease.
 	one, err := r.s.record(ctx, id)
-	if err != nil || one == nil || one.ended() {
+	if err != nil || one == nil || !one.Unfinished() {
 		return
 	}
 	why := r.evaluate(ctx, one, m, log)
@@ -205,15 +205,14 @@ func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logge
 
 // evaluate makes the scores of a run whose owner may still have them made.
 func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Logger) error {
-	all, err := r.s.Users.Users()
-	if err != nil {
+	owner, there, err := r.s.Users.Find(one.Owner, one.Hash)
+	switch {
+	case err != nil:
 		return err
-	}
-	i := slices.IndexFunc(all, func(u users.User) bool { return u.Name == one.Owner && u.Hash == one.Hash && u.Has(users.Evaluate) })
-	if i < 0 {
+	case !there || !owner.Has(users.Evaluate):
 		return newProblem(codeMissingScope, "its owner may not evaluate any more")
 	}
-	req, why := r.s.evaluation(&call{user: all[i], log: log}, &one.Request)
+	req, why := r.s.evaluation(&call{user: owner, log: log}, &one.Request)
 	if why != nil {
 		return why
 	}
@@ -222,7 +221,7 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 	if there, err := r.s.replace(ctx, one); err != nil || !there {
 		return errors.Join(err, errCancelled)
 	}
-	_, err = r.s.Pipeline.Evaluate(ctx, req, pipeline.Watch{
+	_, err = r.s.Pipeline.Evaluate(r.s.Traces.After(ctx, one.Trace), req, pipeline.Watch{
 		Planned: func(made *pipeline.Run) {
 			one.Pairs, one.Total = len(made.Spec.GetPairs()), made.Plan.Total
 			if _, err := r.s.replace(ctx, one); err != nil {
@@ -234,7 +233,7 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 	return err
 }
 
-// note takes down how far a run is, and tells it now and then.
+// note records how far a run is, and publishes an event at most every tellEvery.
 func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progress) {
 	r.mu.Lock()
 	tell := m.progress != p && time.Since(m.told) >= tellEvery
@@ -248,7 +247,7 @@ func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progr
 	}
 }
 
-// progress is how far a run is that this process makes.
+// progress returns how far a run is, where this process makes it.
 func (r *runner) progress(id string) (p pipeline.Progress, here bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -273,7 +272,7 @@ func (r *runner) cancel(ctx context.Context, id string) {
 	}
 }
 
-// ofRun is the problem of a run that could not be made. The text of an error may name folders and servers.
+// ofRun is the problem of a run that could not be made. It does not repeat the error, whose text may name folders and servers.
 func ofRun(err error) *problem {
 	var already *problem
 	switch {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,29 +27,28 @@ func (s *Service) runsPage(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	var ids, sets []string
+	var ids []string
 	for _, pair := range mine {
 		if c.user.May(users.Evaluate, pair.ID) && !pair.Recover.IsZero() {
 			ids = append(ids, pair.ID)
 		}
 	}
-	for name := range s.cfg.Datasets {
-		sets = append(sets, name)
-	}
-	slices.Sort(sets)
-	type choice struct{ Name, Keying string }
-	var models []choice
-	for _, m := range s.Models {
-		if m.Manifest.Does(model.OpRecover) {
-			models = append(models, choice{m.Name, m.Manifest.Keying})
-		}
-	}
 	return s.show(w, c, http.StatusOK, "runs", page.View{Title: "Runs", Tab: "runs", Reload: reload(views...), Data: map[string]any{
-		"Runs": pointers(views), "Keys": ids, "Datasets": sets, "Models": models,
+		"Runs": views, "Keys": ids, "Datasets": slices.Sorted(maps.Keys(s.cfg.Datasets)), "Models": s.modelsThat(model.OpRecover),
 	}})
 }
 
-// reload is how often a page is asked for again that has no script: where something is under way.
+// modelsThat returns the models that do an operation.
+func (s *Service) modelsThat(op model.Operation) (list []*model.Model) {
+	for _, m := range s.Models {
+		if m.Manifest.Does(op) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// reload is the number of seconds after which a browser without scripts asks for the page again; 0 where every run has ended.
 func reload(views ...runView) int {
 	if slices.ContainsFunc(views, func(v runView) bool { return v.Unfinished() }) {
 		return 5
@@ -55,31 +56,19 @@ func reload(views ...runView) int {
 	return 0
 }
 
-// pointers are what templates call methods of.
-func pointers(views []runView) []*runView {
-	list := make([]*runView, len(views))
-	for i := range views {
-		list[i] = &views[i]
-	}
-	return list
-}
-
 func (s *Service) runsForm(w http.ResponseWriter, c *call) *problem {
 	asked := &runRequest{Name: c.PostForm.Get("name"), Dataset: c.PostForm.Get("dataset"), Model: c.PostForm.Get("model"), Keys: c.PostForm["key"]}
 	var random int
 	for name, to := range map[string]*int{"limit": &asked.Limit, "size": &asked.Size, "random_keys": &random} {
-		if text := c.PostForm.Get(name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil {
-				return newProblem(codeBadRequest, name+" is a number")
-			}
-			*to = n
-			if name == "random_keys" {
-				asked.RandomKeys = to
-			}
+		var why *problem
+		if *to, why = number(c.PostForm, name, 0, 0, math.MaxInt32); why != nil {
+			return why
 		}
 	}
-	r, why := s.begin(c, asked)
+	if c.PostForm.Get("random_keys") != "" {
+		asked.RandomKeys = &random
+	}
+	r, why := s.begin(c, asked, "")
 	if why != nil {
 		return why
 	}
@@ -87,10 +76,7 @@ func (s *Service) runsForm(w http.ResponseWriter, c *call) *problem {
 }
 
 func (s *Service) cancelForm(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why == nil {
-		why = s.stopRun(c, r)
-	}
+	r, why := s.stopRun(c)
 	if why != nil {
 		return why
 	}
@@ -98,11 +84,7 @@ func (s *Service) cancelForm(w http.ResponseWriter, c *call) *problem {
 }
 
 func (s *Service) deleteForm(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why == nil {
-		why = s.removeRun(c, r)
-	}
-	if why != nil {
+	if why := s.removeRun(c); why != nil {
 		return why
 	}
 	return see(w, c, "/runs")
@@ -125,18 +107,14 @@ type pairRow struct {
 // galleryPairs is how many pairs a page of the gallery has.
 const galleryPairs = 6
 
-func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
+func (s *Service) runPage(w http.ResponseWriter, c *call, r *run) *problem {
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
-	gain, why := gainOf(c.URL.Query().Get("gain"))
+	from, why := number(c.URL.Query(), "from", 0, 0, math.MaxInt32)
 	if why != nil {
 		return why
-	}
-	from, err := strconv.Atoi(cmp.Or(c.URL.Query().Get("from"), "0"))
-	if err != nil || from < 0 {
-		return newProblem(codeBadRequest, "from is a number from 0 on")
 	}
 	view := s.view(c.Context(), r)
 	data := struct {
@@ -144,7 +122,7 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 		Figures        []figure
 		Groups         []groupRow
 		Pairs          []pairRow
-		Others         []*runView
+		Others         []runView
 		Gain           int
 		Earlier, Later string
 	}{Run: &view, Gain: gain}
@@ -152,11 +130,6 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 	if r.State == runWaiting {
 		return s.show(w, c, http.StatusOK, "run", page.View{Title: title, Tab: "runs", Reload: reload(view), Data: data})
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	res, why := s.results(c, r)
 	switch {
 	case why == nil:
@@ -183,18 +156,18 @@ func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
 	return s.show(w, c, http.StatusOK, "run", page.View{Title: title, Tab: "runs", Reload: reload(view), Data: data})
 }
 
-// others are the runs that one may be compared with.
-func (s *Service) others(c *call, r *run) ([]*runView, *problem) {
-	if !r.ended() {
+// others returns the runs with which a run may be compared.
+func (s *Service) others(c *call, r *run) ([]runView, *problem) {
+	if r.Unfinished() {
 		return nil, nil
 	}
 	views, why := s.runsOf(c)
-	return slices.DeleteFunc(pointers(views), func(v *runView) bool {
+	return slices.DeleteFunc(views, func(v runView) bool {
 		return v.ID == r.ID || v.State != runDone || v.Request.Dataset != r.Request.Dataset
 	}), why
 }
 
-// groupsOf are the roles of a summary that have scores, and the figures of the first ones.
+// groupsOf returns a row for each role that has scores, and the figures at the head of the page.
 func groupsOf(sum *study.Summary) (rows []groupRow, figures []figure) {
 	add := func(name string, g study.Group, leaks bool) {
 		if g.Of() == 0 {
@@ -277,7 +250,7 @@ func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
 	return list
 }
 
-// row is the pair with the addresses of its images.
+// row returns the pair with the addresses of its images.
 func (p *shownPair) row(run string, gain int) pairRow {
 	row := pairRow{Name: p.name, Key: p.key}
 	note := func(sc *schemas.Score) string {
@@ -320,12 +293,8 @@ type comparedRow struct {
 func (s *Service) comparePage(w http.ResponseWriter, c *call) *problem {
 	var runs [2]*run
 	var measured [2]study.Measured
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	for i, name := range []string{"a", "b"} {
+		var why *problem
 		if runs[i], why = s.findRun(c, c.URL.Query().Get(name)); why != nil {
 			return why
 		}

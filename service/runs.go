@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +18,7 @@ import (
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
+	"stegomq/internal/tracing"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/schemas"
@@ -47,6 +48,13 @@ type runRequest struct {
 	Attacks    []string  `json:"attacks,omitempty"`
 }
 
+// same says whether two requests ask for the same.
+func (r *runRequest) same(other *runRequest) bool {
+	a, err := json.Marshal(r)
+	b, err2 := json.Marshal(other)
+	return err == nil && err2 == nil && bytes.Equal(a, b)
+}
+
 const (
 	defaultPairs = 32
 	// mostComparisons bounds the scores of a run, which are in memory when its results are made: half a kilobyte each.
@@ -68,31 +76,20 @@ const (
 
 // run is a run as it is kept, on Redis: it outlives the process.
 type run struct {
-	ID string `json:"id"`
-	// Owner and Hash are the user's name, and the token's hash, by which a later user of the name is another.
-	Owner    string     `json:"owner"`
-	Hash     string     `json:"token_sha256"`
-	Request  runRequest `json:"request"`
-	Created  time.Time  `json:"created"`
-	State    string     `json:"state"`
-	Finished time.Time  `json:"finished,omitzero"`
-	Pairs    int        `json:"pairs,omitempty"`
-	Total    int        `json:"total,omitempty"`
-	Scores   int        `json:"scores,omitempty"`
-	Failed   int        `json:"failed,omitempty"`
-	Problem  *problem   `json:"problem,omitempty"`
+	runView
+	// Hash is that of the owner's token, by which a later user of the name is another.
+	Hash string `json:"token_sha256"`
+	// Idempotency is what the owner called the request, and Trace the traceparent of the request; empty: nothing, and none.
+	Idempotency string `json:"idempotency_key,omitempty"`
+	Trace       string `json:"traceparent,omitempty"`
 }
 
 func (r *run) owner() string { return r.Owner + " " + r.Hash }
 
-func (r *run) ended() bool { return !unfinished(r.State) }
-
-// unfinished says whether a run in this state is not at its end.
-func unfinished(state string) bool { return state == runWaiting || state == runRunning }
-
 // runView is a run as it is answered.
 type runView struct {
-	ID      string     `json:"id"`
+	ID string `json:"id"`
+	// Owner is the user's name; empty of a command's run.
 	Owner   string     `json:"owner,omitempty"`
 	State   string     `json:"state"`
 	Created time.Time  `json:"created"`
@@ -112,14 +109,11 @@ type runView struct {
 func (v *runView) Made() int { return v.Scores + v.Failed }
 
 // Unfinished says whether the run is not at its end.
-func (v *runView) Unfinished() bool { return unfinished(v.State) }
+func (v *runView) Unfinished() bool { return v.State == runWaiting || v.State == runRunning }
 
 // view is a run with what is known of its progress.
 func (s *Service) view(ctx context.Context, r *run) runView {
-	v := runView{
-		ID: r.ID, Owner: r.Owner, State: r.State, Created: r.Created, Request: r.Request, Pairs: r.Pairs, Total: r.Total, Scores: r.Scores, Failed: r.Failed,
-		Finished: r.Finished, Problem: r.Problem,
-	}
+	v := r.runView
 	if r.State != runRunning {
 		return v
 	}
@@ -133,10 +127,10 @@ func (s *Service) view(ctx context.Context, r *run) runView {
 
 // commanded is a run that a command made, as an administrator sees it.
 func commanded(row pipeline.RunRow) *run {
-	r := &run{
+	r := &run{runView: runView{
 		ID: row.Run, State: runRunning, Created: row.Started, Finished: row.Finished, Pairs: row.Pairs, Scores: row.Scores, Failed: row.Failed,
 		Total: row.Scores + row.Failed, Request: runRequest{Dataset: row.Data, Model: row.Model},
-	}
+	}}
 	switch row.State {
 	case "finished":
 		r.State = runDone
@@ -161,12 +155,7 @@ func (s *Service) records(ctx context.Context) ([]*run, error) {
 		}
 		list = append(list, &r)
 	}
-	slices.SortFunc(list, func(a, b *run) int {
-		if c := b.Created.Compare(a.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
+	slices.SortFunc(list, func(a, b *run) int { return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID)) })
 	return list, nil
 }
 
@@ -234,6 +223,17 @@ func (s *Service) findRun(c *call, id string) (*run, *problem) {
 	return commanded(st.Row()), nil
 }
 
+// withRun is a handler of the run that a request names.
+func withRun(serve func(*Service, http.ResponseWriter, *call, *run) *problem) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		r, why := s.findRun(c, c.PathValue("id"))
+		if why != nil {
+			return why
+		}
+		return serve(s, w, c, r)
+	}
+}
+
 // record is what is kept of a run; nil where nothing is.
 func (s *Service) record(ctx context.Context, id string) (*run, error) {
 	text, err := s.Pipeline.AskedRun(ctx, id)
@@ -277,15 +277,8 @@ func (s *Service) evaluation(c *call, asked *runRequest) (*pipeline.Request, *pr
 	if asked.Limit == 0 && asked.Sample == 0 {
 		req.Dataset.Limit = defaultPairs
 	}
-	size, resize := asked.Size, asked.Resize
-	if size == 0 {
-		size = pipeline.DefaultSide
-	}
-	if resize == "" {
-		resize = "squash"
-	}
 	var err error
-	if req.Geometry, err = pipeline.Geometry(size, resize); err != nil {
+	if req.Geometry, err = pipeline.Geometry(cmp.Or(asked.Size, pipeline.DefaultSide), cmp.Or(asked.Resize, "squash")); err != nil {
 		return nil, newProblem(codeBadRequest, err.Error())
 	}
 	if asked.RandomKeys != nil {
@@ -336,10 +329,7 @@ func comparisons(req *pipeline.Request) int {
 // runKeys are the pairs that a run works with: of the user's own keys, or the model's public ones.
 func (s *Service) runKeys(c *call, m *model.Model, asked *runRequest) ([]keyring.Pair, *problem) {
 	if len(asked.Keys) == 0 {
-		n := asked.DemoKeys
-		if n == 0 {
-			n = 2
-		}
+		n := cmp.Or(asked.DemoKeys, 2)
 		pairs, err := pipeline.DemoKeys(m)
 		if err != nil {
 			c.log.Error("a model's keys cannot be read", "model", m.Name, "error", err)
@@ -353,45 +343,21 @@ func (s *Service) runKeys(c *call, m *model.Model, asked *runRequest) ([]keyring
 	if asked.DemoKeys > 0 {
 		return nil, newProblem(codeBadRequest, "keys and demo_keys exclude each other: give one of them")
 	}
-	ring, why := s.ring(c)
-	if why != nil {
-		return nil, why
-	}
 	var pairs []keyring.Pair
 	for i, id := range asked.Keys {
 		if slices.Contains(asked.Keys[:i], id) {
 			return nil, newProblem(codeBadRequest, "a key is there twice")
 		}
-		pair, why := s.evaluates(c, ring, id)
+		pair, why := s.granted(c, users.Evaluate, id)
+		if why == nil {
+			why = worksWith(m, pair)
+		}
 		if why != nil {
 			return nil, why
-		}
-		if (m.Trained() || pipeline.HasVariants(m)) && !m.Takes(pair.Fingerprint()) {
-			return nil, newProblem(codeBadKey, otherKey)
 		}
 		pairs = append(pairs, pair)
 	}
 	return pairs, nil
-}
-
-// evaluates gives a pair that the user may evaluate with. Of a key that the user has no grant for, nothing is looked at.
-func (s *Service) evaluates(c *call, ring *keyring.Keyring, id string) (keyring.Pair, *problem) {
-	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
-	embedOnly := newProblem(codeEmbedOnly, "a run recovers, and with this key you embed for its owner alone")
-	if !c.user.Knows(id) {
-		return keyring.Pair{}, c.refuse(unknown, id)
-	}
-	if !c.user.May(users.Evaluate, id) {
-		return keyring.Pair{}, c.refuse(embedOnly, id)
-	}
-	pair, err := ring.Get(id)
-	switch {
-	case err != nil:
-		return keyring.Pair{}, c.refuse(unknown, id)
-	case pair.Recover.IsZero():
-		return keyring.Pair{}, c.refuse(embedOnly, id)
-	}
-	return pair, nil
 }
 
 // readRun reads the body of POST /v1/runs.
@@ -400,19 +366,9 @@ func (s *Service) readRun(w http.ResponseWriter, c *call) (*runRequest, *problem
 		return nil, newProblem(codeMediaType, "send what is to be run as application/json")
 	}
 	var body []byte
-	if why := s.inTime(w, func() *problem {
-		var err error
+	if why := s.inTime(w, func() (err error) {
 		body, err = io.ReadAll(http.MaxBytesReader(w, c.Body, maxRunBody))
-		var large *http.MaxBytesError
-		switch {
-		case errors.As(err, &large):
-			return newProblem(codeTooLarge, fmt.Sprintf("what is to be run takes at most %d bytes", maxRunBody))
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return s.slowBody()
-		case err != nil:
-			return newProblem(codeBadRequest, "the body is not whole")
-		}
-		return nil
+		return err
 	}); why != nil {
 		return nil, why
 	}
@@ -429,11 +385,15 @@ func (s *Service) readRun(w http.ResponseWriter, c *call) (*runRequest, *problem
 }
 
 func (s *Service) createRun(w http.ResponseWriter, c *call) *problem {
+	key, why := idempotency(c)
+	if why != nil {
+		return why
+	}
 	asked, why := s.readRun(w, c)
 	if why != nil {
 		return why
 	}
-	r, why := s.begin(c, asked)
+	r, why := s.begin(c, asked, key)
 	if why != nil {
 		return why
 	}
@@ -442,8 +402,9 @@ func (s *Service) createRun(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-// begin takes a run: from here on it is made, by this process or by one that comes after it.
-func (s *Service) begin(c *call, asked *runRequest) (*run, *problem) {
+// begin takes a run: from here on it is made, by this process or by one that comes after it. It gives the run that the owner has asked for with the
+// same idempotency key within keptFor; "" is none.
+func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem) {
 	if s.slots.isDraining() {
 		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
 	}
@@ -461,10 +422,17 @@ func (s *Service) begin(c *call, asked *runRequest) (*run, *problem) {
 	}
 	all, unfinished := 0, 0
 	for _, r := range records {
-		if r.owner() == c.owner() {
-			if all++; !r.ended() {
-				unfinished++
+		if r.owner() != c.owner() {
+			continue
+		}
+		if key != "" && r.Idempotency == key && time.Since(r.Created) < keptFor {
+			if !r.Request.same(asked) {
+				return nil, newProblem(codeOtherBody, "this idempotency key came with another run before: use a new one for a new run")
 			}
+			return r, nil
+		}
+		if all++; r.Unfinished() {
+			unfinished++
 		}
 	}
 	switch {
@@ -474,7 +442,8 @@ func (s *Service) begin(c *call, asked *runRequest) (*run, *problem) {
 		return nil, newProblem(codeTooManyRuns, fmt.Sprintf("you have %d runs: delete some first", all))
 	}
 	r := &run{
-		ID: "http-" + randomID(), Owner: c.user.Name, Hash: c.user.Hash, Request: *asked, Created: time.Now().UTC().Truncate(time.Microsecond), State: runWaiting,
+		runView: runView{ID: "http-" + randomID(), Owner: c.user.Name, Request: *asked, Created: time.Now().UTC().Truncate(time.Microsecond), State: runWaiting},
+		Hash:    c.user.Hash, Idempotency: key, Trace: tracing.Of(c.Context()).Traceparent(),
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -498,20 +467,13 @@ func (s *Service) listRuns(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-func (s *Service) showRun(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil {
-		return why
-	}
+func (s *Service) showRun(w http.ResponseWriter, c *call, r *run) *problem {
 	writeJSON(w, http.StatusOK, s.view(c.Context(), r))
 	return nil
 }
 
 func (s *Service) cancelRun(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why == nil {
-		why = s.stopRun(c, r)
-	}
+	r, why := s.stopRun(c)
 	if why != nil {
 		return why
 	}
@@ -519,40 +481,38 @@ func (s *Service) cancelRun(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-// stopRun cancels a run that is not at its end. Its scores stay.
-func (s *Service) stopRun(c *call, r *run) *problem {
-	if r.ended() {
-		return nil
+// stopRun cancels the run that a request names, unless it is at its end. Its scores stay.
+func (s *Service) stopRun(c *call) (*run, *problem) {
+	r, why := s.findRun(c, c.PathValue("id"))
+	if why != nil || !r.Unfinished() {
+		return r, why
 	}
 	r.State, r.Finished = runCancelled, time.Now().UTC().Truncate(time.Millisecond)
 	if r.Owner != "" {
 		if _, err := s.replace(c.Context(), r); err != nil {
-			return s.away(c, err)
+			return nil, s.away(c, err)
 		}
 	}
 	// Who makes it here stops at once; another process sees the mark on Redis within seconds.
 	s.runs.cancel(c.Context(), r.ID)
 	if err := s.Pipeline.CancelRun(c.Context(), r.ID); err != nil && !pipeline.UnknownRun(err) {
-		return s.away(c, err)
+		return nil, s.away(c, err)
 	}
-	return nil
+	return r, nil
 }
 
 func (s *Service) deleteRun(w http.ResponseWriter, c *call) *problem {
-	r, why := s.findRun(c, c.PathValue("id"))
+	why := s.removeRun(c)
 	if why == nil {
-		why = s.removeRun(c, r)
+		w.WriteHeader(http.StatusNoContent)
 	}
-	if why != nil {
-		return why
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return why
 }
 
-// removeRun cancels a run and deletes it with its scores.
-func (s *Service) removeRun(c *call, r *run) *problem {
-	if why := s.stopRun(c, r); why != nil {
+// removeRun cancels the run that a request names, and deletes it with its scores.
+func (s *Service) removeRun(c *call) *problem {
+	r, why := s.stopRun(c)
+	if why != nil {
 		return why
 	}
 	if err := s.Pipeline.RemoveRun(c.Context(), r.ID); err != nil && !pipeline.UnknownRun(err) {

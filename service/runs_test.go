@@ -42,13 +42,16 @@ func datasets(t testing.TB, n int) map[string]string {
 }
 
 // sendJSON sends a body as JSON.
-func (c *client) sendJSON(method, path, body string) *answered {
+func (c *client) sendJSON(method, path, body string, header ...string) *answered {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(strings.ReplaceAll(body, `"some"`, `"`+some(c.t)+`"`)))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	return c.roundTrip(req, true)
 }
 
@@ -202,7 +205,7 @@ func TestRun(t *testing.T) {
 	}
 	var files struct{ Files []fileView }
 	c.get("/v1/runs/"+asked.ID+"/files").into(http.StatusOK, &files)
-	if len(files.Files) != 3 {
+	if len(files.Files) != 4 {
 		t.Errorf("%+v", files)
 	}
 	for _, f := range files.Files {
@@ -213,6 +216,12 @@ func TestRun(t *testing.T) {
 		if f.Name == "summary.json" && !bytes.Contains(a.body, []byte(`"path": "`+some(t)+`"`)) {
 			t.Errorf("the summary does not call the data set by its name: %.500s", a.body)
 		}
+		// What a browser shows may not act as the service's page.
+		shown, policy := a.header.Get("Content-Disposition"), a.header.Get("Content-Security-Policy")
+		if page := f.Name == reportPage; strings.HasPrefix(shown, "inline;") != page || strings.HasPrefix(policy, "sandbox allow-scripts;") != page ||
+			page != bytes.Contains(a.body, []byte("Every image pair")) {
+			t.Errorf("%s: %q, %q, %.200s", f.Name, shown, policy, a.body)
+		}
 	}
 	c.get("/v1/runs/" + asked.ID + "/files/keyring.json").problem(codeNotFound)
 	c.get("/v1/runs/" + asked.ID + "/image?role=recoverability&of=test&item=zzz").problem(codeImageGone)
@@ -222,6 +231,61 @@ func TestRun(t *testing.T) {
 		t.Errorf("deleted: %d %s", a.status, a.body)
 	}
 	c.get("/v1/runs/" + asked.ID).problem(codeUnknownRun)
+}
+
+// A request that comes again with its idempotency key is the same run, whichever process takes it; another one with the key is refused, and the key
+// is its user's alone.
+func TestRunsAreBegunOnce(t *testing.T) {
+	t.Parallel()
+	h := holdRuns()
+	cfg := Config{Datasets: datasets(t, 4)}
+	a := startWith(t, cfg, h.parts())
+	alice, bob := a.evaluating("ro-alice"), a.evaluating("ro-bob")
+	beside := &client{startWith(t, cfg, h.parts()), alice.token}
+	with := func(name string) string {
+		return `{"dataset": "some", "model": "modulo", "keys": ["` + name + `"], "size": 32, "random_keys": 0, "attacks": ["jpeg-90"]}`
+	}
+	ask := func(c *client, body, key string) *answered {
+		return c.sendJSON(http.MethodPost, "/v1/runs", body, "Idempotency-Key", key)
+	}
+	var first, again runView
+	ask(alice, with("ro-alice"), "mine").into(http.StatusCreated, &first)
+	for _, c := range []*client{alice, beside} {
+		same := ask(c, with("ro-alice"), "mine")
+		if same.into(http.StatusCreated, &again); again.ID != first.ID || same.header.Get("Location") != "/v1/runs/"+first.ID {
+			t.Errorf("%s is asked for again as %s", first.ID, again.ID)
+		}
+	}
+	if bytes.Contains(ask(alice, with("ro-alice"), "mine").body, []byte(`"mine"`)) {
+		t.Error("the key is answered")
+	}
+	ask(alice, strings.Replace(with("ro-alice"), "32", "48", 1), "mine").problem(codeOtherBody)
+	ask(alice, with("ro-alice"), "a key with spaces").problem(codeBadRequest)
+	var other runView
+	ask(bob, with("ro-bob"), "mine").into(http.StatusCreated, &other)
+	if other.ID == first.ID {
+		t.Error("bob's run is alice's")
+	}
+	ask(bob, with("ro-alice"), "mine").problem(codeUnknownKey)
+	// One that is deleted is forgotten, and a key that was taken away serves nothing.
+	if got := alice.do(http.MethodDelete, "/v1/runs/"+first.ID, nil); got.status != http.StatusNoContent {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if ask(alice, with("ro-alice"), "mine").into(http.StatusCreated, &again); again.ID == first.ID {
+		t.Error("what was deleted is there")
+	}
+	if err := keyring.Update(ringFile, keyring.Protection{}, func(r *keyring.Keyring) error { return r.Remove("ro-alice") }); err != nil {
+		t.Fatal(err)
+	}
+	ask(alice, with("ro-alice"), "mine").problem(codeUnknownKey)
+	for _, run := range []struct {
+		of *client
+		id string
+	}{{alice, again.ID}, {bob, other.ID}} {
+		if got := run.of.do(http.MethodDelete, "/v1/runs/"+run.id, nil); got.status != http.StatusNoContent {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	}
 }
 
 // What cannot be run is refused when it is asked for, and names no folder.
@@ -316,7 +380,7 @@ func TestTwoUsersRuns(t *testing.T) {
 	image := strings.TrimPrefix(items.Items[0].Test, "/v1/runs/"+run.ID)
 	nobody := "http-" + randomID()
 	for _, ask := range []struct{ method, path string }{
-		{http.MethodGet, ""}, {http.MethodGet, "/items"}, {http.MethodGet, "/files"}, {http.MethodGet, "/files/summary.json"}, {http.MethodGet, image},
+		{http.MethodGet, ""}, {http.MethodGet, "/items"}, {http.MethodGet, "/files"}, {http.MethodGet, "/files/summary.json"}, {http.MethodGet, "/files/report.html"}, {http.MethodGet, image},
 		{http.MethodPost, "/cancel"}, {http.MethodDelete, ""},
 	} {
 		nothing := bob.do(ask.method, "/v1/runs/"+nobody+ask.path, nil)

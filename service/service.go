@@ -25,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"stegomq/internal/pixel"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
@@ -55,6 +57,8 @@ type Config struct {
 	MaxBody int64
 	// InFlight bounds the requests with images that are under way, PerUser those of one user. Defaults 16 and 8.
 	InFlight, PerUser int
+	// Rate bounds the requests of one user in a second. Default 0: there is no bound.
+	Rate float64
 	// Timeout is what a request gets from its last byte to its answer, BodyTimeout its body from the first byte to the last, and the answer to
 	// be taken; Drain what requests get that run when the service ends. Defaults 60 s, 30 s, 30 s.
 	Timeout, BodyTimeout, Drain time.Duration
@@ -119,6 +123,7 @@ type Service struct {
 	listener net.Listener
 	http     *http.Server
 	slots    *slots
+	pace     pace
 	jobs     *jobs
 	runs     *runner
 	events   *hub
@@ -147,6 +152,9 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// mostRate is the largest Config.Rate.
+const mostRate = 1_000_000
+
 // Loopback says whether an address is one that only this machine reaches.
 func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
@@ -161,6 +169,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("%w: name a host:port with --http", ErrAddress)
 	case min(int64(c.InFlight), int64(c.PerUser), int64(c.Runs), int64(c.Timeout), c.MaxBody, c.Images.MaxBytes, c.Images.MaxPixels) < 0:
 		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-runs, --http-timeout, --http-max-body and --http-max-mpx are above 0", ErrLimit)
+	case !(c.Rate >= 0 && c.Rate <= mostRate):
+		return fmt.Errorf("%w: --http-rate is 0 to %d requests a second", ErrLimit, mostRate)
 	case (c.CertFile == "") != (c.KeyFile == ""):
 		return fmt.Errorf("%w: --http-cert and --http-key go together: give the certificate and its key", ErrAddress)
 	case c.CertFile == "" && !c.Plain && !Loopback(c.Address):
@@ -183,7 +193,7 @@ func New(cfg Config, parts Parts) (*Service, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), jobs: newJobs(), events: newHub(), gate: newGate(),
+	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), pace: pace{perSecond: cfg.Rate, all: make(map[string]*rate.Limiter)}, jobs: newJobs(), events: newHub(), gate: newGate(),
 		sessions: newSessions(), tries: newTries(), origins: http.NewCrossOriginProtection()}
 	s.runs = newRunner(s)
 	var err error

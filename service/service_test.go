@@ -1,14 +1,20 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"image"
+	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"stegomq/internal/keyring"
 	"stegomq/internal/pixel"
@@ -193,6 +199,65 @@ func TestTokens(t *testing.T) {
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if p := (&client{api: a}).get(path); p.status != http.StatusOK {
 			t.Errorf("%s: %d", path, p.status)
+		}
+	}
+}
+
+// A token that has expired is refused with the time until which it was good, by the API, the page, and a session that it began; and the log says whose it was.
+func TestExpiredTokens(t *testing.T) {
+	t.Parallel()
+	a := start(t, Config{})
+	gone := time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
+	old := a.user(users.User{Name: "ex-alice", Scopes: both, Expires: gone})
+	p := old.get("/v1/keys")
+	if p.problem(codeUnauthorized); !bytes.Contains(p.body, []byte(gone.Format(time.RFC3339))) {
+		t.Errorf("%s", p.body)
+	}
+	if log := a.log.String(); !strings.Contains(log, "msg=refused") || !strings.Contains(log, "user=ex-alice") || strings.Contains(log, old.token) {
+		t.Errorf("the log is %s", log)
+	}
+	login, err := http.DefaultClient.PostForm(a.url+"/login", url.Values{"token": {old.token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = login.Body.Close() }()
+	if page, err := io.ReadAll(login.Body); err != nil || login.StatusCode != http.StatusUnauthorized || !bytes.Contains(page, []byte(gone.Format(time.RFC3339))) || bytes.Contains(page, []byte("Sign out")) {
+		t.Errorf("%d, %v: %s", login.StatusCode, err, page)
+	}
+	all, err := parts.Users.Users()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := all[slices.IndexFunc(all, func(u users.User) bool { return u.Name == "ex-alice" })]
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.url+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.AddCookie(&http.Cookie{Name: a.s.cookieName(), Value: a.s.sessions.begin(u)})
+	if _, in, err := a.s.signedIn(r); in || err != nil {
+		t.Errorf("a session is in: %v, %v", in, err)
+	}
+	a.user(users.User{Name: "ex-bob", Scopes: both, Expires: time.Now().Add(time.Hour)}).get("/v1/keys").into(http.StatusOK, &struct{}{})
+}
+
+// Who asks faster than the rate is told when to come again; another user is not.
+func TestRate(t *testing.T) {
+	t.Parallel()
+	a := start(t, Config{Rate: 0.001})
+	alice, bob := a.owner("ra-alice"), a.owner("ra-bob")
+	alice.get("/v1/keys").into(http.StatusOK, &struct{}{})
+	p := alice.get("/v1/models")
+	p.problem(codeTooMany)
+	if seconds, err := strconv.Atoi(p.header.Get("Retry-After")); err != nil || seconds < 900 || seconds > 1000 {
+		t.Errorf("%v", p.header)
+	}
+	if !strings.Contains(a.log.String(), `msg=refused`) || !strings.Contains(a.log.String(), "reason=too_many_requests") {
+		t.Errorf("the log is %s", a.log)
+	}
+	bob.get("/v1/keys").into(http.StatusOK, &struct{}{})
+	for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
+		if err := (&Config{Address: "127.0.0.1:0", Rate: bad}).Check(); !errors.Is(err, ErrLimit) {
+			t.Errorf("a rate of %v: %v", bad, err)
 		}
 	}
 }

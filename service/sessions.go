@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -103,14 +102,8 @@ func (s *Service) signedIn(r *http.Request) (u users.User, ok bool, err error) {
 	if !ok {
 		return u, false, nil
 	}
-	all, err := s.Users.Users()
-	if err != nil {
-		return u, false, err
-	}
-	i := slices.IndexFunc(all, func(u users.User) bool { return u.Name == one.name && u.Hash == one.hash })
-	if i < 0 {
+	if u, ok, err = s.Users.Find(one.name, one.hash); !ok && err == nil {
 		s.sessions.end(cookie.Value)
-		return u, false, nil
 	}
-	return all[i], true, nil
+	return u, ok, err
 }

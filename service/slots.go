@@ -1,8 +1,15 @@
 package service
 
-import "sync"
+import (
+	"math"
+	"strconv"
+	"sync"
+	"time"
 
-// slots bound the requests with images that are under way.
+	"golang.org/x/time/rate"
+)
+
+// slots bound how many things are under way at once, of all users and of each: requests with images, streams of events.
 type slots struct {
 	all, perUser int
 
@@ -17,7 +24,7 @@ func newSlots(all, perUser int) *slots {
 	return &slots{all: all, perUser: perUser, taken: make(map[string]int), drained: make(chan struct{})}
 }
 
-// take gives a user a slot, and what frees it, or says why there is none.
+// take takes a slot for a user; free gives it back. The problem says why there is no slot.
 func (s *slots) take(user string) (free func(), why *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +51,7 @@ func (s *slots) free(user string) {
 	s.finish()
 }
 
-// drain refuses slots from now on, and gives what is closed when none is taken.
+// drain refuses slots from now on. The channel is closed when no slot is taken any more.
 func (s *slots) drain() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,4 +75,42 @@ func (s *slots) isDraining() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.draining
+}
+
+// pace bounds how many requests of each user come in a second: a token bucket, which holds what a second brings.
+type pace struct {
+	perSecond float64 // 0: there is no bound
+
+	mu  sync.Mutex
+	all map[string]*rate.Limiter // by user
+}
+
+// take counts a request, or says how long the user has to wait before the next one.
+func (p *pace) take(user string) (wait time.Duration) {
+	if p.perSecond == 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.all[user]
+	if l == nil {
+		l = rate.NewLimiter(rate.Limit(p.perSecond), int(math.Ceil(p.perSecond)))
+		p.all[user] = l
+	}
+	r := l.Reserve()
+	if wait = r.Delay(); wait > 0 {
+		r.Cancel() // it is not served
+	}
+	return wait
+}
+
+// inPace says why a request comes too soon after others of its user.
+func (s *Service) inPace(c *call) *problem {
+	wait := s.pace.take(c.owner())
+	if wait == 0 {
+		return nil
+	}
+	p := newProblem(codeTooMany, "you send more than "+strconv.FormatFloat(s.cfg.Rate, 'g', -1, 64)+" requests a second: wait as long as Retry-After says")
+	p.retryAfter = strconv.Itoa(int(math.Ceil(wait.Seconds())))
+	return c.refuse(p, "")
 }

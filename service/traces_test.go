@@ -6,8 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +47,7 @@ func tracedParts(t *testing.T) (Parts, keyring.Pair, *collector.Collector) {
 	made, ready, ended := Parts{}, make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- pipeline.Serve(ctx, opts, library, pipeline.Role{
-			Work: true,
+			Work: true, Evaluate: true,
 			Front: func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
 				made = Parts{Pipeline: s, Users: parts.Users, Stock: stock}
 				return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
@@ -129,6 +132,15 @@ func TestTraces(t *testing.T) {
 	if s := root(embed(trusting, "trusted", parent...)); s.Trace != outer || s.Parent != "b7ad6b7169203331" {
 		t.Errorf("a gateway's trace: %+v", s)
 	}
+	// Where the time went shows from the metrics, too.
+	scraped, scrape := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	scrape.Header.Set("Accept", "application/openmetrics-text")
+	p.Metrics.Handler().ServeHTTP(scraped, scrape)
+	for _, metric := range []string{"stegomq_job_seconds", "stegomq_queue_wait_seconds", "stegomq_end_to_end_seconds", "stegomq_http_request_seconds"} {
+		if !regexp.MustCompile(`(?m)^` + metric + `_bucket\{.*(?:"embed"|"POST /v1/embed").* # \{trace_id="[0-9a-f]{32}"\}`).MatchString(scraped.Body.String()) {
+			t.Errorf("%s has no exemplar", metric)
+		}
+	}
 
 	// A request that is refused says so, and one without a token leaves nothing.
 	c.post("/v1/embed", fields{"cover": cover, "secret": secret, "key": "bob"}, requestIDHeader, "refused").problem(codeUnknownKey)
@@ -171,5 +183,28 @@ func TestTraces(t *testing.T) {
 				t.Errorf("docs/tracing.md has nothing of %s", name)
 			}
 		}
+	}
+}
+
+// A run that is asked for over HTTP is a trace of its own, which is linked to the request's.
+func TestTracesOfRuns(t *testing.T) {
+	t.Parallel()
+	p, _, col := tracedParts(t)
+	a := startWith(t, Config{Datasets: datasets(t, 2)}, p)
+	c := a.user(users.User{Name: "traced-runs", Scopes: []users.Scope{users.Evaluate}, Keys: []string{"traced"}})
+	const outer = "0af7651916cd43dd8448eb211c80319c"
+	var run runView
+	c.sendJSON(http.MethodPost, "/v1/runs", `{"dataset": "some", "model": "sealed", "keys": ["traced"], "size": 64, "random_keys": 0}`,
+		requestIDHeader, "run", "traceparent", "00-"+outer+"-b7ad6b7169203331-01").into(http.StatusCreated, &run)
+	spans := col.Until(t, "the run", func(spans []collector.Span) bool { return len(collector.Named(spans, "evaluate")) == 1 })
+	asked, made := collector.Named(spans, "POST /v1/runs"), collector.Named(spans, "evaluate")[0]
+	if len(asked) != 1 || asked[0].Attributes["stegomq.request"] != "run" || asked[0].Trace == outer || !slices.Equal(asked[0].Links, []string{outer}) {
+		t.Fatalf("the request is %+v", asked)
+	}
+	if made.Trace == asked[0].Trace || made.Parent != "" || made.Attributes["stegomq.run"] != run.ID || !slices.Equal(made.Links, []string{asked[0].Trace}) {
+		t.Errorf("the run is %+v, the request %+v", made, asked[0])
+	}
+	if body := c.get("/v1/runs/" + run.ID).body; bytes.Contains(body, []byte(asked[0].Trace)) {
+		t.Errorf("the trace is answered: %s", body)
 	}
 }

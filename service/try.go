@@ -5,11 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"image"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"slices"
 	"sync"
@@ -25,7 +23,7 @@ import (
 	"stegomq/service/page"
 )
 
-// tried is what came of hiding an image on the page: digests of images that lie among the user's on the queue.
+// tried is one trial on the page: an image hidden in another, and what was recovered. Its images are among the user's on the message queue, by digest.
 type tried struct {
 	ID         string
 	owner      string
@@ -40,9 +38,9 @@ type tried struct {
 	Scores        []triedScore
 }
 
-// triedScore is a comparison of two images of it.
+// triedScore compares two images of a trial. kind is the image that shows the score below it; "" is none.
 type triedScore struct {
-	What            string
+	kind, What      string
 	PSNR, SSIM, MAE float64
 	Refused         bool
 }
@@ -57,7 +55,7 @@ const (
 	kindWrong     = "wrong"
 )
 
-// tries are the last ones of each user.
+// tries are the last trials of each user.
 type tries struct {
 	mu  sync.Mutex
 	all map[string][]*tried // by owner, the newest first
@@ -67,7 +65,7 @@ const mostTries = 20
 
 func newTries() *tries { return &tries{all: make(map[string][]*tried)} }
 
-// of gives a user's, the newest first, and forgets the old ones of everybody.
+// of returns the trials of a user, the newest first. It forgets the old ones of everybody.
 func (s *tries) of(owner string) []*tried {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +94,7 @@ func (s *tries) find(owner, id string) *tried {
 	return nil
 }
 
-// chooser is where an image is chosen.
+// chooser is a field of the form in which an image is chosen.
 type chooser struct {
 	Name, Title, Hint, Chosen string
 	Samples                   []page.Sample
@@ -116,90 +114,43 @@ func (s *Service) tryPage(w http.ResponseWriter, c *call) *problem {
 			ids = append(ids, pair.ID)
 		}
 	}
-	type choice struct{ Name, Keying string }
-	var models []choice
-	for _, m := range s.Models {
-		if m.Manifest.Does(model.OpEmbed) {
-			models = append(models, choice{m.Name, m.Manifest.Keying})
-		}
-	}
 	return s.show(w, c, http.StatusOK, "try", page.View{Title: "Try it", Tab: "try", Data: map[string]any{
-		"Keys": ids, "Models": models, "Model": s.cfg.DefaultModel(schemas.Operation_OPERATION_EMBED), "Before": s.tries.of(c.owner()),
+		"Keys": ids, "Models": s.modelsThat(model.OpEmbed), "Model": s.cfg.DefaultModel(schemas.Operation_OPERATION_EMBED), "Before": s.tries.of(c.owner()),
 		"Choosers": []chooser{
 			{kindCover, "Cover", "What everybody may see.", "hills", page.Samples}, {kindSecret, "Secret", "What the key reads back. It is brought to the size of the cover.", "sea", page.Samples},
 		},
 	}})
 }
 
-// tryPixels bounds an image on the page, which holds three decoded ones at once to compare them.
+// tryPixels bounds an image on the page: to compare images it holds three decoded ones at once.
 const tryPixels = 4 << 20
 
-// readTry reads the form of the page: two images or the names of samples, a key and a model.
+// readTry reads the form of the page: two images or the names of samples, a key and a model. An image that was chosen goes before a sample; a field
+// without anything, as browsers send, is none.
 func (s *Service) readTry(w http.ResponseWriter, c *call) (*form, *problem) {
-	f, why := s.readMultipart(w, c, "send the form of this page", tryParts)
-	if why != nil {
+	f, names := &form{}, schemas.Operation_OPERATION_EMBED.Describe().Images
+	var samples [2]string
+	words := map[string]*string{"key": &f.key, "model": &f.model, names[0] + "_sample": &samples[0], names[1] + "_sample": &samples[1]}
+	if why := s.readMultipart(w, c, "send the form of this page", f, names, words); why != nil {
 		return nil, why
 	}
 	limits := s.cfg.Images
 	limits.MaxPixels = min(limits.MaxPixels, tryPixels)
-	for _, name := range []string{kindCover, kindSecret} {
+	for i, name := range names {
+		if len(f.images[name]) == 0 {
+			f.images[name] = page.SamplePNG(samples[i])
+		}
 		if len(f.images[name]) == 0 {
 			return nil, newProblem(codeBadRequest, "choose a "+name+": a sample, or an image of yours")
 		}
-		if _, err := pixel.Header(f.images[name], limits); err != nil {
-			text := "the " + name + ": " + err.Error()
-			if errors.Is(err, pixel.ErrTooManyPixels) {
-				return nil, newProblem(codeTooLarge, text+" (the page takes up to 4 Mi pixels; the API and the command line take more)")
+		if why := checkImage("the "+name, f.images[name], limits); why != nil {
+			if why.Code == codeTooLarge {
+				why.Detail += " (the page takes up to 4 Mi pixels; the API and the command line take more)"
 			}
-			return nil, newProblem(codeBadImage, text)
+			return nil, why
 		}
 	}
 	return f, nil
-}
-
-// tryParts reads the fields. An image that was chosen goes before a sample; a field without anything, as browsers send, is none.
-func tryParts(parts *multipart.Reader) (*form, error) {
-	f := &form{images: make(map[string][]byte)}
-	for {
-		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
-			return f, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		name := part.FormName()
-		if name == kindCover || name == kindSecret {
-			data, err := io.ReadAll(part)
-			if err != nil {
-				return nil, err
-			}
-			if len(data) > 0 {
-				f.images[name] = data
-			}
-			continue
-		}
-		text, err := io.ReadAll(io.LimitReader(part, maxWord+1))
-		if err != nil {
-			return nil, err
-		}
-		if len(text) > maxWord {
-			return nil, errForm{"a field has too much in it"}
-		}
-		switch name {
-		case "key":
-			f.key = string(text)
-		case "model":
-			f.model = string(text)
-		case kindCover + "_sample", kindSecret + "_sample":
-			of := name[:len(name)-len("_sample")]
-			if f.images[of] == nil {
-				f.images[of] = page.SamplePNG(string(text))
-			}
-		default:
-			return nil, errForm{"there is a field that the page does not have"}
-		}
-	}
 }
 
 // try hides an image, recovers it with the right key and with a wrong one, and shows what came of it.
@@ -251,14 +202,14 @@ func (s *Service) hide(ctx context.Context, c *call, t *tried, f *form) (why *pr
 	if why != nil {
 		return why
 	}
-	if why := t.compare(c, "stego with cover", cover, stego); why != nil {
+	if why := t.compare(c, kindStego, "stego with cover", cover, stego); why != nil {
 		return why
 	}
 	secret, why := s.keepFitted(ctx, c, t, kindSecret, f.images[kindSecret], geometry)
 	if why != nil {
 		return why
 	}
-	if why := t.compare(c, "cover with secret", secret, cover); why != nil {
+	if why := t.compare(c, "", "cover with secret", secret, cover); why != nil {
 		return why
 	}
 	stegoForm := &form{key: t.Key, model: t.Model, images: map[string][]byte{kindStego: r.output}}
@@ -292,7 +243,7 @@ func (s *Service) decoded(data []byte) (*image.NRGBA, error) {
 	return m, err
 }
 
-// keepFitted keeps an image as it is compared.
+// keepFitted stores an image in the size in which it is compared, and returns it.
 func (s *Service) keepFitted(ctx context.Context, c *call, t *tried, kind string, data []byte, g pixel.Geometry) (*image.NRGBA, *problem) {
 	m, err := s.decoded(data)
 	if err == nil {
@@ -310,13 +261,13 @@ func (s *Service) keepFitted(ctx context.Context, c *call, t *tried, kind string
 	return m, nil
 }
 
-// recoverTry recovers with a key, and compares. That recovery refuses is an outcome.
+// recoverTry recovers with a key and compares the result with the secret. A refusal is a result, not an error.
 func (s *Service) recoverTry(ctx context.Context, c *call, t *tried, kind, what string, req *pipeline.OperationRequest, f *form, secret *image.NRGBA) *problem {
 	r := s.run(ctx, c, req, f)
 	switch {
 	case r.problem != nil && r.problem.Code == codeRefused:
 		t.refused[kind] = "no image comes out"
-		t.Scores = append(t.Scores, triedScore{What: what, Refused: true})
+		t.Scores = append(t.Scores, triedScore{kind: kind, What: what, Refused: true})
 		return nil
 	case r.problem != nil:
 		return r.problem
@@ -326,20 +277,20 @@ func (s *Service) recoverTry(ctx context.Context, c *call, t *tried, kind, what 
 	if err != nil {
 		return s.away(c, err)
 	}
-	return t.compare(c, what, secret, m)
+	return t.compare(c, kind, what, secret, m)
 }
 
-func (t *tried) compare(c *call, what string, reference, test *image.NRGBA) *problem {
+func (t *tried) compare(c *call, kind, what string, reference, test *image.NRGBA) *problem {
 	scores, err := quality.Compare(reference, test)
 	if err != nil {
 		c.log.Warn("two images are not compared", "error", err)
 		return newProblem(codeBadImage, "the images are too small to be compared: choose larger ones")
 	}
-	t.Scores = append(t.Scores, triedScore{What: what, PSNR: scores.PSNR, SSIM: scores.SSIM, MAE: scores.MAE})
+	t.Scores = append(t.Scores, triedScore{kind: kind, What: what, PSNR: scores.PSNR, SSIM: scores.SSIM, MAE: scores.MAE})
 	return nil
 }
 
-// triedOf is what a request names.
+// triedOf returns the trial that a request names.
 func (s *Service) triedOf(c *call) (*tried, *problem) {
 	t := s.tries.find(c.owner(), c.PathValue("id"))
 	if t == nil {
@@ -353,34 +304,29 @@ func (s *Service) triedPage(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	gain, why := gainOf(c.URL.Query().Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
-	notes := make(map[string]string)
-	for i, kind := range map[string]string{"stego with cover": kindStego, "recovered with the right key": kindRecovered, "recovered with a wrong key": kindWrong} {
-		for _, sc := range t.Scores {
-			if sc.What == i && !sc.Refused {
-				notes[kind] = fmt.Sprintf("%.1f dB, SSIM %.3f", sc.PSNR, sc.SSIM)
-			}
-		}
-	}
-	var pictures []shown
-	for _, one := range []shown{
+	pictures := []shown{
 		{Title: "Cover", Alt: kindCover}, {Title: "Stego image", Alt: kindStego}, {Title: "Residual", Alt: kindResidual, Note: "stego less cover, made stronger", Residual: true},
 		{Title: "Secret", Alt: kindSecret}, {Title: "Recovered with the key", Alt: kindRecovered}, {Title: "Recovered with a wrong key", Alt: kindWrong},
-	} {
-		if one.Why = t.refused[one.Alt]; one.Why == "" {
-			one.URL = "/try/" + t.ID + "/" + one.Alt
+	}
+	for i := range pictures {
+		one := &pictures[i]
+		kind := one.Alt
+		one.Alt = "The image: " + one.Title
+		if one.Why = t.refused[kind]; one.Why == "" {
+			one.URL = "/try/" + t.ID + "/" + kind
 		}
 		if one.Residual {
 			one.URL += fmt.Sprintf("?gain=%d", gain)
 		}
-		if note := notes[one.Alt]; note != "" {
-			one.Note = note
+		for _, sc := range t.Scores {
+			if sc.kind == kind && !sc.Refused {
+				one.Note = fmt.Sprintf("%.1f dB, SSIM %.3f", sc.PSNR, sc.SSIM)
+			}
 		}
-		one.Alt = "The image: " + one.Title
-		pictures = append(pictures, one)
 	}
 	return s.show(w, c, http.StatusOK, "tried", page.View{Title: "Hidden", Tab: "try", Data: struct {
 		*tried
@@ -398,15 +344,10 @@ func (s *Service) triedImage(w http.ResponseWriter, c *call) *problem {
 	if why := s.checkKey(c, t.embedding, t.Key); why != nil {
 		return why
 	}
-	gain, why := gainOf(c.URL.Query().Get("gain"))
+	gain, why := gainOf(c)
 	if why != nil {
 		return why
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
-	if why != nil {
-		return why
-	}
-	defer leave()
 	kind := c.PathValue("kind")
 	if kind == kindResidual {
 		cover, err := s.kept(c, t, kindCover)

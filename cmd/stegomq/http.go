@@ -29,6 +29,7 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 	f.Int64Var(&h.maxMpx, "http-max-mpx", 16, "largest image of a request, Mi pixels")
 	f.IntVar(&h.InFlight, "http-in-flight", 16, "requests with images that are under way at once")
 	f.IntVar(&h.PerUser, "http-per-user", 8, "of them, those of one user")
+	f.Float64Var(&h.Rate, "http-rate", 0, "requests of one user in a second (0: no bound)")
 	f.StringToStringVar(&h.Datasets, "datasets", nil, "a data set that users may have runs made on, NAME=PLACE, where PLACE is as for evaluate --data; may be given several times")
 	f.IntVar(&h.Runs, "http-runs", 2, "runs that are made at once")
 	f.BoolVar(&h.TrustTraceparent, "http-trust-traceparent", false, "go on in the trace that the header traceparent of a request names: where a gateway of yours sets it (docs/tracing.md)")

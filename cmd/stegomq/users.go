@@ -31,6 +31,7 @@ there knows of a change at once.`,
 func (a *app) usersAddCommand() *cobra.Command {
 	var u users.User
 	var scopes []string
+	var expires time.Duration
 	cmd := &cobra.Command{
 		Use: "add NAME --key ID", Short: "Make a user, and print the user's token, once", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,6 +41,12 @@ func (a *app) usersAddCommand() *cobra.Command {
 			}
 			if err := a.knowKeys(slices.Concat(u.Keys, u.EmbedFor)); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("expires") {
+				if expires <= 0 {
+					return fmt.Errorf("%w: --expires %v is over already: give a time such as 720h", users.ErrUser, expires)
+				}
+				u.Expires = time.Now().UTC().Add(expires).Truncate(time.Second)
 			}
 			token, err := users.In(a.at.State).Add(u)
 			if err != nil {
@@ -53,6 +60,7 @@ func (a *app) usersAddCommand() *cobra.Command {
 	f.StringSliceVar(&u.Keys, "key", nil, "id of a key that is the user's own")
 	f.StringSliceVar(&u.EmbedFor, "embed-for", nil, "id of another's key that the user may embed with")
 	f.StringSliceVar(&scopes, "scope", []string{string(users.Embed), string(users.Recover)}, "what the user may do: embed, recover, evaluate, admin")
+	f.DurationVar(&expires, "expires", 0, "how long the token is good, such as 720h; for ever where it is not given")
 	a.modelFlags(f)
 	return cmd
 }
@@ -92,9 +100,9 @@ func (a *app) usersListCommand() *cobra.Command {
 			if asJSON {
 				return printUsers(cmd, all)
 			}
-			w := newTable(cmd, "user", "scopes", "keys", "embeds for", "created")
+			w := newTable(cmd, "user", "scopes", "keys", "embeds for", "created", "expires")
 			for _, u := range all {
-				w.AppendRow(table.Row{u.Name, joined(u.Scopes), joined(u.Keys), joined(u.EmbedFor), u.Created.Format(time.RFC3339)})
+				w.AppendRow(table.Row{u.Name, joined(u.Scopes), joined(u.Keys), joined(u.EmbedFor), u.Created.Format(time.RFC3339), orDash(u.Expires.IsZero(), u.Expires.Format(time.RFC3339))})
 			}
 			w.Render()
 			return nil

@@ -12,6 +12,7 @@ import (
 	"stegomq/internal/natsserver"
 	"stegomq/internal/streams"
 	"stegomq/internal/testrig/natsrig"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -252,7 +253,7 @@ func TestForeignSubject(t *testing.T) {
 	if n := messages(t, b, schemas.ResultStream(schemas.MainTenant)); n != 0 {
 		t.Error("somebody was told of it")
 	}
-	if err := b.Republish(natsrig.Context(t), l.GetSubject(), "again", l.GetMessage()); !errors.Is(err, ErrBadFilter) {
+	if err := b.Republish(natsrig.Context(t), l.GetSubject(), "again", l.GetMessage(), tracing.Message{}); !errors.Is(err, ErrBadFilter) {
 		t.Errorf("published again: %v", err)
 	}
 	result := natsrig.Result(natsrig.Scored(natsrig.Job("run", "alice", 2)))

@@ -82,7 +82,7 @@ func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx cont
 			return schemas.Permanent(schemas.ReasonBadMessage, err)
 		}
 		tracing.Of(ctx).Job(job)
-		return observed(s.Observer, m, job.GetOperation().Token(), schemas.JobClass(job), func() error {
+		return observed(ctx, s.Observer, m, job.GetOperation().Token(), schemas.JobClass(job), func() error {
 			return handle(schemas.WithTenant(ctx, job.GetTenant()), job)
 		})
 	})

@@ -61,10 +61,12 @@ func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) (err er
 	return nil
 }
 
-// Republish stores the encoded job or result that came on a subject there again, as a new message with an id. It waits for room as
-// PublishJob does. What does not belong on the subject is ErrBadFilter.
-func (b *Bus) Republish(ctx context.Context, subject, id string, data []byte) error {
-	m := link.Message{Subject: subject, ID: id, Data: data}
+// Republish stores the encoded job or result that came on a subject there again, as a new message with an id. from is the message that it was kept
+// in, in whose trace it goes on (tracing.Resend). It waits for room as PublishJob does. What does not belong on the subject is ErrBadFilter.
+func (b *Bus) Republish(ctx context.Context, subject, id string, data []byte, from tracing.Message) (err error) {
+	span, header := tracing.Resend(ctx, "retry dead letter", subject, from)
+	defer func() { span.End(err) }()
+	m := link.Message{Subject: subject, ID: id, Header: header, Data: data}
 	if job, err := schemas.DecodeJob(data); err == nil && schemas.JobSubject(job) == subject {
 		return b.publishJob(ctx, job, m)
 	}

@@ -63,7 +63,7 @@ func (s *Source[T]) Consume(ctx context.Context, slots int, handle func(ctx cont
 			return handle(ctx, message)
 		}
 		tracing.Of(ctx).Job(s.job(message))
-		return observed(s.observer, m, "score", schemas.JobClass(s.job(message)), func() error { return handle(ctx, message) })
+		return observed(ctx, s.observer, m, "score", schemas.JobClass(s.job(message)), func() error { return handle(ctx, message) })
 	})
 }
 

@@ -56,10 +56,10 @@ func (o *told) note(to chan string, operation, class string, d time.Duration) {
 	to <- operation + " " + class
 }
 
-func (o *told) Waited(operation, class string, d time.Duration) {
+func (o *told) Waited(_ context.Context, operation, class string, d time.Duration) {
 	o.note(o.waited, operation, class, -d)
 }
-func (o *told) Ended(operation, class string, d time.Duration) {
+func (o *told) Ended(_ context.Context, operation, class string, d time.Duration) {
 	o.note(o.ended, operation, class, d)
 }
 

@@ -28,23 +28,23 @@ type handler func(ctx context.Context, m *delivery) error
 // result that is scored; the class is the job's.
 type Observer interface {
 	// Waited is of a message that a handler begins on for the first time.
-	Waited(operation, class string, d time.Duration)
+	Waited(ctx context.Context, operation, class string, d time.Duration)
 	// Ended is of a message whose handler has done it, whichever try it was.
-	Ended(operation, class string, d time.Duration)
+	Ended(ctx context.Context, operation, class string, d time.Duration)
 }
 
 // observed runs handle on a delivery, and tells an observer, if there is one.
-func observed(o Observer, m *delivery, operation string, class schemas.Class, handle func() error) error {
+func observed(ctx context.Context, o Observer, m *delivery, operation string, class schemas.Class, handle func() error) error {
 	if o == nil {
 		return handle()
 	}
 	since := func() time.Duration { return max(0, time.Since(m.meta.Timestamp)) } // the server's clock may be ahead
 	if m.meta.NumDelivered == 1 {
-		o.Waited(operation, string(class), since())
+		o.Waited(ctx, operation, string(class), since())
 	}
 	err := handle()
 	if err == nil {
-		o.Ended(operation, string(class), since())
+		o.Ended(ctx, operation, string(class), since())
 	}
 	return err
 }

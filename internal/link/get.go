@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -59,8 +60,15 @@ type Query struct {
 type Stored struct {
 	Subject string    `json:"subject"`
 	Seq     uint64    `json:"seq"`
+	Headers []byte    `json:"hdrs"` // as NATS writes them
 	Data    []byte    `json:"data"`
 	Time    time.Time `json:"time"`
+}
+
+// Header gives the headers; nil where there are none.
+func (m *Stored) Header() map[string][]string {
+	h, _ := nats.DecodeHeadersMsg(m.Headers)
+	return h
 }
 
 // Get is a message from the leader of a stream, or jetstream.ErrMsgNotFound.

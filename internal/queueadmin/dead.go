@@ -10,6 +10,7 @@ import (
 
 	"stegomq/internal/bus"
 	"stegomq/internal/link"
+	"stegomq/internal/tracing"
 	"stegomq/schemas"
 )
 
@@ -50,30 +51,36 @@ func (a *Admin) ListDead(ctx context.Context, reason schemas.Reason, limit int) 
 
 // GetDead returns one dead letter, or ErrNoDeadLetter.
 func (a *Admin) GetDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, error) {
+	letter, _, err := a.getDead(ctx, seq)
+	return letter, err
+}
+
+func (a *Admin) getDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, *link.Stored, error) {
 	m, err := a.link.Get(ctx, schemas.StreamDead, link.Query{Seq: seq})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+		return nil, nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
+		return nil, nil, fmt.Errorf("get dead letter %d: %w", seq, err)
 	}
 	letter, err := schemas.DecodeDeadLetter(m.Data)
 	if err != nil {
-		return nil, fmt.Errorf("get dead letter %d: %w", seq, err)
+		return nil, nil, fmt.Errorf("get dead letter %d: %w", seq, err)
 	}
-	return letter, nil
+	return letter, m, nil
 }
 
 // RetryDead publishes the message of a dead letter to its subject again, as a new message, and deletes
-// the letter. It waits for room as Bus.PublishJob does. It returns ErrNoDeadLetter when the letter is gone.
+// the letter. The work goes on in the letter's trace, or is linked to it (tracing.Resend). It waits for room as Bus.PublishJob does. It
+// returns ErrNoDeadLetter when the letter is gone.
 func (a *Admin) RetryDead(ctx context.Context, seq uint64) error {
-	letter, err := a.GetDead(ctx, seq)
+	letter, m, err := a.getDead(ctx, seq)
 	if err != nil {
 		return err
 	}
 	// The id differs from the message's first one, which the server may still remember, but is the same
 	// for two retries of one letter.
-	if err := a.bus.Republish(ctx, letter.GetSubject(), fmt.Sprintf("retry-%d", seq), letter.GetMessage()); err != nil {
+	if err := a.bus.Republish(ctx, letter.GetSubject(), fmt.Sprintf("retry-%d", seq), letter.GetMessage(), tracing.Message{Subject: m.Subject, Header: m.Header()}); err != nil {
 		return fmt.Errorf("retry dead letter %d: %w", seq, err)
 	}
 	return a.DropDead(ctx, seq)

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"stegomq/internal/tracing"
 )
 
 // maxValues bounds the values of one label. What comes after them is counted as "other".
@@ -27,7 +30,7 @@ var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 var waitBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400}
 
 // Metrics are the numbers of one process, which docs/metrics.md lists, and those of the Go runtime and the process. Methods are safe for
-// concurrent use, and on a nil *Metrics they do nothing.
+// concurrent use, and on a nil *Metrics they do nothing. Those that take a context note a duration, and the context's trace with it.
 type Metrics struct {
 	registry   *prometheus.Registry
 	inFlight   *prometheus.GaugeVec
@@ -96,7 +99,7 @@ func (m *Metrics) JobStarted(operation string) {
 
 // JobDone notes that a job that was started has ended: operation is embed, recover, purify or score; outcome
 // a word such as done, retry, dead; items how many it had, and refused how many of them recovery refused; d how long it took.
-func (m *Metrics) JobDone(operation, outcome string, items, refused int, d time.Duration) {
+func (m *Metrics) JobDone(ctx context.Context, operation, outcome string, items, refused int, d time.Duration) {
 	if m == nil {
 		return
 	}
@@ -107,24 +110,24 @@ func (m *Metrics) JobDone(operation, outcome string, items, refused int, d time.
 	if refused > 0 {
 		m.items.WithLabelValues(operation, m.outcomes.value(refusedItems)).Add(float64(refused))
 	}
-	m.seconds.WithLabelValues(operation).Observe(d.Seconds())
+	observe(ctx, m.seconds.WithLabelValues(operation), d)
 }
 
 // Waited notes how long a job, or a result that is scored, was in the queue before somebody first began on it: operation is embed, recover,
 // purify or score, class that of the job (schemas.Class).
-func (m *Metrics) Waited(operation, class string, d time.Duration) {
+func (m *Metrics) Waited(ctx context.Context, operation, class string, d time.Duration) {
 	if m == nil {
 		return
 	}
-	m.waits.WithLabelValues(m.operations.value(operation), m.classes.value(class)).Observe(d.Seconds())
+	observe(ctx, m.waits.WithLabelValues(m.operations.value(operation), m.classes.value(class)), d)
 }
 
 // Ended notes how long one that is done took from when the queue had it.
-func (m *Metrics) Ended(operation, class string, d time.Duration) {
+func (m *Metrics) Ended(ctx context.Context, operation, class string, d time.Duration) {
 	if m == nil {
 		return
 	}
-	m.whole.WithLabelValues(m.operations.value(operation), m.classes.value(class)).Observe(d.Seconds())
+	observe(ctx, m.whole.WithLabelValues(m.operations.value(operation), m.classes.value(class)), d)
 }
 
 // ScoresWritten notes n scores that were new in Redis.
@@ -152,12 +155,21 @@ func (m *Metrics) Unexpected() {
 }
 
 // Answered notes a request over HTTP that has its answer. There are few routes: a pattern, such as GET /v1/jobs/{id}, and not what a client asked for.
-func (m *Metrics) Answered(route string, status int, d time.Duration) {
+func (m *Metrics) Answered(ctx context.Context, route string, status int, d time.Duration) {
 	if m == nil {
 		return
 	}
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	m.answering.WithLabelValues(route).Observe(d.Seconds())
+	observe(ctx, m.answering.WithLabelValues(route), d)
+}
+
+// observe notes a duration. Where the context has a trace that is kept, its id is the exemplar of the bucket, which who scrapes by OpenMetrics sees.
+func observe(ctx context.Context, in prometheus.Observer, d time.Duration) {
+	if id := tracing.SampledID(ctx); id != "" {
+		in.(prometheus.ExemplarObserver).ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": id})
+		return
+	}
+	in.Observe(d.Seconds())
 }
 
 // WeightsStats are the counts of a cache of keyed weights: hits and misses only grow.
@@ -195,9 +207,9 @@ func (m *Metrics) watch(t prometheus.ValueType, name, help string, labels promet
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), value))
 }
 
-// Handler serves the metrics in the formats that Prometheus reads.
+// Handler serves the metrics in the formats that Prometheus reads. Exemplars are in OpenMetrics alone.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, EnableOpenMetrics: true})
 }
 
 // bounded passes the first maxValues values of a label and makes "other" of the rest, so that a mistake

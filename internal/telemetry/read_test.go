@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"reflect"
 	"testing"
 	"time"
@@ -12,12 +13,12 @@ func TestRead(t *testing.T) {
 	m.WatchWeights(func() WeightsStats { return WeightsStats{Hits: 3, Misses: 2, Bytes: 1 << 20} })
 	for range 99 {
 		m.JobStarted("embed")
-		m.JobDone("embed", "done", 1, 0, 20*time.Millisecond)
+		m.JobDone(context.Background(), "embed", "done", 1, 0, 20*time.Millisecond)
 	}
 	m.JobStarted("embed")
-	m.JobDone("embed", "done", 1, 0, 10*time.Second)
+	m.JobDone(context.Background(), "embed", "done", 1, 0, 10*time.Second)
 	m.JobStarted("score")
-	m.JobDone("score", "done", 1, 0, time.Hour)
+	m.JobDone(context.Background(), "score", "done", 1, 0, time.Hour)
 	want := Read{
 		Jobs: []JobStats{
 			{Operation: "embed", Jobs: 100, Mean: 119800 * time.Microsecond, Most: 25 * time.Millisecond},

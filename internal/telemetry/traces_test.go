@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"stegomq/internal/telemetry"
 	"stegomq/internal/testrig/collector"
@@ -120,5 +122,48 @@ func TestCollectorAway(t *testing.T) {
 	traces.Close()
 	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "not sent") || !strings.Contains(text, "sent again") {
 		t.Errorf("logged %s", text)
+	}
+}
+
+// A duration has the trace that it is of as its exemplar, for who asks for OpenMetrics, where the trace is kept.
+func TestExemplars(t *testing.T) {
+	t.Parallel()
+	m, c := telemetry.NewMetrics(), collector.Start(t)
+	ctx, span := tracing.Start(c.Traces.Tracer().With(t.Context()), "request")
+	defer span.End(nil)
+	dropped, gone := c.Traces.Tracer().Request(t.Context(), "POST /v1/embed", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", true)
+	defer gone.End(nil)
+	for operation, ctx := range map[string]context.Context{"embed": ctx, "recover": dropped, "purify": t.Context()} {
+		m.JobStarted(operation)
+		m.JobDone(ctx, operation, "done", 1, 0, time.Second)
+		m.Waited(ctx, operation, "bulk", time.Second)
+		m.Ended(ctx, operation, "bulk", time.Second)
+		m.Answered(ctx, "POST /v1/"+operation, http.StatusOK, time.Second)
+	}
+	scrape := func(accept string) (lines []string) {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept", accept)
+		m.Handler().ServeHTTP(w, r)
+		for line := range strings.Lines(w.Body.String()) {
+			if strings.Contains(line, "trace_id") {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	lines := scrape("application/openmetrics-text; version=1.0.0")
+	id := tracing.SampledID(ctx)
+	for _, metric := range []string{"stegomq_job_seconds", "stegomq_queue_wait_seconds", "stegomq_end_to_end_seconds", "stegomq_http_request_seconds"} {
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line, metric+"_bucket{") && strings.Contains(line, "embed") && strings.Contains(line, ` # {trace_id="`+id+`"} 1`)
+		}) {
+			t.Errorf("%s has no exemplar of %q in\n%s", metric, id, strings.Join(lines, ""))
+		}
+	}
+	if len(lines) != 4 || id == "" {
+		t.Errorf("%d exemplars, of the trace %q", len(lines), id)
+	}
+	if lines := scrape("text/plain"); len(lines) > 0 {
+		t.Errorf("as text:\n%s", strings.Join(lines, ""))
 	}
 }

@@ -41,10 +41,15 @@ func (t *Tracer) signature(subject, parent string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// signed says whether a message's word on its trace is that of somebody with the key.
-func (t *Tracer) signed(m *Message, parent string) bool {
-	want := t.signature(m.Subject, parent)
-	return want != "" && hmac.Equal([]byte(m.header(signatureHeader)), []byte(want))
+// sender is the span that a message was published in, where that is signed by somebody with the key. Elsewhere it is where a trace may begin,
+// with a link to what the message says.
+func (t *Tracer) sender(m *Message) Span {
+	text := m.header(parentHeader)
+	from, want := parent(text), t.signature(m.Subject, text)
+	if from.IsValid() && want != "" && hmac.Equal([]byte(m.header(signatureHeader)), []byte(want)) {
+		return t.remote(from)
+	}
+	return Span{tracer: t, link: text}
 }
 
 // Publish begins the publishing of a message, and gives the headers by which whoever takes it goes on in the trace.
@@ -53,13 +58,32 @@ func Publish(ctx context.Context, name, subject string) (context.Context, Span, 
 	if s.span == nil {
 		return ctx, s, nil
 	}
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(trace.ContextWithSpan(ctx, s.span), carrier)
-	header := map[string][]string{parentHeader: {carrier[parentHeader]}}
-	if signature := s.tracer.signature(subject, carrier[parentHeader]); signature != "" {
+	return ctx, s, s.header(subject)
+}
+
+// header has what a message on a subject says of the span that it is published in.
+func (s Span) header(subject string) map[string][]string {
+	text := s.Traceparent()
+	header := map[string][]string{parentHeader: {text}}
+	if signature := s.tracer.signature(subject, text); signature != "" {
 		header[signatureHeader] = []string{signature}
 	}
-	return ctx, s, header
+	return header
+}
+
+// Resend begins to publish a message again, on a subject, that was kept in another one, and gives the headers. It goes on in the trace of that
+// other one where the signature says that this is the operator's, with a link to who asks for it. Who cannot check that, since it has no key or
+// sends no traces, gives the other's traceparent on as it is: unsigned, so that it becomes a link.
+func Resend(ctx context.Context, name, subject string, from Message) (Span, map[string][]string) {
+	asks, text := Of(ctx), from.header(parentHeader)
+	switch of := parent(text); {
+	case !of.IsValid() && asks.tracer == nil:
+		return Span{}, nil
+	case asks.tracer == nil || asks.tracer.key.Load() == nil:
+		return Span{}, map[string][]string{parentHeader: {text}}
+	}
+	_, s := asks.tracer.sender(&from).start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer), linkTo(asks.Traceparent()))
+	return s, s.header(subject)
 }
 
 // Message is a message that was delivered.
@@ -84,8 +108,7 @@ func (t *Tracer) Receive(name string, m Message) Span {
 	if t == nil {
 		return Span{}
 	}
-	text := m.header(parentHeader)
-	from, now := parent(text), time.Now()
+	now := time.Now()
 	wait := func(s Span) {
 		if m.Delivery <= 1 {
 			stored := m.Stored
@@ -95,14 +118,11 @@ func (t *Tracer) Receive(name string, m Message) Span {
 			Interval(s.In(context.Background()), "queue", stored, now)
 		}
 	}
-	consumer := trace.WithSpanKind(trace.SpanKindConsumer)
-	var s Span
-	if from.IsValid() && t.signed(&m, text) {
-		sender := t.remote(from)
+	sender := t.sender(&m)
+	_, s := sender.start(context.Background(), name, trace.WithSpanKind(trace.SpanKindConsumer))
+	if sender.span != nil {
 		wait(sender)
-		_, s = sender.start(context.Background(), name, consumer)
 	} else {
-		_, s = Span{tracer: t}.start(context.Background(), name, consumer, linkTo(from))
 		wait(s)
 	}
 	s.Int("stegomq.delivery", int(m.Delivery))
@@ -115,20 +135,21 @@ func (t *Tracer) Request(ctx context.Context, name, traceparent string, trusted 
 	if t == nil {
 		return ctx, Span{}
 	}
-	from, server := parent(traceparent), trace.WithSpanKind(trace.SpanKindServer)
-	if trusted && from.IsValid() {
+	server := trace.WithSpanKind(trace.SpanKindServer)
+	if from := parent(traceparent); trusted && from.IsValid() {
 		return t.remote(from).start(ctx, name, server)
 	}
-	return Span{tracer: t}.start(ctx, name, server, linkTo(from))
+	return Span{tracer: t, link: traceparent}.start(ctx, name, server)
 }
 
 // remote is a span elsewhere.
 func (t *Tracer) remote(of trace.SpanContext) Span {
-	return Span{t, trace.SpanFromContext(trace.ContextWithRemoteSpanContext(context.Background(), of))}
+	return Span{tracer: t, span: trace.SpanFromContext(trace.ContextWithRemoteSpanContext(context.Background(), of))}
 }
 
-// linkTo makes nothing of a span that is none.
-func linkTo(of trace.SpanContext) trace.SpanStartOption {
+// linkTo makes nothing of what is no traceparent.
+func linkTo(traceparent string) trace.SpanStartOption {
+	of := parent(traceparent)
 	if !of.IsValid() {
 		return trace.WithLinks()
 	}

@@ -19,6 +19,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"stegomq/schemas"
@@ -41,6 +42,7 @@ func (t *Tracer) Sign(key []byte) { t.key.Store(&key) }
 type Span struct {
 	tracer *Tracer
 	span   trace.Span // nil where a trace may begin
+	link   string     // where span is nil: the traceparent of what the trace is linked to that begins
 }
 
 type spanKey struct{}
@@ -67,6 +69,11 @@ func (t *Tracer) With(ctx context.Context) context.Context {
 	return Span{tracer: t}.In(ctx)
 }
 
+// After gives a context in which Start begins a trace that is linked to a span of the operator's, which Traceparent named.
+func (t *Tracer) After(ctx context.Context, traceparent string) context.Context {
+	return Span{tracer: t, link: traceparent}.In(ctx)
+}
+
 // Start begins a part of the span of a context. The names are in docs/tracing.md.
 func Start(ctx context.Context, name string) (context.Context, Span) {
 	return Of(ctx).start(ctx, name)
@@ -74,7 +81,8 @@ func Start(ctx context.Context, name string) (context.Context, Span) {
 
 // Linked begins a trace of its own, with a link to the context's.
 func Linked(ctx context.Context, name string) (context.Context, Span) {
-	return Of(ctx).start(ctx, name, trace.WithNewRoot(), linkTo(Of(ctx).orNone().SpanContext()))
+	s := Of(ctx)
+	return Span{tracer: s.tracer, link: s.Traceparent()}.start(ctx, name)
 }
 
 // Interval notes a part of the span of a context that is over.
@@ -89,9 +97,10 @@ func (s Span) start(ctx context.Context, name string, opts ...trace.SpanStartOpt
 	if s.tracer == nil {
 		return ctx, Span{}
 	}
+	opts = append(opts, linkTo(s.link))
 	// The parent is always our own: what others have put into the context is nobody's word.
 	_, span := s.tracer.spans.Start(trace.ContextWithSpan(ctx, s.orNone()), name, opts...)
-	child := Span{s.tracer, span}
+	child := Span{tracer: s.tracer, span: span}
 	return child.In(ctx), child
 }
 
@@ -100,6 +109,21 @@ func (s Span) orNone() trace.Span {
 		return trace.SpanFromContext(context.Background())
 	}
 	return s.span
+}
+
+// Traceparent names the span as W3C Trace Context does; "" where there is none.
+func (s Span) Traceparent() string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(trace.ContextWithSpan(context.Background(), s.orNone()), carrier)
+	return carrier[parentHeader]
+}
+
+// SampledID is the id of the trace of a context, 32 hexadecimal digits, where the trace is kept; "" elsewhere.
+func SampledID(ctx context.Context) string {
+	if s := Of(ctx).orNone().SpanContext(); s.IsSampled() {
+		return s.TraceID().String()
+	}
+	return ""
 }
 
 // recording says whether anybody will see what is noted.

@@ -69,13 +69,27 @@ func (f *File) Users() ([]User, error) {
 	return f.all, nil
 }
 
-// Authenticate is the user of a token, or ErrToken; other errors are those of Users.
+// Find is the user of a name whose token has a hash, where there still is one that is good; errors are those of Users.
+func (f *File) Find(name, hash string) (u User, there bool, err error) {
+	all, err := f.Users()
+	i := slices.IndexFunc(all, func(u User) bool { return u.Name == name && u.Hash == hash && !u.expired() })
+	if i < 0 {
+		return User{}, false, err
+	}
+	return all[i], true, nil
+}
+
+// Authenticate is the user of a token, or ErrToken, or, with the user, ErrExpired; other errors are those of Users.
 func (f *File) Authenticate(token string) (User, error) {
 	all, err := f.Users()
 	if err != nil {
 		return User{}, err
 	}
-	return find(all, token)
+	u, err := find(all, token)
+	if err == nil && u.expired() {
+		err = ErrExpired
+	}
+	return u, err
 }
 
 // Add writes a user down, and gives the user's new token. It returns ErrUser or ErrTaken where that cannot be.

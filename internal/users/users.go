@@ -26,6 +26,8 @@ import (
 var (
 	// ErrToken: no user has the token.
 	ErrToken = errors.New("no user has this token")
+	// ErrExpired: the user's token was good until a time that is over.
+	ErrExpired = errors.New("the token has expired")
 	// ErrUser: a user that cannot be.
 	ErrUser = errors.New("not a user")
 	// ErrTaken: the name, or the key, is another user's.
@@ -64,6 +66,8 @@ type User struct {
 	Keys     []string  `json:"keys,omitempty"`
 	EmbedFor []string  `json:"embed_for,omitempty"`
 	Created  time.Time `json:"created"`
+	// Expires is when the token is not good any more; zero: never.
+	Expires time.Time `json:"expires,omitzero"`
 	// Hash is the SHA-256 of the token, in lowercase hex. It tells a user from an earlier one of the same name.
 	Hash string `json:"token_sha256,omitempty"`
 }
@@ -87,6 +91,9 @@ func (u User) May(s Scope, key string) bool {
 func (u User) owns(key string) bool {
 	return slices.Contains(u.Keys, key) || slices.Contains(u.Scopes, Admin) && !keyring.Derived(key)
 }
+
+// expired says whether the user's token is not good any more.
+func (u User) expired() bool { return !u.Expires.IsZero() && !time.Now().Before(u.Expires) }
 
 // check returns ErrUser with what is wrong, or nil.
 func (u User) check() error {

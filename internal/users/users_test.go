@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func add1(t *testing.T, f *File, u User) string {
@@ -203,5 +204,28 @@ func TestConcurrentAdds(t *testing.T) {
 	}
 	if !slices.Equal(got, names) {
 		t.Errorf("users %v", got)
+	}
+}
+
+// A token is good until it expires. Then it is told apart from one that nobody has, and its user is not found any more.
+func TestExpires(t *testing.T) {
+	t.Parallel()
+	f := In(t.TempDir())
+	tokens := map[string]string{
+		"over": add1(t, f, User{Name: "over", Scopes: []Scope{Embed}, Expires: time.Now().Add(-time.Second)}),
+		"good": add1(t, f, User{Name: "good", Scopes: []Scope{Embed}, Expires: time.Now().Add(time.Hour)}),
+		"ever": add1(t, f, User{Name: "ever", Scopes: []Scope{Embed}}),
+	}
+	for name, token := range tokens {
+		u, err := f.Authenticate(token)
+		if u.Name != name || errors.Is(err, ErrExpired) != (name == "over") || (err == nil) == (name == "over") {
+			t.Errorf("%s: %+v, %v", name, u, err)
+		}
+		if _, there, err := f.Find(name, hashOf(token)); err != nil || there != (name != "over") {
+			t.Errorf("%s is there: %v, %v", name, there, err)
+		}
+	}
+	if _, there, err := f.Find("good", hashOf("another")); there || err != nil {
+		t.Errorf("an earlier user of the name is there: %v", err)
 	}
 }

@@ -151,7 +151,7 @@ class Client:
                 )
             except httpx.TransportError as e:
                 error = e
-            wait = protocol.pause(r, tries, response)
+            wait = protocol.pause(tries, response)
             if wait is None or time.monotonic() + wait > deadline:
                 if response is None:
                     assert error is not None
@@ -293,7 +293,7 @@ class AsyncClient:
                 )
             except httpx.TransportError as e:
                 error = e
-            wait = protocol.pause(r, tries, response)
+            wait = protocol.pause(tries, response)
             if wait is None or time.monotonic() + wait > deadline:
                 if response is None:
                     assert error is not None

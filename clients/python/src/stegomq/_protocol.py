@@ -96,8 +96,6 @@ class Request:
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     json: dict[str, Any] | None = None
-    once: bool = False
-    """Sent again it would be done again: a lost connection is an error."""
 
 
 @dataclass(frozen=True)
@@ -179,15 +177,20 @@ def settings(url: str | None, token: str | None) -> dict[str, Any]:
 
 
 def operation(name: str, images: dict[str, ImageInput], key: str | None, model: str | None) -> Request:
-    """One that embeds, recovers or purifies. However often it is sent, it is done once."""
+    """One that embeds, recovers or purifies."""
     words = {"key": key, "model": model}
     return Request(
         "POST",
         f"/v1/{name}",
         data={field: word for field, word in words.items() if word is not None},
         files={field: (field, encode(image)) for field, image in images.items()},
-        headers={"Idempotency-Key": uuid.uuid4().hex},
+        headers=_once(),
     )
+
+
+def _once() -> dict[str, str]:
+    """The headers of a request that is done once, however often it is sent."""
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def check(response: httpx.Response) -> httpx.Response:
@@ -225,7 +228,7 @@ def run_of(value: dict[str, Any]) -> Run:
 
 def start(dataset: str, model: str, keys: Sequence[str], options: dict[str, Any]) -> Request:
     asked = {"dataset": dataset, "model": model, **({"keys": list(keys)} if keys else {}), **options}
-    return Request("POST", "/v1/runs", json=asked, once=True)
+    return Request("POST", "/v1/runs", json=asked, headers=_once())
 
 
 def run_path(run: Run | str) -> str:
@@ -263,11 +266,9 @@ def models_of(response: httpx.Response) -> list[Model]:
     ]
 
 
-def pause(request: Request, tries: int, response: httpx.Response | None) -> float | None:
+def pause(tries: int, response: httpx.Response | None) -> float | None:
     """Seconds until the next try; None: there is none. No response: the service was not reached."""
     if response is None:
-        if request.once:
-            return None
         wait = min(FIRST_PAUSE * 2.0 ** min(tries, 16), LAST_PAUSE)
     elif (after := response.headers.get("Retry-After")) is None or response.is_success:
         return None
