@@ -281,7 +281,7 @@ func differ(c class, a, b map[string]*means) PairedRole {
 			continue
 		}
 		ci := items.Interval(0)
-		d.A, d.B, d.Moments, d.HoldsZero = of[0].Mean, of[1].Mean, less.Moments(ci), ci == nil || ci.HoldsZero()
+		d.A, d.B, d.Moments, d.HoldsZero = of[0].Mean, of[1].Mean, less.Moments(ci), ci == nil || ci.Holds(0)
 		d.Verdict, d.Won = d.verdict(less.N, sign), d.Won/float64(less.N)
 		if metric.Optional() {
 			if role.More == nil {

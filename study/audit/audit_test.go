@@ -357,7 +357,7 @@ func TestAttacker(t *testing.T) {
 		"no baseline":   strings.Replace(attackerFile, `"n": 8`, `"n": 0`, 2),
 		"two files":     attackerFile + attackerFile,
 	} {
-		if _, err := ReadAttacker([]byte(data)); !errors.Is(err, ErrAttacker) {
+		if _, err := ReadAttacker([]byte(data)); !errors.Is(err, ErrReport) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -414,7 +414,7 @@ func TestDecoderReport(t *testing.T) {
 		"the other file": attackerFile,
 		"two files":      decoderFile + decoderFile,
 	} {
-		if _, err := ReadDecoder([]byte(data)); !errors.Is(err, ErrDecoder) {
+		if _, err := ReadDecoder([]byte(data)); !errors.Is(err, ErrReport) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -446,7 +446,7 @@ func TestDetectorReport(t *testing.T) {
 		"the control":    strings.Replace(detectorFile, `"matching": 0.0`, `"matching": 0.5`, 1),
 		"the other file": attackerFile,
 	} {
-		if _, err := ReadDetector([]byte(data)); !errors.Is(err, ErrDetector) {
+		if _, err := ReadDetector([]byte(data)); !errors.Is(err, ErrReport) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
