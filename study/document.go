@@ -45,11 +45,11 @@ func (e extreme) groups(notes []string, groups ...named) report.Table {
 		}
 	}
 	for _, m := range quality.Metrics {
-		if m.Optional() && !slices.ContainsFunc(groups, func(g named) bool { _, has := g.Metric(m.Name); return has }) {
+		if !slices.ContainsFunc(groups, func(g named) bool { _, has := g.Metric(m.Name); return has }) {
 			continue
 		}
 		add(m.Heading(), func(g named) string {
-			if d, has := g.Metric(m.Name); has {
+			if d, has := g.Metric(m.Name); has && g.N > 0 {
 				return broken(d.Text(m.Format()))
 			}
 			if m.Name == "psnr" {
@@ -101,7 +101,7 @@ func (s *Summary) sections() []report.Section {
 	untrained := s.untrainedNote()
 	add("imperceptibility", "Imperceptibility (cover against stego)", least.groups(untrained, named{"stego", &s.Imperceptibility}))
 	add("recoverability", "Recoverability (secret against recovered, matched key)", least.groups(untrained, named{"recovered", &s.Recoverability}))
-	add("cross-decoding", "Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", s.crossDecoding())
+	add("cross-decoding", "Cross decoding (what a wrong key recovers; against the secret, lower is better; the row \"baseline\" is an unrelated image)", s.crossDecoding())
 	add("leakage", "Leakage (against the secret; excess: what the score has more than the baseline of the same pair)", s.leakage())
 	if len(s.Robustness) > 0 {
 		rows := []named{{"none", &s.Recoverability}}

@@ -18,13 +18,8 @@ type Group struct {
 	N     int `json:"n"`
 	Items int `json:"items"`
 	// Refused counts the images that recovery refused, of N + Refused. They have no metrics: with N = 0 what follows means nothing.
-	Refused int          `json:"refused"`
-	PSNR    Distribution `json:"psnr"`
-	SSIM    Distribution `json:"ssim"`
-	MAE     Distribution `json:"mae"`
-	RMSE    Distribution `json:"rmse"`
-	// More are the metrics that the run asked for beyond these, by name.
-	More map[string]Distribution `json:"more,omitempty"`
+	Refused int `json:"refused"`
+	ByMetric[Distribution]
 	// Excess is there for wrong keys, and no key, against the secret alone.
 	Excess *Excess `json:"excess,omitempty"`
 }
@@ -476,24 +471,6 @@ func of[K comparable, V any](m map[K]*V, key K) *V {
 	return m[key]
 }
 
-// sample collects a metric of scores, for its moments, quantiles and interval.
-type sample struct {
-	series
-	items *stats.Clusters
-}
-
-func (x *sample) add(v float64, of *schemas.Score) {
-	if x.items == nil {
-		x.items = stats.NewClusters(1)
-	}
-	x.series.add(v, of)
-	x.items.Add(of.GetItem(), v)
-}
-
-func (x *sample) distribution() Distribution { return x.series.distribution(x.items.Interval(0)) }
-func (x *sample) tail() Tail                 { return x.series.tail(x.items.Interval(0)) }
-func (x *sample) moments() stats.Moments     { return x.Summary.Moments(x.items.Interval(0)) }
-
 // tally collects the metrics of a group of scores, and counts those that were refused.
 type tally struct {
 	refused int
@@ -543,30 +520,6 @@ func (t *tally) group() Group {
 	return g
 }
 
-// Metric is a metric of the group by its name; false where no score has it.
-func (g *Group) Metric(name string) (Distribution, bool) {
-	if of := g.field(name); of != nil {
-		return *of, g.N > 0
-	}
-	d, measured := g.More[name]
-	return d, measured
-}
-
-func (g *Group) set(name string, d Distribution) {
-	if of := g.field(name); of != nil {
-		*of = d
-		return
-	}
-	if g.More == nil {
-		g.More = make(map[string]Distribution)
-	}
-	g.More[name] = d
-}
-
-func (g *Group) field(name string) *Distribution {
-	return map[string]*Distribution{"psnr": &g.PSNR, "ssim": &g.SSIM, "mae": &g.MAE, "rmse": &g.RMSE}[name]
-}
-
 // cell collects what one key recovers of the images that another embedded.
 type cell struct {
 	refused    int
@@ -587,5 +540,5 @@ func (c *cell) summary() *Cell {
 	if c == nil {
 		return nil
 	}
-	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: c.psnr.moments(), SSIM: c.ssim.moments()}
+	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: c.psnr.meanAndInterval(), SSIM: c.ssim.meanAndInterval()}
 }
