@@ -376,7 +376,7 @@ func (p *Paired) facts() []string {
 		n += len(r.More)
 	}
 	if n >= 20 {
-		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+		lines = append(lines, fmt.Sprintf("Of %d intervals, about one in twenty does not hold the true mean, by chance alone.", n))
 	}
 	for _, r := range p.Roles {
 		if r.RefusedA+r.RefusedB > 0 {

@@ -64,7 +64,7 @@ var hues = []color.NRGBA{
 }
 
 var dashes = [][]vg.Length{
-	nil, {4, 1.6}, {1.2, 1.2}, {5, 1.5, 1.2, 1.5}, {7, 2}, {2.5, 1}, {5, 1.2, 1.2, 1.2, 1.2, 1.2}, {1, 2},
+	nil, {4, 1.6}, {5, 1.5, 1.2, 1.5}, {1.2, 1.2}, {7, 2}, {2.5, 1}, {5, 1.2, 1.2, 1.2, 1.2, 1.2}, {1, 2},
 }
 
 // shape is the form of a point. Ground is the solid form of an open one, which covers the line below it.

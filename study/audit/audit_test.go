@@ -119,7 +119,7 @@ func TestRandomKeysCountKeysAndNotComparisons(t *testing.T) {
 	if q := r.Quantiles[len(r.Quantiles)-1]; q.Share != 1 || !near(q.SSIMExcess, 0.25) || !near(q.PSNRExcess, 1) || !near(q.SSIM, 0.45) || !near(q.PSNR, 11) {
 		t.Errorf("the largest are %+v", q)
 	}
-	verdict(t, a, TestRandom).want(t, Failed, "LEAK: 2 of 40 random keys (5 %;", "1 (2.5 %) more than +0.2", "2 stego images", "random-1-7", "Who tries 40 random keys")
+	verdict(t, a, TestRandom).want(t, Failed, "LEAK: 2 of 40 random keys (5 %;", "1 (2.5 %) more than +0.2", "2 stego images", "random-1-7", "The best of 40 random keys")
 }
 
 func TestNoRandomKeyShowsAnything(t *testing.T) {

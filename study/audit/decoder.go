@@ -90,9 +90,9 @@ func (d *Decoder) judge() (Finding, string) {
 	case Failed:
 		return finding, fmt.Sprintf("LEAK: a network trained on leaked pairs reads other secrets: %s. More than %+g is a leak.", numbers, thresholds.Decoded)
 	case Unclear:
-		return finding, fmt.Sprintf("The interval does not decide whether a network trained on leaked pairs has more than %+g: %s. Test on more images.", thresholds.Decoded, numbers)
+		return finding, fmt.Sprintf("The interval does not decide whether a network trained on leaked pairs has more than %+g SSIM over an output that does not depend on the stego image: %s. Test on more images.", thresholds.Decoded, numbers)
 	}
-	return finding, fmt.Sprintf("No network trained on leaked pairs has more than %+g over what knows nothing: the best, %s.", thresholds.Decoded, numbers)
+	return finding, fmt.Sprintf("No network trained on leaked pairs has more than %+g SSIM over an output that does not depend on the stego image: the best, %s.", thresholds.Decoded, numbers)
 }
 
 // judgeOver goes by the interval: Passed says that it lies below what may be, Failed above.

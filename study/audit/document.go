@@ -165,7 +165,7 @@ func (a *Audit) distribution(r *RandomKeys) report.Section {
 		t.Rows = append(t.Rows, []string{name, fmt.Sprintf("%.2f", q.PSNR), fmt.Sprintf("%+.2f", q.PSNRExcess), fmt.Sprintf("%.3f", q.SSIM), fmt.Sprintf("%+.3f", q.SSIMExcess)})
 	}
 	if r.Secret.Refused > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("refused, and so in no quantile and no chart: %s comparisons", refusedOf(r.Secret)))
+		t.Notes = append(t.Notes, fmt.Sprintf("refused: %s comparisons, which are in no quantile and no chart", refusedOf(r.Secret)))
 	}
 	for _, k := range r.Showing {
 		t.Notes = append(t.Notes, fmt.Sprintf("above %+g SSIM: %s of %s keys, %s; of all keys %s to %s (95 %%, exact binomial over keys)", k.SSIM, count(k.Keys), count(k.Of), percent(k.Share), percent(k.Low), percent(k.High)))
@@ -188,14 +188,14 @@ func (a *Audit) guesses(r *RandomKeys) report.Section {
 	for _, b := range r.BestOf {
 		t.Rows = append(t.Rows, []string{count(b.Keys), b.SSIM.Text("%+.3f"), b.PSNR.Text("%+.2f"), fmt.Sprint(b.Stegos)})
 	}
-	return section("guesses", "Random keys: who guesses", about, t, figures...)
+	return section("guesses", "Random keys: the best of several", about, t, figures...)
 }
 
 // exact writes a share without rounding it.
 func exact(share float64) string { return fmt.Sprintf("%.6g %%", 100*share) }
 
 func (a *Audit) partialSection() report.Section {
-	about := "So much of what a key fills in is right, the rest is that of a wrong key."
+	about := "This share of the key's values is right; the rest is that of a wrong key."
 	t := report.Table{
 		Head: []string{"right", "PSNR dB", "largest (pair)", "SSIM", "SSIM excess of the mean", "n"},
 	}
@@ -228,7 +228,7 @@ func (d *Detectability) section() report.Section {
 }
 
 func (a *Audit) robustnessSection() report.Section {
-	about := "Kept: the share that is left of what recovery without an attack has more SSIM than an unrelated image."
+	about := "Kept: of the SSIM that recovery has over an unrelated image, the share that is left after the attack."
 	t := report.Table{
 		Head: []string{"attack", "PSNR dB", "least (pair)", "SSIM", "kept", "n"},
 	}
@@ -236,7 +236,7 @@ func (a *Audit) robustnessSection() report.Section {
 		t.Rows = append(t.Rows, slices.Concat([]string{cmp.Or(attackWords(v.Attack), "none")}, cells(v.Secret, least), []string{percent(v.Kept), number(v.Secret)}))
 	}
 	if a.refusesAttacks() {
-		t.Notes = append(t.Notes, "refused: recovery is authenticated and gives no image; it is in no mean and in no chart")
+		t.Notes = append(t.Notes, "refused: recovery is authenticated and gives no image; such images are in no mean and in no chart")
 	}
 	return section("attacks", "Robustness: the matched key after an attack on the stego image", about, t, draw("robustness", a.robustnessCurves()))
 }
@@ -260,7 +260,7 @@ func (a *Audit) facts() (facts []report.Fact) {
 	case schemas.KeyingCipher:
 		line := "The model is a cipher, not a network."
 		if a.refuses() {
-			line = "The model is a cipher, not a network, and its recovery is authenticated: what it refuses is counted, is in no mean, and the charts leave it out."
+			line = "The model is a cipher, not a network, and its recovery is authenticated: what it refuses is counted, and is in no mean and in no chart."
 		}
 		lines = append(lines, line)
 	}

@@ -41,9 +41,6 @@ type Head struct {
 	Seed       uint64  `json:"seed"`
 }
 
-// About names the model that was attacked.
-func (h *Head) About() (name, digest string) { return h.Model, h.Digest }
-
 func (h *Head) head() *Head { return h }
 
 // readReport reads a report of a kind, which has no field that is not known. The error wraps ErrReport.

@@ -182,7 +182,7 @@ func (r *RandomKeys) judge() (Finding, string) {
 	hope := ""
 	for _, b := range r.BestOf {
 		if b.SSIM.Mean > thresholds.Shows {
-			hope = fmt.Sprintf(" Who tries %s may expect one with %+.3f.", plural(b.Keys, "random key"), b.SSIM.Mean)
+			hope = fmt.Sprintf(" The best of %s is expected to have %+.3f.", plural(b.Keys, "random key"), b.SSIM.Mean)
 			break
 		}
 	}
@@ -245,7 +245,7 @@ func (d *Detectability) judge(features string, told Told) (Finding, string) {
 
 func (a *Audit) judgeRobustness() (Finding, string) {
 	if a.over(a.Recoverability) <= thresholds.Clearly {
-		return Unclear, "The matched key recovers nothing that an attack could take away."
+		return Unclear, "The matched key does not recover, so that nothing can be lost by an attack."
 	}
 	var survived, lost []string
 	for _, s := range a.Robustness {
@@ -259,7 +259,7 @@ func (a *Audit) judgeRobustness() (Finding, string) {
 			lost = append(lost, name)
 		}
 	}
-	rule := fmt.Sprintf("Recovery survives an attack that leaves at least %s of the SSIM that it has more than an unrelated image. ", percent(thresholds.Kept))
+	rule := fmt.Sprintf("An attack is survived where at least %s is left of the SSIM that recovery has over an unrelated image. ", percent(thresholds.Kept))
 	list := func(names []string) string {
 		if len(names) == 0 {
 			return "none"
@@ -268,7 +268,7 @@ func (a *Audit) judgeRobustness() (Finding, string) {
 	}
 	words := rule + "Survived: " + list(survived) + ". Not survived: " + list(lost) + "."
 	if a.refusesAttacks() {
-		words += " What is refused is no wrong image: recovery is authenticated, and notices that the stego image was changed."
+		words += " Where it is refused, recovery noticed that the stego image was changed: it is authenticated, and gives no image."
 	}
 	if len(lost) > 0 {
 		return Failed, words

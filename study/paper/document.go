@@ -122,7 +122,7 @@ func (r *Report) pairedSection() report.Section {
 		}
 	}
 	if n := 9 * len(r.Paired); n >= 20 {
-		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf("Of %d intervals, about one in twenty does not hold the true mean, by chance alone.", n))
 	}
 	if len(s.Tables) == 0 {
 		s.Paragraphs = []string{"There are no two methods on one data set to compare, or " + r.Reference + " was not run."}
@@ -144,7 +144,7 @@ func (r *Report) fig5Section(figures []report.Figure) report.Section {
 		}
 		shown := confusion(m.name(), m.run)
 		if m.PaperDiagonal != nil {
-			shown.Note += fmt.Sprintf(" The paper: diagonal %s, beside it %s dB.", m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
+			shown.Note += fmt.Sprintf(" The paper: diagonal %s, off the diagonal %s dB.", m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
 		} else {
 			shown.Note += " Not in the paper."
 		}

@@ -255,7 +255,7 @@ func (r *Report) fig5(name, set string) report.Figure {
 	if set != "" {
 		caption += " on " + set
 	}
-	caption += " and the paper's. Nothing of ours, or not in the paper, where there is none."
+	caption += " and the paper's. An empty frame is a matrix that was not measured, or is not in the paper."
 	if slices.ContainsFunc(r.Fig5, func(m Matrix) bool { return m.DataSet == set && m.refuses() }) {
 		caption += " A cell is also empty where recovery refused every image."
 	}

@@ -361,19 +361,22 @@ func (t *Table1) long() report.Table {
 			if l.Why != "" && l.Why != whyRefused {
 				continue
 			}
-			row := []string{blockTitle(b.Name), l.Method, l.DataSet, l.KeyPair, l.Why, l.Why, l.Why, "-", fmt.Sprint(l.N)}
-			for i, m := range metrics {
-				if l.Why == "" {
-					row[4+i] = m.of(&l).Ours.Text(m.format)
+			row := []string{blockTitle(b.Name), l.Method, l.DataSet, l.KeyPair}
+			for _, m := range metrics {
+				if f := m.of(&l); f.Ours != nil {
+					row = append(row, f.Ours.Text(m.format))
+				} else {
+					row = append(row, l.Why)
 				}
 			}
+			worst, n := "-", fmt.Sprint(l.N)
 			if l.Worst != nil {
-				row[7] = fmt.Sprintf("%.2f (%s)", l.Worst.PSNR, l.Worst.Item)
+				worst = fmt.Sprintf("%.2f (%s)", l.Worst.PSNR, l.Worst.Item)
 			}
 			if l.Refused > 0 {
-				row[8] += ", refused " + l.refused()
+				n += ", refused " + l.refused()
 			}
-			out.Rows = append(out.Rows, row)
+			out.Rows = append(out.Rows, append(row, worst, n))
 		}
 	}
 	return out
