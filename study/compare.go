@@ -61,10 +61,10 @@ type PairedRole struct {
 	ByMetric[Difference]
 }
 
-// Verdict is what a difference shows.
+// Verdict is what a difference says of A.
 type Verdict string
 
-// What a difference shows of A.
+// The verdicts.
 const (
 	Better Verdict = "better"
 	Worse  Verdict = "worse"
@@ -75,8 +75,8 @@ const (
 	CannotBeTold Verdict = "cannot be told"
 )
 
-// VerdictPairs is the least number of image pairs that a verdict is given of: fewer images stand for no data set, and the interval of
-// very skewed differences is least sure there (docs/statistics.md).
+// VerdictPairs is the least number of image pairs that a verdict needs: fewer images do not represent a data set, and the interval of
+// very skewed differences is least reliable there (docs/statistics.md).
 const VerdictPairs = 8
 
 // Difference is the difference of two runs in a metric, A less B.

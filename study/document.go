@@ -190,8 +190,8 @@ func (s *Summary) wrongKeys() []wrong {
 	return kinds
 }
 
-// text names a comparison of what was recovered.
-func (c Comparison) text() string {
+// Text names the image pair and the keys of a recovered image.
+func (c Comparison) Text() string {
 	if c.DecodeKey == "" {
 		return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
 	}
@@ -255,10 +255,10 @@ func (r DrawnRow) cells() []string {
 // matrixExtremes are the worst cases of a matrix: of the cells on its diagonal, and of the others.
 func (s *Summary) matrixExtremes(format string, of func(Group) Distribution) (notes []string) {
 	if d := of(s.Recoverability); s.Recoverability.N > 0 {
-		notes = append(notes, fmt.Sprintf("least on the diagonal: "+format+" at %s", d.Min, d.MinOf.text()))
+		notes = append(notes, fmt.Sprintf("least on the diagonal: "+format+" at %s", d.Min, d.MinOf.Text()))
 	}
 	if d := of(s.LeakageMismatched); s.LeakageMismatched.N > 0 {
-		notes = append(notes, fmt.Sprintf("largest off the diagonal: "+format+" at %s", d.Max, d.MaxOf.text()))
+		notes = append(notes, fmt.Sprintf("largest off the diagonal: "+format+" at %s", d.Max, d.MaxOf.Text()))
 	}
 	return notes
 }
@@ -303,7 +303,7 @@ func (s *Summary) leakage() report.Table {
 				fmt.Sprintf(signed, m.excess.P99), fmt.Sprintf(signed, m.excess.Max))
 		}
 		b.Rows = append(b.Rows, append(row, counted(e.N, k.secret.RefusedText())))
-		b.Notes = append(b.Notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, e.PSNR.Worst.text(), e.SSIM.Worst.text()))
+		b.Notes = append(b.Notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, e.PSNR.Worst.Text(), e.SSIM.Worst.Text()))
 	}
 	return b
 }

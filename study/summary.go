@@ -56,7 +56,7 @@ type Confusion struct {
 	SSIM [][]*float64 `json:"ssim"`
 	// Cells are the same means with what belongs to them.
 	Cells [][]*Cell `json:"cells"`
-	// Drawn takes the place of the matrix in a run that draws its wrong keys: a matrix of 1,000 keys would be next to empty.
+	// Drawn takes the place of the matrix in a run that draws its wrong keys: a matrix of 1,000 keys would be almost empty.
 	Drawn *Drawn `json:"drawn,omitempty"`
 }
 
@@ -129,7 +129,7 @@ type Sample struct {
 	Seed  uint64 `json:"seed"`
 }
 
-// Pair is an item of a run: a cover and the secret that was hidden in it. Digests are SHA-256 of the files, names what people call them.
+// Pair is an item of a run: a cover and the secret that was hidden in it. Digests are SHA-256 of the files; names are those of the files.
 type Pair struct {
 	Item         string `json:"item"`
 	Cover        string `json:"cover"`
@@ -143,7 +143,7 @@ type WorstPair struct {
 	// Role is imperceptibility, recoverability or purification.
 	Role string `json:"role"`
 	Comparison
-	// Cover and Secret are what people call the images.
+	// Cover and Secret are the names of the image files.
 	Cover  string  `json:"cover"`
 	Secret string  `json:"secret"`
 	PSNR   float64 `json:"psnr"`
@@ -207,7 +207,7 @@ type Summary struct {
 	Noise                  Group     `json:"noise"`
 	Confusion              Confusion `json:"confusion"`
 
-	// What follows is there when the run asked for it, and some of it could be scored. The partial keys are in ascending
+	// The following are present when the run asked for them and has scores of them. The partial keys are in ascending
 	// order of their share, the attacks in the order of the run.
 	LeakageSwapped      Group          `json:"leakage_swapped,omitzero"`
 	LeakageSwappedCover Group          `json:"leakage_swapped_cover,omitzero"`
@@ -222,11 +222,11 @@ type Summary struct {
 
 	// FailedItems names the comparisons that could not be made.
 	FailedItems []Failed `json:"failed_items"`
-	// RefusedItems names the images that recovery refused to the key that embedded them, though nobody had attacked them. That
-	// other keys are refused is no failure, and stands in their groups.
+	// RefusedItems names the images that recovery refused to the key that embedded them, without an attack. Refusals of other keys are
+	// no failures; their groups count them.
 	RefusedItems []Failed `json:"refused_items,omitempty"`
 
-	// Provenance says what made the run. It is absent where nobody wrote that down.
+	// Provenance says what made the run. It is absent where that was not recorded.
 	Provenance *Provenance `json:"provenance,omitempty"`
 
 	// Cache is of this command; the times are too, unless it found everything in the cache: then they are of the run's first.
@@ -250,7 +250,7 @@ func NotRefused(scores []*schemas.Score) []*schemas.Score {
 	return kept
 }
 
-// Baselines are the metrics of cover against secret by item: what an image measures that knows nothing of the secret.
+// Baselines are the metrics of cover against secret by item: what an unrelated image measures.
 func Baselines(scores []*schemas.Score) map[string]*schemas.Metrics {
 	baselines := make(map[string]*schemas.Metrics)
 	for _, s := range scores {
@@ -407,7 +407,7 @@ func modelOf(s *schemas.RunSpec) Model {
 	return Model{Name: s.GetModelName(), Digest: s.GetModel(), Trained: s.GetModelTrained(), Keying: s.GetModelKeying()}
 }
 
-// worstPairs finds the pairs of least PSNR in the roles of images that a model makes well or badly.
+// worstPairs finds the pairs of least PSNR in each role of the model's own images.
 func worstPairs(spec *schemas.RunSpec, scores []*schemas.Score) []WorstPair {
 	names := make(map[string]*schemas.Pair)
 	for _, p := range spec.GetPairs() {

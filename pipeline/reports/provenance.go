@@ -70,7 +70,7 @@ func keepMade(ctx context.Context, s *pipeline.Services, run string, p *study.Pr
 	return ProvenanceOf(data), nil
 }
 
-// ProvenanceOf reads what was kept. What another version wrote, and this one cannot read, is as if nobody had written it.
+// ProvenanceOf reads what was kept; nil where another version wrote it and this one cannot read it.
 func ProvenanceOf(data []byte) *study.Provenance {
 	p := &study.Provenance{}
 	if json.Unmarshal(data, p) != nil {

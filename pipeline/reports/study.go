@@ -13,10 +13,10 @@ import (
 	"stegomq/study/paper"
 )
 
-// studyName is the file, beside the models, that says which of them stand for what in the paper.
+// studyName is the file, in the folder of the models, that assigns models to the paper's methods and figures.
 const studyName = "study.json"
 
-// Study says which models stand for the methods and the figures of the paper. A model is a directory, relative to the file,
+// Study assigns models to the methods and the figures of the paper. A model is a directory, relative to the file,
 // or the name of one.
 type Study struct {
 	Table1 []struct {

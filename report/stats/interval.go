@@ -1,5 +1,4 @@
-// Package stats owns what is said of many scores: their moments, intervals of their means, quantiles and histograms. It knows no roles and
-// no metrics.
+// Package stats owns statistics of scores: moments, intervals of means, quantiles and histograms. It does not know roles and metrics.
 package stats
 
 import (

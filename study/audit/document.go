@@ -182,7 +182,7 @@ func (a *Audit) guesses(r *RandomKeys) report.Section {
 	t := report.Table{
 		Head: []string{"keys tried", "SSIM excess", "PSNR excess dB", "stego images"},
 		Notes: []string{
-			fmt.Sprintf("best guess: %s: %.2f dB (%+.2f), SSIM %.3f (%+.3f); the matched key has %.2f dB, SSIM %.3f", place(r.Best.Comparison), r.Best.PSNR, r.Best.PSNRExcess, r.Best.SSIM, r.Best.SSIMExcess, r.Best.MatchedPSNR, r.Best.MatchedSSIM),
+			fmt.Sprintf("best guess: %s: %.2f dB (%+.2f), SSIM %.3f (%+.3f); the matched key has %.2f dB, SSIM %.3f", r.Best.Comparison.Text(), r.Best.PSNR, r.Best.PSNRExcess, r.Best.SSIM, r.Best.SSIMExcess, r.Best.MatchedPSNR, r.Best.MatchedSSIM),
 		},
 	}
 	for _, b := range r.BestOf {

@@ -25,7 +25,7 @@ type Deviation struct {
 	Better bool `json:"better"`
 }
 
-// Where ours stands.
+// The directions.
 const (
 	higher    = "higher"
 	lower     = "lower"
@@ -59,12 +59,12 @@ func (t *Table1) deviations() []Deviation {
 	return all
 }
 
-// blockTitle is a block's name for people.
+// blockTitle is a block's name in a report.
 func blockTitle(name string) string {
 	return strings.ReplaceAll(name, "_", " ")
 }
 
-// differenceTable is where ours stands against every printed figure.
+// differenceTable is ours less the paper's for every printed figure.
 func differenceTable(all []Deviation) report.Table {
 	t := report.Table{
 		Title: "Ours less the paper's", Words: 3,

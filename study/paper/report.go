@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Report is what a study comes to: report.json.
+// Report is report.json: the figures of a study.
 type Report struct {
 	Command   string `json:"command,omitempty"`
 	Date      string `json:"date,omitempty"`

@@ -37,7 +37,7 @@ type Separated struct {
 	Silhouette float64 `json:"silhouette"`
 }
 
-// featureKinds are the roles whose features are shown, and what they are called.
+// featureKinds are the roles whose features are shown, with their names.
 var featureKinds = [3]struct {
 	role schemas.Role
 	name string

@@ -1,10 +1,10 @@
-// Package paper owns the study that repeats the paper's evaluation: from the summaries and scores of runs to its Table 1,
-// its Fig. 1, 3, 4 and 5, and where ours differs. Why it differs is for docs/results.md.
+// Package paper owns the study that repeats the paper's evaluation: its Table 1, its Fig. 1, 3, 4 and 5, and the differences, from the
+// summaries and scores of runs. docs/results.md says why they differ.
 //
 // Invariants. Nothing here measures: every figure comes from scores, through study.Summarise and study.Compare, or
-// is printed in the paper (printed.go, with its place). Every word that judges follows from an interval. What is missing - a
-// method, a data set, features, a second key - stands in the report with the reason, never as a hole. The package knows no
-// queue and no cache; it reads the images of a run from the folder that study.SaveImages wrote, and can do without.
+// is printed in the paper (printed.go). Every verdict follows from an interval. What is missing - a method, a data set, features, a
+// second key - is named in the report with the reason. The package uses no queue and no cache; it reads the images of a run from the folder
+// that study.SaveImages wrote, and can do without them.
 package paper
 
 import (

@@ -30,7 +30,7 @@ type blockKind struct {
 	better float64
 }
 
-// blockKinds are the paper's three blocks, and then what they are to be read against.
+// blockKinds are the paper's three blocks, and then those that they are compared with.
 var blockKinds = []blockKind{
 	{blockImperceptibility, "Imperceptibility: cover against stego", schemas.Role_ROLE_IMPERCEPTIBILITY,
 		func(s *study.Summary) study.Group { return s.Imperceptibility }, +1},
@@ -52,7 +52,7 @@ var paperBlocks = blockKinds[:3]
 // methodUnrelated is the line of cover against secret: two images that have nothing to do with each other.
 const methodUnrelated = "unrelated images"
 
-// Why a figure is not there, in a word.
+// Why there is no figure.
 const (
 	whyNotAtHand = "not at hand"
 	whyNotRun    = "not run"
@@ -92,7 +92,7 @@ type Line struct {
 	KeyPair   string `json:"key_pair"`
 	EmbedKey  string `json:"embed_key,omitempty"`
 	DecodeKey string `json:"decode_key,omitempty"`
-	// Why says in a word why there is no figure of ours; empty where there is.
+	// Why says why there is no figure of ours; empty where there is one.
 	Why string `json:"why,omitempty"`
 	// N counts the scores, Items the image pairs that they are of.
 	N     int `json:"n"`
