@@ -239,17 +239,6 @@ type Summary struct {
 	Pairs []Pair `json:"pairs"`
 }
 
-// NotRefused are the scores that have metrics: those of images that recovery refused have none.
-func NotRefused(scores []*schemas.Score) []*schemas.Score {
-	kept := make([]*schemas.Score, 0, len(scores))
-	for _, s := range scores {
-		if s.End() != schemas.EndRefused {
-			kept = append(kept, s)
-		}
-	}
-	return kept
-}
-
 // Baselines are the metrics of cover against secret by item: what an unrelated image measures.
 func Baselines(scores []*schemas.Score) map[string]*schemas.Metrics {
 	baselines := make(map[string]*schemas.Metrics)

@@ -53,7 +53,7 @@ func (p *Paper) ReadSets(given []string) error {
 			return fmt.Errorf("--data %s: give NAME=PLACE, such as ImageNet=photographs; a name has letters, digits, '_' and '-'", data)
 		}
 		set := paper.DataSet{Name: name, Dir: place, AtHand: true}
-		if !Exists(place) {
+		if !exists(place) {
 			set.AtHand, set.Why = false, place+" is not there"
 			p.miss("data set %s is not at hand: %s", name, set.Why)
 		} else if err := (producer.DatasetOptions{Data: place}).Check(); err != nil {

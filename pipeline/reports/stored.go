@@ -25,7 +25,7 @@ func Stored(ctx context.Context, s *pipeline.Services, id string) (*study.Summar
 		inv.Elapsed = run.Finished.Sub(run.Started)
 	}
 	if run.Provenance != nil {
-		inv.Provenance = ProvenanceOf(run.Provenance)
+		inv.Provenance = provenanceOf(run.Provenance)
 	}
 	return study.Summarise(run.Spec, scores, failures, inv), scores, nil
 }

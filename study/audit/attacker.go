@@ -43,11 +43,11 @@ func ReadAttacker(data []byte) (*Attacker, error) {
 		return nil, err
 	}
 	if len(a.Results) == 0 || !a.Baseline.measured() {
-		return nil, fmt.Errorf("%w: it has %d results, or no baseline; %s", ErrReport, len(a.Results), again)
+		return nil, wrong(KindAttacker, "it has %d results, or no baseline; %s", len(a.Results), again)
 	}
 	for i, r := range a.Results {
 		if r.Pairs < 0 || !r.measured() {
-			return nil, fmt.Errorf("%w: result %d has %d leaked pairs and %d tested images; %s", ErrReport, i+1, r.Pairs, r.SSIM.N, again)
+			return nil, wrong(KindAttacker, "result %d has %d leaked pairs and %d tested images; %s", i+1, r.Pairs, r.SSIM.N, again)
 		}
 	}
 	return &a, nil

@@ -45,7 +45,7 @@ func ReadDecoder(data []byte) (*Decoder, error) {
 		return nil, err
 	}
 	if len(d.Results) == 0 || d.Baseline.SSIM.N == 0 {
-		return nil, fmt.Errorf("%w: it has %d results, or no baseline; %s", ErrReport, len(d.Results), again)
+		return nil, wrong(KindDecoder, "it has %d results, or no baseline; %s", len(d.Results), again)
 	}
 	for i := range d.Results {
 		r := &d.Results[i]
@@ -54,7 +54,7 @@ func ReadDecoder(data []byte) (*Decoder, error) {
 		}
 		// The verdict goes by the interval.
 		if r.Pairs < 0 || r.SSIM.N < 2 || !r.OverGuess.bounded() || !r.OverUnrelated.bounded() {
-			return nil, fmt.Errorf("%w: result %d has %d leaked pairs and %d tested images, and needs 2 or more; test on more", ErrReport, i+1, r.Pairs, r.SSIM.N)
+			return nil, wrong(KindDecoder, "result %d has %d leaked pairs and %d tested images, and needs 2 or more; test on more", i+1, r.Pairs, r.SSIM.N)
 		}
 	}
 	return &d, nil

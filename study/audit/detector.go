@@ -47,9 +47,9 @@ func ReadDetector(data []byte) (*Detector, error) {
 	}
 	switch {
 	case d.Tested < 1:
-		return nil, fmt.Errorf("%w: it has %d tested pairs; %s", ErrReport, d.Tested, again)
+		return nil, wrong(KindDetector, "it has %d tested pairs; %s", d.Tested, again)
 	case d.Matching != 0:
-		return nil, fmt.Errorf("%w on the model: it is the control, LSB matching at %g bits a sample; train without --matching", ErrReport, d.Matching)
+		return nil, wrong(KindDetector, "it is the control, LSB matching at %g bits a sample; train without --matching", d.Matching)
 	}
 	return &d, nil
 }

@@ -10,8 +10,14 @@ import (
 	"stegomq/report/stats"
 )
 
-// ErrReport is the class of files that are no report of the trainer's attacks on the model.
-var ErrReport = errors.New("not a report of the trainer")
+// ErrReport is the class of files that are not the report of an attack by the trainer.
+var ErrReport = errors.New("not a report of")
+
+// wrong is an ErrReport on a file that should be of a kind.
+func wrong(kind, format string, args ...any) error {
+	command := map[string]string{KindAttacker: "attack", KindDecoder: "decode", KindDetector: "detect"}[kind]
+	return fmt.Errorf("%w `python -m trainer %s`: "+format, append([]any{ErrReport, command}, args...)...)
+}
 
 // Kinds of reports. That of `python -m trainer attack` names none.
 const (
@@ -48,13 +54,13 @@ func readReport(data []byte, kind string, into interface{ head() *Head }) error 
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
-		return fmt.Errorf("%w: %w; %s", ErrReport, err, again)
+		return wrong(kind, "%w; %s", err, again)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: there is more after the first value", ErrReport)
+		return wrong(kind, "there is more after the first value")
 	}
 	if h := into.head(); h.Kind != kind || h.Version != reportVersion || h.Model == "" || h.Digest == "" {
-		return fmt.Errorf("%w: kind %q, version %d of model %q (%.12s); %s", ErrReport, h.Kind, h.Version, h.Model, h.Digest, again)
+		return wrong(kind, "kind %q, version %d of model %q (%.12s); %s", h.Kind, h.Version, h.Model, h.Digest, again)
 	}
 	return nil
 }
