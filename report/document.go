@@ -1,13 +1,13 @@
-// Package report owns the one model of every report, and its renderers: a Document is sections of tables, findings, matrices,
-// figures, lists and text, and is written as text for a terminal, as Markdown, as LaTeX or as one HTML file that can be sorted,
-// filtered and opened.
+// Package report owns the model of every report, and its renderers. A Document has sections of tables, findings, matrices,
+// figures, lists and text. It is written as text for a terminal, as Markdown, as LaTeX, or as one HTML file whose items can be
+// sorted, filtered and opened.
 //
-// It knows nothing of runs and metrics. Its invariants:
+// It does not know runs and metrics. Its invariants:
 //
 //   - What comes from callers is text. It is escaped where it stands; nothing of it becomes markup, style or script.
 //   - The same document gives the same bytes.
 //   - The HTML file holds all that it shows. Styles, script and images are inside, and a content security policy in its head
-//     has the browser refuse every request, and every script but the one whose digest it names.
+//     forbids every request, and every script but the one whose digest it names.
 //   - Every image is in it once, and those that a dialog shows are decoded only when it does.
 //   - Without JavaScript, and on paper, the tables stand as they are; of the items, the first rows do.
 package report
@@ -40,12 +40,12 @@ type Section struct {
 	Tables             []Table
 	// Drawings are charts made of characters.
 	Drawings []string
-	// Matrices and Items are for the HTML file, whose reader opens the images behind them.
+	// Matrices and Items are in the HTML file alone, where a reader opens their images.
 	Matrices []Matrix
 	Items    *Items
 }
 
-// Finding is what a test found: its outcome in a word, and in a sentence.
+// Finding is what a test found: its outcome in a word, and a sentence.
 type Finding struct{ Title, Outcome, Text string }
 
 // Table is a table of text. A line break in a cell is one on a terminal, and elsewhere a space.

@@ -1,9 +1,6 @@
 package report
 
-import (
-	"errors"
-	"image"
-)
+import "image"
 
 // Figure is a drawing in two formats, files of its name. One that could not be drawn has Why and no bytes.
 type Figure struct {
@@ -23,8 +20,11 @@ type Drawer interface {
 // Draw draws a figure. What cannot be drawn says why.
 func Draw(name, caption string, d Drawer) Figure {
 	svg, err := d.SVG()
-	png, other := d.PNG()
-	if err := errors.Join(err, other); err != nil {
+	if err != nil {
+		return Figure{Name: name, Why: err.Error()}
+	}
+	png, err := d.PNG()
+	if err != nil {
 		return Figure{Name: name, Why: err.Error()}
 	}
 	return Figure{Name: name, Caption: caption, SVG: svg, PNG: png}

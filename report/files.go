@@ -14,7 +14,7 @@ type File struct {
 	Data []byte
 }
 
-// JSON is a value as people read it.
+// JSON is an indented value.
 func JSON(v any) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)

@@ -19,7 +19,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrDocument is the class of documents that do not hang together. It is the caller's fault.
+// ErrDocument is the class of documents whose parts do not fit together. It is the caller's fault.
 var ErrDocument = errors.New("document is not valid")
 
 // pageRows is how many rows of the items the page holds at a time.
@@ -43,12 +43,10 @@ var (
 // page is what the template is given.
 type page struct {
 	*Document
-	Sections []sectionView
-	Style    template.CSS
-	Script   template.JS
-	Digest   string // of the script, as a content security policy names it
-	Left     int    // thumbnails that there was no room for
-	album    *album
+	Style  template.CSS
+	Script template.JS
+	Digest string // of the script, as a content security policy names it
+	Left   int    // thumbnails that there was no room for
 }
 
 // HTML writes the document as one HTML file. Pictures are got from load, which may be nil where there are none; those of matrices and
@@ -64,20 +62,13 @@ func (d *Document) HTML(w io.Writer, load Loader) error {
 	}
 	digest := sha256.Sum256([]byte(script))
 	p := page{
-		Document: d, album: album, Left: album.left,
+		Document: d, Left: album.left,
 		Style:  template.CSS(style), //nolint:gosec // our own file
 		Script: template.JS(script), //nolint:gosec // our own file
 		Digest: base64.StdEncoding.EncodeToString(digest[:]),
 	}
-	for i := range d.Sections {
-		view, err := p.view(&d.Sections[i])
-		if err != nil {
-			return err
-		}
-		p.Sections = append(p.Sections, view)
-	}
 	templates, err := template.New("page").Funcs(template.FuncMap{
-		"json": jsonText, "level": level, "shown": album.shown, "numeric": (*Table).numeric, "class": (*Table).class,
+		"json": jsonText, "level": level, "shown": album.shown, "numeric": Table.numeric, "class": Table.class, "drawn": drawn, "items": album.items,
 	}).Parse(markup)
 	if err != nil {
 		return err
@@ -120,18 +111,23 @@ func (d *Document) pictures() (all []Picture) {
 	return all
 }
 
-// sectionView is a section with what the template cannot work out.
-type sectionView struct {
-	*Section
-	Tables  []*Table
-	Figures []figureView
-	Items   *itemsView
-}
-
+// figureView is a figure with its image.
 type figureView struct {
 	Figure
 	URI           template.URL
 	Width, Height int
+}
+
+func drawn(f Figure) (figureView, error) {
+	if f.Why != "" {
+		return figureView{Figure: f}, nil
+	}
+	d, err := f.drawing()
+	if err != nil {
+		return figureView{}, fmt.Errorf("figure %q: %w", f.Name, err)
+	}
+	uri := template.URL(d.uri()) //nolint:gosec // the data URI of an image, made here
+	return figureView{f, uri, d.width, d.height}, nil
 }
 
 // itemsView is the head and the first page of the items, for the template, and all of them, for the script.
@@ -191,32 +187,8 @@ func (n number) MarshalJSON() ([]byte, error) {
 	}
 }
 
-func (p *page) view(s *Section) (sectionView, error) {
-	v := sectionView{Section: s}
-	for i := range s.Tables {
-		v.Tables = append(v.Tables, &s.Tables[i])
-	}
-	for _, f := range s.Figures {
-		if f.Why != "" {
-			v.Figures = append(v.Figures, figureView{Figure: f})
-			continue
-		}
-		d, err := f.drawing()
-		if err != nil {
-			return v, fmt.Errorf("figure %q: %w", f.Name, err)
-		}
-		uri := template.URL(d.uri()) //nolint:gosec // the data URI of an image, made here
-		v.Figures = append(v.Figures, figureView{Figure: f, URI: uri, Width: d.width, Height: d.height})
-	}
-	if s.Items != nil {
-		v.Items = p.items(s.Items)
-		v.Items.Section = s.ID
-	}
-	return v, nil
-}
-
-func (p *page) items(it *Items) *itemsView {
-	v := &itemsView{Total: len(it.Rows), Elsewhere: it.Elsewhere}
+func (a *album) items(section string, it *Items) *itemsView {
+	v := &itemsView{Section: section, Total: len(it.Rows), Elsewhere: it.Elsewhere}
 	v.Data = itemsData{PageRows: pageRows, Rows: make([][2]any, 0, len(it.Rows))}
 	worst := it.worst()
 	for i, c := range it.Columns {
@@ -238,7 +210,7 @@ func (p *page) items(it *Items) *itemsView {
 		v.Data.Columns = append(v.Data.Columns, columnData{c.Name, c.Title, c.Kind == Number, c.Decimals, c.Better == Lower})
 	}
 	for n, r := range it.ordered() {
-		shown := p.album.shown(r.Pictures)
+		shown := a.shown(r.Pictures)
 		row := rowView{Opens: len(shown) > 0}
 		values := make([]any, len(it.Columns))
 		for i, c := range it.Columns {
@@ -286,15 +258,18 @@ func (d *Document) validate() error {
 			wrong = append(wrong, fmt.Errorf("%w: "+format, append([]any{ErrDocument}, args...)...))
 		}
 	}
-	seen := make(map[string]bool)
-	name := func(what, id string) {
-		fail(!usable(id) || seen[id], "a %s cannot be named %q, or two are", what, id)
-		seen[id] = true
+	names := func() func(what, name string) {
+		seen := make(map[string]bool)
+		return func(what, name string) {
+			fail(!usable(name) || seen[name], "a %s cannot be named %q, or two are", what, name)
+			seen[name] = true
+		}
 	}
+	anchor := names()
 	for _, s := range d.Sections {
-		name("section", s.ID)
+		anchor("section", s.ID)
 		for _, f := range s.Figures {
-			name("figure", f.Name)
+			anchor("figure", f.Name)
 		}
 		for _, t := range s.Tables {
 			for i, row := range t.Rows {
@@ -305,29 +280,18 @@ func (d *Document) validate() error {
 			fail(len(m.Cells) != len(m.Rows), "matrix %q has %d rows and names %d", m.Title, len(m.Cells), len(m.Rows))
 			for i, row := range m.Cells {
 				fail(len(row) != len(m.Columns), "matrix %q: row %d has %d cells for %d columns", m.Title, i, len(row), len(m.Columns))
-				for _, c := range row {
-					fail(c.Level < 0 || c.Level > 1, "matrix %q: row %d: level %g is not within 0 and 1", m.Title, i, c.Level) // NaN is neither
-				}
 			}
 		}
 		if it := s.Items; it != nil {
-			it.validate(fail)
+			fail(it.Worst != "" && it.worst() < 0, "items: the worst of %q cannot come first: it is no Number with a Better", it.Worst)
+			column := names()
+			for _, c := range it.Columns {
+				column("column", c.Name)
+			}
+			for i, r := range it.Rows {
+				fail(len(r.Values) != len(it.Columns), "items: row %d has %d values for %d columns", i, len(r.Values), len(it.Columns))
+			}
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-func (it *Items) validate(fail func(bad bool, format string, args ...any)) {
-	fail(len(it.Columns) == 0, "items: there are no columns")
-	seen := make(map[string]bool)
-	for _, c := range it.Columns {
-		fail(!usable(c.Name) || seen[c.Name], "items: a column cannot be named %q, or two are", c.Name)
-		seen[c.Name] = true
-		fail(c.Kind > Number || c.Decimals < 0 || c.Decimals > 9 || c.Better != Neither && c.Kind != Number,
-			"items: column %q: kind %d, better %d and %d decimals do not go together", c.Name, c.Kind, c.Better, c.Decimals)
-	}
-	fail(it.Worst != "" && it.worst() < 0, "items: the worst of %q cannot come first: it is no Number with a Better", it.Worst)
-	for i, r := range it.Rows {
-		fail(len(r.Values) != len(it.Columns), "items: row %d has %d values for %d columns", i, len(r.Values), len(it.Columns))
-	}
 }

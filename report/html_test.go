@@ -165,12 +165,8 @@ func TestWriteRefuses(t *testing.T) {
 		`row 0 has 2 cells for 3 columns`:             table(report.Table{Head: make([]string, 3), Rows: [][]string{make([]string, 2)}}),
 		`has 1 rows and names 0`:                      matrix(report.Matrix{Cells: make([][]report.MatrixCell, 1)}),
 		`row 0 has 1 cells for 0 columns`:             matrix(report.Matrix{Rows: make([]string, 1), Cells: [][]report.MatrixCell{{{}}}}),
-		`level 1.5 is not within 0 and 1`:             matrix(report.Matrix{Rows: make([]string, 1), Columns: make([]string, 1), Cells: [][]report.MatrixCell{{{Level: 1.5}}}}),
-		`there are no columns`:                        items(report.Items{}),
 		`a column cannot be named "sort"`:             items(report.Items{Columns: []report.Column{{Name: "sort"}}}),
 		`a column cannot be named "psnr", or two are`: items(report.Items{Columns: []report.Column{number, number}}),
-		`and 10 decimals do not go together`:          items(report.Items{Columns: []report.Column{{Name: "a", Kind: report.Number, Decimals: 10}}}),
-		`kind 0, better 1`:                            items(report.Items{Columns: []report.Column{{Name: "a", Better: report.Higher}}}),
 		`the worst of "ssim" cannot come first`:       items(report.Items{Columns: []report.Column{number}, Worst: "ssim"}),
 		`row 0 has 0 values for 1 columns`:            items(report.Items{Columns: []report.Column{number}, Rows: make([]report.ItemRow, 1)}),
 	} {

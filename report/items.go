@@ -12,8 +12,8 @@ import (
 type Items struct {
 	Columns []Column
 	Rows    []ItemRow
-	// Worst is the Name of the column whose worst values come first: a Number with a Better. Where it is empty it is
-	// the first such column; where there is none the rows stay as they are.
+	// Worst is the Name of the column whose worst values come first: a Number with a Better. Empty: the first such column;
+	// where there is none, the rows keep their order.
 	Worst string
 	// Elsewhere says where a reader without JavaScript finds all rows: "items.csv".
 	Elsewhere string

@@ -145,7 +145,7 @@ func TeX(caption string, tables []Table) string {
 }
 
 // class is how a page sets a cell apart.
-func (t *Table) class(row []string, column int) Class {
+func (t Table) class(row []string, column int) Class {
 	if t.Class != nil {
 		return t.Class(row, column)
 	}
@@ -157,7 +157,7 @@ func (t *Table) class(row []string, column int) Class {
 
 // numeric says for each column whether a page sets its cells flush right: not the first, and others where every cell begins
 // as a number does, or is a dash.
-func (t *Table) numeric() []bool {
+func (t Table) numeric() []bool {
 	numeric := make([]bool, len(t.Head))
 	for column := 1; column < len(t.Head); column++ {
 		numeric[column] = true

@@ -56,20 +56,15 @@ type PairedRole struct {
 	// one, their mean.
 	N int `json:"n"`
 	// RefusedA and RefusedB count the images that recovery refused in each run. They have no part in the rest.
-	RefusedA int        `json:"refused_a,omitempty"`
-	RefusedB int        `json:"refused_b,omitempty"`
-	PSNR     Difference `json:"psnr"`
-	SSIM     Difference `json:"ssim"`
-	MAE      Difference `json:"mae"`
-	RMSE     Difference `json:"rmse"`
-	// More are the metrics that both runs asked for beyond these, by name.
-	More map[string]Difference `json:"more,omitempty"`
+	RefusedA int `json:"refused_a,omitempty"`
+	RefusedB int `json:"refused_b,omitempty"`
+	ByMetric[Difference]
 }
 
-// Verdict is what a difference shows.
+// Verdict is what a difference says of A.
 type Verdict string
 
-// What a difference shows of A.
+// The verdicts.
 const (
 	Better Verdict = "better"
 	Worse  Verdict = "worse"
@@ -80,8 +75,8 @@ const (
 	CannotBeTold Verdict = "cannot be told"
 )
 
-// VerdictPairs is the least number of image pairs that a verdict is given of: fewer images stand for no data set, and the interval of
-// very skewed differences is least sure there (docs/statistics.md).
+// VerdictPairs is the least number of image pairs that a verdict needs: fewer images do not represent a data set, and the interval of
+// very skewed differences is least reliable there (docs/statistics.md).
 const VerdictPairs = 8
 
 // Difference is the difference of two runs in a metric, A less B.
@@ -134,9 +129,9 @@ func Compare(a, b Measured) (*Paired, error) {
 		case allA && allB:
 			leave("both refused it: there are no images to compare")
 		case allA:
-			leave(fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", p.A.Run, refusedA[c], refusedA[c]))
+			leave(p.A.refusedAll(d.RefusedA))
 		case allB:
-			leave(fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", p.B.Run, refusedB[c], refusedB[c]))
+			leave(p.B.refusedAll(d.RefusedB))
 		case len(inA[c]) == 0:
 			leave("only " + p.B.Run + " has it")
 		case len(inB[c]) == 0:
@@ -151,6 +146,10 @@ func Compare(a, b Measured) (*Paired, error) {
 	}
 	slices.SortFunc(p.LeftOut, func(a, b Failed) int { return cmp.Compare(a.Name, b.Name) })
 	return p, nil
+}
+
+func (s Side) refusedAll(n int) string {
+	return fmt.Sprintf("%s refused it, %d of %d: there are no images to compare", s.Run, n, n)
 }
 
 // sameConditions says why two runs are not of the same images, brought to the same size, with the same metrics.
@@ -258,7 +257,7 @@ func differ(c schemas.Role, a, b map[string]*means) PairedRole {
 		sign := float64(metric.More) * better(c)
 		var d Difference
 		var of [2]stats.Summary
-		var less stats.Summary
+		var difference stats.Summary
 		items := stats.NewClusters(1)
 		for _, name := range both {
 			x, y := a[name], b[name]
@@ -266,47 +265,29 @@ func differ(c schemas.Role, a, b map[string]*means) PairedRole {
 				continue
 			}
 			va, vb := x.sums[i]/x.n[i], y.sums[i]/y.n[i]
-			if worst := (va - vb) * cmp.Or(sign, 1); less.N == 0 || worst < d.Worst*cmp.Or(sign, 1) {
+			if worst := (va - vb) * cmp.Or(sign, 1); difference.N == 0 || worst < d.Worst*cmp.Or(sign, 1) {
 				d.Worst, d.WorstOf = va-vb, x.item
 			}
 			of[0].Add(va)
 			of[1].Add(vb)
-			less.Add(va - vb)
+			difference.Add(va - vb)
 			items.Add(name, va-vb)
 			if (va-vb)*sign > 0 {
 				d.Won++
 			}
 		}
-		if less.N == 0 {
+		if difference.N == 0 {
 			continue
 		}
 		ci := items.Interval(0)
-		d.A, d.B, d.Moments, d.HoldsZero = of[0].Mean, of[1].Mean, less.Moments(ci), ci == nil || ci.HoldsZero()
-		d.Verdict, d.Won = d.verdict(less.N, sign), d.Won/float64(less.N)
-		if metric.Optional() {
-			if role.More == nil {
-				role.More = make(map[string]Difference)
-			}
-			role.More[metric.Name] = d
-			continue
+		d.A, d.B, d.Moments, d.HoldsZero = of[0].Mean, of[1].Mean, difference.Moments(ci), ci == nil || ci.Holds(0)
+		d.Verdict, d.Won = d.verdict(difference.N, sign), d.Won/float64(difference.N)
+		role.set(metric.Name, d)
+		if !metric.Optional() {
+			role.N = difference.N
 		}
-		role.N = less.N
-		*role.field(metric.Name) = d
 	}
 	return role
-}
-
-// Metric is the difference in a metric by its name; false where there is none.
-func (r *PairedRole) Metric(name string) (Difference, bool) {
-	if of := r.field(name); of != nil {
-		return *of, true
-	}
-	d, there := r.More[name]
-	return d, there
-}
-
-func (r *PairedRole) field(name string) *Difference {
-	return map[string]*Difference{"psnr": &r.PSNR, "ssim": &r.SSIM, "mae": &r.MAE, "rmse": &r.RMSE}[name]
 }
 
 // paired names a role.
@@ -395,7 +376,7 @@ func (p *Paired) facts() []string {
 		n += len(r.More)
 	}
 	if n >= 20 {
-		lines = append(lines, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+		lines = append(lines, fmt.Sprintf("Of %d intervals, about one in twenty does not hold the true mean, by chance alone.", n))
 	}
 	for _, r := range p.Roles {
 		if r.RefusedA+r.RefusedB > 0 {

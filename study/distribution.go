@@ -31,8 +31,8 @@ func ofPair(format string, v float64, item string) string {
 	return fmt.Sprintf(format+" (%s)", v, item)
 }
 
-// Excess is what a group of wrong keys shows of the secret beyond what an unrelated image does: each score less
-// the baseline of the same item. At zero or below, the output is no nearer to the secret than the cover is.
+// Excess is each score of a group of wrong keys less the baseline of the same item. At zero or below, the output is no more like
+// the secret than the cover is.
 type Excess struct {
 	// N counts the scores whose item has a baseline, Items the image pairs that they are of.
 	N     int  `json:"n"`
@@ -58,41 +58,48 @@ type Comparison struct {
 	DecodeKey string `json:"decode_key"`
 }
 
-// series collects a metric. It keeps the values, 8 bytes each, as quantiles need them.
-type series struct {
+// sample collects a metric of scores. It keeps the values, 8 bytes each, as quantiles need them.
+type sample struct {
 	stats.Summary
 	values         []float64
 	least, largest *schemas.Score
+	items          *stats.Clusters
 }
 
-func (s *series) add(v float64, of *schemas.Score) {
-	if s.N == 0 || v < s.Min {
-		s.least = of
+func (x *sample) add(v float64, of *schemas.Score) {
+	if x.N == 0 {
+		x.items = stats.NewClusters(1)
 	}
-	if s.N == 0 || v > s.Max {
-		s.largest = of
+	if x.N == 0 || v < x.Min {
+		x.least = of
 	}
-	s.Add(v)
-	s.values = append(s.values, v)
+	if x.N == 0 || v > x.Max {
+		x.largest = of
+	}
+	x.Add(v)
+	x.values = append(x.values, v)
+	x.items.Add(of.GetItem(), v)
 }
 
-func (s *series) distribution(mean *stats.Interval) Distribution {
-	slices.Sort(s.values)
+// meanAndInterval are the moments with the interval of the mean.
+func (x *sample) meanAndInterval() stats.Moments { return x.Moments(x.items.Interval(0)) }
+
+func (x *sample) distribution() Distribution {
+	slices.Sort(x.values)
+	q := func(share float64) float64 { return stats.Quantile(x.values, share) }
 	return Distribution{
-		Moments: s.Summary.Moments(mean), Min: s.Min, Max: s.Max, Median: stats.Quantile(s.values, 0.5),
-		P95: stats.Quantile(s.values, 0.95), P99: stats.Quantile(s.values, 0.99),
-		MinOf: comparisonOf(s.least), MaxOf: comparisonOf(s.largest),
+		Moments: x.meanAndInterval(), Min: x.Min, Max: x.Max, Median: q(0.5), P95: q(0.95), P99: q(0.99),
+		MinOf: comparisonOf(x.least), MaxOf: comparisonOf(x.largest),
+	}
+}
+
+func (x *sample) tail() Tail {
+	slices.Sort(x.values)
+	return Tail{
+		Moments: x.meanAndInterval(), P99: stats.Quantile(x.values, 0.99), Max: x.Max, Histogram: stats.Bins(x.values), Worst: comparisonOf(x.largest),
 	}
 }
 
 func comparisonOf(s *schemas.Score) Comparison {
 	return Comparison{Item: s.GetItem(), EmbedKey: s.GetEmbedKey(), DecodeKey: s.GetDecodeKey()}
-}
-
-func (s *series) tail(mean *stats.Interval) Tail {
-	slices.Sort(s.values)
-	return Tail{
-		Moments: s.Summary.Moments(mean), P99: stats.Quantile(s.values, 0.99), Max: s.Max, Histogram: stats.Bins(s.values),
-		Worst: comparisonOf(s.largest),
-	}
 }

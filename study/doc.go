@@ -1,5 +1,5 @@
-// Package study owns the figures of runs: from the scores of one its summary, its tables and its files, and from two runs of the same image
-// pairs which is better. Package paper below it has those of the paper's study, package audit a sceptic's verdicts.
+// Package study owns the figures of runs: the summary, the tables and the files of one run, and the comparison of two runs of the same
+// image pairs. Package paper below it repeats the paper's study, package audit tests a model's isolation.
 //
 // Invariants: nothing here measures, every figure comes from stored scores; equal scores give equal figures, whatever their order; nothing
 // here renders, each report is one function from figures to a report.Document.

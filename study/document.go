@@ -20,50 +20,45 @@ func broken(s string) string {
 	return s
 }
 
-// extreme is the worst case that a table of groups shows of each, by its PSNR: the least, or the largest where wrong keys are measured.
-type extreme struct {
+// worst is how a table of groups shows the worst case of each, by its PSNR: the least, or the largest where wrong keys are measured.
+type worst struct {
 	word string
 	of   func(Distribution, string) string
 }
 
 var (
-	least   = extreme{"least", Distribution.Least}
-	largest = extreme{"largest", Distribution.Largest}
+	least   = worst{"least", Distribution.Least}
+	largest = worst{"largest", Distribution.Largest}
 )
 
-// groups is a table of groups: a column for each metric that any of them has. What was refused has no metrics, and is counted beside those
-// that have.
-func (e extreme) groups(notes []string, groups ...named) report.Table {
-	t := report.Table{Head: []string{""}, Notes: notes}
-	for _, g := range groups {
-		t.Rows = append(t.Rows, []string{g.name})
-	}
+// groups is a table of groups, with a column for each metric that any of them has. Refused images have no metrics: they are counted.
+func (w worst) groups(notes []string, groups ...named) report.Table {
+	t := report.Table{Head: []string{""}, Notes: notes, Rows: make([][]string, len(groups))}
 	add := func(head string, cell func(g named) string) {
 		t.Head = append(t.Head, head)
 		for i, g := range groups {
-			t.Rows[i] = append(t.Rows[i], cell(g))
+			if g.N == 0 && head != "n" {
+				t.Rows[i] = append(t.Rows[i], "-")
+			} else {
+				t.Rows[i] = append(t.Rows[i], cell(g))
+			}
 		}
 	}
+	for i, g := range groups {
+		t.Rows[i] = []string{g.name}
+	}
 	for _, m := range quality.Metrics {
-		if m.Optional() && !slices.ContainsFunc(groups, func(g named) bool { _, has := g.Metric(m.Name); return has }) {
+		if !slices.ContainsFunc(groups, func(g named) bool { _, has := g.Metric(m.Name); return has }) {
 			continue
 		}
 		add(m.Heading(), func(g named) string {
 			if d, has := g.Metric(m.Name); has {
 				return broken(d.Text(m.Format()))
 			}
-			if m.Name == "psnr" {
-				return cmp.Or(g.RefusedText(), "-")
-			}
 			return "-"
 		})
 		if m.Name == "psnr" {
-			add(e.word+" (pair)", func(g named) string {
-				if g.N == 0 {
-					return "-"
-				}
-				return broken(e.of(g.PSNR, m.Format()))
-			})
+			add(w.word+" (pair)", func(g named) string { return broken(w.of(g.PSNR, m.Format())) })
 		}
 	}
 	add("n", func(g named) string {
@@ -72,6 +67,11 @@ func (e extreme) groups(notes []string, groups ...named) report.Table {
 		}
 		return counted(g.N, g.RefusedText())
 	})
+	for i, g := range groups {
+		if g.N == 0 && g.Refused > 0 {
+			t.Rows[i][1] = g.RefusedText()
+		}
+	}
 	return t
 }
 
@@ -89,7 +89,7 @@ func counted(n int, refused string) string {
 	return fmt.Sprintf("%d,\n%s", n, refused)
 }
 
-// sections are the tables of a run: the three blocks of the paper's Table 1, then what they are to be read against, and at the end what
+// sections are the tables of a run: the three blocks of the paper's Table 1, then what they are compared with, and at the end what
 // failed.
 func (s *Summary) sections() []report.Section {
 	var all []report.Section
@@ -101,8 +101,8 @@ func (s *Summary) sections() []report.Section {
 	untrained := s.untrainedNote()
 	add("imperceptibility", "Imperceptibility (cover against stego)", least.groups(untrained, named{"stego", &s.Imperceptibility}))
 	add("recoverability", "Recoverability (secret against recovered, matched key)", least.groups(untrained, named{"recovered", &s.Recoverability}))
-	add("cross-decoding", "Cross decoding (what a wrong key shows; lower is better, the baseline is nothing at all)", s.crossDecoding())
-	add("leakage", "Leakage (against the secret; excess: what the score has more than the baseline of the same pair)", s.leakage())
+	add("cross-decoding", "Cross decoding (what a wrong key recovers; against the secret, lower is better; the row \"baseline\" is an unrelated image)", s.crossDecoding())
+	add("leakage", "Leakage (against the secret; excess: the score less the baseline of the same pair)", s.leakage())
 	if len(s.Robustness) > 0 {
 		rows := []named{{"none", &s.Recoverability}}
 		for i := range s.Robustness {
@@ -160,10 +160,10 @@ func (s *Summary) crossDecoding() report.Table {
 type wrong struct {
 	name          string
 	secret, cover Group
-	drawn         bool // its distribution is worth a picture
+	drawn         bool // the report draws the distribution of its excess
 }
 
-// wrongKeys are the kinds of wrong keys, and no key; all but the mismatched ones only in a run that has some.
+// wrongKeys are the kinds of wrong keys of the run, and no key. Mismatched keys are always among them.
 func (s *Summary) wrongKeys() []wrong {
 	kinds := []wrong{{"mismatched key", s.LeakageMismatched, s.LeakageMismatchedCover, false}}
 	if len(s.RandomKeys) > 0 {
@@ -190,8 +190,8 @@ func (s *Summary) wrongKeys() []wrong {
 	return kinds
 }
 
-// text names a comparison of what was recovered.
-func (c Comparison) text() string {
+// Text names the image pair and the keys of a recovered image.
+func (c Comparison) Text() string {
 	if c.DecodeKey == "" {
 		return fmt.Sprintf("%s, %s without a key", c.Item, c.EmbedKey)
 	}
@@ -255,15 +255,15 @@ func (r DrawnRow) cells() []string {
 // matrixExtremes are the worst cases of a matrix: of the cells on its diagonal, and of the others.
 func (s *Summary) matrixExtremes(format string, of func(Group) Distribution) (notes []string) {
 	if d := of(s.Recoverability); s.Recoverability.N > 0 {
-		notes = append(notes, fmt.Sprintf("least on the diagonal: "+format+" at %s", d.Min, d.MinOf.text()))
+		notes = append(notes, fmt.Sprintf("least on the diagonal: "+format+" at %s", d.Min, d.MinOf.Text()))
 	}
 	if d := of(s.LeakageMismatched); s.LeakageMismatched.N > 0 {
-		notes = append(notes, fmt.Sprintf("largest beside it: "+format+" at %s", d.Max, d.MaxOf.text()))
+		notes = append(notes, fmt.Sprintf("largest off the diagonal: "+format+" at %s", d.Max, d.MaxOf.Text()))
 	}
 	return notes
 }
 
-// worstPairs are the pairs to look at first.
+// worstPairs are the pairs of least PSNR.
 func (s *Summary) worstPairs() report.Table {
 	b := report.Table{Words: 5, Head: []string{"", "pair", "cover", "secret", "key", "PSNR dB", "SSIM"}}
 	for _, w := range s.WorstPairs {
@@ -277,8 +277,8 @@ var worstWords = map[string]string{
 	schemas.Imperceptibility.Token(): "stego", schemas.Recoverability.Token(): "recovered", schemas.Purification.Token(): "purified",
 }
 
-// leakage is what wrong keys show of the secret at most, and beyond the baseline. It has a row for each kind of
-// which there are scores.
+// leakage is the largest likeness to the secret under wrong keys, and the excess over the baseline. It has a row for each kind that has
+// scores.
 func (s *Summary) leakage() report.Table {
 	b := report.Table{
 		Head: []string{"", "PSNR max", "excess mean", "p99", "max", "SSIM max", "excess mean", "p99", "max", "n"},
@@ -303,7 +303,7 @@ func (s *Summary) leakage() report.Table {
 				fmt.Sprintf(signed, m.excess.P99), fmt.Sprintf(signed, m.excess.Max))
 		}
 		b.Rows = append(b.Rows, append(row, counted(e.N, k.secret.RefusedText())))
-		b.Notes = append(b.Notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, e.PSNR.Worst.text(), e.SSIM.Worst.text()))
+		b.Notes = append(b.Notes, fmt.Sprintf("%s, largest excess: PSNR at %s; SSIM at %s", k.name, e.PSNR.Worst.Text(), e.SSIM.Worst.Text()))
 	}
 	return b
 }
@@ -349,7 +349,7 @@ func (d *Drawn) text() string {
 	return fmt.Sprintf(", wrong keys drawn for each: %d (seed %d)", d.WrongKeys, d.Seed)
 }
 
-// facts are the lines that stand over the tables.
+// facts are the lines above the tables.
 func (s *Summary) facts() []string {
 	lines := []string{
 		fmt.Sprintf("run %s, model %s (%.12s)", s.Run, s.Model.Name, s.Model.Digest),
@@ -409,7 +409,7 @@ func UntrainedWords(untrained []string, of int) string {
 		len(untrained), of, strings.Join(untrained, ", "))
 }
 
-// untrainedNote stands below a table whose means are over such keys, too.
+// untrainedNote is for a table whose means are over such keys, too.
 func (s *Summary) untrainedNote() []string {
 	if len(s.UntrainedKeys) == 0 {
 		return nil
@@ -459,8 +459,7 @@ func facts(lines []string) (all []report.Fact) {
 	return all
 }
 
-// distributions draw the excesses of the keys that nobody is given: their number is large, and the largest of them counts as much as
-// their mean.
+// distributions draw the excesses of unregistered keys. There are many of these, and the largest excess counts as much as the mean.
 func (s *Summary) distributions() (all []report.Section) {
 	for _, k := range s.wrongKeys() {
 		e := k.secret.Excess

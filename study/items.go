@@ -17,7 +17,7 @@ import (
 // itemSide is the longer side of the thumbnails of items, in pixels.
 const itemSide = 96
 
-// shown are the metrics of what was recovered and of stego images that a page has columns for, as far as any score has them.
+// shown are the metrics that a page has columns for: PSNR, SSIM, and of the optional ones those that any score has.
 func shown(scores []*schemas.Score) []quality.Metric {
 	return slices.DeleteFunc(slices.Clone(quality.Metrics), func(m quality.Metric) bool {
 		measured := slices.ContainsFunc(scores, func(s *schemas.Score) bool { _, has := s.GetMetrics().Value(m.Name); return has })
@@ -25,8 +25,8 @@ func shown(scores []*schemas.Score) []quality.Metric {
 	})
 }
 
-// Items is a table with a row for each image pair and embedding key of runs, the worst recovered first. Its first columns are what
-// tells the runs apart.
+// Items is a table with a row for each image pair and embedding key of runs, the worst recovered first. Its first columns name the
+// run.
 type Items struct {
 	report.Items
 	metrics []quality.Metric

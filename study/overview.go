@@ -29,7 +29,7 @@ func ReadOverview(paths ...string) (Overview, error) {
 }
 
 // Table is the overview as a table. A wrong key is judged by its SSIM with the secret, and by how much that is above the baseline of the same
-// pair: PSNR alone flatters photographs, and noise around grey measures more than an unrelated one.
+// pair. PSNR alone does not show leakage: noise around grey has a higher PSNR with a photograph than another photograph has.
 func (o Overview) Table() *report.Table {
 	b := &report.Table{Words: 4, Head: []string{"model", "keying", "data", "size", "pairs", "stego dB", "SSIM", "least dB (pair)", "recovered dB", "SSIM", "least dB (pair)", "wrong key dB", "SSIM", "SSIM above an unrelated image", "purified dB"}}
 	least := func(g Group) string {

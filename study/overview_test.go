@@ -15,8 +15,8 @@ func TestOverview(t *testing.T) {
 	folder := t.TempDir()
 	network, cipher := &Summary{Model: Model{Name: "net"}, Geometry: Geometry{Width: 256, Height: 128}}, &Summary{Model: Model{Name: "box", Keying: "cipher"}}
 	network.Dataset = Dataset{Path: "/some/where/photos", Pairs: 3}
-	network.Imperceptibility = Group{N: 3, PSNR: Distribution{Moments: stats.Moments{Mean: 35.126}, Min: 31, MinOf: Comparison{Item: "1-w"}}, SSIM: Distribution{Moments: stats.Moments{Mean: 0.9}}}
-	network.Recoverability = Group{N: 3, PSNR: Distribution{Moments: stats.Moments{Mean: 30}, Min: 24.5, MinOf: Comparison{Item: "2-x"}}}
+	network.Imperceptibility = Group{N: 3, ByMetric: ByMetric[Distribution]{PSNR: Distribution{Moments: stats.Moments{Mean: 35.126}, Min: 31, MinOf: Comparison{Item: "1-w"}}, SSIM: Distribution{Moments: stats.Moments{Mean: 0.9}}}}
+	network.Recoverability = Group{N: 3, ByMetric: ByMetric[Distribution]{PSNR: Distribution{Moments: stats.Moments{Mean: 30}, Min: 24.5, MinOf: Comparison{Item: "2-x"}}}}
 	network.LeakageMismatched = Group{N: 3, Excess: &Excess{}}
 	cipher.LeakageMismatched = Group{Refused: 6}
 	var paths []string

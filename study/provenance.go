@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Provenance says what made the figures of a run: the command that ended it first. Commands that find everything in the cache change
-// nothing of it.
+// Provenance says what made the figures of a run: the first command that completed it. Later commands, which find everything in the
+// cache, do not change it.
 type Provenance struct {
 	// Version is the program's, Revision that of its source where the build knew it, with "+changes" where it was changed.
 	Version  string `json:"version"`

@@ -84,7 +84,7 @@ func (s *Summary) spec() *schemas.RunSpec {
 	return spec
 }
 
-// readItems reads items.csv: what writeItems writes, but for the names of files.
+// readItems reads items.csv, without the names of files.
 func readItems(r io.Reader) ([]*schemas.Score, error) {
 	in := csv.NewReader(r)
 	in.ReuseRecord = true
@@ -96,13 +96,7 @@ func readItems(r io.Reader) ([]*schemas.Score, error) {
 	for i, name := range head {
 		column[name] = i
 	}
-	needed := []string{"item", "role", "embed_key", "decode_key", "outcome"}
-	for _, m := range quality.Metrics {
-		if !m.Optional() {
-			needed = append(needed, m.Name)
-		}
-	}
-	for _, name := range needed {
+	for _, name := range []string{"item", "role", "embed_key", "decode_key", "outcome", "psnr", "ssim", "mae", "rmse"} {
 		if _, there := column[name]; !there {
 			return nil, fmt.Errorf("no column %s", name)
 		}

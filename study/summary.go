@@ -18,13 +18,8 @@ type Group struct {
 	N     int `json:"n"`
 	Items int `json:"items"`
 	// Refused counts the images that recovery refused, of N + Refused. They have no metrics: with N = 0 what follows means nothing.
-	Refused int          `json:"refused"`
-	PSNR    Distribution `json:"psnr"`
-	SSIM    Distribution `json:"ssim"`
-	MAE     Distribution `json:"mae"`
-	RMSE    Distribution `json:"rmse"`
-	// More are the metrics that the run asked for beyond these, by name.
-	More map[string]Distribution `json:"more,omitempty"`
+	Refused int `json:"refused"`
+	ByMetric[Distribution]
 	// Excess is there for wrong keys, and no key, against the secret alone.
 	Excess *Excess `json:"excess,omitempty"`
 }
@@ -61,7 +56,7 @@ type Confusion struct {
 	SSIM [][]*float64 `json:"ssim"`
 	// Cells are the same means with what belongs to them.
 	Cells [][]*Cell `json:"cells"`
-	// Drawn takes the place of the matrix in a run that draws its wrong keys: a matrix of 1,000 keys would be next to empty.
+	// Drawn takes the place of the matrix in a run that draws its wrong keys: a matrix of 1,000 keys would be almost empty.
 	Drawn *Drawn `json:"drawn,omitempty"`
 }
 
@@ -134,7 +129,7 @@ type Sample struct {
 	Seed  uint64 `json:"seed"`
 }
 
-// Pair is an item of a run: a cover and the secret that was hidden in it. Digests are SHA-256 of the files, names what people call them.
+// Pair is an item of a run: a cover and the secret that was hidden in it. Digests are SHA-256 of the files; names are those of the files.
 type Pair struct {
 	Item         string `json:"item"`
 	Cover        string `json:"cover"`
@@ -148,7 +143,7 @@ type WorstPair struct {
 	// Role is imperceptibility, recoverability or purification.
 	Role string `json:"role"`
 	Comparison
-	// Cover and Secret are what people call the images.
+	// Cover and Secret are the names of the image files.
 	Cover  string  `json:"cover"`
 	Secret string  `json:"secret"`
 	PSNR   float64 `json:"psnr"`
@@ -212,7 +207,7 @@ type Summary struct {
 	Noise                  Group     `json:"noise"`
 	Confusion              Confusion `json:"confusion"`
 
-	// What follows is there when the run asked for it, and some of it could be scored. The partial keys are in ascending
+	// The following are present when the run asked for them and has scores of them. The partial keys are in ascending
 	// order of their share, the attacks in the order of the run.
 	LeakageSwapped      Group          `json:"leakage_swapped,omitzero"`
 	LeakageSwappedCover Group          `json:"leakage_swapped_cover,omitzero"`
@@ -227,11 +222,11 @@ type Summary struct {
 
 	// FailedItems names the comparisons that could not be made.
 	FailedItems []Failed `json:"failed_items"`
-	// RefusedItems names the images that recovery refused to the key that embedded them, though nobody had attacked them. That
-	// other keys are refused is no failure, and stands in their groups.
+	// RefusedItems names the images that recovery refused to the key that embedded them, without an attack. Refusals of other keys are
+	// no failures; their groups count them.
 	RefusedItems []Failed `json:"refused_items,omitempty"`
 
-	// Provenance says what made the run. It is absent where nobody wrote that down.
+	// Provenance says what made the run. It is absent where that was not recorded.
 	Provenance *Provenance `json:"provenance,omitempty"`
 
 	// Cache is of this command; the times are too, unless it found everything in the cache: then they are of the run's first.
@@ -244,18 +239,7 @@ type Summary struct {
 	Pairs []Pair `json:"pairs"`
 }
 
-// NotRefused are the scores that have metrics: those of images that recovery refused have none.
-func NotRefused(scores []*schemas.Score) []*schemas.Score {
-	kept := make([]*schemas.Score, 0, len(scores))
-	for _, s := range scores {
-		if s.End() != schemas.EndRefused {
-			kept = append(kept, s)
-		}
-	}
-	return kept
-}
-
-// Baselines are the metrics of cover against secret by item: what an image measures that knows nothing of the secret.
+// Baselines are the metrics of cover against secret by item: what an unrelated image measures.
 func Baselines(scores []*schemas.Score) map[string]*schemas.Metrics {
 	baselines := make(map[string]*schemas.Metrics)
 	for _, s := range scores {
@@ -410,7 +394,7 @@ func modelOf(s *schemas.RunSpec) Model {
 	return Model{Name: s.GetModelName(), Digest: s.GetModel(), Trained: s.GetModelTrained(), Keying: s.GetModelKeying()}
 }
 
-// worstPairs finds the pairs of least PSNR in the roles of images that a model makes well or badly.
+// worstPairs finds the pairs of least PSNR in each role of the model's own images.
 func worstPairs(spec *schemas.RunSpec, scores []*schemas.Score) []WorstPair {
 	names := make(map[string]*schemas.Pair)
 	for _, p := range spec.GetPairs() {
@@ -474,24 +458,6 @@ func of[K comparable, V any](m map[K]*V, key K) *V {
 	return m[key]
 }
 
-// sample collects a metric of scores, for its moments, quantiles and interval.
-type sample struct {
-	series
-	items *stats.Clusters
-}
-
-func (x *sample) add(v float64, of *schemas.Score) {
-	if x.items == nil {
-		x.items = stats.NewClusters(1)
-	}
-	x.series.add(v, of)
-	x.items.Add(of.GetItem(), v)
-}
-
-func (x *sample) distribution() Distribution { return x.series.distribution(x.items.Interval(0)) }
-func (x *sample) tail() Tail                 { return x.series.tail(x.items.Interval(0)) }
-func (x *sample) moments() stats.Moments     { return x.Summary.Moments(x.items.Interval(0)) }
-
 // tally collects the metrics of a group of scores, and counts those that were refused.
 type tally struct {
 	refused int
@@ -541,30 +507,6 @@ func (t *tally) group() Group {
 	return g
 }
 
-// Metric is a metric of the group by its name; false where no score has it.
-func (g *Group) Metric(name string) (Distribution, bool) {
-	if of := g.field(name); of != nil {
-		return *of, g.N > 0
-	}
-	d, measured := g.More[name]
-	return d, measured
-}
-
-func (g *Group) set(name string, d Distribution) {
-	if of := g.field(name); of != nil {
-		*of = d
-		return
-	}
-	if g.More == nil {
-		g.More = make(map[string]Distribution)
-	}
-	g.More[name] = d
-}
-
-func (g *Group) field(name string) *Distribution {
-	return map[string]*Distribution{"psnr": &g.PSNR, "ssim": &g.SSIM, "mae": &g.MAE, "rmse": &g.RMSE}[name]
-}
-
 // cell collects what one key recovers of the images that another embedded.
 type cell struct {
 	refused    int
@@ -585,5 +527,5 @@ func (c *cell) summary() *Cell {
 	if c == nil {
 		return nil
 	}
-	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: c.psnr.moments(), SSIM: c.ssim.moments()}
+	return &Cell{N: c.psnr.N, Refused: c.refused, PSNR: c.psnr.meanAndInterval(), SSIM: c.ssim.meanAndInterval()}
 }

@@ -54,7 +54,7 @@ func TestWorstPairs(t *testing.T) {
 	for _, row := range []string{
 		"| 32.50 (00008-x) |", "| 23.00 (00008-x) |", "| 17.00 (00008-x) |", "## Worst pairs", "| stego | 00008-x | sky7.jpg | face7.jpg | bob | 32.50 | 0.508 |",
 		"| recovered | 00008-x | sky7.jpg | face7.jpg | alice | 23.00 | 0.359 |", "least on the diagonal: 23.00 dB at 00008-x, alice decoded with alice",
-		"largest beside it: 17.00 dB at 00008-x, alice decoded with bob",
+		"largest off the diagonal: 17.00 dB at 00008-x, alice decoded with bob",
 	} {
 		if !strings.Contains(report, row) {
 			t.Errorf("report.md does not say %q:\n%s", row, report)

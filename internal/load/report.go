@@ -163,7 +163,7 @@ func Write(path string, v any) error {
 
 // Figure is the latency by percentile, with that of its parts.
 func (r *Report) Figure() figure.Figure {
-	p := figure.LinePanel{
+	p := figure.Panel{
 		Title:  fmt.Sprintf("%s, %s", r.Subject, r.Load),
 		XLabel: "one request in so many takes longer (2: median, 100: p99, 1,000: p99.9)", YLabel: "ms", LogX: true,
 	}
@@ -178,7 +178,7 @@ func (r *Report) Figure() figure.Figure {
 			add(string(part), h)
 		}
 	}
-	return figure.Lines{Panels: []figure.LinePanel{p}, Width: figure.Page}
+	return figure.Chart{Panels: []figure.Panel{p}, Width: figure.Page}
 }
 
 // curve has the durations in milliseconds at which one in so many takes longer, as far as there are so many.

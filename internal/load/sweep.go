@@ -95,14 +95,14 @@ func (s *Sweep) Figure() figure.Figure {
 		offered.Points = append(offered.Points, [2]float64{rate, rate})
 		answered.Points = append(answered.Points, [2]float64{rate, float64(m.EndedRequests) / m.Window.Seconds()})
 	}
-	latency := figure.LinePanel{
+	latency := figure.Panel{
 		Title:  fmt.Sprintf("%s: knee at %.4g", s.Subject, s.Knee),
 		XLabel: "offered, requests/s", YLabel: "latency, ms", Series: []figure.Series{median, p99},
 	}
 	if s.P99 > 0 {
 		latency.Levels = []figure.Mark{{Name: "bound of p99", At: s.P99}}
 	}
-	return figure.Lines{Width: figure.Page, Panels: []figure.LinePanel{
+	return figure.Chart{Width: figure.Page, Panels: []figure.Panel{
 		latency, {XLabel: "offered, requests/s", YLabel: "answered, requests/s", Series: []figure.Series{offered, answered}},
 	}}
 }

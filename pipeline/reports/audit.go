@@ -45,7 +45,7 @@ type Audit struct {
 }
 
 // TryAll adds to a request, which has its random and near keys, every trial of an audit that the model allows. A model with a network
-// for each key has no keys that nobody was given.
+// for each key knows no other keys.
 func TryAll(req *pipeline.Request) {
 	m := req.Model
 	req.Trials = pipeline.Trials{Attacks: attacks, NoKey: m.Manifest.Does(model.OpPurify)}
@@ -59,59 +59,59 @@ func TryAll(req *pipeline.Request) {
 	}
 }
 
-// Read reads the trainer's files and notes which tests are not made, before anything is opened.
+// Read reads the trainer's reports, before anything is opened.
 func (a *Audit) Read() error {
 	if a.RandomPairs < 1 {
 		return fmt.Errorf("--random-pairs %d: give 1 or more, or leave the random keys out with --random-keys 0", a.RandomPairs)
 	}
+	e := &a.evidence
 	for _, path := range a.Attackers {
-		if err := a.readReport("--attacker", path, a.readAttacker); err != nil {
+		err := a.readReport("--attacker", path, func(data []byte) (about *audit.Head, err error) {
+			name, twice := "attack", e.Attacker != nil
+			if audit.ReportKind(data) == audit.KindDecoder {
+				name, twice = "decode", e.Decoder != nil
+			}
+			switch {
+			case twice:
+				return nil, fmt.Errorf("there is another report of `python -m trainer %s`: give one, of all numbers of pairs", name)
+			case name == "decode":
+				if e.Decoder, err = audit.ReadDecoder(data); err == nil {
+					about = &e.Decoder.Head
+				}
+			default:
+				if e.Attacker, err = audit.ReadAttacker(data); err == nil {
+					about = &e.Attacker.Head
+				}
+			}
+			return about, err
+		})
+		if err != nil {
 			return err
 		}
 	}
 	if a.Detector == "" {
 		return nil
 	}
-	return a.readReport("--detector", a.Detector, func(data []byte) (name, digest string, err error) {
-		if a.evidence.Detector, err = audit.ReadDetector(data); err != nil {
-			return "", "", err
+	return a.readReport("--detector", a.Detector, func(data []byte) (about *audit.Head, err error) {
+		if e.Detector, err = audit.ReadDetector(data); err == nil {
+			about = &e.Detector.Head
 		}
-		return a.evidence.Detector.Model, a.evidence.Detector.Digest, nil
+		return about, err
 	})
 }
 
-func (a *Audit) readAttacker(data []byte) (name, digest string, err error) {
-	e := &a.evidence
-	if audit.ReportKind(data) == audit.KindDecoder {
-		if e.Decoder != nil {
-			return "", "", errors.New("there is another report of `python -m trainer decode`: give one, of all numbers of pairs")
-		}
-		if e.Decoder, err = audit.ReadDecoder(data); err != nil {
-			return "", "", err
-		}
-		return e.Decoder.Model, e.Decoder.Digest, nil
-	}
-	if e.Attacker != nil {
-		return "", "", errors.New("there is another report of `python -m trainer attack`: give one, of all numbers of pairs")
-	}
-	if e.Attacker, err = audit.ReadAttacker(data); err != nil {
-		return "", "", err
-	}
-	return e.Attacker.Model, e.Attacker.Digest, nil
-}
-
 // readReport reads a file of a flag, which must be about this audit's model.
-func (a *Audit) readReport(flag, path string, read func(data []byte) (name, digest string, err error)) error {
+func (a *Audit) readReport(flag, path string, read func(data []byte) (*audit.Head, error)) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", flag, err)
 	}
-	name, digest, err := read(data)
+	about, err := read(data)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", flag, path, err)
 	}
-	if m := a.Request.Model; digest != m.Digest {
-		return fmt.Errorf("%s %s: it is about model %s (%.12s), and this audit about %s (%.12s): attack this one", flag, path, name, digest, m.Name, m.Digest)
+	if m := a.Request.Model; about.Digest != m.Digest {
+		return fmt.Errorf("%s %s: it is about model %s (%.12s), and this audit about %s (%.12s): attack this one", flag, path, about.Model, about.Digest, m.Name, m.Digest)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (a *Audit) Make(ctx context.Context, s *pipeline.Services) (*audit.Audit, e
 	return audit.New(a.evidence), errors.Join(a.failed...)
 }
 
-// leftOut says which tests are not made, and why. Of the others those without scores have none for reasons of their own.
+// leftOut says which tests are not made, and why.
 func (a *Audit) leftOut() map[string]string {
 	req, m := a.Request, a.Request.Model
 	why := make(map[string]string)
@@ -153,7 +153,7 @@ func (a *Audit) leftOut() map[string]string {
 	}
 	why[audit.TestLeaked] = "--attacker names no outcome of `python -m trainer attack`"
 	if k := m.Manifest.Keying; k != model.KeyingWeights && k != model.KeyingVariant {
-		why[audit.TestLeaked] = "keys are no weights that somebody could train; what he decodes with a network of his own is another test"
+		why[audit.TestLeaked] = "the model's keys are no weights that could be trained; the decoder trained on leaked pairs is another test"
 	}
 	why[audit.TestDecoder] = "--attacker names no outcome of `python -m trainer decode`"
 	why[audit.TestDetector] = "--detector names no outcome of `python -m trainer detect`"
@@ -180,7 +180,7 @@ func (a *Audit) makeRuns(ctx context.Context) (err error) {
 	return a.random(ctx)
 }
 
-// random makes the run of the random keys, and one of the best of them for its images: those of all are too many.
+// random makes the run of the random keys, and a run of the best of them for its images: the images of all would be too many.
 func (a *Audit) random(ctx context.Context) (err error) {
 	e := &a.evidence
 	req := a.guesses()
@@ -219,21 +219,21 @@ func (a *Audit) Forecast(ctx context.Context, s *pipeline.Services) ([]*pipeline
 	return all, nil
 }
 
-// attempts asks what wrong keys that were not drawn at random show, no key, and what is left after attacks.
+// attempts asks what is recovered with wrong keys that are not random ones, without a key, and after attacks.
 func (a *Audit) attempts() *pipeline.Request {
 	req := *a.Request
 	req.RandomKeys = 0
 	return &req
 }
 
-// shown asks for the stego images of one key, as files: what is shown to the classifier.
+// shown asks for the stego images of one key, as files, for the classifier.
 func (a *Audit) shown() *pipeline.Request {
 	req := a.part(a.Request.Dataset.Limit)
 	req.Images = true
 	return req
 }
 
-// guesses asks what random keys show.
+// guesses asks what is recovered with random keys.
 func (a *Audit) guesses() *pipeline.Request {
 	req := a.part(a.RandomPairs)
 	req.RandomKeys = a.Request.RandomKeys
@@ -252,12 +252,11 @@ func (a *Audit) part(limit int) *pipeline.Request {
 func (a *Audit) run(ctx context.Context, name, what string, req *pipeline.Request) (*audit.Run, error) {
 	a.Say(name, what)
 	made, err := Make(ctx, a.services, a.By, req, filepath.Join(a.Out, "runs", name), a.Watch)
-	if err == nil {
-		if failed := made.Failed(); failed != nil {
-			a.failed = append(a.failed, fmt.Errorf("run %s: %w", name, failed))
-		}
-	} else {
+	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", name, err)
+	}
+	if failed := made.Failed(); failed != nil {
+		a.failed = append(a.failed, fmt.Errorf("run %s: %w", name, failed))
 	}
 	run := &audit.Run{Name: name, Summary: made.Summary, Spec: made.Spec, Scores: made.Scores}
 	a.evidence.Runs = append(a.evidence.Runs, run)

@@ -53,7 +53,7 @@ func (p *Paper) ReadSets(given []string) error {
 			return fmt.Errorf("--data %s: give NAME=PLACE, such as ImageNet=photographs; a name has letters, digits, '_' and '-'", data)
 		}
 		set := paper.DataSet{Name: name, Dir: place, AtHand: true}
-		if !Exists(place) {
+		if !exists(place) {
 			set.AtHand, set.Why = false, place+" is not there"
 			p.miss("data set %s is not at hand: %s", name, set.Why)
 		} else if err := (producer.DatasetOptions{Data: place}).Check(); err != nil {
@@ -98,8 +98,8 @@ func (p *Paper) Forecast(ctx context.Context, s *pipeline.Services) (all []*pipe
 }
 
 // makeRuns makes every run of the study.
-func (p *Paper) makeRuns(ctx context.Context) (*paper.Study, error) {
-	whole := &paper.Study{DataSets: p.Sets, Command: p.command(), Date: time.Now().UTC().Format(time.DateOnly)}
+func (p *Paper) makeRuns(ctx context.Context) (whole *paper.Study, err error) {
+	whole = &paper.Study{DataSets: p.Sets, Command: p.command(), Date: time.Now().UTC().Format(time.DateOnly)}
 	for _, r := range p.Study.Table1 {
 		row := paper.Row{Method: r.Method, Runs: make(map[string]paper.Run)}
 		m, err := p.load(r.Model)
@@ -122,20 +122,16 @@ func (p *Paper) makeRuns(ctx context.Context) (*paper.Study, error) {
 	}
 	for _, g := range p.Study.Fig5 {
 		s := paper.Scalability{Keys: g.Keys, Alpha: g.Alpha, DataSet: p.first().Name}
-		m, run, why, err := p.small(ctx, fmt.Sprintf("Fig. 5, K = %d, alpha %g", g.Keys, g.Alpha), g.Model, g.Keys)
-		if err != nil {
+		if s.Model, s.Run, s.Why, err = p.small(ctx, fmt.Sprintf("Fig. 5, K = %d, alpha %g", g.Keys, g.Alpha), g.Model, g.Keys); err != nil {
 			return nil, err
 		}
-		s.Model, s.Run, s.Why = m, run, why
 		whole.Grid = append(whole.Grid, s)
 	}
 	for _, g := range p.Study.Gradient {
 		s := paper.Ablated{Gradient: g.Gradient, Alpha: g.Alpha, Seed: g.Seed, DataSet: p.first().Name}
-		m, run, why, err := p.small(ctx, fmt.Sprintf("gradient %s, alpha %g", g.Gradient, g.Alpha), g.Model, 2)
-		if err != nil {
+		if s.Model, s.Run, s.Why, err = p.small(ctx, fmt.Sprintf("gradient %s, alpha %g", g.Gradient, g.Alpha), g.Model, 2); err != nil {
 			return nil, err
 		}
-		s.Model, s.Run, s.Why = m, run, why
 		whole.Ablation = append(whole.Ablation, s)
 	}
 	return whole, nil

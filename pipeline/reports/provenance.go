@@ -67,11 +67,11 @@ func keepMade(ctx context.Context, s *pipeline.Services, run string, p *study.Pr
 	if data, err = s.Cache.KeepProvenance(ctx, run, data); err != nil {
 		return nil, err
 	}
-	return ProvenanceOf(data), nil
+	return provenanceOf(data), nil
 }
 
-// ProvenanceOf reads what was kept. What another version wrote, and this one cannot read, is as if nobody had written it.
-func ProvenanceOf(data []byte) *study.Provenance {
+// provenanceOf reads what was kept; nil where another version wrote it and this one cannot read it.
+func provenanceOf(data []byte) *study.Provenance {
 	p := &study.Provenance{}
 	if json.Unmarshal(data, p) != nil {
 		return nil

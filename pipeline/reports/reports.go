@@ -1,5 +1,5 @@
-// Package reports makes runs and, of their scores, files that people read: those of one run, those of an audit, and the report of the
-// paper. It owns which runs an audit and a study are made of; what is written of them is the evaluator's.
+// Package reports makes runs and the reports on them: those of one run, of an audit, and of the paper's study. It owns which runs an audit
+// and a study consist of; package study and those below it own the figures.
 package reports
 
 import (

@@ -25,13 +25,13 @@ func Stored(ctx context.Context, s *pipeline.Services, id string) (*study.Summar
 		inv.Elapsed = run.Finished.Sub(run.Started)
 	}
 	if run.Provenance != nil {
-		inv.Provenance = ProvenanceOf(run.Provenance)
+		inv.Provenance = provenanceOf(run.Provenance)
 	}
 	return study.Summarise(run.Spec, scores, failures, inv), scores, nil
 }
 
-// Measured gives the runs that ids or folders name. The cache is only asked for ids. A folder that has no run, and the name of one, is
-// not meant.
+// Measured gives the runs that ids or folders name. The cache is only asked for ids. A folder without a run whose name is a valid id is
+// taken as an id.
 func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs []study.Measured, err error) {
 	var s *pipeline.Services
 	for _, name := range names {

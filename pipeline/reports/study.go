@@ -13,10 +13,10 @@ import (
 	"stegomq/study/paper"
 )
 
-// studyName is the file, beside the models, that says which of them stand for what in the paper.
+// studyName is the file, in the folder of the models, that assigns models to the paper's methods and figures.
 const studyName = "study.json"
 
-// Study says which models stand for the methods and the figures of the paper. A model is a directory, relative to the file,
+// Study assigns models to the methods and the figures of the paper. A model is a directory, relative to the file,
 // or the name of one.
 type Study struct {
 	Table1 []struct {
@@ -43,7 +43,7 @@ type Study struct {
 func ReadStudy(path string, roots []string) (*Study, error) {
 	if path == "" {
 		for _, root := range roots {
-			if file := filepath.Join(root, studyName); Exists(file) {
+			if file := filepath.Join(root, studyName); exists(file) {
 				path = file
 				break
 			}
@@ -70,14 +70,14 @@ func ReadStudy(path string, roots []string) (*Study, error) {
 
 // find is the directory of a model of the study, or the name as it stands where there is none.
 func (st *Study) find(name string) string {
-	if dir := filepath.Join(st.dir, filepath.FromSlash(name)); Exists(dir) {
+	if dir := filepath.Join(st.dir, filepath.FromSlash(name)); exists(dir) {
 		return dir
 	}
 	return name
 }
 
-// Exists says whether there is a file or a folder.
-func Exists(path string) bool {
+// exists says whether there is a file or a folder.
+func exists(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }

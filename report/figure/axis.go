@@ -23,8 +23,8 @@ func (r interval) with(v float64) interval {
 
 func (r interval) empty() bool { return r.lo > r.hi }
 
-// padded leaves a share of the range free on both sides, so that no point lies on an axis. A single value, or what
-// cannot be told from one, gets a range around it.
+// padded leaves a share of the range free on both sides, so that no point lies on an axis. A single value gets a range
+// around it.
 func (r interval) padded(share float64) interval {
 	if r.empty() {
 		return interval{0, 1}

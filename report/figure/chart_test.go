@@ -12,7 +12,7 @@ import (
 
 func count(svg, pattern string) int { return len(regexp.MustCompile(pattern).FindAllString(svg, -1)) }
 
-func TestScatter(t *testing.T) {
+func TestDots(t *testing.T) {
 	t.Parallel()
 	cloud := func(n int) (all [][2]float64) {
 		for i := range n {
@@ -20,11 +20,10 @@ func TestScatter(t *testing.T) {
 		}
 		return all
 	}
-	f := figure.Scatter{Panels: []figure.ScatterPanel{
-		{Title: "PUSNet", XLabel: "PC1 (61.0 %)", YLabel: "PC2 (9.5 %)",
-			Groups: []figure.Group{{Name: "matched", Points: cloud(9)}, {Name: "mismatched", Points: cloud(7)}}},
-		{Title: "PUSNet-MK", XLabel: "PC1 (83.2 %)", YLabel: "PC2 (4.0 %)",
-			Groups: []figure.Group{{Name: "mismatched", Points: cloud(5)}, {Name: "matched", Points: cloud(3)}}},
+	dots := func(name string, n int) figure.Series { return figure.Series{Name: name, Points: cloud(n), Dots: true} }
+	f := figure.Chart{Panels: []figure.Panel{
+		{Title: "PUSNet", XLabel: "PC1 (61.0 %)", YLabel: "PC2 (9.5 %)", Series: []figure.Series{dots("matched", 9), dots("mismatched", 7)}},
+		{Title: "PUSNet-MK", XLabel: "PC1 (83.2 %)", YLabel: "PC2 (4.0 %)", Series: []figure.Series{dots("mismatched", 5), dots("matched", 3)}},
 	}}
 	svg := svgOf(t, f)
 	wants(t, svg, "PUSNet", "PUSNet-MK", "PC1 (61.0 %)", "PC2 (9.5 %)", "PC1 (83.2 %)", "PC2 (4.0 %)", "matched",
@@ -52,8 +51,8 @@ func TestScatter(t *testing.T) {
 
 func TestLinesHaveGapsAndIntervals(t *testing.T) {
 	t.Parallel()
-	line := func(points ...[2]float64) figure.Lines {
-		return figure.Lines{Panels: []figure.LinePanel{{XLabel: "quality", Series: []figure.Series{{Name: "hinet", Points: points}}}}}
+	line := func(points ...[2]float64) figure.Chart {
+		return figure.Chart{Panels: []figure.Panel{{XLabel: "quality", Series: []figure.Series{{Name: "hinet", Points: points}}}}}
 	}
 	const stroke = `<path d="M[^"]*L[^"]*" style="fill:none;stroke:#0072B2`
 	whole := svgOf(t, line([2]float64{1, 1}, [2]float64{2, 3}, [2]float64{3, 2}, [2]float64{4, 4}, [2]float64{5, 4}))
@@ -85,7 +84,7 @@ func TestLinesOnALogarithmicAxis(t *testing.T) {
 	for x := 1.0; x <= 1024; x *= 4 {
 		s.Points = append(s.Points, [2]float64{x, 10 + x/100})
 	}
-	f := figure.Lines{Panels: []figure.LinePanel{{
+	f := figure.Chart{Panels: []figure.Panel{{
 		Series: []figure.Series{s}, LogX: true, Levels: []figure.Mark{{Name: "matched key", At: 27}},
 	}}}
 	svg := svgOf(t, f)
@@ -109,15 +108,16 @@ func TestLinesOnALogarithmicAxis(t *testing.T) {
 	}
 }
 
-func TestHistogram(t *testing.T) {
+func TestBars(t *testing.T) {
 	t.Parallel()
-	f := figure.Histogram{
-		Title: "10,000 random keys", XLabel: "excess (dB)", From: -0.5, BinWidth: 0.1, Counts: make([]int, 40),
+	bars := &figure.Bars{From: -0.5, Width: 0.1, Counts: make([]int, 40)}
+	bars.Counts[3], bars.Counts[5], bars.Counts[6], bars.Counts[38] = 200, 9700, 99, 1
+	f := figure.Chart{Panels: []figure.Panel{{
+		Title: "10,000 random keys", XLabel: "excess (dB)", YLabel: "count", Bars: bars,
 		Marks: []figure.Mark{{Name: "mean", At: 0.07}, {Name: "99th percentile", At: 0.4}, {Name: "largest: key 7345", At: 3.3}},
-	}
-	f.Counts[3], f.Counts[5], f.Counts[6], f.Counts[38] = 200, 9700, 99, 1
+	}}}
 	svg := svgOf(t, f)
-	wants(t, svg, f.Title, f.XLabel, "count", "1", "10", "100", "1000", "mean", "99th percentile", "largest: key 7345")
+	wants(t, svg, "10,000 random keys", "excess (dB)", "count", "1", "10", "100", "1000", "mean", "99th percentile", "largest: key 7345")
 	if n := count(svg, `fill:#73A7D3"`); n != 4 {
 		t.Errorf("%d bars, want one for each bin that counts something", n)
 	}

@@ -1,53 +1,35 @@
-// Package figure owns the charts of the reports: it turns plain numbers and images into SVG and PNG bytes.
+// Package figure owns the drawings of the reports: it turns plain numbers and images into SVG and PNG bytes.
 //
 // Its invariants:
 //
-//   - The same input gives the same bytes: no dates, no random ids, nothing in the order of a map.
-//   - An SVG is one element without a prolog, so that it is a file by itself and can stand in the middle of an HTML
-//     page. It carries its images as PNG. Its text is set in a sans-serif font of the reader's, of known widths where
-//     there is one.
-//   - Colour is never the only difference: groups and series differ in shape and dashes too, and the colours of
-//     matrices grow darker with the value. Figures can be read in black and white and by colour-blind readers.
-//   - A number that is not finite is a gap or an empty cell. What cannot be drawn at all is an error that says what
-//     is missing; nothing panics.
+//   - The same input gives the same bytes: no dates, no random ids, no order of a map.
+//   - An SVG is one element without a prolog, so that it is a file by itself and can stand inside an HTML page. It holds
+//     its images as PNG. Its text is set in a sans-serif font of the reader's.
+//   - Colour is never the only difference. Series differ in shape and dashes too, and the colours of matrices grow darker
+//     with the value, so that figures can be read in black and white and by colour-blind readers.
+//   - A number that is not finite is a gap or an empty cell. What cannot be drawn is an ErrData; nothing panics.
 //
-// Every figure is a struct that is filled in and asked for its bytes. Text has the size that a paper's column needs
-// (about 7 points at 86 mm); a PNG has 300 dots per inch unless its images say otherwise.
+// A figure is a struct that the caller fills in. Text has the size that a column of a paper needs (about 7 points at
+// 86 mm). A PNG has 300 dots per inch, unless its images ask for another number.
 package figure
 
 import (
 	"errors"
-	"fmt"
 	"math"
 
 	"gonum.org/v1/plot/vg"
 )
 
-// Every error of this package that speaks of the input wraps one of these.
-var (
-	// ErrEmpty: there is nothing to draw.
-	ErrEmpty = errors.New("nothing to draw")
-	// ErrShape: parts that do not go together.
-	ErrShape = errors.New("sizes do not go together")
-	// ErrValue: a number that the figure has no place for.
-	ErrValue = errors.New("impossible value")
-)
+// ErrData is the class of errors that speak of the input.
+var ErrData = errors.New("this cannot be drawn")
 
-// Figure is what can be drawn.
+// Figure is what can be drawn: a Chart, a Matrix or a Grid.
 type Figure interface {
 	// SVG returns the figure as one svg element.
 	SVG() ([]byte, error)
 	// PNG returns the figure as an opaque PNG.
 	PNG() ([]byte, error)
 }
-
-var (
-	_ Figure = Scatter{}
-	_ Figure = Lines{}
-	_ Figure = Histogram{}
-	_ Figure = Matrix{}
-	_ Figure = Grid{}
-)
 
 // Width is how wide a figure is printed.
 type Width int
@@ -66,19 +48,5 @@ func (w Width) points() vg.Length {
 	return 86 * vg.Millimeter
 }
 
-// Mark is a value to compare with, such as what unrelated images measure.
-type Mark struct {
-	Name string
-	At   float64
-}
-
-// finite also leaves out numbers so large that the difference of two of them overflows.
+// finite also excludes numbers so large that the difference of two of them overflows.
 func finite(v float64) bool { return math.Abs(v) < 1e100 }
-
-// nth names the part of a figure that an error is about.
-func nth(what string, i int, title string) string {
-	if title == "" {
-		return fmt.Sprintf("%s %d", what, i+1)
-	}
-	return fmt.Sprintf("%s %d (%q)", what, i+1, title)
-}

@@ -35,13 +35,14 @@ func solid(w, h int, c color.NRGBA) *image.NRGBA {
 // examples are one of each figure, with gaps in the data.
 func examples() map[string]figure.Figure {
 	return map[string]figure.Figure{
-		"scatter": figure.Scatter{Panels: []figure.ScatterPanel{
-			{Title: "PUSNet", XLabel: "PC1 (61.0 %)", YLabel: "PC2 (9.5 %)", Groups: []figure.Group{
-				{Name: "matched", Points: [][2]float64{{0, 1}, {1, 2}, {nan, 1}}}, {Name: "random <&>", Points: [][2]float64{{3, 1}, {2, inf}}},
+		"dots": figure.Chart{Panels: []figure.Panel{
+			{Title: "PUSNet", XLabel: "PC1 (61.0 %)", YLabel: "PC2 (9.5 %)", Series: []figure.Series{
+				{Name: "matched", Points: [][2]float64{{0, 1}, {1, 2}, {nan, 1}}, Dots: true}, {Name: "random <&>", Points: [][2]float64{{3, 1}, {2, inf}}, Dots: true},
 			}},
-			{Title: "PUSNet-MK", Groups: []figure.Group{{Name: "matched", Points: [][2]float64{{5, 5}}}}},
+			{Title: "PUSNet-MK", Series: []figure.Series{{Name: "matched", Points: [][2]float64{{5, 5}}, Dots: true}}},
+			{Title: "three panels do not fill two rows", Series: []figure.Series{{Name: "matched", Points: [][2]float64{{5, 5}}, Dots: true}}},
 		}},
-		"lines": figure.Lines{Panels: []figure.LinePanel{{
+		"lines": figure.Chart{Panels: []figure.Panel{{
 			Title: "robustness", XLabel: "JPEG quality", YLabel: "PSNR (dB)",
 			Series: []figure.Series{
 				{Name: "invertible-mk", Points: [][2]float64{{10, 11}, {50, nan}, {90, 20}, {95, 22}},
@@ -50,19 +51,14 @@ func examples() map[string]figure.Figure {
 			},
 			Levels: []figure.Mark{{Name: "unrelated", At: 10.9}, {Name: "nowhere", At: nan}},
 		}}},
-		"histogram": figure.Histogram{
-			Title: "10,000 random keys", XLabel: "excess (dB)", From: -0.5, BinWidth: 0.25, Counts: []int{3, 900, 40, 0, 1},
+		"bars": figure.Chart{Panels: []figure.Panel{{
+			Title: "10,000 random keys", XLabel: "excess (dB)", Bars: &figure.Bars{From: -0.5, Width: 0.25, Counts: []int{3, 900, 40, 0, 1}},
 			Marks: []figure.Mark{{Name: "mean", At: 0}, {Name: "matched", At: 16}, {Name: "nowhere", At: inf}},
-		},
+		}}},
 		"matrix": figure.Matrix{
-			Panels: [][]figure.Heat{{
-				{Rows: []string{"alice", "bob"}, Columns: []string{"alice", "bob"}, Title: "invertible-mk", Cells: [][]figure.Cell{
-					{figure.Pair(28.14, 0.944), figure.Pair(11.06, 0.125)}, {figure.Pair(nan, nan), figure.Pair(inf, 1)},
-				}},
-				{},
-			}},
+			Panels:    [][]figure.Heat{{{{{PSNR: 28.14, SSIM: 0.944}, {PSNR: 11.06, SSIM: 0.125}}, {{PSNR: nan, SSIM: nan}, {PSNR: inf, SSIM: 1}}}, {}}},
 			RowTitles: []string{"α = 0.9"}, ColumnTitles: []string{"K = 2", "K = 4"},
-			RowsAre: "embedded with", ColumnsAre: "decoded with", Scale: figure.Scale{Label: "PSNR (dB)"},
+			RowsAre: "embedded with", ColumnsAre: "decoded with", Scale: figure.Scale{Label: "PSNR (dB)", Min: 11.06, Max: 28.14},
 		},
 		"grid": figure.Grid{Columns: []string{"cover", "stego"}, Rows: []figure.PictureRow{
 			{Label: "pair 1", Pictures: []figure.Picture{
@@ -196,13 +192,12 @@ func TestAnSVGNeedsNothingElse(t *testing.T) {
 
 func TestWhatCannotBeDrawn(t *testing.T) {
 	t.Parallel()
-	one := figure.ScatterPanel{Groups: []figure.Group{{Points: [][2]float64{{1, 1}}}}}
-	series := func(x float64, log bool, intervals ...[2]float64) figure.Lines {
-		return figure.Lines{Panels: []figure.LinePanel{{
-			LogX: log, Series: []figure.Series{{Name: "s", Points: [][2]float64{{x, 1}}, Intervals: intervals}},
-		}}}
+	series := func(x float64, log bool) figure.Chart {
+		return figure.Chart{Panels: []figure.Panel{{LogX: log, Series: []figure.Series{{Name: "s", Points: [][2]float64{{x, 1}}}}}}}
 	}
-	cells := [][]figure.Cell{{{Value: 1}, {Value: 2}}}
+	bars := func(width float64, counts ...int) figure.Chart {
+		return figure.Chart{Panels: []figure.Panel{{Bars: &figure.Bars{Width: width, Counts: counts}}}}
+	}
 	grid := func(images ...image.Image) figure.Grid {
 		row := figure.PictureRow{}
 		for _, m := range images {
@@ -210,39 +205,28 @@ func TestWhatCannotBeDrawn(t *testing.T) {
 		}
 		return figure.Grid{Columns: []string{"a"}, Rows: []figure.PictureRow{row}}
 	}
-	heat := func(h figure.Heat) figure.Matrix { return figure.Matrix{Panels: [][]figure.Heat{{h}}} }
 	for _, tt := range []struct {
-		f    figure.Figure
-		want error
-		say  string
+		f   figure.Figure
+		say string
 	}{
-		{figure.Scatter{}, figure.ErrEmpty, "there are no panels"},
-		{figure.Scatter{Panels: []figure.ScatterPanel{one, {Title: "MK"}}}, figure.ErrEmpty, `panel 2 ("MK") has no points`},
-		{figure.Scatter{Panels: []figure.ScatterPanel{{Groups: []figure.Group{{Points: [][2]float64{{nan, 1}}}}}}},
-			figure.ErrEmpty, "panel 1 has no points"},
-		{figure.Lines{}, figure.ErrEmpty, "there are no panels"},
-		{figure.Lines{Panels: []figure.LinePanel{{Title: "jpeg"}}}, figure.ErrEmpty, `panel 1 ("jpeg"): nothing to draw: there are no points`},
-		{series(inf, false), figure.ErrEmpty, "there are no points"},
-		{series(0, true), figure.ErrValue, `series "s" has x = 0`},
-		{series(1, false, [2]float64{}, [2]float64{}), figure.ErrShape, `series "s" has 1 points and 2 intervals`},
-		{figure.Histogram{BinWidth: 1}, figure.ErrEmpty, "no bin counts anything"},
-		{figure.Histogram{BinWidth: 1, Counts: []int{0, 0}}, figure.ErrEmpty, "no bin counts anything"},
-		{figure.Histogram{Counts: []int{1}}, figure.ErrValue, "of width 0"},
-		{figure.Histogram{BinWidth: nan, Counts: []int{1}}, figure.ErrValue, "of width NaN"},
-		{figure.Histogram{BinWidth: 1, Counts: []int{2, -1}}, figure.ErrValue, "bin 2 counts -1"},
-		{figure.Matrix{}, figure.ErrEmpty, "no panel has cells"},
-		{heat(figure.Heat{}), figure.ErrEmpty, "no panel has cells"},
-		{heat(figure.Heat{Cells: append(cells, []figure.Cell{{}})}), figure.ErrShape, "row 2 has 1 cells, row 1 has 2"},
-		{heat(figure.Heat{Cells: cells, Rows: []string{"a", "b"}}), figure.ErrShape, "has 1 rows and 2 labels"},
-		{heat(figure.Heat{Cells: cells, Columns: []string{"a"}}), figure.ErrShape, "has 2 columns and 1 labels"},
-		{figure.Matrix{Panels: [][]figure.Heat{{{Cells: cells}}}, Scale: figure.Scale{Min: 2, Max: 1}}, figure.ErrValue, "from 2 to 1"},
-		{figure.Grid{}, figure.ErrEmpty, "no cell has an image"},
-		{grid((*image.NRGBA)(nil)), figure.ErrEmpty, "no cell has an image"},
-		{grid(nil, solid(2, 2, color.NRGBA{})), figure.ErrShape, "2 columns have 1 titles"},
+		{figure.Chart{}, "no panels"},
+		{figure.Chart{Panels: []figure.Panel{{Title: "jpeg"}}}, `panel 1 "jpeg": there are no points`},
+		{series(inf, false), "there are no points"},
+		{series(0, true), `series "s" has x = 0`},
+		{bars(1), "no bin counts anything"},
+		{bars(1, 0, 0), "no bin counts anything"},
+		{bars(1, 2, -1), "less than nothing"},
+		{bars(0, 1), "of width 0"},
+		{bars(nan, 1), "of width NaN"},
+		{figure.Matrix{}, "0 rows of panels"},
+		{figure.Matrix{Panels: [][]figure.Heat{{{}}}, Scale: figure.Scale{Max: 1}}, "0 rows of panels"},
+		{figure.Matrix{Panels: [][]figure.Heat{{{{{PSNR: 1}}}}}, Scale: figure.Scale{Min: 2, Max: 1}}, "from 2 to 1"},
+		{figure.Grid{}, "no cell of the grid has an image"},
+		{grid((*image.NRGBA)(nil)), "no cell of the grid has an image"},
 	} {
 		for _, draw := range []func() ([]byte, error){tt.f.SVG, tt.f.PNG} {
 			data, err := draw()
-			if !errors.Is(err, tt.want) || !strings.Contains(fmt.Sprint(err), tt.say) || data != nil {
+			if !errors.Is(err, figure.ErrData) || !strings.Contains(fmt.Sprint(err), tt.say) || data != nil {
 				t.Errorf("%T: %d bytes, error %v; want one that says %q", tt.f, len(data), err, tt.say)
 			}
 		}
@@ -276,37 +260,30 @@ func TestAnythingCanBeAskedFor(t *testing.T) {
 		return all
 	}
 	for range 60 {
-		series := figure.Series{Name: word(), Points: pairs(), Band: r.IntN(2) == 0}
+		series := figure.Series{Name: word(), Points: pairs(), Band: r.IntN(2) == 0, Dots: r.IntN(2) == 0}
 		for range series.Points {
 			series.Intervals = append(series.Intervals, [2]float64{number(), number()})
 		}
-		heat := figure.Heat{Title: word()}
-		n := 1 + r.IntN(3)
-		for range n {
-			heat.Rows, heat.Columns = append(heat.Rows, word()), append(heat.Columns, word())
-			var row []figure.Cell
-			for range n {
-				odd := []figure.Cell{figure.Pair(number(), number()), {Value: number()}, {Value: 1, Lines: []string{word()}}}
-				row = append(row, odd[r.IntN(len(odd))])
+		var heat figure.Heat
+		for range r.IntN(4) {
+			heat = append(heat, make([]figure.Cell, r.IntN(4)))
+			for i := range heat[len(heat)-1] {
+				heat[len(heat)-1][i] = figure.Cell{PSNR: number(), SSIM: number()}
 			}
-			heat.Cells = append(heat.Cells, row)
 		}
 		marks := []figure.Mark{{Name: word(), At: number()}, {Name: word(), At: number()}, {Name: word(), At: number()}}
+		panel := func() figure.Panel {
+			return figure.Panel{Title: word(), XLabel: word(), YLabel: word(), Series: []figure.Series{series}, Levels: marks, Marks: marks, LogX: r.IntN(2) == 0}
+		}
+		barred := panel()
+		barred.Series, barred.LogX, barred.Bars = nil, false, &figure.Bars{From: number(), Width: number(), Counts: []int{r.IntN(9), r.IntN(1 << 40)}}
 		picture := func() figure.Picture {
 			m, inset := solid(r.IntN(9), r.IntN(90), color.NRGBA{}), solid(r.IntN(50), r.IntN(3), color.NRGBA{})
 			return figure.Picture{Image: m, Inset: inset, Caption: word()}
 		}
 		for _, f := range []figure.Figure{
-			figure.Scatter{Panels: []figure.ScatterPanel{{
-				Title: word(), XLabel: word(), YLabel: word(), Groups: []figure.Group{{Name: word(), Points: pairs()}},
-			}}},
-			figure.Lines{Panels: []figure.LinePanel{{
-				Title: word(), XLabel: word(), YLabel: word(), Series: []figure.Series{series}, Levels: marks, LogX: r.IntN(2) == 0,
-			}}},
-			figure.Histogram{
-				Title: word(), XLabel: word(), From: number(), BinWidth: number(), Counts: []int{r.IntN(9), r.IntN(1 << 40)},
-				Marks: marks,
-			},
+			figure.Chart{Panels: []figure.Panel{panel(), panel(), panel()}[:1+r.IntN(3)]},
+			figure.Chart{Panels: []figure.Panel{barred}},
 			figure.Matrix{
 				Panels: [][]figure.Heat{{{}, heat}, {heat}}, RowTitles: []string{word()}, ColumnTitles: []string{word()},
 				RowsAre: word(), ColumnsAre: word(), Scale: figure.Scale{Label: word(), Min: number(), Max: number()},
@@ -322,7 +299,7 @@ func TestAnythingCanBeAskedFor(t *testing.T) {
 					t.Fatalf("%T draws at %s: %+v", f, at, f)
 				}
 				texts(t, string(data))
-			} else if !errors.Is(err, figure.ErrEmpty) && !errors.Is(err, figure.ErrShape) && !errors.Is(err, figure.ErrValue) {
+			} else if !errors.Is(err, figure.ErrData) {
 				t.Fatalf("%T: %v", f, err)
 			}
 		}

@@ -3,10 +3,10 @@ package figure
 import (
 	"fmt"
 	"image"
+	"image/color"
 	"math"
 
 	xdraw "golang.org/x/image/draw"
-	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -64,10 +64,7 @@ func (g Grid) layout() (sheet, error) {
 		}
 	}
 	if largest == (image.Point{}) {
-		return sheet{}, fmt.Errorf("grid: %w: no cell has an image", ErrEmpty)
-	}
-	if len(g.Columns) > 0 && len(g.Columns) < columns {
-		return sheet{}, fmt.Errorf("grid: %w: %d columns have %d titles", ErrShape, columns, len(g.Columns))
+		return sheet{}, fmt.Errorf("%w: no cell of the grid has an image", ErrData)
 	}
 	return g.place(columns, largest), nil
 }
@@ -125,10 +122,8 @@ func (g Grid) place(columns int, largest image.Point) sheet {
 		for i, row := range g.Rows {
 			y := top - step.Y*vg.Length(i)
 			if row.Label != "" {
-				turned := letters(labelSize, ink)
-				turned.Rotation = math.Pi / 2
-				label := wrap(letters(labelSize, ink), row.Label, cell.Y+foot, 2)
-				write(c, turned, vg.Point{X: edge + side/2 - 1, Y: y - cell.Y/2}, label)
+				label := letters(labelSize, ink)
+				write(c, turned(label), vg.Point{X: edge + side/2 - 1, Y: y - cell.Y/2}, wrap(label, row.Label, cell.Y+foot, 2))
 			}
 			for j := range columns {
 				box := vg.Rectangle{Min: vg.Point{X: left + step.X*vg.Length(j), Y: y - cell.Y}}
@@ -146,19 +141,9 @@ func (g Grid) place(columns int, largest image.Point) sheet {
 	return s
 }
 
-// heightOf is the height of the highest of some texts and a gap, or 0 if all are empty.
-func heightOf(s text.Style, texts []string, gap vg.Length) (height vg.Length) {
-	for _, t := range texts {
-		if t != "" {
-			height = max(height, s.Height(t)+gap)
-		}
-	}
-	return height
-}
-
 func (p Picture) draw(c draw.Canvas, box vg.Rectangle, printed func(image.Point) vg.Point, dpi float64) {
 	if blank(p.Image) {
-		c.StrokeLines(draw.LineStyle{Color: rule, Width: 0.5}, outlineOf(box))
+		outline(c, draw.LineStyle{Color: rule, Width: 0.5}, box)
 		return
 	}
 	size := printed(p.Image.Bounds().Size())
@@ -176,7 +161,9 @@ func (p Picture) draw(c draw.Canvas, box vg.Rectangle, printed func(image.Point)
 		Max: vg.Point{X: corner.X, Y: corner.Y + dots(vg.Length(share*float64(small.Y)))},
 	}
 	const frame = 0.7
-	fill(c, noColour, inset.Min.X-frame, inset.Min.Y, inset.Max.X, inset.Max.Y+frame)
+	framed := inset
+	framed.Min.X, framed.Max.Y = inset.Min.X-frame, inset.Max.Y+frame
+	fill(c, color.White, framed)
 	put(c, p.Inset, inset, dpi)
 }
 

@@ -3,8 +3,6 @@ package figure
 import (
 	"strings"
 	"testing"
-
-	"gonum.org/v1/plot/vg"
 )
 
 func TestScaleGrowsDarker(t *testing.T) {
@@ -98,26 +96,5 @@ func TestWrap(t *testing.T) {
 	}
 	if got := fit(s, "anything", 0.1); got != "…" {
 		t.Errorf("into nothing fits %q", got)
-	}
-}
-
-// Names of marks cover neither each other nor the lines of others, however near they are.
-func TestPlaceMarks(t *testing.T) {
-	t.Parallel()
-	x, area := interval{0, 10}, interval{20, 220}
-	marks := []Mark{{"mean", 1}, {"median", 1.1}, {"99th percentile", 2}, {"largest of all", 9}, {"matched key", 9.9}, {"aim", 0.3}}
-	placed, rows := placeMarks(marks, x, area)
-	if len(placed) != len(marks) || rows < 2 {
-		t.Fatalf("%d names in %d rows", len(placed), rows)
-	}
-	for i, a := range placed {
-		if a.from < vg.Length(area.lo) || a.to > vg.Length(area.hi) {
-			t.Errorf("%q is at %v to %v", a.name, a.from, a.to)
-		}
-		for _, b := range placed[:i] {
-			if a.collides(b) {
-				t.Errorf("%+v and %+v collide", a, b)
-			}
-		}
 	}
 }

@@ -2,17 +2,25 @@ package figure
 
 import (
 	"fmt"
+	"image/color"
 	"math"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Matrix shows matrices in a grid with one scale of colours, as the paper's Fig. 5 does: a column for every K, a row
-// for every alpha. It is as wide as its cells need; the matrix of 8 keys fits a column of a paper.
+// Cell is PSNR in dB, which gives the colour, above SSIM. A cell whose PSNR is not finite has no colour.
+type Cell struct{ PSNR, SSIM float64 }
+
+// Heat is one matrix by rows, which may differ in length: a row for each key that embedded, a column for each that decoded.
+// Without rows it is a frame that says "not measured".
+type Heat [][]Cell
+
+// Matrix shows matrices in a grid with one scale of colours, as the paper's Fig. 5 does: a column for every K, a row for
+// every alpha. It is as wide as its cells need; the matrix of 8 keys fits a column of a paper.
 type Matrix struct {
 	Panels                  [][]Heat // by rows, which may differ in length
-	RowTitles, ColumnTitles []string // of the grid, or nil
+	RowTitles, ColumnTitles []string // of the grid
 	RowsAre, ColumnsAre     string   // what the rows and columns of all matrices are, such as "decoded with"
 	Scale                   Scale
 }
@@ -24,215 +32,138 @@ func (m Matrix) SVG() ([]byte, error) { return svg(m.layout()) }
 func (m Matrix) PNG() ([]byte, error) { return png(m.layout()) }
 
 const (
-	cellWidth   = 24.5
-	cellHeight  = 20
-	heatGap     = 9  // between matrices
-	longestName = 64 // of a label, in points
+	cellWidth  = 24.5
+	cellHeight = 20
+	heatGap    = 9 // between matrices
 )
 
-// heatRow and heatColumn are the measures that all matrices of a row or column of the grid share.
-type heatRow struct {
-	cells         int
-	title, labels vg.Length // heights above the cells
-	turned        bool      // labels are written upwards
-}
-
-type heatColumn struct {
-	cells  int
-	labels vg.Length // width before the cells
-}
-
-func (r heatRow) height() vg.Length   { return r.title + r.labels + cellHeight*vg.Length(r.cells) }
-func (c heatColumn) width() vg.Length { return c.labels + cellWidth*vg.Length(c.cells) }
-
+// layout places, from left to right, what rows are, the titles of rows, the matrices and the bar of colours; and from the top the
+// same of columns.
 func (m Matrix) layout() (sheet, error) {
-	if err := m.check(); err != nil {
-		return sheet{}, fmt.Errorf("matrix: %w", err)
+	rows, columns := m.sides()
+	if s := m.Scale; len(rows) == 0 || len(columns) == 0 || !finite(s.Min) || !finite(s.Max) || s.Max-s.Min < 1e-90 {
+		return sheet{}, fmt.Errorf("%w: the matrix has %d rows of panels, of cells, and a scale from %v to %v", ErrData, len(rows), s.Min, s.Max)
 	}
-	scale := m.scale()
-	rows, columns := m.measure()
-
-	// From left to right: what rows are, titles of rows, matrices, the bar. From the top: the same of columns.
-	var left, top vg.Length = margin, margin
-	if m.RowsAre != "" {
-		left += labelSize + 3
+	extent := func(cells []int, each vg.Length) vg.Length {
+		sum := vg.Length(-heatGap)
+		for _, n := range cells {
+			sum += heatGap + each*vg.Length(n)
+		}
+		return sum
 	}
-	if len(m.RowTitles) > 0 {
-		left += titleSize + 4
+	width, height := extent(columns, cellWidth), extent(rows, cellHeight)
+	room := func(titles []string) vg.Length { // what rows or columns are, and their titles
+		if len(titles) == 0 {
+			return margin + labelSize + 3
+		}
+		return margin + labelSize + 3 + titleSize + 4
 	}
-	if m.ColumnsAre != "" {
-		top += labelSize + 3
-	}
-	if len(m.ColumnTitles) > 0 {
-		top += titleSize + 4
-	}
-	var width, height vg.Length = -heatGap, -heatGap
-	for _, c := range columns {
-		width += heatGap + c.width()
-	}
-	for _, r := range rows {
-		height += heatGap + r.height()
-	}
-	grid := vg.Rectangle{Min: vg.Point{X: left, Y: margin}, Max: vg.Point{X: left + width, Y: margin + height}}
-	s := sheet{width: left + width + heatGap + scale.width() + margin, height: top + height + margin}
+	grid := vg.Rectangle{Min: vg.Point{X: room(m.RowTitles), Y: margin}}
+	grid.Max = grid.Min.Add(vg.Point{X: width, Y: height})
+	s := sheet{width: grid.Max.X + heatGap + m.Scale.width() + margin, height: grid.Max.Y + room(m.ColumnTitles)}
 	s.draw = func(c draw.Canvas) {
-		// What rows and columns are is said in the middle of the cells.
-		cells := grid
-		cells.Min.X += columns[0].labels
-		cells.Max.Y -= rows[0].title + rows[0].labels
-		m.drawNames(c, cells)
-		size := m.textSize()
-		y := grid.Max.Y
-		for i, r := range rows {
-			x := grid.Min.X
+		label, title := letters(labelSize, ink), bold(titleSize)
+		// A name that is longer than the cells is moved onto the sheet.
+		name := func(words string, middle, edge vg.Length) (string, vg.Length) {
+			words = fit(label, words, edge-2*margin)
+			half := label.Width(words)/2 + margin
+			return words, max(min(middle, edge-half), half)
+		}
+		columnsAre, x := name(m.ColumnsAre, grid.Min.X+width/2, s.width)
+		write(c, label, vg.Point{X: x, Y: s.height - margin - labelSize/2}, columnsAre)
+		rowsAre, y := name(m.RowsAre, grid.Min.Y+height/2, s.height)
+		write(c, turned(label), vg.Point{X: margin + labelSize/2, Y: y}, rowsAre)
+		y = grid.Max.Y
+		for i, n := range rows {
+			high := cellHeight * vg.Length(n)
 			if i < len(m.RowTitles) {
-				style := bold(titleSize)
-				style.Rotation = math.Pi / 2
-				at := vg.Point{X: x - 2 - titleSize/2, Y: y - r.title - r.labels - cellHeight*vg.Length(r.cells)/2}
-				write(c, style, at, fit(bold(titleSize), m.RowTitles[i], r.height()+heatGap))
+				write(c, turned(title), vg.Point{X: grid.Min.X - 2 - titleSize/2, Y: y - high/2}, fit(title, m.RowTitles[i], high+heatGap))
 			}
-			for j, col := range columns {
-				cells := draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{
-					Min: vg.Point{X: x + col.labels, Y: y - r.height()}, Max: vg.Point{X: x + col.width(), Y: y - r.title - r.labels},
-				}}
+			x = grid.Min.X
+			for j, k := range columns {
+				wide := cellWidth * vg.Length(k)
 				if i == 0 && j < len(m.ColumnTitles) {
-					at := vg.Point{X: cells.Center().X, Y: y + 2 + titleSize/2}
-					write(c, bold(titleSize), at, fit(bold(titleSize), m.ColumnTitles[j], col.width()+heatGap))
+					write(c, title, vg.Point{X: x + wide/2, Y: y + 2 + titleSize/2}, fit(title, m.ColumnTitles[j], wide+heatGap))
 				}
 				if j < len(m.Panels[i]) {
-					m.Panels[i][j].draw(cells, r, col, scale, size)
+					m.Panels[i][j].draw(c, vg.Rectangle{Min: vg.Point{X: x, Y: y - high}, Max: vg.Point{X: x + wide, Y: y}}, m.Scale)
 				}
-				x += col.width() + heatGap
+				x += wide + heatGap
 			}
-			y -= r.height() + heatGap
+			y -= high + heatGap
 		}
-		// The bar is as high as all cells, and no higher than a reader can compare.
-		bar := draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{
-			Min: vg.Point{X: grid.Max.X + heatGap, Y: grid.Min.Y}, Max: vg.Point{X: s.width, Y: cells.Max.Y},
-		}}
-		if spare := (bar.Max.Y - bar.Min.Y - 180) / 2; spare > 0 {
-			bar = draw.Crop(bar, 0, 0, spare, -spare)
+		bar := vg.Rectangle{Min: vg.Point{X: grid.Max.X + heatGap, Y: grid.Min.Y}, Max: vg.Point{X: s.width, Y: grid.Max.Y}}
+		if spare := (height - 180) / 2; spare > 0 { // a reader compares colours over a short bar
+			bar.Min.Y, bar.Max.Y = bar.Min.Y+spare, bar.Max.Y-spare
 		}
-		scale.draw(bar)
+		m.Scale.draw(draw.Canvas{Canvas: c.Canvas, Rectangle: bar})
 	}
 	return s, nil
 }
 
-// drawNames writes what rows and columns are, at the edges of the figure.
-func (m Matrix) drawNames(c draw.Canvas, cells vg.Rectangle) {
-	style := letters(labelSize, ink)
-	middle := vg.Point{X: (cells.Min.X + cells.Max.X) / 2, Y: (cells.Min.Y + cells.Max.Y) / 2}
-	// One that is longer than the cells moves so far that it is on the sheet.
-	within := func(words string, middle, edge vg.Length) vg.Length {
-		half := style.Width(words)/2 + margin
-		return max(min(middle, edge-half), half)
-	}
-	columns := fit(style, m.ColumnsAre, c.Max.X-2*margin)
-	write(c, style, vg.Point{X: within(columns, middle.X, c.Max.X), Y: c.Max.Y - margin - labelSize/2}, columns)
-	rows := fit(style, m.RowsAre, c.Max.Y-2*margin)
-	turned := style
-	turned.Rotation = math.Pi / 2
-	write(c, turned, vg.Point{X: margin + labelSize/2, Y: within(rows, middle.Y, c.Max.Y)}, rows)
-}
-
-func (m Matrix) check() error {
+// sides are how many cells the rows and columns of the grid have. An empty matrix has room for its words: two cells. Both are nil
+// where no matrix has cells.
+func (m Matrix) sides() (rows, columns []int) {
 	n := 0
-	for i, row := range m.Panels {
-		for j, p := range row {
-			where := fmt.Sprintf("panel %d of row %d", j+1, i+1)
-			for k, cells := range p.Cells {
-				n += len(cells)
-				if len(cells) != len(p.Cells[0]) {
-					return fmt.Errorf("%w: %s: row %d has %d cells, row 1 has %d", ErrShape, where, k+1, len(cells), len(p.Cells[0]))
-				}
+	for i, panels := range m.Panels {
+		rows = append(rows, 0)
+		for j, h := range panels {
+			if j == len(columns) {
+				columns = append(columns, 0)
 			}
-			if p.Rows != nil && len(p.Rows) != len(p.Cells) {
-				return fmt.Errorf("%w: %s has %d rows and %d labels for them", ErrShape, where, len(p.Cells), len(p.Rows))
+			high, wide := 2, 2
+			if len(h) > 0 {
+				high, wide = len(h), 0
 			}
-			if len(p.Cells) > 0 && p.Columns != nil && len(p.Columns) != len(p.Cells[0]) {
-				return fmt.Errorf("%w: %s has %d columns and %d labels for them", ErrShape, where, len(p.Cells[0]), len(p.Columns))
+			for _, row := range h {
+				n, wide = n+len(row), max(wide, len(row))
 			}
+			rows[i], columns[j] = max(rows[i], high), max(columns[j], wide)
 		}
 	}
 	if n == 0 {
-		return fmt.Errorf("%w: no panel has cells", ErrEmpty)
-	}
-	if s := m.Scale; !finite(s.Min) || !finite(s.Max) || s.Min > s.Max {
-		return fmt.Errorf("%w: the scale is from %v to %v", ErrValue, s.Min, s.Max)
-	}
-	return nil
-}
-
-// all visits every cell.
-func (m Matrix) all(visit func(Cell)) {
-	for _, row := range m.Panels {
-		for _, p := range row {
-			for _, cells := range p.Cells {
-				for _, cell := range cells {
-					visit(cell)
-				}
-			}
-		}
-	}
-}
-
-func (m Matrix) scale() Scale {
-	s := m.Scale
-	if s.Min == 0 && s.Max == 0 {
-		r := nothing
-		m.all(func(c Cell) { r = r.with(c.Value) })
-		if !r.empty() {
-			s.Min, s.Max = r.lo, r.hi
-		}
-	}
-	return s
-}
-
-var heatLabel = letters(tickSize, ink)
-
-// measure finds the rows and columns of the grid.
-func (m Matrix) measure() (rows []heatRow, columns []heatColumn) {
-	for _, panels := range m.Panels {
-		var r heatRow
-		var widest vg.Length
-		for j, p := range panels {
-			if j == len(columns) {
-				columns = append(columns, heatColumn{})
-			}
-			col := &columns[j]
-			if len(p.Cells) > 0 {
-				r.cells, col.cells = max(r.cells, len(p.Cells)), max(col.cells, len(p.Cells[0]))
-			} else { // a blank has words in it
-				r.cells, col.cells = max(r.cells, 2), max(col.cells, 2)
-			}
-			if p.Title != "" {
-				r.title = titleSize + 3
-			}
-			for _, l := range p.Rows {
-				col.labels = max(col.labels, min(heatLabel.Width(l), longestName)+3)
-			}
-			for _, l := range p.Columns {
-				widest = max(widest, heatLabel.Width(l))
-				r.labels = tickSize + 3
-			}
-		}
-		if r.turned = widest > cellWidth-2; r.turned {
-			r.labels = min(widest, longestName) + 4
-		}
-		rows = append(rows, r)
+		return nil, nil
 	}
 	return rows, columns
 }
 
-// textSize is the size of the first line in cells: smaller where some text would not fit.
-func (m Matrix) textSize() vg.Length {
-	const largest = 7
-	var widest vg.Length
-	style := letters(largest, ink)
-	m.all(func(c Cell) {
-		for i, l := range c.lines() {
-			widest = max(widest, style.Width(l)*lineShare(i))
+func (h Heat) draw(c draw.Canvas, box vg.Rectangle, scale Scale) {
+	if len(h) == 0 {
+		outline(c, draw.LineStyle{Color: rule, Width: 0.6}, box)
+		middle := vg.Point{X: (box.Min.X + box.Max.X) / 2, Y: (box.Min.Y + box.Max.Y) / 2}
+		write(c, letters(tickSize, muted), middle, wrap(letters(tickSize, muted), "not measured", box.Size().X, 2))
+	}
+	for i, row := range h {
+		for j, cell := range row {
+			cell.draw(c, vg.Point{X: box.Min.X + cellWidth*vg.Length(j), Y: box.Max.Y - cellHeight*vg.Length(i+1)}, scale)
 		}
-	})
-	return largest * min(1, (cellWidth-2)/max(widest, 1))
+	}
+}
+
+// draw draws a cell whose lower left corner is at a point.
+func (cell Cell) draw(c draw.Canvas, at vg.Point, scale Scale) {
+	const seam, size, second = 0.25, 7, 6
+	box := vg.Rectangle{Min: at.Add(vg.Point{X: seam, Y: seam}), Max: at.Add(vg.Point{X: cellWidth - seam, Y: cellHeight - seam})}
+	paint := color.NRGBA{R: 0xff, G: 0xff, B: 0xff, A: 0xff}
+	if finite(cell.PSNR) {
+		paint = scale.at(cell.PSNR)
+		fill(c, paint, box)
+	} else {
+		outline(c, draw.LineStyle{Color: rule, Width: 0.5}, box)
+	}
+	middle := at.Add(vg.Point{X: cellWidth / 2, Y: cellHeight / 2})
+	write(c, letters(size, inkOn(paint)), middle.Add(vg.Point{Y: size * 0.57}), fit(letters(size, ink), reading(cell.PSNR, 2), cellWidth))
+	write(c, letters(second, inkOn(paint)), middle.Add(vg.Point{Y: -size * 0.57}), fit(letters(second, ink), reading(cell.SSIM, 3), cellWidth))
+}
+
+func reading(v float64, digits int) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case math.IsInf(v, 1):
+		return "∞"
+	case math.IsInf(v, -1):
+		return "−∞"
+	}
+	return number(v, digits)
 }

@@ -4,15 +4,14 @@ import (
 	"image/color"
 	"math"
 
-	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Scale is what the colours of a matrix mean: light at Min, dark at Max.
+// Scale is what the colours of a matrix mean: light at Min, dark at Max, which is larger.
 type Scale struct {
-	Label    string  // with the unit
-	Min, Max float64 // both 0: the smallest and the largest value of the figure
+	Label    string // with the unit
+	Min, Max float64
 }
 
 // Light and Dark are the ends of every colour scale.
@@ -21,20 +20,13 @@ var (
 	Dark  = color.NRGBA{R: 0x0b, G: 0x2c, B: 0x66, A: 0xff}
 )
 
-// ramp are colours at equal steps, each darker than the one before by about the same to the eye.
+// ramp are colours at equal steps of the scale, each darker than the one before by about the same to the eye.
 var ramp = []color.NRGBA{Light, {R: 0xbb, G: 0xd3, B: 0xe8, A: 0xff}, {R: 0x73, G: 0xa7, B: 0xd3, A: 0xff},
 	{R: 0x2f, G: 0x6f, B: 0xb0, A: 0xff}, Dark}
 
-// point says that a scale has one value, or two that cannot be told apart.
-func (s Scale) point() bool { return s.Max-s.Min < 1e-90 }
-
-// at is the colour of a value; those outside the scale have the colour of its end.
+// at is the colour of a value; a value outside the scale has the colour of its end.
 func (s Scale) at(v float64) color.NRGBA {
-	share := 1.0
-	if !s.point() {
-		share = min(max((v-s.Min)/(s.Max-s.Min), 0), 1)
-	}
-	at := share * float64(len(ramp)-1)
+	at := min(max((v-s.Min)/(s.Max-s.Min), 0), 1) * float64(len(ramp)-1)
 	i := min(int(at), len(ramp)-2)
 	mix := func(a, b uint8) uint8 {
 		return uint8(math.Round(float64(a) + (at-float64(i))*(float64(b)-float64(a))))
@@ -64,29 +56,13 @@ func luminance(c color.NRGBA) float64 {
 
 const barWidth = 7
 
-func (s Scale) ticks() (values []float64, labels []string) {
-	if s.point() {
-		return []float64{s.Max}, []string{number(s.Max, 2)}
-	}
-	for _, t := range linearTicks(interval{s.Min, s.Max}, 6) {
-		values, labels = append(values, t.Value), append(labels, t.Label)
-	}
-	return values, labels
-}
-
 // width is what the bar, its numbers and its label need.
 func (s Scale) width() vg.Length {
-	style := letters(tickSize, ink)
-	_, labels := s.ticks()
 	var widest vg.Length
-	for _, l := range labels {
-		widest = max(widest, style.Width(l))
+	for _, t := range linearTicks(interval{s.Min, s.Max}, 6) {
+		widest = max(widest, letters(tickSize, ink).Width(t.Label))
 	}
-	w := barWidth + 4 + widest
-	if s.Label != "" {
-		w += 2 + labelSize
-	}
-	return w
+	return barWidth + 4 + widest + 2 + labelSize
 }
 
 // draw draws the bar over the height of a canvas, at its left.
@@ -95,25 +71,14 @@ func (s Scale) draw(c draw.Canvas) {
 	height := c.Max.Y - c.Min.Y
 	for i := range steps { // each covers all above it, so that there are no seams
 		y := c.Min.Y + height*vg.Length(i)/steps
-		fill(c, s.at(s.Min+(s.Max-s.Min)*(float64(i)+0.5)/steps), c.Min.X, y, c.Min.X+barWidth, c.Max.Y)
+		paint := s.at(s.Min + (s.Max-s.Min)*(float64(i)+0.5)/steps)
+		fill(c, paint, vg.Rectangle{Min: vg.Point{X: c.Min.X, Y: y}, Max: vg.Point{X: c.Min.X + barWidth, Y: c.Max.Y}})
 	}
-	values, labels := s.ticks()
-	for i, v := range values {
-		y := c.Center().Y
-		if !s.point() {
-			y = c.Min.Y + height*vg.Length((v-s.Min)/(s.Max-s.Min))
-		}
+	for _, t := range linearTicks(interval{s.Min, s.Max}, 6) {
+		y := c.Min.Y + height*vg.Length((t.Value-s.Min)/(s.Max-s.Min))
 		c.StrokeLine2(draw.LineStyle{Color: ink, Width: 0.5}, c.Min.X+barWidth, y, c.Min.X+barWidth+2, y)
-		write(c, aligned(letters(tickSize, ink), text.XLeft), vg.Point{X: c.Min.X + barWidth + 4, Y: y}, labels[i])
+		write(c, left(letters(tickSize, ink)), vg.Point{X: c.Min.X + barWidth + 4, Y: y}, t.Label)
 	}
-	if s.Label != "" {
-		style := letters(labelSize, ink)
-		style.Rotation = math.Pi / 2
-		write(c, style, vg.Point{X: c.Min.X + s.width() - labelSize/2, Y: c.Center().Y}, fit(letters(labelSize, ink), s.Label, height))
-	}
-}
-
-func fill(c draw.Canvas, paint color.Color, x0, y0, x1, y1 vg.Length) {
-	c.SetColor(paint)
-	c.Fill(vg.Rectangle{Min: vg.Point{X: x0, Y: y0}, Max: vg.Point{X: x1, Y: y1}}.Path())
+	style := letters(labelSize, ink)
+	write(c, turned(style), vg.Point{X: c.Min.X + s.width() - labelSize/2, Y: c.Center().Y}, fit(style, s.Label, height))
 }

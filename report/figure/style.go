@@ -2,6 +2,8 @@ package figure
 
 import (
 	"image/color"
+	"math"
+	"slices"
 
 	xfont "golang.org/x/image/font"
 	"gonum.org/v1/plot"
@@ -24,7 +26,7 @@ var (
 	rule  = color.NRGBA{R: 0xdd, G: 0xdd, B: 0xdd, A: 0xff}
 )
 
-// letters is the one typeface of all figures, centred where it is put. gonum/plot carries it.
+// letters is the typeface of all figures, centred on the point where it is written. gonum/plot carries it.
 func letters(size vg.Length, c color.Color) text.Style {
 	return text.Style{
 		Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
@@ -38,13 +40,19 @@ func bold(size vg.Length) text.Style {
 	return s
 }
 
-func aligned(s text.Style, x text.XAlignment) text.Style {
-	s.XAlign = x
+func left(s text.Style) text.Style {
+	s.XAlign = draw.XLeft
 	return s
 }
 
-// hues are the colours that Okabe and Ito proposed for colour-blind readers in 2008, those that show on white, in an
-// order in which neighbours differ in lightness.
+// turned is a style for text that is read upwards.
+func turned(s text.Style) text.Style {
+	s.Rotation = math.Pi / 2
+	return s
+}
+
+// hues are the colours that Okabe and Ito proposed for colour-blind readers in 2008, without those that are too light on
+// white. Neighbours differ in lightness.
 var hues = []color.NRGBA{
 	{R: 0x00, G: 0x72, B: 0xb2, A: 0xff}, // blue
 	{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff}, // vermilion
@@ -56,36 +64,69 @@ var hues = []color.NRGBA{
 }
 
 var dashes = [][]vg.Length{
-	nil, {4, 1.6}, {1.2, 1.2}, {5, 1.5, 1.2, 1.5}, {7, 2}, {2.5, 1}, {5, 1.2, 1.2, 1.2, 1.2, 1.2}, {1, 2},
+	nil, {4, 1.6}, {5, 1.5, 1.2, 1.5}, {1.2, 1.2}, {7, 2}, {2.5, 1}, {5, 1.2, 1.2, 1.2, 1.2, 1.2}, {1, 2},
 }
 
-// look is how one group or series is drawn everywhere in a figure. There are seven hues and eight shapes, so that
-// no two of the first 56 are the same.
+// shape is the form of a point. Ground is the solid form of an open one, which covers the line below it.
+type shape struct{ outline, ground draw.GlyphDrawer }
+
+// shapes alternate between solid and open ones, which differ most in black and white.
+var shapes = []shape{
+	{draw.CircleGlyph{}, nil}, {draw.TriangleGlyph{}, draw.PyramidGlyph{}}, {draw.BoxGlyph{}, nil}, {draw.CrossGlyph{}, nil},
+	{draw.SquareGlyph{}, draw.BoxGlyph{}}, {draw.PyramidGlyph{}, nil}, {draw.RingGlyph{}, draw.CircleGlyph{}}, {draw.PlusGlyph{}, nil},
+}
+
+func (s shape) draw(c draw.Canvas, at vg.Point, radius vg.Length, paint color.Color, covers bool) {
+	if covers && s.ground != nil {
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: color.White, Radius: radius, Shape: s.ground}, at)
+	}
+	c.DrawGlyphNoClip(draw.GlyphStyle{Color: paint, Radius: radius, Shape: s.outline}, at)
+}
+
+// look is how one series is drawn everywhere in a figure. There are seven hues and eight shapes: no two of the first 56
+// series look the same.
 type look struct {
 	color  color.NRGBA
 	shape  shape
 	dashes []vg.Length
 }
 
-// looks numbers names in the order of their first appearance.
-type looks struct {
-	names []string
-	index map[string]int
-}
+// looks are names in the order of their first appearance, which gives each its look.
+type looks []string
 
 func (l *looks) of(name string) look {
-	i, known := l.index[name]
-	if !known {
-		if l.index == nil {
-			l.index = map[string]int{}
-		}
-		i = len(l.names)
-		l.names, l.index[name] = append(l.names, name), i
+	i := slices.Index(*l, name)
+	if i < 0 {
+		i = len(*l)
+		*l = append(*l, name)
 	}
-	return look{hues[i%len(hues)], shape(i % int(shapes)), dashes[i%len(dashes)]}
+	return look{hues[i%len(hues)], shapes[i%len(shapes)], dashes[i%len(dashes)]}
+}
+
+func (l look) line() draw.LineStyle {
+	return draw.LineStyle{Color: l.color, Width: 1, Dashes: l.dashes}
+}
+
+// mark is the line of a Mark: grey, thin, and never solid.
+func (l look) mark() draw.LineStyle {
+	d := l.dashes
+	if d == nil {
+		d = []vg.Length{0.8, 1.6}
+	}
+	return draw.LineStyle{Color: muted, Width: 0.9, Dashes: d}
 }
 
 func faded(c color.NRGBA, alpha uint8) color.NRGBA {
 	c.A = alpha
 	return c
+}
+
+func fill(c draw.Canvas, paint color.Color, r vg.Rectangle) {
+	c.SetColor(paint)
+	c.Fill(r.Path())
+}
+
+// outline strokes the edges of a rectangle.
+func outline(c draw.Canvas, s draw.LineStyle, r vg.Rectangle) {
+	c.StrokeLines(s, []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}, r.Min})
 }

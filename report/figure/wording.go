@@ -10,8 +10,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// write puts text at a point. gonum centres the box of the font, in which letters hang low; here the letters are in
-// the middle.
+// write puts text at a point. gonum centres the box of the font, and letters lie low in it: they are moved to the middle.
 func write(c draw.Canvas, s text.Style, at vg.Point, words string) {
 	sin, cos := math.Sincos(s.Rotation)
 	up := 0.12 * s.Font.Size
@@ -28,7 +27,7 @@ func fit(s text.Style, line string, width vg.Length) string {
 	return cut(sort.Search(len(runes)-1, func(n int) bool { return s.Width(cut(n+1)) > width }))
 }
 
-// wrapAll wraps several texts in one size: the largest down to smallest in which none has to be shortened.
+// wrapAll wraps several texts in one size: the largest one, not below smallest, in which none has to be shortened.
 func wrapAll(s text.Style, texts []string, width vg.Length, lines int, smallest vg.Length) (text.Style, []string) {
 	for {
 		wrapped := make([]string, len(texts))
@@ -44,7 +43,7 @@ func wrapAll(s text.Style, texts []string, width vg.Length, lines int, smallest 
 	}
 }
 
-// wrap breaks words into at most so many lines of a width. What is left over is shortened, and so is a word
+// wrap breaks words into at most so many lines of a width. The last line is shortened where it is too long, and so is a word
 // that is longer than a line.
 func wrap(s text.Style, words string, width vg.Length, lines int) string {
 	var done []string
@@ -66,4 +65,14 @@ func wrap(s text.Style, words string, width vg.Length, lines int) string {
 		done[i] = fit(s, strings.TrimRight(done[i], " "), width)
 	}
 	return strings.Join(done, "\n")
+}
+
+// heightOf is the height of the highest of some texts and a gap; 0 where all are empty.
+func heightOf(s text.Style, texts []string, gap vg.Length) (height vg.Length) {
+	for _, t := range texts {
+		if t != "" {
+			height = max(height, s.Height(t)+gap)
+		}
+	}
+	return height
 }

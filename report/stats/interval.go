@@ -1,5 +1,4 @@
-// Package stats owns what is said of many scores: their moments, intervals of their means, quantiles and histograms. It knows no roles and
-// no metrics.
+// Package stats owns statistics of scores: moments, intervals of means, quantiles and histograms. It does not know roles and metrics.
 package stats
 
 import (
@@ -26,8 +25,8 @@ func (i *Interval) Text(format string) string {
 	return fmt.Sprintf(" ["+format+", "+format+"]", i.Low, i.High)
 }
 
-// HoldsZero says whether 0 is a value that the interval allows.
-func (i *Interval) HoldsZero() bool { return i.Low <= 0 && 0 <= i.High }
+// Holds says whether a value is in the interval; no value is where there is none.
+func (i *Interval) Holds(v float64) bool { return i != nil && i.Low <= v && v <= i.High }
 
 // Clusters are the scores of a group by item, for the interval of a mean over them.
 //

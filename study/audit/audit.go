@@ -1,9 +1,8 @@
-// Package audit owns the sceptic's report on a model: from the scores and images of runs to its tests, what each of them
-// found, and the files that say so.
+// Package audit owns the report on a model's isolation: the tests, the verdict of each from the scores and images of runs, and the files.
 //
 // Invariants. Nothing here embeds or recovers: every figure comes from the scores and images of runs that the queue made. A
-// verdict follows from numbers and from a threshold that stands beside it; no test is without a verdict, and one that was
-// not made says why. Equal runs give equal reports. The package knows no queue and no cache.
+// verdict follows from numbers and a threshold, and names both. Every test has a verdict; a test that was not made says why. Equal runs give
+// equal reports. The package uses no queue and no cache.
 package audit
 
 import (
@@ -30,10 +29,10 @@ type Evidence struct {
 	Guess *figure.Grid
 	// Detected is nil where it could not be tested.
 	Detected *Detectability
-	// What the trainer's attackers found; nil where they were not asked.
-	Attacker *Attacker // who changes the model's weights
-	Decoder  *Decoder  // who trains a network of his own
-	Detector *Detector // who looks for stego images
+	// Reports of the trainer; nil where there is none.
+	Attacker *Attacker // trains the model's weights on leaked pairs
+	Decoder  *Decoder  // trains another network on leaked pairs
+	Detector *Detector // tells stego images from covers
 	// Runs are all that were made, in their order.
 	Runs []*Run
 	// LeftOut says by the name of a test why it was not made.
@@ -54,7 +53,7 @@ type Audit struct {
 	// Verdicts are in the order of the report: one of each test.
 	Verdicts []Verdict `json:"verdicts"`
 
-	// What the verdicts are to be read against, of the pairs of the tests.
+	// What the verdicts are compared with, of the pairs of the tests.
 	Imperceptibility study.Group `json:"imperceptibility"`
 	Recoverability   study.Group `json:"recoverability"`
 	Baseline         study.Group `json:"baseline_cover_secret"`
@@ -77,7 +76,7 @@ type Audit struct {
 	items *study.Items
 }
 
-// Made says what a run of the audit consisted of.
+// Made counts what a run of the audit had.
 type Made struct {
 	Name       string         `json:"name"`
 	Run        string         `json:"run"`

@@ -1,40 +1,19 @@
 package audit
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
 
 	"stegomq/report"
 )
 
-// ErrDecoder is the class of files that do not say what the trainer's decoder found.
-var ErrDecoder = errors.New("not a file of `python -m trainer decode`")
-
-// KindDecoder is the kind of its report.
-const KindDecoder = "decoder"
-
-const decoderVersion = 1
-
-// Decoder is what somebody found who has stego images of one key with the secrets in them, and trained a network of his own on
-// these to read others. trainer/decoder.py says what every field is.
+// Decoder is the outcome of an attack by somebody who has stego images of one key with the secrets in them, and trains a network of
+// his own on these to read others.
 type Decoder struct {
-	Kind       string    `json:"kind"`
-	Version    int       `json:"version"`
-	Model      string    `json:"model"`
-	Digest     string    `json:"digest"`
-	Data       string    `json:"data"`
-	Side       int       `json:"side"`
-	Public     bool      `json:"public"`
-	Seconds    float64   `json:"seconds"` // the largest budget
-	Steps      int       `json:"steps"`
-	Hardware   string    `json:"hardware"`
-	Parameters int       `json:"parameters"`
-	Width      int       `json:"width"`
-	Rate       float64   `json:"rate"`
-	Batch      int       `json:"batch"`
-	Seed       uint64    `json:"seed"`
-	Results    []Decoded `json:"results"`
-	Baseline   Measures  `json:"baseline"` // an unrelated image
+	Head
+	Public   bool      `json:"public"` // he sees what anybody can compute from a stego image, too
+	Results  []Decoded `json:"results"`
+	Baseline Measures  `json:"baseline"` // an unrelated image
 }
 
 // Measures are those of images against their secrets.
@@ -52,30 +31,21 @@ type Decoded struct {
 	Steps   int     `json:"steps"`
 	Seconds float64 `json:"seconds"`
 	Measures
-	Guess         Measures       `json:"guess"` // the mean of the secrets that he has
-	OverGuess     Score          `json:"over_guess"`
-	OverUnrelated Score          `json:"over_unrelated"`
-	Own           Score          `json:"own"`
-	Curve         []DecoderPoint `json:"curve"`
+	Guess         Measures        `json:"guess"` // the mean of the secrets that he has
+	OverGuess     Score           `json:"over_guess"`
+	OverUnrelated Score           `json:"over_unrelated"`
+	Own           Score           `json:"own"`
+	Curve         json.RawMessage `json:"curve"` // the states that he might have chosen
 }
 
-// DecoderPoint is a state that he might have chosen, by its means.
-type DecoderPoint struct {
-	Steps       int     `json:"steps"`
-	Seconds     float64 `json:"seconds"`
-	PSNR        float64 `json:"psnr"`
-	SSIM        float64 `json:"ssim"`
-	Correlation float64 `json:"correlation"`
-}
-
-// ReadDecoder reads what the trainer wrote. The error wraps ErrDecoder.
+// ReadDecoder reads a report of `python -m trainer decode`. The error wraps ErrReport.
 func ReadDecoder(data []byte) (*Decoder, error) {
 	var d Decoder
-	if err := readReport(data, &d, ErrDecoder); err != nil {
+	if err := readReport(data, KindDecoder, &d); err != nil {
 		return nil, err
 	}
-	if d.Kind != KindDecoder || d.Version != decoderVersion || d.Model == "" || d.Digest == "" || len(d.Results) == 0 || d.Baseline.SSIM.N == 0 {
-		return nil, fmt.Errorf("%w: kind %q, version %d of model %q with %d results; %s", ErrDecoder, d.Kind, d.Version, d.Model, len(d.Results), again)
+	if len(d.Results) == 0 || d.Baseline.SSIM.N == 0 {
+		return nil, wrong(KindDecoder, "it has %d results, or no baseline; %s", len(d.Results), again)
 	}
 	for i := range d.Results {
 		r := &d.Results[i]
@@ -83,15 +53,15 @@ func ReadDecoder(data []byte) (*Decoder, error) {
 			r.Budget = d.Seconds
 		}
 		// The verdict goes by the interval.
-		if r.Pairs < 0 || r.SSIM.N < 2 || r.OverGuess.High == nil || r.OverUnrelated.High == nil || r.OverGuess.Low == nil || r.OverUnrelated.Low == nil {
-			return nil, fmt.Errorf("%w: result %d has %d leaked pairs and %d tested images, and needs 2 or more; test on more", ErrDecoder, i+1, r.Pairs, r.SSIM.N)
+		if r.Pairs < 0 || r.SSIM.N < 2 || !r.OverGuess.bounded() || !r.OverUnrelated.bounded() {
+			return nil, wrong(KindDecoder, "result %d has %d leaked pairs and %d tested images, and needs 2 or more; test on more", i+1, r.Pairs, r.SSIM.N)
 		}
 	}
 	return &d, nil
 }
 
-// over is the SSIM over the better of the two that know nothing of a stego image: an unrelated image, and the best constant guess,
-// which a decoder can always learn to give.
+// over is the SSIM over the better of two outputs that do not depend on the stego image: an unrelated image, and the best constant
+// guess, which a decoder can always learn to give.
 func (r Decoded) over() (Score, string) {
 	if r.OverUnrelated.Mean < r.OverGuess.Mean {
 		return r.OverUnrelated, "an unrelated image"
@@ -120,9 +90,9 @@ func (d *Decoder) judge() (Finding, string) {
 	case Failed:
 		return finding, fmt.Sprintf("LEAK: a network trained on leaked pairs reads other secrets: %s. More than %+g is a leak.", numbers, thresholds.Decoded)
 	case Unclear:
-		return finding, fmt.Sprintf("The interval does not decide whether a network trained on leaked pairs has more than %+g: %s. Test on more images.", thresholds.Decoded, numbers)
+		return finding, fmt.Sprintf("The interval does not decide whether a network trained on leaked pairs has more than %+g SSIM over an output that does not depend on the stego image: %s. Test on more images.", thresholds.Decoded, numbers)
 	}
-	return finding, fmt.Sprintf("No network trained on leaked pairs has more than %+g over what knows nothing: the best, %s.", thresholds.Decoded, numbers)
+	return finding, fmt.Sprintf("No network trained on leaked pairs has more than %+g SSIM over an output that does not depend on the stego image: the best, %s.", thresholds.Decoded, numbers)
 }
 
 // judgeOver goes by the interval: Passed says that it lies below what may be, Failed above.
@@ -141,15 +111,16 @@ func (d *Decoder) section() report.Section {
 	if d.Public {
 		sees += " and what anybody computes from it without a key"
 	}
-	const title = "Decoder trained on leaked pairs"
-	about := fmt.Sprintf("Who has so many stego images of one key with their secrets trains a network of %s parameters that sees %s (the budget is of %s), and is tested on other images of %s, at %d pixels. With no leaked pair he has pairs of a key of his own. The guess is the mean of the secrets that he has: an answer without looking. Own: SSIM with an image's own secret over that with other secrets of the test.",
+	about := fmt.Sprintf("An attacker has so many stego images of one key with their secrets. He trains a network of %s parameters that sees %s (the budget is of %s), and is tested on other images of %s, at %d pixels. With no leaked pair he has pairs of a key of his own. The guess is the mean of the secrets that he has: it does not depend on the stego image. Own: SSIM with an image's own secret over that with other secrets of the test.",
 		count(d.Parameters), sees, d.Hardware, d.Data, d.Side)
 	t := report.Table{Head: []string{"leaked pairs", "budget s", "steps of the chosen state", "PSNR dB", "SSIM", "correlation", "SSIM of the guess", "SSIM over the guess", "SSIM over an unrelated image", "own", "n"}}
-	for _, r := range d.Results {
-		t.Rows = append(t.Rows, []string{fmt.Sprint(r.Pairs), fmt.Sprintf("%.0f", r.Budget), fmt.Sprint(r.Steps), r.PSNR.moments().Text("%.2f"), r.SSIM.moments().Text("%.3f"), r.Correlation.moments().Text("%.3f"),
-			r.Guess.SSIM.moments().Text("%.3f"), r.OverGuess.moments().Text("%+.4f"), r.OverUnrelated.moments().Text("%+.4f"), r.Own.moments().Text("%+.4f"), fmt.Sprint(r.SSIM.N)})
+	add := func(what, budget, steps string, m Measures, more ...string) {
+		row := []string{what, budget, steps, m.PSNR.text("%.2f"), m.SSIM.text("%.3f"), m.Correlation.text("%.3f")}
+		t.Rows = append(t.Rows, append(append(row, more...), fmt.Sprint(m.SSIM.N)))
 	}
-	b := d.Baseline
-	t.Rows = append(t.Rows, []string{"unrelated image", "", "", b.PSNR.moments().Text("%.2f"), b.SSIM.moments().Text("%.3f"), b.Correlation.moments().Text("%.3f"), "", "", "", "", fmt.Sprint(b.SSIM.N)})
-	return section("leaked-pairs-decoder", title, about, t)
+	for _, r := range d.Results {
+		add(fmt.Sprint(r.Pairs), fmt.Sprintf("%.0f", r.Budget), fmt.Sprint(r.Steps), r.Measures, r.Guess.SSIM.text("%.3f"), r.OverGuess.text("%+.4f"), r.OverUnrelated.text("%+.4f"), r.Own.text("%+.4f"))
+	}
+	add("unrelated image", "", "", d.Baseline, "", "", "", "")
+	return section("leaked-pairs-decoder", "Decoder trained on leaked pairs", about, t)
 }

@@ -31,13 +31,13 @@ type Detectability struct {
 	Colour Told `json:"colour"`
 }
 
-// Told is what one kind of features tells, and what it is to be read against.
+// Told is how well one kind of features detects stego images, with a null control and a positive control.
 type Told struct {
 	// Stego is covers against their stego images.
 	Stego steganalysis.Detection `json:"stego"`
-	// Null is two photographs of a pair, the cover and the secret, neither of which hides anything; for each split a coin says
-	// of every pair which counts as stego (steganalysis.Null). Covers saved twice would not do: their features are equal,
-	// so that the outcome is exact and tests nothing. Nor would two halves of the covers: half as many images.
+	// Null is the cover and the secret of a pair, neither of which hides anything; for each split a coin says of every pair which
+	// counts as stego (steganalysis.Null). Covers against themselves would test nothing, because their features are equal. Two halves
+	// of the covers would be half as many images.
 	Null steganalysis.Detection `json:"null"`
 	// Matching is covers against what LSB matching makes of them, MatchingRate bits a sample: a method that can be found.
 	Matching steganalysis.Detection `json:"lsb_matching"`

@@ -1,49 +1,25 @@
 package audit
 
 import (
-	"errors"
 	"fmt"
 
 	"stegomq/report"
 )
 
-// ErrDetector is the class of files that do not say what the trainer's detector found.
-var ErrDetector = errors.New("not a file of `python -m trainer detect`")
-
-// KindDetector is the kind of its report.
-const KindDetector = "detector"
-
-const detectorVersion = 1
-
-// Detector is how well a network tells stego images from covers that was trained on others. trainer/detector.py says what every field
-// is.
+// Detector is how well a network that was trained on other images tells stego images from covers.
 type Detector struct {
-	Kind       string          `json:"kind"`
-	Version    int             `json:"version"`
-	Model      string          `json:"model"`
-	Digest     string          `json:"digest"`
-	Matching   float64         `json:"matching"`
-	Data       string          `json:"data"`
-	Side       int             `json:"side"`
-	Trained    int             `json:"trained"`
-	Tested     int             `json:"tested"`
-	Seconds    float64         `json:"seconds"`
-	Steps      int             `json:"steps"`
-	Spent      Spent           `json:"spent"`
-	Hardware   string          `json:"hardware"`
-	Parameters int             `json:"parameters"`
-	Width      int             `json:"width"`
-	Crop       int             `json:"crop"`
-	Batch      int             `json:"batch"`
-	Rate       float64         `json:"rate"`
-	Seed       uint64          `json:"seed"`
-	AUC        Bounded         `json:"auc"`
-	PE         Bounded         `json:"p_e"`
-	HeldOut    float64         `json:"held_out"`
-	Curve      []DetectorPoint `json:"curve"`
+	Head
+	Matching float64         `json:"matching"` // bits a sample, of the control; 0: the model's own stego images
+	Trained  int             `json:"trained"`  // pairs
+	Tested   int             `json:"tested"`
+	Spent    Spent           `json:"spent"`
+	AUC      Bounded         `json:"auc"`
+	PE       Bounded         `json:"p_e"`
+	HeldOut  float64         `json:"held_out"`
+	Curve    []DetectorPoint `json:"curve"`
 }
 
-// Spent is after what the chosen state was had.
+// Spent is what training had taken at the chosen state.
 type Spent struct {
 	Steps   int     `json:"steps"`
 	Seconds float64 `json:"seconds"`
@@ -63,17 +39,17 @@ type DetectorPoint struct {
 	AUC     float64 `json:"auc"`
 }
 
-// ReadDetector reads what the trainer wrote. The error wraps ErrDetector.
+// ReadDetector reads a report of `python -m trainer detect`. The error wraps ErrReport.
 func ReadDetector(data []byte) (*Detector, error) {
 	var d Detector
-	if err := readReport(data, &d, ErrDetector); err != nil {
+	if err := readReport(data, KindDetector, &d); err != nil {
 		return nil, err
 	}
 	switch {
-	case d.Kind != KindDetector || d.Version != detectorVersion || d.Model == "" || d.Digest == "" || d.Tested < 1:
-		return nil, fmt.Errorf("%w: kind %q, version %d of model %q with %d tested pairs; %s", ErrDetector, d.Kind, d.Version, d.Model, d.Tested, again)
+	case d.Tested < 1:
+		return nil, wrong(KindDetector, "it has %d tested pairs; %s", d.Tested, again)
 	case d.Matching != 0:
-		return nil, fmt.Errorf("%w about the model: it is the control, LSB matching at %g bits a sample; train without --matching", ErrDetector, d.Matching)
+		return nil, wrong(KindDetector, "it is the control, LSB matching at %g bits a sample; train without --matching", d.Matching)
 	}
 	return &d, nil
 }
@@ -90,7 +66,6 @@ func (d *Detector) judge() (Finding, string) {
 }
 
 func (d *Detector) section() report.Section {
-	const title = "Learned detector"
 	about := fmt.Sprintf("A convolutional network of %s parameters, trained on %s (%s), tells stego images from covers of %s, at %d pixels. In brackets 95 %% over the tested pairs.",
 		count(d.Parameters), plural(d.Trained, "pair"), d.Hardware, d.Data, d.Side)
 	t := report.Table{Head: []string{"steps", "seconds", "AUC", "P_E", "pairs tested"}}
@@ -101,5 +76,5 @@ func (d *Detector) section() report.Section {
 		}
 		t.Rows = append(t.Rows, row)
 	}
-	return section("learned-detector", title, about, t)
+	return section("learned-detector", "Learned detector", about, t)
 }

@@ -1,12 +1,13 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"stegomq/internal/steganalysis"
 	"stegomq/report"
-	"stegomq/report/stats"
 	"stegomq/schemas"
 	"stegomq/study"
 )
@@ -90,35 +91,21 @@ func number(g study.Group) string {
 	return n + ", refused " + refusedOf(g)
 }
 
-// of is the cell of a group's mean; where all was refused it says so.
-func of(g study.Group, format string, mean func(study.Group) stats.Moments) string {
+// cells are the PSNR of a group, that of its worst pair, and its SSIM. Where all was refused they say so.
+func cells(g study.Group, worst func(study.Distribution, string) string) []string {
 	switch {
 	case g.Of() == 0:
-		return "-"
+		return []string{"-", "-", "-"}
 	case g.N == 0:
-		return string(schemas.EndRefused)
+		return []string{string(schemas.EndRefused), "-", string(schemas.EndRefused)}
 	}
-	return mean(g).Text(format)
+	return []string{g.PSNR.Text("%.2f"), worst(g.PSNR, "%.2f"), g.SSIM.Text("%.3f")}
 }
 
-func psnrOf(g study.Group) string {
-	return of(g, "%.2f", func(g study.Group) stats.Moments { return g.PSNR.Moments })
-}
-
-func ssimOf(g study.Group) string {
-	return of(g, "%.3f", func(g study.Group) stats.Moments { return g.SSIM.Moments })
-}
-
-// least and largest are the score of a group's worst pair, the largest where a wrong key should show nothing.
-func least(g study.Group) string   { return extreme(g, g.PSNR.Least) }
-func largest(g study.Group) string { return extreme(g, g.PSNR.Largest) }
-
-func extreme(g study.Group, of func(format string) string) string {
-	if g.N == 0 {
-		return "-"
-	}
-	return of("%.2f")
-}
+var (
+	least   = study.Distribution.Least
+	largest = study.Distribution.Largest // the worst where a wrong key should show nothing
+)
 
 // overOf is what a group has over unrelated images on average.
 func (a *Audit) overOf(g study.Group) string {
@@ -129,14 +116,14 @@ func (a *Audit) overOf(g study.Group) string {
 }
 
 func (a *Audit) wrongKeysSection() report.Section {
-	const title = "Keys"
 	about := "What a decoder shows of the secret. The excess is its SSIM less that of the cover, an unrelated image, of the same pair."
 	t := report.Table{
 		Head: []string{"", "PSNR dB", "worst (pair)", "SSIM", "SSIM excess", "largest (pair)", fmt.Sprintf("above %+g", thresholds.Shows), fmt.Sprintf("above %+g", thresholds.Clearly), "SSIM with the cover", "n"},
-		Rows: [][]string{
-			{"matched key", psnrOf(a.Recoverability), least(a.Recoverability), ssimOf(a.Recoverability), a.overOf(a.Recoverability), "", "", "", "", number(a.Recoverability)},
-		},
 	}
+	add := func(name string, g study.Group, worst func(study.Distribution, string) string, more ...string) {
+		t.Rows = append(t.Rows, slices.Concat([]string{name}, cells(g, worst), more, []string{number(g)}))
+	}
+	add("matched key", a.Recoverability, least, a.overOf(a.Recoverability), "", "", "", "")
 	for _, k := range []struct {
 		name string
 		keys *WrongKeys
@@ -148,13 +135,10 @@ func (a *Audit) wrongKeysSection() report.Section {
 		if g.Excess != nil {
 			excess, most = g.Excess.SSIM.Moments.Text("%+.3f"), fmt.Sprintf("%+.3f (%s)", g.Excess.SSIM.Max, g.Excess.SSIM.Worst.Item)
 		}
-		t.Rows = append(t.Rows, []string{
-			k.name, psnrOf(g), largest(g), ssimOf(g), excess, most,
-			percent(k.keys.Above[0].Share), percent(k.keys.Above[1].Share), ssimOf(k.keys.Cover), number(g),
-		})
+		add(k.name, g, largest, excess, most, percent(k.keys.Above[0].Share), percent(k.keys.Above[1].Share), cells(k.keys.Cover, largest)[2])
 	}
-	t.Rows = append(t.Rows, []string{"unrelated: cover and secret", a.Baseline.PSNR.Moments.Text("%.2f"), largest(a.Baseline), a.Baseline.SSIM.Moments.Text("%.3f"), "", "", "", "", "", number(a.Baseline)})
-	return section("keys", title, about, t)
+	add("unrelated: cover and secret", a.Baseline, largest, "", "", "", "", "")
+	return section("keys", "Keys", about, t)
 }
 
 // wrong is nil without random keys.
@@ -166,7 +150,6 @@ func (r *RandomKeys) wrong() *WrongKeys {
 }
 
 func (a *Audit) distribution(r *RandomKeys) report.Section {
-	const title = "Random keys: distribution"
 	about := fmt.Sprintf("Quantiles over the outputs of %s on %s.", plural(r.Keys, "key"), plural(r.Stegos, "stego image"))
 	t := report.Table{
 		Head: []string{"share of the outputs", "PSNR dB", "excess", "SSIM", "excess"},
@@ -182,12 +165,12 @@ func (a *Audit) distribution(r *RandomKeys) report.Section {
 		t.Rows = append(t.Rows, []string{name, fmt.Sprintf("%.2f", q.PSNR), fmt.Sprintf("%+.2f", q.PSNRExcess), fmt.Sprintf("%.3f", q.SSIM), fmt.Sprintf("%+.3f", q.SSIMExcess)})
 	}
 	if r.Secret.Refused > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("refused, and so in no quantile and no chart: %s comparisons", refusedOf(r.Secret)))
+		t.Notes = append(t.Notes, fmt.Sprintf("refused: %s comparisons, which are in no quantile and no chart", refusedOf(r.Secret)))
 	}
 	for _, k := range r.Showing {
 		t.Notes = append(t.Notes, fmt.Sprintf("above %+g SSIM: %s of %s keys, %s; of all keys %s to %s (95 %%, exact binomial over keys)", k.SSIM, count(k.Keys), count(k.Of), percent(k.Share), percent(k.Low), percent(k.High)))
 	}
-	return section("random", title, about, t, a.randomFigures()...)
+	return section("random", "Random keys: distribution", about, t, a.randomFigures()...)
 }
 
 func (a *Audit) guesses(r *RandomKeys) report.Section {
@@ -195,37 +178,34 @@ func (a *Audit) guesses(r *RandomKeys) report.Section {
 	if a.guess != nil {
 		figures = append(figures, draw("best-guess", a.guess))
 	}
-	const title = "Random keys: who guesses"
 	about := fmt.Sprintf("%s on %s. Expected largest excess of so many keys, drawn without replacement, on one stego image: mean ± deviation over the stego images.", plural(r.Keys, "key"), plural(r.Stegos, "stego image"))
 	t := report.Table{
 		Head: []string{"keys tried", "SSIM excess", "PSNR excess dB", "stego images"},
 		Notes: []string{
-			fmt.Sprintf("best guess: %s: %.2f dB (%+.2f), SSIM %.3f (%+.3f); the matched key has %.2f dB, SSIM %.3f", place(r.Best.Comparison), r.Best.PSNR, r.Best.PSNRExcess, r.Best.SSIM, r.Best.SSIMExcess, r.Best.MatchedPSNR, r.Best.MatchedSSIM),
+			fmt.Sprintf("best guess: %s: %.2f dB (%+.2f), SSIM %.3f (%+.3f); the matched key has %.2f dB, SSIM %.3f", r.Best.Comparison.Text(), r.Best.PSNR, r.Best.PSNRExcess, r.Best.SSIM, r.Best.SSIMExcess, r.Best.MatchedPSNR, r.Best.MatchedSSIM),
 		},
 	}
 	for _, b := range r.BestOf {
 		t.Rows = append(t.Rows, []string{count(b.Keys), b.SSIM.Text("%+.3f"), b.PSNR.Text("%+.2f"), fmt.Sprint(b.Stegos)})
 	}
-	return section("guesses", title, about, t, figures...)
+	return section("guesses", "Random keys: the best of several", about, t, figures...)
 }
 
 // exact writes a share without rounding it.
 func exact(share float64) string { return fmt.Sprintf("%.6g %%", 100*share) }
 
 func (a *Audit) partialSection() report.Section {
-	const title = "Keys of which a part is right"
-	about := "So much of what a key fills in is right, the rest is that of a wrong key."
+	about := "This share of the key's values is right; the rest is that of a wrong key."
 	t := report.Table{
 		Head: []string{"right", "PSNR dB", "largest (pair)", "SSIM", "SSIM excess of the mean", "n"},
 	}
 	for _, p := range a.PartialKeys {
-		t.Rows = append(t.Rows, []string{exact(p.Right), psnrOf(p.Secret), largest(p.Secret), ssimOf(p.Secret), a.overOf(p.Secret), number(p.Secret)})
+		t.Rows = append(t.Rows, slices.Concat([]string{exact(p.Right)}, cells(p.Secret, largest), []string{a.overOf(p.Secret), number(p.Secret)}))
 	}
-	return section("partial", title, about, t, draw("partial-keys", a.partialCurve()))
+	return section("partial", "Keys of which a part is right", about, t, draw("partial-keys", a.partialCurve()))
 }
 
 func (d *Detectability) section() report.Section {
-	const title = "Detectability"
 	about := fmt.Sprintf("SPAM features of the 8-bit images, without and with those of R-G, G-B and R-B, and a regularised Fisher discriminant, %d splits of %s embedded with %s, half to learn and half to test. AUC: 0.5 is guessing, 1 certainty. P_E, the least error over thresholds: 0 is certainty; its threshold is the best one for the tested images, so that guessing gives less than 0.5. Mean ± deviation over the splits; in brackets 95 %% over the tested pairs, as the discriminants were learnt.", d.Stego.AUC.N, plural(d.Pairs, "pair"), d.Key)
 	t := report.Table{
 		Head: []string{"covers against", "features", "AUC", "P_E", "P_E of guessing", "pairs tested"},
@@ -244,23 +224,21 @@ func (d *Detectability) section() report.Section {
 			t.Rows = append(t.Rows, []string{r.name, features.name, bounds(r.of.AUC), bounds(r.of.PE), fmt.Sprintf("%.3f", r.of.Guessing), fmt.Sprint(r.of.Pairs)})
 		}
 	}
-	return section("detectability", title, about, t)
+	return section("detectability", "Detectability", about, t)
 }
 
 func (a *Audit) robustnessSection() report.Section {
-	const title = "Robustness: the matched key after an attack on the stego image"
-	about := "Kept: the share that is left of what recovery without an attack has more SSIM than an unrelated image."
+	about := "Kept: of the SSIM that recovery has over an unrelated image, the share that is left after the attack."
 	t := report.Table{
 		Head: []string{"attack", "PSNR dB", "least (pair)", "SSIM", "kept", "n"},
-		Rows: [][]string{{"none", psnrOf(a.Recoverability), least(a.Recoverability), ssimOf(a.Recoverability), "100 %", number(a.Recoverability)}},
 	}
-	for _, v := range a.Robustness {
-		t.Rows = append(t.Rows, []string{attackWords(v.Attack), psnrOf(v.Secret), least(v.Secret), ssimOf(v.Secret), percent(v.Kept), number(v.Secret)})
+	for _, v := range append([]Survival{{Secret: a.Recoverability, Kept: 1}}, a.Robustness...) {
+		t.Rows = append(t.Rows, slices.Concat([]string{cmp.Or(attackWords(v.Attack), "none")}, cells(v.Secret, least), []string{percent(v.Kept), number(v.Secret)}))
 	}
 	if a.refusesAttacks() {
-		t.Notes = append(t.Notes, "refused: recovery is authenticated and gives no image; it is in no mean and in no chart")
+		t.Notes = append(t.Notes, "refused: recovery is authenticated and gives no image; such images are in no mean and in no chart")
 	}
-	return section("attacks", title, about, t, draw("robustness", a.robustnessCurves()))
+	return section("attacks", "Robustness: the matched key after an attack on the stego image", about, t, draw("robustness", a.robustnessCurves()))
 }
 
 // facts are the lines that stand over the tables.
@@ -282,7 +260,7 @@ func (a *Audit) facts() (facts []report.Fact) {
 	case schemas.KeyingCipher:
 		line := "The model is a cipher, not a network."
 		if a.refuses() {
-			line = "The model is a cipher, not a network, and its recovery is authenticated: what it refuses is counted, is in no mean, and the charts leave it out."
+			line = "The model is a cipher, not a network, and its recovery is authenticated: what it refuses is counted, and is in no mean and in no chart."
 		}
 		lines = append(lines, line)
 	}

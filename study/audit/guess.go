@@ -45,7 +45,7 @@ func ShowGuess(ctx context.Context, g Guess, spec *schemas.RunSpec, scores []*sc
 	} {
 		ref := refs[s.name]
 		if ref == nil {
-			return nil, fmt.Errorf("the run of the best guess has no %s of %s", s.name, place(g.Comparison))
+			return nil, fmt.Errorf("the run of the best guess has no %s of %s", s.name, g.Comparison.Text())
 		}
 		m, err := images.Image(ctx, ref, spec.GetGeometry())
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 	"stegomq/study"
 )
 
-// WrongKeys is what keys of one kind, or no key, show of secrets that they were not given. What recovery refused shows nothing.
+// WrongKeys is what wrong keys of one kind, or no key, show of secrets. Refused images show nothing.
 type WrongKeys struct {
 	// Secret has the excess over the baseline of the same pair: what an unrelated image, the cover, measures. It has none where
 	// every comparison was refused.

@@ -10,7 +10,7 @@ import (
 	"stegomq/study"
 )
 
-// RandomKeys is what keys show that were drawn at random: those of somebody who guesses.
+// RandomKeys is what keys show that were drawn at random, as by an attacker who guesses.
 type RandomKeys struct {
 	WrongKeys
 	// Stegos are the stego images, a pair embedded with a key, that each key decodes.
@@ -18,8 +18,8 @@ type RandomKeys struct {
 	// Quantiles are over all comparisons that were not refused, linear between the two nearest: as far out as there is a
 	// comparison beyond, and the largest.
 	Quantiles []Quantile `json:"quantiles"`
-	// BestOf is what somebody may hope for who tries several keys on one stego image and knows which output is the best. There
-	// is none where keys are refused.
+	// BestOf is the expected best outcome of an attacker who tries several keys on one stego image and knows which output is the best.
+	// There is none where keys are refused.
 	BestOf []BestOf `json:"best_of"`
 	// Best has the largest excess in SSIM, the first of equal ones; null where every key was refused.
 	Best *Guess `json:"best"`

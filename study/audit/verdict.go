@@ -10,10 +10,10 @@ import (
 	"stegomq/study"
 )
 
-// Thresholds are what verdicts go by. They are conventions: the numbers stand beside every verdict.
+// Thresholds decide verdicts. They are conventions, and every verdict names its numbers.
 type Thresholds struct {
-	// Shows and Clearly are of the SSIM of an output with the secret, less that of the cover of the same pair, which hides
-	// nothing and knows nothing. Above Shows the outlines of a secret begin to be seen, above Clearly it is recognised.
+	// Shows and Clearly bound the SSIM of an output with the secret, less that of the cover of the same pair. Above Shows outlines of
+	// the secret can be seen, above Clearly the secret is recognised.
 	Shows   float64 `json:"shows"`
 	Clearly float64 `json:"clearly"`
 	// Partial is the largest share of a key that must not show a secret.
@@ -22,7 +22,7 @@ type Thresholds struct {
 	Kept float64 `json:"kept"`
 	// Null is how far the AUC of the null control may lie from 0.5.
 	Null float64 `json:"null"`
-	// Decoded is the most SSIM that a decoder trained on leaked pairs may have over what knows nothing.
+	// Decoded is the most SSIM that a decoder trained on leaked pairs may have over an output that does not depend on the stego image.
 	Decoded float64 `json:"decoded"`
 }
 
@@ -64,7 +64,7 @@ const (
 	TestRobust     = "robustness"
 )
 
-// judge makes the verdicts. Where the matched key itself shows nothing, that a wrong key shows nothing proves nothing.
+// judge makes the verdicts. A test of wrong keys is passed only where the matched key recovers.
 func (a *Audit) judge(leftOut map[string]string) {
 	matched := a.matchedKey()
 	add := func(test, title string, made bool, finding func() (Finding, string)) {
@@ -129,16 +129,16 @@ func (a *Audit) judgeMatched() (Finding, string) {
 // refusedOf is "3 of 48".
 func refusedOf(g study.Group) string { return count(g.Refused) + " of " + count(g.Of()) }
 
-// accepted is the verdict on an authenticated recovery that took a wrong key: whatever it shows, it should have refused.
+// accepted is the verdict on an authenticated recovery that did not refuse a wrong key.
 func (w *WrongKeys) accepted(who string) (Finding, string) {
 	words := fmt.Sprintf("ACCEPTED: recovery is authenticated, and yet %s gives an image in %s of %s attempts", who, count(w.Secret.N), count(w.Secret.Of()))
 	if e := w.Secret.Excess; e != nil {
-		words += fmt.Sprintf("; against the secret on average %+.3f SSIM over an unrelated image, at most %+.3f (%s)", e.SSIM.Mean, e.SSIM.Max, place(e.SSIM.Worst))
+		words += fmt.Sprintf("; against the secret on average %+.3f SSIM over an unrelated image, at most %+.3f (%s)", e.SSIM.Mean, e.SSIM.Max, e.SSIM.Worst.Text())
 	}
 	return Failed, words + "."
 }
 
-// judge says whether any comparison shows more than Shows. Of keys that are drawn from many, few that show nothing prove little.
+// judge says whether any comparison shows more than Shows. For keys that are drawn from many, it bounds the share that may show more.
 func (w *WrongKeys) judge(who string, drawn bool) (Finding, string) {
 	if w.refused() {
 		words := fmt.Sprintf("Recovery refuses %s, every time: %s attempts. It is authenticated, and gives no image.", who, refusedOf(w.Secret))
@@ -151,7 +151,7 @@ func (w *WrongKeys) judge(who string, drawn bool) (Finding, string) {
 		return w.accepted(who)
 	}
 	e := w.Secret.Excess.SSIM
-	most := fmt.Sprintf("on average %+.3f, at most %+.3f (%s)", e.Mean, e.Max, place(e.Worst))
+	most := fmt.Sprintf("on average %+.3f, at most %+.3f (%s)", e.Mean, e.Max, e.Worst.Text())
 	if shows := w.Above[0]; shows.Count > 0 {
 		return Failed, fmt.Sprintf("LEAK: in %s of %s comparisons (%s) %s shows more of the secret than %+g SSIM over an unrelated image, in %s (%s) more than %+g; %s.",
 			count(shows.Count), count(shows.Of), percent(shows.Share), who, shows.SSIM, count(w.Above[1].Count), percent(w.Above[1].Share), w.Above[1].SSIM, most)
@@ -174,7 +174,7 @@ func (r *RandomKeys) judge() (Finding, string) {
 	if r.Secret.Refused > 0 {
 		return r.accepted("a random key")
 	}
-	best := fmt.Sprintf("the best guess has %+.3f (%s; %.2f dB, SSIM %.3f)", r.Best.SSIMExcess, place(r.Best.Comparison), r.Best.PSNR, r.Best.SSIM)
+	best := fmt.Sprintf("the best guess has %+.3f (%s; %.2f dB, SSIM %.3f)", r.Best.SSIMExcess, r.Best.Comparison.Text(), r.Best.PSNR, r.Best.SSIM)
 	if shows.Keys == 0 {
 		return Passed, fmt.Sprintf("No key of %s shows more than %+g SSIM over an unrelated image, %s: at 95 %% fewer than %s of all keys do; %s.",
 			count(shows.Of), shows.SSIM, where, percent(shows.High), best)
@@ -182,7 +182,7 @@ func (r *RandomKeys) judge() (Finding, string) {
 	hope := ""
 	for _, b := range r.BestOf {
 		if b.SSIM.Mean > thresholds.Shows {
-			hope = fmt.Sprintf(" Who tries %s may expect one with %+.3f.", plural(b.Keys, "random key"), b.SSIM.Mean)
+			hope = fmt.Sprintf(" The best of %s is expected to have %+.3f.", plural(b.Keys, "random key"), b.SSIM.Mean)
 			break
 		}
 	}
@@ -245,7 +245,7 @@ func (d *Detectability) judge(features string, told Told) (Finding, string) {
 
 func (a *Audit) judgeRobustness() (Finding, string) {
 	if a.over(a.Recoverability) <= thresholds.Clearly {
-		return Unclear, "The matched key recovers nothing that an attack could take away."
+		return Unclear, "The matched key does not recover, so that nothing can be lost by an attack."
 	}
 	var survived, lost []string
 	for _, s := range a.Robustness {
@@ -259,7 +259,7 @@ func (a *Audit) judgeRobustness() (Finding, string) {
 			lost = append(lost, name)
 		}
 	}
-	rule := fmt.Sprintf("Recovery survives an attack that leaves at least %s of the SSIM that it has more than an unrelated image. ", percent(thresholds.Kept))
+	rule := fmt.Sprintf("An attack is survived where at least %s is left of the SSIM that recovery has over an unrelated image. ", percent(thresholds.Kept))
 	list := func(names []string) string {
 		if len(names) == 0 {
 			return "none"
@@ -268,7 +268,7 @@ func (a *Audit) judgeRobustness() (Finding, string) {
 	}
 	words := rule + "Survived: " + list(survived) + ". Not survived: " + list(lost) + "."
 	if a.refusesAttacks() {
-		words += " What is refused is no wrong image: recovery is authenticated, and notices that the stego image was changed."
+		words += " Where it is refused, recovery noticed that the stego image was changed: it is authenticated, and gives no image."
 	}
 	if len(lost) > 0 {
 		return Failed, words
@@ -281,7 +281,7 @@ func (a *Audit) refusesAttacks() bool {
 	return slices.ContainsFunc(a.Robustness, func(s Survival) bool { return s.Secret.Refused > 0 })
 }
 
-// attackWords names an attack for people.
+// attackWords names an attack in a report.
 func attackWords(name string) string {
 	kind, amount, _ := strings.Cut(name, "-")
 	switch kind {
@@ -295,13 +295,6 @@ func attackWords(name string) string {
 		return "cropping " + amount + " % at each edge"
 	}
 	return name
-}
-
-func place(c study.Comparison) string {
-	if c.DecodeKey == "" {
-		return fmt.Sprintf("pair %s, embedded with %s", c.Item, c.EmbedKey)
-	}
-	return fmt.Sprintf("pair %s, embedded with %s, decoded with %s", c.Item, c.EmbedKey, c.DecodeKey)
 }
 
 // sentence begins with a capital.

@@ -2,13 +2,14 @@ package paper
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"stegomq/report"
 )
 
-// Differing is where a method of ours stands against the paper's figures on a data set, in one of its blocks.
-type Differing struct {
+// Deviation is how far a method of ours is from the paper's figures on a data set, in one of the paper's blocks.
+type Deviation struct {
 	Method  string `json:"method"`
 	DataSet string `json:"data_set"`
 	Block   string `json:"block"`
@@ -24,41 +25,32 @@ type Differing struct {
 	Better bool `json:"better"`
 }
 
-// Where ours stands.
+// The directions.
 const (
 	higher    = "higher"
 	lower     = "lower"
 	asPrinted = "as printed"
 )
 
-// differing lists every figure of the paper that we have one for. Pairs that were not both measured are left out.
-func (t *Table1) differing() []Differing {
-	all := []Differing{}
+// deviations lists every figure of the paper that we have one for. Pairs that were not both measured are left out.
+func (t *Table1) deviations() []Deviation {
+	all := []Deviation{}
 	for _, m := range t.Methods {
 		for _, set := range t.DataSets {
 			for _, kind := range paperBlocks {
 				block := t.block(kind.name)
 				lines := [2]*Line{block.line(m.Method, set.Name, "a"), block.line(m.Method, set.Name, "b")}
-				d := Differing{Method: m.Method, DataSet: set.Name, Block: kind.name, Direction: asPrinted}
-				complete := true
+				d := Deviation{Method: m.Method, DataSet: set.Name, Block: kind.name, Direction: asPrinted}
+				if slices.ContainsFunc(lines[:], func(l *Line) bool { return l.PSNR.Ours == nil || l.PSNR.Paper == nil }) {
+					continue
+				}
 				for i, l := range lines {
-					if l.PSNR.Ours == nil || l.PSNR.Paper == nil {
-						complete = false
-						break
-					}
 					d.Ours[i], d.Paper[i] = l.PSNR.Ours.Mean, *l.PSNR.Paper
 					d.PSNR += (d.Ours[i] - d.Paper[i]) / 2
 					d.SSIM += (l.SSIM.Ours.Mean - *l.SSIM.Paper) / 2
 				}
-				if !complete {
-					continue
-				}
-				if !holds(lines[0].PSNR.Ours.CI95, d.Paper[0]) || !holds(lines[1].PSNR.Ours.CI95, d.Paper[1]) {
-					d.Direction = lower
-					if d.PSNR > 0 {
-						d.Direction = higher
-					}
-					d.Better = d.PSNR*kind.better > 0
+				if !lines[0].PSNR.Ours.CI95.Holds(d.Paper[0]) || !lines[1].PSNR.Ours.CI95.Holds(d.Paper[1]) {
+					d.Direction, d.Better = pick(d.PSNR > 0, higher, lower), d.PSNR*kind.better > 0
 				}
 				all = append(all, d)
 			}
@@ -67,13 +59,13 @@ func (t *Table1) differing() []Differing {
 	return all
 }
 
-// blockTitle is a block's name for people.
+// blockTitle is a block's name in a report.
 func blockTitle(name string) string {
 	return strings.ReplaceAll(name, "_", " ")
 }
 
-// differenceTable is where ours stands against every printed figure.
-func differenceTable(all []Differing) report.Table {
+// differenceTable is ours less the paper's for every printed figure.
+func differenceTable(all []Deviation) report.Table {
 	t := report.Table{
 		Title: "Ours less the paper's", Words: 3,
 		Head:  []string{"method", "data set", "block", "ours a/b", "paper a/b", "PSNR dB", "SSIM", "in words"},

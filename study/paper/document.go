@@ -1,6 +1,7 @@
 package paper
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,19 +45,12 @@ func (r *Report) atAGlance() report.Section {
 	s := report.Section{ID: "at-a-glance", Title: "At a glance", Tables: []report.Table{claimTable(r.Claims)}}
 	sets := report.Table{Title: "Data sets", Words: 4, Head: []string{"data set", "at hand", "digest", "drawn", "pairs"}}
 	for _, d := range r.Table1.DataSets {
-		row := []string{d.Name, "yes", "-", "all", "-"}
-		if !d.AtHand {
-			row[1], row[3] = "no: "+d.Why, "-"
-		} else {
-			if d.Digest != "" {
-				row[2] = fmt.Sprintf("%.12s", d.Digest)
-			}
-			if d.Sample != nil {
-				row[3] = fmt.Sprintf("%d of %d, seed %d", d.Sample.Pairs, d.Sample.Of, d.Sample.Seed)
-			}
-			if d.Pairs > 0 {
-				row[4] = fmt.Sprint(d.Pairs)
-			}
+		row := []string{d.Name, "yes", cmp.Or(fmt.Sprintf("%.12s", d.Digest), "-"), "all", cmp.Or(whole(d.Pairs), "-")}
+		switch {
+		case !d.AtHand:
+			row = []string{d.Name, "no: " + d.Why, "-", "-", "-"}
+		case d.Sample != nil:
+			row[3] = fmt.Sprintf("%d of %d, seed %d", d.Sample.Pairs, d.Sample.Of, d.Sample.Seed)
 		}
 		sets.Rows = append(sets.Rows, row)
 	}
@@ -128,7 +122,7 @@ func (r *Report) pairedSection() report.Section {
 		}
 	}
 	if n := 9 * len(r.Paired); n >= 20 {
-		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf("%d intervals: about one in twenty misses its mean by chance alone.", n))
+		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf("Of %d intervals, about one in twenty does not hold the true mean, by chance alone.", n))
 	}
 	if len(s.Tables) == 0 {
 		s.Paragraphs = []string{"There are no two methods on one data set to compare, or " + r.Reference + " was not run."}
@@ -150,7 +144,7 @@ func (r *Report) fig5Section(figures []report.Figure) report.Section {
 		}
 		shown := confusion(m.name(), m.run)
 		if m.PaperDiagonal != nil {
-			shown.Note += fmt.Sprintf(" The paper: diagonal %s, beside it %s dB.", m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
+			shown.Note += fmt.Sprintf(" The paper: diagonal %s, off the diagonal %s dB.", m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
 		} else {
 			shown.Note += " Not in the paper."
 		}
@@ -163,13 +157,13 @@ func (r *Report) ablationSection() report.Section {
 	s := report.Section{
 		ID: "ablation", Title: "The gradient of the public code",
 		Paragraphs: []string{
-			"The public code of PUSNet swaps weights in place between three forward passes and differentiates once, so that hiding and purifying are differentiated with the fill of recovery. The same method was trained with that gradient and with the right one, at the same budget.",
+			"The public code of PUSNet changes weights in place between three forward passes and differentiates once: it differentiates hiding and purifying with the weights of recovery. The same method was trained with that gradient and with the right one, at the same budget. The intervals say what other images would give, not what another training would.",
 			intervalNote,
 		},
-		Points: r.Ablation.Words,
+		Tables: r.Ablation.tables(),
 	}
-	if len(r.Ablation.Lines) > 0 {
-		s.Tables = r.Ablation.tables()
+	if len(r.Ablation.Lines) == 0 {
+		s.Points, s.Tables = []string{"No models of the gradient ablation were given."}, nil
 	}
 	return s
 }
@@ -190,11 +184,9 @@ func (r *Report) differencesSection() report.Section {
 
 // facts stand over the report.
 func (r *Report) facts() []report.Fact {
-	facts := []report.Fact{{Name: "paper", Value: "Wei, Tseng, Lin, Tseng, Chen: Multi-user multi-key image steganography with key isolation"}}
-	for _, f := range []report.Fact{{Name: "made by", Value: r.Command}, {Name: "date", Value: r.Date}, {Name: "compared with", Value: r.Reference}} {
-		if f.Value != "" {
-			facts = append(facts, f)
-		}
+	facts := []report.Fact{
+		{Name: "paper", Value: "Wei, Tseng, Lin, Tseng, Chen: Multi-user multi-key image steganography with key isolation"},
+		{Name: "made by", Value: r.Command}, {Name: "date", Value: r.Date}, {Name: "compared with", Value: r.Reference},
 	}
 	var sizes []string
 	for _, row := range r.study.Rows {
@@ -207,8 +199,6 @@ func (r *Report) facts() []report.Fact {
 		}
 	}
 	slices.Sort(sizes)
-	if len(sizes) > 0 {
-		facts = append(facts, report.Fact{Name: "image size", Value: strings.Join(sizes, ", ")})
-	}
-	return facts
+	facts = append(facts, report.Fact{Name: "image size", Value: strings.Join(sizes, ", ")})
+	return slices.DeleteFunc(facts, func(f report.Fact) bool { return f.Value == "" })
 }

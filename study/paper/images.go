@@ -2,10 +2,6 @@ package paper
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"image"
-	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -13,35 +9,13 @@ import (
 	"stegomq/study"
 )
 
-// errNoImages is what a run without saved images has in place of one.
-var errNoImages = fmt.Errorf("the run's images were not saved: %w", fs.ErrNotExist)
-
-// The kinds of a run's images that are shown.
-const (
-	coverImage     = "cover"
-	secretImage    = "secret"
-	stegoImage     = "stego"
-	recoveredImage = "recovered"
-)
-
 // imageFile is the file of an image: of an item, and for stego and recovered ones of the keys that made it.
 func (r Run) imageFile(kind, item string, keys ...string) string {
 	return filepath.Join(r.Dir, filepath.FromSlash(study.ImageFile(kind, item, keys...)))
 }
 
-// image reads one image of a run; the error wraps fs.ErrNotExist where it was not saved.
-func (r Run) image(kind, item string, keys ...string) (*image.NRGBA, error) {
-	if r.Dir == "" {
-		return nil, errNoImages
-	}
-	return study.ReadImage(r.imageFile(kind, item, keys...))
-}
-
-// missingImage says whether an error is of an image that is not there.
-func missingImage(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// typical is the item of which the key pair a recovers the median PSNR: the one to show, because it is neither the best nor the
-// worst. It is "" in a run without scores.
+// typical is the item of which the key pair a recovers the median PSNR: it is neither the best nor the worst. It is "" in a run
+// without scores.
 func (r Run) typical() string {
 	pairs := r.pairs()
 	if len(pairs) == 0 {

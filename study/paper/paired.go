@@ -3,7 +3,10 @@ package paper
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
+	"stegomq/report"
 	"stegomq/schemas"
 	"stegomq/study"
 )
@@ -24,19 +27,19 @@ type Paired struct {
 	MAE  study.Difference `json:"mae"`
 }
 
-// paired compares the reference with every other row.
-func (s *Study) paired() ([]Paired, error) {
+// paired compares a method with every other one.
+func (s *Study) paired(method string) ([]Paired, error) {
 	all := []Paired{}
 	for _, set := range s.dataSets() {
-		reference := s.run(s.reference(), set.Name)
-		if !set.AtHand || !reference.Made() {
+		mine := s.run(method, set.Name)
+		if !set.AtHand || !mine.Made() {
 			continue
 		}
 		for _, row := range s.rows() {
-			if row.Method == s.reference() || !row.Runs[set.Name].Made() {
+			if row.Method == method || !row.Runs[set.Name].Made() {
 				continue
 			}
-			lines, err := comparePairs(set.Name, s.reference(), row.Method, reference, row.Runs[set.Name])
+			lines, err := comparePairs(set.Name, method, row.Method, mine, row.Runs[set.Name])
 			if err != nil {
 				return nil, err
 			}
@@ -61,43 +64,73 @@ func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
 	}
 	var lines []Paired
 	for _, kind := range paperBlocks {
-		line := line
-		line.Block = kind.name
-		line.Why = whyNoScores
-		for _, left := range found.LeftOut {
-			if left.Name == kind.role.Token() {
-				line.Why = left.Reason
-			}
+		line.Block, line.Why = kind.name, whyNoScores
+		is := func(name string) bool { return name == kind.role.Token() }
+		if i := slices.IndexFunc(found.LeftOut, func(l study.Failed) bool { return is(l.Name) }); i >= 0 {
+			line.Why = found.LeftOut[i].Reason
 		}
-		for _, side := range []struct {
-			name string
-			run  study.Measured
-		}{{nameA, inA}, {nameB, inB}} {
-			if allRefused(side.run, kind.role) {
-				line.Why = side.name + " refused every image"
-			}
+		switch {
+		case allRefused(inA, kind.role):
+			line.Why = nameA + " refused every image"
+		case allRefused(inB, kind.role):
+			line.Why = nameB + " refused every image"
 		}
-		for _, role := range found.Roles {
-			if role.Role != kind.role.Token() {
-				continue
-			}
-			line.Why, line.N, line.PSNR, line.SSIM, line.MAE = "", role.N, role.PSNR, role.SSIM, role.MAE
+		compared := line
+		if i := slices.IndexFunc(found.Roles, func(r study.PairedRole) bool { return is(r.Role) }); i >= 0 {
+			r := found.Roles[i]
+			compared.Why, compared.N, compared.PSNR, compared.SSIM, compared.MAE = "", r.N, r.PSNR, r.SSIM, r.MAE
 		}
-		lines = append(lines, line)
+		lines = append(lines, compared)
 	}
 	return lines, nil
 }
 
 // allRefused says whether recovery refused every image of a role.
 func allRefused(run study.Measured, role schemas.Role) bool {
-	refused := false
-	for _, s := range run.Scores {
-		if s.Role() == role {
-			if s.End() == schemas.EndDone {
-				return false
+	of := slices.DeleteFunc(slices.Clone(run.Scores), func(s *schemas.Score) bool { return s.Role() != role })
+	return len(of) > 0 && !slices.ContainsFunc(of, func(s *schemas.Score) bool { return s.End() == schemas.EndDone })
+}
+
+// pairedTable is the paired comparisons of a data set.
+func pairedTable(all []Paired, set string) report.Table {
+	t := report.Table{
+		Title: set, Words: 2,
+		Head: []string{"against", "block", "PSNR dB", "won", "SSIM", "won", "MAE", "won", "worst PSNR (pair)", "pairs", "by PSNR"},
+	}
+	for _, p := range all {
+		if p.DataSet != set {
+			continue
+		}
+		row := []string{p.Other, blockTitle(p.Block), p.Why, "-", "-", "-", "-", "-", "-", "-", "-"}
+		if p.Why == "" {
+			row = row[:2]
+			for i, d := range p.differences() {
+				row = append(row, signed([]string{"%.2f", "%.3f", "%.4f"}[i], &d.Moments), fmt.Sprintf("%.0f %%", 100*d.Won))
 			}
-			refused = true
+			row = append(row, fmt.Sprintf("%+.2f (%s)", p.PSNR.Worst, p.PSNR.WorstOf), fmt.Sprint(p.N), string(p.PSNR.Verdict))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// differences are in the order of metrics.
+func (p *Paired) differences() []study.Difference { return []study.Difference{p.PSNR, p.SSIM, p.MAE} }
+
+// pairedRows are paired.csv: a row for each metric of each comparison.
+func pairedRows(all []Paired) [][]string {
+	rows := [][]string{{"data_set", "block", "reference", "other", "metric", "reference_mean", "other_mean", "difference", "std", "ci95_low", "ci95_high", "won", "verdict", "worst", "worst_pair", "pairs", "why_not"}}
+	for _, p := range all {
+		for i, d := range p.differences() {
+			row := []string{p.DataSet, p.Block, p.Reference, p.Other, metrics[i].name}
+			if p.Why != "" {
+				row = append(row, "", "", "", "", "", "", "", "", "", "", "0", p.Why)
+			} else {
+				row = slices.Concat(row, []string{report.Exact(d.A), report.Exact(d.B)}, measured(&d.Moments),
+					[]string{report.Exact(d.Won), string(d.Verdict), report.Exact(d.Worst), d.WorstOf, strconv.Itoa(p.N), ""})
+			}
+			rows = append(rows, row)
 		}
 	}
-	return refused
+	return rows
 }

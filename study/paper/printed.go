@@ -68,46 +68,52 @@ var publishedParameters = map[string]int{
 	MethodPUSNet: 4_879_107, MethodPUSNetMK: 4_879_107,
 }
 
-// printedMatrix is a confusion matrix of Fig. 5: row = the key that embedded, column = the key that decoded; PSNR in dB and
-// SSIM in each cell. Rows that the text of the paper does not have are missing at the end.
+// PrintedCell is a cell of Fig. 5 in the paper: PSNR in dB, and SSIM.
+type PrintedCell struct {
+	PSNR float64 `json:"psnr"`
+	SSIM float64 `json:"ssim"`
+}
+
+// printedMatrix is a confusion matrix of Fig. 5: row = the key that embedded, column = the key that decoded. Rows that the text of the
+// paper does not have are missing at the end.
 type printedMatrix struct {
 	Keys  int
 	Alpha float64
-	Rows  [][][2]float64
+	Rows  [][]PrintedCell
 }
 
 // printedGrid is Fig. 5. The text of the paper repeats the second row of K = 2, an artefact of its layout, which is left
 // out; of K = 4 it has no fourth row at alpha 0.9 and 0.7. It does not say on which data set it was measured.
 var printedGrid = []printedMatrix{
-	{2, 0.9, [][][2]float64{{{33.14, 0.951}, {8.95, 0.124}}, {{8.86, 0.120}, {33.09, 0.950}}}},
-	{3, 0.9, [][][2]float64{
+	{2, 0.9, [][]PrintedCell{{{33.14, 0.951}, {8.95, 0.124}}, {{8.86, 0.120}, {33.09, 0.950}}}},
+	{3, 0.9, [][]PrintedCell{
 		{{25.33, 0.916}, {9.02, 0.124}, {8.86, 0.121}},
 		{{8.94, 0.121}, {25.41, 0.916}, {8.86, 0.120}},
 		{{8.94, 0.122}, {9.02, 0.125}, {25.09, 0.911}},
 	}},
-	{4, 0.9, [][][2]float64{
+	{4, 0.9, [][]PrintedCell{
 		{{29.47, 0.928}, {9.03, 0.126}, {8.86, 0.122}, {8.78, 0.120}},
 		{{8.94, 0.122}, {29.31, 0.927}, {8.86, 0.122}, {8.78, 0.120}},
 		{{8.94, 0.123}, {9.03, 0.127}, {29.16, 0.926}, {8.78, 0.120}},
 	}},
-	{2, 0.7, [][][2]float64{{{33.22, 0.951}, {8.94, 0.124}}, {{8.85, 0.120}, {33.12, 0.951}}}},
-	{3, 0.7, [][][2]float64{
+	{2, 0.7, [][]PrintedCell{{{33.22, 0.951}, {8.94, 0.124}}, {{8.85, 0.120}, {33.12, 0.951}}}},
+	{3, 0.7, [][]PrintedCell{
 		{{28.91, 0.924}, {9.04, 0.127}, {8.88, 0.123}},
 		{{8.95, 0.123}, {28.99, 0.924}, {8.87, 0.121}},
 		{{8.95, 0.126}, {9.03, 0.125}, {28.98, 0.925}},
 	}},
-	{4, 0.7, [][][2]float64{
+	{4, 0.7, [][]PrintedCell{
 		{{20.19, 0.862}, {9.03, 0.125}, {8.86, 0.124}, {8.77, 0.120}},
 		{{8.95, 0.122}, {20.04, 0.858}, {8.86, 0.121}, {8.79, 0.123}},
 		{{8.96, 0.125}, {9.02, 0.125}, {20.13, 0.860}, {8.77, 0.120}},
 	}},
-	{2, 0.5, [][][2]float64{{{29.72, 0.924}, {8.96, 0.126}}, {{8.88, 0.120}, {28.90, 0.906}}}},
-	{3, 0.5, [][][2]float64{
+	{2, 0.5, [][]PrintedCell{{{29.72, 0.924}, {8.96, 0.126}}, {{8.88, 0.120}, {28.90, 0.906}}}},
+	{3, 0.5, [][]PrintedCell{
 		{{26.50, 0.903}, {9.01, 0.121}, {8.84, 0.121}},
 		{{8.92, 0.119}, {21.29, 0.859}, {8.84, 0.122}},
 		{{8.92, 0.120}, {9.02, 0.125}, {23.85, 0.887}},
 	}},
-	{4, 0.5, [][][2]float64{
+	{4, 0.5, [][]PrintedCell{
 		{{23.92, 0.846}, {9.09, 0.133}, {8.90, 0.123}, {8.82, 0.121}},
 		{{9.02, 0.126}, {21.93, 0.835}, {8.89, 0.118}, {8.80, 0.120}},
 		{{9.02, 0.126}, {9.10, 0.127}, {24.3, 0.846}, {8.83, 0.126}},
@@ -115,11 +121,11 @@ var printedGrid = []printedMatrix{
 	}},
 }
 
-// printedMatrixAt is the matrix of Fig. 5 for K keys at alpha, nil where the paper has none.
-func printedMatrixAt(keys int, alpha float64) *printedMatrix {
-	for i, m := range printedGrid {
+// printedMatrixAt are the rows of the matrix of Fig. 5 for K keys at alpha, nil where the paper has none.
+func printedMatrixAt(keys int, alpha float64) [][]PrintedCell {
+	for _, m := range printedGrid {
 		if m.Keys == keys && near(m.Alpha, alpha) {
-			return &printedGrid[i]
+			return m.Rows
 		}
 	}
 	return nil

@@ -135,8 +135,8 @@ func TestPartlyRefused(t *testing.T) {
 	r := build(t, s)
 	l := line(t, r, "recoverability", paper.MethodPUSNetMK, "imagenet", "a")
 	sum, n := 0.0, 0.0
-	for _, score := range study.NotRefused(whole.Scores) {
-		if score.Role() == schemas.Recoverability && score.GetEmbedKey() == "alice" {
+	for _, score := range whole.Scores {
+		if score.End() == schemas.EndDone && score.Role() == schemas.Recoverability && score.GetEmbedKey() == "alice" {
 			sum, n = sum+score.GetMetrics().GetPsnr(), n+1
 		}
 	}

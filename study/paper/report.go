@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-
-	"stegomq/report"
-	"stegomq/study"
 )
 
-// Report is the study, worked out: report.json.
+// Report is report.json: the figures of a study.
 type Report struct {
 	Command   string `json:"command,omitempty"`
 	Date      string `json:"date,omitempty"`
@@ -20,7 +17,7 @@ type Report struct {
 	Fig1        []Separation `json:"fig1"`
 	Fig5        []Matrix     `json:"fig5"`
 	Ablation    Ablation     `json:"ablation"`
-	Differences []Differing  `json:"differences"`
+	Differences []Deviation  `json:"differences"`
 	Claims      []Claim      `json:"claims"`
 	// Missing names everything that the report would have and has not, with the reason.
 	Missing []string `json:"missing"`
@@ -28,8 +25,7 @@ type Report struct {
 	study *Study
 }
 
-// Build works a study out. What is missing is named in the report; the error wraps ErrStudy where the study contradicts
-// itself.
+// Build makes the report of a study. What is missing is named in it; the error wraps ErrStudy where the study contradicts itself.
 func Build(study Study) (*Report, error) {
 	if err := study.validate(); err != nil {
 		return nil, err
@@ -39,13 +35,13 @@ func Build(study Study) (*Report, error) {
 		Table1: study.table1(), Fig1: study.separations(), Fig5: study.matrices(), study: &study,
 	}
 	var err error
-	if r.Paired, err = study.paired(); err != nil {
+	if r.Paired, err = study.paired(r.Reference); err != nil {
 		return nil, err
 	}
 	if r.Ablation, err = study.ablation(); err != nil {
 		return nil, err
 	}
-	r.Differences = r.Table1.differing()
+	r.Differences = r.Table1.deviations()
 	if r.Claims, err = r.claims(); err != nil {
 		return nil, err
 	}
@@ -69,23 +65,24 @@ func (r *Report) missing() []string {
 		}
 		for _, d := range r.Table1.DataSets {
 			run := row.Runs[d.Name]
-			switch {
-			case !d.AtHand:
-			case !run.Made():
+			if d.AtHand && !run.Made() {
 				add("%s was not run on %s.", row.Method, d.Name)
-			default:
-				if n := len(run.Summary.FailedItems); n > 0 {
-					add("%s on %s: %d comparisons failed; the first is %s (%s).", row.Method, d.Name, n, run.Summary.FailedItems[0].Name, run.Summary.FailedItems[0].Reason)
-				}
-				if n := len(run.Summary.RefusedItems); n > 0 {
-					add("%s on %s: recovery refused %d of %d images to the key that embedded them; the first is %s.", row.Method, d.Name, n, run.Summary.Recoverability.Of(), run.Summary.RefusedItems[0].Name)
-				}
-				if n := len(run.Summary.Dataset.Failed); n > 0 {
-					add("%s on %s: %d image files could not be used; the first is %s (%s).", row.Method, d.Name, n, run.Summary.Dataset.Failed[0].Name, run.Summary.Dataset.Failed[0].Reason)
-				}
-				if len(run.Summary.Keys) < 2 {
-					add("%s on %s has one key: there is no key pair b and no cross decoding.", row.Method, d.Name)
-				}
+			}
+			if !d.AtHand || !run.Made() {
+				continue
+			}
+			sum, on := run.Summary, row.Method+" on "+d.Name
+			if n := len(sum.FailedItems); n > 0 {
+				add("%s: %d comparisons failed; the first is %s (%s).", on, n, sum.FailedItems[0].Name, sum.FailedItems[0].Reason)
+			}
+			if n := len(sum.RefusedItems); n > 0 {
+				add("%s: recovery refused %d of %d images to the key that embedded them; the first is %s.", on, n, sum.Recoverability.Of(), sum.RefusedItems[0].Name)
+			}
+			if n := len(sum.Dataset.Failed); n > 0 {
+				add("%s: %d image files could not be used; the first is %s (%s).", on, n, sum.Dataset.Failed[0].Name, sum.Dataset.Failed[0].Reason)
+			}
+			if len(sum.Keys) < 2 {
+				add("%s has one key: there is no key pair b and no cross decoding.", on)
 			}
 		}
 	}
@@ -117,31 +114,4 @@ func (r *Report) missing() []string {
 		}
 	}
 	return list
-}
-
-// pairedTable is the paired comparisons of a data set.
-func pairedTable(all []Paired, set string) report.Table {
-	t := report.Table{
-		Title: set, Words: 2,
-		Head: []string{"against", "block", "PSNR dB", "won", "SSIM", "won", "MAE", "won", "worst PSNR (pair)", "pairs", "by PSNR"},
-	}
-	for _, p := range all {
-		if p.DataSet != set {
-			continue
-		}
-		row := []string{p.Other, blockTitle(p.Block)}
-		if p.Why != "" {
-			row = append(row, p.Why, "-", "-", "-", "-", "-", "-", "-", "-")
-		} else {
-			for _, m := range []struct {
-				format string
-				of     study.Difference
-			}{{"%.2f", p.PSNR}, {"%.3f", p.SSIM}, {"%.4f", p.MAE}} {
-				row = append(row, signed(m.format, &m.of.Moments), fmt.Sprintf("%.0f %%", 100*m.of.Won))
-			}
-			row = append(row, fmt.Sprintf("%+.2f (%s)", p.PSNR.Worst, p.PSNR.WorstOf), fmt.Sprint(p.N), string(p.PSNR.Verdict))
-		}
-		t.Rows = append(t.Rows, row)
-	}
-	return t
 }

@@ -11,7 +11,7 @@ import (
 	"stegomq/study"
 )
 
-// Matrix is a confusion matrix of Fig. 5 with what it comes to: row = the key that embedded, column = the key that decoded.
+// Matrix is a confusion matrix of Fig. 5 with its means: row = the key that embedded, column = the key that decoded.
 type Matrix struct {
 	Keys    int     `json:"keys"`
 	Alpha   float64 `json:"alpha"`
@@ -35,12 +35,6 @@ type Matrix struct {
 	Excess    *stats.Moments `json:"excess_psnr"`
 
 	run Run
-}
-
-// PrintedCell is a cell of Fig. 5 in the paper.
-type PrintedCell struct {
-	PSNR float64 `json:"psnr"`
-	SSIM float64 `json:"ssim"`
 }
 
 // Spread is the mean of some cells, and the least and the largest of them.
@@ -89,47 +83,50 @@ func (s *Study) matrices() []Matrix {
 }
 
 func matrix(g Scalability) Matrix {
-	m := Matrix{Keys: g.Keys, Alpha: g.Alpha, DataSet: g.DataSet, Model: g.Model, Why: g.Why, run: g.Run}
-	if printed := printedMatrixAt(g.Keys, g.Alpha); printed != nil {
-		diagonal, off := new(spread), new(spread)
-		for i, row := range printed.Rows {
-			var cells []PrintedCell
-			for j, v := range row {
-				cells = append(cells, PrintedCell{PSNR: v[0], SSIM: v[1]})
-				pick(i == j, diagonal, off).add(v[0])
-			}
-			m.Paper = append(m.Paper, cells)
+	m := Matrix{Keys: g.Keys, Alpha: g.Alpha, DataSet: g.DataSet, Model: g.Model, Why: g.Why, Paper: printedMatrixAt(g.Keys, g.Alpha), run: g.Run}
+	var diagonal, off stats.Summary
+	for i, row := range m.Paper {
+		for j, c := range row {
+			pick(i == j, &diagonal, &off).Add(c.PSNR)
 		}
-		m.PaperDiagonal, m.PaperOffDiagonal = diagonal.result(), off.result()
 	}
+	m.PaperDiagonal, m.PaperOffDiagonal = spread(diagonal), spread(off)
 	if !g.Run.Made() {
 		m.Why = cmp.Or(m.Why, whyNotRun)
 		return m
 	}
 	sum := g.Run.Summary
 	m.Names, m.Ours = sum.Keys, sum.Confusion.Cells
-	diagonal, off := new(spread), new(spread)
+	diagonal, off = stats.Summary{}, stats.Summary{}
 	for i, row := range m.Ours {
 		for j, c := range row {
 			if c != nil && c.N > 0 {
-				pick(i == j, diagonal, off).add(c.PSNR.Mean)
+				pick(i == j, &diagonal, &off).Add(c.PSNR.Mean)
 			}
 		}
 	}
-	m.Diagonal, m.OffDiagonal = diagonal.result(), off.result()
+	m.Diagonal, m.OffDiagonal = spread(diagonal), spread(off)
 	if b := sum.BaselineCoverSecret; b.N > 0 {
 		m.Unrelated = &b.PSNR.Moments
 	}
-	if e := sum.LeakageMismatched.Excess; e != nil {
-		m.Excess = &e.PSNR.Moments
-	}
+	m.Excess = excessPSNR(sum.LeakageMismatched)
 	return m
 }
 
-// spread collects cells.
-type spread struct {
-	Spread
-	n float64
+// spread is nil where there were no cells.
+func spread(s stats.Summary) *Spread {
+	if s.N == 0 {
+		return nil
+	}
+	return &Spread{s.Mean, s.Min, s.Max}
+}
+
+// excessPSNR is what a group has more than unrelated images, in dB; nil where it has none.
+func excessPSNR(g study.Group) *stats.Moments {
+	if g.Excess == nil {
+		return nil
+	}
+	return &g.Excess.PSNR.Moments
 }
 
 func pick[T any](first bool, a, b T) T {
@@ -137,23 +134,6 @@ func pick[T any](first bool, a, b T) T {
 		return a
 	}
 	return b
-}
-
-func (s *spread) add(v float64) {
-	if s.n == 0 {
-		s.Min, s.Max = v, v
-	}
-	s.n++
-	s.Mean += (v - s.Mean) / s.n
-	s.Min, s.Max = min(s.Min, v), max(s.Max, v)
-}
-
-// result is nil where there were no cells.
-func (s *spread) result() *Spread {
-	if s.n == 0 {
-		return nil
-	}
-	return &s.Spread
 }
 
 // name says which matrix it is.
@@ -176,58 +156,56 @@ func (m *Matrix) key(i int) string {
 // side is the number of rows of the matrix.
 func (m *Matrix) side() int { return max(m.Keys, len(m.Names)) }
 
-// cellText writes the cell of ours.
-func (m *Matrix) cellText(i, j int) string {
-	if i >= len(m.Ours) || j >= len(m.Ours[i]) || m.Ours[i][j] == nil {
-		return "-"
+// oursAt is a cell of ours; nil where there is none.
+func (m *Matrix) oursAt(i, j int) *study.Cell {
+	if i < len(m.Ours) && j < len(m.Ours[i]) {
+		return m.Ours[i][j]
 	}
-	c := m.Ours[i][j]
-	if c.N == 0 {
-		return whyRefused
-	}
-	return fmt.Sprintf("%.2f / %.3f", c.PSNR.Mean, c.SSIM.Mean)
+	return nil
 }
 
-func (m *Matrix) paperText(i, j int) string {
-	if i >= len(m.Paper) {
-		return "not in the text"
-	}
-	return fmt.Sprintf("%.2f / %.3f", m.Paper[i][j].PSNR, m.Paper[i][j].SSIM)
-}
+const pairFormat = "%.2f / %.3f" // PSNR and SSIM
 
 // table writes the matrix, ours and then the paper's.
 func (m *Matrix) table() report.Table {
 	if m.Why != "" && m.Paper == nil {
 		return report.Table{Title: m.name(), Words: 2, Head: []string{"ours", "paper"}, Rows: [][]string{{m.Why, "not in the paper"}}}
 	}
-	t := report.Table{Title: m.name(), Words: 1, Head: []string{"embedded with"}}
-	if m.Why == "" {
-		for j := range m.side() {
-			t.Head = append(t.Head, "decoded with "+m.key(j))
+	t := report.Table{Title: m.name(), Words: 1, Head: []string{"embedded with"}, Rows: make([][]string, m.side())}
+	for i := range t.Rows {
+		t.Rows[i] = []string{m.key(i)}
+	}
+	column := func(head string, cell func(i int) string) {
+		t.Head = append(t.Head, head)
+		for i := range t.Rows {
+			t.Rows[i] = append(t.Rows[i], cell(i))
 		}
-	} else {
+	}
+	for j := 0; m.Why == "" && j < m.side(); j++ {
+		column("decoded with "+m.key(j), func(i int) string {
+			switch c := m.oursAt(i, j); {
+			case c == nil:
+				return "-"
+			case c.N == 0:
+				return whyRefused
+			default:
+				return fmt.Sprintf(pairFormat, c.PSNR.Mean, c.SSIM.Mean)
+			}
+		})
+	}
+	for j := 0; m.Paper != nil && j < len(m.Paper[0]); j++ {
+		column(fmt.Sprintf("paper, key %d", j+1), func(i int) string {
+			if i >= len(m.Paper) {
+				return "not in the text"
+			}
+			return fmt.Sprintf(pairFormat, m.Paper[i][j].PSNR, m.Paper[i][j].SSIM)
+		})
+	}
+	if m.Why != "" {
 		t.Notes = append(t.Notes, "Ours: "+m.Why+".")
 	}
-	if m.Paper != nil {
-		for j := range m.Paper[0] {
-			t.Head = append(t.Head, fmt.Sprintf("paper, key %d", j+1))
-		}
-	} else {
+	if m.Paper == nil {
 		t.Notes = append(t.Notes, "Not in the paper.")
-	}
-	for i := range m.side() {
-		row := []string{m.key(i)}
-		if m.Why == "" {
-			for j := range m.side() {
-				row = append(row, m.cellText(i, j))
-			}
-		}
-		if m.Paper != nil {
-			for j := range m.Paper[0] {
-				row = append(row, m.paperText(i, j))
-			}
-		}
-		t.Rows = append(t.Rows, row)
 	}
 	return t
 }
@@ -252,26 +230,16 @@ func scalability(all []Matrix) report.Table {
 	}
 	for i := range all {
 		m := &all[i]
-		row := []string{m.name(), m.Model.budget(), m.Model.size(), m.Diagonal.text(), m.OffDiagonal.text(), "-", signed("%.2f", m.Excess)}
-		if m.Why != "" {
-			row[1] = m.Why
-		}
+		row := []string{m.name(), cmp.Or(m.Why, m.Model.budget()), m.Model.size(), m.Diagonal.text(), m.OffDiagonal.text(), "-", signed("%.2f", m.Excess), m.PaperDiagonal.text(), m.PaperOffDiagonal.text()}
 		if m.Unrelated != nil {
 			row[5] = fmt.Sprintf("%.2f", m.Unrelated.Mean)
 		}
 		if m.Paper == nil {
-			row = append(row, "not in the paper", "not in the paper")
-		} else {
-			row = append(row, m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
+			row[7], row[8] = "not in the paper", "not in the paper"
 		}
 		t.Rows = append(t.Rows, row)
 	}
 	return t
-}
-
-// signed writes a mean with its sign and its interval.
-func signed(format string, m *stats.Moments) string {
-	return interval("%+"+format[1:], m)
 }
 
 var fig5Head = []string{
@@ -280,41 +248,27 @@ var fig5Head = []string{
 	"paper_psnr", "paper_ssim", "why_not", "model", "parameters", "training_seconds", "training_steps",
 }
 
-// matrixRows is Fig. 5 in its long form: a row for each cell.
+// matrixRows are fig5.csv: a row for each cell.
 func matrixRows(all []Matrix) [][]string {
 	rows := [][]string{fig5Head}
 	for i := range all {
 		m := &all[i]
-		budget := []string{m.Model.Name, "", "", ""}
-		if m.Model.Parameters > 0 {
-			budget[1] = strconv.Itoa(m.Model.Parameters)
-		}
-		if tr := m.Model.Training; tr != nil {
-			budget[2], budget[3] = report.Exact(tr.Seconds), strconv.Itoa(tr.Steps)
-		}
+		model := append([]string{m.Model.Name, whole(m.Model.Parameters)}, m.Model.Training.cells()[:2]...)
 		for r := range m.side() {
 			for c := range m.side() {
-				row := []string{m.DataSet, strconv.Itoa(m.Keys), report.Exact(m.Alpha), m.key(r), m.key(c)}
-				var ours *study.Cell
-				if r < len(m.Ours) && c < len(m.Ours[r]) {
-					ours = m.Ours[r][c]
-				}
-				why := m.Why
-				if ours != nil && ours.N == 0 {
-					ours, why = nil, whyRefused
-				}
-				if ours == nil {
-					row = append(row, "0", "", "", "", "", "", "", "", "")
-				} else {
-					row = append(row, strconv.Itoa(ours.N))
-					row = append(append(row, measured(&ours.PSNR)...), measured(&ours.SSIM)...)
+				n, why := "0", m.Why
+				ours, paper := slices.Concat(measured(nil), measured(nil)), []string{"", ""}
+				switch cell := m.oursAt(r, c); {
+				case cell == nil:
+				case cell.N == 0:
+					why = whyRefused
+				default:
+					n, ours = strconv.Itoa(cell.N), slices.Concat(measured(&cell.PSNR), measured(&cell.SSIM))
 				}
 				if r < len(m.Paper) && c < len(m.Paper[r]) {
-					row = append(row, report.Exact(m.Paper[r][c].PSNR), report.Exact(m.Paper[r][c].SSIM))
-				} else {
-					row = append(row, "", "")
+					paper = []string{report.Exact(m.Paper[r][c].PSNR), report.Exact(m.Paper[r][c].SSIM)}
 				}
-				rows = append(rows, append(append(row, why), budget...))
+				rows = append(rows, slices.Concat([]string{m.DataSet, strconv.Itoa(m.Keys), report.Exact(m.Alpha), m.key(r), m.key(c), n}, ours, paper, []string{why}, model))
 			}
 		}
 	}

@@ -37,7 +37,7 @@ type Separated struct {
 	Silhouette float64 `json:"silhouette"`
 }
 
-// featureKinds are the roles whose features are shown, and what they are called.
+// featureKinds are the roles whose features are shown, with their names.
 var featureKinds = [3]struct {
 	role schemas.Role
 	name string
@@ -53,19 +53,11 @@ const maxPoints = 600
 // separations are those of PUSNet and of the reference, each on the first data set on which it has features.
 func (s *Study) separations() []Separation {
 	var all []Separation
-	methods := []string{MethodPUSNet}
-	if s.reference() != MethodPUSNet {
-		methods = append(methods, s.reference())
-	}
-	for _, method := range methods {
+	for _, method := range slices.Compact([]string{MethodPUSNet, s.reference()}) {
 		sep := Separation{Method: method, Why: whyNotRun}
 		for _, set := range s.dataSets() {
-			run := s.run(method, set.Name)
-			if !run.Made() {
-				continue
-			}
-			if sep = separation(method, set.Name, run); sep.Why == "" {
-				break
+			if run := s.run(method, set.Name); run.Made() && sep.Why != "" {
+				sep = separation(method, set.Name, run)
 			}
 		}
 		all = append(all, sep)
@@ -171,20 +163,15 @@ func standardise(groups *[3][][]float64) int {
 
 func separated(a, b [][]float64) Separated {
 	ca, cb := centroid(a), centroid(b)
-	var within float64
-	for _, group := range []struct {
-		points [][]float64
-		centre []float64
-	}{{a, ca}, {b, cb}} {
-		var squares float64
-		for _, p := range group.points {
-			d := distance(p, group.centre)
+	variance := func(points [][]float64, centre []float64) (squares float64) {
+		for _, p := range points {
+			d := distance(p, centre)
 			squares += d * d
 		}
-		within += squares / float64(len(group.points)) / 2
+		return squares / float64(len(points)) / 2
 	}
 	s := Separated{Points: len(b), Silhouette: silhouette(a, b)}
-	if within > 0 {
+	if within := variance(a, ca) + variance(b, cb); within > 0 {
 		s.Distance = distance(ca, cb) / math.Sqrt(within)
 	}
 	return s
@@ -240,19 +227,19 @@ func separationTable(all []Separation) report.Table {
 		},
 	}
 	for _, s := range all {
-		row := []string{s.Method, s.DataSet}
-		if s.Why != "" {
-			row = append(row, s.Why, "-", "-", "-", "-", "-", "-", "-")
-		} else {
-			row = append(row, fmt.Sprint(s.Matched), fmt.Sprint(s.Mismatched.Points), fmt.Sprintf("%.2f", s.Mismatched.Distance), fmt.Sprintf("%.3f", s.Mismatched.Silhouette))
+		row := []string{s.Method, s.DataSet, s.Why, "-", "-", "-", "-", "-", "-", "-"}
+		if s.Why == "" {
+			random := []string{whyNoRandom, "-", "-"}
 			if s.Random != nil {
-				row = append(row, fmt.Sprint(s.Random.Points), fmt.Sprintf("%.2f", s.Random.Distance), fmt.Sprintf("%.3f", s.Random.Silhouette))
-			} else {
-				row = append(row, whyNoRandom, "-", "-")
+				random = s.Random.cells()
 			}
-			row = append(row, fmt.Sprint(s.Dimensions))
+			row = slices.Concat(row[:2], []string{fmt.Sprint(s.Matched)}, s.Mismatched.cells(), random, []string{fmt.Sprint(s.Dimensions)})
 		}
 		t.Rows = append(t.Rows, row)
 	}
 	return t
+}
+
+func (s Separated) cells() []string {
+	return []string{fmt.Sprint(s.Points), fmt.Sprintf("%.2f", s.Distance), fmt.Sprintf("%.3f", s.Silhouette)}
 }

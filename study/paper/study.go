@@ -1,13 +1,14 @@
-// Package paper owns the study that repeats the paper's evaluation: from the summaries and scores of runs to its Table 1,
-// its Fig. 1, 3, 4 and 5, and where ours differs. Why it differs is for docs/results.md.
+// Package paper owns the study that repeats the paper's evaluation: its Table 1, its Fig. 1, 3, 4 and 5, and the differences, from the
+// summaries and scores of runs. docs/results.md says why they differ.
 //
 // Invariants. Nothing here measures: every figure comes from scores, through study.Summarise and study.Compare, or
-// is printed in the paper (printed.go, with its place). Every word that judges follows from an interval. What is missing - a
-// method, a data set, features, a second key - stands in the report with the reason, never as a hole. The package knows no
-// queue and no cache; it reads the images of a run from the folder that study.SaveImages wrote, and can do without.
+// is printed in the paper (printed.go). Every verdict follows from an interval. What is missing - a method, a data set, features, a
+// second key - is named in the report with the reason. The package uses no queue and no cache; it reads the images of a run from the folder
+// that study.SaveImages wrote, and can do without them.
 package paper
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -99,6 +100,32 @@ type Training struct {
 	Revision string  `json:"revision"`
 }
 
+// budget is what a model's training took.
+func (m Model) budget() string {
+	switch t := m.Training; {
+	case m.Keying == schemas.KeyingCipher, t == nil && m.Keying == schemas.KeyingRotation:
+		return "none needed"
+	case t == nil:
+		return "not trained"
+	default:
+		return fmt.Sprintf("%.0f s, %d steps", t.Seconds, t.Steps)
+	}
+}
+
+// size says how many parameters a model has.
+func (m Model) size() string { return size(m.Parameters) }
+
+func size(n int) string {
+	switch {
+	case n == 0:
+		return "-"
+	case n < 1e6:
+		return fmt.Sprintf("%.0f k", float64(n)/1e3)
+	default:
+		return fmt.Sprintf("%.2f M", float64(n)/1e6)
+	}
+}
+
 // Run is one evaluation. The zero value is one that was not made.
 type Run struct {
 	Summary *study.Summary
@@ -143,13 +170,12 @@ func (s *Study) validate() error {
 	fail := func(format string, args ...any) {
 		broken = append(broken, fmt.Errorf("%w: "+format, append([]any{ErrStudy}, args...)...))
 	}
-	sets := make(map[string]bool)
+	sets, methods := make(map[string]bool), make(map[string]bool)
 	for _, d := range s.DataSets {
 		name := strings.ToLower(d.Name)
-		switch {
-		case d.Name == "":
+		if d.Name == "" {
 			fail("a data set has no name")
-		case sets[name]:
+		} else if sets[name] {
 			fail("data set %s is there twice", d.Name)
 		}
 		sets[name] = true
@@ -159,7 +185,6 @@ func (s *Study) validate() error {
 			fail("%s has a run on %q, which is not among the data sets", of, name)
 		}
 	}
-	methods := make(map[string]bool)
 	for _, r := range s.Rows {
 		switch {
 		case r.Method == "":
@@ -224,15 +249,7 @@ func (s *Study) dataSets() []DataSet {
 		}
 		for _, run := range s.runsOn(d.Name) {
 			known := run.Summary.Dataset
-			if d.Digest == "" {
-				d.Digest = known.Digest
-			}
-			if d.Pairs == 0 {
-				d.Pairs = known.Pairs
-			}
-			if d.Sample == nil {
-				d.Sample = known.Sample
-			}
+			d.Digest, d.Pairs, d.Sample = cmp.Or(d.Digest, known.Digest), cmp.Or(d.Pairs, known.Pairs), cmp.Or(d.Sample, known.Sample)
 		}
 	}
 	for _, name := range printedSets {
@@ -256,10 +273,17 @@ func (s *Study) runsOn(set string) []Run {
 
 // reference is the method that others are compared with.
 func (s *Study) reference() string {
-	if s.Reference == "" {
-		return MethodPUSNetMK
+	return cmp.Or(s.Reference, MethodPUSNetMK)
+}
+
+// run is that of a method on a data set, the zero value where there is none.
+func (s *Study) run(method, set string) Run {
+	for _, r := range s.Rows {
+		if r.Method == method {
+			return r.Runs[set]
+		}
 	}
-	return s.Reference
+	return Run{}
 }
 
 // pair is a key pair of a run with the wrong one of the table: a is the first of a run's keys, b the second.
@@ -304,4 +328,14 @@ func (r Run) of(pairs ...pair) []*schemas.Score {
 // summary is that of some key pairs of a run.
 func (r Run) summary(pairs ...pair) *study.Summary {
 	return study.Summarise(r.Spec, r.of(pairs...), nil, study.Invocation{})
+}
+
+// byPair are the summaries of the key pairs a and b; nil where there is none.
+func (r Run) byPair() (of [2]*study.Summary) {
+	if r.Made() {
+		for i, p := range r.pairs() {
+			of[i] = r.summary(p)
+		}
+	}
+	return of
 }

@@ -3,6 +3,7 @@ package paper
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"stegomq/report"
 	"stegomq/report/stats"
@@ -29,7 +30,7 @@ type blockKind struct {
 	better float64
 }
 
-// blockKinds are the paper's three blocks, and then what they are to be read against.
+// blockKinds are the paper's three blocks, and then those that they are compared with.
 var blockKinds = []blockKind{
 	{blockImperceptibility, "Imperceptibility: cover against stego", schemas.Imperceptibility,
 		func(s *study.Summary) study.Group { return s.Imperceptibility }, +1},
@@ -48,10 +49,10 @@ var blockKinds = []blockKind{
 // paperBlocks are the blocks that the paper has.
 var paperBlocks = blockKinds[:3]
 
-// methodUnrelated is the line of cover against secret: what any two images that have nothing to do with each other measure.
+// methodUnrelated is the line of cover against secret: two images that have nothing to do with each other.
 const methodUnrelated = "unrelated images"
 
-// Why a figure is not there, in a word.
+// Why there is no figure.
 const (
 	whyNotAtHand = "not at hand"
 	whyNotRun    = "not run"
@@ -91,7 +92,7 @@ type Line struct {
 	KeyPair   string `json:"key_pair"`
 	EmbedKey  string `json:"embed_key,omitempty"`
 	DecodeKey string `json:"decode_key,omitempty"`
-	// Why says in a word why there is no figure of ours; empty where there is.
+	// Why says why there is no figure of ours; empty where there is one.
 	Why string `json:"why,omitempty"`
 	// N counts the scores, Items the image pairs that they are of.
 	N     int `json:"n"`
@@ -148,11 +149,18 @@ func (s *Study) table1() Table1 {
 		t.Methods = append(t.Methods, m)
 		for _, set := range t.DataSets {
 			run := row.Runs[set.Name]
-			of := summaries(run)
+			of := run.byPair()
 			for i, kind := range blockKinds {
 				for p, name := range []string{"a", "b"} {
 					line := Line{Method: row.Method, DataSet: set.Name, KeyPair: name}
-					line.measure(kind, set, run, p, of[p])
+					switch {
+					case !set.AtHand:
+						line.Why = whyNotAtHand
+					case !run.Made():
+						line.Why = whyNotRun
+					default:
+						line.measure(kind, run, p, of[p])
+					}
 					line.print(kind.name, p)
 					t.Blocks[i].Lines = append(t.Blocks[i].Lines, line)
 				}
@@ -166,27 +174,9 @@ func (s *Study) table1() Table1 {
 	return t
 }
 
-// summaries are those of the key pairs a and b; nil where there is none.
-func summaries(run Run) (of [2]*study.Summary) {
-	if !run.Made() {
-		return of
-	}
-	for i, p := range run.pairs() {
-		of[i] = run.summary(p)
-	}
-	return of
-}
-
-// measure puts in what a key pair measured, or why there is nothing.
-func (l *Line) measure(kind blockKind, set DataSet, run Run, number int, sum *study.Summary) {
-	switch {
-	case !set.AtHand:
-		l.Why = whyNotAtHand
-		return
-	case !run.Made():
-		l.Why = whyNotRun
-		return
-	case sum == nil:
+// measure puts in what a key pair measured, or why there is nothing. The summary is nil where the run has no such pair.
+func (l *Line) measure(kind blockKind, run Run, number int, sum *study.Summary) {
+	if sum == nil {
 		l.Why = whyOneKey
 		return
 	}
@@ -238,34 +228,19 @@ func (l *Line) print(block string, pair int) {
 // unrelated is the line of cover against secret, which is the same for every method on the same pairs: it is taken from the
 // reference, or else from the first that has it.
 func (s *Study) unrelated(set DataSet) Line {
-	l := Line{Method: methodUnrelated, DataSet: set.Name, KeyPair: "a"}
+	l := Line{Method: methodUnrelated, DataSet: set.Name, KeyPair: "a", Why: whyNotRun}
 	if !set.AtHand {
 		l.Why = whyNotAtHand
 		return l
 	}
-	l.Why = whyNotRun
-	runs := s.runsOn(set.Name)
-	if reference := s.run(s.reference(), set.Name); reference.Made() {
-		runs = append([]Run{reference}, runs...)
-	}
-	for _, run := range runs {
-		if g := run.Summary.BaselineCoverSecret; g.N > 0 {
+	for _, run := range append([]Run{s.run(s.reference(), set.Name)}, s.runsOn(set.Name)...) {
+		if run.Made() && run.Summary.BaselineCoverSecret.N > 0 {
 			l.Why = ""
-			l.put(g, -1)
+			l.put(run.Summary.BaselineCoverSecret, -1)
 			break
 		}
 	}
 	return l
-}
-
-// run is that of a method on a data set, the zero value where there is none.
-func (s *Study) run(method, set string) Run {
-	for _, r := range s.Rows {
-		if r.Method == method {
-			return r.Runs[set]
-		}
-	}
-	return Run{}
 }
 
 func (t *Table1) block(name string) *Block {
@@ -285,32 +260,6 @@ func (b *Block) line(method, set, keyPair string) *Line {
 		}
 	}
 	return nil
-}
-
-// budget says in words what a model cost.
-func (m Model) budget() string {
-	switch t := m.Training; {
-	case m.Keying == schemas.KeyingCipher, t == nil && m.Keying == schemas.KeyingRotation:
-		return "none needed"
-	case t == nil:
-		return "not trained"
-	default:
-		return fmt.Sprintf("%.0f s, %d steps", t.Seconds, t.Steps)
-	}
-}
-
-// size says how many parameters a model has.
-func (m Model) size() string { return size(m.Parameters) }
-
-func size(n int) string {
-	switch {
-	case n == 0:
-		return "-"
-	case n < 1e6:
-		return fmt.Sprintf("%.0f k", float64(n)/1e3)
-	default:
-		return fmt.Sprintf("%.2f M", float64(n)/1e6)
-	}
 }
 
 // text writes one figure of ours; a word where there is none.
@@ -414,31 +363,50 @@ func (t *Table1) long() report.Table {
 			}
 			row := []string{blockTitle(b.Name), l.Method, l.DataSet, l.KeyPair}
 			for _, m := range metrics {
-				if l.Why == whyRefused {
+				if f := m.of(&l); f.Ours != nil {
+					row = append(row, f.Ours.Text(m.format))
+				} else {
 					row = append(row, l.Why)
-					continue
 				}
-				row = append(row, deviating(m.format, m.of(&l).Ours))
 			}
-			row = append(row, l.Worst.text())
-			n := fmt.Sprint(l.N)
+			worst, n := "-", fmt.Sprint(l.N)
+			if l.Worst != nil {
+				worst = fmt.Sprintf("%.2f (%s)", l.Worst.PSNR, l.Worst.Item)
+			}
 			if l.Refused > 0 {
 				n += ", refused " + l.refused()
 			}
-			out.Rows = append(out.Rows, append(row, n))
+			out.Rows = append(out.Rows, append(row, worst, n))
 		}
 	}
 	return out
 }
 
-func (w *Worst) text() string {
-	if w == nil {
-		return "-"
+// rows are table1.csv: a row for each block, method, data set, key pair and metric.
+func (t *Table1) rows() [][]string {
+	rows := [][]string{{
+		"block", "method", "data_set", "key_pair", "embed_key", "decode_key", "metric", "mean", "std", "ci95_low", "ci95_high", "n", "items", "refused",
+		"paper", "why_not", "model", "parameters", "training_seconds", "training_steps", "training_images", "worst", "worst_pair", // of PSNR
+	}}
+	models := make(map[string]Model)
+	for _, m := range t.Methods {
+		models[m.Method] = m.Model
 	}
-	return fmt.Sprintf("%.2f (%s)", w.PSNR, w.Item)
-}
-
-// deviating writes a mean with its deviation and its interval.
-func deviating(format string, m *stats.Moments) string {
-	return fmt.Sprintf(format+" ± "+format, m.Mean, m.Std) + m.CI95.Text(format)
+	for _, b := range t.Blocks {
+		for _, l := range b.Lines {
+			model := models[l.Method]
+			for _, m := range metrics {
+				f, worst := m.of(&l), []string{"", ""}
+				if l.Worst != nil && m.name == "psnr" {
+					worst = []string{report.Exact(l.Worst.PSNR), l.Worst.Item}
+				}
+				rows = append(rows, slices.Concat(
+					[]string{b.Name, l.Method, l.DataSet, l.KeyPair, l.EmbedKey, l.DecodeKey, m.name}, measured(f.Ours),
+					[]string{strconv.Itoa(l.N), strconv.Itoa(l.Items), strconv.Itoa(l.Refused), optional(f.Paper), l.Why, model.Name, whole(model.Parameters)},
+					model.Training.cells(), worst,
+				))
+			}
+		}
+	}
+	return rows
 }

@@ -1,6 +1,7 @@
 package paper_test
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -148,64 +149,60 @@ func TestAblation(t *testing.T) {
 		}
 		return s
 	}
+	type gap struct {
+		alpha   float64
+		mean    float64
+		verdict study.Verdict
+	}
 	for name, c := range map[string]struct {
 		right, wrong map[float64]float64
-		want         []string
+		want         []gap // in recovery
 	}{
-		"costs, more at 0.5": {map[float64]float64{0.9: 28, 0.5: 26}, map[float64]float64{0.9: 27, 0.5: 20}, []string{
-			"At alpha 0.9, seed 0, on bsds, the recovered images' PSNR: higher with the right gradient (right less wrong +1.00",
-			"At alpha 0.5, seed 0, on bsds, the recovered images' PSNR: higher with the right gradient (right less wrong +6.00",
-			"the stego images' PSNR: no difference that can be told",
-			"The wrong gradient costs more at alpha 0.5 than at alpha 0.9",
-		}},
-		"gains at 0.5": {map[float64]float64{0.9: 28, 0.5: 20}, map[float64]float64{0.9: 27, 0.5: 26}, []string{
-			"At alpha 0.5, seed 0, on bsds, the recovered images' PSNR: lower with the right gradient (right less wrong -6.00",
-			"The wrong gradient costs less at alpha 0.5 than at alpha 0.9",
-		}},
-		"no difference": {map[float64]float64{0.9: 28, 0.5: 26}, map[float64]float64{0.9: 28, 0.5: 26}, []string{
-			"At alpha 0.5, seed 0, on bsds, the recovered images' PSNR: no difference that can be told",
-			"costs no more and no less, as far as can be told, at alpha 0.5",
-		}},
-		"one is missing": {map[float64]float64{0.9: 28}, map[float64]float64{0.5: 26}, []string{
-			"At alpha 0.9, seed 0, there is no run of a model with the wrong gradient",
-		}},
+		"costs":         {map[float64]float64{0.9: 28, 0.5: 26}, map[float64]float64{0.9: 27, 0.5: 20}, []gap{{0.9, 1, study.Better}, {0.5, 6, study.Better}}},
+		"gains at 0.5":  {map[float64]float64{0.9: 28, 0.5: 20}, map[float64]float64{0.9: 27, 0.5: 26}, []gap{{0.9, 1, study.Better}, {0.5, -6, study.Worse}}},
+		"no difference": {map[float64]float64{0.9: 28}, map[float64]float64{0.9: 28}, []gap{{0.9, 0, study.CannotBeTold}}},
 	} {
-		r := build(t, models(c.right, c.wrong))
-		all := strings.Join(r.Ablation.Words, "\n")
-		for _, want := range c.want {
-			if !strings.Contains(all, want) {
-				t.Errorf("%s: the words do not say %q:\n%s", name, want, all)
+		var got []gap
+		for _, d := range build(t, models(c.right, c.wrong)).Ablation.Differences {
+			switch d.Block {
+			case "recoverability":
+				got = append(got, gap{d.Alpha, math.Round(1e9*d.PSNR.Mean) / 1e9, d.PSNR.Verdict})
+			case "imperceptibility":
+				if d.PSNR.Verdict != study.CannotBeTold {
+					t.Errorf("%s: the stego images differ: %+v", name, d.PSNR)
+				}
 			}
 		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
 	}
-	s := models(map[float64]float64{0.9: 28}, map[float64]float64{0.9: 27})
-	s.Ablation[0].Model.Training = &paper.Training{Seconds: 1800, Steps: 9000}
-	if all := strings.Join(build(t, s).Ablation.Words, "\n"); !strings.Contains(all, "budgets at alpha 0.9, seed 0, differ") {
-		t.Errorf("budgets that differ are not told: %s", all)
+	missing := build(t, models(map[float64]float64{0.9: 28}, map[float64]float64{0.5: 26})).Ablation.Differences
+	if len(missing) != 1 || missing[0].Alpha != 0.9 || !strings.Contains(missing[0].Why, "no model with the wrong gradient") {
+		t.Errorf("a gradient without its other: %+v", missing)
 	}
 }
 
-// A difference that another seed does not show is none of the gradient's.
+// Every seed has a row of its own.
 func TestAblationAcrossSeeds(t *testing.T) {
 	t.Parallel()
-	const agree, disagree = "Of 2 trainings each at alpha 0.9 on bsds, the recovered images' PSNR, right less wrong: higher (+1.00, +2.00 dB)", "the seeds do not agree"
-	for want, wrong := range map[string][2]float64{agree: {27, 26}, disagree: {27, 29}} {
-		s := paper.Study{DataSets: []paper.DataSet{{Name: "bsds", AtHand: true}}}
-		for seed := range wrong {
-			for gradient, recovered := range map[string]float64{paper.GradientRight: 28, paper.GradientWrong: wrong[seed]} {
-				s.Ablation = append(s.Ablation, paper.Ablated{
-					Gradient: gradient, Alpha: 0.9, Seed: seed, DataSet: "bsds", Model: paper.Model{Training: training},
-					Run: made{set: "bsds", pairs: 8, keys: two, levels: levels{33, recovered, 9, 9, 8.45}}.run(t),
-				})
-			}
+	s := paper.Study{DataSets: []paper.DataSet{{Name: "bsds", AtHand: true}}}
+	for seed, wrong := range []float64{27, 29} {
+		for gradient, recovered := range map[string]float64{paper.GradientRight: 28, paper.GradientWrong: wrong} {
+			s.Ablation = append(s.Ablation, paper.Ablated{
+				Gradient: gradient, Alpha: 0.9, Seed: seed, DataSet: "bsds", Model: paper.Model{Training: training},
+				Run: made{set: "bsds", pairs: 8, keys: two, levels: levels{33, recovered, 9, 9, 8.45}}.run(t),
+			})
 		}
-		r := build(t, s)
-		if len(r.Ablation.Lines) != 4 || len(r.Ablation.Differences) != 6 {
-			t.Errorf("%d models and %d differences", len(r.Ablation.Lines), len(r.Ablation.Differences))
-		}
-		all := strings.Join(r.Ablation.Words, "\n")
-		if !strings.Contains(all, want) || strings.Contains(all, agree) == strings.Contains(all, disagree) || strings.Contains(all, "trained once") {
-			t.Errorf("wrong recovers %v:\n%s", wrong, all)
+	}
+	r := build(t, s)
+	if len(r.Ablation.Lines) != 4 || len(r.Ablation.Differences) != 6 {
+		t.Errorf("%d models and %d differences", len(r.Ablation.Lines), len(r.Ablation.Differences))
+	}
+	text := written(t, r)["ablation.md"]
+	for _, row := range []string{"| 0.9 | 0 | bsds | recoverability | +1.00 [", "| 0.9 | 1 | bsds | recoverability | -1.00 ["} {
+		if !strings.Contains(text, row) {
+			t.Errorf("ablation.md has no row %q:\n%s", row, text)
 		}
 	}
 }
