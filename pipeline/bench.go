@@ -160,13 +160,10 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 	if err := b.OpenBus(ctx); err != nil {
 		return err
 	}
-	if req.Operation == BenchEvaluate && b.Embedded() {
+	switch req.Operation {
+	case BenchEvaluate:
 		return b.serveEvaluations(ctx, use)
-	}
-	if req.Operation == BenchEvaluate {
-		return b.serveRemoteEvaluations(ctx, use)
-	}
-	if req.Operation == BenchRecover {
+	case BenchRecover:
 		if err := b.embedStegos(ctx); err != nil {
 			return err
 		}
@@ -460,20 +457,22 @@ func (b *Bench) Subject() load.Subject {
 // Measure puts a load on the pipeline. Watch may be nil.
 func (b *Bench) Measure(ctx context.Context, program string, offer load.Offer, watch func(load.Progress)) (*load.Report, error) {
 	offer.Keys = b.req.Keys
+	if err := CheckOffer(offer); err != nil {
+		return nil, err
+	}
 	m, err := offer.Run(ctx, b.target, b.usage, watch)
 	if err != nil {
-		return nil, asField(err)
+		return nil, err
 	}
 	return load.NewReport(program, b.Subject(), offer, m), nil
 }
 
-// asField makes a field's error of package load one of this package.
+// asField makes an error about a field, of package load, one of this package.
 func asField(err error) error {
-	var field *load.FieldError
-	if errors.As(err, &field) {
-		return wrong("%s", field.Error())
+	if err == nil {
+		return nil
 	}
-	return err
+	return wrong("%v", err)
 }
 
 // CheckOffer finds what is wrong with a load. The error is a *FieldError.
