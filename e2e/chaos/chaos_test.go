@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -270,17 +269,11 @@ func TestLink(t *testing.T) {
 	}
 }
 
-func TestQuantiles(t *testing.T) {
+func TestMiddle(t *testing.T) {
 	t.Parallel()
-	var times []time.Duration
-	for i := range 100 {
-		times = append(times, time.Duration(100-i))
-	}
-	slices.Reverse(times[:50])
-	if q := quantilesOf(times, 0); q.P50 != 50 || q.P99 != 99 || q.N != 100 {
-		t.Errorf("%+v", q)
-	}
-	if q := quantilesOf(nil, 0); q != (quantiles{}) {
-		t.Errorf("of nothing: %+v", q)
+	for want, times := range map[string][]time.Duration{"0.0 s": nil, "3.0 s": {3e9}, "2.0 s": {4e9, 2e9}, "4.0 s": {7e9, 4e9, 1e9}} {
+		if got := middle(times); got != want {
+			t.Errorf("the middle of %v is %s", times, got)
+		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -66,8 +65,11 @@ func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *syste
 			return sys, err
 		}
 	}
-	if err := sys.serversReady(ctx); err != nil {
+	if err := sys.nodesReady(ctx); err != nil {
 		return sys, err
+	}
+	if err := eventually(ctx, func() bool { return sys.redis.serves(ctx) }); err != nil {
+		return sys, fmt.Errorf("redis is not ready: %w; see %s", err, sys.redis.logFile())
 	}
 	if sys.metrics, err = freeAddrs(s.workers); err != nil {
 		return sys, err
@@ -153,15 +155,12 @@ func (s *system) parts() []*part {
 	return all
 }
 
-// serversReady waits until every server serves, and replicas are current.
-func (s *system) serversReady(ctx context.Context) error {
+// nodesReady waits until every NATS server serves, and replicas are current.
+func (s *system) nodesReady(ctx context.Context) error {
 	for _, nd := range s.nodes {
 		if err := eventually(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
 			return fmt.Errorf("%s is not ready: %w; see %s", nd.name, err, nd.logFile())
 		}
-	}
-	if err := eventually(ctx, func() bool { _, err := s.redis.ask(ctx, "PING"); return err == nil }); err != nil {
-		return fmt.Errorf("redis is not ready: %w; see %s", err, s.redis.logFile())
 	}
 	return nil
 }
@@ -208,13 +207,6 @@ func (s *system) close() error {
 		}
 	}
 	return s.disks.close()
-}
-
-// pause stops a part for a while.
-func pause(ctx context.Context, p *part, hold time.Duration) {
-	p.signal(syscall.SIGSTOP)
-	sleep(ctx, hold)
-	p.signal(syscall.SIGCONT)
 }
 
 // sleep ends early when the context does.
