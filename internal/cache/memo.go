@@ -159,24 +159,15 @@ func (c *Cache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, 
 
 // RememberMetrics stores measured metrics, by id.
 func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
-	return keep(ctx, c, "metrics", metrics, metricsKey, marshal)
+	return keep(ctx, c, "metrics", metrics, metricsKey, func(m *schemas.Metrics) ([]byte, error) {
+		if m == nil {
+			return nil, errors.New("there are none")
+		}
+		return proto.Marshal(m)
+	})
 }
 
-var (
-	errNil           = errors.New("the value is nil")
-	errNotToRemember = errors.New("it is neither an output nor a refusal")
-)
-
-func marshal[M interface {
-	comparable
-	proto.Message
-}](m M) ([]byte, error) {
-	var none M
-	if m == none {
-		return nil, errNil
-	}
-	return proto.Marshal(m)
-}
+var errNotToRemember = errors.New("it is neither an output nor a refusal")
 
 // recall reads memos of one kind. One that does not decode is as good as none: it is made again.
 func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, ids []string, key func(string) string, decode func([]byte) (*V, error)) ([]*V, error) {

@@ -43,7 +43,13 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 	defer cancel()
 	said := false
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := l.try(ctx, m)
+		var err error
+		if m.Prepare != nil {
+			err = m.Prepare(ctx)
+		}
+		if err == nil {
+			err = l.Once(ctx, m)
+		}
 		if err == nil {
 			return nil
 		}
@@ -73,15 +79,6 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
-}
-
-func (l *Link) try(ctx context.Context, m Message) error {
-	if m.Prepare != nil {
-		if err := m.Prepare(ctx); err != nil {
-			return err
-		}
-	}
-	return l.Once(ctx, m)
 }
 
 // PublishOnce is Once of a message that has nothing else.

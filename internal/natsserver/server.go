@@ -93,9 +93,12 @@ func Start(c Config) (*Server, error) {
 	if err := os.MkdirAll(c.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
 	}
-	lock, err := lockStore(filepath.Join(c.StoreDir, "stegomq.lock"))
+	lock, err := filelock.Own(filepath.Join(c.StoreDir, "stegomq.lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("%w (%s: %w)", ErrStoreInUse, c.StoreDir, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
@@ -110,21 +113,6 @@ func Start(c Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-func lockStore(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
-	}
-	if err := filelock.Try(f); err != nil {
-		_ = f.Close()
-		if errors.Is(err, filelock.ErrHeld) {
-			return nil, fmt.Errorf("%w (%s)", ErrStoreInUse, path)
-		}
-		return nil, fmt.Errorf("%w: lock %s: %w", ErrStoreDir, path, err)
-	}
-	return f, nil
 }
 
 // start returns when the server is ready or has said why it cannot be. The server reports a port in use
