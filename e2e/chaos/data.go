@@ -101,7 +101,7 @@ func readComparisons(file string) (comparisons, error) {
 
 // against counts what differs from what should be there: comparisons that are missing, that are there more than once, that
 // have another outcome, and that nobody asked for.
-func (got comparisons) against(want comparisons) (lost, doubled, differing, strange int) {
+func (got comparisons) against(want comparisons) (lost, doubled, differing, unexpected int) {
 	for key, outcomes := range want {
 		switch have := got[key]; {
 		case len(have) == 0:
@@ -115,8 +115,8 @@ func (got comparisons) against(want comparisons) (lost, doubled, differing, stra
 			doubled++
 		}
 		if _, asked := want[key]; !asked {
-			strange++
+			unexpected++
 		}
 	}
-	return lost, doubled, differing, strange
+	return lost, doubled, differing, unexpected
 }

@@ -15,16 +15,16 @@ import (
 type kind struct {
 	name        string
 	least, most time.Duration // how long it lasts
-	// once is how often it comes at most in a run; 0: as often as there is room. What loses data undoes work that was done, so that
-	// a run with much of it would never end.
+	// once is how often it comes at most in a run; 0: as often as there is room. A fault that loses data undoes work,
+	// and a run with many of them would never end.
 	once int
 	// cluster and single say that it needs several nodes, or one.
 	cluster, single bool
-	do              breaking
+	do              action
 }
 
-// breaking breaks something, waits and mends it. It says what was hit. pick chooses the target.
-type breaking func(ctx context.Context, s *system, pick int, hold time.Duration) (target string, err error)
+// action breaks something, waits and mends it. It says what it broke. pick chooses the target.
+type action func(ctx context.Context, s *system, pick int, hold time.Duration) (target string, err error)
 
 // kinds are all there are. Their order is part of a schedule: new ones go to the end.
 func kinds() []kind {
@@ -50,17 +50,17 @@ func kinds() []kind {
 		{name: "NATS' disk full", least: 2 * s, most: 5 * s, once: 1, single: true, do: fillNode},
 		{name: "stream's leader killed", least: 500 * ms, most: 4 * s, cluster: true, do: on(aLeader, restart(syscall.SIGKILL))},
 		{name: "stream's leader paused", least: 2 * s, most: 10 * s, cluster: true, do: on(aLeader, pause)},
-		{name: "connections to Redis cut", least: 10 * ms, most: 4 * s, do: storm(toRedis, cut)},
-		{name: "connections to Redis stalled", least: s, most: 8 * s, do: storm(toRedis, stalled)},
-		{name: "connections to Redis slow", least: 2 * s, most: 6 * s, do: storm(toRedis, slow)},
-		{name: "connections to NATS cut", least: 10 * ms, most: 4 * s, do: storm(toNATS, cut)},
-		{name: "connections to NATS stalled", least: s, most: 8 * s, do: storm(toNATS, stalled)},
-		{name: "connections to NATS slow", least: 2 * s, most: 6 * s, do: storm(toNATS, slow)},
+		{name: "connections to Redis cut", least: 10 * ms, most: 4 * s, do: disturb(toRedis, cut)},
+		{name: "connections to Redis stalled", least: s, most: 8 * s, do: disturb(toRedis, stalled)},
+		{name: "connections to Redis slow", least: 2 * s, most: 6 * s, do: disturb(toRedis, slow)},
+		{name: "connections to NATS cut", least: 10 * ms, most: 4 * s, do: disturb(toNATS, cut)},
+		{name: "connections to NATS stalled", least: s, most: 8 * s, do: disturb(toNATS, stalled)},
+		{name: "connections to NATS slow", least: 2 * s, most: 6 * s, do: disturb(toNATS, slow)},
 		{name: "all but the command killed", least: 100 * ms, most: 3 * s, once: 2, do: killAll},
 	}
 }
 
-func (k kind) fits(s shape) bool { return !(k.cluster && s.nodes == 1) && !(k.single && s.nodes > 1) }
+func (k kind) fits(nodes int) bool { return !(k.cluster && nodes == 1) && !(k.single && nodes > 1) }
 
 // fault is an entry of a schedule.
 type fault struct {
@@ -74,12 +74,12 @@ type fault struct {
 
 // schedule draws n faults: every kind about equally often, in random order, and what loses data in the first half. only is a part
 // of the names of the kinds that are wanted.
-func schedule(seed uint64, s shape, n int, only string) []fault {
-	random := rand.New(rand.NewPCG(seed, uint64(s.nodes)))
+func schedule(seed uint64, nodes, n int, only string) []fault {
+	random := rand.New(rand.NewPCG(seed, uint64(nodes)))
 	var rare, common, deck []kind
 	for _, k := range kinds() {
 		switch {
-		case !k.fits(s) || !strings.Contains(k.name, only):
+		case !k.fits(nodes) || !strings.Contains(k.name, only):
 		case k.once > 0:
 			rare = append(rare, slices.Repeat([]kind{k}, k.once)...)
 		default:
@@ -114,8 +114,8 @@ func schedule(seed uint64, s shape, n int, only string) []fault {
 	return faults
 }
 
-// on does something to a part that is chosen, which no other fault has in hand meanwhile.
-func on(choose func(ctx context.Context, s *system, pick int) (p *part, target string), hit func(context.Context, *part, time.Duration) error) breaking {
+// on does something to a chosen part. No other fault touches that part meanwhile.
+func on(choose func(ctx context.Context, s *system, pick int) (p *part, target string), hit func(context.Context, *part, time.Duration) error) action {
 	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
 		p, target := choose(ctx, s, pick)
 		p.busy.Lock()
@@ -257,11 +257,11 @@ func fillNode(ctx context.Context, s *system, pick int, hold time.Duration) (str
 func toRedis(links []*link) []*link { return links[:1] }
 func toNATS(links []*link) []*link  { return links[1:] }
 
-// weatherLock keeps two storms from ending each other. Storms are short.
-var weatherLock sync.Mutex
+// conditionLock keeps two faults of connections from ending each other. They are short.
+var conditionLock sync.Mutex
 
-// storm changes the weather on the links of one client, or of all of them, to Redis or to NATS.
-func storm(to func([]*link) []*link, state weather) breaking {
+// disturb changes the condition of the links of one client, or of all of them, to Redis or to NATS.
+func disturb(to func([]*link) []*link, state condition) action {
 	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
 		names := []string{s.command.name}
 		for _, p := range s.roles() {
@@ -272,10 +272,10 @@ func storm(to func([]*link) []*link, state weather) breaking {
 			names = names[i : i+1]
 			target = names[0]
 		}
-		weatherLock.Lock()
-		defer weatherLock.Unlock()
+		conditionLock.Lock()
+		defer conditionLock.Unlock()
 		late := time.Duration(5+pick%45) * time.Millisecond
-		change := func(state weather) {
+		change := func(state condition) {
 			for _, name := range names {
 				for _, l := range to(s.links[name]) {
 					l.set(state, late)
@@ -284,7 +284,7 @@ func storm(to func([]*link) []*link, state weather) breaking {
 		}
 		change(state)
 		sleep(ctx, hold)
-		change(fair)
+		change(normal)
 		return target, nil
 	}
 }

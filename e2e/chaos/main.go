@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,8 +27,8 @@ type settings struct {
 	faults   int // in each run
 	gap, end time.Duration
 	only     string // a part of the names of kinds
-	shapes   []shape
-	asks     int // requests of the latency's measurement; 0: it is left out
+	nodes    []int  // of each run
+	asks     int    // requests of the latency's measurement; 0: it is left out
 	dir      string
 	log      io.Writer
 }
@@ -63,11 +64,11 @@ func command(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, word := range strings.FieldsFunc(*nodes, func(r rune) bool { return r == ',' }) {
-		s := shape{workers: 2, evaluators: 2}
-		if _, err := fmt.Sscan(word, &s.nodes); err != nil || s.nodes < 1 {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
 			return fmt.Errorf("-nodes %s: give numbers", *nodes)
 		}
-		c.shapes = append(c.shapes, s)
+		c.nodes = append(c.nodes, n)
 	}
 	if c.seed == 0 {
 		c.seed = rand.Uint64N(1e9) + 1
@@ -113,9 +114,9 @@ func chaos(ctx context.Context, c settings) (*report, error) {
 
 func (c *settings) say(format string, args ...any) { _, _ = fmt.Fprintf(c.log, format+"\n", args...) }
 
-// mixed makes a run with faults of every kind that is wanted for every shape.
+// mixed makes a run with faults of every kind that is wanted for every size of cluster.
 func (c *settings) mixed(ctx context.Context, r *report) error {
-	if len(c.shapes) == 0 {
+	if len(c.nodes) == 0 {
 		return nil
 	}
 	data := filepath.Join(c.dir, "pictures")
@@ -124,17 +125,17 @@ func (c *settings) mixed(ctx context.Context, r *report) error {
 		return err
 	}
 	var want comparisons
-	for _, s := range c.shapes {
-		calm, err := c.one(ctx, r, s, fmt.Sprintf("calm-%d", s.nodes), order{data: data, want: want, end: c.end})
+	for _, nodes := range c.nodes {
+		calm, err := c.one(ctx, r, nodes, fmt.Sprintf("calm-%d", nodes), order{data: data, want: want, end: c.end})
 		if err != nil {
 			return err
 		}
 		if !calm.whole() {
-			return fmt.Errorf("the undisturbed run failed: exit code %d, %d lost, %d dead letters: %s", calm.ExitCode, calm.Lost, calm.DeadLetters, calm.LastWords)
+			return fmt.Errorf("the undisturbed run failed: exit code %d, %d lost, %d dead letters: %s", calm.ExitCode, calm.Lost, calm.DeadLetters, calm.LastLine)
 		}
 		want = calm.rows
-		faults := schedule(c.seed, s, c.faults, c.only)
-		o, err := c.one(ctx, r, s, fmt.Sprintf("chaos-%d", s.nodes), order{data: data, want: want, faults: faults, gap: c.gap, end: c.end})
+		faults := schedule(c.seed, nodes, c.faults, c.only)
+		o, err := c.one(ctx, r, nodes, fmt.Sprintf("chaos-%d", nodes), order{data: data, want: want, faults: faults, gap: c.gap, end: c.end})
 		if err != nil {
 			return err
 		}
@@ -145,8 +146,8 @@ func (c *settings) mixed(ctx context.Context, r *report) error {
 }
 
 // one makes one run on a system of its own.
-func (c *settings) one(ctx context.Context, r *report, s shape, name string, o order) (_ *outcome, err error) {
-	sys, err := newSystem(ctx, c.programs, s, filepath.Join(c.dir, name))
+func (c *settings) one(ctx context.Context, r *report, nodes int, name string, o order) (_ *outcome, err error) {
+	sys, err := newSystem(ctx, c.programs, nodes, filepath.Join(c.dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +163,8 @@ func (c *settings) one(ctx context.Context, r *report, s shape, name string, o o
 	for _, f := range result.Faults {
 		c.say("%v", f)
 	}
-	c.say("%s, %v: %d comparisons, %d faults, exit code %s after %s, lost %d, doubled %d, differing %d, dead letters %d, longest stall %s",
-		name, s, result.Comparisons, len(result.Faults), result.exit(), seconds(result.Elapsed), result.Lost, result.Doubled, result.Differing+result.Strange,
+	c.say("%s, %s: %d comparisons, %d faults, exit code %s after %s, lost %d, doubled %d, differing %d, dead letters %d, longest stall %s",
+		name, cluster(nodes), result.Comparisons, len(result.Faults), result.exit(), seconds(result.Elapsed), result.Lost, result.Doubled, result.Differing+result.Unexpected,
 		result.DeadLetters, seconds(result.Stall))
 	return result, nil
 }
@@ -175,7 +176,7 @@ func (c *settings) interactive(ctx context.Context, r *report) (err error) {
 	if err := pictures(bulk, pairs, c.seed); err != nil {
 		return err
 	}
-	sys, err := newSystem(ctx, c.programs, shape{nodes: 1, workers: 2, evaluators: 2}, filepath.Join(c.dir, "latency"))
+	sys, err := newSystem(ctx, c.programs, 1, filepath.Join(c.dir, "latency"))
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (r *report) writeMarkdown(w io.Writer) error {
 	if len(r.Runs) > 0 {
 		table(&b, []string{"servers", "jobs", "comparisons", "faults", "exit code", "lost", "doubled", "differing", "dead letters", "time", "undisturbed", "longest stall"})
 		for _, o := range r.Runs {
-			row(&b, o.Servers, o.Jobs, o.Comparisons, fmt.Sprintf("%d of %d", len(o.Faults), o.Planned), o.exit(), o.Lost, o.Doubled, o.Differing+o.Strange, o.DeadLetters,
+			row(&b, o.Servers, o.Jobs, o.Comparisons, fmt.Sprintf("%d of %d", len(o.Faults), o.Planned), o.exit(), o.Lost, o.Doubled, o.Differing+o.Unexpected, o.DeadLetters,
 				seconds(o.Elapsed), seconds(o.Undisturbed), fmt.Sprintf("%s at %s", seconds(o.Stall), seconds(o.StallAt)))
 		}
 		r.writeKinds(&b)
@@ -63,7 +63,7 @@ func (o *outcome) exit() string {
 
 // writeKinds writes what each kind of fault cost in the mixed runs.
 func (r *report) writeKinds(b *strings.Builder) {
-	kinds := make(map[string][]suffered)
+	kinds := make(map[string][]faultResult)
 	for _, o := range r.Runs {
 		for _, f := range o.Faults {
 			kinds[f.Kind] = append(kinds[f.Kind], f)

@@ -14,20 +14,20 @@ import (
 // programs are the files that the pipeline is made of.
 type programs struct{ stegomq, nats, redis, ort, models string }
 
-// shape is how many there are of each part.
-type shape struct{ nodes, workers, evaluators int }
+// roles is how many workers there are, and how many evaluators.
+const roles = 2
 
-func (s shape) String() string {
-	if s.nodes == 1 {
+// cluster names so many NATS servers.
+func cluster(nodes int) string {
+	if nodes == 1 {
 		return "one NATS server"
 	}
-	return fmt.Sprintf("a cluster of %d NATS servers", s.nodes)
+	return fmt.Sprintf("a cluster of %d NATS servers", nodes)
 }
 
 // system is a pipeline of processes with a proxy before every server.
 type system struct {
 	programs
-	shape
 	dir        string
 	disks      *disks
 	redis      *redisServer
@@ -44,8 +44,8 @@ type system struct {
 const settleTime = 60 * time.Second
 
 // newSystem starts servers, workers and evaluators in a folder.
-func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *system, err error) {
-	sys = &system{programs: p, shape: s, dir: dir, disks: &disks{dir: dir}, links: make(map[string][]*link)}
+func newSystem(ctx context.Context, p programs, nodes int, dir string) (sys *system, err error) {
+	sys = &system{programs: p, dir: dir, disks: &disks{dir: dir}, links: make(map[string][]*link)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *syste
 	if sys.redis, err = newRedis(p.redis, dir, sys.disks); err != nil {
 		return sys, err
 	}
-	if sys.nodes, err = newNodes(p.nats, dir, s.nodes, sys.disks); err != nil {
+	if sys.nodes, err = newNodes(p.nats, dir, nodes, sys.disks); err != nil {
 		return sys, err
 	}
 	for _, server := range sys.servers() {
@@ -71,22 +71,19 @@ func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *syste
 	if err := eventually(ctx, func() bool { return sys.redis.serves(ctx) }); err != nil {
 		return sys, fmt.Errorf("redis is not ready: %w; see %s", err, sys.redis.logFile())
 	}
-	if sys.metrics, err = freeAddrs(s.workers); err != nil {
+	if sys.metrics, err = freeAddrs(roles); err != nil {
 		return sys, err
 	}
-	for i := range s.workers {
+	for i := range roles {
 		w, err := sys.client(fmt.Sprintf("worker-%d", i+1), "gpuworker", "--slots", "1", "--metrics", sys.metrics[i], "--ack-wait", ackWait.String(), "--log-level", "info")
 		if err != nil {
 			return sys, err
 		}
-		sys.workers = append(sys.workers, w)
-	}
-	for i := range s.evaluators {
 		e, err := sys.client(fmt.Sprintf("evaluator-%d", i+1), "evaluator", "--slots", "1", "--ack-wait", ackWait.String(), "--log-level", "info")
 		if err != nil {
 			return sys, err
 		}
-		sys.evaluators = append(sys.evaluators, e)
+		sys.workers, sys.evaluators = append(sys.workers, w), append(sys.evaluators, e)
 	}
 	for _, p := range sys.roles() {
 		if err := p.start(); err != nil {

@@ -3,8 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"stegomq/report/figure"
@@ -106,5 +104,3 @@ func (s *Sweep) Figure() figure.Figure {
 		latency, {XLabel: "offered, requests/s", YLabel: "answered, requests/s", Series: []figure.Series{offered, answered}},
 	}}
 }
-
-func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }
