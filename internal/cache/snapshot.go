@@ -2,7 +2,6 @@ package cache
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"encoding/gob"
 	"errors"
@@ -40,19 +39,19 @@ type entry struct {
 // readSnapshot fills db from the snapshot in dir, leaving out what has expired by now. No file is an
 // empty snapshot. It returns errSnapshot, and then db may hold a part.
 func readSnapshot(dir string, db *miniredis.RedisDB, now time.Time) error {
-	data, err := os.ReadFile(filepath.Join(dir, snapshotName))
+	f, err := os.Open(filepath.Join(dir, snapshotName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the snapshot: %w", err)
 	}
-	end := len(data) - crc32.Size
-	if end < len(snapshotMagic) || !bytes.HasPrefix(data, []byte(snapshotMagic)) ||
-		binary.LittleEndian.Uint32(data[end:]) != crc32.Checksum(data[:end], castagnoli) {
-		return errSnapshot
+	defer func() { _ = f.Close() }()
+	body, err := checkSnapshot(f)
+	if err != nil {
+		return err
 	}
-	for entries := gob.NewDecoder(bytes.NewReader(data[len(snapshotMagic):end])); ; {
+	for entries := gob.NewDecoder(bufio.NewReaderSize(body, 1<<16)); ; {
 		var e entry
 		err := entries.Decode(&e)
 		if errors.Is(err, io.EOF) {
@@ -65,6 +64,27 @@ func readSnapshot(dir string, db *miniredis.RedisDB, now time.Time) error {
 			return fmt.Errorf("%w: key %q: %w", errSnapshot, e.Key, err)
 		}
 	}
+}
+
+// checkSnapshot gives the entries of a whole snapshot, or errSnapshot.
+func checkSnapshot(f *os.File) (entries io.Reader, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the snapshot: %w", err)
+	}
+	sum, magic, end := crc32.New(castagnoli), make([]byte, len(snapshotMagic)), info.Size()-crc32.Size
+	whole := io.TeeReader(io.NewSectionReader(f, 0, end), sum)
+	if _, err := io.ReadFull(whole, magic); err != nil || string(magic) != snapshotMagic {
+		return nil, errSnapshot
+	}
+	if _, err := io.Copy(io.Discard, whole); err != nil {
+		return nil, fmt.Errorf("read the snapshot: %w", err)
+	}
+	var stored uint32
+	if binary.Read(io.NewSectionReader(f, end, crc32.Size), binary.LittleEndian, &stored) != nil || stored != sum.Sum32() {
+		return nil, errSnapshot
+	}
+	return io.NewSectionReader(f, int64(len(magic)), end-int64(len(magic))), nil
 }
 
 // restore puts an entry into the server unless it has expired.
