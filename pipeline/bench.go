@@ -102,7 +102,7 @@ func (r *BenchRequest) operations() []schemas.Operation {
 	return []schemas.Operation{schemas.Operation_OPERATION_EMBED}
 }
 
-// noModel is the digest that jobs of no-op name: that of no manifest, so that no worker but those of a benchmark takes one.
+// noModel is the model's digest in jobs of no-op. No manifest has it, so that only workers of a benchmark take such jobs.
 var noModel = func() string {
 	sum := sha256.Sum256([]byte("stegomq bench no-op"))
 	return hex.EncodeToString(sum[:])
@@ -123,7 +123,7 @@ type Bench struct {
 	moved   atomic.Int64 // what was stored
 }
 
-// benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long one must not fill the disk.
+// benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long benchmark must not fill the disk.
 const benchBlobLifetime = 2 * time.Minute
 
 // RunBench connects, starts workers where the servers are embedded, makes what the requests need, and calls use. The request is checked. The data of
@@ -174,7 +174,7 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 	})
 }
 
-// primed makes one request before anything is measured: whoever works has opened the network then.
+// primed makes one request before anything is measured, so that the workers have opened the network.
 func (b *Bench) primed(ctx context.Context, use func(ctx context.Context, b *Bench) error) error {
 	if _, err := b.target(ctx, load.Request{Intended: time.Now()}); err != nil {
 		return err

@@ -22,10 +22,10 @@ type lanes struct {
 
 	mu      sync.Mutex
 	current map[schemas.Class][]streams.Lane
-	changed chan struct{} // word that there are others
+	changed chan struct{} // signals that there are others
 	lost    atomic.Bool   // a consumer is gone: its jobs may have none
 
-	turn map[schemas.Class]int // who is asked first; of the dispatcher alone
+	turn map[schemas.Class]int // which lane is asked first; the dispatcher's goroutine owns it
 }
 
 func newLanes(b *Bus, o JobOptions) *lanes {
@@ -57,7 +57,7 @@ func (l *lanes) all() []streams.Lane {
 	return list
 }
 
-// lookEvery is how often a worker looks for consumers that it has no word of.
+// lookEvery is how often a worker looks for consumers that it was not told of.
 const lookEvery = time.Second
 
 // watch looks for consumers until ctx ends: at once, every lookEvery, and when the server says that one was made. A worker of one run makes its own,

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// readAhead reads what the server says as it comes. The connection to a server in this process has no buffer: a server that answers the first
+// readAhead reads the server's answers as they come. The connection to a server in this process has no buffer: a server that answers the first
 // command of a pipeline would wait for its client to read, and the client, still writing the rest, for the server.
 type readAhead struct {
 	net.Conn
 
-	more chan struct{} // word that something came; closed when no more comes
+	more chan struct{} // signals that something came; closed when no more comes
 
 	mu       sync.Mutex
 	deadline time.Time // of the reads that begin after it was set; one that waits keeps its own

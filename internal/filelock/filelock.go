@@ -1,6 +1,6 @@
 // Package filelock locks files between the processes of a machine (flock).
 //
-// Invariant: the kernel lets go of a lock however its process ends, so that a crash leaves nothing locked. The file itself stays: removing
+// Invariant: the kernel releases a lock however its process ends, so that a crash leaves nothing locked. The file itself stays: removing
 // it would let two processes lock two files of one name.
 package filelock
 
@@ -35,7 +35,7 @@ func lock(f *os.File, how int) error {
 }
 
 // Release unlocks a file before it closes it: a child process that is just being started shares the open file until it executes, and would
-// hold the lock so long.
+// hold the lock until then.
 func Release(f *os.File) error {
 	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }

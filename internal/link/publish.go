@@ -86,7 +86,7 @@ func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte)
 	return l.Once(ctx, Message{Subject: subject, ID: id, Data: data})
 }
 
-// Once stores a message, or says why it does not. It waits for nothing but the server's word.
+// Once stores a message, or returns why the server does not. It tries once.
 func (l *Link) Once(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()

@@ -109,8 +109,8 @@ type Baseline struct {
 	After  Bare `json:"after"`
 	// Threads ran at once.
 	Threads int `json:"threads"`
-	// Ratio is the throughput over that of the bare loop, and CPURatio the processor's time of an item of the bare loop over that of the report: of
-	// both 1 is as fast. The second is less disturbed by what else the machine does, and means nothing where a device computes.
+	// Ratio is the throughput over that of the bare loop, and CPURatio the processor's time of an item of the bare loop over that of the report: 1
+	// means as fast. The second is less disturbed by what else the machine does, and means nothing where a device computes.
 	Ratio    float64 `json:"throughput_ratio"`
 	CPURatio float64 `json:"cpu_ratio"`
 }

@@ -7,7 +7,7 @@
 //     into one of ours.
 //   - What an operator or another process has set stays, but where Config sets it explicitly.
 //   - Whatever is missing after a reconnection is made again.
-//   - A tenant makes nothing: the operator's EnsureTenant has.
+//   - A tenant creates nothing: the operator does (EnsureTenant).
 //   - Jobs are read by one durable consumer for each class and model, or, where a command has the server for itself, for one run (Lane).
 package streams
 
