@@ -20,11 +20,6 @@ const (
 	jobsPerPair = 2 + 2*3 + 1 // two keys embed, three decode what each embedded, and the cover is purified
 )
 
-// workFlags are those of evaluate, beside where the data lies.
-func workFlags() []string {
-	return []string{"--size", fmt.Sprint(side), "--keys", "2", "--random-keys", "1", "--batch", "1"}
-}
-
 // pictures writes n pairs of pictures, all different, and gives their folder.
 func pictures(dir string, pairs int, seed uint64) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {

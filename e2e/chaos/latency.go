@@ -10,7 +10,6 @@ import (
 	"math"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -79,14 +78,10 @@ func (s *system) latencies(ctx context.Context, bulk string, total, n int) (l *l
 		return nil, err
 	}
 	const name = "beside"
-	if s.command, err = s.client("command", append([]string{"evaluate", "--data", bulk, "--run", name, "--out", filepath.Join(s.dir, name)}, workFlags()...)...); err != nil {
+	_, done, err := s.evaluate(bulk, name)
+	if err != nil {
 		return nil, err
 	}
-	s.command.once = true
-	if err := s.command.start(); err != nil {
-		return nil, err
-	}
-	done := s.command.done()
 	ended := func() bool {
 		select {
 		case <-done:

@@ -56,7 +56,7 @@ type outcome struct {
 	rows comparisons
 }
 
-// whole says whether nothing was lost, doubled or changed, and nobody had to help.
+// whole says whether nothing was lost, doubled or changed, and the command ended by itself with success.
 func (o *outcome) whole() bool {
 	return o.ExitCode == 0 && !o.Hung && o.Lost+o.Doubled+o.Differing+o.Unexpected+o.DeadLetters == 0
 }
@@ -77,18 +77,11 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 	for _, rows := range o.want {
 		result.Comparisons += len(rows)
 	}
-	out := filepath.Join(s.dir, o.name)
-	var err error
-	args := append([]string{"evaluate", "--data", o.data, "--run", o.name, "--out", out, "--ack-wait", ackWait.String()}, workFlags()...)
-	if s.command, err = s.client("command", args...); err != nil {
-		return nil, err
-	}
-	s.command.once = true
 	start := time.Now()
-	if err := s.command.start(); err != nil {
+	out, done, err := s.evaluate(o.data, o.name)
+	if err != nil {
 		return nil, err
 	}
-	done := s.command.done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	look := newWatch(s, o.name, result.Comparisons, start)
@@ -123,7 +116,7 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 	result.ExitCode = s.command.state.ExitCode()
 	result.LastLine = lastLine(s.command.logFile())
 	result.Stall, result.StallAt = look.stall(0)
-	// What died at the very end is seen too, once the server can be asked again.
+	// Messages that died at the very end count too: ask once the servers answer again.
 	if err := eventually(ctx, func() bool { return look.letters(ctx) == nil }); err != nil {
 		return result, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -68,8 +69,8 @@ func newSystem(ctx context.Context, p programs, nodes int, dir string) (sys *sys
 	if err := sys.nodesReady(ctx); err != nil {
 		return sys, err
 	}
-	if err := eventually(ctx, func() bool { return sys.redis.serves(ctx) }); err != nil {
-		return sys, fmt.Errorf("redis is not ready: %w; see %s", err, sys.redis.logFile())
+	if err := sys.redis.ready(ctx, func() bool { return sys.redis.serves(ctx) }); err != nil {
+		return sys, err
 	}
 	if sys.metrics, err = freeAddrs(roles); err != nil {
 		return sys, err
@@ -91,8 +92,8 @@ func newSystem(ctx context.Context, p programs, nodes int, dir string) (sys *sys
 		}
 	}
 	for _, p := range sys.roles() {
-		if err := eventually(ctx, func() bool { return p.said("\nready\n") }); err != nil {
-			return sys, fmt.Errorf("%s is not ready: %w; see %s", p.name, err, p.logFile())
+		if err := p.ready(ctx, func() bool { return p.said("\nready\n") }); err != nil {
+			return sys, err
 		}
 	}
 	return sys, nil
@@ -104,7 +105,11 @@ const ackWait = 5 * time.Second
 // client makes a part that reaches the servers by links of its own.
 func (s *system) client(name string, args ...string) (*part, error) {
 	var urls []string
-	for i, target := range append([]string{s.redis.addr}, s.clientAddrs()...) {
+	targets := []string{s.redis.addr}
+	for _, nd := range s.nodes {
+		targets = append(targets, nd.client)
+	}
+	for i, target := range targets {
 		l, err := newLink(target)
 		if err != nil {
 			return nil, err
@@ -118,12 +123,17 @@ func (s *system) client(name string, args ...string) (*part, error) {
 	return &part{name: name, argv: append([]string{s.stegomq}, args...), dir: s.dir, env: s.environment()}, nil
 }
 
-func (s *system) clientAddrs() []string {
-	var addrs []string
-	for _, nd := range s.nodes {
-		addrs = append(addrs, nd.client)
+// evaluate starts the command on a folder of pictures. Its output comes into the folder out; done is closed when it has ended.
+func (s *system) evaluate(data, run string) (out string, done <-chan struct{}, err error) {
+	out = filepath.Join(s.dir, run)
+	s.command, err = s.client("command", "evaluate", "--data", data, "--run", run, "--out", out, "--ack-wait", ackWait.String(),
+		"--size", strconv.Itoa(side), "--keys", "2", "--random-keys", "1", "--batch", "1")
+	if err != nil {
+		return out, nil, err
 	}
-	return addrs
+	s.command.once = true
+	err = s.command.start()
+	return out, s.command.done(), err
 }
 
 // environment is that of a user with a home of its own.
@@ -155,9 +165,17 @@ func (s *system) parts() []*part {
 // nodesReady waits until every NATS server serves, and replicas are current.
 func (s *system) nodesReady(ctx context.Context) error {
 	for _, nd := range s.nodes {
-		if err := eventually(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
-			return fmt.Errorf("%s is not ready: %w; see %s", nd.name, err, nd.logFile())
+		if err := nd.ready(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// ready waits until a part is ready.
+func (p *part) ready(ctx context.Context, ok func() bool) error {
+	if err := eventually(ctx, ok); err != nil {
+		return fmt.Errorf("%s is not ready: %w; see %s", p.name, err, p.logFile())
 	}
 	return nil
 }
