@@ -75,7 +75,7 @@ var house = map[string][]string{
 	"internal/testrig/natsrig":      {"internal/link", "internal/natsserver", "internal/streams", "schemas"},
 	"internal/testrig": {
 		"internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/link", "internal/model", "internal/natsserver",
-		"internal/ort", "internal/queueadmin", "internal/streams",
+		"internal/ort", "internal/queueadmin", "internal/streams", "internal/testrig/natsrig",
 	},
 
 	"producer":  {"internal/pixel", "internal/quality", "internal/tracing", "schemas"},

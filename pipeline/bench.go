@@ -102,7 +102,7 @@ func (r *BenchRequest) operations() []schemas.Operation {
 	return []schemas.Operation{schemas.Operation_OPERATION_EMBED}
 }
 
-// noModel is the digest that jobs of no-op name: that of no manifest, so that no worker but those of a benchmark takes one.
+// noModel is the model's digest in jobs of no-op. No manifest has it, so that only workers of a benchmark take such jobs.
 var noModel = func() string {
 	sum := sha256.Sum256([]byte("stegomq bench no-op"))
 	return hex.EncodeToString(sum[:])
@@ -123,7 +123,7 @@ type Bench struct {
 	moved   atomic.Int64 // what was stored
 }
 
-// benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long one must not fill the disk.
+// benchBlobLifetime is how long embedded servers keep the images of a benchmark, none of which comes again: a long benchmark must not fill the disk.
 const benchBlobLifetime = 2 * time.Minute
 
 // RunBench connects, starts workers where the servers are embedded, makes what the requests need, and calls use. The request is checked. The data of
@@ -160,13 +160,10 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 	if err := b.OpenBus(ctx); err != nil {
 		return err
 	}
-	if req.Operation == BenchEvaluate && b.Embedded() {
+	switch req.Operation {
+	case BenchEvaluate:
 		return b.serveEvaluations(ctx, use)
-	}
-	if req.Operation == BenchEvaluate {
-		return b.serveRemoteEvaluations(ctx, use)
-	}
-	if req.Operation == BenchRecover {
+	case BenchRecover:
 		if err := b.embedStegos(ctx); err != nil {
 			return err
 		}
@@ -177,7 +174,7 @@ func RunBench(ctx context.Context, opts Options, req *BenchRequest, use func(ctx
 	})
 }
 
-// primed makes one request before anything is measured: whoever works has opened the network then.
+// primed makes one request before anything is measured, so that the workers have opened the network.
 func (b *Bench) primed(ctx context.Context, use func(ctx context.Context, b *Bench) error) error {
 	if _, err := b.target(ctx, load.Request{Intended: time.Now()}); err != nil {
 		return err
@@ -460,20 +457,22 @@ func (b *Bench) Subject() load.Subject {
 // Measure puts a load on the pipeline. Watch may be nil.
 func (b *Bench) Measure(ctx context.Context, program string, offer load.Offer, watch func(load.Progress)) (*load.Report, error) {
 	offer.Keys = b.req.Keys
+	if err := CheckOffer(offer); err != nil {
+		return nil, err
+	}
 	m, err := offer.Run(ctx, b.target, b.usage, watch)
 	if err != nil {
-		return nil, asField(err)
+		return nil, err
 	}
 	return load.NewReport(program, b.Subject(), offer, m), nil
 }
 
-// asField makes a field's error of package load one of this package.
+// asField makes an error about a field, of package load, one of this package.
 func asField(err error) error {
-	var field *load.FieldError
-	if errors.As(err, &field) {
-		return wrong("%s", field.Error())
+	if err == nil {
+		return nil
 	}
-	return err
+	return wrong("%v", err)
 }
 
 // CheckOffer finds what is wrong with a load. The error is a *FieldError.

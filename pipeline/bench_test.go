@@ -201,6 +201,7 @@ func TestBenchOnAService(t *testing.T) {
 		if operation == BenchEvaluate {
 			part = load.Queue
 		}
+		before := s.Cache.Stats().Outputs.Hits
 		err := RunBench(ctx, options(at), req, func(ctx context.Context, b *Bench) error {
 			r, err := b.Measure(ctx, "test", load.Offer{InFlight: 2, Choice: load.Uniform, Requests: 6}, nil)
 			if err == nil && (r.Measured.Items != 300 || r.Subject.Servers != "given" || r.Measured.Parts[part].Count() != 6) {
@@ -210,6 +211,9 @@ func TestBenchOnAService(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatalf("%s: %v", operation, err)
+		}
+		if hits := s.Cache.Stats().Outputs.Hits - before; hits > 0 {
+			t.Errorf("%s: the workers had made %d images before", operation, hits)
 		}
 	}
 	if runs, err := s.Runs(ctx); err != nil || len(runs) > 0 {
@@ -311,7 +315,7 @@ func TestBenchEvaluateCountsFailures(t *testing.T) {
 		t.Fatalf("ended: %v, scored for %v", w.ended(), w.score)
 	}
 	var a load.Answer
-	w.count(&a)
+	w.count(&a, 2)
 	if a.Items != 1 || a.Failed["bad_image"] != 1 {
 		t.Errorf("%d items, failed %v", a.Items, a.Failed)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"image"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -95,32 +96,24 @@ func (b *Bench) Bare(ctx context.Context, took time.Duration, inFlight int) (fou
 	if err := b.openBare(inFlight); err != nil {
 		return found, 0, err
 	}
-	loop := func(until time.Time) (int, error) {
-		items := 0
-		for first := true; first || time.Now().Before(until); first = false {
-			for i, g := range b.bare.graphs {
-				if _, err := g.Run(ctx, b.bare.inputs[i]...); err != nil {
-					return items, err
-				}
-			}
-			items += b.req.Batch
-		}
-		return items, nil
-	}
-	all := func(until time.Time) (sum int, err error) {
-		items := make([]int, b.bare.threads)
+	all := func(until time.Time) (int64, error) {
+		var items atomic.Int64
 		var g errgroup.Group
-		for i := range items {
-			g.Go(func() (err error) {
-				items[i], err = loop(until)
-				return err
+		for range b.bare.threads {
+			g.Go(func() error {
+				for first := true; first || time.Now().Before(until); first = false {
+					for i, graph := range b.bare.graphs {
+						if _, err := graph.Run(ctx, b.bare.inputs[i]...); err != nil {
+							return err
+						}
+					}
+					items.Add(int64(b.req.Batch))
+				}
+				return nil
 			})
 		}
-		err = g.Wait()
-		for _, n := range items {
-			sum += n
-		}
-		return sum, err
+		err := g.Wait()
+		return items.Load(), err
 	}
 	if _, err := all(time.Time{}); err != nil {
 		return found, 0, err

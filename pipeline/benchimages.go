@@ -1,11 +1,14 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"image"
+	"image/png"
 	"math"
 	"math/rand/v2"
 
@@ -135,4 +138,19 @@ func (p *benchImages) stamped(data []byte, comment string) []byte {
 	out = append(out, body...)
 	out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE([]byte(body)))
 	return append(out, data[len(data)-pngEnd:]...)
+}
+
+// repainted is the cover of pair n with its first eleven pixels changed, a PNG file.
+func (p *benchImages) repainted(n int) ([]byte, error) {
+	img, _, err := pixel.Decode(p.pairs[n%len(p.pairs)][0], pixel.Limits{MinSide: 1})
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", p.token, n))
+	for i, b := range sum {
+		img.Pix[4*(i/3)+i%3] = b
+	}
+	var file bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&file, img)
+	return file.Bytes(), err
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -77,7 +76,7 @@ func TestFewFaults(t *testing.T) {
 			models: filepath.Join("..", "..", "internal", "ort", "testdata"),
 		},
 		seed: seed(t), jobs: 450, faults: 12, gap: 2 * time.Second, end: time.Minute, dir: t.TempDir(), log: t.Output(),
-		shapes: []shape{{nodes: 1, workers: 2, evaluators: 2}},
+		nodes: []int{1},
 	}
 	r, err := chaos(t.Context(), c)
 	if err != nil {
@@ -85,8 +84,8 @@ func TestFewFaults(t *testing.T) {
 	}
 	o := r.Runs[0]
 	if !o.whole() {
-		t.Errorf("exit code %s, %d lost, %d doubled, %d differing, %d strange, %d dead letters; the command's last words: %s",
-			o.exit(), o.Lost, o.Doubled, o.Differing, o.Strange, o.DeadLetters, o.LastWords)
+		t.Errorf("exit code %s, %d lost, %d doubled, %d differing, %d unexpected, %d dead letters; the command's last line: %s",
+			o.exit(), o.Lost, o.Doubled, o.Differing, o.Unexpected, o.DeadLetters, o.LastLine)
 	}
 	if len(o.Faults) != c.faults {
 		t.Errorf("%d of %d faults happened", len(o.Faults), c.faults)
@@ -96,10 +95,10 @@ func TestFewFaults(t *testing.T) {
 // A schedule follows from its seed, holds every kind of fault that fits, and no more data is lost than said.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
-	for _, s := range []shape{{nodes: 1}, {nodes: 3}} {
-		faults := schedule(7, s, 80, "")
+	for _, nodes := range []int{1, 3} {
+		faults := schedule(7, nodes, 80, "")
 		if len(faults) != 80 {
-			t.Errorf("%v: %d faults, want 80", s, len(faults))
+			t.Errorf("%d nodes: %d faults, want 80", nodes, len(faults))
 		}
 		plain := func(faults []fault) (all []fault) {
 			for _, f := range faults {
@@ -108,40 +107,40 @@ func TestSchedule(t *testing.T) {
 			}
 			return all
 		}
-		if !reflect.DeepEqual(plain(faults), plain(schedule(7, s, 80, ""))) {
-			t.Errorf("%v: the same seed gave another schedule", s)
+		if !reflect.DeepEqual(plain(faults), plain(schedule(7, nodes, 80, ""))) {
+			t.Errorf("%d nodes: the same seed gave another schedule", nodes)
 		}
-		if reflect.DeepEqual(plain(faults), plain(schedule(8, s, 80, ""))) {
-			t.Errorf("%v: another seed gave the same schedule", s)
+		if reflect.DeepEqual(plain(faults), plain(schedule(8, nodes, 80, ""))) {
+			t.Errorf("%d nodes: another seed gave the same schedule", nodes)
 		}
 		times := make(map[string]int)
 		for i, f := range faults {
 			times[f.Kind]++
 			if f.kind.once > 0 && i > 60 {
-				t.Errorf("%v: %s comes as number %d: too late to be made good", s, f.Kind, i)
+				t.Errorf("%d nodes: %s comes as number %d: too late to be made good", nodes, f.Kind, i)
 			}
 			if f.Hold < f.kind.least || f.Hold > f.kind.most {
-				t.Errorf("%v: %s for %v", s, f.Kind, f.Hold)
+				t.Errorf("%d nodes: %s for %v", nodes, f.Kind, f.Hold)
 			}
 			if i > 0 && f.At <= faults[i-1].At {
-				t.Errorf("%v: fault %d is due at %v, after %v", s, i, f.At, faults[i-1].At)
+				t.Errorf("%d nodes: fault %d is due at %v, after %v", nodes, i, f.At, faults[i-1].At)
 			}
 		}
 		for _, k := range kinds() {
 			switch n := times[k.name]; {
-			case !k.fits(s) && n > 0, k.once > 0 && n > k.once, k.fits(s) && n == 0:
-				t.Errorf("%v: %s comes %d times", s, k.name, n)
+			case !k.fits(nodes) && n > 0, k.once > 0 && n > k.once, k.fits(nodes) && n == 0:
+				t.Errorf("%d nodes: %s comes %d times", nodes, k.name, n)
 			}
 		}
-		for _, f := range schedule(7, s, 4, "Redis killed") {
+		for _, f := range schedule(7, nodes, 4, "Redis killed") {
 			if f.Kind != "Redis killed" {
-				t.Errorf("%v: %s was not asked for", s, f.Kind)
+				t.Errorf("%d nodes: %s was not asked for", nodes, f.Kind)
 			}
 		}
 	}
 }
 
-// What is lost, doubled, changed or strange is seen.
+// What is lost, doubled, changed or unexpected is seen.
 func TestAgainst(t *testing.T) {
 	t.Parallel()
 	read := func(rows ...string) comparisons {
@@ -159,7 +158,7 @@ func TestAgainst(t *testing.T) {
 	want := read("a,x,1,done", "a,y,2,done", "b,x,3,done")
 	for _, c := range []struct {
 		rows []string
-		want [4]int // lost, doubled, differing, strange
+		want [4]int // lost, doubled, differing, unexpected
 	}{
 		{[]string{"b,x,3,done", "a,x,1,done", "a,y,2,done"}, [4]int{}},
 		{[]string{"a,x,1,done", "a,y,2,done"}, [4]int{1, 0, 0, 0}},
@@ -167,8 +166,8 @@ func TestAgainst(t *testing.T) {
 		{[]string{"a,x,1,done", "a,y,2,refused", "b,x,3,done"}, [4]int{0, 0, 1, 0}},
 		{[]string{"a,x,1,done", "a,y,2,done", "b,x,3,done", "c,x,4,done"}, [4]int{0, 0, 0, 1}},
 	} {
-		lost, doubled, differing, strange := read(c.rows...).against(want)
-		if got := [4]int{lost, doubled, differing, strange}; got != c.want {
+		lost, doubled, differing, unexpected := read(c.rows...).against(want)
+		if got := [4]int{lost, doubled, differing, unexpected}; got != c.want {
 			t.Errorf("%q: %v, want %v", c.rows, got, c.want)
 		}
 	}
@@ -197,7 +196,7 @@ func echo(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestLink sends random bytes through every weather.
+// TestLink sends random bytes over a link in every condition.
 func TestLink(t *testing.T) {
 	t.Parallel()
 	s := seed(t)
@@ -232,7 +231,7 @@ func TestLink(t *testing.T) {
 	c := dial()
 	send(c)
 	if err := same(c); err != nil {
-		t.Fatal("fair:", err)
+		t.Fatal("normal:", err)
 	}
 	l.set(slow, time.Millisecond)
 	send(c)
@@ -250,9 +249,9 @@ func TestLink(t *testing.T) {
 	if err := c.SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	l.set(fair, 0)
+	l.set(normal, 0)
 	if err := same(c); err != nil {
-		t.Fatal("fair again:", err)
+		t.Fatal("normal again:", err)
 	}
 	l.set(cut, 0)
 	if n, err := c.Read(make([]byte, 1)); err == nil {
@@ -262,7 +261,7 @@ func TestLink(t *testing.T) {
 	if n, err := dial().Read(make([]byte, 1)); err == nil {
 		t.Fatalf("cut: %d bytes came on a new connection", n)
 	}
-	l.set(fair, 0)
+	l.set(normal, 0)
 	c = dial()
 	send(c)
 	if err := same(c); err != nil {
@@ -270,17 +269,11 @@ func TestLink(t *testing.T) {
 	}
 }
 
-func TestQuantiles(t *testing.T) {
+func TestMiddle(t *testing.T) {
 	t.Parallel()
-	var times []time.Duration
-	for i := range 100 {
-		times = append(times, time.Duration(100-i))
-	}
-	slices.Reverse(times[:50])
-	if q := quantilesOf(times, 0); q.P50 != 50 || q.P99 != 99 || q.N != 100 {
-		t.Errorf("%+v", q)
-	}
-	if q := quantilesOf(nil, 0); q != (quantiles{}) {
-		t.Errorf("of nothing: %+v", q)
+	for want, times := range map[string][]time.Duration{"0.0 s": nil, "3.0 s": {3e9}, "2.0 s": {4e9, 2e9}, "4.0 s": {7e9, 4e9, 1e9}} {
+		if got := middle(times); got != want {
+			t.Errorf("the middle of %v is %s", times, got)
+		}
 	}
 }

@@ -20,11 +20,6 @@ const (
 	jobsPerPair = 2 + 2*3 + 1 // two keys embed, three decode what each embedded, and the cover is purified
 )
 
-// workFlags are those of evaluate, beside where the data lies.
-func workFlags() []string {
-	return []string{"--size", fmt.Sprint(side), "--keys", "2", "--random-keys", "1", "--batch", "1"}
-}
-
 // pictures writes n pairs of pictures, all different, and gives their folder.
 func pictures(dir string, pairs int, seed uint64) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -101,7 +96,7 @@ func readComparisons(file string) (comparisons, error) {
 
 // against counts what differs from what should be there: comparisons that are missing, that are there more than once, that
 // have another outcome, and that nobody asked for.
-func (got comparisons) against(want comparisons) (lost, doubled, differing, strange int) {
+func (got comparisons) against(want comparisons) (lost, doubled, differing, unexpected int) {
 	for key, outcomes := range want {
 		switch have := got[key]; {
 		case len(have) == 0:
@@ -115,8 +110,8 @@ func (got comparisons) against(want comparisons) (lost, doubled, differing, stra
 			doubled++
 		}
 		if _, asked := want[key]; !asked {
-			strange++
+			unexpected++
 		}
 	}
-	return lost, doubled, differing, strange
+	return lost, doubled, differing, unexpected
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,55 +15,52 @@ import (
 type kind struct {
 	name        string
 	least, most time.Duration // how long it lasts
-	// once is how often it comes at most in a run; 0: as often as there is room. What loses data undoes work that was done, so that
-	// a run with much of it would never end.
+	// once is how often it comes at most in a run; 0: as often as there is room. A fault that loses data undoes work,
+	// and a run with many of them would never end.
 	once int
 	// cluster and single say that it needs several nodes, or one.
 	cluster, single bool
-	// do breaks, waits and mends. It says what was hit. pick chooses the target.
-	do func(ctx context.Context, s *system, pick int, hold time.Duration) (target string, err error)
+	do              action
 }
+
+// action breaks something, waits and mends it. It says what it broke. pick chooses the target.
+type action func(ctx context.Context, s *system, pick int, hold time.Duration) (target string, err error)
 
 // kinds are all there are. Their order is part of a schedule: new ones go to the end.
 func kinds() []kind {
 	const ms, s = time.Millisecond, time.Second
 	return []kind{
-		{name: "worker killed", least: 100 * ms, most: 2 * s, do: restart(pickWorker, syscall.SIGKILL)},
-		{name: "worker paused", least: s, most: 8 * s, do: freeze(pickWorker)},
-		{name: "worker stopped", least: 100 * ms, most: 2 * s, do: restart(pickWorker, syscall.SIGTERM)},
-		{name: "evaluator killed", least: 100 * ms, most: 2 * s, do: restart(pickEvaluator, syscall.SIGKILL)},
-		{name: "evaluator paused", least: s, most: 8 * s, do: freeze(pickEvaluator)},
-		{name: "evaluator stopped", least: 100 * ms, most: 2 * s, do: restart(pickEvaluator, syscall.SIGTERM)},
-		{name: "command paused", least: s, most: 6 * s, do: freeze(pickCommand)},
-		{name: "Redis killed", least: 100 * ms, most: 4 * s, do: restart(pickRedis, syscall.SIGKILL)},
-		{name: "Redis paused", least: s, most: 6 * s, do: freeze(pickRedis)},
-		{name: "Redis stopped", least: 100 * ms, most: 4 * s, do: restart(pickRedis, syscall.SIGTERM)},
+		{name: "worker killed", least: 100 * ms, most: 2 * s, do: on(aWorker, restart(syscall.SIGKILL))},
+		{name: "worker paused", least: s, most: 8 * s, do: on(aWorker, pause)},
+		{name: "worker stopped", least: 100 * ms, most: 2 * s, do: on(aWorker, restart(syscall.SIGTERM))},
+		{name: "evaluator killed", least: 100 * ms, most: 2 * s, do: on(anEvaluator, restart(syscall.SIGKILL))},
+		{name: "evaluator paused", least: s, most: 8 * s, do: on(anEvaluator, pause)},
+		{name: "evaluator stopped", least: 100 * ms, most: 2 * s, do: on(anEvaluator, restart(syscall.SIGTERM))},
+		{name: "command paused", least: s, most: 6 * s, do: on(theCommand, pause)},
+		{name: "Redis killed", least: 100 * ms, most: 4 * s, do: on(theRedis, restart(syscall.SIGKILL))},
+		{name: "Redis paused", least: s, most: 6 * s, do: on(theRedis, pause)},
+		{name: "Redis stopped", least: 100 * ms, most: 4 * s, do: on(theRedis, restart(syscall.SIGTERM))},
 		{name: "Redis flushed", once: 1, do: flush},
 		{name: "Redis restarted empty", least: 500 * ms, most: 2 * s, once: 1, do: emptyRedis},
 		{name: "Redis' disk full", least: 2 * s, most: 5 * s, once: 1, do: fillRedis},
-		{name: "NATS killed", least: 100 * ms, most: 4 * s, do: restart(pickNode, syscall.SIGKILL)},
-		{name: "NATS paused", least: s, most: 8 * s, do: freeze(pickNode)},
-		{name: "NATS stopped", least: 100 * ms, most: 4 * s, do: restart(pickNode, syscall.SIGTERM)},
+		{name: "NATS killed", least: 100 * ms, most: 4 * s, do: on(aNode, restart(syscall.SIGKILL))},
+		{name: "NATS paused", least: s, most: 8 * s, do: on(aNode, pause)},
+		{name: "NATS stopped", least: 100 * ms, most: 4 * s, do: on(aNode, restart(syscall.SIGTERM))},
 		{name: "NATS restarted empty", least: 500 * ms, most: 2 * s, once: 2, do: emptyNode},
 		{name: "NATS' disk full", least: 2 * s, most: 5 * s, once: 1, single: true, do: fillNode},
-		{name: "stream's leader killed", least: 500 * ms, most: 4 * s, cluster: true, do: leader(func(ctx context.Context, nd *node, hold time.Duration) error {
-			return down(ctx, &nd.part, syscall.SIGKILL, hold)
-		})},
-		{name: "stream's leader paused", least: 2 * s, most: 10 * s, cluster: true, do: leader(func(ctx context.Context, nd *node, hold time.Duration) error {
-			pause(ctx, &nd.part, hold)
-			return nil
-		})},
-		{name: "connections to Redis cut", least: 10 * ms, most: 4 * s, do: storm(toRedis, cut)},
-		{name: "connections to Redis stalled", least: s, most: 8 * s, do: storm(toRedis, stalled)},
-		{name: "connections to Redis slow", least: 2 * s, most: 6 * s, do: storm(toRedis, slow)},
-		{name: "connections to NATS cut", least: 10 * ms, most: 4 * s, do: storm(toNATS, cut)},
-		{name: "connections to NATS stalled", least: s, most: 8 * s, do: storm(toNATS, stalled)},
-		{name: "connections to NATS slow", least: 2 * s, most: 6 * s, do: storm(toNATS, slow)},
+		{name: "stream's leader killed", least: 500 * ms, most: 4 * s, cluster: true, do: on(aLeader, restart(syscall.SIGKILL))},
+		{name: "stream's leader paused", least: 2 * s, most: 10 * s, cluster: true, do: on(aLeader, pause)},
+		{name: "connections to Redis cut", least: 10 * ms, most: 4 * s, do: disturb(toRedis, cut)},
+		{name: "connections to Redis stalled", least: s, most: 8 * s, do: disturb(toRedis, stalled)},
+		{name: "connections to Redis slow", least: 2 * s, most: 6 * s, do: disturb(toRedis, slow)},
+		{name: "connections to NATS cut", least: 10 * ms, most: 4 * s, do: disturb(toNATS, cut)},
+		{name: "connections to NATS stalled", least: s, most: 8 * s, do: disturb(toNATS, stalled)},
+		{name: "connections to NATS slow", least: 2 * s, most: 6 * s, do: disturb(toNATS, slow)},
 		{name: "all but the command killed", least: 100 * ms, most: 3 * s, once: 2, do: killAll},
 	}
 }
 
-func (k kind) fits(s shape) bool { return !(k.cluster && s.nodes == 1) && !(k.single && s.nodes > 1) }
+func (k kind) fits(nodes int) bool { return !(k.cluster && nodes == 1) && !(k.single && nodes > 1) }
 
 // fault is an entry of a schedule.
 type fault struct {
@@ -78,12 +74,12 @@ type fault struct {
 
 // schedule draws n faults: every kind about equally often, in random order, and what loses data in the first half. only is a part
 // of the names of the kinds that are wanted.
-func schedule(seed uint64, s shape, n int, only string) []fault {
-	random := rand.New(rand.NewPCG(seed, uint64(s.nodes)))
+func schedule(seed uint64, nodes, n int, only string) []fault {
+	random := rand.New(rand.NewPCG(seed, uint64(nodes)))
 	var rare, common, deck []kind
 	for _, k := range kinds() {
 		switch {
-		case !k.fits(s) || !strings.Contains(k.name, only):
+		case !k.fits(nodes) || !strings.Contains(k.name, only):
 		case k.once > 0:
 			rare = append(rare, slices.Repeat([]kind{k}, k.once)...)
 		default:
@@ -118,20 +114,71 @@ func schedule(seed uint64, s shape, n int, only string) []fault {
 	return faults
 }
 
-func pickWorker(s *system, pick int) *part    { return s.workers[pick%len(s.workers)] }
-func pickEvaluator(s *system, pick int) *part { return s.evaluators[pick%len(s.evaluators)] }
-func pickNode(s *system, pick int) *part      { return &s.nodes[pick%len(s.nodes)].part }
-func pickRedis(s *system, _ int) *part        { return &s.redis.part }
-func pickCommand(s *system, _ int) *part      { return s.command }
+// on does something to a chosen part. No other fault touches that part meanwhile.
+func on(choose func(ctx context.Context, s *system, pick int) (p *part, target string), hit func(context.Context, *part, time.Duration) error) action {
+	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
+		p, target := choose(ctx, s, pick)
+		p.busy.Lock()
+		defer p.busy.Unlock()
+		return target, hit(ctx, p, hold)
+	}
+}
+
+func named(p *part) (*part, string) { return p, p.name }
+
+func aWorker(_ context.Context, s *system, pick int) (*part, string) {
+	return named(s.workers[pick%len(s.workers)])
+}
+
+func anEvaluator(_ context.Context, s *system, pick int) (*part, string) {
+	return named(s.evaluators[pick%len(s.evaluators)])
+}
+
+func aNode(_ context.Context, s *system, pick int) (*part, string) {
+	return named(&s.nodes[pick%len(s.nodes)].part)
+}
+
+func theRedis(_ context.Context, s *system, _ int) (*part, string)   { return named(&s.redis.part) }
+func theCommand(_ context.Context, s *system, _ int) (*part, string) { return named(s.command) }
+
+// aLeader is the node that leads a stream of jobs, or any node where no stream has a leader.
+func aLeader(ctx context.Context, s *system, pick int) (*part, string) {
+	for _, asked := range s.nodes {
+		all, err := asked.streams(ctx)
+		all = slices.DeleteFunc(all, func(st stream) bool { return !strings.HasPrefix(st.Name, "JOBS") || st.Cluster.Leader == "" })
+		if err != nil || len(all) == 0 {
+			continue
+		}
+		slices.SortFunc(all, func(a, b stream) int { return strings.Compare(a.Name, b.Name) })
+		st := all[pick%len(all)]
+		for _, nd := range s.nodes {
+			if nd.name == st.Cluster.Leader {
+				return &nd.part, nd.name + ", " + st.Name
+			}
+		}
+	}
+	p, name := aNode(ctx, s, pick)
+	return p, name + ", no leader"
+}
 
 // stopPatience is how long a part that is asked to stop may take before it is killed.
 const stopPatience = 10 * time.Second
 
-// down ends a part and starts it again after a while.
-func down(ctx context.Context, p *part, with syscall.Signal, hold time.Duration) error {
-	p.stop(with, stopPatience)
+// restart ends a part and starts it again after a while.
+func restart(with syscall.Signal) func(context.Context, *part, time.Duration) error {
+	return func(ctx context.Context, p *part, hold time.Duration) error {
+		p.stop(with, stopPatience)
+		sleep(ctx, hold)
+		return p.start()
+	}
+}
+
+// pause stops a part for a while.
+func pause(ctx context.Context, p *part, hold time.Duration) error {
+	p.signal(syscall.SIGSTOP)
 	sleep(ctx, hold)
-	return p.start()
+	p.signal(syscall.SIGCONT)
+	return nil
 }
 
 // killAll ends every part but the command at once, as a power cut of the machines that serve would.
@@ -152,42 +199,20 @@ func killAll(ctx context.Context, s *system, _ int, hold time.Duration) (string,
 	return "everything", errors.Join(failed...)
 }
 
-func restart(choose func(*system, int) *part, with syscall.Signal) func(context.Context, *system, int, time.Duration) (string, error) {
-	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
-		p := choose(s, pick)
-		p.busy.Lock()
-		defer p.busy.Unlock()
-		return p.name, down(ctx, p, with, hold)
-	}
-}
-
-func freeze(choose func(*system, int) *part) func(context.Context, *system, int, time.Duration) (string, error) {
-	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
-		p := choose(s, pick)
-		p.busy.Lock()
-		defer p.busy.Unlock()
-		pause(ctx, p, hold)
-		return p.name, nil
-	}
-}
-
 func flush(ctx context.Context, s *system, _ int, _ time.Duration) (string, error) {
 	s.redis.busy.Lock()
 	defer s.redis.busy.Unlock()
-	if err := eventually(ctx, func() bool { _, err := s.redis.ask(ctx, "PING"); return err == nil }); err != nil {
-		return s.redis.name, err
+	err := eventually(ctx, func() bool { return s.redis.serves(ctx) })
+	if err == nil {
+		_, err = s.redis.ask(ctx, "FLUSHALL")
 	}
-	_, err := s.redis.ask(ctx, "FLUSHALL")
 	return s.redis.name, err
 }
 
 func emptyRedis(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
 	s.redis.busy.Lock()
 	defer s.redis.busy.Unlock()
-	s.redis.stop(syscall.SIGKILL, stopPatience)
-	err := empty(s.redis.store)
-	sleep(ctx, hold)
-	return s.redis.name, errors.Join(err, s.redis.start())
+	return s.redis.name, s.redis.lose(ctx, hold)
 }
 
 // emptyNode loses what a node has stored. In a cluster the others are left alone until it has everything again: a majority that
@@ -198,40 +223,23 @@ func emptyNode(ctx context.Context, s *system, pick int, hold time.Duration) (st
 		defer nd.busy.Unlock()
 	}
 	nd := s.nodes[pick%len(s.nodes)]
-	if len(s.nodes) > 1 {
-		if err := s.nodesReady(ctx); err != nil {
-			return nd.name, err
-		}
+	if len(s.nodes) == 1 {
+		return nd.name, nd.lose(ctx, hold)
 	}
-	nd.stop(syscall.SIGKILL, stopPatience)
-	err := empty(nd.store)
-	sleep(ctx, hold)
-	if err := errors.Join(err, nd.start()); err != nil || len(s.nodes) == 1 {
-		return nd.name, err
+	err := s.nodesReady(ctx)
+	if err == nil {
+		err = nd.lose(ctx, hold)
 	}
-	return nd.name, s.nodesReady(ctx)
+	if err == nil {
+		err = s.nodesReady(ctx)
+	}
+	return nd.name, err
 }
-
-func (s *system) nodesReady(ctx context.Context) error {
-	for _, nd := range s.nodes {
-		if err := eventually(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
-			return fmt.Errorf("%s: %w", nd.name, err)
-		}
-	}
-	return nil
-}
-
-var errNoDisk = errors.New("there is no disk that could be filled")
 
 func fillRedis(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
 	s.redis.busy.Lock()
 	defer s.redis.busy.Unlock()
-	if s.redis.disk == nil {
-		return s.redis.name, errNoDisk
-	}
-	err := s.redis.disk.fill()
-	sleep(ctx, hold)
-	return s.redis.name, errors.Join(err, s.redis.disk.free())
+	return s.redis.name, s.redis.fill(ctx, hold)
 }
 
 // fillNode restarts the node when there is room again, as its runbook asks: JetStream switches itself off on a full disk.
@@ -239,53 +247,21 @@ func fillNode(ctx context.Context, s *system, pick int, hold time.Duration) (str
 	nd := s.nodes[pick%len(s.nodes)]
 	nd.busy.Lock()
 	defer nd.busy.Unlock()
-	if nd.disk == nil {
-		return nd.name, errNoDisk
+	err := nd.fill(ctx, hold)
+	if errors.Is(err, errNoDisk) {
+		return nd.name, err
 	}
-	err := nd.disk.fill()
-	sleep(ctx, hold)
-	return nd.name, errors.Join(err, nd.disk.free(), down(ctx, &nd.part, syscall.SIGTERM, 0))
-}
-
-// leader hits the node that leads a stream of jobs; pick chooses the stream.
-func leader(hit func(context.Context, *node, time.Duration) error) func(context.Context, *system, int, time.Duration) (string, error) {
-	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
-		nd, of := s.leader(ctx, pick)
-		if nd == nil {
-			nd, of = s.nodes[pick%len(s.nodes)], "no leader"
-		}
-		nd.busy.Lock()
-		defer nd.busy.Unlock()
-		return nd.name + ", " + of, hit(ctx, nd, hold)
-	}
-}
-
-func (s *system) leader(ctx context.Context, pick int) (leads *node, of string) {
-	for _, asked := range s.nodes {
-		all, err := asked.streams(ctx)
-		all = slices.DeleteFunc(all, func(st stream) bool { return !strings.HasPrefix(st.Name, "JOBS") || st.Cluster.Leader == "" })
-		if err != nil || len(all) == 0 {
-			continue
-		}
-		slices.SortFunc(all, func(a, b stream) int { return strings.Compare(a.Name, b.Name) })
-		st := all[pick%len(all)]
-		for _, nd := range s.nodes {
-			if nd.name == st.Cluster.Leader {
-				return nd, st.Name
-			}
-		}
-	}
-	return nil, ""
+	return nd.name, errors.Join(err, restart(syscall.SIGTERM)(ctx, &nd.part, 0))
 }
 
 func toRedis(links []*link) []*link { return links[:1] }
 func toNATS(links []*link) []*link  { return links[1:] }
 
-// weatherLock keeps two storms from ending each other. Storms are short.
-var weatherLock sync.Mutex
+// conditionLock keeps two faults of connections from ending each other. They are short.
+var conditionLock sync.Mutex
 
-// storm changes the weather on the links of one client, or of all of them, to Redis or to NATS.
-func storm(to func([]*link) []*link, state weather) func(context.Context, *system, int, time.Duration) (string, error) {
+// disturb changes the condition of the links of one client, or of all of them, to Redis or to NATS.
+func disturb(to func([]*link) []*link, state condition) action {
 	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
 		names := []string{s.command.name}
 		for _, p := range s.roles() {
@@ -296,10 +272,10 @@ func storm(to func([]*link) []*link, state weather) func(context.Context, *syste
 			names = names[i : i+1]
 			target = names[0]
 		}
-		weatherLock.Lock()
-		defer weatherLock.Unlock()
+		conditionLock.Lock()
+		defer conditionLock.Unlock()
 		late := time.Duration(5+pick%45) * time.Millisecond
-		change := func(state weather) {
+		change := func(state condition) {
 			for _, name := range names {
 				for _, l := range to(s.links[name]) {
 					l.set(state, late)
@@ -308,7 +284,7 @@ func storm(to func([]*link) []*link, state weather) func(context.Context, *syste
 		}
 		change(state)
 		sleep(ctx, hold)
-		change(fair)
+		change(normal)
 		return target, nil
 	}
 }

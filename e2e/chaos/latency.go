@@ -1,24 +1,22 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 )
 
-// latency is how long embed --stream takes for a request, alone and beside a bulk run.
+// latency is how long requests to embed take, alone and beside a bulk run.
 type latency struct {
 	Jobs   int       `json:"jobs"` // of the bulk run
 	Idle   quantiles `json:"idle"`
@@ -30,142 +28,60 @@ type latency struct {
 }
 
 type quantiles struct {
-	N       int           `json:"n"`
-	Waiting int           `json:"waiting"` // requests that had no reply when the time was over; they count with the time that they had waited
-	P50     time.Duration `json:"p50"`
-	P99     time.Duration `json:"p99"`
+	N   int           `json:"n"`
+	P50 time.Duration `json:"p50"`
+	P99 time.Duration `json:"p99"`
 }
 
 // bound is what the 99th percentile beside a bulk run may be.
 func (l *latency) bound() time.Duration { return 3*l.Idle.P99 + l.Job }
 
-func quantilesOf(times []time.Duration, waiting int) quantiles {
-	slices.Sort(times)
-	at := func(q float64) time.Duration {
-		if len(times) == 0 {
-			return 0
-		}
-		return times[min(len(times)-1, int(math.Ceil(q*float64(len(times))))-1)]
-	}
-	return quantiles{N: len(times), Waiting: waiting, P50: at(0.5), P99: at(0.99)}
-}
-
-// asker is an embed --stream that is asked one request at a time.
-type asker struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	replies chan string
-	dir     string
-	n       int
-}
-
-func (s *system) newAsker(requests string) (*asker, error) {
-	p, err := s.client("stream", "embed", "--stream", "--model", model, "--size", strconv.Itoa(side))
-	if err != nil {
-		return nil, err
-	}
-	a := &asker{cmd: exec.Command(p.argv[0], p.argv[1:]...), replies: make(chan string), dir: requests} //nolint:gosec // the program that the user named
-	a.cmd.Dir, a.cmd.Env = p.dir, p.env
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if a.in, err = a.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := a.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	log, err := os.Create(p.logFile())
-	if err != nil {
-		return nil, err
-	}
-	a.cmd.Stderr = log
-	if err := a.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		defer close(a.replies)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			a.replies <- lines.Text()
-		}
-	}()
-	return a, nil
-}
-
-func (a *asker) close() {
-	_ = a.cmd.Process.Kill()
-	_ = a.in.Close()
-	for range a.replies {
-		// The reader must not wait for ever.
-	}
-	_ = a.cmd.Wait()
-}
-
-// ask makes requests, one after another and each with pictures of its own, until there are n or the time is over.
-func (a *asker) ask(ctx context.Context, n int, limit time.Duration, enough func() bool) (quantiles, error) {
-	over := time.After(limit)
-	var times []time.Duration
-	for len(times) < n && !enough() {
-		file := func(i int) string { return filepath.Join(a.dir, fmt.Sprintf("%05d.png", i)) }
-		request, err := json.Marshal(map[string]string{
-			"id": fmt.Sprint("request-", a.n), "key": "demo-1", "cover": file(2 * a.n), "secret": file(2*a.n + 1), "out": filepath.Join(a.dir, "stego.png"),
-		})
-		if err != nil {
-			return quantiles{}, err
-		}
-		a.n++
-		start := time.Now()
-		if _, err := a.in.Write(append(request, '\n')); err != nil {
-			return quantiles{}, fmt.Errorf("embed --stream: %w", err)
-		}
-		select {
-		case line, open := <-a.replies:
-			var reply struct {
-				OK    bool   `json:"ok"`
-				Error string `json:"error"`
-			}
-			if !open {
-				return quantiles{}, fmt.Errorf("embed --stream ended after %d requests", a.n)
-			}
-			if err := json.Unmarshal([]byte(line), &reply); err != nil || !reply.OK {
-				return quantiles{}, fmt.Errorf("embed --stream answered %s", line)
-			}
-			times = append(times, time.Since(start))
-		case <-over:
-			return quantilesOf(append(times, time.Since(start)), 1), nil
-		case <-ctx.Done():
-			return quantiles{}, ctx.Err()
-		}
-	}
-	return quantilesOf(times, 0), nil
-}
-
-// askFor is how long requests are made beside a bulk run, at most.
+// askFor bounds the time of one measurement.
 const askFor = 2 * time.Minute
 
-// latencies asks an idle pipeline n requests, then as many again beside a bulk run of everything in a folder.
-func (s *system) latencies(ctx context.Context, requests, bulk string, total, n int) (*latency, error) {
-	asks, err := s.newAsker(requests)
+// ask has `stegomq bench` embed n images, one request at a time.
+func (s *system) ask(ctx context.Context, name string, n int) (q quantiles, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	p, err := s.client(name, "bench", "--model", model, "--size", strconv.Itoa(side), "--in-flight", "1", "--requests", strconv.Itoa(n), "--json", "-")
 	if err != nil {
-		return nil, err
+		return q, err
 	}
-	defer asks.close()
-	l := &latency{Jobs: total}
-	never := func() bool { return false }
-	if _, err := asks.ask(ctx, 20, askFor, never); err != nil { // the first ones make sessions and connections
-		return nil, err
+	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...) //nolint:gosec // the program that the user named
+	cmd.Dir, cmd.Env = p.dir, p.env
+	var told bytes.Buffer
+	cmd.Stderr = &told
+	out, err := cmd.Output()
+	if err != nil {
+		return q, fmt.Errorf("stegomq bench (%s): %w: %s", name, errors.Join(err, ctx.Err()), told.Bytes())
 	}
-	if l.Idle, err = asks.ask(ctx, n, askFor, never); err != nil {
+	var report struct {
+		Measured struct {
+			Latency struct {
+				Count int     `json:"count"`
+				P50   float64 `json:"p50_ms"`
+				P99   float64 `json:"p99_ms"`
+			} `json:"latency"`
+		} `json:"measured"`
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		return q, fmt.Errorf("stegomq bench (%s): %w", name, err)
+	}
+	l, ms := report.Measured.Latency, float64(time.Millisecond)
+	return quantiles{l.Count, time.Duration(l.P50 * ms), time.Duration(l.P99 * ms)}, nil
+}
+
+// latencies makes n requests of an idle pipeline, then as many beside a bulk run of everything in a folder.
+func (s *system) latencies(ctx context.Context, bulk string, total, n int) (l *latency, err error) {
+	l = &latency{Jobs: total}
+	if l.Idle, err = s.ask(ctx, "idle", n); err != nil {
 		return nil, err
 	}
 	const name = "beside"
-	if s.command, err = s.client("command", append([]string{"evaluate", "--data", bulk, "--run", name, "--out", filepath.Join(s.dir, name)}, workFlags()...)...); err != nil {
+	_, done, err := s.evaluate(bulk, name)
+	if err != nil {
 		return nil, err
 	}
-	s.command.once = true
-	if err := s.command.start(); err != nil {
-		return nil, err
-	}
-	done := s.command.done()
 	ended := func() bool {
 		select {
 		case <-done:
@@ -177,7 +93,7 @@ func (s *system) latencies(ctx context.Context, requests, bulk string, total, n 
 	if err := eventually(ctx, func() bool { c, err := s.redis.count(ctx, name); return err == nil && c > 20 || ended() }); err != nil {
 		return nil, fmt.Errorf("the bulk run does not begin: %w", err)
 	}
-	if l.Beside, err = asks.ask(ctx, n, askFor, ended); err != nil {
+	if l.Beside, err = s.ask(ctx, "requests", n); err != nil {
 		return nil, err
 	}
 	count, err := s.redis.count(ctx, name)

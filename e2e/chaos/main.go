@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,18 +22,15 @@ import (
 // settings say what is to be done.
 type settings struct {
 	programs
-	seed      uint64
-	jobs      int
-	faults    int // in each run
-	gap, end  time.Duration
-	only      string // a part of the names of kinds
-	shapes    []shape
-	each      bool // a run for every kind of fault, too
-	eachJobs  int
-	eachTimes int
-	asks      int // requests of the latency's measurement; 0: it is left out
-	dir       string
-	log       io.Writer
+	seed     uint64
+	jobs     int
+	faults   int // in each run
+	gap, end time.Duration
+	only     string // a part of the names of kinds
+	nodes    []int  // of each run
+	asks     int    // requests of the latency's measurement; 0: it is left out
+	dir      string
+	log      io.Writer
 }
 
 func main() {
@@ -58,22 +56,19 @@ func command(ctx context.Context, args []string) error {
 	f.IntVar(&c.faults, "faults", 80, "faults in each run")
 	f.DurationVar(&c.gap, "gap", 4*time.Second, "a fault waits for its share of the work, but no longer than this after the one before")
 	f.DurationVar(&c.end, "end", 5*time.Minute, "how long a run may go on after the last fault")
-	f.StringVar(&c.only, "only", "", "only faults whose name contains this")
-	f.BoolVar(&c.each, "each", false, "a run for each kind of fault, too")
-	f.IntVar(&c.eachJobs, "each-jobs", 900, "jobs of each of those")
-	f.IntVar(&c.eachTimes, "each-faults", 3, "faults in each of those")
-	f.IntVar(&c.asks, "requests", 300, "requests of embed --stream, idle and beside a bulk run (0: none)")
+	f.StringVar(&c.only, "only", "", "only faults whose name contains this: one kind, such as \"Redis killed\", or several")
+	f.IntVar(&c.asks, "requests", 300, "requests to embed, idle and beside a bulk run (0: none)")
 	f.StringVar(&c.dir, "out", "out/chaos", "folder of the report, and of the logs")
-	nodes := f.String("nodes", "1,3", "sizes of the NATS clusters, with commas; empty: no runs with every kind of fault")
+	nodes := f.String("nodes", "1,3", "sizes of the NATS clusters, with commas; empty: no runs with faults")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	for _, word := range strings.FieldsFunc(*nodes, func(r rune) bool { return r == ',' }) {
-		s := shape{workers: 2, evaluators: 2}
-		if _, err := fmt.Sscan(word, &s.nodes); err != nil || s.nodes < 1 {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
 			return fmt.Errorf("-nodes %s: give numbers", *nodes)
 		}
-		c.shapes = append(c.shapes, s)
+		c.nodes = append(c.nodes, n)
 	}
 	if c.seed == 0 {
 		c.seed = rand.Uint64N(1e9) + 1
@@ -111,9 +106,6 @@ func chaos(ctx context.Context, c settings) (*report, error) {
 		return nil, err
 	}
 	failed := c.mixed(ctx, r)
-	if failed == nil && c.each {
-		failed = c.eachKind(ctx, r)
-	}
 	if failed == nil && c.asks > 0 {
 		failed = c.interactive(ctx, r)
 	}
@@ -122,9 +114,9 @@ func chaos(ctx context.Context, c settings) (*report, error) {
 
 func (c *settings) say(format string, args ...any) { _, _ = fmt.Fprintf(c.log, format+"\n", args...) }
 
-// mixed makes a run with every kind of fault for every shape.
+// mixed makes a run with faults of every kind that is wanted for every size of cluster.
 func (c *settings) mixed(ctx context.Context, r *report) error {
-	if len(c.shapes) == 0 {
+	if len(c.nodes) == 0 {
 		return nil
 	}
 	data := filepath.Join(c.dir, "pictures")
@@ -133,17 +125,17 @@ func (c *settings) mixed(ctx context.Context, r *report) error {
 		return err
 	}
 	var want comparisons
-	for _, s := range c.shapes {
-		calm, err := c.one(ctx, r, s, fmt.Sprintf("calm-%d", s.nodes), order{data: data, want: want, end: c.end})
+	for _, nodes := range c.nodes {
+		calm, err := c.one(ctx, r, nodes, fmt.Sprintf("calm-%d", nodes), order{data: data, want: want, end: c.end})
 		if err != nil {
 			return err
 		}
 		if !calm.whole() {
-			return fmt.Errorf("the undisturbed run failed: exit code %d, %d lost, %d dead letters: %s", calm.ExitCode, calm.Lost, calm.DeadLetters, calm.LastWords)
+			return fmt.Errorf("the undisturbed run failed: exit code %d, %d lost, %d dead letters: %s", calm.ExitCode, calm.Lost, calm.DeadLetters, calm.LastLine)
 		}
 		want = calm.rows
-		faults := schedule(c.seed, s, c.faults, c.only)
-		o, err := c.one(ctx, r, s, fmt.Sprintf("chaos-%d", s.nodes), order{data: data, want: want, faults: faults, gap: c.gap, end: c.end})
+		faults := schedule(c.seed, nodes, c.faults, c.only)
+		o, err := c.one(ctx, r, nodes, fmt.Sprintf("chaos-%d", nodes), order{data: data, want: want, faults: faults, gap: c.gap, end: c.end})
 		if err != nil {
 			return err
 		}
@@ -153,45 +145,9 @@ func (c *settings) mixed(ctx context.Context, r *report) error {
 	return nil
 }
 
-// eachKind makes a run for every kind of fault, on one server unless the kind needs several.
-func (c *settings) eachKind(ctx context.Context, r *report) error {
-	data := filepath.Join(c.dir, "few")
-	pairs := (c.eachJobs + jobsPerPair - 1) / jobsPerPair
-	if err := pictures(data, pairs, c.seed); err != nil {
-		return err
-	}
-	one := shape{nodes: 1, workers: 2, evaluators: 2}
-	calm, err := c.one(ctx, r, one, "calm", order{data: data, end: c.end})
-	if err != nil {
-		return err
-	}
-	for i, k := range kinds() {
-		if !strings.Contains(k.name, c.only) {
-			continue
-		}
-		s := one
-		if k.cluster {
-			s.nodes = 3
-		}
-		faults := schedule(c.seed, s, c.eachTimes, k.name)
-		if len(faults) == 0 {
-			continue
-		}
-		o, err := c.one(ctx, r, s, fmt.Sprintf("kind-%d", i), order{data: data, want: calm.rows, faults: faults, gap: 4 * c.gap, end: c.end})
-		if err != nil {
-			return err
-		}
-		o.Jobs, o.Undisturbed = pairs*jobsPerPair, calm.Elapsed
-		if len(o.Faults) > 0 {
-			r.Each = append(r.Each, o)
-		}
-	}
-	return nil
-}
-
 // one makes one run on a system of its own.
-func (c *settings) one(ctx context.Context, r *report, s shape, name string, o order) (_ *outcome, err error) {
-	sys, err := newSystem(ctx, c.programs, s, filepath.Join(c.dir, name))
+func (c *settings) one(ctx context.Context, r *report, nodes int, name string, o order) (_ *outcome, err error) {
+	sys, err := newSystem(ctx, c.programs, nodes, filepath.Join(c.dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -207,25 +163,25 @@ func (c *settings) one(ctx context.Context, r *report, s shape, name string, o o
 	for _, f := range result.Faults {
 		c.say("%v", f)
 	}
-	c.say("%s, %v: %d comparisons, %d faults, exit code %s after %s, lost %d, doubled %d, differing %d, dead letters %d, longest stall %s",
-		name, s, result.Comparisons, len(result.Faults), result.exit(), seconds(result.Elapsed), result.Lost, result.Doubled, result.Differing+result.Strange,
+	c.say("%s, %s: %d comparisons, %d faults, exit code %s after %s, lost %d, doubled %d, differing %d, dead letters %d, longest stall %s",
+		name, cluster(nodes), result.Comparisons, len(result.Faults), result.exit(), seconds(result.Elapsed), result.Lost, result.Doubled, result.Differing+result.Unexpected,
 		result.DeadLetters, seconds(result.Stall))
 	return result, nil
 }
 
 // interactive measures requests, alone and beside a bulk run.
 func (c *settings) interactive(ctx context.Context, r *report) (err error) {
-	bulk, requests := filepath.Join(c.dir, "bulk"), filepath.Join(c.dir, "requests")
+	bulk := filepath.Join(c.dir, "bulk")
 	pairs := (c.jobs + jobsPerPair - 1) / jobsPerPair
-	if err := errors.Join(pictures(bulk, pairs, c.seed), pictures(requests, 2*c.asks+100, c.seed+1)); err != nil {
+	if err := pictures(bulk, pairs, c.seed); err != nil {
 		return err
 	}
-	sys, err := newSystem(ctx, c.programs, shape{nodes: 1, workers: 2, evaluators: 2}, filepath.Join(c.dir, "latency"))
+	sys, err := newSystem(ctx, c.programs, 1, filepath.Join(c.dir, "latency"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sys.close()) }()
-	r.Latency, err = sys.latencies(ctx, requests, bulk, pairs*jobsPerPair, c.asks)
+	r.Latency, err = sys.latencies(ctx, bulk, pairs*jobsPerPair, c.asks)
 	return err
 }
 
@@ -236,7 +192,7 @@ func (r *report) quick() error {
 	if l == nil {
 		return nil
 	}
-	if bound := max(3*l.bound(), time.Second); l.Beside.P99 > bound || l.Beside.Waiting > 0 {
+	if bound := max(3*l.bound(), time.Second); l.Beside.P99 > bound {
 		return fmt.Errorf("interactive requests waited for a bulk run: p99 %v, idle %v", l.Beside.P99, l.Idle.P99)
 	}
 	return nil

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// weather is what a link does to what is sent over it.
-type weather int
+// condition is what a link does to what is sent over it.
+type condition int
 
 const (
-	fair    weather = iota
-	cut             // connections break, and new ones as soon as they are made
-	stalled         // connections stay, and nothing passes
-	slow            // what passes is late
+	normal  condition = iota
+	cut               // connections break, and new ones as soon as they are made
+	stalled           // connections stay, and nothing passes
+	slow              // what passes is late
 )
 
 // link is a TCP proxy between one client and one server.
@@ -23,7 +23,7 @@ type link struct {
 	target   string
 
 	mu      sync.Mutex
-	state   weather
+	state   condition
 	late    time.Duration
 	changed chan struct{} // closed when the state changes
 	open    map[net.Conn]struct{}
@@ -41,8 +41,8 @@ func newLink(target string) (*link, error) {
 
 func (l *link) addr() string { return l.listener.Addr().String() }
 
-// set changes the weather. late counts where it is slow.
-func (l *link) set(state weather, late time.Duration) {
+// set changes the condition. late counts where it is slow.
+func (l *link) set(state condition, late time.Duration) {
 	l.mu.Lock()
 	l.state, l.late = state, late
 	close(l.changed)
@@ -144,7 +144,7 @@ func (l *link) wait(c net.Conn) bool {
 		case state == slow:
 			time.Sleep(late)
 			return true
-		case state == fair:
+		case state == normal:
 			return true
 		}
 		<-changed

@@ -18,15 +18,13 @@ type report struct {
 	Cores   int    `json:"cores"`
 	// NoDisk says why no disk was full.
 	NoDisk  string     `json:"no_disk,omitempty"`
-	Runs    []*outcome `json:"runs"`           // every kind of fault mixed
-	Each    []*outcome `json:"each,omitempty"` // one kind of fault in each
+	Runs    []*outcome `json:"runs"`
 	Latency *latency   `json:"latency,omitempty"`
 }
 
 // whole says whether every run was.
 func (r *report) whole() bool {
-	broken := func(o *outcome) bool { return !o.whole() }
-	return !slices.ContainsFunc(r.Runs, broken) && !slices.ContainsFunc(r.Each, broken)
+	return !slices.ContainsFunc(r.Runs, func(o *outcome) bool { return !o.whole() })
 }
 
 // writeMarkdown writes the tables.
@@ -39,28 +37,18 @@ func (r *report) writeMarkdown(w io.Writer) error {
 	if len(r.Runs) > 0 {
 		table(&b, []string{"servers", "jobs", "comparisons", "faults", "exit code", "lost", "doubled", "differing", "dead letters", "time", "undisturbed", "longest stall"})
 		for _, o := range r.Runs {
-			row(&b, o.Servers, o.Jobs, o.Comparisons, fmt.Sprintf("%d of %d", len(o.Faults), o.Planned), o.exit(), o.Lost, o.Doubled, o.Differing+o.Strange, o.DeadLetters,
+			row(&b, o.Servers, o.Jobs, o.Comparisons, fmt.Sprintf("%d of %d", len(o.Faults), o.Planned), o.exit(), o.Lost, o.Doubled, o.Differing+o.Unexpected, o.DeadLetters,
 				seconds(o.Elapsed), seconds(o.Undisturbed), fmt.Sprintf("%s at %s", seconds(o.Stall), seconds(o.StallAt)))
 		}
 		r.writeKinds(&b)
 		r.writeMemory(&b)
 	}
-	if len(r.Each) > 0 {
-		table(&b, []string{"only this fault", "servers", "faults", "exit code", "lost", "doubled", "differing", "dead letters", "time", "longest stall", "last words"})
-		for _, o := range r.Each {
-			words := ""
-			if !o.whole() {
-				words = strings.ReplaceAll(o.LastWords, "|", "/")
-			}
-			row(&b, o.Faults[0].Kind, o.Servers, len(o.Faults), o.exit(), o.Lost, o.Doubled, o.Differing+o.Strange, o.DeadLetters, seconds(o.Elapsed), seconds(o.Stall), words)
-		}
-	}
 	if l := r.Latency; l != nil {
-		table(&b, []string{"`embed --stream`", "requests", "p50", "p99"})
+		table(&b, []string{"`bench --operation embed`", "requests", "p50", "p99"})
 		row(&b, "idle", l.Idle.N, milliseconds(l.Idle.P50), milliseconds(l.Idle.P99))
 		row(&b, fmt.Sprintf("beside a bulk run of %d jobs", l.Jobs), l.Beside.N, milliseconds(l.Beside.P50), milliseconds(l.Beside.P99))
-		fmt.Fprintf(&b, "\nOne job of the bulk run: %s (p99). Three times the idle p99 and one job: %s. The bulk run was %.0f %% done at the end; requests that were never answered: %d.\n",
-			milliseconds(l.Job), milliseconds(l.bound()), 100*l.Progress, l.Beside.Waiting)
+		fmt.Fprintf(&b, "\nOne job of the bulk run: %s (p99). Three times the idle p99 and one job: %s. The bulk run was %.0f %% done at the end.\n",
+			milliseconds(l.Job), milliseconds(l.bound()), 100*l.Progress)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -75,7 +63,7 @@ func (o *outcome) exit() string {
 
 // writeKinds writes what each kind of fault cost in the mixed runs.
 func (r *report) writeKinds(b *strings.Builder) {
-	kinds := make(map[string][]suffered)
+	kinds := make(map[string][]faultResult)
 	for _, o := range r.Runs {
 		for _, f := range o.Faults {
 			kinds[f.Kind] = append(kinds[f.Kind], f)
@@ -97,7 +85,14 @@ func (r *report) writeKinds(b *strings.Builder) {
 	}
 }
 
-func middle(times []time.Duration) string { return seconds(quantilesOf(times, 0).P50) }
+// middle is the median, the lower one of two; 0 of none.
+func middle(times []time.Duration) string {
+	slices.Sort(times)
+	if len(times) == 0 {
+		return seconds(0)
+	}
+	return seconds(times[(len(times)-1)/2])
+}
 
 func largest(times []time.Duration) string { return seconds(slices.Max(append(times, 0))) }
 

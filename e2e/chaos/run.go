@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// suffered is a fault with what came of it.
-type suffered struct {
+// faultResult is a fault with what came of it.
+type faultResult struct {
 	Number int `json:"number"`
 	fault
 	Target string `json:"target"`
@@ -37,28 +37,28 @@ type outcome struct {
 	Servers     string        `json:"servers"`
 	Jobs        int           `json:"jobs"`
 	Comparisons int           `json:"comparisons"`
-	Faults      []suffered    `json:"faults"`
+	Faults      []faultResult `json:"faults"`
 	Planned     int           `json:"planned"` // faults
 	ExitCode    int           `json:"exit_code"`
 	Hung        bool          `json:"hung"`
 	Lost        int           `json:"lost"`
 	Doubled     int           `json:"doubled"`
 	Differing   int           `json:"differing"`
-	Strange     int           `json:"strange"`
+	Unexpected  int           `json:"unexpected"`
 	DeadLetters int           `json:"dead_letters"`
 	Elapsed     time.Duration `json:"elapsed"`
 	Undisturbed time.Duration `json:"undisturbed"`
 	Stall       time.Duration `json:"longest_stall"`
 	StallAt     time.Duration `json:"longest_stall_at"`
 	Memory      []memory      `json:"memory"`
-	LastWords   string        `json:"last_words"`
+	LastLine    string        `json:"last_line"`
 
 	rows comparisons
 }
 
-// whole says whether nothing was lost, doubled or changed, and nobody had to help.
+// whole says whether nothing was lost, doubled or changed, and the command ended by itself with success.
 func (o *outcome) whole() bool {
-	return o.ExitCode == 0 && !o.Hung && o.Lost+o.Doubled+o.Differing+o.Strange+o.DeadLetters == 0
+	return o.ExitCode == 0 && !o.Hung && o.Lost+o.Doubled+o.Differing+o.Unexpected+o.DeadLetters == 0
 }
 
 // order is a run that is to be made.
@@ -73,22 +73,15 @@ type order struct {
 
 // run makes a run on a system and breaks it meanwhile.
 func (s *system) run(ctx context.Context, o order) (*outcome, error) {
-	result := &outcome{Servers: s.shape.String(), Planned: len(o.faults)}
+	result := &outcome{Servers: cluster(len(s.nodes)), Planned: len(o.faults)}
 	for _, rows := range o.want {
 		result.Comparisons += len(rows)
 	}
-	out := filepath.Join(s.dir, o.name)
-	var err error
-	args := append([]string{"evaluate", "--data", o.data, "--run", o.name, "--out", out, "--ack-wait", ackWait.String()}, workFlags()...)
-	if s.command, err = s.client("command", args...); err != nil {
-		return nil, err
-	}
-	s.command.once = true
 	start := time.Now()
-	if err := s.command.start(); err != nil {
+	out, done, err := s.evaluate(o.data, o.name)
+	if err != nil {
 		return nil, err
 	}
-	done := s.command.done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	look := newWatch(s, o.name, result.Comparisons, start)
@@ -99,7 +92,7 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 
 	running, over := context.WithCancel(ctx)
 	defer over()
-	mended, broken := make(chan struct{}), make(chan []suffered, 1)
+	mended, broken := make(chan struct{}), make(chan []faultResult, 1)
 	go func() { broken <- s.breakThings(running, o, look, start, mended) }()
 	select {
 	case <-done:
@@ -121,9 +114,9 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 		return result, err
 	}
 	result.ExitCode = s.command.state.ExitCode()
-	result.LastWords = lastWords(s.command.logFile())
+	result.LastLine = lastLine(s.command.logFile())
 	result.Stall, result.StallAt = look.stall(0)
-	// What died at the very end is seen too, once the server can be asked again.
+	// Messages that died at the very end count too: ask once the servers answer again.
 	if err := eventually(ctx, func() bool { return look.letters(ctx) == nil }); err != nil {
 		return result, err
 	}
@@ -138,7 +131,7 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 			result.Comparisons += len(rows)
 		}
 	case err == nil:
-		result.Lost, result.Doubled, result.Differing, result.Strange = result.rows.against(o.want)
+		result.Lost, result.Doubled, result.Differing, result.Unexpected = result.rows.against(o.want)
 	default: // it wrote none
 		result.Lost = result.Comparisons
 	}
@@ -150,10 +143,10 @@ const atOnce = 3
 
 // breakThings goes through the schedule until it ends or the context does. It closes mended when the last fault is over, and
 // returns when the run has moved after every one, or the context has ended.
-func (s *system) breakThings(ctx context.Context, o order, look *watch, start time.Time, mended chan<- struct{}) []suffered {
+func (s *system) breakThings(ctx context.Context, o order, look *watch, start time.Time, mended chan<- struct{}) []faultResult {
 	var faults, moves sync.WaitGroup
 	var mu sync.Mutex
-	var all []suffered
+	var all []faultResult
 	room := make(chan struct{}, atOnce)
 	last := time.Now()
 	for i, f := range o.faults {
@@ -168,30 +161,30 @@ func (s *system) breakThings(ctx context.Context, o order, look *watch, start ti
 		last = time.Now()
 		faults.Add(1)
 		moves.Go(func() {
-			hit := suffered{Number: i + 1, fault: f, Began: time.Since(start)}
+			done := faultResult{Number: i + 1, fault: f, Began: time.Since(start)}
 			var err error
-			hit.Target, err = f.kind.do(ctx, s, f.Pick, f.Hold)
+			done.Target, err = f.kind.do(ctx, s, f.Pick, f.Hold)
 			<-room
 			faults.Done()
 			if err != nil && ctx.Err() == nil {
-				hit.Error = err.Error()
+				done.Error = err.Error()
 			}
-			hit.Recovered = look.nextMove(ctx)
-			hit.Stalled, _ = look.stall(hit.Began)
+			done.Recovered = look.nextMove(ctx)
+			done.Stalled, _ = look.stall(done.Began)
 			mu.Lock()
-			all = append(all, hit)
+			all = append(all, done)
 			mu.Unlock()
 		})
 	}
 	faults.Wait()
 	close(mended)
 	moves.Wait()
-	slices.SortFunc(all, func(a, b suffered) int { return a.Number - b.Number })
+	slices.SortFunc(all, func(a, b faultResult) int { return a.Number - b.Number })
 	return all
 }
 
-// lastWords are the last line of a log.
-func lastWords(file string) string {
+// lastLine is the last line of a log.
+func lastLine(file string) string {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err.Error()
@@ -348,7 +341,7 @@ func (w *watch) dead() int {
 }
 
 // String is for the log.
-func (f suffered) String() string {
+func (f faultResult) String() string {
 	text := fmt.Sprintf("%3d at %6.1f s: %s (%s)", f.Number, f.Began.Seconds(), f.Kind, f.Target)
 	if f.Hold > 0 {
 		text += fmt.Sprintf(" for %.1f s", f.Hold.Seconds())

@@ -14,23 +14,50 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
+// server is a part that stores.
+type server struct {
+	part
+	store string
+	disk  *disk // nil: the store lies on the machine's own disk
+}
+
+// lose ends a server, and starts it again without what it had stored.
+func (s *server) lose(ctx context.Context, hold time.Duration) error {
+	s.stop(syscall.SIGKILL, stopPatience)
+	entries, err := os.ReadDir(s.store)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.store, e.Name())))
+	}
+	sleep(ctx, hold)
+	return errors.Join(err, s.start())
+}
+
+var errNoDisk = errors.New("there is no disk that could be filled")
+
+// fill fills the disk of a server for a while.
+func (s *server) fill(ctx context.Context, hold time.Duration) error {
+	if s.disk == nil {
+		return errNoDisk
+	}
+	err := s.disk.fill()
+	sleep(ctx, hold)
+	return errors.Join(err, s.disk.free())
+}
+
 // node is a NATS server.
 type node struct {
-	part
+	server
 	client, monitor string // addresses
-	store           string
-	disk            *disk // nil: the store lies on the machine's own disk
 }
 
 // redisServer is a Redis with an append-only file.
 type redisServer struct {
-	part
-	addr  string
-	store string
-	disk  *disk
+	server
+	addr string
 }
 
 // nextPort is the one that is tried next. Ports below those that systems give to outgoing connections stay free while a server is down.
@@ -174,11 +201,7 @@ func (r *redisServer) ask(ctx context.Context, words ...string) (string, error) 
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(deadline)
 	}
-	text := fmt.Sprintf("*%d\r\n", len(words))
-	for _, w := range words {
-		text += fmt.Sprintf("$%d\r\n%s\r\n", len(w), w)
-	}
-	if _, err := c.Write([]byte(text)); err != nil {
+	if _, err := fmt.Fprintf(c, "%s\r\n", strings.Join(words, " ")); err != nil { // an inline command
 		return "", err
 	}
 	line, err := bufio.NewReader(c).ReadString('\n')
@@ -187,6 +210,11 @@ func (r *redisServer) ask(ctx context.Context, words ...string) (string, error) 
 		return "", errors.New(line[1:])
 	}
 	return line, err
+}
+
+func (r *redisServer) serves(ctx context.Context) bool {
+	_, err := r.ask(ctx, "PING")
+	return err == nil
 }
 
 // count is how many comparisons of a run have a score, or a failure.
@@ -204,18 +232,4 @@ func (r *redisServer) count(ctx context.Context, run string) (int, error) {
 		total += n
 	}
 	return total, nil
-}
-
-// empty removes all that a server has stored.
-func empty(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,28 +7,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
 // programs are the files that the pipeline is made of.
 type programs struct{ stegomq, nats, redis, ort, models string }
 
-// shape is how many there are of each part.
-type shape struct{ nodes, workers, evaluators int }
+// roles is how many workers there are, and how many evaluators.
+const roles = 2
 
-func (s shape) String() string {
-	if s.nodes == 1 {
+// cluster names so many NATS servers.
+func cluster(nodes int) string {
+	if nodes == 1 {
 		return "one NATS server"
 	}
-	return fmt.Sprintf("a cluster of %d NATS servers", s.nodes)
+	return fmt.Sprintf("a cluster of %d NATS servers", nodes)
 }
 
 // system is a pipeline of processes with a proxy before every server.
 type system struct {
 	programs
-	shape
 	dir        string
 	disks      *disks
 	redis      *redisServer
@@ -45,8 +45,8 @@ type system struct {
 const settleTime = 60 * time.Second
 
 // newSystem starts servers, workers and evaluators in a folder.
-func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *system, err error) {
-	sys = &system{programs: p, shape: s, dir: dir, disks: &disks{dir: dir}, links: make(map[string][]*link)}
+func newSystem(ctx context.Context, p programs, nodes int, dir string) (sys *system, err error) {
+	sys = &system{programs: p, dir: dir, disks: &disks{dir: dir}, links: make(map[string][]*link)}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *syste
 	if sys.redis, err = newRedis(p.redis, dir, sys.disks); err != nil {
 		return sys, err
 	}
-	if sys.nodes, err = newNodes(p.nats, dir, s.nodes, sys.disks); err != nil {
+	if sys.nodes, err = newNodes(p.nats, dir, nodes, sys.disks); err != nil {
 		return sys, err
 	}
 	for _, server := range sys.servers() {
@@ -66,25 +66,25 @@ func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *syste
 			return sys, err
 		}
 	}
-	if err := sys.serversReady(ctx); err != nil {
+	if err := sys.nodesReady(ctx); err != nil {
 		return sys, err
 	}
-	if sys.metrics, err = freeAddrs(s.workers); err != nil {
+	if err := sys.redis.ready(ctx, func() bool { return sys.redis.serves(ctx) }); err != nil {
 		return sys, err
 	}
-	for i := range s.workers {
+	if sys.metrics, err = freeAddrs(roles); err != nil {
+		return sys, err
+	}
+	for i := range roles {
 		w, err := sys.client(fmt.Sprintf("worker-%d", i+1), "gpuworker", "--slots", "1", "--metrics", sys.metrics[i], "--ack-wait", ackWait.String(), "--log-level", "info")
 		if err != nil {
 			return sys, err
 		}
-		sys.workers = append(sys.workers, w)
-	}
-	for i := range s.evaluators {
 		e, err := sys.client(fmt.Sprintf("evaluator-%d", i+1), "evaluator", "--slots", "1", "--ack-wait", ackWait.String(), "--log-level", "info")
 		if err != nil {
 			return sys, err
 		}
-		sys.evaluators = append(sys.evaluators, e)
+		sys.workers, sys.evaluators = append(sys.workers, w), append(sys.evaluators, e)
 	}
 	for _, p := range sys.roles() {
 		if err := p.start(); err != nil {
@@ -92,8 +92,8 @@ func newSystem(ctx context.Context, p programs, s shape, dir string) (sys *syste
 		}
 	}
 	for _, p := range sys.roles() {
-		if err := eventually(ctx, func() bool { return p.said("\nready\n") }); err != nil {
-			return sys, fmt.Errorf("%s is not ready: %w; see %s", p.name, err, p.logFile())
+		if err := p.ready(ctx, func() bool { return p.said("\nready\n") }); err != nil {
+			return sys, err
 		}
 	}
 	return sys, nil
@@ -105,7 +105,11 @@ const ackWait = 5 * time.Second
 // client makes a part that reaches the servers by links of its own.
 func (s *system) client(name string, args ...string) (*part, error) {
 	var urls []string
-	for i, target := range append([]string{s.redis.addr}, s.clientAddrs()...) {
+	targets := []string{s.redis.addr}
+	for _, nd := range s.nodes {
+		targets = append(targets, nd.client)
+	}
+	for i, target := range targets {
 		l, err := newLink(target)
 		if err != nil {
 			return nil, err
@@ -119,12 +123,17 @@ func (s *system) client(name string, args ...string) (*part, error) {
 	return &part{name: name, argv: append([]string{s.stegomq}, args...), dir: s.dir, env: s.environment()}, nil
 }
 
-func (s *system) clientAddrs() []string {
-	var addrs []string
-	for _, nd := range s.nodes {
-		addrs = append(addrs, nd.client)
+// evaluate starts the command on a folder of pictures. Its output comes into the folder out; done is closed when it has ended.
+func (s *system) evaluate(data, run string) (out string, done <-chan struct{}, err error) {
+	out = filepath.Join(s.dir, run)
+	s.command, err = s.client("command", "evaluate", "--data", data, "--run", run, "--out", out, "--ack-wait", ackWait.String(),
+		"--size", strconv.Itoa(side), "--keys", "2", "--random-keys", "1", "--batch", "1")
+	if err != nil {
+		return out, nil, err
 	}
-	return addrs
+	s.command.once = true
+	err = s.command.start()
+	return out, s.command.done(), err
 }
 
 // environment is that of a user with a home of its own.
@@ -153,15 +162,20 @@ func (s *system) parts() []*part {
 	return all
 }
 
-// serversReady waits until every server serves, and replicas are current.
-func (s *system) serversReady(ctx context.Context) error {
+// nodesReady waits until every NATS server serves, and replicas are current.
+func (s *system) nodesReady(ctx context.Context) error {
 	for _, nd := range s.nodes {
-		if err := eventually(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
-			return fmt.Errorf("%s is not ready: %w; see %s", nd.name, err, nd.logFile())
+		if err := nd.ready(ctx, func() bool { return nd.healthy(ctx) }); err != nil {
+			return err
 		}
 	}
-	if err := eventually(ctx, func() bool { _, err := s.redis.ask(ctx, "PING"); return err == nil }); err != nil {
-		return fmt.Errorf("redis is not ready: %w; see %s", err, s.redis.logFile())
+	return nil
+}
+
+// ready waits until a part is ready.
+func (p *part) ready(ctx context.Context, ok func() bool) error {
+	if err := eventually(ctx, ok); err != nil {
+		return fmt.Errorf("%s is not ready: %w; see %s", p.name, err, p.logFile())
 	}
 	return nil
 }
@@ -208,13 +222,6 @@ func (s *system) close() error {
 		}
 	}
 	return s.disks.close()
-}
-
-// pause stops a part for a while.
-func pause(ctx context.Context, p *part, hold time.Duration) {
-	p.signal(syscall.SIGSTOP)
-	sleep(ctx, hold)
-	p.signal(syscall.SIGCONT)
 }
 
 // sleep ends early when the context does.

@@ -40,8 +40,9 @@ type Streams struct {
 	link     *link.Link
 	lifetime time.Duration
 
-	mu     sync.Mutex
-	others map[string]time.Duration // lifetimes of other tenants' blobs than the link's
+	others sync.Map // lifetimes of other tenants' blobs than the link's, by tenant (time.Duration)
+
+	mu sync.Mutex
 	// newest and older are subjects of small blobs that were put here: such a one is looked for before it is sent again.
 	newest, older map[string]bool
 }
@@ -53,7 +54,7 @@ var _ Store = (*Streams)(nil)
 
 // OnStreams is the blob store on the message queue, whose streams exist and keep the blobs of the link's tenant for lifetime (0: for ever).
 func OnStreams(l *link.Link, lifetime time.Duration) *Streams {
-	return &Streams{link: l, lifetime: lifetime, others: make(map[string]time.Duration)}
+	return &Streams{link: l, lifetime: lifetime}
 }
 
 // tenant is whose blobs a call is for.
@@ -70,12 +71,10 @@ func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
 	if tenant == schemas.TenantName(s.link.Tenant()) {
 		return s.lifetime, nil
 	}
-	s.mu.Lock()
-	lifetime, known := s.others[tenant]
-	s.mu.Unlock()
-	if known {
-		return lifetime, nil
+	if lifetime, known := s.others.Load(tenant); known {
+		return lifetime.(time.Duration), nil
 	}
+	var lifetime time.Duration
 	err := s.link.Request(ctx, func(ctx context.Context) error {
 		stream, err := s.link.JS.Stream(ctx, schemas.BlobStream(tenant))
 		if err == nil {
@@ -91,9 +90,7 @@ func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
 	case err != nil:
 		return 0, err
 	}
-	s.mu.Lock()
-	s.others[tenant] = lifetime
-	s.mu.Unlock()
+	s.others.Store(tenant, lifetime)
 	return lifetime, nil
 }
 

@@ -22,10 +22,10 @@ type lanes struct {
 
 	mu      sync.Mutex
 	current map[schemas.Class][]streams.Lane
-	changed chan struct{} // word that there are others
+	changed chan struct{} // signals that there are others
 	lost    atomic.Bool   // a consumer is gone: its jobs may have none
 
-	turn map[schemas.Class]int // who is asked first; of the dispatcher alone
+	turn map[schemas.Class]int // which lane is asked first; the dispatcher's goroutine owns it
 }
 
 func newLanes(b *Bus, o JobOptions) *lanes {
@@ -57,15 +57,12 @@ func (l *lanes) all() []streams.Lane {
 	return list
 }
 
-// lookEvery is how often a worker looks for consumers that it has no word of.
+// lookEvery is how often a worker looks for consumers that it was not told of.
 const lookEvery = time.Second
 
-// watch looks for consumers until ctx ends: at once, every lookEvery, and when the server says that one was made.
+// watch looks for consumers until ctx ends: at once, every lookEvery, and when the server says that one was made. A worker of one run makes its own,
+// and is done.
 func (l *lanes) watch(ctx context.Context) {
-	if l.Run != "" {
-		l.exclusive(ctx)
-		return
-	}
 	word := make(chan *nats.Msg, 16)
 	if sub, err := l.bus.link.NC.ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.>", word); err == nil {
 		defer func() { _ = sub.Unsubscribe() }()
@@ -73,7 +70,13 @@ func (l *lanes) watch(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for n := 0; ; n++ {
-		if err := l.look(ctx, n%30 == 0 || l.lost.Swap(false)); err != nil && ctx.Err() == nil {
+		if l.Run != "" {
+			err := l.claim(ctx)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			l.bus.log.Warn("the consumers of the run are not made yet, trying again", "run", l.Run, "err", err)
+		} else if err := l.look(ctx, n%30 == 0 || l.lost.Swap(false)); err != nil && ctx.Err() == nil {
 			l.bus.log.Debug("look for consumers", "err", err)
 		}
 		select {
@@ -197,23 +200,7 @@ func (l *lanes) forget(gone streams.Lane) {
 	l.current[gone.Class] = slices.DeleteFunc(slices.Clone(l.current[gone.Class]), func(have streams.Lane) bool { return have == gone })
 }
 
-// exclusive takes the jobs of one run alone. Open has deleted the consumers that take every run's, which must not overlap.
-func (l *lanes) exclusive(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		err := l.claim(ctx)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		l.bus.log.Warn("the consumers of the run are not made yet, trying again", "run", l.Run, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
-	}
-}
-
+// claim makes the lanes of one run alone. Open has deleted the consumers that take every run's, which must not overlap.
 func (l *lanes) claim(ctx context.Context) error {
 	found := make(map[schemas.Class][]streams.Lane)
 	for _, c := range schemas.Classes() {

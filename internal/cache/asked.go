@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Runs that were asked for by somebody else than a command that waits for them: what was asked is kept by the run's id, as whoever asks says it, and
-// so is who makes the run now, by a lease that has to be renewed.
+// Runs that no command waits for: somebody asked for them over HTTP. A record of each is kept under the run's id; what is in it is the affair of who
+// keeps it. A lease says which process makes the run now. Its holder has to renew it.
 
 // replaceAsked replaces what is kept of a run, unless it was dropped. KEYS: asked; ARGV: the run, the record. Returns whether it was there.
 var replaceAsked = redis.NewScript(`
@@ -40,7 +40,7 @@ if old and string.match(old, '^%d+ (.*)$') == ARGV[2] then
 end
 return 1`)
 
-// KeepAsked keeps the record of a run that is asked for; a new one.
+// KeepAsked keeps the record of a new run.
 func (c *Cache) KeepAsked(ctx context.Context, run string, record []byte) error {
 	if err := c.rdb.HSet(ctx, askedKey, run, record).Err(); err != nil {
 		return fmt.Errorf("keep that run %s is asked for: %w", run, err)
@@ -78,7 +78,7 @@ func (c *Cache) AskedRun(ctx context.Context, run string) ([]byte, error) {
 	return record, nil
 }
 
-// DropAsked drops the record of a run, which need not be there.
+// DropAsked drops the record of a run and its lease. They need not be there.
 func (c *Cache) DropAsked(ctx context.Context, run string) error {
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.HDel(ctx, askedKey, run)
@@ -91,7 +91,7 @@ func (c *Cache) DropAsked(ctx context.Context, run string) error {
 	return nil
 }
 
-// LeaseAsked gives a run to a holder for so long, or for so long again, and says whether the holder has it: another one may.
+// LeaseAsked gives a run to a holder, or renews its lease, from now on for so long. It says no where another holder has the run.
 func (c *Cache) LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error) {
 	now := c.now()
 	n, err := lease.Run(ctx, c.rdb, []string{leasesKey}, run, holder, now.UnixMilli(), now.Add(long).UnixMilli()).Int()
@@ -101,7 +101,7 @@ func (c *Cache) LeaseAsked(ctx context.Context, run, holder string, long time.Du
 	return n == 1, nil
 }
 
-// ReleaseAsked gives a run back that a holder has.
+// ReleaseAsked ends the lease of a holder. Where another holder has the run it does nothing.
 func (c *Cache) ReleaseAsked(ctx context.Context, run, holder string) error {
 	if err := release.Run(ctx, c.rdb, []string{leasesKey}, run, holder).Err(); err != nil {
 		return fmt.Errorf("give run %s back: %w", run, err)

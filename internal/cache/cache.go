@@ -11,8 +11,6 @@
 //   - A memo may be lost at any time and a memo that does not decode is a miss; scores and runs do not
 //     expire.
 //   - No user's key is ever stored, only key ids and fingerprints.
-//   - No pipeline is longer than a few hundred bytes. Long lists go into one command or script: an
-//     embedded server answers through unbuffered pipes, where a long pipeline would block both ends.
 package cache
 
 import (

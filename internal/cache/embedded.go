@@ -26,6 +26,9 @@ const (
 	saveShare    = 20
 )
 
+// lockName is the file in a state directory that its owner holds locked.
+const lockName = "lock"
+
 // damagedName is where a snapshot that does not read goes. A later one takes its place.
 const damagedName = snapshotName + ".damaged"
 
@@ -80,9 +83,12 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := filelock.Own(filepath.Join(dir, lockName))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("%w: %s: %w; give the --nats and --redis of that running \"stegomq up\", or another --state", ErrLocked, dir, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("lock the state directory %s: %w", dir, err)
 	}
 	opts = opts.withDefaults()
 	e := &embedded{dir: dir, lock: lock, log: opts.Logger, stop: make(chan struct{}), stopped: make(chan struct{})}

@@ -6,12 +6,12 @@ package cache
 const (
 	prefix  = "stegomq:"
 	runsKey = prefix + "runs:v2" // sorted set: run ids by the start of their latest attempt, Unix ms
-	// runtimeKey holds the name of what computes networks at the worker that started last.
+	// runtimeKey holds the name of the runtime of the worker that started last.
 	runtimeKey = prefix + "runtime:v1"
-	// askedKey is a hash from a run's id to what whoever asked for it keeps, leasesKey one to who makes it now, and until when.
+	// askedKey is a hash of records by run id, leasesKey one of leases: until when (Unix ms), and the holder.
 	askedKey  = prefix + "asked:v1"
 	leasesKey = prefix + "leases:v1"
-	// traceKey holds the key that the operator's processes sign what messages say of their traces with.
+	// traceKey holds the key with which the operator's processes sign the traces in messages.
 	traceKey = prefix + "trace-key:v1"
 )
 

@@ -32,8 +32,8 @@ func (c *Cache) Stats() Stats {
 	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Inspections: c.inspections.memo()}
 }
 
-// NoteRuntime keeps the name of what computes networks at a worker that starts (schemas.RunSpec.runtime), and Runtime gives that of the last: who
-// plans the work of workers elsewhere looks for what it has made. Empty where no such worker has started.
+// NoteRuntime keeps the name of a worker's runtime (schemas.RunSpec.runtime) when the worker starts. Who plans work for workers elsewhere needs it:
+// results are remembered by it.
 func (c *Cache) NoteRuntime(ctx context.Context, name string) error {
 	if err := c.rdb.Set(ctx, runtimeKey, name, 0).Err(); err != nil {
 		return fmt.Errorf("note the runtime: %w", err)
@@ -41,7 +41,7 @@ func (c *Cache) NoteRuntime(ctx context.Context, name string) error {
 	return nil
 }
 
-// Runtime is described at NoteRuntime.
+// Runtime is the name that was noted last; empty where no worker has noted one.
 func (c *Cache) Runtime(ctx context.Context) (string, error) {
 	name, err := c.rdb.Get(ctx, runtimeKey).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -50,7 +50,7 @@ func (c *Cache) Runtime(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// TraceKey is a key that is the same for everybody who uses this Redis, 32 bytes; the first who asks makes it.
+// TraceKey is a key of 32 bytes, the same for everybody who uses this Redis. The first call makes it.
 func (c *Cache) TraceKey(ctx context.Context) ([]byte, error) {
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails
@@ -70,8 +70,8 @@ func (c *Cache) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome,
 	return recall(ctx, c, "outcomes", &c.outputs, ids, outputKey, decodeOutcome)
 }
 
-// FirstOutcomes stores how work ended, by schemas.MemoID, where nothing is remembered, and returns what others have remembered before:
-// of workers that do the same work at a time, the first one wins. It is for the items of one job.
+// FirstOutcomes stores how work ended, by schemas.MemoID, where nothing is remembered, and returns what was remembered before: of workers that do
+// the same work at the same time, the first one wins. It is for the items of one job.
 func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error) {
 	if len(outcomes) == 0 {
 		return nil, nil
@@ -159,24 +159,15 @@ func (c *Cache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, 
 
 // RememberMetrics stores measured metrics, by id.
 func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
-	return keep(ctx, c, "metrics", metrics, metricsKey, marshal)
+	return keep(ctx, c, "metrics", metrics, metricsKey, func(m *schemas.Metrics) ([]byte, error) {
+		if m == nil {
+			return nil, errors.New("there are none")
+		}
+		return proto.Marshal(m)
+	})
 }
 
-var (
-	errNil           = errors.New("the value is nil")
-	errNotToRemember = errors.New("it is neither an output nor a refusal")
-)
-
-func marshal[M interface {
-	comparable
-	proto.Message
-}](m M) ([]byte, error) {
-	var none M
-	if m == none {
-		return nil, errNil
-	}
-	return proto.Marshal(m)
-}
+var errNotToRemember = errors.New("it is neither an output nor a refusal")
 
 // recall reads memos of one kind. One that does not decode is as good as none: it is made again.
 func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, ids []string, key func(string) string, decode func([]byte) (*V, error)) ([]*V, error) {

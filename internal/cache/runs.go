@@ -57,12 +57,12 @@ redis.call('HDEL', KEYS[2], 'finished', 'cancelled')
 redis.call('DEL', KEYS[3])
 return {attempt}`)
 
-// finishRun marks a run as finished. KEYS: spec, state; ARGV: now. Returns 0 when there is no such run.
-var finishRun = redis.NewScript(`
+// markRun sets a time in a run's state. KEYS: spec, state; ARGV: the field, now. Returns 0 when there is no such run.
+var markRun = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
-redis.call('HSET', KEYS[2], 'finished', ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 return 1`)
 
 // StartRun begins an attempt of the run that spec describes and returns its number, from 1. The first
@@ -127,11 +127,45 @@ func differences(a, b *schemas.RunSpec) []string {
 
 // FinishRun notes that the latest attempt of a run ended. It returns ErrUnknownRun.
 func (c *Cache) FinishRun(ctx context.Context, id string) error {
-	known, err := finishRun.Run(ctx, c.rdb, []string{specKey(id), stateKey(id)}, c.now().UnixMilli()).Int()
+	return c.markRun(ctx, id, finishedField)
+}
+
+// CancelRun notes that the latest attempt of a run was cancelled, for whoever waits for it. The next attempt forgets it. It returns
+// ErrUnknownRun.
+func (c *Cache) CancelRun(ctx context.Context, id string) error {
+	return c.markRun(ctx, id, cancelledField)
+}
+
+func (c *Cache) markRun(ctx context.Context, id, field string) error {
+	known, err := markRun.Run(ctx, c.rdb, []string{specKey(id), stateKey(id)}, field, c.now().UnixMilli()).Int()
 	if err != nil {
-		return fmt.Errorf("finish run %s: %w", id, err)
+		return fmt.Errorf("note that run %s is %s: %w", id, field, err)
 	}
 	if known == 0 {
+		return c.unknownRun(ctx, id)
+	}
+	return nil
+}
+
+// Cancelled says whether the latest attempt of a run was cancelled. A run that is not there was not.
+func (c *Cache) Cancelled(ctx context.Context, id string) (bool, error) {
+	cancelled, err := c.rdb.HExists(ctx, stateKey(id), cancelledField).Result()
+	if err != nil {
+		return false, fmt.Errorf("ask whether run %s was cancelled: %w", id, err)
+	}
+	return cancelled, nil
+}
+
+// RemoveRun deletes a run with its scores and failures. It returns ErrUnknownRun.
+func (c *Cache) RemoveRun(ctx context.Context, id string) error {
+	n, err := c.rdb.Del(ctx, specKey(id), stateKey(id), scoresKey(id), failuresKey(id)).Result()
+	if err == nil {
+		err = c.rdb.ZRem(ctx, runsKey, id).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("remove run %s: %w", id, err)
+	}
+	if n == 0 {
 		return c.unknownRun(ctx, id)
 	}
 	return nil
@@ -168,10 +202,10 @@ func (c *Cache) Spec(ctx context.Context, id string) (*schemas.RunSpec, error) {
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read run %s: %w", id, err)
+	var spec *schemas.RunSpec
+	if err == nil {
+		spec, err = schemas.DecodeRunSpec(data)
 	}
-	spec, err := schemas.DecodeRunSpec(data)
 	if err != nil {
 		return nil, fmt.Errorf("read run %s: %w", id, err)
 	}
@@ -231,13 +265,9 @@ func (c *Cache) Runs(ctx context.Context) ([]RunState, error) {
 	return runs, nil
 }
 
-// runIDs lists at most n run ids, or all for -1, the latest started first.
-func (c *Cache) runIDs(ctx context.Context, n int64) ([]string, error) {
-	stop := n
-	if n > 0 {
-		stop = n - 1
-	}
-	ids, err := c.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{Key: runsKey, Start: 0, Stop: stop, Rev: true}).Result()
+// runIDs lists the run ids from the latest started one, number 0, to number last; -1: all.
+func (c *Cache) runIDs(ctx context.Context, last int64) ([]string, error) {
+	ids, err := c.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{Key: runsKey, Start: 0, Stop: last, Rev: true}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -246,7 +276,7 @@ func (c *Cache) runIDs(ctx context.Context, n int64) ([]string, error) {
 
 // unknownRun is ErrUnknownRun with ids that may be meant: those spelt alike, else the newest.
 func (c *Cache) unknownRun(ctx context.Context, id string) error {
-	ids, err := c.runIDs(ctx, 100)
+	ids, err := c.runIDs(ctx, 99)
 	switch {
 	case err != nil:
 		return err

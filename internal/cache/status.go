@@ -34,40 +34,40 @@ type Used struct {
 	RSS int64   // bytes
 }
 
-// Used asks the server what it used. An embedded one, whoever's, knows nothing of itself: 0.
+// Used asks the server what it used. An embedded server, of whichever process, does not know: 0.
 func (c *Cache) Used(ctx context.Context) (Used, error) {
-	text, err := c.rdb.Info(ctx).Result()
+	info, err := c.info(ctx)
 	if err != nil {
 		return Used{}, fmt.Errorf("ask Redis what it used: %w", err)
 	}
-	info := parseInfo(text)
 	user, _ := strconv.ParseFloat(info["used_cpu_user"], 64)
 	system, _ := strconv.ParseFloat(info["used_cpu_sys"], 64)
 	rss, _ := strconv.ParseInt(info["used_memory_rss"], 10, 64)
 	return Used{CPU: user + system, RSS: rss}, nil
 }
 
-func parseInfo(text string) map[string]string {
+// info is what the server says of itself, by name.
+func (c *Cache) info(ctx context.Context) (map[string]string, error) {
+	text, err := c.rdb.Info(ctx).Result()
 	info := make(map[string]string)
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			info[name] = value
 		}
 	}
-	return info
+	return info, err
 }
 
 // Status asks the server how it is.
 func (c *Cache) Status(ctx context.Context) (Status, error) {
 	s := Status{Address: c.url, Embedded: c.embedded != nil}
-	text, err := c.rdb.Info(ctx).Result()
+	info, err := c.info(ctx)
 	if err == nil {
 		s.Keys, err = c.rdb.DBSize(ctx).Result()
 	}
 	if err != nil {
 		return Status{}, fmt.Errorf("ask Redis for its status: %w", err)
 	}
-	info := parseInfo(text)
 	s.Server, s.Version = info["server_name"], info["redis_version"]
 	switch {
 	case s.Server != "": // valkey and others, which also give the version of Redis that they follow

@@ -1,11 +1,14 @@
 // Package filelock locks files between the processes of a machine (flock).
 //
-// Invariant: the kernel lets go of a lock however its process ends, so that a crash leaves nothing locked. The file itself stays: removing
+// Invariant: the kernel releases a lock however its process ends, so that a crash leaves nothing locked. The file itself stays: removing
 // it would let two processes lock two files of one name.
 package filelock
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,9 +23,6 @@ func Try(f *os.File) error { return lock(f, unix.LOCK_EX|unix.LOCK_NB) }
 // TryShared locks an open file together with others who share it, or returns ErrHeld where one has it alone.
 func TryShared(f *os.File) error { return lock(f, unix.LOCK_SH|unix.LOCK_NB) }
 
-// Wait locks an open file for its holder alone, once nobody else has it.
-func Wait(f *os.File) error { return lock(f, unix.LOCK_EX) }
-
 func lock(f *os.File, how int) error {
 	for {
 		switch err := unix.Flock(int(f.Fd()), how); {
@@ -35,9 +35,34 @@ func lock(f *os.File, how int) error {
 }
 
 // Release unlocks a file before it closes it: a child process that is just being started shares the open file until it executes, and would
-// hold the lock so long.
+// hold the lock until then.
 func Release(f *os.File) error {
 	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
+
+// Own locks a file for its holder alone and writes the process's number into it. The file is made, with mode 0600, and stays. Where somebody
+// else has it, the error is an ErrHeld that says which process does.
+func Own(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = Try(f)
+	if errors.Is(err, ErrHeld) {
+		if holder, _ := io.ReadAll(io.LimitReader(f, 20)); len(holder) > 0 { // one that has just locked it has not said so yet
+			err = fmt.Errorf("%w: process %s has it", ErrHeld, bytes.TrimSpace(holder))
+		}
+	}
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Beside waits for the lock of a file that every change replaces: a lock on the file itself would be one on the old file. It locks path.lock,
@@ -47,7 +72,7 @@ func Beside(path string) (release func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Wait(f); err != nil {
+	if err := lock(f, unix.LOCK_EX); err != nil {
 		return nil, errors.Join(&os.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close())
 	}
 	return func() error { return Release(f) }, nil

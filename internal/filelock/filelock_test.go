@@ -2,10 +2,14 @@ package filelock
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func open(t *testing.T, path string) *os.File {
@@ -38,7 +42,7 @@ func TestLocksExcludeEachOther(t *testing.T) {
 	}
 	got := make(chan error, 1)
 	waiter := open(t, path)
-	go func() { got <- Wait(waiter) }()
+	go func() { got <- lock(waiter, unix.LOCK_EX) }()
 	must(t, "release", Release(first))
 	must(t, "the lock that was waited for", <-got)
 	must(t, "release", Release(waiter))
@@ -47,6 +51,22 @@ func TestLocksExcludeEachOther(t *testing.T) {
 	if err := Try(open(t, path)); !errors.Is(err, ErrHeld) {
 		t.Errorf("a lock beside shared ones: %v, want ErrHeld", err)
 	}
+}
+
+// Who finds a lock taken is told by whom.
+func TestOwn(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "lock")
+	must(t, "what another left", os.WriteFile(path, []byte("12345678901\n"), 0o600))
+	f, err := Own(path)
+	must(t, "own", err)
+	if _, err := Own(path); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), fmt.Sprintf("process %d has it", os.Getpid())) {
+		t.Errorf("a second owner: %v", err)
+	}
+	must(t, "release", Release(f))
+	f, err = Own(path)
+	must(t, "own again", err)
+	must(t, "release", Release(f))
 }
 
 // A child process that has the open file keeps no lock that its parent has let go of.

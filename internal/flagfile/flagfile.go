@@ -82,7 +82,6 @@ func Read(path string) (map[string]string, error) {
 func knownFlags(root *cobra.Command) []string {
 	var names []string
 	add := func(f *pflag.Flag) { names = append(names, f.Name) }
-	root.PersistentFlags().VisitAll(add)
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.Flags().VisitAll(add)

@@ -43,7 +43,13 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 	defer cancel()
 	said := false
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := l.try(ctx, m)
+		var err error
+		if m.Prepare != nil {
+			err = m.Prepare(ctx)
+		}
+		if err == nil {
+			err = l.Once(ctx, m)
+		}
 		if err == nil {
 			return nil
 		}
@@ -75,21 +81,12 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 	}
 }
 
-func (l *Link) try(ctx context.Context, m Message) error {
-	if m.Prepare != nil {
-		if err := m.Prepare(ctx); err != nil {
-			return err
-		}
-	}
-	return l.Once(ctx, m)
-}
-
 // PublishOnce is Once of a message that has nothing else.
 func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte) error {
 	return l.Once(ctx, Message{Subject: subject, ID: id, Data: data})
 }
 
-// Once stores a message, or says why it does not. It waits for nothing but the server's word.
+// Once stores a message, or returns why the server does not. It tries once.
 func (l *Link) Once(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()

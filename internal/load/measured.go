@@ -214,7 +214,7 @@ func (m *Measured) add(a Answer, latency time.Duration, counts, within bool) {
 	}
 }
 
-// KeptUp is the share of the requests that should have begun within the window that as many answers came for.
+// KeptUp is the number of answers that came within the window over the number of requests that should have begun in it.
 func (m *Measured) KeptUp() float64 {
 	if m.Begun == 0 {
 		return 0

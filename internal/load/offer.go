@@ -37,30 +37,23 @@ type Offer struct {
 	Requests         int
 }
 
-// FieldError says what is wrong with one field of a request; its text begins with the field, spelt as users of commands spell it.
-type FieldError struct{ text string }
-
-func (e *FieldError) Error() string { return e.text }
-
-func wrong(format string, args ...any) error { return &FieldError{fmt.Sprintf(format, args...)} }
-
-// Check finds what is wrong with the offer. The error is a *FieldError.
+// Check finds what is wrong with the offer. The error begins with a field, spelt as users of commands spell it.
 func (o *Offer) Check() error {
 	switch {
 	case !(o.Rate >= 0) || math.IsInf(o.Rate, 0):
-		return wrong("rate %v: give requests a second", o.Rate)
+		return fmt.Errorf("rate %v: give requests a second", o.Rate)
 	case o.Rate == 0 && o.InFlight < 1:
-		return wrong("in-flight %d: choose 1 or more, or give --rate", o.InFlight)
+		return fmt.Errorf("in-flight %d: choose 1 or more, or give --rate", o.InFlight)
 	case o.Keys < 1:
-		return wrong("keys %d: choose 1 or more", o.Keys)
+		return fmt.Errorf("keys %d: choose 1 or more", o.Keys)
 	case o.Choice != One && o.Choice != Uniform && o.Choice != Zipf:
-		return wrong("key-choice %q: choose %s, %s or %s", o.Choice, One, Uniform, Zipf)
+		return fmt.Errorf("key-choice %q: choose %s, %s or %s", o.Choice, One, Uniform, Zipf)
 	case o.WarmUp < 0:
-		return wrong("warm-up %v: it must not be negative", o.WarmUp)
+		return fmt.Errorf("warm-up %v: it must not be negative", o.WarmUp)
 	case o.Requests < 0 || o.Duration < 0 || o.Requests == 0 && o.Duration == 0:
-		return wrong("duration %v, --requests %d: give one of them, above 0", o.Duration, o.Requests)
+		return fmt.Errorf("duration %v, --requests %d: give one of them, above 0", o.Duration, o.Requests)
 	case o.Requests > 0 && o.Duration > 0:
-		return wrong("duration and --requests exclude each other: leave one out")
+		return fmt.Errorf("duration and --requests exclude each other: leave one out")
 	}
 	return nil
 }

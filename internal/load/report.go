@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,8 +109,8 @@ type Baseline struct {
 	After  Bare `json:"after"`
 	// Threads ran at once.
 	Threads int `json:"threads"`
-	// Ratio is the throughput over that of the bare loop, and CPURatio the processor's time of an item of the bare loop over that of the report: of
-	// both 1 is as fast. The second is less disturbed by what else the machine does, and means nothing where a device computes.
+	// Ratio is the throughput over that of the bare loop, and CPURatio the processor's time of an item of the bare loop over that of the report: 1
+	// means as fast. The second is less disturbed by what else the machine does, and means nothing where a device computes.
 	Ratio    float64 `json:"throughput_ratio"`
 	CPURatio float64 `json:"cpu_ratio"`
 }
@@ -222,7 +224,11 @@ func Compare(a, b *Report) (*Comparison, error) {
 	c := &Comparison{Differs: differences(a, b)}
 	c.add("throughput", "images/s", a.ItemsASecond, b.ItemsASecond)
 	c.add("CPU", "ms/image", 1e3*a.CPUAnItem, 1e3*b.CPUAnItem)
-	c.histograms("latency", a.Measured.Latency, b.Measured.Latency)
+	la, lb := a.Measured.Latency, b.Measured.Latency
+	for _, p := range []float64{50, 90, 99, 99.9} {
+		c.add(fmt.Sprintf("latency p%v", p), "ms", ms(la.At(p)), ms(lb.At(p)))
+	}
+	c.add("latency mean", "ms", ms(la.Mean()), ms(lb.Mean()))
 	for _, part := range Parts() {
 		ha, inA := a.Measured.Parts[part]
 		hb, inB := b.Measured.Parts[part]
@@ -235,13 +241,6 @@ func Compare(a, b *Report) (*Comparison, error) {
 		c.add("CPU, bare / pipeline", "", a.Baseline.CPURatio, b.Baseline.CPURatio)
 	}
 	return c, nil
-}
-
-func (c *Comparison) histograms(name string, a, b Histogram) {
-	for _, p := range []float64{50, 90, 99, 99.9} {
-		c.add(fmt.Sprintf("%s p%v", name, p), "ms", ms(a.At(p)), ms(b.At(p)))
-	}
-	c.add(name+" mean", "ms", ms(a.Mean()), ms(b.Mean()))
 }
 
 func (c *Comparison) add(name, unit string, a, b float64) {
@@ -272,7 +271,7 @@ func differences(a, b *Report) (list []string) {
 // FailedText lists what failed, by reason.
 func (m *Measured) FailedText() string {
 	var words []string
-	for _, reason := range sortedKeys(m.Failed) {
+	for _, reason := range slices.Sorted(maps.Keys(m.Failed)) {
 		words = append(words, fmt.Sprintf("%s %d", reason, m.Failed[reason]))
 	}
 	return strings.Join(words, ", ")

@@ -27,7 +27,7 @@ type Answer struct {
 	In, Out int64
 }
 
-// Target makes a request. An error ends the run: what fails for a request alone is in the answer.
+// Target makes a request. An error ends the run: a failure of one request alone is in its answer.
 type Target func(ctx context.Context, r Request) (Answer, error)
 
 // Meter tells what a system has used so far. Measured reports take the difference between the beginning and the end.
@@ -46,7 +46,7 @@ type Progress struct {
 // mostInFlight bounds the requests of an open loop that are under way. Those beyond wait, and their waiting counts.
 const mostInFlight = 1000
 
-// watchEvery is the time between two words of progress.
+// watchEvery is the time between two reports of progress.
 const watchEvery = 500 * time.Millisecond
 
 // run is one that is made.

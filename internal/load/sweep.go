@@ -3,8 +3,6 @@ package load
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"stegomq/report/figure"
@@ -19,17 +17,17 @@ type SweepPlan struct {
 	P99 time.Duration
 }
 
-// Check finds what is wrong with the plan. The error is a *FieldError.
+// Check finds what is wrong with the plan. The error is as that of Offer.Check.
 func (p SweepPlan) Check() error {
 	switch {
 	case !(p.From >= 0):
-		return wrong("from %v: give requests a second", p.From)
+		return fmt.Errorf("from %v: give requests a second", p.From)
 	case !(p.Factor > 1):
-		return wrong("factor %v: it must be above 1", p.Factor)
+		return fmt.Errorf("factor %v: it must be above 1", p.Factor)
 	case p.Most < 1:
-		return wrong("steps %d: choose 1 or more", p.Most)
+		return fmt.Errorf("steps %d: choose 1 or more", p.Most)
 	case p.P99 < 0:
-		return wrong("p99 %v: it must not be negative", p.P99)
+		return fmt.Errorf("p99 %v: it must not be negative", p.P99)
 	}
 	return nil
 }
@@ -106,5 +104,3 @@ func (s *Sweep) Figure() figure.Figure {
 		latency, {XLabel: "offered, requests/s", YLabel: "answered, requests/s", Series: []figure.Series{offered, answered}},
 	}}
 }
-
-func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,8 +1,8 @@
 // Package natsserver owns the NATS server with JetStream that runs in this process, so that a command needs no other.
 //
 // Invariants:
-//   - One process at a time has a store: nats-server itself does not see to it, and two would write the same files.
-//   - A server that listens does so on loopback, and takes only those who say its secret. Its own process needs no socket.
+//   - One process at a time has a store: nats-server itself does not make sure of it, and two would write the same files.
+//   - A server that listens does so on loopback, and accepts only clients that know its secret. Its own process needs no socket.
 //
 // Shutdown comes after every client of the server is closed: clients need its answers to end in order.
 package natsserver
@@ -48,7 +48,7 @@ type Config struct {
 	StoreDir string
 	// Listen is a loopback host:port (port 0: any free one), or "" to serve this process only.
 	Listen string
-	// Secret is what clients at the address must say, as the password of User. A server that listens has one.
+	// Secret is the password of User, which clients at the address need. A server that listens has one.
 	Secret string
 	// MaxPayload in bytes; default MaxPayload.
 	MaxPayload int32
@@ -93,9 +93,12 @@ func Start(c Config) (*Server, error) {
 	if err := os.MkdirAll(c.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
 	}
-	lock, err := lockStore(filepath.Join(c.StoreDir, "stegomq.lock"))
+	lock, err := filelock.Own(filepath.Join(c.StoreDir, "stegomq.lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("%w (%s: %w)", ErrStoreInUse, c.StoreDir, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
@@ -110,21 +113,6 @@ func Start(c Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-func lockStore(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStoreDir, err)
-	}
-	if err := filelock.Try(f); err != nil {
-		_ = f.Close()
-		if errors.Is(err, filelock.ErrHeld) {
-			return nil, fmt.Errorf("%w (%s)", ErrStoreInUse, path)
-		}
-		return nil, fmt.Errorf("%w: lock %s: %w", ErrStoreDir, path, err)
-	}
-	return f, nil
 }
 
 // start returns when the server is ready or has said why it cannot be. The server reports a port in use
@@ -191,7 +179,7 @@ func (s *Server) URL() string {
 // InProcessConn connects to the server without a socket (nats.InProcessConnProvider).
 func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
 
-// Secret is what clients must say, as the password of User; "" where the server does not listen.
+// Secret is the password of User; "" where the server does not listen.
 func (s *Server) Secret() string { return s.secret }
 
 // Shutdown stops the server and waits until it has. Close every client of it first.

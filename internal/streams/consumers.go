@@ -87,24 +87,19 @@ func (s *Streams) Beat() time.Duration {
 	return max(cmp.Or(time.Duration(s.ackWait.Load()), s.cfg.AckWait, defaultAckWait)/3, time.Millisecond)
 }
 
-// Publishable makes sure, now and then, of the consumer of jobs that are published. A tenant has no right to: his grant has made it. An
-// exclusive worker makes those of its run itself.
+// Publishable makes sure, now and then, of the consumer of jobs that are published. A tenant has no right to: the grant has made it. An
+// exclusive worker makes the consumers of its run itself.
 func (s *Streams) Publishable(ctx context.Context, l Lane) error {
 	if s.Link.Tenant() != "" || s.cfg.Exclusive {
 		return nil
 	}
-	s.known.Lock()
-	fresh := time.Since(s.known.lanes[l]) < laneLifetime/4
-	s.known.Unlock()
-	if fresh {
+	if sure, ok := s.known.Load(l); ok && time.Since(sure.(time.Time)) < laneLifetime/4 {
 		return nil
 	}
 	if err := s.EnsureLane(ctx, l); err != nil {
 		return err
 	}
-	s.known.Lock()
-	s.known.lanes[l] = time.Now()
-	s.known.Unlock()
+	s.known.Store(l, time.Now())
 	return nil
 }
 

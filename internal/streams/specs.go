@@ -153,31 +153,25 @@ func (s *Streams) ensureStream(ctx context.Context, name string, want spec) (jet
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*link.RequestTimeout)
 	defer cancel()
-	for range 2 {
+	for try := 0; ; try++ {
 		stream, err := s.Link.JS.Stream(ctx, name)
 		if err == nil {
 			return s.reconcile(ctx, stream, want)
 		}
-		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if !errors.Is(err, jetstream.ErrStreamNotFound) || try == 2 {
 			return nil, err
 		}
 		err = want.create(ctx)
 		var api *jetstream.APIError
-		if errors.As(err, &api) && api.ErrorCode == codeSubjectsOverlap {
+		switch {
+		case errors.As(err, &api) && api.ErrorCode == codeSubjectsOverlap:
 			return nil, errOldStreams
-		}
-		if link.IsFull(err) {
+		case link.IsFull(err):
 			return nil, fmt.Errorf("%w: %w", ErrNoStorage, err)
-		}
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrBucketExists) {
+		case err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrBucketExists):
 			return nil, err
 		}
 	}
-	stream, err := s.Link.JS.Stream(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return s.reconcile(ctx, stream, want)
 }
 
 // reconcile refuses a stream that works in another way, and changes what was asked for explicitly.
@@ -241,11 +235,17 @@ func statusOf(info *jetstream.StreamInfo) Status {
 func (s *Streams) List(ctx context.Context) ([]Status, error) {
 	var list []Status
 	for _, name := range slices.Sorted(maps.Keys(s.specs())) {
-		stream, err := s.Link.JS.Stream(ctx, name)
+		// With a bound of its own, since a request that a lost connection took with it has no answer.
+		err := s.Link.Request(ctx, func(ctx context.Context) error {
+			stream, err := s.Link.JS.Stream(ctx, name)
+			if err == nil {
+				list = append(list, statusOf(stream.CachedInfo()))
+			}
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("status of stream %s on %s: %w", name, s.Link.Where(), err)
 		}
-		list = append(list, statusOf(stream.CachedInfo()))
 	}
 	return list, nil
 }

@@ -7,7 +7,7 @@
 //     into one of ours.
 //   - What an operator or another process has set stays, but where Config sets it explicitly.
 //   - Whatever is missing after a reconnection is made again.
-//   - A tenant makes nothing: the operator's EnsureTenant has.
+//   - A tenant creates nothing: the operator does (EnsureTenant).
 //   - Jobs are read by one durable consumer for each class and model, or, where a command has the server for itself, for one run (Lane).
 package streams
 
@@ -67,17 +67,12 @@ type Streams struct {
 
 	queueBytes atomic.Int64 // the smallest bound of a queue
 	ackWait    atomic.Int64 // the shortest that a consumer has stored; 0: none is known
-	known      struct {     // lanes that this process has published for, and when it has seen to them
-		sync.Mutex
-		lanes map[Lane]time.Time
-	}
+	known      sync.Map     // lanes that this process has published for, and when it last made sure of them (time.Time)
 }
 
 // New makes Streams that have asked nothing of the server. They can List.
 func New(l *link.Link, cfg Config) *Streams {
-	s := &Streams{Link: l, cfg: cfg}
-	s.known.lanes = make(map[Lane]time.Time)
-	return s
+	return &Streams{Link: l, cfg: cfg}
 }
 
 // Open makes sure that the streams exist, now and after every reconnection. It returns link.ErrNoJetStream, ErrStreamConflict or
@@ -85,9 +80,7 @@ func New(l *link.Link, cfg Config) *Streams {
 func Open(ctx context.Context, l *link.Link, cfg Config) (*Streams, error) {
 	s := New(l, cfg)
 	l.OnReconnect(func(ctx context.Context) error {
-		s.known.Lock()
-		clear(s.known.lanes) // the consumers may be gone
-		s.known.Unlock()
+		s.known.Clear() // the consumers may be gone
 		return s.ensure(ctx)
 	})
 	if err := s.ensure(ctx); err != nil {

@@ -24,10 +24,11 @@ import (
 	"stegomq/internal/ort"
 	"stegomq/internal/queueadmin"
 	"stegomq/internal/streams"
+	"stegomq/internal/testrig/natsrig"
 )
 
 // Patience bounds every wait of a test.
-const Patience = 60 * time.Second
+const Patience = natsrig.Patience
 
 // Model is a model with its demo keys and an engine that runs it.
 type Model struct {
@@ -87,11 +88,7 @@ func (s suite) Run() int {
 }
 
 // Context ends with the test, or when its patience does.
-func Context(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	t.Cleanup(cancel)
-	return ctx
-}
+func Context(t testing.TB) context.Context { return natsrig.Context(t) }
 
 // Queue is a message queue on a server of its own.
 type Queue struct {
@@ -104,28 +101,12 @@ type Queue struct {
 func Bus(t testing.TB, maxDeliver int) *Queue {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir(), Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-	l, err := link.Dial(Context(t), link.Config{Server: server, Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	all, err := streams.Open(Context(t), l, streams.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := natsrig.Start(t, natsserver.Config{Logger: log})
+	all := natsrig.Streams(t, link.Config{Server: server, Logger: log}, streams.Config{})
 	b := bus.New(all, bus.Config{
 		RetryDelays: []time.Duration{10 * time.Millisecond}, MaxDeliver: maxDeliver, Grace: Patience, UnservedAfter: 300 * time.Millisecond,
 	})
-	return &Queue{Bus: b, Admin: queueadmin.New(all), Blobs: blob.OnStreams(l, all.BlobLifetime())}
+	return &Queue{Bus: b, Admin: queueadmin.New(all), Blobs: blob.OnStreams(all.Link, all.BlobLifetime())}
 }
 
 // Cache opens a cache on a server of its own.

@@ -24,7 +24,7 @@ import (
 )
 
 // Patience bounds every wait of a test.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Secret is that of every test's server that listens.
 var Secret = strings.Repeat("5ec", 20)
