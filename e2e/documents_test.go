@@ -7,12 +7,14 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -40,33 +42,91 @@ func TestTutorial(t *testing.T) {
 	must(t, os.MkdirAll(h.path(".cache"), 0o755))
 	must(t, os.Symlink(samples(t), h.path(".cache", "photos")))
 	h.typed(filepath.Join(repository, "docs", "tutorial.md"))
-	for _, name := range []string{"stego.png", "secret.png", "for-alice.png", "results/report.md", "results/items.csv", "results-modulo/summary.json"} {
-		if _, err := os.Stat(h.path(name)); err != nil {
-			t.Error(err)
-		}
-	}
+	h.has("stego.png", "secret.png", "for-alice.png", "results/report.md", "results/items.csv", "results-modulo/summary.json")
 	if _, err := os.Stat(h.path("nothing.png")); err == nil {
 		t.Error("bob has an image")
 	}
 }
 
-// The commands of README's second use are run as they stand there.
+// readme gives the lines of the first block of README after a heading sentence.
+func readme(t *testing.T, after string) []string {
+	t.Helper()
+	_, text, found := strings.Cut(string(read(t, filepath.Join(repository, "README.md"))), "\n"+after+"\n")
+	m := block.FindStringSubmatch(text)
+	if !found || m == nil {
+		t.Fatalf("README.md has no block after %q", after)
+	}
+	return lines(m[1])
+}
+
+// does runs lines as a user types them; all of them must succeed.
+func (h *home) does(typed []string) {
+	h.t.Helper()
+	for _, line := range typed {
+		if out, err := h.shell(line); err != nil {
+			h.t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+	}
+}
+
+// has wants files, or folders, to be there.
+func (h *home) has(names ...string) {
+	h.t.Helper()
+	for _, name := range names {
+		if _, err := os.Stat(h.path(name)); err != nil {
+			h.t.Error(err)
+		}
+	}
+}
+
+// README's first use: evaluate, paper and audit, on one pair of photographs.
+func TestReadmeEvaluates(t *testing.T) {
+	t.Parallel()
+	h := newUserHome(t)
+	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary)
+	for _, photograph := range []string{"black-canyon.jpg", "acanthus-mollis.jpg"} {
+		h.write("photos/"+photograph, read(t, filepath.Join(samples(t), photograph)))
+	}
+	h.does(readme(t, "Evaluate a hiding method over a data set:"))
+	h.has("results/summary.json", "results/items.csv", "results/report.html", "report/table1.csv", "report/report.html", "audit/audit.md", "audit/report.html")
+}
+
+// README's second use: embed and recover.
 func TestReadmeEmbeds(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
 	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
 		h.write(name, read(t, filepath.Join(samples(t), photograph)))
 	}
-	text := string(read(t, filepath.Join(repository, "README.md")))
-	_, text, _ = strings.Cut(text, "\nEmbed and recover images:\n")
-	text, _, _ = strings.Cut(text, "\nRun a service")
-	for _, line := range lines(block.FindStringSubmatch(text)[1]) {
-		if out, err := h.shell(line); err != nil {
-			t.Fatalf("%s: %v\n%s", line, err, out)
-		}
+	h.does(readme(t, "Embed and recover images:"))
+	h.has("secret.png")
+}
+
+// README's third use: a service, a user of it, a benchmark. The ports are any that are free, since tests run beside each other.
+func TestReadmeServes(t *testing.T) {
+	t.Parallel()
+	h := newUserHome(t)
+	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0")
+	h.ok("keys", "new", "alice")
+	typed := readme(t, "Run a service for many users, and measure it:")
+	const first = "stegomq up --http 127.0.0.1:8080"
+	if typed[0] != first {
+		t.Fatalf("README.md begins a service with %q, and this test with %q", typed[0], first)
 	}
-	if _, err := os.Stat(h.path("secret.png")); err != nil {
-		t.Error(err)
+	up := h.start(strings.Fields(strings.Replace(first, "8080", "0", 1))[1:]...)
+	url := up.await(`HTTP at (http://\S+)`)[1]
+	up.await(`ready`)
+	token, err := h.shell(typed[1])
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", typed[1], err, token)
+	}
+	if status, body := ask(t, http.MethodGet, url+"/v1/keys", strings.TrimSpace(token), nil); status != http.StatusOK || !strings.Contains(string(body), "alice") {
+		t.Errorf("the keys of the user: %d %s", status, body)
+	}
+	h.does(typed[2:])
+	up.signal(syscall.SIGTERM)
+	if code := up.end(); code != 0 {
+		t.Errorf("exit code of up: %d", code)
 	}
 }
 

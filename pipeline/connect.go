@@ -151,8 +151,8 @@ func CheckOpenSecrets(path string, values map[string]string) error {
 	return nil
 }
 
-// ServerConfig is that of the embedded message queue. It makes the secret of the state folder where the server listens.
-func (e *Endpoints) ServerConfig(log *slog.Logger) (natsserver.Config, error) {
+// serverConfig is that of the embedded message queue. It makes the secret of the state folder where the server listens.
+func (e *Endpoints) serverConfig(log *slog.Logger) (natsserver.Config, error) {
 	c := natsserver.Config{StoreDir: filepath.Join(e.State, "nats"), Listen: e.NATSListen, Logger: log}
 	if c.Listen == "" {
 		return c, nil
@@ -162,21 +162,21 @@ func (e *Endpoints) ServerConfig(log *slog.Logger) (natsserver.Config, error) {
 	return c, err
 }
 
-// LinkConfig is how the message queue is reached; where it is embedded, the caller sets Server.
-func (e *Endpoints) LinkConfig(log *slog.Logger) link.Config {
+// linkConfig is how the message queue is reached; where it is embedded, the caller sets Server.
+func (e *Endpoints) linkConfig(log *slog.Logger) link.Config {
 	return link.Config{
 		URL: e.NATS, Secret: e.natsSecret, CredentialsFile: e.NATSCredentials, CAFile: e.NATSCA, CertFile: e.NATSCert, KeyFile: e.NATSKey,
 		Tenant: e.Tenant, Logger: log,
 	}
 }
 
-// StreamsConfig is what the streams of the message queue are made with.
-func (e *Endpoints) StreamsConfig() streams.Config {
+// streamsConfig is what the streams of the message queue are made with.
+func (e *Endpoints) streamsConfig() streams.Config {
 	return streams.Config{AckWait: e.AckWait, BlobLifetime: e.BlobLifetime, Replicas: e.Replicas, Exclusive: e.Embedded() && e.NATSListen == ""}
 }
 
-// CacheOptions are how Redis is used. It makes the secret of the state folder where an embedded one listens.
-func (e *Endpoints) CacheOptions(log *slog.Logger) (cache.Options, error) {
+// cacheOptions are how Redis is used. It makes the secret of the state folder where an embedded one listens.
+func (e *Endpoints) cacheOptions(log *slog.Logger) (cache.Options, error) {
 	o := cache.Options{Secret: e.redisSecret, CAFile: e.RedisCA, CertFile: e.RedisCert, KeyFile: e.RedisKey, Logger: log}
 	var err error
 	switch {

@@ -77,11 +77,11 @@ func TestLocate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	up := Endpoints{State: dir, NATSListen: "127.0.0.1:4222", RedisListen: "127.0.0.1:6379"}
-	server, err := up.ServerConfig(slog.Default())
+	server, err := up.serverConfig(slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
-	redis, err := up.CacheOptions(slog.Default())
+	redis, err := up.cacheOptions(slog.Default())
 	if err != nil || redis.Secret != server.Secret || server.Secret == "" {
 		t.Fatalf("secrets %q and %q, %v", server.Secret, redis.Secret, err)
 	}
@@ -106,8 +106,8 @@ func TestLocate(t *testing.T) {
 		"names":     {NATS: "nats://localhost:4222", Redis: "redis://localhost:6379/0"},
 	} {
 		e := locate(e)
-		options, err := e.CacheOptions(slog.Default())
-		if e.Embedded() || !e.Local() || e.LinkConfig(slog.Default()).Secret != server.Secret || options.Secret != server.Secret || err != nil || e.Check() != nil {
+		options, err := e.cacheOptions(slog.Default())
+		if e.Embedded() || !e.Local() || e.linkConfig(slog.Default()).Secret != server.Secret || options.Secret != server.Secret || err != nil || e.Check() != nil {
 			t.Errorf("%s: %+v, %v", name, e, err)
 		}
 	}
@@ -140,14 +140,14 @@ func TestRedisPasswordFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "password")
 	e := Endpoints{Redis: "redis://host", RedisPasswordFile: file}
-	if _, err := e.CacheOptions(slog.Default()); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := e.cacheOptions(slog.Default()); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("no file: %v", err)
 	}
 	for text, want := range map[string]string{"word\n": "word", " \n": ""} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		o, err := e.CacheOptions(slog.Default())
+		o, err := e.cacheOptions(slog.Default())
 		if o.Secret != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v", text, o.Secret, err)
 		}

@@ -85,7 +85,7 @@ func (s *Services) OpenCache(ctx context.Context) (err error) {
 	if s.Cache != nil {
 		return nil
 	}
-	opts, err := s.opts.CacheOptions(s.log)
+	opts, err := s.opts.cacheOptions(s.log)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *Services) OpenBus(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, l.Close)
-	kept := o.StreamsConfig()
+	kept := o.streamsConfig()
 	kept.KeepStored = !s.operator
 	all, err := streams.Open(ctx, l, kept)
 	if err != nil {
@@ -152,11 +152,11 @@ func (s *Services) OpenBus(ctx context.Context) error {
 
 // linkConfig is how the message queue is reached. It starts an embedded one, which the caller shuts down.
 func (s *Services) linkConfig() (link.Config, error) {
-	cfg := s.opts.LinkConfig(s.log)
+	cfg := s.opts.linkConfig(s.log)
 	if !s.opts.Embedded() {
 		return cfg, nil
 	}
-	server, err := s.opts.ServerConfig(s.log)
+	server, err := s.opts.serverConfig(s.log)
 	if err == nil {
 		cfg.Server, err = natsserver.Start(server)
 	}

@@ -30,11 +30,11 @@ print what goes into the server's configuration. The user then works with embed 
 var errOneAccount = errors.New("access is given on a nats-server with accounts, which stegomq up is not: name the server with --nats (ops/nats/tenants.conf is an example)")
 
 // withAccounts is withBus on a server that can have accounts.
-func (a *app) withAccounts(ctx context.Context, f func(context.Context, *streams.Streams) error) error {
+func (a *app) withAccounts(ctx context.Context, f func(*streams.Streams) error) error {
 	if a.at.Local() {
 		return errOneAccount
 	}
-	return a.withBus(ctx, func(ctx context.Context, s *pipeline.Services) error { return f(ctx, s.Streams) })
+	return a.withBus(ctx, func(s *pipeline.Services) error { return f(s.Streams) })
 }
 
 func (a *app) grantCommand() *cobra.Command {
@@ -58,8 +58,8 @@ block. Granting again replaces what was granted before, once the server has the 
 			if err := g.Validate(); err != nil {
 				return err
 			}
-			return a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error {
-				if err := pipeline.GrantAccess(ctx, s, g, images<<20); err != nil {
+			return a.withAccounts(cmd.Context(), func(s *streams.Streams) error {
+				if err := pipeline.GrantAccess(cmd.Context(), s, g, images<<20); err != nil {
 					return err
 				}
 				_, err := fmt.Fprint(cmd.OutOrStdout(), g.Account(nsc))
@@ -105,8 +105,8 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show USER", Short: "Print what a user was granted, and what the server holds for the user", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error {
-				g, held, err := pipeline.Access(ctx, s, args[0])
+			return a.withAccounts(cmd.Context(), func(s *streams.Streams) error {
+				g, held, err := pipeline.Access(cmd.Context(), s, args[0])
 				if err != nil {
 					return err
 				}
@@ -133,7 +133,7 @@ func (a *app) revokeCommand() *cobra.Command {
 		Use: "revoke USER", Short: "Delete a user's images, results and waiting jobs from the server", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user := args[0]
-			err := a.withAccounts(cmd.Context(), func(ctx context.Context, s *streams.Streams) error { return pipeline.RevokeAccess(ctx, s, user) })
+			err := a.withAccounts(cmd.Context(), func(s *streams.Streams) error { return pipeline.RevokeAccess(cmd.Context(), s, user) })
 			if err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -77,8 +76,8 @@ func (a *app) audit(cmd *cobra.Command, flags *auditFlags, asJSON, dry bool) err
 		return err
 	}
 	if dry {
-		return a.foresee(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-			runs, err := audit.Forecast(ctx, s)
+		return a.withServices(func(s *pipeline.Services) error {
+			runs, err := audit.Forecast(cmd.Context(), s)
 			if err != nil {
 				return err
 			}

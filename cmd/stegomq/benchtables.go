@@ -84,13 +84,9 @@ func printSweep(cmd *cobra.Command, s *load.Sweep) {
 	w := newTable(cmd, "requests/s", "answered/s", "kept up", "p50 ms", "p99 ms", "failed", "holds")
 	for _, step := range s.Steps {
 		m := step.Report.Measured
-		holds := "yes"
-		if !step.Held {
-			holds = "no"
-		}
 		w.AppendRow([]any{
 			fmt.Sprintf("%.4g", step.Report.Load.Rate), fmt.Sprintf("%.4g", float64(m.EndedRequests)/m.Window.Seconds()), fmt.Sprintf("%.1f %%", 100*m.KeptUp()),
-			msText(m.Latency.At(50)), msText(m.Latency.At(99)), orDash(len(m.Failed) == 0, m.FailedText()), holds,
+			msText(m.Latency.At(50)), msText(m.Latency.At(99)), orDash(len(m.Failed) == 0, m.FailedText()), yesNo(step.Held),
 		})
 	}
 	w.Render()

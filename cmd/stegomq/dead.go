@@ -26,8 +26,8 @@ func (a *app) deadCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List dead letters, the newest last", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-				rows, err := pipeline.DeadRows(ctx, s.Queue, filter.DeadFilter)
+			return a.withBus(cmd.Context(), func(s *pipeline.Services) error {
+				rows, err := pipeline.DeadRows(cmd.Context(), s.Queue, filter.DeadFilter)
 				if err != nil {
 					return err
 				}
@@ -47,8 +47,8 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-				return showLetter(ctx, cmd, s.Queue, numbers[0])
+			return a.withBus(cmd.Context(), func(s *pipeline.Services) error {
+				return showLetter(cmd, s.Queue, numbers[0])
 			})
 		},
 	}
@@ -79,13 +79,13 @@ func (a *app) lettersCommand(verb, short string, do func(*queueadmin.Admin, cont
 			if selected == (len(args) > 0) {
 				return errors.New("give the numbers of dead letters (stegomq dead list shows them), or one of --all, --reason and --run")
 			}
-			return a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
+			return a.withBus(cmd.Context(), func(s *pipeline.Services) error {
 				numbers, err := numbersOf(args)
 				if err == nil && selected {
-					numbers, err = filter.numbers(ctx, s.Queue)
+					numbers, err = filter.numbers(cmd.Context(), s.Queue)
 				}
 				for i := 0; err == nil && i < len(numbers); i++ {
-					err = do(s.Queue, ctx, numbers[i])
+					err = do(s.Queue, cmd.Context(), numbers[i])
 				}
 				if err == nil && selected {
 					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d dead letters\n", len(numbers))
@@ -118,8 +118,8 @@ func numbersOf(args []string) (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-func showLetter(ctx context.Context, cmd *cobra.Command, q *queueadmin.Admin, number uint64) error {
-	letter, message, data, err := pipeline.DeadLetter(ctx, q, number)
+func showLetter(cmd *cobra.Command, q *queueadmin.Admin, number uint64) error {
+	letter, message, data, err := pipeline.DeadLetter(cmd.Context(), q, number)
 	if err != nil {
 		return err
 	}
@@ -177,8 +177,8 @@ dead., such as job.interactive.> or score.*.RUN. With --json each line is one ob
 			if len(args) == 1 {
 				filter = args[0]
 			}
-			err := a.withBus(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-				return s.Queue.Tail(ctx, filter, func(subject string, m proto.Message, data []byte) error {
+			err := a.withBus(cmd.Context(), func(s *pipeline.Services) error {
+				return s.Queue.Tail(cmd.Context(), filter, func(subject string, m proto.Message, data []byte) error {
 					if asJSON {
 						return printLine(cmd, subject, m, data)
 					}

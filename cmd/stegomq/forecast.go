@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,11 +15,8 @@ import (
 // dryRunUsage is of commands that say what they would do.
 const dryRunUsage = "say what would be done, and do nothing: pairs, bytes, jobs, what the cache has, and how long the rest takes by what was measured before"
 
-// forecast is what one run would do, as text too.
-type forecast struct{ *pipeline.Forecast }
-
-// WriteText prints a line for each figure.
-func (f forecast) WriteText(w io.Writer) error {
+// printForecast prints what one run would do, a line for each figure.
+func printForecast(w io.Writer, f *pipeline.Forecast) error {
 	bad := ""
 	if f.Bad > 0 {
 		bad = fmt.Sprintf(", and %d files that cannot be used", f.Bad)
@@ -103,27 +98,20 @@ func (all *forecasts) print(cmd *cobra.Command, asJSON bool) error {
 	return nil
 }
 
-// foresee calls f with services that are not connected, and connects them to as little as it needs.
-func (a *app) foresee(ctx context.Context, f func(context.Context, *pipeline.Services) error) (err error) {
-	s := pipeline.New(a.options())
-	defer func() { err = errors.Join(err, s.Close()) }()
-	return f(ctx, s)
-}
-
 // forecast says what evaluate would do.
-func (a *app) forecast(cmd *cobra.Command, flags *runFlags, asJSON bool) (err error) {
+func (a *app) forecast(cmd *cobra.Command, flags *runFlags, asJSON bool) error {
 	req, err := a.checked(flags)
 	if err != nil {
 		return err
 	}
-	return a.foresee(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-		f, err := s.Forecast(ctx, req)
+	return a.withServices(func(s *pipeline.Services) error {
+		f, err := s.Forecast(cmd.Context(), req)
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), forecast{f})
+			return printJSON(cmd.OutOrStdout(), f)
 		}
-		return forecast{f}.WriteText(cmd.OutOrStdout())
+		return printForecast(cmd.OutOrStdout(), f)
 	})
 }

@@ -63,7 +63,7 @@ func (a *app) keysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.change(cmd, fmt.Sprintf("%d key pairs of %s", other.Len(), args[0]), func(ring *keyring.Keyring) error { return ring.Merge(other) })
+			return a.change(cmd, fmt.Sprintf("%d key pairs of %s: stored in", other.Len(), args[0]), func(ring *keyring.Keyring) error { return ring.Merge(other) })
 		},
 	}
 	jsonFlag(list, &asJSON)
@@ -105,7 +105,7 @@ never be read again, unless there is a copy (keys export).`,
 			if !sure {
 				return errors.New("what was hidden for these keys can never be read again: copy them first (stegomq keys export ID -o FILE), and then give --yes")
 			}
-			path, err := pipeline.ChangeKeyring(a.keyrings, a.protection(), func(ring *keyring.Keyring) error {
+			return a.change(cmd, strings.Join(args, ", ")+": deleted from", func(ring *keyring.Keyring) error {
 				for _, id := range args {
 					if err := ring.Remove(id); err != nil {
 						return err
@@ -113,24 +113,19 @@ never be read again, unless there is a copy (keys export).`,
 				}
 				return nil
 			})
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: deleted from %s\n", strings.Join(args, ", "), path)
-			return err
 		},
 	}
 	cmd.Flags().BoolVar(&sure, "yes", false, "delete them")
 	return cmd
 }
 
-// change changes the user's keyring, and says what is in it now.
-func (a *app) change(cmd *cobra.Command, what string, change func(*keyring.Keyring) error) error {
+// change changes the user's keyring, and prints what was done, followed by the keyring's path.
+func (a *app) change(cmd *cobra.Command, done string, change func(*keyring.Keyring) error) error {
 	path, err := pipeline.ChangeKeyring(a.keyrings, a.protection(), change)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: stored in %s\n", what, path)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", done, path)
 	return err
 }
 
@@ -139,8 +134,8 @@ func (a *app) newKey(cmd *cobra.Command, id string, fromPassphrase, unmatched bo
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%s, fingerprint %s", id, pair.Fingerprint())
-	return a.change(cmd, what, func(ring *keyring.Keyring) error { return pipeline.AddKey(ring, pair) })
+	done := fmt.Sprintf("%s, fingerprint %s: stored in", id, pair.Fingerprint())
+	return a.change(cmd, done, func(ring *keyring.Keyring) error { return pipeline.AddKey(ring, pair) })
 }
 
 func makePair(cmd *cobra.Command, id string, fromPassphrase, unmatched bool) (keyring.Pair, error) {

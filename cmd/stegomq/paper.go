@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -79,8 +78,8 @@ func (a *app) paper(cmd *cobra.Command, flags *paperFlags, asJSON, dry bool) (er
 	p.Load, p.MinSide = a.loadModel, a.minSide
 	if dry {
 		p.Say = func(string, string) {}
-		return a.foresee(cmd.Context(), func(ctx context.Context, s *pipeline.Services) error {
-			runs, err := p.Forecast(ctx, s)
+		return a.withServices(func(s *pipeline.Services) error {
+			runs, err := p.Forecast(cmd.Context(), s)
 			if err != nil {
 				return asFlag(err)
 			}

@@ -198,23 +198,31 @@ func (a *app) runtime() pipeline.Runtime {
 	}
 }
 
-// withCache calls f with services that are connected to Redis, withBus with such that are to the message queue alone.
-func (a *app) withCache(ctx context.Context, f func(*pipeline.Services) error) (err error) {
-	s, err := pipeline.Open(ctx, a.options())
-	if err != nil {
-		return err
-	}
+// withServices calls f with services that are not connected yet, and closes what f opened.
+func (a *app) withServices(f func(*pipeline.Services) error) (err error) {
+	s := pipeline.New(a.options())
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return f(s)
 }
 
-func (a *app) withBus(ctx context.Context, f func(context.Context, *pipeline.Services) error) (err error) {
-	s := pipeline.New(a.options())
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.OpenBus(ctx); err != nil {
-		return err
-	}
-	return f(ctx, s)
+// withCache calls f with services that are connected to Redis.
+func (a *app) withCache(ctx context.Context, f func(*pipeline.Services) error) error {
+	return a.withServices(func(s *pipeline.Services) error {
+		if err := s.OpenCache(ctx); err != nil {
+			return err
+		}
+		return f(s)
+	})
+}
+
+// withBus calls f with services that are connected to the message queue alone.
+func (a *app) withBus(ctx context.Context, f func(*pipeline.Services) error) error {
+	return a.withServices(func(s *pipeline.Services) error {
+		if err := s.OpenBus(ctx); err != nil {
+			return err
+		}
+		return f(s)
+	})
 }
 
 // protection opens encrypted keyrings.

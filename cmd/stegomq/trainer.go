@@ -160,7 +160,7 @@ func (a *app) toEnroll(m *model.Model, ids []string) ([]keyring.Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := keyring.OpenAll(a.protection(), pipeline.KeyringFiles(a.keyrings)...)
+	ring, err := a.library().Keys()
 	if err != nil {
 		return nil, err
 	}
