@@ -60,7 +60,6 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 	}
 	out := in[0]
 	out.Data = make([]float32, len(in[0].Data))
-	one := out.C * out.H * out.W
 	var refused []*schemas.Refusal
 	for n := range out.N {
 		if err := ctx.Err(); err != nil {
@@ -68,7 +67,7 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 		}
 		images := make([][]byte, len(in))
 		for i, t := range in {
-			images[i] = samples(t.Data[n*one:][:one])
+			images[i] = samples(image(t, n))
 		}
 		made, err := code(ctx, op, out.H, out.W, images...)
 		if op == model.OpRecover && c.refusal != nil && errors.Is(err, c.refusal) {
@@ -81,9 +80,7 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 		if err != nil {
 			return pixel.Tensor{}, nil, err
 		}
-		for i, v := range made {
-			out.Data[n*one+i] = float32(v) / 255
-		}
+		put(image(out, n), made)
 	}
 	return out, refused, nil
 }

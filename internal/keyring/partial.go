@@ -35,10 +35,7 @@ func Partial(p Pair, permille int) Pair {
 		panic(fmt.Sprintf("keyring: %d permille of a fill", permille))
 	}
 	owner := p.Fingerprint()
-	const domain = "stegomq.partial"
-	in := binary.LittleEndian.AppendUint32(nil, uint32(len(domain)))
-	in = append(in, domain...)
-	in = binary.LittleEndian.AppendUint32(in, 1)
+	in := versioned("stegomq.partial")
 	in = binary.LittleEndian.AppendUint32(in, uint32(len(owner)))
 	in = append(in, owner...)
 	part := &Part{Owner: owner, Right: permille, Wrong: newKey(sha3.SumSHAKE256(in, KeySize))}

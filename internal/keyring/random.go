@@ -16,13 +16,16 @@ const randomPrefix = "random-"
 // Its id is RandomID(seed, n). Everybody can compute it: it serves to measure what a stranger's key
 // recovers, and protects nothing.
 func Random(seed, n uint64) Pair {
-	const domain = "stegomq.random"
-	in := binary.LittleEndian.AppendUint32(nil, uint32(len(domain)))
-	in = append(in, domain...)
-	in = binary.LittleEndian.AppendUint32(in, 1)
+	in := versioned("stegomq.random")
 	in = binary.LittleEndian.AppendUint64(in, seed)
 	in = binary.LittleEndian.AppendUint64(in, n)
 	return split(RandomID(seed, n), sha3.SumSHAKE256(in, 2*KeySize), time.Time{})
+}
+
+// versioned begins what is hashed for a computed pair: LP(domain) | u32(1), the version.
+func versioned(domain string) []byte {
+	in := binary.LittleEndian.AppendUint32(nil, uint32(len(domain)))
+	return binary.LittleEndian.AppendUint32(append(in, domain...), 1)
 }
 
 // RandomID is "random-<seed>-<n>" in decimal.

@@ -24,6 +24,7 @@ package rotated
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"math"
@@ -227,9 +228,7 @@ func exported(export func(string, int) []byte, label string) [rotation.KeySize]b
 func masked(scales []byte, export func(string, int) []byte) []byte {
 	out := make([]byte, len(scales))
 	_, _ = kem.Stream(export("scales", kem.StreamKey)).Read(out) // a keystream never fails
-	for i, c := range scales {
-		out[i] ^= c
-	}
+	subtle.XORBytes(out, out, scales)
 	return out
 }
 
