@@ -13,6 +13,10 @@ if ! grep -q "^## $version" CHANGELOG.md; then echo "CHANGELOG.md has no heading
 if [[ -n $(git status --porcelain) ]]; then echo "commit or stash what was changed: a release is of a commit" >&2; exit 2; fi
 
 tools=$PWD/.bin
+# What later changes of the messages are held against: the messages of this release.
+if ! "$tools/buf" build schemas --exclude-source-info -o - | cmp -s - schemas/released.binpb; then
+  echo "schemas/released.binpb has other messages: run make released, and commit it with the release" >&2; exit 2
+fi
 name=stegomq-$version-linux-$(go env GOARCH)
 revision=$(git rev-parse HEAD)
 epoch=$(git log -1 --format=%ct)
