@@ -112,7 +112,7 @@ bench-peers: build ort photos redis .cache/peers/ready ## our metrics beside sci
 	STEGOMQ_ORT_LIB='$(CURDIR)/.cache/onnxruntime' $(PEERS) bench/peers/evaluation.py .bin/stegomq .cache/photos
 
 .PHONY: bench-gate bench-growth
-bench-gate: build ort ## fail when a ratio of bench/gate.json has fallen (three minutes on a quiet machine)
+bench-gate: build ort ## fail when a ratio of bench/gate.json has fallen (six minutes on a quiet machine)
 	STEGOMQ_ORT_LIB='$(CURDIR)/.cache/onnxruntime' python3 bench/gate.py .bin/stegomq
 
 bench-growth: build photos ## what jobs, keys, workers and users of an evaluation cost when there are more of them, into out/growth (a quarter of an hour)

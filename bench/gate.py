@@ -76,7 +76,7 @@ def measures(program):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", help="stegomq, built")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     bounds = json.loads((HERE / "gate.json").read_text())
     found = {}
