@@ -103,15 +103,23 @@ func schedule(seed uint64, nodes, n int, only string) []fault {
 	shuffle(early)
 	deck = append(early, deck[half:]...)
 	var faults []fault
-	for i, k := range deck[:min(n, len(deck))] {
-		f := fault{Kind: k.name, At: 0.95 * float64(i+1) / float64(n+1), Hold: k.least, Pick: random.IntN(1 << 16), kind: k}
+	for _, k := range deck[:min(n, len(deck))] {
+		f := fault{Kind: k.name, Hold: k.least, Pick: random.IntN(1 << 16), kind: k}
 		if k.most > k.least {
 			f.Hold += time.Duration(random.Int64N(int64(k.most - k.least)))
 		}
 		f.Hold = f.Hold.Round(time.Millisecond)
 		faults = append(faults, f)
 	}
+	spread(faults)
 	return faults
+}
+
+// spread sets the share of the work at which each fault is due: evenly, and none so late that the run has ended.
+func spread(faults []fault) {
+	for i := range faults {
+		faults[i].At = 0.95 * float64(i+1) / float64(len(faults)+1)
+	}
 }
 
 // on does something to a chosen part. No other fault touches that part meanwhile.

@@ -9,6 +9,8 @@
 //
 //	0 for g < 2^(-5 - 1/48), else 1 + round(24 (log2 g + 5)), 255 at the most: steps of 2.9 %
 //
+// So a flat image whose grey is near 128 comes back as 128: within 2 levels at 256 x 256 in 768 bands, within 29 at 16 x 16.
+//
 // The rotation of a band is three rounds of permutation, signs and mixing. It draws 3 L little-endian uint32 x from SHAKE-256 over
 //
 //	LP("stegomq.rotation") | u32(Version) | u32(m) | u32(n) | u32(band) | LP(key)
