@@ -9,10 +9,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Runs that no command waits for: somebody asked for them over HTTP. A record of each is kept under the run's id; what is in it is the affair of who
-// keeps it. A lease says which process makes the run now. Its holder has to renew it.
+// This file is for runs that no command waits for, asked for over HTTP. A record of each is kept under the run's id; the caller defines its
+// content. A lease says which process makes the run now. Its holder has to renew it.
 
-// replaceAsked replaces what is kept of a run, unless it was dropped. KEYS: asked; ARGV: the run, the record. Returns whether it was there.
+// replaceAsked replaces the record of a run, unless it was dropped. KEYS: asked; ARGV: the run, the record. Returns whether it was there.
 var replaceAsked = redis.NewScript(`
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return 0
@@ -32,7 +32,7 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[4] .. ' ' .. ARGV[2])
 return 1`)
 
-// release takes a run back from a holder who has it. KEYS: leases; ARGV: the run, the holder.
+// release ends the lease of a holder. KEYS: leases; ARGV: the run, the holder.
 var release = redis.NewScript(`
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 if old and string.match(old, '^%d+ (.*)$') == ARGV[2] then
@@ -48,7 +48,7 @@ func (c *Cache) KeepAsked(ctx context.Context, run string, record []byte) error 
 	return nil
 }
 
-// ReplaceAsked replaces the record of a run and says whether there was one: one that was dropped stays so.
+// ReplaceAsked replaces the record of a run and says whether there was one: a dropped record stays dropped.
 func (c *Cache) ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error) {
 	n, err := replaceAsked.Run(ctx, c.rdb, []string{askedKey}, run, record).Int()
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Cache) ReplaceAsked(ctx context.Context, run string, record []byte) (th
 	return n == 1, nil
 }
 
-// Asked gives the records of all runs, by id.
+// Asked returns the records of all runs, by id.
 func (c *Cache) Asked(ctx context.Context) (map[string]string, error) {
 	records, err := c.rdb.HGetAll(ctx, askedKey).Result()
 	if err != nil {
@@ -66,7 +66,7 @@ func (c *Cache) Asked(ctx context.Context) (map[string]string, error) {
 	return records, nil
 }
 
-// AskedRun gives the record of a run; nil of one that has none.
+// AskedRun returns the record of a run; nil if there is none.
 func (c *Cache) AskedRun(ctx context.Context, run string) ([]byte, error) {
 	record, err := c.rdb.HGet(ctx, askedKey, run).Bytes()
 	if errors.Is(err, redis.Nil) {
@@ -91,7 +91,7 @@ func (c *Cache) DropAsked(ctx context.Context, run string) error {
 	return nil
 }
 
-// LeaseAsked gives a run to a holder, or renews its lease, from now on for so long. It says no where another holder has the run.
+// LeaseAsked gives a run to a holder, or renews its lease, for the given time from now. It returns false if another holder has the run.
 func (c *Cache) LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error) {
 	now := c.now()
 	n, err := lease.Run(ctx, c.rdb, []string{leasesKey}, run, holder, now.UnixMilli(), now.Add(long).UnixMilli()).Int()
@@ -101,7 +101,7 @@ func (c *Cache) LeaseAsked(ctx context.Context, run, holder string, long time.Du
 	return n == 1, nil
 }
 
-// ReleaseAsked ends the lease of a holder. Where another holder has the run it does nothing.
+// ReleaseAsked ends the lease of a holder. If another holder has the run it does nothing.
 func (c *Cache) ReleaseAsked(ctx context.Context, run, holder string) error {
 	if err := release.Run(ctx, c.rdb, []string{leasesKey}, run, holder).Err(); err != nil {
 		return fmt.Errorf("give run %s back: %w", run, err)

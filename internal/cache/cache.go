@@ -1,6 +1,5 @@
-// Package cache owns what stegomq keeps in Redis: the scores of evaluation runs, and memos of work that
-// need not be done twice. It is the only importer of go-redis and miniredis, and every Redis key, script
-// and encoding is here.
+// Package cache owns stegomq's data in Redis: the scores of evaluation runs, and memos of finished work. It
+// is the only importer of go-redis and miniredis, and has every Redis key, script and encoding.
 //
 // The server is an external Redis (Open) or one that runs in this process and keeps its keys in a
 // directory (OpenEmbedded). Both behave alike; one suite of tests runs over both.
@@ -8,8 +7,7 @@
 // Invariants:
 //   - A score, once stored, is never overwritten: storing it again changes nothing.
 //   - A run id names one specification for ever: another specification under it is refused.
-//   - A memo may be lost at any time and a memo that does not decode is a miss; scores and runs do not
-//     expire.
+//   - A memo may be lost at any time, and an undecodable memo is a miss. Scores and runs do not expire.
 //   - No user's key is ever stored, only key ids and fingerprints.
 package cache
 
@@ -34,8 +32,8 @@ import (
 var (
 	// ErrBadURL: the address of the Redis server is not a URL of a known kind.
 	ErrBadURL = errors.New("not a Redis URL")
-	// ErrUnreachable: no Redis server answers at the address, or it refuses the client. It is a schemas.ErrAway: what needs the server
-	// waits for it.
+	// ErrUnreachable: no Redis server answers at the address, or it refuses the client. It is a schemas.ErrAway: work that needs the
+	// server waits for it.
 	ErrUnreachable error = awayError("Redis does not answer")
 	// ErrLocked: another process has the state directory.
 	ErrLocked = errors.New("the state directory is in use")
@@ -43,7 +41,7 @@ var (
 	ErrNotLoopback = errors.New("an embedded Redis listens on loopback only")
 	// ErrNoSecret: an embedded server that listens was given no secret.
 	ErrNoSecret = errors.New("an embedded Redis that listens needs a secret")
-	// ErrClientFiles: a certificate or a password file that does not read, or one that the address has no use for.
+	// ErrClientFiles: a certificate or a password file cannot be read, or does not apply to the address.
 	ErrClientFiles = errors.New("cannot use the files of the connection to Redis")
 	// ErrUnknownRun: no run of that id was started.
 	ErrUnknownRun = errors.New("unknown run")
@@ -57,14 +55,14 @@ func (e awayError) Error() string { return string(e) }
 
 func (awayError) Is(target error) bool { return target == schemas.ErrAway }
 
-// Ping returns nil when the server answers and takes work: not while it loads its data.
+// Ping returns nil when the server answers and accepts work: not while it loads its data.
 func (c *Cache) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	return c.rdb.Ping(ctx).Err()
 }
 
-// DefaultLifetime is how long memos are kept when Options do not say.
+// DefaultLifetime is the default lifetime of memos.
 const DefaultLifetime = 30 * 24 * time.Hour
 
 // openTimeout bounds how long Open waits for a server's first answer, and commandTimeout how long a command
@@ -83,10 +81,10 @@ type Options struct {
 	// Listen is a loopback address (127.0.0.1:0 picks a port) on which OpenEmbedded serves other
 	// processes; empty: none. Open ignores it.
 	Listen string
-	// Secret is the server's password where the URL has none. An embedded server that listens has one, and wants it of others.
+	// Secret is the server's password if the URL has none. An embedded server that listens needs one, and requires it from clients.
 	Secret string
 	// CAFile is a PEM file of certificate authorities, CertFile and KeyFile are a client certificate and its key, PEM. They are for
-	// rediss:// alone.
+	// rediss:// only.
 	CAFile, CertFile, KeyFile string
 }
 
@@ -155,8 +153,8 @@ func newCache(o *redis.Options, opts Options) *Cache {
 // URL is where other processes reach the same server, without the password; empty when they cannot.
 func (c *Cache) URL() string { return c.url }
 
-// Close ends the connections. An embedded server stores what it holds, stops and gives its directory
-// free. Calling it again does nothing and returns the same.
+// Close ends the connections. An embedded server stores its keys, stops and releases its directory. A
+// second call does nothing and returns the same.
 func (c *Cache) Close() error {
 	c.closing.Do(func() {
 		c.closeErr = c.rdb.Close()
@@ -182,7 +180,7 @@ func publicURL(o *redis.Options) string {
 	return fmt.Sprintf("%s://%s/%d", scheme, o.Addr, o.DB)
 }
 
-// unreachable makes one line of why the first command failed, with what to do.
+// unreachable says in one line why the first command failed, and what to do.
 func unreachable(ctx context.Context, url string, err error) error {
 	advice := "start the server, or check --redis"
 	var dns *net.DNSError
@@ -206,7 +204,7 @@ func unreachable(ctx context.Context, url string, err error) error {
 	return fmt.Errorf("%w: %s: %s; %s", ErrUnreachable, url, text, advice)
 }
 
-// quiet takes go-redis' own log, which goes to standard error by default, out of people's way.
+// quiet switches off go-redis's own log, which goes to standard error by default.
 var quiet sync.Once
 
 type debugLog struct{}

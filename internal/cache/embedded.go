@@ -18,9 +18,9 @@ import (
 	"stegomq/internal/filelock"
 )
 
-// saveInterval is how often an embedded server stores what it holds, when something changed, and moves
-// its clock on. saveShare bounds the share of the time that storing takes: a snapshot that took a second
-// is followed by another after 20 at the earliest.
+// saveInterval is how often an embedded server stores changes and advances its clock. saveShare bounds the
+// share of the time that storing takes: after a snapshot that took a second, the next one is at the
+// earliest after 20.
 const (
 	saveInterval = 10 * time.Second
 	saveShare    = 20
@@ -29,7 +29,7 @@ const (
 // lockName is the file in a state directory that its owner holds locked.
 const lockName = "lock"
 
-// damagedName is where a snapshot that does not read goes. A later one takes its place.
+// damagedName is where an unreadable snapshot is moved. It replaces an earlier one.
 const damagedName = snapshotName + ".damaged"
 
 // notWrites are the commands that change no key although miniredis does not mark them as read-only.
@@ -40,9 +40,8 @@ var notWrites = map[string]bool{
 
 // embedded is a Redis in this process with a directory for its keys.
 //
-// miniredis keeps nothing when it stops and its clock stands still; the goroutine that keep runs makes up
-// for both. A crash loses at most what was written since the last snapshot, about saveInterval; Close
-// loses nothing.
+// miniredis keeps nothing when it stops, and its clock stands still; the goroutine of keep compensates for
+// both. A crash loses at most the writes since the last snapshot, about saveInterval; Close loses nothing.
 type embedded struct {
 	server *miniredis.Miniredis
 	db     *miniredis.RedisDB
@@ -53,16 +52,16 @@ type embedded struct {
 	writes atomic.Uint64 // commands that may have changed a key, counted before they run
 	size   atomic.Int64  // bytes of the last snapshot
 
-	// Of keep's goroutine, and after it of close.
+	// Owned by keep's goroutine, and after its end by close.
 	saved    uint64    // writes at the last snapshot
-	clock    time.Time // when the server's clock was last moved on
-	earliest time.Time // of the next snapshot
+	clock    time.Time // when the server's clock was last advanced
+	earliest time.Time // time of the next snapshot
 
 	stop, stopped chan struct{}
 }
 
-// OpenEmbedded starts a Redis in this process that keeps its keys in dir, which is made when it is not
-// there (mode 0700). It returns ErrLocked when another process, or another Cache, has the directory,
+// OpenEmbedded starts a Redis in this process that keeps its keys in dir, which it creates if missing
+// (mode 0700). It returns ErrLocked when another process, or another Cache, has the directory,
 // ErrNotLoopback and ErrNoSecret. A damaged snapshot is moved aside with a warning, and the cache starts empty.
 func OpenEmbedded(ctx context.Context, dir string, opts Options) (*Cache, error) {
 	return openEmbedded(ctx, dir, opts, saveInterval)
@@ -112,7 +111,7 @@ func openEmbedded(ctx context.Context, dir string, opts Options, interval time.D
 	return c, nil
 }
 
-// start loads the snapshot and then serves, so that no client sees a part of it.
+// start loads the snapshot and then serves, so that no client sees an incomplete snapshot.
 func (e *embedded) start(listen, secret string) (url string, err error) {
 	e.clock = time.Now()
 	e.server = miniredis.NewMiniRedis()
@@ -159,7 +158,7 @@ func (e *embedded) setAside(cause error) error {
 	return nil
 }
 
-// keep moves the clock on and stores changes until close.
+// keep advances the clock and stores changes until close.
 func (e *embedded) keep(interval time.Duration) {
 	defer close(e.stopped)
 	ticker := time.NewTicker(interval)
@@ -174,7 +173,7 @@ func (e *embedded) keep(interval time.Duration) {
 	}
 }
 
-// tick expires keys and stores what changed. Failures are logged: the next tick tries again.
+// tick expires keys and stores changes. Failures are logged: the next tick tries again.
 func (e *embedded) tick(now time.Time) {
 	e.expire(now)
 	if e.writes.Load() == e.saved || now.Before(e.earliest) {
@@ -185,7 +184,7 @@ func (e *embedded) tick(now time.Time) {
 	}
 }
 
-// expire moves the server's clock on to now.
+// expire advances the server's clock to now.
 func (e *embedded) expire(now time.Time) {
 	// Without the monotonic reading, which stands still while the machine sleeps.
 	if elapsed := now.Round(0).Sub(e.clock.Round(0)); elapsed > 0 {
@@ -195,7 +194,7 @@ func (e *embedded) expire(now time.Time) {
 }
 
 func (e *embedded) save(now time.Time) error {
-	// Read first: a write that comes while the keys are copied is for the next snapshot.
+	// The count is read first: a write while the keys are copied is left to the next snapshot.
 	writes, began := e.writes.Load(), time.Now()
 	size, err := writeSnapshot(e.dir, e.db, now)
 	e.earliest = now.Add(saveShare * time.Since(began))
@@ -207,14 +206,14 @@ func (e *embedded) save(now time.Time) error {
 	return nil
 }
 
-// close stops the ticker, so that it does not store a snapshot of its own; then the server, so that no
-// client writes any more; then it stores everything; and only then lets another process in.
+// close stops in this order: the ticker, so that it stores no further snapshot; the server, so that no
+// client writes any more. Then it stores everything, and only then releases the directory.
 func (e *embedded) close() error {
 	close(e.stop)
 	<-e.stopped
 	e.server.Close()
 	var err error
-	// Also when the last snapshot has all writes by count: one may have run after it was counted.
+	// Also when the last snapshot has all counted writes: one may have run after it was counted.
 	if e.writes.Load() > 0 {
 		now := time.Now()
 		e.expire(now)
@@ -223,7 +222,7 @@ func (e *embedded) close() error {
 	return errors.Join(err, filelock.Release(e.lock))
 }
 
-// checkLoopback accepts host:port with a host that only this machine reaches, and an empty address.
+// checkLoopback accepts an empty address, or host:port with a host that only this machine can reach.
 func checkLoopback(addr string) error {
 	if addr == "" {
 		return nil

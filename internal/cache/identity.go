@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// identify sets by what the client and the server know each other.
+// identify sets how the client and the server authenticate each other.
 func (o Options) identify(to *redis.Options) error {
 	to.Password = cmp.Or(to.Password, o.Secret)
 	if o.CAFile == "" && o.CertFile == "" && o.KeyFile == "" {

@@ -2,8 +2,8 @@ package cache
 
 import "context"
 
-// Inspected says which files were inspected and found good under the limits, by the digest of their bytes.
-// Bad files are not remembered: a better reader may take them.
+// Inspected says which files were inspected and found valid under the limits, by the digest of their bytes.
+// Invalid files are not remembered: a later reader may support them.
 func (c *Cache) Inspected(ctx context.Context, digests []string, limits string) ([]bool, error) {
 	marks, err := recall(ctx, c, "inspections", &c.inspections, digests, inspectedKey(limits), func([]byte) (*struct{}, error) {
 		return &struct{}{}, nil
@@ -15,7 +15,7 @@ func (c *Cache) Inspected(ctx context.Context, digests []string, limits string) 
 	return good, err
 }
 
-// RememberInspected stores that files are good under the limits.
+// RememberInspected records that files are valid under the limits.
 func (c *Cache) RememberInspected(ctx context.Context, digests []string, limits string) error {
 	marks := make(map[string]struct{}, len(digests))
 	for _, d := range digests {

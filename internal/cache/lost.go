@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lostHook marks the errors of a connection that ended, after the client's own tries, as ErrUnreachable: a
-// server that goes away in the middle is as much not there as one that never came.
+// lostHook marks the errors of a lost connection, after the client's own tries, as ErrUnreachable: the same
+// error as for a server that never answered.
 type lostHook struct{}
 
 func (lostHook) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -38,14 +38,14 @@ func (lostHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// lost says whether err is of the connection. A context that ended is the caller's doing.
+// lost says whether err comes from the connection. The end of the context comes from the caller.
 func lost(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	var answer redis.Error
 	if errors.As(err, &answer) {
-		// It is there, and does not serve yet, or takes nothing: its disk or its memory is full.
+		// The server answers, but does not serve yet, or accepts no writes because its disk or its memory is full.
 		for _, word := range []string{"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "MISCONF", "OOM", "EXECABORT"} {
 			if strings.HasPrefix(answer.Error(), word) {
 				return true

@@ -17,10 +17,10 @@ import (
 // chunk bounds the rows of one pipeline, so that none holds the server for long.
 const chunk = 500
 
-// Memo counts what this process looked for among memos of one kind.
+// Memo counts this process's look-ups of memos of one kind.
 type Memo struct{ Hits, Misses int64 }
 
-// Stats counts the memos looked for since the Cache was opened.
+// Stats counts the look-ups since the Cache was opened.
 type Stats struct{ Outputs, Metrics, Inspections Memo }
 
 type counter struct{ hits, misses atomic.Int64 }
@@ -32,8 +32,8 @@ func (c *Cache) Stats() Stats {
 	return Stats{Outputs: c.outputs.memo(), Metrics: c.metrics.memo(), Inspections: c.inspections.memo()}
 }
 
-// NoteRuntime keeps the name of a worker's runtime (schemas.RunSpec.runtime) when the worker starts. Who plans work for workers elsewhere needs it:
-// results are remembered by it.
+// NoteRuntime records the name of a worker's runtime (schemas.RunSpec.runtime) when the worker starts. Planning work for workers in other
+// processes needs it, because memos are for one runtime.
 func (c *Cache) NoteRuntime(ctx context.Context, name string) error {
 	if err := c.rdb.Set(ctx, runtimeKey, name, 0).Err(); err != nil {
 		return fmt.Errorf("note the runtime: %w", err)
@@ -41,7 +41,7 @@ func (c *Cache) NoteRuntime(ctx context.Context, name string) error {
 	return nil
 }
 
-// Runtime is the name that was noted last; empty where no worker has noted one.
+// Runtime is the name that was recorded last; empty if there is none.
 func (c *Cache) Runtime(ctx context.Context) (string, error) {
 	name, err := c.rdb.Get(ctx, runtimeKey).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -50,7 +50,7 @@ func (c *Cache) Runtime(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// TraceKey is a key of 32 bytes, the same for everybody who uses this Redis. The first call makes it.
+// TraceKey is a key of 32 bytes, the same for all users of this Redis. The first call makes it.
 func (c *Cache) TraceKey(ctx context.Context) ([]byte, error) {
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails
@@ -64,14 +64,14 @@ func (c *Cache) TraceKey(ctx context.Context) ([]byte, error) {
 	return key, nil
 }
 
-// Outcomes returns how the work of each id (schemas.MemoID) ended before, in the order of the ids: an output or a refusal,
-// and no item; nil where nothing is remembered. It takes one round trip. An output's blobs may be gone by now.
+// Outcomes returns the remembered outcome of each id (schemas.MemoID), in the order of the ids: an output or a refusal,
+// without an item; nil if there is none. It takes one round trip. An output's blobs may be gone by now.
 func (c *Cache) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {
 	return recall(ctx, c, "outcomes", &c.outputs, ids, outputKey, decodeOutcome)
 }
 
-// FirstOutcomes stores how work ended, by schemas.MemoID, where nothing is remembered, and returns what was remembered before: of workers that do
-// the same work at the same time, the first one wins. It is for the items of one job.
+// FirstOutcomes stores outcomes, by schemas.MemoID, if none are remembered, and returns the remembered ones: if several workers do the same work
+// at the same time, the first one wins. It is for the items of one job.
 func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error) {
 	if len(outcomes) == 0 {
 		return nil, nil
@@ -82,7 +82,7 @@ func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.
 			return nil, fmt.Errorf("remember outcomes %s: %w", id, err)
 		}
 	}
-	// Each key by itself goes to the first that sets it: no script, which takes longer than all commands of a job.
+	// For each key the first writer wins. This uses no script, which would take longer than all commands of a job.
 	set, there := make(map[string]*redis.BoolCmd, len(data)), make(map[string]*redis.StringCmd, len(data))
 	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for id, value := range data {
@@ -98,7 +98,7 @@ func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.
 		if set[id].Err() != nil && !errors.Is(set[id].Err(), redis.Nil) {
 			return nil, fmt.Errorf("remember outcomes: %w", set[id].Err())
 		}
-		if set[id].Val() || errors.Is(value.Err(), redis.Nil) { // or it ended in between
+		if set[id].Val() || errors.Is(value.Err(), redis.Nil) { // or it expired in between
 			continue
 		}
 		if value.Err() != nil {
@@ -113,13 +113,13 @@ func (c *Cache) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.
 	return before, nil
 }
 
-// RememberOutcomes stores how work ended, by schemas.MemoID: with an output, or refused. One that failed is an error.
+// RememberOutcomes stores outcomes, by schemas.MemoID: outputs and refusals. A failed outcome is an error.
 func (c *Cache) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
 	return keep(ctx, c, "outcomes", outcomes, outputKey, encodeOutcome)
 }
 
-// encodeOutcome writes an output as it is, and a refusal as an Outcome, whose field no Output has: what was remembered
-// before there were refusals reads as it did.
+// encodeOutcome encodes an output as an Output, and a refusal as an Outcome, whose field no Output has. So memos from before
+// refusals existed can still be read.
 func encodeOutcome(o *schemas.Outcome) ([]byte, error) {
 	switch o.End() {
 	case schemas.EndDone:
@@ -148,8 +148,8 @@ func decodeOutcome(data []byte) (*schemas.Outcome, error) {
 	return o, nil
 }
 
-// Metrics returns the metrics that each id (schemas.MetricsID) was measured to have, in the order of the
-// ids; nil where nothing is remembered. It takes one round trip.
+// Metrics returns the remembered metrics of each id (schemas.MetricsID), in the order of the ids; nil if
+// there are none. It takes one round trip.
 func (c *Cache) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error) {
 	return recall(ctx, c, "metrics", &c.metrics, ids, metricsKey, func(data []byte) (*schemas.Metrics, error) {
 		m := new(schemas.Metrics)
@@ -169,7 +169,7 @@ func (c *Cache) RememberMetrics(ctx context.Context, metrics map[string]*schemas
 
 var errNotToRemember = errors.New("it is neither an output nor a refusal")
 
-// recall reads memos of one kind. One that does not decode is as good as none: it is made again.
+// recall reads memos of one kind. An undecodable memo counts as missing: it is made again.
 func recall[V any](ctx context.Context, c *Cache, kind string, count *counter, ids []string, key func(string) string, decode func([]byte) (*V, error)) ([]*V, error) {
 	if len(ids) == 0 {
 		return nil, nil

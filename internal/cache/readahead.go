@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// readAhead reads the server's answers as they come. The connection to a server in this process has no buffer: a server that answers the first
-// command of a pipeline would wait for its client to read, and the client, still writing the rest, for the server.
+// readAhead reads the server's answers as they come. The connection to a server in this process has no buffer. Without readAhead a server that
+// answers the first command of a pipeline would wait for its client to read, while the client, still writing the rest, waits for the server.
 type readAhead struct {
 	net.Conn
 
 	more chan struct{} // signals that something came; closed when no more comes
 
 	mu       sync.Mutex
-	deadline time.Time // of the reads that begin after it was set; one that waits keeps its own
+	deadline time.Time // for reads that begin after it was set; a waiting read keeps its own
 	read     bytes.Buffer
 	err      error // why no more comes
 }

@@ -16,7 +16,7 @@ import (
 	"stegomq/schemas"
 )
 
-// RunState is a run as it stands.
+// RunState is the state of a run.
 type RunState struct {
 	Spec *schemas.RunSpec
 	// Attempt counts the times the run was started, from 1.
@@ -27,7 +27,7 @@ type RunState struct {
 	Finished time.Time
 	// Cancelled is when the latest attempt was cancelled (CancelRun); zero when it was not.
 	Cancelled time.Time
-	// Provenance is what KeepProvenance keeps; nil before.
+	// Provenance is the one that KeepProvenance keeps; nil before.
 	Provenance []byte
 }
 
@@ -41,8 +41,8 @@ const (
 	cancelledField = "cancelled" // Unix ms
 )
 
-// startRun stores a run's specification unless there is another, and begins an attempt: what failed before
-// is tried again. KEYS: spec, state, failures; ARGV: the specification, now. Returns the attempt, or 0 and the other one.
+// startRun stores a run's specification unless there is another, and begins an attempt: earlier failures are
+// forgotten. KEYS: spec, state, failures; ARGV: the specification, now. Returns the attempt, or 0 and the other specification.
 var startRun = redis.NewScript(`
 local old = redis.call('GET', KEYS[1])
 if old and old ~= ARGV[1] then
@@ -66,8 +66,8 @@ redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 return 1`)
 
 // StartRun begins an attempt of the run that spec describes and returns its number, from 1. The first
-// attempt stores the specification; a later one resumes the run and forgets its failures, and ErrRunDiffers
-// says when the run was started with another specification. An invalid specification is schemas.ErrInvalid.
+// attempt stores the specification; a later one resumes the run and forgets its failures. If the run was
+// started with another specification, the error is ErrRunDiffers. An invalid specification is schemas.ErrInvalid.
 func (c *Cache) StartRun(ctx context.Context, spec *schemas.RunSpec) (attempt int64, err error) {
 	encoded, err := schemas.Encode(spec)
 	if err != nil {
@@ -104,8 +104,8 @@ func (c *Cache) StartRun(ctx context.Context, spec *schemas.RunSpec) (attempt in
 			return 0, err
 		}
 	}
-	// The index is no key of the run and so not in the script. A run that dies before this line is
-	// listed from its next attempt on.
+	// The index is not one of the run's keys and so not in the script. If the process dies before this line,
+	// the run is listed from its next attempt on.
 	if err := c.rdb.ZAdd(ctx, runsKey, redis.Z{Score: float64(now), Member: id}).Err(); err != nil {
 		return 0, fmt.Errorf("list run %s: %w", id, err)
 	}
@@ -125,13 +125,13 @@ func differences(a, b *schemas.RunSpec) []string {
 	return names
 }
 
-// FinishRun notes that the latest attempt of a run ended. It returns ErrUnknownRun.
+// FinishRun records that the latest attempt of a run ended. It returns ErrUnknownRun.
 func (c *Cache) FinishRun(ctx context.Context, id string) error {
 	return c.markRun(ctx, id, finishedField)
 }
 
-// CancelRun notes that the latest attempt of a run was cancelled, for whoever waits for it. The next attempt forgets it. It returns
-// ErrUnknownRun.
+// CancelRun records that the latest attempt of a run was cancelled, for processes that wait for it. The next attempt forgets this. It
+// returns ErrUnknownRun.
 func (c *Cache) CancelRun(ctx context.Context, id string) error {
 	return c.markRun(ctx, id, cancelledField)
 }
@@ -147,7 +147,7 @@ func (c *Cache) markRun(ctx context.Context, id, field string) error {
 	return nil
 }
 
-// Cancelled says whether the latest attempt of a run was cancelled. A run that is not there was not.
+// Cancelled says whether the latest attempt of a run was cancelled; false for an unknown run.
 func (c *Cache) Cancelled(ctx context.Context, id string) (bool, error) {
 	cancelled, err := c.rdb.HExists(ctx, stateKey(id), cancelledField).Result()
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *Cache) RemoveRun(ctx context.Context, id string) error {
 	return nil
 }
 
-// KeepProvenance keeps what a caller says of how a run was made, unless something is kept already, and returns what is kept: the first.
+// KeepProvenance stores a record of how a run was made, unless there is one already, and returns the stored one: the first.
 func (c *Cache) KeepProvenance(ctx context.Context, id string, provenance []byte) (first []byte, err error) {
 	var kept *redis.StringCmd
 	if _, err := c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -184,7 +184,7 @@ func (c *Cache) KeepProvenance(ctx context.Context, id string, provenance []byte
 	return kept.Bytes()
 }
 
-// Run returns a run as it stands, or ErrUnknownRun, which names runs that there are.
+// Run returns the state of a run, or ErrUnknownRun, which names existing runs.
 func (c *Cache) Run(ctx context.Context, id string) (*RunState, error) {
 	state, err := c.run(ctx, id)
 	if errors.Is(err, redis.Nil) {
@@ -196,7 +196,7 @@ func (c *Cache) Run(ctx context.Context, id string) (*RunState, error) {
 	return state, nil
 }
 
-// Spec returns the specification of a run; nil stands for a run that is not there.
+// Spec returns the specification of a run; nil for an unknown run.
 func (c *Cache) Spec(ctx context.Context, id string) (*schemas.RunSpec, error) {
 	data, err := c.rdb.Get(ctx, specKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
@@ -212,7 +212,7 @@ func (c *Cache) Spec(ctx context.Context, id string) (*schemas.RunSpec, error) {
 	return spec, nil
 }
 
-// run returns redis.Nil where there is none.
+// run returns redis.Nil for an unknown run.
 func (c *Cache) run(ctx context.Context, id string) (*RunState, error) {
 	var spec *redis.StringCmd
 	var state *redis.MapStringStringCmd
@@ -274,7 +274,7 @@ func (c *Cache) runIDs(ctx context.Context, last int64) ([]string, error) {
 	return ids, nil
 }
 
-// unknownRun is ErrUnknownRun with ids that may be meant: those spelt alike, else the newest.
+// unknownRun is ErrUnknownRun with suggested ids: those spelt alike, else the newest.
 func (c *Cache) unknownRun(ctx context.Context, id string) error {
 	ids, err := c.runIDs(ctx, 99)
 	switch {

@@ -12,7 +12,7 @@ import (
 )
 
 // putFailures stores failures of comparisons that have no score, unless the run was started again after
-// the attempt that they are of. KEYS: scores, failures, state; ARGV: the attempt, then field, score, field, score, ... Returns how many were new.
+// their attempt. KEYS: scores, failures, state; ARGV: the attempt, then field, score, field, score, ... Returns how many were new.
 var putFailures = redis.NewScript(`
 local attempt = tonumber(ARGV[1])
 local started = tonumber(redis.call('HGET', KEYS[3], 'started') or '0')
@@ -27,9 +27,9 @@ for i = 2, #ARGV, 2 do
 end
 return added`)
 
-// PutScores stores scores with metrics, or with a refusal, and returns how many were new. A score that is there already, by
-// schemas.ScoreKey, is left as it is; a failure under the same key is removed. An invalid row, or one with a failure,
-// is schemas.ErrInvalid, and then nothing is stored.
+// PutScores stores scores with metrics, or with a refusal, and returns how many were new. An existing score with the same
+// schemas.ScoreKey is not changed; a failure under the same key is removed. An invalid row, or one with a failure, is
+// schemas.ErrInvalid, and then nothing is stored.
 func (c *Cache) PutScores(ctx context.Context, run string, rows []*schemas.Score) (added int, err error) {
 	for _, row := range rows {
 		if end := row.End(); end != schemas.EndDone && end != schemas.EndRefused {
@@ -63,9 +63,9 @@ func (c *Cache) PutScores(ctx context.Context, run string, rows []*schemas.Score
 	return added, nil
 }
 
-// PutFailures stores scores with a failure and returns how many were new. One whose comparison has
-// metrics, or was refused, already is dropped; one that failed before is replaced. Failures of an attempt (schemas.Job.attempt;
-// 0 is not known) from before the run was last started are dropped too: the comparisons are being made again.
+// PutFailures stores scores with a failure and returns how many were new. A failure is dropped if its comparison has
+// metrics or a refusal already, and replaces an earlier failure. Failures of an earlier attempt (schemas.Job.attempt; 0:
+// unknown) than the run's latest are dropped too, because their comparisons are being made again.
 // An invalid row, or one without a failure, is schemas.ErrInvalid, and then nothing is stored.
 func (c *Cache) PutFailures(ctx context.Context, run string, attempt int64, rows []*schemas.Score) (added int, err error) {
 	for _, row := range rows {
@@ -110,8 +110,7 @@ func encodeRows(what, run string, rows []*schemas.Score) ([]field, error) {
 	return fields, nil
 }
 
-// Progress counts the comparisons of a run that were made or refused, and those that could not be made; 0 and 0 for
-// a run that is not there.
+// Progress counts the comparisons of a run that were made or refused, and those that failed; 0 and 0 for an unknown run.
 func (c *Cache) Progress(ctx context.Context, run string) (scores, failures int64, err error) {
 	var s, f *redis.IntCmd
 	_, err = c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -124,8 +123,8 @@ func (c *Cache) Progress(ctx context.Context, run string) (scores, failures int6
 	return s.Val(), f.Val(), nil
 }
 
-// Scores returns the comparisons of a run that were made or refused, and those that could not be made. Both are
-// sorted by item, role, embed key, decode key and attack.
+// Scores returns the comparisons of a run that were made or refused, and those that failed. Both are sorted by item, role,
+// embed key, decode key and attack.
 func (c *Cache) Scores(ctx context.Context, run string) (scores, failures []*schemas.Score, err error) {
 	var s, f *redis.StringSliceCmd
 	_, err = c.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -168,8 +167,8 @@ func decodeScores(values []string) ([]*schemas.Score, error) {
 	return scores, nil
 }
 
-// Ended returns the score of each key (schemas.ScoreKey) of a run, or its failure, in the order of the keys; nil where there is neither yet. It takes
-// one round trip.
+// Ended returns the score or the failure of each key (schemas.ScoreKey) of a run, in the order of the keys; nil if there is neither yet. It
+// takes one round trip.
 func (c *Cache) Ended(ctx context.Context, run string, keys []string) ([]*schemas.Score, error) {
 	if len(keys) == 0 {
 		return nil, nil

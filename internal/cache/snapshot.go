@@ -15,8 +15,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// A snapshot file holds all keys of an embedded server: the magic, which has the version in it, a gob stream of entries, and the CRC-32C of
-// everything before it (uint32, little endian).
+// A snapshot file holds all keys of an embedded server: the magic with the version, a gob stream of entries, and the CRC-32C of everything
+// before it (uint32, little endian).
 const (
 	snapshotName  = "cache.snapshot"
 	snapshotMagic = "stegomq.cache.2\n"
@@ -24,7 +24,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errSnapshot: the file is not a whole snapshot of this version.
+// errSnapshot: the file is not a complete snapshot of this version.
 var errSnapshot = errors.New("damaged snapshot")
 
 // entry is one key: a string (Text), a hash or a sorted set. stegomq uses no other types, and others are not kept.
@@ -36,8 +36,8 @@ type entry struct {
 	Sorted  map[string]float64 // scores by member
 }
 
-// readSnapshot fills db from the snapshot in dir, leaving out what has expired by now. No file is an
-// empty snapshot. It returns errSnapshot, and then db may hold a part.
+// readSnapshot fills db from the snapshot in dir, without expired entries. A missing file is an empty
+// snapshot. After errSnapshot db may hold a part.
 func readSnapshot(dir string, db *miniredis.RedisDB, now time.Time) error {
 	f, err := os.Open(filepath.Join(dir, snapshotName))
 	if errors.Is(err, os.ErrNotExist) {
@@ -66,7 +66,7 @@ func readSnapshot(dir string, db *miniredis.RedisDB, now time.Time) error {
 	}
 }
 
-// checkSnapshot gives the entries of a whole snapshot, or errSnapshot.
+// checkSnapshot returns the entries of a complete snapshot, or errSnapshot.
 func checkSnapshot(f *os.File) (entries io.Reader, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -125,7 +125,7 @@ func capture(db *miniredis.RedisDB, key string, now time.Time) (e entry, ok bool
 		e.Text, err = db.Get(key)
 		return e, err == nil
 	case "hash":
-		// miniredis gives the fields one by one. One that is deleted meanwhile reads as empty, and no value that stegomq stores is.
+		// miniredis gives the fields one by one. A field that is deleted meanwhile reads as empty; stegomq stores no empty values.
 		fields, _ := db.HKeys(key)
 		e.Hash = make(map[string]string, len(fields))
 		for _, f := range fields {
@@ -141,8 +141,8 @@ func capture(db *miniredis.RedisDB, key string, now time.Time) (e entry, ok bool
 	return e, false
 }
 
-// writeSnapshot stores all keys of db in dir, replacing the snapshot there as a whole, and returns the
-// size of the file. Each key is as it was at one moment, not all keys at the same.
+// writeSnapshot stores all keys of db in dir, replaces the snapshot there as a whole, and returns the
+// size of the file. Each key is consistent, but different keys may be from different moments.
 func writeSnapshot(dir string, db *miniredis.RedisDB, now time.Time) (size int64, err error) {
 	f, err := os.OpenFile(filepath.Join(dir, snapshotName+".tmp"), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err != nil {

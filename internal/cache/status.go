@@ -10,31 +10,31 @@ import (
 
 // Status describes the server, for `stegomq doctor`.
 type Status struct {
-	// Server is redis, valkey, ... or miniredis, and Version its version; empty when it does not say.
+	// Server is redis, valkey, ... or miniredis, and Version its version; empty when unknown.
 	Server, Version string
-	// Address as Cache.URL.
+	// Address is that of Cache.URL.
 	Address string
 	// Embedded says that the server runs in this process.
 	Embedded bool
-	// Memory in bytes that the server uses. miniredis does not know; when it runs in this process, this is
-	// the size of the last snapshot.
+	// Memory is what the server uses, in bytes. miniredis does not know; when it runs in this process, this
+	// is the size of the last snapshot.
 	Memory int64
 	// Keys of the database, also those of other users of it.
 	Keys int64
-	// Policy is the server's maxmemory-policy; empty when it does not say.
+	// Policy is the server's maxmemory-policy; empty when unknown.
 	Policy string
 }
 
-// EvictsAll says whether the server deletes keys without a lifetime, scores and runs among them, when memory is short.
+// EvictsAll says whether the server deletes keys without a lifetime, including scores and runs, when memory is short.
 func (s Status) EvictsAll() bool { return strings.HasPrefix(s.Policy, "allkeys-") }
 
-// Used is what the server's process used so far.
+// Used is the resource use of the server's process so far.
 type Used struct {
 	CPU float64 // seconds
 	RSS int64   // bytes
 }
 
-// Used asks the server what it used. An embedded server, of whichever process, does not know: 0.
+// Used asks the server for its resource use. An embedded server, in any process, does not know it: 0.
 func (c *Cache) Used(ctx context.Context) (Used, error) {
 	info, err := c.info(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *Cache) Used(ctx context.Context) (Used, error) {
 	return Used{CPU: user + system, RSS: rss}, nil
 }
 
-// info is what the server says of itself, by name.
+// info returns the fields of the server's INFO, by name.
 func (c *Cache) info(ctx context.Context) (map[string]string, error) {
 	text, err := c.rdb.Info(ctx).Result()
 	info := make(map[string]string)
@@ -58,7 +58,7 @@ func (c *Cache) info(ctx context.Context) (map[string]string, error) {
 	return info, err
 }
 
-// Status asks the server how it is.
+// Status asks the server for its status.
 func (c *Cache) Status(ctx context.Context) (Status, error) {
 	s := Status{Address: c.url, Embedded: c.embedded != nil}
 	info, err := c.info(ctx)
@@ -87,7 +87,7 @@ func (c *Cache) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// miniredisVersion is of the miniredis in this binary; another process' may differ.
+// miniredisVersion is the version of miniredis in this binary; another process's may differ.
 func miniredisVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -22,7 +22,7 @@ var (
 
 // Log formats.
 const (
-	// FormatAuto is for people on a terminal, and FormatText elsewhere.
+	// FormatAuto is a format for people on a terminal, and FormatText elsewhere.
 	FormatAuto = "auto"
 	// FormatText is key=value.
 	FormatText = "text"
@@ -32,7 +32,7 @@ const (
 
 // NewLogger returns a logger that writes to w. level is debug, info, warn or error, in any case and
 // optionally with an offset (info+2), info when empty; format is one of the constants, auto when empty.
-// The errors are ErrLevel and ErrFormat and say which words there are.
+// The errors are ErrLevel and ErrFormat and list the valid words.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if level != "" {

@@ -14,7 +14,7 @@ import (
 	"stegomq/internal/tracing"
 )
 
-// maxValues bounds the values of one label. What comes after them is counted as "other".
+// maxValues bounds the values of one label. Further values are counted as "other".
 const (
 	maxValues = 24
 	other     = "other"
@@ -23,14 +23,14 @@ const (
 // refusedItems is the outcome of items that recovery refused; their job is done.
 const refusedItems = "refused"
 
-// secondsBuckets reach from one small image on a GPU to 64 large ones on a CPU.
+// secondsBuckets range from one small image on a GPU to 64 large ones on a CPU.
 var secondsBuckets = []float64{0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
 
-// waitBuckets reach from a request that finds a worker idle to a bulk job that stands behind a day's work.
+// waitBuckets range from a request to an idle worker to a bulk job behind a day's work.
 var waitBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400}
 
-// Metrics are the numbers of one process, which docs/metrics.md lists, and those of the Go runtime and the process. Methods are safe for
-// concurrent use, and on a nil *Metrics they do nothing. Those that take a context note a duration, and the context's trace with it.
+// Metrics are the metrics of one process, listed in docs/metrics.md, and those of the Go runtime and the process. Methods are safe for
+// concurrent use, and on a nil *Metrics they do nothing. Those that take a context record a duration with the context's trace.
 type Metrics struct {
 	registry   *prometheus.Registry
 	inFlight   *prometheus.GaugeVec
@@ -89,7 +89,7 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// JobStarted notes that a job begins. A JobDone with the same operation follows.
+// JobStarted records that a job begins. A JobDone with the same operation follows.
 func (m *Metrics) JobStarted(operation string) {
 	if m == nil {
 		return
@@ -97,8 +97,8 @@ func (m *Metrics) JobStarted(operation string) {
 	m.inFlight.WithLabelValues(m.operations.value(operation)).Inc()
 }
 
-// JobDone notes that a job that was started has ended: operation is embed, recover, purify or score; outcome
-// a word such as done, retry, dead; items how many it had, and refused how many of them recovery refused; d how long it took.
+// JobDone records that a started job has ended. operation is embed, recover, purify or score; outcome is a word such as done,
+// retry, dead; items is the number of its items, and refused how many of them recovery refused; d is how long it took.
 func (m *Metrics) JobDone(ctx context.Context, operation, outcome string, items, refused int, d time.Duration) {
 	if m == nil {
 		return
@@ -113,8 +113,8 @@ func (m *Metrics) JobDone(ctx context.Context, operation, outcome string, items,
 	observe(ctx, m.seconds.WithLabelValues(operation), d)
 }
 
-// Waited notes how long a job, or a result that is scored, was in the queue before somebody first began on it: operation is embed, recover,
-// purify or score, class that of the job (schemas.Class).
+// Waited records how long a job, or a result to score, was in the queue before its first try began. operation is embed, recover, purify or
+// score; class is that of the job (schemas.Class).
 func (m *Metrics) Waited(ctx context.Context, operation, class string, d time.Duration) {
 	if m == nil {
 		return
@@ -122,7 +122,7 @@ func (m *Metrics) Waited(ctx context.Context, operation, class string, d time.Du
 	observe(ctx, m.waits.WithLabelValues(m.operations.value(operation), m.classes.value(class)), d)
 }
 
-// Ended notes how long one that is done took from when the queue had it.
+// Ended records the time from when the queue had a job or result until it was done.
 func (m *Metrics) Ended(ctx context.Context, operation, class string, d time.Duration) {
 	if m == nil {
 		return
@@ -130,7 +130,7 @@ func (m *Metrics) Ended(ctx context.Context, operation, class string, d time.Dur
 	observe(ctx, m.whole.WithLabelValues(m.operations.value(operation), m.classes.value(class)), d)
 }
 
-// ScoresWritten notes n scores that were new in Redis.
+// ScoresWritten counts n scores that were new in Redis.
 func (m *Metrics) ScoresWritten(n int) {
 	if m == nil {
 		return
@@ -138,7 +138,7 @@ func (m *Metrics) ScoresWritten(n int) {
 	m.scores.Add(float64(n))
 }
 
-// DeadLetter notes a message given up for a reason (schemas.Reason).
+// DeadLetter counts a message given up for a reason (schemas.Reason).
 func (m *Metrics) DeadLetter(reason string) {
 	if m == nil {
 		return
@@ -146,7 +146,7 @@ func (m *Metrics) DeadLetter(reason string) {
 	m.dead.WithLabelValues(m.reasons.value(reason)).Inc()
 }
 
-// Unexpected notes a result, or a dead letter, that was refused because its run does not ask for it.
+// Unexpected counts a result, or a dead letter, that was refused because its run does not ask for it.
 func (m *Metrics) Unexpected() {
 	if m == nil {
 		return
@@ -154,7 +154,7 @@ func (m *Metrics) Unexpected() {
 	m.unexpected.Inc()
 }
 
-// Answered notes a request over HTTP that has its answer. There are few routes: a pattern, such as GET /v1/jobs/{id}, and not what a client asked for.
+// Answered records an answered HTTP request. route is a pattern, such as GET /v1/jobs/{id}, and not the requested path, so there are few.
 func (m *Metrics) Answered(ctx context.Context, route string, status int, d time.Duration) {
 	if m == nil {
 		return
@@ -163,7 +163,7 @@ func (m *Metrics) Answered(ctx context.Context, route string, status int, d time
 	observe(ctx, m.answering.WithLabelValues(route), d)
 }
 
-// observe notes a duration. Where the context has a trace that is kept, its id is the exemplar of the bucket, which who scrapes by OpenMetrics sees.
+// observe records a duration. If the context has a sampled trace, its id is the exemplar of the bucket, which only OpenMetrics scrapes contain.
 func observe(ctx context.Context, in prometheus.Observer, d time.Duration) {
 	if id := tracing.SampledID(ctx); id != "" {
 		in.(prometheus.ExemplarObserver).ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": id})
@@ -175,7 +175,7 @@ func observe(ctx context.Context, in prometheus.Observer, d time.Duration) {
 // WeightsStats are the counts of a cache of keyed weights: hits and misses only grow.
 type WeightsStats struct{ Hits, Misses, Bytes int64 }
 
-// WatchWeights reads the cache of keyed weights whenever metrics are asked for. read must be safe for
+// WatchWeights reads the cache of keyed weights whenever metrics are scraped. read must be safe for
 // concurrent use. A second call panics.
 func (m *Metrics) WatchWeights(read func() WeightsStats) {
 	if m == nil {
@@ -186,8 +186,8 @@ func (m *Metrics) WatchWeights(read func() WeightsStats) {
 	m.watch(prometheus.GaugeValue, "weights_cache_bytes", "Keyed weights held, in bytes.", nil, func() int64 { return read().Bytes })
 }
 
-// WatchMemos reads the counts of memos of one kind (outputs, metrics, images) whenever metrics are asked
-// for. read must be safe for concurrent use. A second call with the same kind panics.
+// WatchMemos reads the counts of memos of one kind (outputs, metrics, images) whenever metrics are
+// scraped. read must be safe for concurrent use. A second call with the same kind panics.
 func (m *Metrics) WatchMemos(kind string, read func() (hits, misses int64)) {
 	if m == nil {
 		return
@@ -207,13 +207,13 @@ func (m *Metrics) watch(t prometheus.ValueType, name, help string, labels promet
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), value))
 }
 
-// Handler serves the metrics in the formats that Prometheus reads. Exemplars are in OpenMetrics alone.
+// Handler serves the metrics in the formats that Prometheus reads. Only OpenMetrics has exemplars.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, EnableOpenMetrics: true})
 }
 
-// bounded passes the first maxValues values of a label and makes "other" of the rest, so that a mistake
-// in a caller cannot fill a time-series database.
+// bounded passes the first maxValues values of a label and replaces the rest by "other", so that a caller's
+// mistake cannot fill a time-series database.
 type bounded struct {
 	mu   sync.RWMutex
 	seen map[string]bool

@@ -9,27 +9,27 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// JobStats are the numbers of one operation's jobs in this process.
+// JobStats are the figures of one operation's jobs in this process.
 type JobStats struct {
 	Operation string
 	Jobs      uint64
-	// Mean is how long a job took; Most is what 95 of 100 took at most, by the bounds of the histogram: 0 where that is beyond the last one.
+	// Mean is the mean time of a job; Most is the bound of the histogram that 95 of 100 jobs did not exceed, or 0 beyond the last bound.
 	Mean, Most time.Duration
 }
 
-// Read are numbers of a process for people.
+// Read are figures of a process for people.
 type Read struct {
 	Jobs    []JobStats // by operation
 	Weights WeightsStats
 }
 
-// Read gives the numbers as they are now.
+// Read returns the current figures.
 func (m *Metrics) Read() Read {
 	var r Read
 	if m == nil {
 		return r
 	}
-	families, _ := m.registry.Gather() // what could be gathered
+	families, _ := m.registry.Gather() // as far as they could be gathered
 	for _, f := range families {
 		switch f.GetName() {
 		case "stegomq_job_seconds":

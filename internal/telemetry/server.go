@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// stopTimeout is what requests in progress get when the server stops.
+	// stopTimeout is the time that requests in progress have when the server stops.
 	stopTimeout = 5 * time.Second
-	// checkTimeout is what the readiness checks get, all together.
+	// checkTimeout is the time that all readiness checks together have.
 	checkTimeout = 2 * time.Second
 )
 
-// Check says whether something that the process needs works; nil is yes.
+// Check returns nil if something that the process needs works.
 type Check func(context.Context) error
 
-// Server serves over HTTP, for machines that watch the process:
+// Server serves over HTTP, for monitoring:
 //
 //	/metrics  the metrics
 //	/healthz  200 while the process runs
@@ -47,7 +47,7 @@ func NewServer(addr string, m *Metrics, checks map[string]Check, log *slog.Logge
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
-	// Not the command line: it may name what an operator would not publish.
+	// The command line is not served: it may contain names that an operator would not publish.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
@@ -65,7 +65,7 @@ func NewServer(addr string, m *Metrics, checks map[string]Check, log *slog.Logge
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Run serves until ctx is cancelled, then lets requests in progress end, for up to 5 s, and returns nil.
-// It is called once, and gives the address free.
+// It is called once, and releases the address.
 func (s *Server) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s.listener) }()

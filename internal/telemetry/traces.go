@@ -21,10 +21,10 @@ import (
 	"stegomq/internal/tracing"
 )
 
-// ErrTraces: a variable of OpenTelemetry that says what cannot be.
+// ErrTraces: a variable of OpenTelemetry has an invalid value.
 var ErrTraces = errors.New("traces cannot be sent")
 
-// Variables of OpenTelemetry that are looked at here; its own packages read the others.
+// Variables of OpenTelemetry that this package reads; OpenTelemetry's own packages read the others.
 const (
 	envEndpoint       = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	envTracesEndpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -36,23 +36,23 @@ const (
 	envSamplerArg     = "OTEL_TRACES_SAMPLER_ARG"
 )
 
-// Traces are where the spans of a process go. A nil *Traces is nowhere.
+// Traces exports the spans of a process. A nil *Traces exports nothing.
 type Traces struct {
 	provider *sdktrace.TracerProvider
 	tracer   *tracing.Tracer
 }
 
-// TracesConfig says what the environment does not.
+// TracesConfig has the settings that are not in the environment.
 type TracesConfig struct {
 	// Version of the program.
 	Version string
-	// Endpoint is the whole URL that spans are posted to, in the place of what the environment says.
+	// Endpoint is the whole URL that spans are posted to, instead of the environment's.
 	Endpoint string
 	Logger   *slog.Logger
 }
 
-// OpenTraces sends spans where the standard variables of OpenTelemetry say (docs/tracing.md); nil where they say nothing. It connects to
-// nothing. What they say wrong is ErrTraces.
+// OpenTraces sends spans to the endpoint of OpenTelemetry's standard variables (docs/tracing.md); it returns nil if there is none. It opens no
+// connection. An invalid variable is ErrTraces.
 func OpenTraces(ctx context.Context, cfg TracesConfig) (*Traces, error) {
 	var opts []otlptracehttp.Option
 	if cfg.Endpoint != "" {
@@ -64,7 +64,7 @@ func OpenTraces(ctx context.Context, cfg TracesConfig) (*Traces, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTraces, err)
 	}
-	// The last one wins: what the user says of the service.
+	// The last one wins: the user's attributes.
 	about, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "stegomq"), attribute.String("service.version", cfg.Version)),
 		resource.WithFromEnv())
@@ -105,7 +105,7 @@ func wanted() (bool, error) {
 	return true, checkSampler()
 }
 
-// checkSampler refuses what the SDK would take for "everything".
+// checkSampler refuses values that the SDK would read as "everything".
 func checkSampler() error {
 	sampler, share := os.Getenv(envSampler), os.Getenv(envSamplerArg)
 	if !slices.Contains([]string{
@@ -128,13 +128,13 @@ func (t *Traces) Tracer() *tracing.Tracer {
 	return t.tracer
 }
 
-// Flush sends what has ended so far.
+// Flush sends the spans that have ended so far.
 func (t *Traces) Flush(ctx context.Context) { _ = t.provider.ForceFlush(ctx) }
 
-// closeTraces bounds how long the end of a process waits for the last spans to go out.
+// closeTraces bounds how long the end of a process waits for the last spans to be sent.
 const closeTraces = 3 * time.Second
 
-// Close sends what was not sent yet. That it could not was logged.
+// Close sends the remaining spans. A failure was logged.
 func (t *Traces) Close() {
 	if t == nil {
 		return
@@ -144,7 +144,7 @@ func (t *Traces) Close() {
 	_ = t.provider.Shutdown(ctx)
 }
 
-// told is an exporter that says once that spans are lost, and once that they are not any more.
+// told is an exporter that logs once when spans are lost, and once when they are sent again.
 type told struct {
 	sdktrace.SpanExporter
 	log     *slog.Logger
@@ -161,5 +161,5 @@ func (e *told) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) e
 			e.log.Warn("traces are sent again")
 		}
 	}
-	return nil // it was told
+	return nil // it was logged
 }

@@ -1,5 +1,5 @@
-// Package testrig owns the real parts that the tests of the roles run on: embedded servers of their own, and the tiny
-// model on one engine. Only tests import it.
+// Package testrig owns the real parts that the tests of the roles use: an embedded server for each, and the tiny model on
+// one engine. Only tests import it.
 package testrig
 
 import (
@@ -44,13 +44,13 @@ func (m *Model) Network() *engine.Engine { return m.NetworkWith(m.Keys) }
 func (m *Model) NetworkWith(keys engine.Keys) *engine.Engine {
 	e := engine.New(m.engine, keys)
 	if err := e.Add(m.Model); err != nil {
-		panic(err) // the runtime has it since the tests began
+		panic(err) // cannot fail: the runtime was loaded when the tests began
 	}
 	return e
 }
 
-// Main is the TestMain of a package: it loads the model in a directory into m for all tests, and looks for goroutines
-// that they left behind.
+// Main is the TestMain of a package: it loads the model in a directory into m for all tests, and checks for leaked
+// goroutines.
 func Main(tests *testing.M, m *Model, dir string) {
 	if err := m.load(filepath.FromSlash(dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -97,7 +97,7 @@ type Queue struct {
 	Blobs blob.Store
 }
 
-// Bus opens a message queue that tries again at once, maxDeliver times in all (0: as often as the bus does).
+// Bus opens a message queue that tries again at once, maxDeliver times in all (0: the bus's default).
 func Bus(t testing.TB, maxDeliver int) *Queue {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)

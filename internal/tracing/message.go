@@ -11,16 +11,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Headers of a message. The first is that of W3C Trace Context; in the second somebody with the key says that the first is his.
+// Headers of a message. The first is that of W3C Trace Context; the second is the signature of the first by a holder of the key.
 const (
 	parentHeader    = "traceparent"
 	signatureHeader = "Stegomq-Trace"
 )
 
-// parentLength is that of a traceparent of version 00, the only one that is read.
+// parentLength is the length of a traceparent of version 00, the only version that is read.
 const parentLength = 55
 
-// parent reads a traceparent. What is not one is none.
+// parent reads a traceparent. An invalid one counts as none.
 func parent(text string) trace.SpanContext {
 	if len(text) != parentLength || text[:2] != "00" {
 		return trace.SpanContext{}
@@ -29,8 +29,8 @@ func parent(text string) trace.SpanContext {
 	return trace.SpanContextFromContext(ctx)
 }
 
-// signature of what a message on a subject says of its trace, 32 hexadecimal digits; "" without a key. A subject that a tenant reads is another than one
-// that the tenant writes, so that a signature is of no use to who has seen it.
+// signature signs the traceparent of a message on a subject: 32 hexadecimal digits; "" without a key. A tenant reads and writes different
+// subjects, so a tenant cannot reuse a signature that it has seen.
 func (t *Tracer) signature(subject, parent string) string {
 	key := t.key.Load()
 	if key == nil {
@@ -41,8 +41,8 @@ func (t *Tracer) signature(subject, parent string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// sender is the span that a message was published in, where that is signed by somebody with the key. Elsewhere it is where a trace may begin,
-// with a link to what the message says.
+// sender is the span that a message was published in, if the signature is valid. Otherwise it is one in which a trace may begin, with a link
+// to the message's traceparent.
 func (t *Tracer) sender(m *Message) Span {
 	text := m.header(parentHeader)
 	from, want := parent(text), t.signature(m.Subject, text)
@@ -52,7 +52,7 @@ func (t *Tracer) sender(m *Message) Span {
 	return Span{tracer: t, link: text}
 }
 
-// Publish begins the publishing of a message, and gives the headers by which whoever takes it goes on in the trace.
+// Publish begins the publishing of a message, and returns the headers by which its receiver continues the trace.
 func Publish(ctx context.Context, name, subject string) (context.Context, Span, map[string][]string) {
 	ctx, s := Of(ctx).start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer))
 	if s.span == nil {
@@ -61,7 +61,7 @@ func Publish(ctx context.Context, name, subject string) (context.Context, Span, 
 	return ctx, s, s.header(subject)
 }
 
-// header has what a message on a subject says of the span that it is published in.
+// header returns the trace headers of a message published on a subject.
 func (s Span) header(subject string) map[string][]string {
 	text := s.Traceparent()
 	header := map[string][]string{parentHeader: {text}}
@@ -71,9 +71,9 @@ func (s Span) header(subject string) map[string][]string {
 	return header
 }
 
-// Resend begins to publish a message again, on a subject, that was kept in another one, and gives the headers. It goes on in the trace of that
-// other one where the signature says that this is the operator's, with a link to who asks for it. Who cannot check that, since it has no key or
-// sends no traces, gives the other's traceparent on as it is: unsigned, so that it becomes a link.
+// Resend begins to publish a message again, on a subject, that another message kept, and returns the headers. If the other's signature is
+// valid, its trace is continued, with a link to the caller's. A process that cannot check the signature, because it has no key or sends no
+// traces, passes on the other's traceparent unsigned, so that it becomes a link.
 func Resend(ctx context.Context, name, subject string, from Message) (Span, map[string][]string) {
 	asks, text := Of(ctx), from.header(parentHeader)
 	switch of := parent(text); {
@@ -90,7 +90,7 @@ func Resend(ctx context.Context, name, subject string, from Message) (Span, map[
 type Message struct {
 	Subject string
 	Header  map[string][]string
-	// Stored is when the queue had it, and Delivery how often it was delivered, this time among them.
+	// Stored is when the queue had it, and Delivery how often it was delivered, including this time.
 	Stored   time.Time
 	Delivery uint64
 }
@@ -102,8 +102,8 @@ func (m *Message) header(name string) string {
 	return ""
 }
 
-// Receive begins the processing of a message: in the trace of who published it, if that is signed. Of a first delivery it notes how long
-// the message waited.
+// Receive begins the processing of a message: in the publisher's trace, if that is signed. For a first delivery it records how long the
+// message waited.
 func (t *Tracer) Receive(name string, m Message) Span {
 	if t == nil {
 		return Span{}
@@ -112,7 +112,7 @@ func (t *Tracer) Receive(name string, m Message) Span {
 	wait := func(s Span) {
 		if m.Delivery <= 1 {
 			stored := m.Stored
-			if stored.After(now) { // the server's clock is ahead
+			if stored.After(now) { // the server's clock may be ahead
 				stored = now
 			}
 			Interval(s.In(context.Background()), "queue", stored, now)
@@ -129,8 +129,8 @@ func (t *Tracer) Receive(name string, m Message) Span {
 	return s
 }
 
-// Request begins the answering of an HTTP request with a traceparent, or "". Trusted says that it is the operator's own, such as that of a
-// gateway: then the request goes on in that trace, and otherwise it has a link to it.
+// Request begins the handling of an HTTP request with a traceparent, or "". A trusted traceparent is the operator's own, such as that of a
+// gateway: the request continues that trace. Otherwise it begins a new trace with a link.
 func (t *Tracer) Request(ctx context.Context, name, traceparent string, trusted bool) (context.Context, Span) {
 	if t == nil {
 		return ctx, Span{}
@@ -142,12 +142,12 @@ func (t *Tracer) Request(ctx context.Context, name, traceparent string, trusted 
 	return Span{tracer: t, link: traceparent}.start(ctx, name, server)
 }
 
-// remote is a span elsewhere.
+// remote is a span of another process.
 func (t *Tracer) remote(of trace.SpanContext) Span {
 	return Span{tracer: t, span: trace.SpanFromContext(trace.ContextWithRemoteSpanContext(context.Background(), of))}
 }
 
-// linkTo makes nothing of what is no traceparent.
+// linkTo ignores an invalid traceparent.
 func linkTo(traceparent string) trace.SpanStartOption {
 	of := parent(traceparent)
 	if !of.IsValid() {

@@ -1,14 +1,14 @@
-// Package tracing owns what a trace is: how it begins, how it goes on in what is called and in messages, and whose word on it is taken.
-// Where the spans go is package telemetry's. It is the only other importer of OpenTelemetry.
+// Package tracing owns traces: how they begin, how they continue in calls and messages, and which trace headers are trusted. Package telemetry,
+// the only other importer of OpenTelemetry, exports the spans.
 //
-// The context carries the trace, so that roles need nothing but Start. In a context without one everything here does nothing, and costs the
-// look at the context.
+// The context carries the trace, so that roles need only Start. In a context without a trace every function does nothing, and only looks at
+// the context.
 //
 // Invariants:
 //   - A span has names, ids, counts and a reason (schemas.Reason): never the text of an error, the bytes of a key or an image, or a token.
-//   - A message goes on in a trace if it is signed by somebody who has the key of the operator's processes. Any other begins a trace of its
-//     own, whether it is kept is this process's sampler's to say, and what the message said of a trace is a link.
-//   - Of a foreign trace 25 bytes are kept: the ids and the flags. There is no tracestate and no baggage.
+//   - A message's trace is continued if the message is signed with the key of the operator's processes. Any other message begins a new trace,
+//     which this process's sampler keeps or drops, with a link to the trace in its header.
+//   - Only 25 bytes of a foreign trace are kept: the ids and the flags. There is no tracestate and no baggage.
 package tracing
 
 import (
@@ -34,26 +34,26 @@ type Tracer struct {
 // New makes a tracer whose spans go to a provider.
 func New(p trace.TracerProvider) *Tracer { return &Tracer{spans: p.Tracer("stegomq")} }
 
-// Sign has messages signed, from now on, with a key that the operator's processes share, and those with its signature believed. Without a key
-// nothing is signed, nor believed.
+// Sign sets the key that the operator's processes share: from now on messages are signed, and messages with a valid signature are trusted.
+// Without a key nothing is signed or trusted.
 func (t *Tracer) Sign(key []byte) { t.key.Store(&key) }
 
 // Span is a piece of work, or nothing: its zero value.
 type Span struct {
 	tracer *Tracer
 	span   trace.Span // nil where a trace may begin
-	link   string     // where span is nil: the traceparent of what the trace is linked to that begins
+	link   string     // if span is nil: the traceparent that a new trace links to
 }
 
 type spanKey struct{}
 
-// Of is the span of a context.
+// Of returns the span of a context.
 func Of(ctx context.Context) Span {
 	s, _ := ctx.Value(spanKey{}).(Span)
 	return s
 }
 
-// In gives a context whose span is s. Nothing is in ctx as it is.
+// In returns a context whose span is s. For the zero Span it returns ctx.
 func (s Span) In(ctx context.Context) context.Context {
 	if s.tracer == nil {
 		return ctx
@@ -61,7 +61,7 @@ func (s Span) In(ctx context.Context) context.Context {
 	return context.WithValue(ctx, spanKey{}, s)
 }
 
-// With gives a context in which Start begins a trace, unless ctx has one.
+// With returns a context in which Start begins a trace, unless ctx has one.
 func (t *Tracer) With(ctx context.Context) context.Context {
 	if t == nil || Of(ctx).tracer != nil {
 		return ctx
@@ -69,23 +69,23 @@ func (t *Tracer) With(ctx context.Context) context.Context {
 	return Span{tracer: t}.In(ctx)
 }
 
-// After gives a context in which Start begins a trace that is linked to a span of the operator's, which Traceparent named.
+// After returns a context in which Start begins a trace with a link to a span of the operator's, named by Traceparent.
 func (t *Tracer) After(ctx context.Context, traceparent string) context.Context {
 	return Span{tracer: t, link: traceparent}.In(ctx)
 }
 
-// Start begins a part of the span of a context. The names are in docs/tracing.md.
+// Start begins a child of the context's span. The names are in docs/tracing.md.
 func Start(ctx context.Context, name string) (context.Context, Span) {
 	return Of(ctx).start(ctx, name)
 }
 
-// Linked begins a trace of its own, with a link to the context's.
+// Linked begins a new trace, with a link to the context's.
 func Linked(ctx context.Context, name string) (context.Context, Span) {
 	s := Of(ctx)
 	return Span{tracer: s.tracer, link: s.Traceparent()}.start(ctx, name)
 }
 
-// Interval notes a part of the span of a context that is over.
+// Interval records a child of the context's span that has already ended.
 func Interval(ctx context.Context, name string, from, to time.Time) {
 	_, s := Of(ctx).start(ctx, name, trace.WithTimestamp(from))
 	if s.span != nil {
@@ -98,7 +98,7 @@ func (s Span) start(ctx context.Context, name string, opts ...trace.SpanStartOpt
 		return ctx, Span{}
 	}
 	opts = append(opts, linkTo(s.link))
-	// The parent is always our own: what others have put into the context is nobody's word.
+	// The parent is always our own span: spans that others have put into the context are not trusted.
 	_, span := s.tracer.spans.Start(trace.ContextWithSpan(ctx, s.orNone()), name, opts...)
 	child := Span{tracer: s.tracer, span: span}
 	return child.In(ctx), child
@@ -118,7 +118,7 @@ func (s Span) Traceparent() string {
 	return carrier[parentHeader]
 }
 
-// SampledID is the id of the trace of a context, 32 hexadecimal digits, where the trace is kept; "" elsewhere.
+// SampledID is the id of the context's trace, 32 hexadecimal digits, if the trace is sampled; otherwise "".
 func SampledID(ctx context.Context) string {
 	if s := Of(ctx).orNone().SpanContext(); s.IsSampled() {
 		return s.TraceID().String()
@@ -126,10 +126,10 @@ func SampledID(ctx context.Context) string {
 	return ""
 }
 
-// recording says whether anybody will see what is noted.
+// recording says whether attributes are recorded.
 func (s Span) recording() bool { return s.span != nil && s.span.IsRecording() }
 
-// End ends the span. Of an error it says only what kind it is.
+// End ends the span. It records only the kind of an error.
 func (s Span) End(err error) {
 	if s.span == nil {
 		return
@@ -140,7 +140,7 @@ func (s Span) End(err error) {
 	s.span.End()
 }
 
-// Fail notes why the span failed, in a word that is one of a few.
+// Fail records why the span failed, as one of a few words.
 func (s Span) Fail(why string) {
 	if s.recording() {
 		s.Text("stegomq.reason", why)
@@ -162,10 +162,10 @@ func reason(err error) string {
 	return "error"
 }
 
-// maxText bounds a text, in bytes: every one that has a place in a span is a shorter name or id.
+// maxText bounds a text, in bytes: all names and ids that belong in a span are shorter.
 const maxText = 128
 
-// Text notes a name or an id.
+// Text records a name or an id.
 func (s Span) Text(key, value string) {
 	if !s.recording() || value == "" {
 		return
@@ -176,21 +176,21 @@ func (s Span) Text(key, value string) {
 	s.span.SetAttributes(attribute.String(key, value))
 }
 
-// Int notes a number.
+// Int records a number.
 func (s Span) Int(key string, value int) {
 	if s.recording() {
 		s.span.SetAttributes(attribute.Int(key, value))
 	}
 }
 
-// Name names the span otherwise than it was when it began.
+// Name renames the span.
 func (s Span) Name(name string) {
 	if s.recording() {
 		s.span.SetName(name)
 	}
 }
 
-// Job notes what a valid job is.
+// Job records the attributes of a valid job.
 func (s Span) Job(job *schemas.Job) {
 	if !s.recording() {
 		return

@@ -1,8 +1,8 @@
-// Package browser is what tests of pages share: a headless Chromium, and what a reader does in one of its tabs. Only tests
+// Package browser is shared by the tests of pages: a headless Chromium, and a reader's actions in one of its tabs. Only tests
 // import it.
 //
-// Invariant: nothing sleeps. What a tab waits for is a condition of the page or a frame that it has drawn, within the time that
-// the tab's context has; what fails fails the test by name.
+// Invariant: nothing sleeps. A tab waits for a condition of the page or for a drawn frame, within the time of the tab's context;
+// a failure fails the test with the name of the step.
 package browser
 
 import (
@@ -39,7 +39,7 @@ type Tab struct {
 	Context context.Context
 }
 
-// Do does steps, one after another.
+// Do runs steps, one after another.
 func (t *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(t.Context, steps...); err != nil {
@@ -55,8 +55,8 @@ func (t *Tab) Click(selector string) {
 	t.Do(chromedp.Click(chromedp.CSS(selector)))
 }
 
-// drawn waits until the page stands on the screen as it is now. The mouse is looked for in the frame that was drawn last: before
-// a scroll has reached it, a click goes where the element is not yet.
+// drawn waits until the current state of the page is drawn. A click is resolved in the frame that was drawn last: before that frame
+// shows a scroll, the click would miss the element.
 func (t *Tab) drawn() {
 	t.Helper()
 	t.promise("the next frame", `new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)

@@ -1,4 +1,4 @@
-// Package collector owns an OTLP collector of tests: it takes what the real exporter sends over HTTP, and keeps it. Only tests import it.
+// Package collector owns an OTLP collector for tests: it receives and keeps the requests of the real exporter over HTTP. Only tests import it.
 package collector
 
 import (
@@ -35,7 +35,7 @@ type Span struct {
 
 // Collector keeps spans.
 type Collector struct {
-	// Address is what OTEL_EXPORTER_OTLP_ENDPOINT takes.
+	// Address is a value for OTEL_EXPORTER_OTLP_ENDPOINT.
 	Address string
 	// Traces sends to the collector.
 	Traces *telemetry.Traces
@@ -138,7 +138,7 @@ func values(list []*commonpb.KeyValue) map[string]string {
 // patience bounds every wait.
 const patience = time.Minute
 
-// Until waits until what was sent is enough, and gives it.
+// Until waits until enough spans were sent, and returns them.
 func (c *Collector) Until(t testing.TB, what string, enough func([]Span) bool) []Span {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
@@ -153,7 +153,7 @@ func (c *Collector) Until(t testing.TB, what string, enough func([]Span) bool) [
 	}
 }
 
-// Named are the spans of a name; of "" all of them.
+// Named returns the spans of a name; all spans for "".
 func Named(spans []Span, name string) []Span {
 	var list []Span
 	for _, s := range spans {
@@ -164,7 +164,7 @@ func Named(spans []Span, name string) []Span {
 	return list
 }
 
-// Edges are the pairs "parent > child" of names, each once, in order. A parent that was not sent is "?", that of a root is "".
+// Edges returns the pairs "parent > child" of names, each once, sorted. A parent that was not sent is "?", that of a root is "".
 func Edges(spans []Span) []string {
 	names := map[string]string{"": ""}
 	for _, s := range spans {
@@ -182,14 +182,14 @@ func Edges(spans []Span) []string {
 	return slices.Compact(list)
 }
 
-// Spans are those that were sent so far.
+// Spans returns the spans that were sent so far.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]Span(nil), c.spans...)
 }
 
-// Raw is what was sent so far, byte for byte.
+// Raw returns the bodies that were sent so far, byte for byte.
 func (c *Collector) Raw() [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,16 +15,16 @@ import (
 	"stegomq/internal/model"
 )
 
-// Contents is what a model directory holds beside its manifest.
+// Contents are the files of a model directory beside its manifest.
 type Contents struct {
 	Weights []float32                  // the whole W
-	Mask    []byte                     // as weights.StoredMask takes it; nil where the manifest has a seed
-	Fills   [][]float32                // of the manifest's Fills, in their order: the keyed weights in order
+	Mask    []byte                     // for weights.StoredMask; nil if the manifest has a seed
+	Fills   [][]float32                // for the manifest's Fills, in their order: the keyed weights in order
 	Graphs  map[model.Operation][]byte // ONNX
 	Keyring []byte                     // keyring.json; nil: there is none
 }
 
-// Write makes a model directory in the test's own folder. The manifest's Files are Write's to fill in.
+// Write makes a model directory in the test's own folder. It fills in the manifest's Files.
 func Write(t testing.TB, manifest model.Manifest, c Contents) (dir string) {
 	t.Helper()
 	files := map[string][]byte{"weights.bin": pack(t, c.Weights)}

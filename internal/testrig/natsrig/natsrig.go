@@ -1,4 +1,4 @@
-// Package natsrig owns what the tests of the message queue's packages share: real servers, jobs, and waits that end. Only tests import it.
+// Package natsrig owns the shared parts of the message queue's tests: real servers, jobs, and bounded waits. Only tests import it.
 package natsrig
 
 import (
@@ -26,11 +26,11 @@ import (
 // Patience bounds every wait of a test.
 const Patience = time.Minute
 
-// Secret is that of every test's server that listens.
+// Secret is the secret of every test server that listens.
 var Secret = strings.Repeat("5ec", 20)
 
-// Main is the TestMain of a package that looks for goroutines that its tests left behind. A server that shuts down while it makes a stream
-// forgets that stream's store (nats-server 2.15.2; seen once, under load): what the store and the server's clock run then is not ours.
+// Main is the TestMain of a package that checks for leaked goroutines. A server that shuts down while it makes a stream forgets that stream's
+// store (nats-server 2.15.2; seen once, under load): goroutines of the store and of the server's clock are ignored.
 func Main(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
@@ -89,7 +89,7 @@ func Start(t testing.TB, c natsserver.Config) *natsserver.Server {
 	return s
 }
 
-// Configured runs a nats-server with a configuration file of its own, to which an address is added, and gives that as host:port.
+// Configured runs a nats-server with a configuration and a free address, and returns the address as host:port.
 func Configured(t testing.TB, conf string) (address string) {
 	t.Helper()
 	conf = "listen: \"127.0.0.1:-1\"\n" + conf
@@ -164,7 +164,7 @@ func SHA(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Interactive is where the jobs of Job wait.
+// Interactive is the stream in which the jobs of Job wait.
 var Interactive = schemas.JobStream(schemas.Interactive)
 
 // Job is the n-th job of a run under a key.
@@ -182,7 +182,7 @@ func Job(run, key string, n int) *schemas.Job {
 	return j
 }
 
-// Scored is a job with a result that is to be scored.
+// Scored makes a job whose result is to be scored.
 func Scored(j *schemas.Job) *schemas.Job {
 	j.Score = true
 	j.Id = schemas.JobID(j)
@@ -212,14 +212,14 @@ func Result(j *schemas.Job) *schemas.Result {
 	return r
 }
 
-// Task is what runs in the background of a test.
+// Task is a function that runs in the background of a test.
 type Task struct {
 	t      testing.TB
 	Cancel context.CancelFunc
 	done   chan error
 }
 
-// Background runs something until the test ends.
+// Background runs a function until the test ends.
 func Background(t testing.TB, run func(context.Context) error) *Task {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Task{t: t, Cancel: cancel, done: make(chan error, 1)}
@@ -234,7 +234,7 @@ func (c *Task) Stop() error {
 	return c.Wait()
 }
 
-// Wait gives what run returned.
+// Wait returns the error of run.
 func (c *Task) Wait() error {
 	select {
 	case err := <-c.done:
@@ -258,7 +258,7 @@ func Receive[T any](t testing.TB, ch <-chan T, what string) T {
 	}
 }
 
-// Eventually polls for a condition that no signal tells.
+// Eventually polls for a condition that has no signal.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
