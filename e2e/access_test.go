@@ -80,7 +80,7 @@ func (x *tenants) startWorker(args ...string) {
 	x.worker.await("(?m)^ready$")
 }
 
-// as runs a command as a user, who has no Redis.
+// as runs a command as a user without Redis.
 func (x *tenants) as(user string, args ...string) result {
 	x.t.Helper()
 	h := *x.home
@@ -112,7 +112,7 @@ func (x *tenants) dial(user string) *nats.Conn {
 	return nc
 }
 
-// holdings are what every stream of the operator's account but bob's holds, its configuration and its consumers.
+// holdings are the content, configuration and consumers of every stream of the operator's account except bob's.
 func (x *tenants) holdings(op *nats.Conn) map[string]string {
 	x.t.Helper()
 	js, err := jetstream.New(op)
@@ -172,7 +172,7 @@ func apiSubjects(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// fill puts names in place of wildcards, one after the other; the last stands for all that are left.
+// fill replaces wildcards by names, one after the other; the last name replaces all remaining ones.
 func fill(subject string, names ...string) string {
 	for _, name := range names[:len(names)-1] {
 		subject = strings.Replace(subject, "*", name, 1)
@@ -180,8 +180,8 @@ func fill(subject string, names ...string) string {
 	return strings.ReplaceAll(subject, "*", names[len(names)-1])
 }
 
-// bob tries everything that is not his, at a server with work of alice's. Nothing that is hers changes, and nothing comes to him.
-// ofBobsStream says that the server answers bob about what is his own: an acknowledgement, a message of his or his stream's state.
+// bob tries to reach everything of alice's on a server with her work. Nothing of hers changes, and he receives nothing of it.
+// ofBobsStream says that an answer to bob is about his own stream: an acknowledgement, a message of his or his stream's state.
 func ofBobsStream(m *nats.Msg) bool {
 	if m.Header.Get("Nats-Stream") == "BLOBS_bob" {
 		return true
@@ -229,7 +229,7 @@ func TestBobAtAlices(t *testing.T) {
 		must(t, err)
 		return data
 	}
-	// A job of alice's in somebody's hands, and its subject of acknowledgement.
+	// A job of alice's that is being handled, and the subject of its acknowledgement.
 	x.worker.signal(syscall.SIGSTOP)
 	other := "f" + x.sealed[1:]
 	held := job("alice", "alice", "held")
@@ -260,7 +260,7 @@ func TestBobAtAlices(t *testing.T) {
 	unharmed := func(what string) {
 		t.Helper()
 		must(t, bob.Flush())
-		_, err := bob.Request(schemas.TenantAPI+".STREAM.INFO.BLOBS_bob", nil, patience) // the server has done what came before
+		_, err := bob.Request(schemas.TenantAPI+".STREAM.INFO.BLOBS_bob", nil, patience) // the server has handled the requests before
 		must(t, err)
 		after := x.holdings(op)
 		for name := range before {
@@ -394,7 +394,7 @@ func TestBobAtAlices(t *testing.T) {
 	})
 
 	t.Run("answers", func(t *testing.T) {
-		// The server sends an answer where a request says. A tenant's blob is an answer of any content.
+		// The server sends an answer to the subject that a request names. A tenant's blob is an answer of any content.
 		contents := map[string][]byte{"job": encoded(job("alice", "alice", "confused")), "object": []byte("{}"), "empty": nil, "ack": []byte("+TERM")}
 		sources := []string{schemas.TenantAPI + ".STREAM.INFO.BLOBS_bob", "blob.bob.x"}
 		for name, data := range contents {
@@ -420,7 +420,7 @@ func TestBobAtAlices(t *testing.T) {
 			must(t, bob.PublishRequest(schemas.TenantAPI+".STREAM.MSG.GET.BLOBS_bob", target, []byte(`{"last_by_subj":"blob.bob.job"}`)))
 			must(t, bob.PublishMsg(&nats.Msg{Subject: "blob.bob.y", Header: nats.Header{"Nats-Trace-Dest": {target}}}))
 		}
-		// Most of the above has been answered when these two are.
+		// When these two are answered, most of the requests above are too.
 		for subject, body := range map[string]string{"blob.bob.y": "", schemas.TenantAPI + ".STREAM.MSG.GET.BLOBS_bob": `{"last_by_subj":"blob.bob.job"}`} {
 			if _, err := bob.Request(subject, []byte(body), time.Minute); err != nil {
 				t.Fatal(err)
@@ -503,7 +503,7 @@ func TestBobAtAlices(t *testing.T) {
 	}
 }
 
-// A worker that does not hold a key any more serves nothing of it, neither what it would have to compute nor what was computed before.
+// A worker without a key serves nothing with it, neither new work nor remembered outputs.
 func TestRevokedKey(t *testing.T) {
 	t.Parallel()
 	x := startTenants(t)
@@ -511,7 +511,7 @@ func TestRevokedKey(t *testing.T) {
 	x.recover("alice", "stego.png", "secret.png").want(t, 0, "recover")
 	x.recover("bob", "stego.png", "bobs.png").want(t, 1, "recover alice's image as bob")
 
-	// The operator's worker comes back with bob's key alone. Users keep their keyrings.
+	// The operator's worker restarts with only bob's key. Users keep their keyrings.
 	x.worker.signal(syscall.SIGTERM)
 	if code := x.worker.end(); code != 0 {
 		t.Fatalf("exit code of the worker: %d", code)
@@ -543,7 +543,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 }
 
-// What revoke deletes is gone, and grant begins anew.
+// Revoked streams are gone, and a new grant starts empty.
 func TestRevokedUser(t *testing.T) {
 	t.Parallel()
 	x := startTenants(t)

@@ -27,7 +27,7 @@ func (h *home) audited(out string) *audit.Audit {
 	return &a
 }
 
-// finding is what a test of an audit found.
+// finding is the result of one test of an audit.
 func finding(t *testing.T, a *audit.Audit, test string) audit.Verdict {
 	t.Helper()
 	for _, v := range a.Verdicts {
@@ -39,7 +39,7 @@ func finding(t *testing.T, a *audit.Audit, test string) audit.Verdict {
 	return audit.Verdict{}
 }
 
-// ssims reads the SSIM of the comparisons of a run of an audit, by what tells one from another.
+// ssims reads the SSIM of the comparisons of a run of an audit, by their identifying columns.
 type comparison struct{ role, item, embed, decode, attack string }
 
 func (h *home) ssims(dir string) map[comparison]float64 {
@@ -61,7 +61,7 @@ func mean(all map[comparison]float64, want func(comparison) bool) (m float64, n 
 	return m / float64(n), n
 }
 
-// TestAudit makes every test on the model that ships, and computes the figures from the runs' files anew.
+// TestAudit makes every test on the model that ships, and recomputes the figures from the runs' files.
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -258,7 +258,7 @@ func TestAuditOfOtherKeyings(t *testing.T) {
 	if variant.RandomKeys != nil || variant.MismatchedKeys.Secret.N != 4 || len(variant.Robustness) != 14 || len(variant.Runs) != 2 {
 		t.Errorf("%+v", variant)
 	}
-	// The fixture is not trained: that its wrong keys show nothing proves nothing.
+	// The fixture is not trained, so wrong keys that show nothing prove nothing.
 	if v := finding(t, variant, audit.TestMatched); v.Finding != audit.Failed {
 		t.Errorf("%+v", v)
 	}
@@ -321,7 +321,7 @@ func TestAuditOfOtherKeyings(t *testing.T) {
 	}
 }
 
-// decoderFile is what the trainer writes about a decoder that got nowhere.
+// decoderFile is the trainer's report of a decoder that found nothing.
 func decoderFile(t *testing.T, digest string) []byte {
 	t.Helper()
 	score := func(mean float64) map[string]any {
@@ -342,7 +342,7 @@ func decoderFile(t *testing.T, digest string) []byte {
 	}))
 }
 
-// detectorFile is what the trainer writes about a detector that finds most.
+// detectorFile is the trainer's report of a detector that finds most images.
 func detectorFile(t *testing.T, digest string) []byte {
 	t.Helper()
 	auc, error := map[string]any{"mean": 0.9, "low": 0.8, "high": 0.95}, map[string]any{"mean": 0.2, "low": 0.1, "high": 0.3}
@@ -353,7 +353,7 @@ func detectorFile(t *testing.T, digest string) []byte {
 	}))
 }
 
-// attackerFile is what the trainer writes about an attack that got nowhere.
+// attackerFile is the trainer's report of an attack that found nothing.
 func attackerFile(t *testing.T, digest string) []byte {
 	t.Helper()
 	scored := map[string]any{}
@@ -368,7 +368,7 @@ func attackerFile(t *testing.T, digest string) []byte {
 	}))
 }
 
-// What is wrong is said before anything is written.
+// Errors are reported before anything is written.
 func TestAuditRefuses(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

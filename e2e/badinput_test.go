@@ -39,7 +39,7 @@ func animatedGIF(t *testing.T) []byte {
 	return buf.Bytes()
 }
 
-// maxMemory bounds what a run on small images may take whatever its input claims, bytes.
+// maxMemory bounds the memory of a run on small images, whatever its input claims, in bytes.
 const maxMemory = 700 << 20
 
 func TestBadFiles(t *testing.T) {

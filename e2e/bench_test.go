@@ -26,7 +26,7 @@ func programs() []string {
 	return []string{program}
 }
 
-// report gives the median of this program's measurements in seconds and of their ratios to the baseline's, which were made in turn.
+// report reports the medians of this program's measurements, in seconds, and of their ratios to the baseline's, which were measured alternately.
 func report(b *testing.B, unit string, measured [][]float64) {
 	b.ReportMetric(median(measured[0])*1e3, "ms/"+unit)
 	if len(measured) < 2 {
@@ -90,8 +90,8 @@ func BenchmarkEmbedStream(b *testing.B) {
 	report(b, "request", measured)
 }
 
-// BenchmarkEvaluate is the processor's time of an `evaluate` of 400 pairs of 32x32 pixels with two keys, 6000 comparisons, everything
-// embedded: the queue, and next to no network.
+// BenchmarkEvaluate is the CPU time of an `evaluate` of 400 pairs of 32x32 pixels with two keys, 6000 comparisons, everything embedded:
+// mostly the queue, and hardly any network.
 func BenchmarkEvaluate(b *testing.B) {
 	photos, env := benchHome(b)
 	for i := range 800 {

@@ -37,7 +37,7 @@ func (h *home) wantNone(name string) {
 	}
 }
 
-// What embed hides comes back, or embed says so: as a warning, or with exit code 4 where it was asked for more.
+// If the hidden image is not recovered well, embed says so: as a warning, or with exit code 4 below --min-psnr.
 func TestEmbedVerifies(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
@@ -56,7 +56,7 @@ func TestEmbedVerifies(t *testing.T) {
 	embed("-o", "x.png", "--min-psnr", "101").wantError(t, 2, "--min-psnr 101")
 	embed("-o", "x.png", "--min-psnr", "20", "--no-verify").wantError(t, 2, "--no-verify")
 
-	// Who has the half that embeds is told nothing, and cannot ask for more.
+	// With the embedding half alone nothing is verified, and --min-psnr is refused.
 	r = embed("-o", "half.png", "--keyring", "public.json")
 	r.want(t, 0)
 	r.wantWarning(t, "half a key", "")
@@ -70,7 +70,7 @@ func TestEmbedVerifies(t *testing.T) {
 	}
 	h.wantNone("streamed.png")
 
-	// A network that is not trained gives nothing back.
+	// An untrained network recovers nothing.
 	tiny := newHome(t)
 	tiny.photographs("photos", 2, 64, 48)
 	args := []string{"embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png"}
@@ -78,7 +78,7 @@ func TestEmbedVerifies(t *testing.T) {
 	tiny.ok(append(args, "--no-verify")...).wantWarning(t, "not verified", "")
 }
 
-// A wrong key that shows the cover is told, and the right one is not.
+// A wrong key that shows the cover gives a warning, and the right key does not.
 func TestRecoverKnowsTheStegoImage(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -91,14 +91,14 @@ func TestRecoverKnowsTheStegoImage(t *testing.T) {
 	}
 	recover("demo-1", "stego.png").wantWarning(t, "the right key", "")
 	recover("demo-2", "stego.png").wantWarning(t, "a wrong key", "looks like the stego image itself")
-	// A picture of noise and ramps, which hides nothing, need not come back; a photograph does.
+	// A picture of noise and ramps that hides nothing need not look like its output; a photograph does.
 	photo, err := jpeg.Decode(bytes.NewReader(read(t, filepath.Join(repository, ".cache", "photos", "dust-bowl-home.jpg"))))
 	must(t, err)
 	h.write("photo.png", encodePNG(t, photo))
 	recover("demo-1", "photo.png").wantWarning(t, "nothing hidden", "looks like the stego image itself")
 }
 
-// What the files at the border lose is told in one line.
+// Each loss of an input or output file is reported in one line.
 func TestLossyFiles(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)

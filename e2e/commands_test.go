@@ -148,13 +148,13 @@ func TestConfiguration(t *testing.T) {
 	h.write("bad.yaml", []byte("size: tiny\n"))
 	h.run("evaluate", "--data", "photos", "--config", "bad.yaml").wantError(t, 2, "bad.yaml", "size", "tiny")
 	h.run("evaluate", "--data", "photos", "--config", "nowhere.yaml").wantError(t, 2, "nowhere.yaml")
-	// What is required may come from there as well.
+	// Required flags may come from there as well.
 	h.write("whole.yaml", []byte("data: photos\nsize: 20\nout: from-config\n"))
 	h.ok("evaluate", "--config", "whole.yaml")
 	wantCounts(t, h.summary("from-config"), h.items("from-config"), 1, 2, 1, 0)
 }
 
-// tail shows what passes, and ends without fuss.
+// tail shows messages as they are sent, and ends without an error.
 func TestTail(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Passwords stand in no argument and in no file that others read, and no server is used that asks nobody who they are.
+// Passwords are in no argument and in no file that others can read, and no server without authentication is used.
 func TestConnectionRules(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -50,7 +50,7 @@ func TestConnectionRules(t *testing.T) {
 	}
 }
 
-// The servers of up serve whoever has the folder's secret. A killed up leaves nothing that stands in the way.
+// The servers of up serve every holder of the folder's secret. A killed up leaves nothing that blocks the next.
 func TestUpsSecret(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

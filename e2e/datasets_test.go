@@ -37,7 +37,7 @@ func (h *home) tarOf(name string, files ...string) string {
 	return name
 }
 
-// digestOfFiles is what `sha256sum FILES | cut -c-64 | sort -u | sha256sum` says.
+// digestOfFiles is the output of `sha256sum FILES | cut -c-64 | sort -u | sha256sum`.
 func (h *home) digestOfFiles(files ...string) string {
 	h.t.Helper()
 	sum := func(data []byte) string { s := sha256.Sum256(data); return hex.EncodeToString(s[:]) }
@@ -171,7 +171,7 @@ func TestReportCompare(t *testing.T) {
 	if !slices.Contains(p.LeftOut, study.Failed{Name: "leakage_mismatched", Reason: "only two has it"}) {
 		t.Errorf("left out %v", p.LeftOut)
 	}
-	// The mean of A is that of the pairs' means, worked out anew.
+	// The mean of A is the recomputed mean of the pairs' means.
 	means := func(out, role string) (all map[string]float64) {
 		n := make(map[string]float64)
 		all = make(map[string]float64)

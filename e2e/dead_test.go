@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// eventually runs the program again and again until what it leaves is right.
+// eventually runs the program again and again until its result is right.
 func (h *home) eventually(what string, right func(result) bool, args ...string) result {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
@@ -27,8 +27,8 @@ func (h *home) eventually(what string, right func(result) bool, args ...string) 
 	}
 }
 
-// A producer names a key that the worker does not have. The job dies, is looked at, and is sent again to a
-// worker that has it; the run is then whole. What nobody wants is dropped.
+// A producer names a key that the worker does not have. The job becomes a dead letter, is shown, and is retried
+// by a worker that has the key; then the run is complete. An unwanted letter is dropped.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -113,7 +113,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
-// Adding the missing key and giving the same command again mends an evaluation as well.
+// Adding the missing key and repeating the same command repairs an evaluation as well.
 func TestEvaluateAgainAfterFailures(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

@@ -1,6 +1,6 @@
 //go:build !race
 
-// What documents say is not a matter of concurrency, and a cold process under the race detector takes many times as long.
+// The documents' commands do not test concurrency, and a cold process under the race detector takes many times as long.
 
 package e2e
 
@@ -23,7 +23,7 @@ var (
 	remark = regexp.MustCompile(`\s+#\s.*$`)
 )
 
-// lines are what a block tells to type: without remarks, with continued lines joined.
+// lines are the lines of a block to type: without remarks, with continued lines joined.
 func lines(text string) []string {
 	var all []string
 	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
@@ -34,7 +34,7 @@ func lines(text string) []string {
 	return all
 }
 
-// The tutorial does what it says, line by line. A block without a command is what the line before it printed, and that line fails.
+// The tutorial works line by line. A block without a command is the output of the line before it, and that line fails.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
@@ -48,7 +48,7 @@ func TestTutorial(t *testing.T) {
 	}
 }
 
-// readme gives the lines of the first block of README after a heading sentence.
+// readme returns the lines of the first block of README after a heading sentence.
 func readme(t *testing.T, after string) []string {
 	t.Helper()
 	_, text, found := strings.Cut(string(read(t, filepath.Join(repository, "README.md"))), "\n"+after+"\n")
@@ -130,7 +130,7 @@ func TestReadmeServes(t *testing.T) {
 	}
 }
 
-// typed runs what a document tells to type, but for `make` and `export`.
+// typed runs the commands that a document tells to type, except `make` and `export`.
 func (h *home) typed(file string) {
 	h.t.Helper()
 	var last, output string

@@ -121,7 +121,7 @@ func TestErrors(t *testing.T) {
 					lines = append(lines, line)
 				}
 			}
-			if len(lines) != 1 && name != "unknown command" || // which is followed by suggestions
+			if len(lines) != 1 && name != "unknown command" || // suggestions follow it
 				len(lines) == 0 || !strings.HasPrefix(lines[0], "stegomq: ") {
 				t.Errorf("%d lines on standard error, want one:\n%s", len(lines), r.stderr)
 			}

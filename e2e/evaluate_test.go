@@ -57,7 +57,7 @@ type item struct {
 	attack                                           string
 }
 
-// items reads items.csv, in which no comparison may stand twice. It names attacks where a run has some.
+// items reads items.csv, in which every comparison must be unique. Runs with attacks have a column for them.
 func (h *home) items(out string) []item {
 	h.t.Helper()
 	rows, err := csv.NewReader(bytes.NewReader(read(h.t, h.path(out, "items.csv")))).ReadAll()
@@ -175,7 +175,7 @@ func TestEvaluate(t *testing.T) {
 	}
 	third := h.ok(append(command, "--run", "another", "--out", "three")...)
 	wantCached(t, h, third, "one", "three", "another")
-	// The runtime's telemetry, among others, must not leave files behind. Layouts of networks are kept on purpose.
+	// Nothing, such as the runtime's telemetry, may leave files behind. Layouts of networks are kept on purpose.
 	for _, file := range h.tree() {
 		rest := strings.TrimPrefix(file, h.dir)
 		if strings.HasPrefix(rest, "/.cache/stegomq/layouts") {
@@ -205,7 +205,7 @@ func wantCached(t *testing.T, h *home, r result, before, after, run string) {
 	}
 }
 
-// A report says what made its figures: the first command, with its times, also where a later one finds everything in the cache.
+// A report says what made its figures: the first command with its times, even if a later one finds everything in the cache.
 func TestProvenance(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -244,7 +244,7 @@ func TestProvenance(t *testing.T) {
 	}
 }
 
-// wantMeans computes means and deviations of a group from items.csv anew.
+// wantMeans recomputes means and deviations of a group from items.csv.
 func wantMeans(t *testing.T, sum *study.Summary, items []item) {
 	t.Helper()
 	for role, group := range map[string]study.Group{"recoverability": sum.Recoverability, "leakage_random": sum.LeakageRandom} {
@@ -360,7 +360,7 @@ func wantImages(t *testing.T, h *home, out string, items []item) {
 	}
 }
 
-// measure is PSNR, MAE and RMSE as their definitions say, in another way than package quality.
+// measure computes PSNR, MAE and RMSE by their definitions, independently of package quality.
 func measure(a, b *image.NRGBA) quality.Scores {
 	var absolute, squared, n float64
 	for y := range a.Rect.Dy() {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The habits of the command line: words that are no commands, JSON for programs, bounds of time, completion, names for servers, and what would be done.
+// Conventions of the command line: unknown commands, JSON for programs, timeouts, completion, names for servers, and dry runs.
 
 func TestUnknownCommands(t *testing.T) {
 	t.Parallel()
@@ -44,7 +44,7 @@ func values(t *testing.T, text string) []any {
 	}
 }
 
-// What prints a table prints JSON too, and the most talkative log does not mix with it.
+// Commands that print a table print JSON too, and even a debug log does not mix with it.
 func TestJSON(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -103,7 +103,7 @@ func TestTailJSON(t *testing.T) {
 	}
 }
 
-// A run that nobody works on ends when its time is over, and takes its jobs back.
+// A run without workers ends at its timeout, and takes its jobs back.
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -160,7 +160,7 @@ func TestWatch(t *testing.T) {
 	h.ok(with("watch", "good")...) // which has ended
 }
 
-// Who reads the output may go, as head does: what was done stays.
+// The reader of the output may close it, as head does: finished work stays.
 func TestReaderGoes(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -324,7 +324,7 @@ func TestContexts(t *testing.T) {
 	is("a server that is named", where("--nats", ready[1], "--redis", ready[2], "--state", "one"), ready[1])
 	h.run("doctor", "--context", "one", "--nats", other[1]).wantError(t, 2, "--context and --nats")
 	h.run("doctor", "--context", "four").wantError(t, 2, `"four"`)
-	// What the environment says of servers is whole, and so is a context.
+	// Servers come entirely from the environment or entirely from a context.
 	h.env = append(h.env, "STEGOMQ_NATS="+ready[1], "STEGOMQ_REDIS="+ready[2], "STEGOMQ_STATE="+h.path("one"))
 	is("the environment", where(), ready[1])
 	is("a name beside the environment", where("--context", "two"), other[1])
@@ -354,7 +354,7 @@ func TestContexts(t *testing.T) {
 	h.run("doctor", "--context", "secret").wantError(t, 2, "chmod 600")
 }
 
-// What would be done is what is done, and nothing is done for it.
+// A dry run predicts the run, and does nothing.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -414,7 +414,7 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// So it is for what is made of several runs.
+// The same holds for commands that make several runs.
 func TestDryRunOfReports(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -461,7 +461,7 @@ func TestDryRunOfReports(t *testing.T) {
 	if f = ask(paper...); f.Missing != 0 || f.Found != f.Comparisons || f.Seconds == nil || *f.Seconds != 0 {
 		t.Errorf("what was done: %+v", f)
 	}
-	// What the paper made of the model is known to the audit, with how long it took.
+	// The audit knows the work that the paper did with the model, and how long it took.
 	if again := ask(audit...); again.Missing >= tried.Missing || again.Seconds == nil || *again.Seconds <= 0 {
 		t.Errorf("audit after paper: %+v, before %+v", again, tried)
 	}

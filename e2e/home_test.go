@@ -58,7 +58,7 @@ func (h *home) write(name string, data []byte) string {
 	return path
 }
 
-// result is what a command left behind.
+// result is the result of a command.
 type result struct {
 	code           int
 	stdout, stderr string

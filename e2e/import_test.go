@@ -38,7 +38,7 @@ func (h *home) trainer(args ...string) {
 	}
 }
 
-// publicOutputs is what the trainer computes with a checkpoint of the public PUSNet code: RGB bytes.
+// publicOutputs are the trainer's outputs for a checkpoint of the public PUSNet code: RGB bytes.
 type publicOutputs struct {
 	Width, Height                                    int
 	Cover, Secret, Noisy, Stego, Recovered, Purified []byte
@@ -53,7 +53,7 @@ func (o publicOutputs) image(rgb []byte) *image.NRGBA {
 	return img
 }
 
-// wantOutput compares an image with the one that PyTorch computed: equal, but where rounding to 8 bits went the other way.
+// wantOutput compares an image with PyTorch's: equal, except where rounding to 8 bits went the other way.
 func (h *home) wantOutput(name string, want *image.NRGBA) {
 	h.t.Helper()
 	got := h.wantPNG(name, want.Rect.Dx(), want.Rect.Dy())
@@ -70,8 +70,8 @@ func (h *home) wantOutput(name string, want *image.NRGBA) {
 	}
 }
 
-// A checkpoint in the format of the public PUSNet code, made by the trainer with PyTorch, becomes a model that
-// computes the same. What is no such checkpoint is named, and leaves nothing behind.
+// A checkpoint in the format of the public PUSNet code, made by the trainer with PyTorch, becomes a model with the same
+// outputs. Other files are refused by name, and leave nothing behind.
 func TestImport(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -109,7 +109,7 @@ func TestImport(t *testing.T) {
 		t.Errorf("a random key gives what the right one does, %.1f dB", matched)
 	}
 
-	// What the trainer refuses is told as it tells it; its tests have all of that.
+	// The trainer's refusals are passed on; its own tests have all of them.
 	h.write("notes.pth", []byte("no checkpoint"))
 	h.mkdir("bare")
 	must(t, os.WriteFile(h.path("bare", "python"), []byte("#!/bin/sh\nunset PYTHONPATH\nexec python3 \"$@\"\n"), 0o700))

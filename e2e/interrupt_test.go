@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// An evaluation that is stopped, or killed, goes on where it was when the same command is given again, and
-// ends with the scores of one that was left alone.
+// An evaluation that is stopped, or killed, resumes when the same command is given again, and ends with the
+// scores of an undisturbed one.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -27,7 +27,7 @@ func TestInterrupted(t *testing.T) {
 			h.photographs("photos", 16, 120, 100)
 			command := []string{"evaluate", "--data", "photos", "--keys", "2", "--size", "64", "--batch", "1", "--log-level", "debug"}
 			first := h.start(append(command, "--slots", "1", "--out", "resumed")...)
-			// Some of it is done, and far from all.
+			// A part of it is done, but far from all.
 			first.await(`(?s)(msg="job settled".*){12}`)
 			first.signal(c.signal)
 			if code := first.end(); code != c.code {

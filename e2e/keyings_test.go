@@ -12,12 +12,12 @@ import (
 	"stegomq/study"
 )
 
-// Models whose keys act otherwise than by filling weights.
+// Tests of models whose keys do not fill weights.
 func cipherModel() string   { return filepath.Join(shippedModels(), "lsb-chacha20") }
 func rotationModel() string { return filepath.Join(shippedModels(), "modulo") }
 func variantModel() string  { return filepath.Join(tinyModels(), "variant") }
 
-// wantRoles checks which comparisons a run has, and how many. What is not there has no score in any file.
+// wantRoles checks which comparisons a run has, and how many. Other roles must have no score in any file.
 func wantRoles(t *testing.T, h *home, out string, want map[string]int) *study.Summary {
 	t.Helper()
 	sum, items := h.summary(out), h.items(out)
@@ -63,8 +63,8 @@ func wantGrid(t *testing.T, h *home, out string, columns int) {
 	}
 }
 
-// The classical row goes the same way as a network, and needs no ONNX Runtime: the matched key gives the high bits
-// back, every other key noise.
+// The classical baseline takes the same path as a network, and needs no ONNX Runtime: the matched key recovers the high
+// bits, every other key noise.
 func TestEvaluateCipher(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -136,7 +136,7 @@ func TestEvaluateVariants(t *testing.T) {
 	wantCached(t, h, again, "out", "again", sum.Run)
 }
 
-// What a model does not have is refused before anything is written.
+// Unsupported operations are refused before anything is written.
 func TestKeyingsRefuse(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -170,7 +170,7 @@ func TestKeyingsRefuse(t *testing.T) {
 	}
 }
 
-// A new user's key works with the cipher at once; who has another key, or a stego image that was changed, sees noise.
+// A new user's key works with the cipher at once; another key, or a changed stego image, gives noise.
 func TestCipherWithAKeyOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -191,7 +191,7 @@ func TestCipherWithAKeyOfOnesOwn(t *testing.T) {
 			t.Errorf("%s recovers %.2f dB", key, got)
 		}
 	}
-	// The keystream hangs on all high bits: one that changes takes everything with it.
+	// The keystream depends on all high bits: one changed bit destroys everything.
 	stego := h.wantPNG("stego.png", 61, 43)
 	stego.Pix[0] ^= 0x10
 	h.write("stego.png", encodePNG(t, stego))
@@ -200,7 +200,7 @@ func TestCipherWithAKeyOfOnesOwn(t *testing.T) {
 	}
 }
 
-// Where keys rotate, a new user's key works at once, and every other shows noise; the evaluation goes through as with a network.
+// Where keys rotate, a new user's key works at once, and every other key shows noise; evaluation works as with a network.
 func TestModulo(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -253,7 +253,7 @@ func TestModulo(t *testing.T) {
 	h.run("evaluate", "--data", "photos", "--model", rotationModel(), "--partial", "50").wantError(t, 2, "--partial", "modulo")
 }
 
-// What `models` and `doctor` say of all.
+// The output of `models` and `doctor` for all keyings.
 func TestModelsOfEveryKeying(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

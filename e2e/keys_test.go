@@ -78,7 +78,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a keyring that others may read: %s", r.stderr)
 	}
 
-	// Keys are used and never told, not even in the most talkative log.
+	// Keys are used but never printed, not even in the debug log.
 	h.photographs("photos", 2, 40, 40)
 	run(0, "", "embed", "--key", "alice", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png", "--log-level", "debug")
 	run(0, "", "evaluate", "--data", "photos", "--keys", ring, "--size", "32", "--out", "out", "--log-level", "debug")

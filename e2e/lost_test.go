@@ -34,7 +34,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// separate is a run on servers of its own, with a worker and an evaluator, that is stopped in the middle.
+// separate is a run on separate servers, with a worker and an evaluator, that is stopped in the middle.
 type separate struct {
 	*home
 	nats, redis *process
@@ -77,7 +77,7 @@ func (s *separate) wantWhole() {
 	}
 }
 
-// What the servers lose during a run, the run makes again.
+// A run repeats work that its servers lose.
 func TestLostState(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*testing.T, *separate){
@@ -119,7 +119,7 @@ func TestLostState(t *testing.T) {
 	}
 }
 
-// An outage that lasts is exit code 3.
+// A lasting outage gives exit code 3.
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(*separate) *process{
@@ -152,7 +152,7 @@ func (h *home) shownRuns(args ...string) (runs []shownRun) {
 	return runs
 }
 
-// Runs are listed, cancelled and removed; Ctrl-C takes back what waits, unless it is told not to.
+// Runs are listed, cancelled and removed; Ctrl-C takes waiting jobs back, except with --detach.
 func TestRuns(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -180,7 +180,7 @@ func TestRuns(t *testing.T) {
 			t.Errorf("run %s: jobs wait after the interrupt: %v, want %v", run, got, c.left)
 		}
 	}
-	// Who waits for a cancelled run is told.
+	// A command that waits for a cancelled run reports that.
 	p := h.start(append(command, "--run", "cancelled")...)
 	h.eventually("a job", published("cancelled"), show("cancelled")...)
 	h.ok(append([]string{"runs", "cancel", "cancelled"}, flags...)...)

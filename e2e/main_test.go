@@ -1,9 +1,9 @@
 // Package e2e runs the real program as its users do: the binary is built once, every test has a home, a
-// working directory and servers of its own, and looks at exit codes, files and what is printed.
+// working directory and servers of its own, and checks exit codes, files and output.
 //
-// Invariants: nothing is mocked and nothing is skipped; a part that is missing fails the test and says how to
-// get it. No test sleeps: it waits for a line, a file or the end of a process, always with a deadline. Every
-// process that a test starts has ended when the test has.
+// Invariants: nothing is mocked or skipped; a missing part fails the test with a message that says how to get
+// it. No test sleeps: it waits for a line, a file or the end of a process, always with a deadline. Every
+// process that a test starts has ended when the test ends.
 //
 // STEGOMQ_ORT_LIB, STEGOMQ_NATS_SERVER and STEGOMQ_PYTHON name the library, a nats-server and the trainer's Python
 // elsewhere; STEGOMQ_EVAL_DATA names a folder of photographs to be used instead of the samples.

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A metric that is asked for stands in every file and table of its run, and in none of a run that did not ask; of smaller images it is absent.
+// A requested metric is in every file and table of its run, and in none of another run; for smaller images it is absent.
 func TestMoreMetrics(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

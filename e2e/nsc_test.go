@@ -17,7 +17,7 @@ import (
 	"stegomq/internal/access"
 )
 
-// authority signs accounts as nsc does, by the lines that stegomq prints for it. nsc itself is not run.
+// authority signs accounts like nsc, by the commands that stegomq prints for nsc. nsc itself is not run.
 type authority struct {
 	t        *testing.T
 	operator nkeys.KeyPair
@@ -55,7 +55,7 @@ func (a *authority) add(name string) *jwt.AccountClaims {
 // nscFlag is a flag of nsc with its value, in quotes or bare; --service has none.
 var nscFlag = regexp.MustCompile(`--([a-z-]+)(?: (?:'([^']*)'|"([^"]*)"|([^-'"\s]\S*)))?`)
 
-// obey does what lines of nsc's commands say, and fails on what it does not know.
+// obey executes lines of nsc commands, and fails on unknown ones.
 func (a *authority) obey(lines string) {
 	a.t.Helper()
 	for line := range strings.Lines(lines) {
@@ -132,7 +132,7 @@ func (a *authority) serve(store string) (addr string, server *process) {
 	return addr, server
 }
 
-// Where accounts are JWTs, the lines for nsc let alice embed and recover with a credentials file, and do nothing else.
+// Where accounts are JWTs, the printed nsc commands let alice embed and recover with a credentials file, and nothing else.
 func TestGrantsAsJWTs(t *testing.T) {
 	t.Parallel()
 	a, store := newAuthority(t), t.TempDir()

@@ -46,7 +46,7 @@ func psnr(t *testing.T, a, b *image.NRGBA) float64 {
 	return s.PSNR
 }
 
-// The whole of it with the model that ships: what one key hides comes back with that key and not with another.
+// The model that ships, end to end: the key that hid a secret recovers it, and another key does not.
 func TestEmbedAndRecover(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -206,7 +206,7 @@ func wantOutputs(t *testing.T, h *home, got map[string]producer.Reply, n int) {
 	}
 }
 
-// A long-lived pipeline serves users who have neither the library nor the servers.
+// A long-running pipeline serves users without the library and without servers of their own.
 func TestUp(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

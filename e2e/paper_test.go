@@ -77,7 +77,7 @@ func TestPaper(t *testing.T) {
 	}
 }
 
-// A study that is stopped goes on where it was, in the middle of a run, and leaves the same report as one that was not.
+// A study that is stopped resumes in the middle of a run, and writes the same report as an undisturbed one.
 func TestPaperInterrupted(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -103,7 +103,7 @@ func TestPaperInterrupted(t *testing.T) {
 	}
 }
 
-// What is not at hand is named in the report and by the exit code, and takes nothing else with it.
+// Missing data sets and models are named in the report and set the exit code; the rest is made.
 func TestPaperNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

@@ -21,7 +21,7 @@ func handled(p *process, word string) map[string]bool {
 	return ids
 }
 
-// abandoned are the jobs that a worker has taken in hand and not settled.
+// abandoned are the jobs that a worker has begun but not settled.
 func abandoned(p *process) map[string]bool {
 	left := handled(p, "in hand")
 	for id := range handled(p, "settled") {
@@ -30,8 +30,8 @@ func abandoned(p *process) map[string]bool {
 	return left
 }
 
-// killWithJobInHand kills a worker in the middle of a job. It is stopped first, so that it cannot finish the
-// job between the look and the kill.
+// killWithJobInHand kills a worker in the middle of a job. The worker is paused first, so that it cannot finish
+// the job between the check and the kill.
 func killWithJobInHand(p *process) {
 	p.t.Helper()
 	for n := 1; ; n++ {
@@ -46,8 +46,8 @@ func killWithJobInHand(p *process) {
 	p.end()
 }
 
-// The roles as processes on real servers; a worker dies in the middle of a job. The scores are those of a run
-// in one process, each of them once.
+// The roles run as processes on real servers, and a worker dies in the middle of a job. The scores are those of a
+// run in one process, each of them once.
 func TestWorkerKilled(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

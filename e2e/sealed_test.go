@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// newUserHome is a home where models are those that ship and none is chosen: what somebody has who has just installed the program,
-// without the ONNX Runtime library.
+// newUserHome is a home with the models that ship and none chosen, as after the installation of the program, without the ONNX Runtime
+// library.
 func newUserHome(t *testing.T) *home {
 	t.Helper()
 	h := newHome(t)
@@ -20,7 +20,7 @@ func newUserHome(t *testing.T) *home {
 	return h
 }
 
-// A user's own key embeds and recovers at once, without a word on models; another user's is refused, and so is an image that was changed.
+// A user's own key embeds and recovers at once, without naming a model; another user's key and a changed image are refused.
 func TestOwnKeyWorksAtOnce(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
@@ -52,13 +52,13 @@ func TestOwnKeyWorksAtOnce(t *testing.T) {
 		}
 	}
 
-	// Every rate, and the covert profile; recover reads them all as it is.
+	// Tests every rate and the covert profile; recover reads all of them without options.
 	for _, model := range []string{"sealed-1", "sealed-2", "sealed-covert"} {
 		h.ok("embed", "--model", model, "--key", "alice", "--cover", "cover.png", "--secret", "secret.png", "-o", model+".png")
 		h.ok("recover", "--key", "alice", "--stego", model+".png", "-o", model+"-secret.png")
 	}
 
-	// Who embeds for alice has half of her key, prints no other, and cannot recover.
+	// A user who embeds for alice has half of her key, and cannot print the other half or recover.
 	public := h.ok("keys", "public", "alice").stdout
 	h.write("public.json", []byte(public))
 	for _, secret := range h.secrets("config/stegomq/keyring.json")[1:] {
@@ -91,7 +91,7 @@ func TestOwnKeyWorksAtOnce(t *testing.T) {
 	}
 }
 
-// Two users' own keys through the queue: the matched key recovers, every other is refused.
+// Two users' own keys through the queue: the matched key recovers, every other key is refused.
 func TestEvaluateSealed(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)

@@ -10,7 +10,7 @@ import (
 // maxModels bounds what the models weigh in the repository; larger ones are trained by make targets.
 const maxModels = 60 << 20
 
-// Every model that the study of the paper names ships, and is whole; together they are not too large.
+// Every model that the study of the paper names ships, and is complete; together they are not too large.
 func TestStudyModelsShip(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

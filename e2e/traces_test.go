@@ -21,8 +21,8 @@ func (h *home) traced(c *collector.Collector, args ...string) *process {
 	return mine.start(args...)
 }
 
-// A request to a service is one trace through the processes that serve it, and a run one through three of them: each is given the collector by its
-// environment alone.
+// A request to a service is one trace through the processes that serve it, and a run is one trace through three of them. Each process gets the
+// collector from its environment only.
 func TestTraceThroughProcesses(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
@@ -94,7 +94,7 @@ func (h *home) askForRun(url, token, body string) string {
 	return run.ID
 }
 
-// lineages are the ways from a root to each span, as "process:name > process:name". A span is in its parent's trace, and begins after it.
+// lineages are the paths from a root to each span, as "process:name > process:name". A span is in its parent's trace, and begins after it.
 func lineages(t *testing.T, spans []collector.Span) (list []string) {
 	t.Helper()
 	byID := make(map[string]collector.Span)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Everything that a sceptic tries with stego images goes through the queue beside the plain run, and changes none of it.
+// All of an audit's tests on stego images go through the queue beside the plain run, and do not change its scores.
 func TestEvaluateTrials(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)

@@ -13,8 +13,8 @@ import (
 	"stegomq/study"
 )
 
-// TestEvaluateWrongKeys tries more random keys than one job takes, and keys one bit off, and computes the summary
-// from items.csv anew.
+// TestEvaluateWrongKeys tries more random keys than one job takes, and keys one bit off, and recomputes the summary
+// from items.csv.
 func TestEvaluateWrongKeys(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -54,14 +54,14 @@ func TestEvaluateWrongKeys(t *testing.T) {
 	}
 	wantCached(t, h, h.ok(append(command, "--out", "again", "--log-level", "info")...), "with", "again", sum.Run)
 
-	// A near key decodes for everybody who has the key, and embeds for nobody.
+	// A near key decodes for every holder of the key, and embeds for nobody.
 	h.ok("embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "stego.png")
 	h.ok("recover", "--key", "near-7-demo-1", "--stego", "stego.png", "-o", "near.png")
 	args := []string{"embed", "--key", "near-7-demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "no.png"}
 	if r := h.run(args...); r.code == 0 || !strings.Contains(r.stderr, "embed with a derived key") {
 		t.Errorf("exit code %d:\n%s", r.code, r.stderr)
 	}
-	// The id of a key may leave no room for those of the keys near it.
+	// The id of a key may be too long for ids of near keys.
 	long := strings.Repeat("a", 55)
 	h.ok("keys", "new", long)
 	args = append(command, "--keys", filepath.Join("config", "stegomq", "keyring.json"))
@@ -72,7 +72,7 @@ func TestEvaluateWrongKeys(t *testing.T) {
 	}
 }
 
-// Who evaluates with keys of their own is told in every file that the network does not know them; a cipher knows every key.
+// After an evaluation with own keys, every file says that the network does not know them; a cipher works with every key.
 func TestKeysThatTheModelWasNotTrainedWith(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -98,7 +98,7 @@ func TestKeysThatTheModelWasNotTrainedWith(t *testing.T) {
 	}
 }
 
-// wantDistributions computes the groups of a summary from items.csv anew.
+// wantDistributions recomputes the groups of a summary from items.csv.
 func wantDistributions(t *testing.T, sum *study.Summary, items []item) {
 	t.Helper()
 	baseline := make(map[string]item)

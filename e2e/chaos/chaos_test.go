@@ -95,7 +95,7 @@ func TestFewFaults(t *testing.T) {
 	}
 }
 
-// A schedule follows from its seed, holds every kind of fault that fits, and no more data is lost than said.
+// A schedule follows from its seed, has every kind of fault that applies, and not too many that lose data.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
 	for _, nodes := range []int{1, 3} {
@@ -143,7 +143,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// What is lost, doubled, changed or unexpected is seen.
+// Lost, doubled, changed and unexpected comparisons are found.
 func TestAgainst(t *testing.T) {
 	t.Parallel()
 	read := func(rows ...string) comparisons {

@@ -59,10 +59,10 @@ func picture(random *rand.Rand) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// comparisons are the rows of an items.csv: what was compared, and what came out.
+// comparisons are the rows of an items.csv: the comparison and its outcome.
 type comparisons map[string][]string
 
-// outcomesOf are the columns that the work gives; the others say which comparison it is.
+// outcomesOf are the columns with outcomes; the others identify the comparison.
 var outcomesOf = []string{"psnr", "ssim", "mae", "rmse", "outcome"}
 
 func readComparisons(file string) (comparisons, error) {
@@ -94,8 +94,8 @@ func readComparisons(file string) (comparisons, error) {
 	return all, nil
 }
 
-// against counts what differs from what should be there: comparisons that are missing, that are there more than once, that
-// have another outcome, and that nobody asked for.
+// against counts the differences from the expected comparisons: missing ones, repeated ones, those with another outcome, and
+// unexpected ones.
 func (got comparisons) against(want comparisons) (lost, doubled, differing, unexpected int) {
 	for key, outcomes := range want {
 		switch have := got[key]; {

@@ -11,18 +11,18 @@ import (
 // disk is a small file system that can be filled: a tmpfs.
 type disk struct{ dir string }
 
-// disks makes the folders of servers. Where this machine does not let us mount, no folder has a disk of its own, why says
-// so, and no disk is ever full.
+// disks makes the folders of servers. If this machine does not allow mounting, no folder has a disk of its own, why says
+// so, and no disk is ever filled.
 type disks struct {
 	dir     string
 	why     error
 	mounted []*disk
 }
 
-// diskSize holds what the servers of 10,000 jobs store, several times.
+// diskSize is several times the data that servers store for 10,000 jobs.
 const diskSize = "768m"
 
-// folder makes a folder for a server, on a disk of its own where that is asked for and possible.
+// folder makes a folder for a server, on a disk of its own if asked for and possible.
 func (d *disks) folder(name string, own bool) (string, *disk, error) {
 	dir := filepath.Join(d.dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -34,7 +34,7 @@ func (d *disks) folder(name string, own bool) (string, *disk, error) {
 	if own && d.why == nil {
 		mounted := &disk{dir}
 		d.mounted = append(d.mounted, mounted)
-		// What is on a disk of its own can be removed whole, but not the folder that it is mounted at.
+		// The content of a mounted disk can be removed, but not its mount point.
 		store := filepath.Join(dir, "store")
 		return store, mounted, os.MkdirAll(store, 0o700)
 	}

@@ -15,10 +15,10 @@ import (
 type kind struct {
 	name        string
 	least, most time.Duration // how long it lasts
-	// once is how often it comes at most in a run; 0: as often as there is room. A fault that loses data undoes work,
-	// and a run with many of them would never end.
+	// once is the most that it happens in a run; 0: no bound. A fault that loses data undoes work, and a run with many of
+	// them would never end.
 	once int
-	// cluster and single say that it needs several nodes, or one.
+	// cluster: it needs several nodes; single: it needs one.
 	cluster, single bool
 	do              action
 }
@@ -26,7 +26,7 @@ type kind struct {
 // action breaks something, waits and mends it. It says what it broke. pick chooses the target.
 type action func(ctx context.Context, s *system, pick int, hold time.Duration) (target string, err error)
 
-// kinds are all there are. Their order is part of a schedule: new ones go to the end.
+// kinds are all kinds. Their order is part of a schedule: add new ones at the end.
 func kinds() []kind {
 	const ms, s = time.Millisecond, time.Second
 	return []kind{
@@ -72,8 +72,8 @@ type fault struct {
 	kind kind
 }
 
-// schedule draws n faults: every kind about equally often, in random order, and what loses data in the first half. only is a part
-// of the names of the kinds that are wanted.
+// schedule draws n faults: every kind about equally often, in random order, and those that lose data in the first half. only
+// selects kinds by a part of their names.
 func schedule(seed uint64, nodes, n int, only string) []fault {
 	random := rand.New(rand.NewPCG(seed, uint64(nodes)))
 	var rare, common, deck []kind
@@ -89,7 +89,7 @@ func schedule(seed uint64, nodes, n int, only string) []fault {
 	shuffle := func(kinds []kind) {
 		random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	}
-	// Half of the room at most is for the rare ones, unless there are no others.
+	// Rare kinds get at most half of the faults, unless there are no others.
 	shuffle(rare)
 	if len(common) > 0 {
 		rare = rare[:min(len(rare), (n+1)/2)]
@@ -122,7 +122,7 @@ func spread(faults []fault) {
 	}
 }
 
-// on does something to a chosen part. No other fault touches that part meanwhile.
+// on applies a fault to a chosen part. No other fault touches that part meanwhile.
 func on(choose func(ctx context.Context, s *system, pick int) (p *part, target string), hit func(context.Context, *part, time.Duration) error) action {
 	return func(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
 		p, target := choose(ctx, s, pick)
@@ -149,7 +149,7 @@ func aNode(_ context.Context, s *system, pick int) (*part, string) {
 func theRedis(_ context.Context, s *system, _ int) (*part, string)   { return named(&s.redis.part) }
 func theCommand(_ context.Context, s *system, _ int) (*part, string) { return named(s.command) }
 
-// aLeader is the node that leads a stream of jobs, or any node where no stream has a leader.
+// aLeader is the node that leads a job stream, or any node if no stream has a leader.
 func aLeader(ctx context.Context, s *system, pick int) (*part, string) {
 	for _, asked := range s.nodes {
 		all, err := asked.streams(ctx)
@@ -189,7 +189,7 @@ func pause(ctx context.Context, p *part, hold time.Duration) error {
 	return nil
 }
 
-// killAll ends every part but the command at once, as a power cut of the machines that serve would.
+// killAll ends every part but the command at once, like a power cut of the servers' machines.
 func killAll(ctx context.Context, s *system, _ int, hold time.Duration) (string, error) {
 	all := append(s.servers(), s.roles()...)
 	for _, p := range all {
@@ -223,8 +223,8 @@ func emptyRedis(ctx context.Context, s *system, _ int, hold time.Duration) (stri
 	return s.redis.name, s.redis.lose(ctx, hold)
 }
 
-// emptyNode loses what a node has stored. In a cluster the others are left alone until it has everything again: a majority that
-// forgets is a loss that no cluster notices, and NATS does not claim to.
+// emptyNode deletes a node's store. In a cluster the other nodes are left alone until it has everything again: no cluster,
+// NATS's included, detects that a majority has lost its stores.
 func emptyNode(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
 	for _, nd := range s.nodes {
 		nd.busy.Lock()
@@ -250,7 +250,7 @@ func fillRedis(ctx context.Context, s *system, _ int, hold time.Duration) (strin
 	return s.redis.name, s.redis.fill(ctx, hold)
 }
 
-// fillNode restarts the node when there is room again, as its runbook asks: JetStream switches itself off on a full disk.
+// fillNode restarts the node when there is room again, as the runbook says: JetStream switches itself off on a full disk.
 func fillNode(ctx context.Context, s *system, pick int, hold time.Duration) (string, error) {
 	nd := s.nodes[pick%len(s.nodes)]
 	nd.busy.Lock()

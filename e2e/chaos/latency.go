@@ -23,7 +23,7 @@ type latency struct {
 	Beside quantiles `json:"beside"`
 	// Job is what one job of the bulk run took, at the 99th percentile: the upper end of a bucket of the workers' histogram.
 	Job time.Duration `json:"job"`
-	// Progress is the share of the bulk run that was done when the last request was answered: below 1 all requests had it beside them.
+	// Progress is the share of the bulk run that was done when the last request was answered: below 1 the run was beside all requests.
 	Progress float64 `json:"progress"`
 }
 
@@ -33,7 +33,7 @@ type quantiles struct {
 	P99 time.Duration `json:"p99"`
 }
 
-// bound is what the 99th percentile beside a bulk run may be.
+// bound is the bound of the 99th percentile beside a bulk run.
 func (l *latency) bound() time.Duration { return 3*l.Idle.P99 + l.Job }
 
 // askFor bounds the time of one measurement.
@@ -106,8 +106,8 @@ func (s *system) latencies(ctx context.Context, bulk string, total, n int) (l *l
 	return l, err
 }
 
-// comparisonsPerPair are the rows of items.csv for one pair: what each of two keys hid, beside its cover; three keys that decode each
-// of both, the wrong ones of which are compared with the secret and the cover; the pair itself; noise, and what purifying leaves of it.
+// comparisonsPerPair counts the rows of items.csv for one pair: the stego image of each of two keys; the outputs of three keys for each
+// of the two, those of wrong keys against the secret and the cover; the pair itself; the noisy and the purified image.
 const comparisonsPerPair = 2 + 2*(1+2+2) + 1 + 2
 
 var bucket = regexp.MustCompile(`(?m)^stegomq_job_seconds_bucket\{operation="[a-z]+",le="([^"]+)"\} (\S+)$`)

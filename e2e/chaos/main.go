@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// settings say what is to be done.
+// settings are those of the flags.
 type settings struct {
 	programs
 	seed     uint64
@@ -86,7 +86,7 @@ func command(ctx context.Context, args []string) error {
 	return r.quick()
 }
 
-// chaos does everything that is asked for, and writes chaos.json and chaos.md.
+// chaos makes all runs and measurements, and writes chaos.json and chaos.md.
 func chaos(ctx context.Context, c settings) (*report, error) {
 	var err error
 	for _, path := range []*string{&c.stegomq, &c.nats, &c.ort, &c.models, &c.dir} {
@@ -114,7 +114,7 @@ func chaos(ctx context.Context, c settings) (*report, error) {
 
 func (c *settings) say(format string, args ...any) { _, _ = fmt.Fprintf(c.log, format+"\n", args...) }
 
-// mixed makes every fault of the schedule happen, for every size of cluster, and stops at a run that is not whole.
+// mixed makes every fault of the schedule happen, for every size of cluster, and stops at an incomplete run.
 func (c *settings) mixed(ctx context.Context, r *report) error {
 	if len(c.nodes) == 0 {
 		return nil
@@ -197,8 +197,8 @@ func (c *settings) interactive(ctx context.Context, r *report) (err error) {
 	return err
 }
 
-// quick says whether interactive work overtakes bulk work. The bound is wide, as the machine is shared: what waits for a bulk
-// run is seconds late, and not milliseconds.
+// quick says whether interactive work overtakes bulk work. The bound is wide because the machine is shared: a request that
+// waits for a bulk run is late by seconds, not by milliseconds.
 func (r *report) quick() error {
 	l := r.Latency
 	if l == nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// part is a process of the pipeline that is started again when it ends by itself, as a service manager would do it.
+// part is a process of the pipeline that is restarted when it ends by itself, as by a service manager.
 type part struct {
 	name string
 	argv []string
@@ -96,7 +96,7 @@ func (p *part) stop(with syscall.Signal, patience time.Duration) {
 		return
 	}
 	_ = cmd.Process.Signal(with)
-	// One that is paused sees the signal once it goes on.
+	// A paused process gets the signal when it continues.
 	_ = cmd.Process.Signal(syscall.SIGCONT)
 	select {
 	case <-ended:

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// condition is what a link does to what is sent over it.
+// condition is how a link treats the data sent over it.
 type condition int
 
 const (
@@ -74,7 +74,7 @@ func (l *link) accept() {
 	}
 }
 
-// keep remembers a connection so that it can be cut; it says no where it is to be cut now.
+// keep remembers a connection so that it can be cut; it returns false if it must be cut now.
 func (l *link) keep(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,14 +124,14 @@ func (l *link) serve(client net.Conn) {
 	}
 	go pass(server, client)
 	go pass(client, server)
-	// Either side that ends, ends both: neither protocol uses half-closed connections.
+	// When either side ends, both are closed: neither protocol uses half-closed connections.
 	<-ended
 	l.drop(client)
 	l.drop(server)
 	<-ended
 }
 
-// wait holds what was read until it may pass; it says no where the connection was cut meanwhile.
+// wait holds data until it may pass; it returns false if the connection was cut meanwhile.
 func (l *link) wait(c net.Conn) bool {
 	for {
 		l.mu.Lock()

@@ -61,7 +61,7 @@ func (o *outcome) exit() string {
 	return fmt.Sprint(o.ExitCode)
 }
 
-// writeKinds writes what each kind of fault cost in the mixed runs.
+// writeKinds writes the delays by each kind of fault in the mixed runs.
 func (r *report) writeKinds(b *strings.Builder) {
 	kinds := make(map[string][]faultResult)
 	for _, o := range r.Runs {

@@ -11,28 +11,28 @@ import (
 	"time"
 )
 
-// faultResult is a fault with what came of it.
+// faultResult is a fault with its effect.
 type faultResult struct {
 	Number int `json:"number"`
 	fault
 	Target string `json:"target"`
 	// Began is when it began, since the command did.
 	Began time.Duration `json:"began"`
-	// Recovered is how long after it had been mended the run moved again; negative: it did not while somebody looked.
+	// Recovered is the time from its repair until the run moved again; negative: it did not while it was watched.
 	Recovered time.Duration `json:"recovered"`
-	// Stalled is the longest time without a move from when it began until that move.
+	// Stalled is the longest time without a move between its beginning and that move.
 	Stalled time.Duration `json:"stalled"`
 	Error   string        `json:"error,omitempty"`
 }
 
-// memory is what a part held at most, and how often it ended without being asked to.
+// memory is the most memory of a part, and how often it ended without being asked to.
 type memory struct {
 	Part    string   `json:"part"`
 	PeakRSS int64    `json:"peak_rss"` // bytes
 	Exits   []string `json:"exits,omitempty"`
 }
 
-// outcome is what a run of the command came to.
+// outcome is the outcome of a run of the command.
 type outcome struct {
 	Servers     string        `json:"servers"`
 	Jobs        int           `json:"jobs"`
@@ -61,7 +61,7 @@ func (o *outcome) whole() bool {
 	return o.ExitCode == 0 && !o.Hung && o.Lost+o.Doubled+o.Differing+o.Unexpected+o.DeadLetters == 0
 }
 
-// order is a run that is to be made.
+// order describes a run to make.
 type order struct {
 	name   string
 	data   string
@@ -116,7 +116,7 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 	result.ExitCode = s.command.state.ExitCode()
 	result.LastLine = lastLine(s.command.logFile())
 	result.Stall, result.StallAt = look.stall(0)
-	// Messages that died at the very end count too: ask once the servers answer again.
+	// Dead letters from the very end count too: ask when the servers answer again.
 	if err := eventually(ctx, func() bool { return look.letters(ctx) == nil }); err != nil {
 		return result, err
 	}
@@ -141,8 +141,8 @@ func (s *system) run(ctx context.Context, o order) (*outcome, error) {
 // atOnce is how many faults last at the same time, at most.
 const atOnce = 3
 
-// breakThings goes through the schedule until it ends or the context does. It closes mended when the last fault is over, and
-// returns when the run has moved after every one, or the context has ended.
+// breakThings executes the schedule until it or the context ends. It closes mended when the last fault is over, and returns
+// when the run has moved after every fault, or the context has ended.
 func (s *system) breakThings(ctx context.Context, o order, look *watch, start time.Time, mended chan<- struct{}) []faultResult {
 	var faults, moves sync.WaitGroup
 	var mu sync.Mutex
@@ -193,7 +193,7 @@ func lastLine(file string) string {
 	return string(lines[len(lines)-1])
 }
 
-// watch looks how far a run is, and at what its servers say, without taking part.
+// watch observes the progress of a run and the state of its servers, without taking part.
 type watch struct {
 	s     *system
 	name  string
@@ -243,7 +243,7 @@ func (w *watch) measure() {
 	}
 }
 
-// saw notes a count. One that is smaller than before is no move: data was lost.
+// saw records a count. A smaller count than before is no move: data was lost.
 func (w *watch) saw(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -255,8 +255,8 @@ func (w *watch) saw(n int) {
 	w.count = n
 }
 
-// stall is the longest time between two moves, of which the second came after a time since the start, and when it began. What has
-// lasted until now without a move counts.
+// stall returns the longest time between two moves, the second of which came after a time since the start, and when it began.
+// A stall that still lasts counts.
 func (w *watch) stall(since time.Duration) (longest, at time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

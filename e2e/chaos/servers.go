@@ -18,14 +18,14 @@ import (
 	"time"
 )
 
-// server is a part that stores.
+// server is a part with a store.
 type server struct {
 	part
 	store string
 	disk  *disk // nil: the store lies on the machine's own disk
 }
 
-// lose ends a server, and starts it again without what it had stored.
+// lose ends a server, and starts it again with an empty store.
 func (s *server) lose(ctx context.Context, hold time.Duration) error {
 	s.stop(syscall.SIGKILL, stopPatience)
 	entries, err := os.ReadDir(s.store)
@@ -60,7 +60,7 @@ type redisServer struct {
 	addr string
 }
 
-// nextPort is the one that is tried next. Ports below those that systems give to outgoing connections stay free while a server is down.
+// nextPort is tried next. It is below the ports of outgoing connections, so that it stays free while a server is down.
 var nextPort atomic.Int64
 
 const firstPort, ports = 20000, 10000
@@ -96,8 +96,8 @@ func newNodes(program, dir string, n int, disks *disks) ([]*node, error) {
 	for i := range n {
 		name := fmt.Sprintf("nats-%d", i+1)
 		nd := &node{client: addrs[3*i], monitor: addrs[3*i+1]}
-		// A disk of its own, so that it can be filled, where there is only one server: what a cluster does with a node
-		// whose disk is full is the same as with one that is killed.
+		// Only a single server has a disk of its own that can be filled: a cluster treats a node with a full disk like
+		// a killed one.
 		if nd.store, nd.disk, err = disks.folder(name, n == 1); err != nil {
 			return nil, err
 		}

@@ -99,7 +99,7 @@ func newSystem(ctx context.Context, p programs, nodes int, dir string) (sys *sys
 	return sys, nil
 }
 
-// ackWait is what the pipeline is told: shorter than its default, so that one run sees many redeliveries.
+// ackWait is shorter than the pipeline's default, so that one run has many redeliveries.
 const ackWait = 5 * time.Second
 
 // client makes a part that reaches the servers by links of its own.
@@ -202,7 +202,7 @@ func (p *part) said(words string) bool {
 	return err == nil && bytes.Contains(data, []byte(words))
 }
 
-// close ends every process, in an order that makes no noise, and gives back the disks.
+// close ends every process, in an order that causes no errors in their logs, and unmounts the disks.
 func (s *system) close() error {
 	if s.command != nil {
 		s.command.close()
