@@ -31,8 +31,8 @@ type opener func(pair *keyring.Pair) (coder, error)
 // the green and the blue ones.
 type coder func(ctx context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error)
 
-// authenticationFailed is what is known of an image that recovery refused, for people. Which of the three it is nobody can tell.
-const authenticationFailed = "authentication failed: wrong key, another user's key, or the image was changed"
+// authenticationFailed is what is known of an image that recovery refused, for people. Nobody can tell which of these it is.
+const authenticationFailed = "authentication failed: wrong key, another user's key, another model's image (--model), or the image was changed"
 
 // openLSB is the opener of the classical cipher, which refuses nothing.
 func openLSB(pair *keyring.Pair) (coder, error) {
