@@ -64,7 +64,7 @@ func (e *Engine) Bare(digest string, op model.Operation, key *Key) (_ *Bare, err
 
 // Run is Engine.Run with the key of Bare. It waits for nobody: as many runs go at once as are asked for.
 func (b *Bare) Run(ctx context.Context, in ...pixel.Tensor) (pixel.Tensor, error) {
-	if err := checkInputs(b.want.op, b.model.model.Manifest.MinSide, in); err != nil {
+	if err := CheckInputs(b.want.op, b.model.model.Manifest.MinSide, in); err != nil {
 		return pixel.Tensor{}, err
 	}
 	var out outcome

@@ -248,7 +248,7 @@ func (e *Engine) Features(ctx context.Context, digest string, key *Key, stego pi
 }
 
 func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
-	if err := checkInputs(want.op, m.model.Manifest.MinSide, in); err != nil {
+	if err := CheckInputs(want.op, m.model.Manifest.MinSide, in); err != nil {
 		return outcome{}, err
 	}
 	if err := checkKey(want.op, m.model.Manifest.Keying, key); err != nil {
