@@ -14,6 +14,9 @@ import (
 	"golang.org/x/image/tiff/lzw"
 )
 
+// This reader is used instead of golang.org/x/image/tiff (v0.47.0), which decodes some files to wrong pixels without an error (PlanarConfiguration 2,
+// FillOrder 2 outside CCITT) and refuses some valid ones as damaged (extra samples without a meaning, tags in another order).
+
 // The tags that are read (TIFF 6.0, appendix A).
 const (
 	tagWidth, tagHeight, tagBits           = 256, 257, 258
