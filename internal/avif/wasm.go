@@ -39,13 +39,6 @@ var (
 	decoder = sync.OnceValues(func() (*program, error) { return compile(decoderModule) })
 )
 
-// Warm compiles both modules, or finds them compiled, so that the first image does not wait for it.
-func Warm() error {
-	_, first := encoder()
-	_, second := decoder()
-	return errors.Join(first, second)
-}
-
 func compile(zipped []byte) (*program, error) {
 	unzip, err := gzip.NewReader(bytes.NewReader(zipped))
 	if err != nil {

@@ -40,10 +40,10 @@ func (e *Engine) Bare(digest string, op model.Operation, key *Key) (_ *Bare, err
 		return nil, err
 	}
 	b := &Bare{engine: e, model: m, want: want, key: key}
-	if m.constant() {
+	if constant(m.model) {
 		return b, nil
 	}
-	g, err := parse(want, m.model.Graph(op), m.model.Layers)
+	g, err := parse(want, m.model, m.model.Graph(op))
 	if err != nil {
 		return nil, err
 	}

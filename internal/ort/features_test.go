@@ -27,7 +27,7 @@ import (
 // that gives nothing else: channels by height by width for each image.
 func lastActivations(t *testing.T, e *Engine, m *model.Model, key *Key, in pixel.Tensor) [][]float32 {
 	t.Helper()
-	g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+	g, err := parse(outputsOf(model.OpRecover, m, false), m, m.Graph(model.OpRecover))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestRunHasNoFeatures(t *testing.T) {
 	t.Parallel()
 	m := tiny(t)
 	kinds := func(o outputs) (names []string) {
-		g, err := parse(o, m.Graph(o.op), m.Layers)
+		g, err := parse(o, m, m.Graph(o.op))
 		if err != nil {
 			t.Fatal(err)
 		}

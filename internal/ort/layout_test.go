@@ -241,7 +241,7 @@ func TestCheckFindsAWrongLayout(t *testing.T) {
 	e := start(t, Config{})
 	m := tiny(t)
 	loaded := add(t, e, m)
-	g, err := parse(outputsOf(model.OpEmbed, m, false), m.Graph(model.OpEmbed), m.Layers)
+	g, err := parse(outputsOf(model.OpEmbed, m, false), m, m.Graph(model.OpEmbed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestCheckFindsAWrongLayout(t *testing.T) {
 	last := slices.IndexFunc(from, func(at uint32) bool { return at == uint32(l.inputs[i].layer.Len()) })
 	first := slices.IndexFunc(from, func(at uint32) bool { return at == 1 })
 	from[first], from[last] = from[last], from[first]
-	if _, _, err := loaded.openChecked(g, l); !errors.Is(err, errDiffers) {
+	if _, err := loaded.openLayout(g, l, &trial{}); !errors.Is(err, errDiffers) {
 		t.Errorf("got %v", err)
 	}
 }

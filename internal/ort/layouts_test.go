@@ -113,7 +113,7 @@ func TestLayoutNames(t *testing.T) {
 	t.Parallel()
 	m := tiny(t)
 	name := func(l layouts, m *model.Model, op model.Operation) string {
-		g, err := parse(outputsOf(op, m, false), m.Graph(op), m.Layers)
+		g, err := parse(outputsOf(op, m, false), m, m.Graph(op))
 		if err != nil {
 			t.Fatal(err)
 		}

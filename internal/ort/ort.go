@@ -269,7 +269,7 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key
 		return outcome{}, ctx.Err()
 	}
 	compute := m.runKeyed
-	if m.constant() {
+	if constant(m.model) {
 		compute = m.runConstant
 	}
 	out, err := compute(ctx, want, key, in)

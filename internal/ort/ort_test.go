@@ -124,7 +124,7 @@ func reference(t testing.TB, e *Engine, m *model.Model, op model.Operation, key 
 	if key != nil {
 		m.Mask.Apply(w, m.Weights, key.Role, key.Bytes())
 	}
-	g, err := parse(outputsOf(op, m, false), m.Graph(op), m.Layers)
+	g, err := parse(outputsOf(op, m, false), m, m.Graph(op))
 	if err != nil {
 		t.Fatal(err)
 	}
