@@ -107,8 +107,8 @@ func TestFeatures(t *testing.T) {
 		if s := e.Stats(); s.Sessions != 2 || s.Runs != 6 {
 			t.Errorf("want a session with features and one without: %+v", s)
 		}
-		if graphs := e.Graphs(); len(graphs) != 2 || !graphs[0].Native || !graphs[1].Native || !graphs[0].Features || graphs[1].Features {
-			t.Errorf("%+v", graphs)
+		if p := opened(e); len(p) != 2 || !p[0].layout.native || !p[1].layout.native || !p[0].wanted || p[1].wanted {
+			t.Errorf("%d graphs are open, or not those wanted", len(p))
 		}
 	}
 }

@@ -359,30 +359,6 @@ func (e *Engine) Info() Info {
 	}
 }
 
-// GraphInfo says how an opened graph with keyed weights runs.
-type GraphInfo struct {
-	Model      string // name
-	Digest     string
-	Operation  model.Operation
-	Features   bool          // gives them beside the image
-	Kept       bool          // its layout was found out at an earlier start of the program on this host
-	Native     bool          // weights are in the runtime's own layout; else OIHW
-	Difference float64       // from constant weights, see tolerance; 0 where Native
-	Opened     time.Duration // time it took to probe, open and check
-}
-
-// Graphs lists the graphs opened so far, in no order. Those of variants come and go
-// and are not among them.
-func (e *Engine) Graphs() []GraphInfo {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var all []GraphInfo
-	for _, m := range e.models {
-		all = append(all, m.graphs()...)
-	}
-	return all
-}
-
 // Stats counts what the Engine did and holds; it may be read at any time, also
 // after Close, when Entries, Bytes, Tensors and Sessions are 0.
 type Stats struct {

@@ -98,7 +98,6 @@ type program struct {
 	layout     layout
 	difference float64
 	kept       bool // its layout was found out at an earlier start
-	took       time.Duration
 }
 
 // program opens a graph the first time; later calls get the same outcome, an
@@ -132,12 +131,11 @@ func (m *loadedModel) openProgram(o outputs) (*program, error) {
 			log.Warn("the weights are not in the runtime's own layout, which is slower", "reason", slower)
 		}
 	}
-	p.took = time.Since(begin)
 	m.mu.Lock()
 	m.share(&p.layout)
 	m.open = append(m.open, p)
 	m.mu.Unlock()
-	log.Info("graph open", "native", p.layout.native, "kept", p.kept, "difference", p.difference, "took", p.took)
+	log.Info("graph open", "native", p.layout.native, "kept", p.kept, "difference", p.difference, "took", time.Since(begin))
 	return p, nil
 }
 
@@ -227,19 +225,6 @@ func (m *loadedModel) share(l *layout) {
 			m.forms = append(m.forms, f)
 		}
 	}
-}
-
-func (m *loadedModel) graphs() []GraphInfo {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var all []GraphInfo
-	for _, p := range m.open {
-		all = append(all, GraphInfo{
-			Model: m.model.Name, Digest: m.model.Digest, Operation: p.op, Features: p.wanted,
-			Native: p.layout.native, Kept: p.kept, Difference: p.difference, Opened: p.took,
-		})
-	}
-	return all
 }
 
 func (m *loadedModel) close() error {

@@ -200,7 +200,7 @@ func TestEmbedOnly(t *testing.T) {
 	public, private := pair(t, seeded(t))
 	sender := newKey(t, public, nil)
 	stego := embed(t, photograph(t, "boats", 96, 96), photograph(t, "cat", 96, 96), sender, half)
-	if _, err := Recover(t.Context(), stego, sender); !errors.Is(err, ErrEmbedOnly) || errors.Is(err, ErrAuthentication) {
+	if _, err := Recover(t.Context(), stego, sender); !errors.Is(err, kem.ErrEmbedOnly) || errors.Is(err, ErrAuthentication) {
 		t.Errorf("with k_e alone: %v", err)
 	}
 	recovered(t, stego, newKey(t, public, private))
