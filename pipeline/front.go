@@ -113,9 +113,10 @@ func (s *Services) Put(ctx context.Context, tenant string, data []byte) (digest 
 	return s.Blobs.Put(schemas.WithTenant(ctx, tenant), data)
 }
 
-// KeepAsked keeps the record of a new run that a front was asked for; the other functions are those of package cache.
-func (s *Services) KeepAsked(ctx context.Context, run string, record []byte) error {
-	return s.Cache.KeepAsked(ctx, run, record)
+// KeepAsked keeps the record of a new run that a front was asked for, or returns the earlier record of the same request; the other functions are
+// those of package cache.
+func (s *Services) KeepAsked(ctx context.Context, run string, record []byte, request string, remember time.Duration) (earlier []byte, err error) {
+	return s.Cache.KeepAsked(ctx, run, record, request, remember)
 }
 
 // ReplaceAsked replaces the record of a run, and says whether there was one.

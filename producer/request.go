@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"stegomq/internal/pixel"
@@ -117,6 +118,10 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 	}
 	if r.Out == standard && s.cfg.Stdout == nil {
 		return p, schemas.Permanent(schemas.ReasonBadMessage, errors.New("out -: standard output has the replies: name a file"))
+	}
+	// Now, and not when the image is made.
+	if info, err := os.Stat(filepath.Dir(r.Out)); err != nil || !info.IsDir() {
+		return p, schemas.Permanent(schemas.ReasonBadMessage, fmt.Errorf("output %s: there is no folder %s: make it first", r.Out, filepath.Dir(r.Out)))
 	}
 	inputs := r.inputs(op)
 	files := make([][]byte, len(inputs))

@@ -426,10 +426,7 @@ func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem)
 			continue
 		}
 		if key != "" && r.Idempotency == key && time.Since(r.Created) < keptFor {
-			if !r.Request.same(asked) {
-				return nil, newProblem(codeOtherBody, "this idempotency key came with another run before: use a new one for a new run")
-			}
-			return r, nil
+			return askedAgain(r, asked)
 		}
 		if all++; r.Unfinished() {
 			unfinished++
@@ -449,12 +446,31 @@ func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem)
 	if err != nil {
 		return nil, s.away(c, err)
 	}
-	if err := s.Pipeline.KeepAsked(c.Context(), r.ID, text); err != nil {
+	request := ""
+	if key != "" {
+		request = c.owner() + "\x00" + key
+	}
+	earlier, err := s.Pipeline.KeepAsked(c.Context(), r.ID, text, request, keptFor)
+	if err == nil && earlier != nil { // another service has taken the same request since the records were read
+		r = new(run)
+		if err = json.Unmarshal(earlier, r); err == nil {
+			return askedAgain(r, asked)
+		}
+	}
+	if err != nil {
 		return nil, s.away(c, err)
 	}
 	c.log.Info("a run is asked for", "user", c.user.Name, "run", r.ID, "dataset", asked.Dataset, "model", asked.Model)
 	s.tell(c.Context(), r)
 	s.runs.rouse()
+	return r, nil
+}
+
+// askedAgain is the run that has the idempotency key of a request, unless it was asked for with another body.
+func askedAgain(r *run, asked *runRequest) (*run, *problem) {
+	if !r.Request.same(asked) {
+		return nil, newProblem(codeOtherBody, "this idempotency key came with another run before: use a new one for a new run")
+	}
 	return r, nil
 }
 

@@ -91,7 +91,7 @@ type Pipeline interface {
 	CancelRun(ctx context.Context, id string) error
 	RemoveRun(ctx context.Context, id string) error
 
-	KeepAsked(ctx context.Context, run string, record []byte) error
+	KeepAsked(ctx context.Context, run string, record []byte, request string, remember time.Duration) (earlier []byte, err error)
 	ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error)
 	AskedRun(ctx context.Context, run string) ([]byte, error)
 	Asked(ctx context.Context) (map[string]string, error)

@@ -79,30 +79,20 @@ func Encode(ctx context.Context, img *image.NRGBA, o Options) ([]byte, error) {
 	for i := 3; i < len(pixels); i += 4 {
 		pixels[i] = 0xff
 	}
-	in, err := run.allocate(len(pixels), pixels)
-	if err != nil {
-		return nil, err
-	}
-	size, err := run.allocate(8, make([]byte, 8))
-	if err != nil {
-		return nil, err
-	}
+	in, size := run.allocate(len(pixels), pixels), run.allocate(8, make([]byte, 8))
 	const yuv444 = 1
-	out, err := run.call("encode", uint64(in), uint64(width), uint64(height), uint64(size), uint64(o.Quality), 100, uint64(o.Speed), yuv444)
-	if err != nil {
-		return nil, err
-	}
-	length, err := run.read(size, 8)
-	if err != nil {
-		return nil, err
+	out := run.call("encode", uint64(in), uint64(width), uint64(height), uint64(size), uint64(o.Quality), 100, uint64(o.Speed), yuv444)
+	length := run.read(size, 8)
+	if run.err != nil {
+		return nil, run.err
 	}
 	n := binary.LittleEndian.Uint64(length)
 	if out == 0 || n == 0 || n > 1<<31 {
 		return nil, fmt.Errorf("avif: encode %dx%d at quality %d: nothing came", width, height, o.Quality)
 	}
-	file, err := run.read(out, int(n))
-	if err != nil {
-		return nil, err
+	file := run.read(out, int(n))
+	if run.err != nil {
+		return nil, run.err
 	}
 	return payload(file, width, height)
 }
@@ -132,38 +122,23 @@ func Decode(ctx context.Context, coded []byte, width, height int) (*image.NRGBA,
 }
 
 func (i *instance) decode(file []byte, width, height int) ([]byte, error) {
-	in, err := i.allocate(len(file), file)
-	if err != nil {
-		return nil, err
-	}
+	in := i.allocate(len(file), file)
 	// Four uint32: width, height, depth, number of images; and a float64, how long the image is shown.
-	facts, err := i.allocate(24, make([]byte, 24))
-	if err != nil {
-		return nil, err
-	}
+	facts := i.allocate(24, make([]byte, 24))
 	at := uint64(facts)
-	out, err := i.allocate(4*width*height, nil)
-	if err != nil {
-		return nil, err
-	}
-	ok, err := i.call("decode", uint64(in), uint64(len(file)), 0, 0, at, at+4, at+8, at+12, at+16, uint64(out))
-	if err != nil {
-		return nil, err
-	}
-	got, err := i.read(facts, 16)
-	if err != nil {
-		return nil, err
+	out := i.allocate(4*width*height, nil)
+	ok := i.call("decode", uint64(in), uint64(len(file)), 0, 0, at, at+4, at+8, at+12, at+16, uint64(out))
+	got := i.read(facts, 16)
+	if i.err != nil {
+		return nil, i.err
 	}
 	fact := func(n int) int { return int(binary.LittleEndian.Uint32(got[4*n:])) }
 	if ok == 0 || fact(0) != width || fact(1) != height || fact(2) != 8 || fact(3) != 1 {
 		return nil, fmt.Errorf("refused by libavif: %d images of %dx%d with %d bits", fact(3), fact(0), fact(1), fact(2))
 	}
-	pix, err := i.read(out, 4*width*height)
-	if err != nil {
-		return nil, err
+	pix := i.read(out, 4*width*height)
+	for n := 3; n < len(pix); n += 4 {
+		pix[n] = 0xff
 	}
-	for i := 3; i < len(pix); i += 4 {
-		pix[i] = 0xff
-	}
-	return pix, nil
+	return pix, i.err
 }

@@ -39,13 +39,6 @@ var (
 	decoder = sync.OnceValues(func() (*program, error) { return compile(decoderModule) })
 )
 
-// Warm compiles both modules, or finds them compiled, so that the first image does not wait for it.
-func Warm() error {
-	_, first := encoder()
-	_, second := decoder()
-	return errors.Join(first, second)
-}
-
 func compile(zipped []byte) (*program, error) {
 	unzip, err := gzip.NewReader(bytes.NewReader(zipped))
 	if err != nil {
@@ -91,10 +84,11 @@ func onDisk() wazero.CompilationCache {
 	return cache
 }
 
-// instance is one run of a module, with memory of its own. What it allocates is freed with it.
+// instance is one run of a module, with memory of its own. What it allocates is freed with it. After an error its methods do nothing.
 type instance struct {
 	ctx    context.Context
 	module api.Module
+	err    error // the first
 }
 
 // start gives a module at most limit bytes of memory.
@@ -111,33 +105,37 @@ func (i *instance) close() { _ = i.module.Close(i.ctx) }
 
 // call runs an exported function. Its traps are errors: the modules have no longjmp, so that libaom ends in one where it would
 // give up.
-func (i *instance) call(name string, args ...uint64) (uint32, error) {
+func (i *instance) call(name string, args ...uint64) uint32 {
+	if i.err != nil {
+		return 0
+	}
 	out, err := i.module.ExportedFunction(name).Call(i.ctx, args...)
 	if err != nil {
 		what, _, _ := strings.Cut(err.Error(), "\n") // what follows is a stack of numbers
-		return 0, fmt.Errorf("avif: %s: %s", name, what)
+		i.err = fmt.Errorf("avif: %s: %s", name, what)
+		return 0
 	}
-	return uint32(out[0]), nil
+	return uint32(out[0])
 }
 
 // allocate reserves n bytes, all zero, and may have them filled.
-func (i *instance) allocate(n int, content []byte) (uint32, error) {
-	at, err := i.call("malloc", uint64(n))
-	if err != nil {
-		return 0, err
+func (i *instance) allocate(n int, content []byte) uint32 {
+	at := i.call("malloc", uint64(n))
+	if i.err == nil && (at == 0 || !i.module.Memory().Write(at, content)) {
+		i.err = errMemory
 	}
-	if at == 0 || !i.module.Memory().Write(at, content) {
-		return 0, errMemory
-	}
-	return at, nil
+	return at
 }
 
-func (i *instance) read(at uint32, n int) ([]byte, error) {
+func (i *instance) read(at uint32, n int) []byte {
+	if i.err != nil {
+		return nil
+	}
 	view, ok := i.module.Memory().Read(at, uint32(n))
 	if !ok {
-		return nil, errMemory
+		i.err = errMemory
 	}
-	return bytes.Clone(view), nil
+	return bytes.Clone(view)
 }
 
 var errMemory = errors.New("avif: out of memory")

@@ -11,6 +11,8 @@ const (
 	// askedKey is a hash of records by run id, leasesKey one of leases: the end (Unix ms) and the holder.
 	askedKey  = prefix + "asked:v1"
 	leasesKey = prefix + "leases:v1"
+	// requestPrefix and the SHA-256 of a request's name, in hex, is the key that holds the id of the run that it asked for.
+	requestPrefix = prefix + "request:v1:"
 	// traceKey holds the key that signs the trace headers of the operator's messages.
 	traceKey = prefix + "trace-key:v1"
 )

@@ -68,11 +68,11 @@ func fits(m *model.Model, op model.Operation, pair *keyring.Pair, fingerprint st
 	case model.KeyingWeights:
 		// The images of a model that is not trained mean nothing with any key.
 		if op == model.OpEmbed && m.Trained() && !m.Takes(fingerprint) {
-			return fmt.Errorf("%w; it was trained with %q", errUntrained, keyIDs(m))
+			return fmt.Errorf("%w; it was trained with %q", errUntrained, m.KeyIDs())
 		}
 	case model.KeyingVariant:
 		if !m.Takes(fingerprint) {
-			return fmt.Errorf("%w; its keys are %q", model.ErrNoVariant, keyIDs(m))
+			return fmt.Errorf("%w; its keys are %q", model.ErrNoVariant, m.KeyIDs())
 		}
 	default:
 		if pair.Part != nil {
@@ -80,11 +80,4 @@ func fits(m *model.Model, op model.Operation, pair *keyring.Pair, fingerprint st
 		}
 	}
 	return nil
-}
-
-func keyIDs(m *model.Model) (ids []string) {
-	for _, k := range m.Keys() {
-		ids = append(ids, k.ID)
-	}
-	return ids
 }

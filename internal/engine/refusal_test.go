@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
 	"stegomq/internal/pixel"
@@ -21,8 +20,7 @@ var errNotMine = errors.New("not for this key")
 // embeds, and recover refuses those that have another.
 func addTagged(e *Engine, m *model.Model, refusal error) {
 	e.models[m.Digest] = m
-	e.ciphers[m.Digest] = cipher{Model: m, refusal: refusal, open: func(pair *keyring.Pair) (coder, error) {
-		tag := pair.Embed.Expose()
+	e.ciphers[m.Digest] = cipher{Model: m, refusal: refusal, open: func(tag, _ []byte) (coder, error) {
 		return func(_ context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error) {
 			if len(in[0]) != 3*h*w {
 				return nil, fmt.Errorf("%d samples for %d rows of %d pixels", len(in[0]), h, w)
@@ -78,7 +76,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	// To embed is never refused.
-	e.ciphers[m.Digest] = cipher{Model: m, refusal: errNotMine, open: func(*keyring.Pair) (coder, error) {
+	e.ciphers[m.Digest] = cipher{Model: m, refusal: errNotMine, open: func([]byte, []byte) (coder, error) {
 		return func(context.Context, model.Operation, int, int, ...[]byte) ([]byte, error) { return nil, errNotMine }, nil
 	}}
 	if _, refused, err := e.Run(t.Context(), m.Digest, embed, e.ref(t, "demo-1"), cover, secret); !errors.Is(err, errNotMine) || refused != nil {

@@ -74,7 +74,7 @@ func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyri
 	if op == model.OpPurify {
 		return n.runtime.Run(ctx, n.Digest, op, nil, in...)
 	}
-	if err := checkSamples(op, in); err != nil {
+	if err := ort.CheckInputs(op, 1, in); err != nil {
 		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
 	keys, err := rotationKeys(pair)
@@ -90,7 +90,7 @@ func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyri
 
 // features is Features for such a model.
 func (n rotatedNetwork) features(ctx context.Context, pair *keyring.Pair, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error) {
-	if err = checkSamples(model.OpRecover, []pixel.Tensor{stego}); err != nil {
+	if err = ort.CheckInputs(model.OpRecover, 1, []pixel.Tensor{stego}); err != nil {
 		return recovered, nil, err
 	}
 	keys, err := rotationKeys(pair)

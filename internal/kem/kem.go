@@ -52,8 +52,6 @@ const (
 	Size = 32
 	// Overhead is what Seal adds to a message, in bytes.
 	Overhead = chacha20poly1305.Overhead
-	// MaxExport is the most that Export and Known give at a time, in bytes (RFC 5869).
-	MaxExport = 255 * sha256.Size
 )
 
 var (
@@ -170,7 +168,7 @@ func symmetric(purpose string, embed, recover []byte) (Keys, error) {
 	return Keys{purpose: purpose, known: shared, shared: shared}, nil
 }
 
-// Known gives n bytes, up to MaxExport, that everybody who holds the keys can compute, and nobody else: HKDF-Expand(known,
+// Known gives n bytes, up to 8160 (RFC 5869), that everybody who holds the keys can compute, and nobody else: HKDF-Expand(known,
 // LP("known") | LP(purpose) | label, n), where known is the symmetric mode's shared, or HKDF-Extract(salt =
 // "stegomq.kem.public.v1", k_e). They are the same for every image.
 func (k Keys) Known(label string, n int) []byte {
@@ -270,7 +268,7 @@ func (s *Secret) Open(additional, sealed []byte) ([]byte, error) {
 	return message, nil
 }
 
-// Export gives n bytes, 1 to MaxExport, that only the two sides can compute: another number of them, or another label, gives
+// Export gives n bytes, 1 to 8160, that only the two sides can compute: another number of them, or another label, gives
 // unrelated bytes in public-key mode; in symmetric mode fewer are the beginning of more.
 func (s *Secret) Export(label string, n int) []byte {
 	out, err := s.export(label, n)

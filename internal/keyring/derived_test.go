@@ -3,6 +3,8 @@ package keyring_test
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"math/bits"
 	"strings"
 	"testing"
 
@@ -10,6 +12,46 @@ import (
 
 	"stegomq/internal/keyring"
 )
+
+// TestNear compares the pairs near one with it bit by bit.
+func TestNear(t *testing.T) {
+	t.Parallel()
+	p := generate(t, "alice")
+	seen := map[string]bool{p.Fingerprint(): true}
+	for bit := range keyring.KeyBits {
+		near := keyring.Near(p, bit)
+		for name, keys := range map[string][2]keyring.Key{"embed": {p.Embed, near.Embed}, "recover": {p.Recover, near.Recover}} {
+			a, b := keys[0].Expose(), keys[1].Expose()
+			differ := 0
+			for i := range a {
+				differ += bits.OnesCount8(a[i] ^ b[i])
+			}
+			if differ != 1 || (a[bit/8]^b[bit/8])>>(bit%8) != 1 {
+				t.Errorf("bit %d: the %s keys differ in %d bits, in its byte by %08b", bit, name, differ, a[bit/8]^b[bit/8])
+			}
+		}
+		if seen[near.Fingerprint()] {
+			t.Errorf("bit %d: the fingerprint is that of another", bit)
+		}
+		seen[near.Fingerprint()] = true
+		if back := keyring.Near(near, bit); !back.Embed.Equal(p.Embed) || !back.Recover.Equal(p.Recover) {
+			t.Errorf("bit %d: twice is not back where it was", bit)
+		}
+	}
+	if near := keyring.Near(p, 17); near.ID != "near-17-alice" || !near.Created.IsZero() {
+		t.Errorf("%s, created %v", near.ID, near.Created)
+	}
+	for _, bit := range []int{-1, 256} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("bit %d is taken", bit)
+				}
+			}()
+			keyring.Near(p, bit)
+		}()
+	}
+}
 
 func TestSwapped(t *testing.T) {
 	t.Parallel()
@@ -36,7 +78,7 @@ func TestPartial(t *testing.T) {
 		if !partial.Embed.Equal(p.Embed) || !partial.Recover.Equal(p.Recover) || !partial.Created.IsZero() {
 			t.Errorf("%d permille: other keys than the owner's", permille)
 		}
-		if partial.ID != keyring.PartialID(permille, "alice") || partial.Part.Right != permille || partial.Part.Owner != p.Fingerprint() {
+		if partial.ID != fmt.Sprintf("partial-%d-alice", permille) || partial.Part.Right != permille || partial.Part.Owner != p.Fingerprint() {
 			t.Errorf("%d permille: %s, %d of %s", permille, partial.ID, partial.Part.Right, partial.Part.Owner)
 		}
 		if !partial.Part.Wrong.Equal(keyring.Partial(p, 7).Part.Wrong) || partial.Part.Wrong.Equal(keyring.Partial(other, 7).Part.Wrong) {
@@ -85,57 +127,69 @@ func demoPair(t *testing.T, fingerprint string) keyring.Pair {
 	return keyring.Pair{}
 }
 
+// holding is a keyring with one pair.
+func holding(t interface{ Fatal(...any) }, p keyring.Pair) *keyring.Keyring {
+	ring := keyring.New()
+	if err := ring.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
 func TestDerivedIDsRoundTrip(t *testing.T) {
 	t.Parallel()
+	alice := generate(t, "alice")
 	rapid.Check(t, func(t *rapid.T) {
-		permille := rapid.IntRange(0, keyring.Whole).Draw(t, "permille")
-		of := rapid.StringMatching(`[a-m0-9][a-z0-9_-]{0,49}`).Draw(t, "id")
-		partial, swapped := keyring.PartialID(permille, of), keyring.SwappedID(of)
-		if got, gotOf, ok := keyring.ParsePartialID(partial); !ok || got != permille || gotOf != of {
-			t.Fatalf("%q: got %d, %q, %v", partial, got, gotOf, ok)
-		}
-		if gotOf, ok := keyring.ParseSwappedID(swapped); !ok || gotOf != of {
-			t.Fatalf("%q: got %q, %v", swapped, gotOf, ok)
-		}
-		for _, id := range []string{partial, swapped} {
-			if !keyring.ValidID(id) || !keyring.Derived(id) {
-				t.Fatalf("%q must be a derived id", id)
+		p := alice
+		p.ID = rapid.StringMatching(`[a-m0-9][a-z0-9_-]{0,49}`).Draw(t, "id")
+		ring := holding(t, p)
+		for _, derived := range []keyring.Pair{
+			keyring.Near(p, rapid.IntRange(0, keyring.KeyBits-1).Draw(t, "bit")),
+			keyring.Partial(p, rapid.IntRange(0, keyring.Whole).Draw(t, "permille")),
+			keyring.Swapped(p),
+		} {
+			got, err := ring.Get(derived.ID)
+			if err != nil || got.ID != derived.ID || got.Fingerprint() != derived.Fingerprint() {
+				t.Fatalf("%q: got %q, %v", derived.ID, got.ID, err)
+			}
+			if !keyring.ValidID(derived.ID) || !keyring.Derived(derived.ID) || keyring.Derived(p.ID) {
+				t.Fatalf("%q must be a derived id, %q none", derived.ID, p.ID)
 			}
 		}
 	})
+	ring := holding(t, alice)
 	for _, bad := range []string{
-		"", "partial", "partial-", "partial-1", "partial-1-", "partial--1-alice", "partial-01-alice", "partial-1001-alice",
+		"", "near", "near-", "near-1", "near-1-", "near--1-alice", "near-01-alice", "near-+1-alice", "near-256-alice",
+		"near-1-Alice", "near-1-alice ", "Near-1-alice", "near-a-alice", "near-1--alice", "near-1-near-2-alice", "near-1-random-1-2",
+		"partial", "partial-", "partial-1", "partial-1-", "partial--1-alice", "partial-01-alice", "partial-1001-alice",
 		"partial-0.5-alice", "partial-1-Alice", "partial-1-near-2-alice", "partial-1-swapped-alice", "partial-1-partial-2-alice",
-		"partial-1000-" + strings.Repeat("a", keyring.MaxPartialID+1),
+		"swapped", "swapped-", "swapped-Alice", "Swapped-alice", "swapped-swapped-alice", "swapped-random-1-2", "swapped-partial-1-alice",
 	} {
-		if _, _, ok := keyring.ParsePartialID(bad); ok {
-			t.Errorf("%q is taken for a partial id", bad)
+		if _, err := ring.Get(bad); !errors.Is(err, keyring.ErrUnknownKey) {
+			t.Errorf("%q: %v, want ErrUnknownKey", bad, err)
 		}
 	}
-	for _, bad := range []string{
-		"", "swapped", "swapped-", "swapped-Alice", "Swapped-alice", "swapped-swapped-alice", "swapped-random-1-2",
-		"swapped-partial-1-alice", "swapped-" + strings.Repeat("a", keyring.MaxSwappedID+1),
+	for prefix, longest := range map[string]int{
+		"near-255-": keyring.MaxNearID, "partial-1000-": keyring.MaxPartialID, "swapped-": keyring.MaxSwappedID,
 	} {
-		if _, ok := keyring.ParseSwappedID(bad); ok {
-			t.Errorf("%q is taken for a swapped id", bad)
+		for _, length := range []int{longest, longest + 1} {
+			p := alice
+			p.ID = strings.Repeat("a", length)
+			if _, err := holding(t, p).Get(prefix + p.ID); (err == nil) != (length == longest) {
+				t.Errorf("%sID with an id of %d bytes, at most %d: %v", prefix, length, longest, err)
+			}
 		}
 	}
-	if _, _, ok := keyring.ParsePartialID("partial-1000-" + strings.Repeat("a", keyring.MaxPartialID)); !ok {
-		t.Error("the longest id has no partial ids")
-	}
-	if _, ok := keyring.ParseSwappedID("swapped-" + strings.Repeat("a", keyring.MaxSwappedID)); !ok {
-		t.Error("the longest id has no swapped id")
+	if !keyring.Derived("random-1-2") {
+		t.Error("a random id is not derived")
 	}
 }
 
 // A worker that has a pair resolves what comes from it, and says how the ids are written that it does not understand.
 func TestResolveDerived(t *testing.T) {
 	t.Parallel()
-	ring := keyring.New()
 	p := generate(t, "alice")
-	if err := ring.Add(p); err != nil {
-		t.Fatal(err)
-	}
+	ring := holding(t, p)
 	for _, want := range []keyring.Pair{keyring.Near(p, 3), keyring.Swapped(p), keyring.Partial(p, 0), keyring.Partial(p, 875)} {
 		got, err := ring.Resolve(want.ID, want.Fingerprint())
 		if err != nil || got.ID != want.ID || got.Fingerprint() != want.Fingerprint() {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"stegomq/internal/filelock"
 )
 
@@ -66,17 +68,11 @@ func open(path string, data []byte, mode fs.FileMode, unlock Protection) (k *Key
 // OpenAll reads several keyring files and merges them into one private keyring. The order does not
 // matter: ids in conflict are an error.
 func OpenAll(unlock Protection, paths ...string) (*Keyring, error) {
-	all := New()
-	for _, path := range paths {
-		k, err := Open(path, unlock)
-		if err != nil {
-			return nil, err
-		}
-		if err := all.Merge(k); err != nil {
-			return nil, err
-		}
+	w, err := Watch(unlock, paths...)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	return w.merged, nil
 }
 
 // Save writes the keyring to a file, which is replaced whole or not at all: mode 0600, or 0644 if the
@@ -295,45 +291,27 @@ func target(path string) (string, error) {
 }
 
 // replace writes a file beside the old one, makes it durable and puts it in the old one's place.
-func replace(path string, data []byte, mode fs.FileMode) (err error) {
-	if path, err = target(path); err != nil { // the file is replaced, not a link to it
-		return err
-	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".keyring-*") // mode 0600
+func replace(path string, data []byte, mode fs.FileMode) error {
+	path, err := target(path) // the file is replaced, not a link to it
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err = f.Chmod(mode); err != nil {
+	dir := filepath.Dir(path)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(mode))
+	if err != nil {
 		return err
 	}
-	if _, err = f.Write(data); err != nil {
+	defer func() { _ = f.Cleanup() }() // nothing to do once the file is in its place
+	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	if err = f.Sync(); err != nil {
+	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename in the directory durable.
-func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	return d.Sync() // which makes the change of name durable
 }

@@ -36,21 +36,13 @@ func newKey(b []byte) Key {
 	return Key{bytes: func() *[KeySize]byte { return &own }}
 }
 
-// NewKey copies the 32 bytes of a key.
-func NewKey(b []byte) (Key, error) {
-	if len(b) != KeySize {
-		return Key{}, fmt.Errorf("a key has %d bytes, not %d", KeySize, len(b))
-	}
-	return newKey(b), nil
-}
-
 // ParseKey reads the 64 hex digits of a key. The error does not repeat any of them.
 func ParseKey(s string) (Key, error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != KeySize {
 		return Key{}, fmt.Errorf("a key is written as %d hex digits", 2*KeySize)
 	}
-	return NewKey(b)
+	return newKey(b), nil
 }
 
 // Expose returns a copy of the bytes, or nil of an unset key. Give them to package weights and to
@@ -197,7 +189,8 @@ func checkID(id string) error {
 	case !ValidID(id):
 		return fmt.Errorf("%w: %q; use 1 to 63 of a-z, 0-9, _ and -, the first a letter or a digit", ErrInvalidID, id)
 	case Derived(id):
-		return fmt.Errorf("%w: %q: ids that begin with %s are derived keys, which are not stored", ErrInvalidID, id, strings.Join(derivedPrefixes, " or "))
+		return fmt.Errorf("%w: %q: ids that begin with %s are derived keys, which are not stored", ErrInvalidID, id,
+			strings.Join([]string{randomPrefix, nearPrefix, swappedPrefix, partialPrefix}, " or "))
 	}
 	return nil
 }

@@ -203,19 +203,17 @@ func TestRedactionSaysSo(t *testing.T) {
 
 func TestExposeGivesACopy(t *testing.T) {
 	t.Parallel()
-	b := bytes.Repeat([]byte{7}, keyring.KeySize)
-	k := must(keyring.NewKey(b))
-	b[0] = 0
+	k := parseKey(t, strings.Repeat("07", keyring.KeySize))
 	k.Expose()[1] = 0
 	if !bytes.Equal(k.Expose(), bytes.Repeat([]byte{7}, keyring.KeySize)) {
-		t.Error("a key changed through a slice that was given in or out")
+		t.Error("a key changed through a slice that was given out")
 	}
 }
 
 func TestKeyEqual(t *testing.T) {
 	t.Parallel()
 	a, b := generate(t, "a"), generate(t, "b")
-	again := must(keyring.NewKey(a.Embed.Expose()))
+	again := parseKey(t, hex.EncodeToString(a.Embed.Expose()))
 	if !a.Embed.Equal(again) {
 		t.Error("a key is not equal to its copy")
 	}
@@ -242,11 +240,6 @@ func TestParseKey(t *testing.T) {
 			t.Errorf("%q is taken for a key", bad)
 		} else if len(bad) > 20 && strings.Contains(err.Error(), bad[2:10]) {
 			t.Errorf("the error repeats the key: %v", err)
-		}
-	}
-	for _, n := range []int{0, 31, 33} {
-		if _, err := keyring.NewKey(make([]byte, n)); err == nil {
-			t.Errorf("%d bytes are taken for a key", n)
 		}
 	}
 }

@@ -167,11 +167,10 @@ func (k *Keyring) Resolve(id, fingerprint string) (Pair, error) {
 
 // List returns the stored pairs by id.
 func (k *Keyring) List() []Pair {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	pairs := make([]Pair, 0, len(k.pairs))
-	for _, id := range slices.Sorted(maps.Keys(k.pairs)) {
-		pairs = append(pairs, k.pairs[id].pair)
+	entries := k.entries()
+	pairs := make([]Pair, len(entries))
+	for i, e := range entries {
+		pairs[i] = e.pair
 	}
 	return pairs
 }
@@ -236,14 +235,9 @@ func (e entry) where() string {
 
 // unknown is the error for an id that is not there. The caller holds the lock.
 func (k *Keyring) unknown(id string) error {
-	for prefix, form := range map[string]string{
-		randomPrefix:  "a random key is written " + randomPrefix + "SEED-N",
-		nearPrefix:    fmt.Sprintf("a key one bit off another is written %sBIT-ID, BIT 0 to %d", nearPrefix, KeyBits-1),
-		swappedPrefix: "a pair with its keys exchanged is written " + swappedPrefix + "ID",
-		partialPrefix: fmt.Sprintf("a partial key is written %sPERMILLE-ID, PERMILLE 0 to %d", partialPrefix, Whole),
-	} {
-		if strings.HasPrefix(id, prefix) {
-			return fmt.Errorf("%w: %q; %s", ErrUnknownKey, id, form)
+	for _, kind := range kinds {
+		if strings.HasPrefix(id, kind.prefix) {
+			return fmt.Errorf("%w: %q; %s", ErrUnknownKey, id, kind.form)
 		}
 	}
 	return fmt.Errorf("%w: %q is not among the %d keys of this keyring", ErrUnknownKey, id, len(k.pairs))

@@ -184,136 +184,128 @@ var (
 	hex32     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
+// rules are those that a manifest breaks.
+type rules struct{ broken []error }
+
+// hold says that a rule must, or what is wrong.
+func (r *rules) hold(ok bool, format string, args ...any) {
+	if !ok {
+		r.broken = append(r.broken, fmt.Errorf(format, args...))
+	}
+}
+
 // Validate reports every rule that the manifest breaks, joined, under ErrFormat.
 func (m *Manifest) Validate() error {
-	var broken []error
-	rule := func(ok bool, format string, args ...any) {
-		if !ok {
-			broken = append(broken, fmt.Errorf(format, args...))
-		}
-	}
-	rule(m.Format == Format, "format: %d, want %d", m.Format, Format)
-	rule(modelName.MatchString(m.Name), "name: %q does not match %s", m.Name, modelName)
-	rule(modelName.MatchString(m.Backbone), "backbone: %q does not match %s", m.Backbone, modelName)
-	rule(slices.Contains(Keyings(), m.Keying), "keying: %q is none of %q", m.Keying, Keyings())
-	rule(1 <= m.Factor && m.Factor <= 1024, "factor: %d is not in 1..1024", m.Factor)
-	rule(1 <= m.MinSide && m.MinSide <= 1<<16, "min_side: %d is not in 1..65536", m.MinSide)
-	rule(0 <= m.Features && m.Features <= maxFeatures, "features: %d is not in 0..%d", m.Features, maxFeatures)
-	rule(m.Trained == (m.Training != nil), "training: must be there if, and only if, trained is true")
+	r := &rules{}
+	r.hold(m.Format == Format, "format: %d, want %d", m.Format, Format)
+	r.hold(modelName.MatchString(m.Name), "name: %q does not match %s", m.Name, modelName)
+	r.hold(modelName.MatchString(m.Backbone), "backbone: %q does not match %s", m.Backbone, modelName)
+	r.hold(slices.Contains(Keyings(), m.Keying), "keying: %q is none of %q", m.Keying, Keyings())
+	r.hold(1 <= m.Factor && m.Factor <= 1024, "factor: %d is not in 1..1024", m.Factor)
+	r.hold(1 <= m.MinSide && m.MinSide <= 1<<16, "min_side: %d is not in 1..65536", m.MinSide)
+	r.hold(0 <= m.Features && m.Features <= maxFeatures, "features: %d is not in 0..%d", m.Features, maxFeatures)
+	r.hold(m.Trained == (m.Training != nil), "training: must be there if, and only if, trained is true")
 	if t := m.Training; t != nil {
-		rule(t.Images >= 0 && t.Steps >= 0 && t.Seconds >= 0, "training: a count is negative")
+		r.hold(t.Images >= 0 && t.Steps >= 0 && t.Seconds >= 0, "training: a count is negative")
 	}
 	for i, q := range m.Quality {
 		_, err := time.Parse(time.DateOnly, q.Date)
-		rule(err == nil, "quality[%d].date: %q is not YYYY-MM-DD", i, q.Date)
-		rule(q.Dataset != "", "quality[%d].dataset: is empty", i)
-		rule(q.Width > 0 && q.Height > 0 && q.Pairs > 0, "quality[%d]: width, height and pairs must be above 0", i)
+		r.hold(err == nil, "quality[%d].date: %q is not YYYY-MM-DD", i, q.Date)
+		r.hold(q.Dataset != "", "quality[%d].dataset: is empty", i)
+		r.hold(q.Width > 0 && q.Height > 0 && q.Pairs > 0, "quality[%d]: width, height and pairs must be above 0", i)
 	}
 
 	ids := map[string]bool{}
 	for i, k := range m.Keys {
-		rule(keyID.MatchString(k.ID), "keys[%d].id: %q does not match %s", i, k.ID, keyID)
-		rule(!ids[k.ID], "keys[%d].id: %q again", i, k.ID)
-		rule(hex16.MatchString(k.Fingerprint), "keys[%d].fingerprint: want 32 lowercase hex digits", i)
+		r.hold(keyID.MatchString(k.ID), "keys[%d].id: %q does not match %s", i, k.ID, keyID)
+		r.hold(!ids[k.ID], "keys[%d].id: %q again", i, k.ID)
+		r.hold(hex16.MatchString(k.Fingerprint), "keys[%d].fingerprint: want 32 lowercase hex digits", i)
 		ids[k.ID] = true
 	}
 
-	broken = append(broken, m.brokenOperations()...)
-	broken = append(broken, m.brokenKeying()...)
-	broken = append(broken, m.brokenFiles()...)
-	if len(broken) == 0 {
+	m.checkOperations(r)
+	m.checkKeying(r)
+	m.checkFiles(r)
+	if len(r.broken) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrFormat, errors.Join(broken...))
+	return fmt.Errorf("%w: %w", ErrFormat, errors.Join(r.broken...))
 }
 
-// brokenFills checks the names of stored fills.
-func (m *Manifest) brokenFills() (broken []error) {
+// checkOperations checks what the model says that it does: to embed and to recover, and perhaps to purify.
+func (m *Manifest) checkOperations(r *rules) {
+	for i, op := range m.Operations {
+		r.hold(op.Valid() && !slices.Contains(m.Operations[:i], op), "operations[%d]: %q is none of %q, or there twice", i, op, Operations())
+	}
+	r.hold(m.Does(OpEmbed) && m.Does(OpRecover), "operations: %q lack one of %q and %q", m.Operations, OpEmbed, OpRecover)
+	r.hold(m.Shared() || !m.Does(OpPurify), "operations: the keying %q has %q and %q alone, and must say so", m.Keying, OpEmbed, OpRecover)
+}
+
+// checkFills checks the names of stored fills.
+func (m *Manifest) checkFills(r *rules) {
 	fingerprints := map[string]bool{}
 	for _, k := range m.Keys {
 		fingerprints[k.Fingerprint] = true
 	}
-	stored := map[Fill]bool{}
+	seen := map[Fill]bool{}
 	for i, f := range m.Fills {
-		if f.Role != weights.RoleEmbed && f.Role != weights.RoleRecover {
-			broken = append(broken, fmt.Errorf("fills[%d].role: %q is neither %q nor %q", i, f.Role, weights.RoleEmbed, weights.RoleRecover))
-		}
-		if !fingerprints[f.Fingerprint] {
-			broken = append(broken, fmt.Errorf("fills[%d].fingerprint: %q is not among the keys", i, f.Fingerprint))
-		}
-		if stored[f] {
-			broken = append(broken, fmt.Errorf("fills[%d]: the %s fill of %s again", i, f.Role, f.Fingerprint))
-		}
-		stored[f] = true
+		r.hold(f.Role == weights.RoleEmbed || f.Role == weights.RoleRecover,
+			"fills[%d].role: %q is neither %q nor %q", i, f.Role, weights.RoleEmbed, weights.RoleRecover)
+		r.hold(fingerprints[f.Fingerprint], "fills[%d].fingerprint: %q is not among the keys", i, f.Fingerprint)
+		r.hold(!seen[f], "fills[%d]: the %s fill of %s again", i, f.Role, f.Fingerprint)
+		seen[f] = true
 	}
-	if _, ok := m.Files[fileFills]; ok != (len(m.Fills) > 0) {
-		broken = append(broken, fmt.Errorf("files: %s must be there if, and only if, fills is", fileFills))
-	}
-	return broken
+	_, stored := m.Files[fileFills]
+	r.hold(stored == (len(m.Fills) > 0), "files: %s must be there if, and only if, fills is", fileFills)
 }
 
-// brokenLayers checks the layer table without trusting its numbers: shapes that would overflow stop it.
-func (m *Manifest) brokenLayers() []error {
+// checkLayers checks the layer table without trusting its numbers: shapes that would overflow stop it.
+func (m *Manifest) checkLayers(r *rules) {
 	if len(m.Layers) == 0 {
-		return []error{errors.New("layers: there are none")}
+		r.hold(false, "layers: there are none")
+		return
 	}
-	var broken []error
-	names := map[string]bool{}
+	names := map[string]bool{Features: true}
 	for _, op := range Operations() {
 		for _, image := range append(op.Inputs(), op.Output()) {
 			names[image] = true // graph inputs and outputs share one name space with the layers
 		}
 	}
-	names[Features] = true
 	total := 0
 	for i, l := range m.Layers {
-		if !layerName.MatchString(l.Name) {
-			broken = append(broken, fmt.Errorf("layers[%d].name: %q does not match %s", i, l.Name, layerName))
-		}
-		if names[l.Name] {
-			broken = append(broken, fmt.Errorf("layers[%d].name: %q is taken", i, l.Name))
-		}
+		r.hold(layerName.MatchString(l.Name), "layers[%d].name: %q does not match %s", i, l.Name, layerName)
+		r.hold(!names[l.Name], "layers[%d].name: %q is taken", i, l.Name)
 		names[l.Name] = true
-		if l.Offset != total {
-			broken = append(broken, fmt.Errorf("layers[%d].offset: %d, want %d: layers follow one another", i, l.Offset, total))
-		}
+		r.hold(l.Offset == total, "layers[%d].offset: %d, want %d: layers follow one another", i, l.Offset, total)
 		size := 1
 		for _, dim := range l.Shape {
 			if dim < 1 || dim > maxWeights/size {
-				return append(broken, fmt.Errorf("layers[%d].shape: %v is not within 1..%d weights", i, l.Shape, maxWeights))
+				r.hold(false, "layers[%d].shape: %v is not within 1..%d weights", i, l.Shape, maxWeights)
+				return
 			}
 			size *= dim
 		}
 		if total += size; total > maxWeights {
-			return append(broken, fmt.Errorf("layers: more than %d weights", maxWeights))
+			r.hold(false, "layers: more than %d weights", maxWeights)
+			return
 		}
 	}
-	if m.Parameters < total || m.Parameters > math.MaxInt32 {
-		broken = append(broken, fmt.Errorf("parameters: %d, but the layers alone have %d", m.Parameters, total))
-	}
-	return broken
+	r.hold(total <= m.Parameters && m.Parameters <= math.MaxInt32, "parameters: %d, but the layers alone have %d", m.Parameters, total)
 }
 
-// brokenFiles compares the files with those that a model of this keying has.
-func (m *Manifest) brokenFiles() []error {
-	var broken []error
-	needed := m.neededFiles()
-	for _, name := range needed {
-		if _, ok := m.Files[name]; !ok {
-			broken = append(broken, fmt.Errorf("files: %s is missing", name))
-		}
+// checkFiles compares the files with those that a model of this keying has.
+func (m *Manifest) checkFiles(r *rules) {
+	known := m.neededFiles()
+	for _, name := range known {
+		_, ok := m.Files[name]
+		r.hold(ok, "files: %s is missing", name)
 	}
-	known := append(needed, fileKeyring)
+	known = append(known, fileKeyring)
 	if m.Keying == KeyingWeights {
 		known = append(known, fileMask, fileFills)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Files)) {
-		if !slices.Contains(known, name) {
-			broken = append(broken, fmt.Errorf("files: %q is not a file of this model; those are %q", name, known))
-		}
-		if !hex32.MatchString(m.Files[name]) {
-			broken = append(broken, fmt.Errorf("files: the digest of %q is not 64 lowercase hex digits", name))
-		}
+		r.hold(slices.Contains(known, name), "files: %q is not a file of this model; those are %q", name, known)
+		r.hold(hex32.MatchString(m.Files[name]), "files: the digest of %q is not 64 lowercase hex digits", name)
 	}
-	return broken
 }

@@ -61,7 +61,7 @@ func stored(t testing.TB) (model.Manifest, modeldir.Contents) {
 		{Fingerprint: pair.Fingerprint(), Role: weights.RoleRecover},
 	}
 	contents := modeldir.Contents{
-		Weights: m.Weights, Mask: bits, Fills: [][]float32{m.Mask.Select(other), sevens}, Graphs: map[model.Operation][]byte{}, Keyring: keys,
+		Weights: m.Weights, Mask: bits, Fills: [][]float32{modeldir.Keyed(m, other), sevens}, Graphs: map[model.Operation][]byte{}, Keyring: keys,
 	}
 	for _, op := range model.Operations() {
 		contents.Graphs[op] = m.Graph(op)

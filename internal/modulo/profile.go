@@ -1,6 +1,7 @@
 package modulo
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"math"
@@ -193,13 +194,7 @@ func (p Profile) ranking() (order []int) {
 	slices.SortStableFunc(order, func(f, g int) int {
 		a, _ := p.channel(f)
 		b, _ := p.channel(g)
-		switch {
-		case a < b:
-			return -1
-		case a > b:
-			return 1
-		}
-		return radius(g) - radius(f)
+		return cmp.Or(cmp.Compare(a, b), radius(g)-radius(f))
 	})
 	return order
 }
@@ -214,25 +209,20 @@ func radius(f int) int {
 // those with so much that the payload makes little of them, and low ones before high ones. The mean of a block is left out: some
 // decoders of JPEG shift it.
 func (p Profile) forHeader() (order []int) {
-	noise := func(f int) float64 {
-		variance, _ := p.channel(f)
-		return variance / (p.strength * p.strength)
-	}
+	byRadius := func(f, g int) int { return radius(f) - radius(g) }
+	var quiet []int
 	for f := 3; f < frequencies; f += 3 {
-		if noise(f) <= 1./36 {
+		variance, _ := p.channel(f)
+		switch noise := variance / (p.strength * p.strength); {
+		case noise < 1./256:
+			quiet = append(quiet, f)
+		case noise <= 1./36:
 			order = append(order, f)
 		}
 	}
-	slices.SortStableFunc(order, func(f, g int) int {
-		if a, b := noise(f) >= 1./256, noise(g) >= 1./256; a != b {
-			if a {
-				return -1
-			}
-			return 1
-		}
-		return radius(f) - radius(g)
-	})
-	return order
+	slices.SortStableFunc(order, byRadius)
+	slices.SortStableFunc(quiet, byRadius)
+	return append(order, quiet...)
 }
 
 // fill chooses amplitude, limit and step of every slot, and how rounding is shaped.

@@ -40,10 +40,10 @@ func (e *Engine) Bare(digest string, op model.Operation, key *Key) (_ *Bare, err
 		return nil, err
 	}
 	b := &Bare{engine: e, model: m, want: want, key: key}
-	if m.constant() {
+	if constant(m.model) {
 		return b, nil
 	}
-	g, err := parse(want, m.model.Graph(op), m.model.Layers)
+	g, err := parse(want, m.model, m.model.Graph(op))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (e *Engine) Bare(digest string, op model.Operation, key *Key) (_ *Bare, err
 
 // Run is Engine.Run with the key of Bare. It waits for nobody: as many runs go at once as are asked for.
 func (b *Bare) Run(ctx context.Context, in ...pixel.Tensor) (pixel.Tensor, error) {
-	if err := checkInputs(b.want.op, b.model.model.Manifest.MinSide, in); err != nil {
+	if err := CheckInputs(b.want.op, b.model.model.Manifest.MinSide, in); err != nil {
 		return pixel.Tensor{}, err
 	}
 	var out outcome

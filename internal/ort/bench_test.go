@@ -65,11 +65,11 @@ func compareWeights(b *testing.B, e *Engine, m *model.Model, op model.Operation,
 	if !native.layout.native {
 		b.Fatal("the layout probe did not work")
 	}
-	g, err := parse(outputsOf(op, m, false), m.Graph(op), m.Layers)
+	g, err := parse(outputsOf(op, m, false), m, m.Graph(op))
 	if err != nil {
 		b.Fatal(err)
 	}
-	oihw, _, err := loaded.openChecked(g, plain(g))
+	oihw, err := loaded.openLayout(g, plain(g), &trial{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func BenchmarkOpen(b *testing.B) {
 		m.Mask.Kept() // drawn once per model, at its first use
 		b.Run(m.Name, func(b *testing.B) {
 			for b.Loop() {
-				g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+				g, err := parse(outputsOf(model.OpRecover, m, false), m, m.Graph(model.OpRecover))
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -186,7 +186,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Run(m.Name+"/kept", func(b *testing.B) { // as at every later start
 			again := benchEngine(b, Config{Layouts: b.TempDir()})
 			loaded := add(b, again, m)
-			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+			g, err := parse(outputsOf(model.OpRecover, m, false), m, m.Graph(model.OpRecover))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -204,7 +204,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 		b.Run(m.Name+"/probe", func(b *testing.B) {
-			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+			g, err := parse(outputsOf(model.OpRecover, m, false), m, m.Graph(model.OpRecover))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -215,7 +215,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 		b.Run(m.Name+"/session", func(b *testing.B) { // one with constants, to compare
-			g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+			g, err := parse(outputsOf(model.OpRecover, m, false), m, m.Graph(model.OpRecover))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -33,22 +33,6 @@ func (p *program) tolerance() float64 {
 // errDiffers: the comparison with constant weights failed.
 var errDiffers = errors.New("weights as inputs do not give what constant weights give")
 
-// check compares the program with a session that has the same weights as
-// constants, on a random image of an odd size with random weights, and returns the
-// difference. One above the tolerance is an error.
-func (p *program) check(g *graph) (trial, float64, error) {
-	t := trial{}
-	crand.Read(t.Seed[:])
-	w, in := p.inputs(t.Seed)
-	want, err := p.constant(g, w, in)
-	if err != nil {
-		return t, 0, fmt.Errorf("check against constant weights: %w", err)
-	}
-	t.Image, t.Features = want.image.Data, want.features
-	difference, err := p.repeat(t)
-	return t, difference, err
-}
-
 // trial is what a session with constant weights computed of the random inputs of a seed.
 type trial struct {
 	Seed            [32]byte
@@ -72,28 +56,39 @@ func (p *program) inputs(seed [32]byte) (w []float32, in []pixel.Tensor) {
 	return w, in
 }
 
-// repeat runs the program on a trial's inputs and returns how far it is from what came out then. A difference above the tolerance is an error.
-func (p *program) repeat(t trial) (difference float64, err error) {
-	w, in := p.inputs(t.Seed)
-	made, err := p.patch(w)
-	if err != nil {
-		return 0, fmt.Errorf("check against constant weights: %w", err)
+// check compares the program with a session that has the same weights as constants, on a trial's inputs, and notes the difference. One above the
+// tolerance is an error. An empty trial is made first, with a new seed.
+func (p *program) check(g *graph, t *trial) error {
+	made := t.Image == nil
+	if made {
+		crand.Read(t.Seed[:])
 	}
-	defer made.destroy()
-	got, err := p.run(context.Background(), made, in)
+	w, in := p.inputs(t.Seed)
+	if made {
+		want, err := p.constant(g, w, in)
+		if err != nil {
+			return fmt.Errorf("check against constant weights: %w", err)
+		}
+		t.Image, t.Features = want.image.Data, want.features
+	}
+	patch, err := p.patch(w)
 	if err != nil {
-		return 0, fmt.Errorf("check against constant weights: %w", err)
+		return fmt.Errorf("check against constant weights: %w", err)
+	}
+	defer patch.destroy()
+	got, err := p.run(context.Background(), patch, in)
+	if err != nil {
+		return fmt.Errorf("check against constant weights: %w", err)
 	}
 	if len(got.image.Data) != len(t.Image) || len(got.features) != len(t.Features) {
-		return 0, fmt.Errorf("%w: there are %d values and %d features, not %d and %d", errDiffers,
+		return fmt.Errorf("%w: there are %d values and %d features, not %d and %d", errDiffers,
 			len(got.image.Data), len(got.features), len(t.Image), len(t.Features))
 	}
-	difference = max(distance(got.image.Data, t.Image), distance(got.features, t.Features)) // NaN if either is
-	if !(difference <= p.tolerance()) {                                                     // also if it is not a number
-		return difference, fmt.Errorf("%w: they are %g apart, allowed is %g (seed %s)",
-			errDiffers, difference, p.tolerance(), hex.EncodeToString(t.Seed[:]))
+	p.difference = max(distance(got.image.Data, t.Image), distance(got.features, t.Features)) // NaN if either is
+	if !(p.difference <= p.tolerance()) {                                                     // also if it is not a number
+		return fmt.Errorf("%w: they are %g apart, allowed is %g (seed %s)", errDiffers, p.difference, p.tolerance(), hex.EncodeToString(t.Seed[:]))
 	}
-	return difference, nil
+	return nil
 }
 
 // constant computes a batch with the weights as constants in a session of its own.

@@ -27,7 +27,7 @@ import (
 // that gives nothing else: channels by height by width for each image.
 func lastActivations(t *testing.T, e *Engine, m *model.Model, key *Key, in pixel.Tensor) [][]float32 {
 	t.Helper()
-	g, err := parse(outputsOf(model.OpRecover, m, false), m.Graph(model.OpRecover), m.Layers)
+	g, err := parse(outputsOf(model.OpRecover, m, false), m, m.Graph(model.OpRecover))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +107,8 @@ func TestFeatures(t *testing.T) {
 		if s := e.Stats(); s.Sessions != 2 || s.Runs != 6 {
 			t.Errorf("want a session with features and one without: %+v", s)
 		}
-		if graphs := e.Graphs(); len(graphs) != 2 || !graphs[0].Native || !graphs[1].Native || !graphs[0].Features || graphs[1].Features {
-			t.Errorf("%+v", graphs)
+		if p := opened(e); len(p) != 2 || !p[0].layout.native || !p[1].layout.native || !p[0].wanted || p[1].wanted {
+			t.Errorf("%d graphs are open, or not those wanted", len(p))
 		}
 	}
 }
@@ -118,7 +118,7 @@ func TestRunHasNoFeatures(t *testing.T) {
 	t.Parallel()
 	m := tiny(t)
 	kinds := func(o outputs) (names []string) {
-		g, err := parse(o, m.Graph(o.op), m.Layers)
+		g, err := parse(o, m, m.Graph(o.op))
 		if err != nil {
 			t.Fatal(err)
 		}

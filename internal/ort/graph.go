@@ -2,11 +2,14 @@ package ort
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"stegomq/internal/model"
 	"stegomq/internal/ort/onnxpb"
 	"stegomq/internal/weights"
 )
@@ -18,86 +21,90 @@ const (
 )
 
 // graph is the graph of an operation as the model directory holds it, checked
-// against the contract: conv weights are inputs named like the layers, all other
-// inputs are the operation's images.
+// against the contract. Inputs are the operation's images and, of a model whose keys fill weights, conv weights, named like the layers;
+// of another model recover may take noise.
 type graph struct {
 	outputs
 	file   *onnxpb.Model
-	bytes  []byte          // what file was read from
+	bytes  []byte          // file encoded
 	layers []weights.Layer // the weights that the graph takes, in the order of its inputs
+	noise  int             // channels of noiseInput; 0: there is none
 }
 
-// parse reads a graph that gives no more than what is asked for. The error wraps ErrGraph.
-func parse(want outputs, data []byte, layers []weights.Layer) (*graph, error) {
-	g := &graph{outputs: want, file: &onnxpb.Model{}, bytes: data}
-	op := want.op
+// parse reads a graph of a model, so that it gives no more than what is asked for. The error wraps ErrGraph.
+func parse(want outputs, m *model.Model, data []byte) (*graph, error) {
+	g := &graph{outputs: want, file: &onnxpb.Model{}}
 	if len(data) == 0 {
 		return nil, fmt.Errorf("%w: there is none", ErrGraph)
 	}
 	if err := proto.Unmarshal(data, g.file); err != nil {
 		return nil, fmt.Errorf("%w: decode ONNX: %w", ErrGraph, err)
 	}
-	known := make(map[string]weights.Layer, len(layers))
-	for _, l := range layers {
+	known := make(map[string]weights.Layer, len(m.Layers))
+	for _, l := range m.Layers {
 		known[l.Name] = l
 	}
 	var images []string
 	for _, in := range g.file.GetGraph().GetInput() {
-		l, ok := known[in.GetName()]
-		if !ok {
+		l, isLayer := known[in.GetName()]
+		var err error
+		switch {
+		case isLayer:
+			g.layers = append(g.layers, l)
+			err = checkWeight(in, l)
+		case constant(m) && want.op == model.OpRecover && in.GetName() == noiseInput:
+			g.noise, err = noiseChannels(in, m.Manifest.Factor)
+		default:
 			images = append(images, in.GetName())
-			continue
 		}
-		if err := checkWeight(in, l); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrGraph, err)
+		if err != nil {
+			return nil, fmt.Errorf("%w: input %s: %w", ErrGraph, in.GetName(), err)
 		}
-		g.layers = append(g.layers, l)
 	}
-	if want := op.Inputs(); !sameNames(images, want) {
-		return nil, fmt.Errorf("%w: its inputs beside the layers are %q, want %q", ErrGraph, images, want)
+	if inputs := want.op.Inputs(); !sameNames(images, inputs) {
+		return nil, fmt.Errorf("%w: its inputs are %q, want %q", ErrGraph, images, inputs)
 	}
-	if len(g.layers) == 0 {
+	if len(g.layers) == 0 && !constant(m) {
 		return nil, fmt.Errorf("%w: no layer is an input", ErrGraph)
 	}
 	var err error
-	if g.bytes, err = want.only(g.file, g.bytes); err != nil {
-		return nil, err
-	}
-	return g, nil
+	g.bytes, err = want.only(g.file, data)
+	return g, err
 }
 
 // checkWeight compares an input with the layer of its name.
 func checkWeight(in *onnxpb.ValueInfo, l weights.Layer) error {
 	t := in.GetType().GetTensorType()
 	if t.GetElemType() != elemFloat {
-		return fmt.Errorf("layer %s is not float32", l.Name)
+		return errors.New("is not float32")
 	}
-	dims := t.GetShape().GetDim()
-	same := len(dims) == len(l.Shape)
-	for i := 0; same && i < len(dims); i++ {
-		same = dims[i].GetDimValue() == int64(l.Shape[i])
-	}
-	if !same {
-		return fmt.Errorf("layer %s has the shape %v in the graph, %v in the manifest", l.Name, dims, l.Shape)
+	same := func(d *onnxpb.Shape_Dimension, side int) bool { return d.GetDimValue() == int64(side) }
+	if dims := t.GetShape().GetDim(); !slices.EqualFunc(dims, l.Shape[:], same) {
+		return fmt.Errorf("has the shape %v in the graph, %v in the manifest", dims, l.Shape)
 	}
 	return nil
 }
 
-// sameNames compares two lists of distinct names, whatever their order.
+// noiseChannels are those of the noise that a graph takes, of a model whose sides are padded to multiples of factor.
+func noiseChannels(in *onnxpb.ValueInfo, factor int) (int, error) {
+	t := in.GetType().GetTensorType()
+	dims := t.GetShape().GetDim()
+	if t.GetElemType() != elemFloat || len(dims) != 4 {
+		return 0, errors.New("is not float32 of four dimensions")
+	}
+	n := dims[1].GetDimValue()
+	if n < 1 || n > maxNoise {
+		return 0, fmt.Errorf("has %d channels, not 1 to %d", n, maxNoise)
+	}
+	if factor%2 != 0 {
+		return 0, fmt.Errorf("half a side of a multiple of %d is not a whole number", factor)
+	}
+	return int(n), nil
+}
+
+// sameNames compares two lists of names, whatever their order.
 func sameNames(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	in := make(map[string]bool, len(a))
-	for _, name := range a {
-		in[name] = true
-	}
-	for _, name := range b {
-		if !in[name] {
-			return false
-		}
-	}
-	return len(in) == len(b)
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // weightCount is the number of weights that the graph takes.
@@ -128,13 +135,7 @@ func (g *graph) withConstants(value func(weights.Layer) []float32) ([]byte, erro
 			RawData:  raw,
 		})
 	}
-	inputs := file.Graph.Input
-	file.Graph.Input = nil
-	for _, in := range inputs {
-		if !isLayer[in.GetName()] {
-			file.Graph.Input = append(file.Graph.Input, in)
-		}
-	}
+	file.Graph.Input = slices.DeleteFunc(file.Graph.Input, func(in *onnxpb.ValueInfo) bool { return isLayer[in.GetName()] })
 	data, err := proto.Marshal(file)
 	if err != nil {
 		return nil, fmt.Errorf("encode ONNX: %w", err)

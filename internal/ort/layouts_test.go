@@ -21,17 +21,17 @@ func recovered(t *testing.T, dir string, in []pixel.Tensor) (out pixel.Tensor, k
 	log := newJournal(t, true)
 	e := start(t, Config{Layouts: dir, Logger: slog.New(log)})
 	m := tiny(t)
-	loaded := add(t, e, m)
+	add(t, e, m)
 	out = mustRun(t, e, m, model.OpRecover, testKey(model.OpRecover, 1), in)
 	want := reference(t, e, m, model.OpRecover, testKey(model.OpRecover, 1), in)
 	if !slices.Equal(out.Data, want.Data) {
 		t.Error("the output differs from that of constant weights")
 	}
-	graphs := loaded.graphs()
-	if len(graphs) != 1 || !graphs[0].Native {
-		t.Fatalf("graphs open: %+v", graphs)
+	graphs := opened(e)
+	if len(graphs) != 1 || !graphs[0].layout.native {
+		t.Fatalf("%d graphs are open", len(graphs))
 	}
-	return out, graphs[0].Kept, log.warnings
+	return out, graphs[0].kept, log.warnings
 }
 
 // TestLayoutsAreKept: the second start takes what the first one found out, and a file that is damaged, or of another network or host, is made
@@ -113,7 +113,7 @@ func TestLayoutNames(t *testing.T) {
 	t.Parallel()
 	m := tiny(t)
 	name := func(l layouts, m *model.Model, op model.Operation) string {
-		g, err := parse(outputsOf(op, m, false), m.Graph(op), m.Layers)
+		g, err := parse(outputsOf(op, m, false), m, m.Graph(op))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -248,7 +248,7 @@ func (e *Engine) Features(ctx context.Context, digest string, key *Key, stego pi
 }
 
 func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
-	if err := checkInputs(want.op, m.model.Manifest.MinSide, in); err != nil {
+	if err := CheckInputs(want.op, m.model.Manifest.MinSide, in); err != nil {
 		return outcome{}, err
 	}
 	if err := checkKey(want.op, m.model.Manifest.Keying, key); err != nil {
@@ -269,7 +269,7 @@ func (e *Engine) run(ctx context.Context, m *loadedModel, want outputs, key *Key
 		return outcome{}, ctx.Err()
 	}
 	compute := m.runKeyed
-	if m.constant() {
+	if constant(m.model) {
 		compute = m.runConstant
 	}
 	out, err := compute(ctx, want, key, in)
@@ -357,30 +357,6 @@ func (e *Engine) Info() Info {
 		Workers:    e.config.Workers,
 		CacheBytes: e.config.CacheBytes,
 	}
-}
-
-// GraphInfo says how an opened graph with keyed weights runs.
-type GraphInfo struct {
-	Model      string // name
-	Digest     string
-	Operation  model.Operation
-	Features   bool          // gives them beside the image
-	Kept       bool          // its layout was found out at an earlier start of the program on this host
-	Native     bool          // weights are in the runtime's own layout; else OIHW
-	Difference float64       // from constant weights, see tolerance; 0 where Native
-	Opened     time.Duration // time it took to probe, open and check
-}
-
-// Graphs lists the graphs opened so far, in no order. Those of variants come and go
-// and are not among them.
-func (e *Engine) Graphs() []GraphInfo {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var all []GraphInfo
-	for _, m := range e.models {
-		all = append(all, m.graphs()...)
-	}
-	return all
 }
 
 // Stats counts what the Engine did and holds; it may be read at any time, also

@@ -29,7 +29,7 @@ type loadedModel struct {
 
 func newLoadedModel(e *Engine, m *model.Model) *loadedModel {
 	l := &loadedModel{engine: e, model: m, openers: map[outputs]func() (*program, error){}}
-	if m.Manifest.Keying != model.KeyingWeights {
+	if constant(m) {
 		return l
 	}
 	for _, op := range model.Operations() {
@@ -62,7 +62,7 @@ func (m *loadedModel) prepare(op model.Operation) error {
 	if err := m.does(o); err != nil {
 		return fmt.Errorf("model %s: %w", m.model.Name, err)
 	}
-	if m.constant() {
+	if constant(m.model) {
 		return m.prepareConstant(op)
 	}
 	_, err := m.program(o)
@@ -98,7 +98,6 @@ type program struct {
 	layout     layout
 	difference float64
 	kept       bool // its layout was found out at an earlier start
-	took       time.Duration
 }
 
 // program opens a graph the first time; later calls get the same outcome, an
@@ -113,36 +112,32 @@ func (m *loadedModel) program(o outputs) (*program, error) {
 
 func (m *loadedModel) openProgram(o outputs) (*program, error) {
 	begin := time.Now()
-	g, err := parse(o, m.model.Graph(o.op), m.model.Layers)
+	g, err := parse(o, m.model, m.model.Graph(o.op))
 	if err != nil {
 		return nil, fmt.Errorf("open the graph %s of model %s: %w", o.op, m.model.Name, err)
 	}
 	log := m.engine.log.With("model", m.model.Name, "operation", o.op, "features", o.wanted)
 
 	var p *program
-	slower := errNoLayout
-	if m.engine.provider == CPU {
+	var slower error
+	if m.engine.provider == CPU { // another one has no layout to probe
 		p, slower = m.openNative(g)
 	}
 	if p == nil {
-		if p, _, err = m.openChecked(g, plain(g)); err != nil {
+		if p, err = m.openLayout(g, plain(g), &trial{}); err != nil {
 			return nil, fmt.Errorf("open the graph %s of model %s: %w: %w", o.op, m.model.Name, ErrGraph, err)
 		}
-		if !errors.Is(slower, errNoLayout) {
+		if slower != nil {
 			log.Warn("the weights are not in the runtime's own layout, which is slower", "reason", slower)
 		}
 	}
-	p.took = time.Since(begin)
 	m.mu.Lock()
 	m.share(&p.layout)
 	m.open = append(m.open, p)
 	m.mu.Unlock()
-	log.Info("graph open", "native", p.layout.native, "kept", p.kept, "difference", p.difference, "took", p.took)
+	log.Info("graph open", "native", p.layout.native, "kept", p.kept, "difference", p.difference, "took", time.Since(begin))
 	return p, nil
 }
-
-// errNoLayout: a provider other than the CPU has no layout to probe.
-var errNoLayout = errors.New("no layout of its own")
 
 // openNative opens a graph in the runtime's own layout: the one that was kept when it was opened on this host before, or a new one, which is then
 // kept. What was kept is tried on the inputs that it was checked with.
@@ -163,7 +158,8 @@ func (m *loadedModel) openNative(g *graph) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, t, err := m.openChecked(g, l)
+	t := trial{}
+	p, err := m.openLayout(g, l, &t)
 	if err != nil {
 		return nil, err
 	}
@@ -176,32 +172,16 @@ func (m *loadedModel) openKept(g *graph, kept *keptLayout) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.openLayout(g, l)
+	p, err := m.openLayout(g, l, &kept.Trial)
 	if err != nil {
 		return nil, err
-	}
-	if p.difference, err = p.repeat(kept.Trial); err != nil {
-		return nil, errors.Join(err, p.close())
 	}
 	p.kept = true
 	return p, nil
 }
 
-// openChecked makes a session for a layout and lets it pass if it computes what
-// constant weights do; it returns what it was checked with.
-func (m *loadedModel) openChecked(g *graph, l layout) (_ *program, t trial, err error) {
-	p, err := m.openLayout(g, l)
-	if err != nil {
-		return nil, t, err
-	}
-	if t, p.difference, err = p.check(g); err != nil {
-		return nil, t, errors.Join(err, p.close())
-	}
-	return p, t, nil
-}
-
-// openLayout makes a session for a layout.
-func (m *loadedModel) openLayout(g *graph, l layout) (*program, error) {
+// openLayout makes a session for a layout and lets it pass if it computes what constant weights do; see check.
+func (m *loadedModel) openLayout(g *graph, l layout, t *trial) (*program, error) {
 	p := &program{outputs: g.outputs, engine: m.engine, owner: m, layout: l}
 	config := m.engine.sessionConfig()
 	if l.native {
@@ -218,6 +198,9 @@ func (m *loadedModel) openLayout(g *graph, l layout) (*program, error) {
 	}
 	m.engine.sessions.Add(1)
 	p.layout.data = nil // the session has what it needs
+	if err := p.check(g, t); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
 	return p, nil
 }
 
@@ -242,19 +225,6 @@ func (m *loadedModel) share(l *layout) {
 			m.forms = append(m.forms, f)
 		}
 	}
-}
-
-func (m *loadedModel) graphs() []GraphInfo {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var all []GraphInfo
-	for _, p := range m.open {
-		all = append(all, GraphInfo{
-			Model: m.model.Name, Digest: m.model.Digest, Operation: p.op, Features: p.wanted,
-			Native: p.layout.native, Kept: p.kept, Difference: p.difference, Opened: p.took,
-		})
-	}
-	return all
 }
 
 func (m *loadedModel) close() error {

@@ -15,8 +15,9 @@ import (
 // channels of an image: RGB.
 const channels = 3
 
-// checkInputs compares the images with what the operation takes.
-func checkInputs(op model.Operation, minSide int, in []pixel.Tensor) error {
+// CheckInputs compares the images with what the operation takes: as many as it has inputs, all of one size, whose sides are minSide or more.
+// The error wraps ErrInput.
+func CheckInputs(op model.Operation, minSide int, in []pixel.Tensor) error {
 	names := op.Inputs()
 	if len(names) == 0 {
 		return fmt.Errorf("%w: there is no operation %q", ErrInput, op)

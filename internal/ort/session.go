@@ -1,6 +1,7 @@
 package ort
 
 import (
+	"errors"
 	"fmt"
 
 	onnx "github.com/yalue/onnxruntime_go"
@@ -22,8 +23,7 @@ func newSession(data []byte, inputs, outputs []string, c sessionConfig) (*onnx.D
 		return nil, fmt.Errorf("make session options: %w", err)
 	}
 	defer options.Destroy()
-	err = c.apply(options)
-	if err != nil {
+	if err := c.apply(options); err != nil {
 		return nil, fmt.Errorf("set session options: %w", err)
 	}
 	session, err := onnx.NewDynamicAdvancedSessionWithONNXData(data, inputs, outputs, options)
@@ -34,27 +34,19 @@ func newSession(data []byte, inputs, outputs []string, c sessionConfig) (*onnx.D
 }
 
 func (c sessionConfig) apply(o *onnx.SessionOptions) error {
-	// What fails comes back as an error; the runtime would print it as well, and
-	// a run that is told to stop is no error worth a line.
-	if err := o.SetLogSeverityLevel(onnx.LoggingLevelFatal); err != nil {
-		return err
-	}
-	if err := o.SetGraphOptimizationLevel(c.level); err != nil {
-		return err
-	}
-	if err := o.SetIntraOpNumThreads(c.threads); err != nil {
-		return err
-	}
-	if err := o.SetInterOpNumThreads(1); err != nil {
-		return err
-	}
+	err := errors.Join(
+		// What fails comes back as an error; the runtime would print it as well, and
+		// a run that is told to stop is no error worth a line.
+		o.SetLogSeverityLevel(onnx.LoggingLevelFatal),
+		o.SetGraphOptimizationLevel(c.level),
+		o.SetIntraOpNumThreads(c.threads),
+		o.SetInterOpNumThreads(1),
+	)
 	if c.saveTo != "" {
-		if err := o.SetOptimizedModelFilePath(c.saveTo); err != nil {
-			return err
-		}
+		err = errors.Join(err, o.SetOptimizedModelFilePath(c.saveTo))
 	}
 	if c.provider == CUDA {
-		return useCUDA(o)
+		err = errors.Join(err, useCUDA(o))
 	}
-	return nil
+	return err
 }

@@ -17,7 +17,7 @@ func storing(t *testing.T, plain *model.Model, key, other *Key) *model.Model {
 	manifest.Fills = []model.Fill{{Fingerprint: key.Fingerprint, Role: weights.RoleRecover}}
 	w := make([]float32, len(plain.Weights))
 	plain.Mask.Apply(w, plain.Weights, weights.RoleRecover, other.Bytes())
-	contents := modeldir.Contents{Weights: plain.Weights, Fills: [][]float32{plain.Mask.Select(w)}, Graphs: map[model.Operation][]byte{}}
+	contents := modeldir.Contents{Weights: plain.Weights, Fills: [][]float32{modeldir.Keyed(plain, w)}, Graphs: map[model.Operation][]byte{}}
 	for _, op := range model.Operations() {
 		contents.Graphs[op] = plain.Graph(op)
 	}

@@ -2,15 +2,12 @@ package ort
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	onnx "github.com/yalue/onnxruntime_go"
-	"google.golang.org/protobuf/proto"
 
 	"stegomq/internal/model"
-	"stegomq/internal/ort/onnxpb"
 	"stegomq/internal/pixel"
 	"stegomq/internal/weights"
 )
@@ -44,7 +41,7 @@ type variant struct {
 }
 
 // constant says whether the graphs of a model hold their parameters: there is nothing to patch with a key.
-func (m *loadedModel) constant() bool { return m.model.Manifest.Keying != model.KeyingWeights }
+func constant(m *model.Model) bool { return m.Manifest.Keying != model.KeyingWeights }
 
 // runConstant computes a batch with the network of a key, or with that of all keys. The inputs were checked.
 func (m *loadedModel) runConstant(ctx context.Context, want outputs, key *Key, in []pixel.Tensor) (outcome, error) {
@@ -101,63 +98,22 @@ func (m *loadedModel) openVariant(want outputs, fingerprint string) (*variant, e
 			return nil, err
 		}
 	}
-	v := &variant{engine: m.engine, bytes: variantCost * int64(len(data))}
-	var err error
-	if data, v.noise, err = checkVariant(want, data, m.model.Manifest.Factor); err != nil {
+	g, err := parse(want, m.model, data)
+	if err != nil {
 		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w", op, fingerprint, m.model.Name, err)
 	}
+	v := &variant{engine: m.engine, noise: g.noise, bytes: variantCost * int64(len(data))}
 	inputs := op.Inputs()
 	if v.noise > 0 {
 		inputs = append(inputs, noiseInput)
 	}
-	if v.session, err = newSession(data, inputs, want.names(), m.engine.sessionConfig()); err != nil {
+	if v.session, err = newSession(g.bytes, inputs, want.names(), m.engine.sessionConfig()); err != nil {
 		return nil, fmt.Errorf("open the graph %s of %s of model %s: %w: %w", op, fingerprint, m.model.Name, ErrGraph, err)
 	}
 	m.engine.sessions.Add(1)
 	m.engine.log.Info("variant open", "model", m.model.Name, "operation", op, "features", want.wanted,
 		"fingerprint", fingerprint, "bytes", v.bytes, "took", time.Since(begin))
 	return v, nil
-}
-
-// checkVariant compares a graph with the contract: its inputs are the operation's
-// images, and for recover perhaps noise, whose channels it returns. It returns the
-// graph that gives no more than what is wanted.
-func checkVariant(want outputs, data []byte, factor int) (_ []byte, noise int, err error) {
-	op, file := want.op, &onnxpb.Model{}
-	if err := proto.Unmarshal(data, file); err != nil {
-		return nil, 0, fmt.Errorf("%w: decode ONNX: %w", ErrGraph, err)
-	}
-	var images []string
-	for _, in := range file.GetGraph().GetInput() {
-		if op != model.OpRecover || in.GetName() != noiseInput {
-			images = append(images, in.GetName())
-			continue
-		}
-		if noise, err = noiseChannels(in); err != nil {
-			return nil, 0, fmt.Errorf("%w: input %s: %w", ErrGraph, noiseInput, err)
-		}
-		if factor%2 != 0 {
-			return nil, 0, fmt.Errorf("%w: input %s: half a side of a multiple of %d is not a whole number", ErrGraph, noiseInput, factor)
-		}
-	}
-	if inputs := op.Inputs(); !sameNames(images, inputs) {
-		return nil, 0, fmt.Errorf("%w: its inputs are %q, want %q", ErrGraph, images, inputs)
-	}
-	data, err = want.only(file, data)
-	return data, noise, err
-}
-
-func noiseChannels(in *onnxpb.ValueInfo) (int, error) {
-	t := in.GetType().GetTensorType()
-	dims := t.GetShape().GetDim()
-	if t.GetElemType() != elemFloat || len(dims) != 4 {
-		return 0, errors.New("is not float32 of four dimensions")
-	}
-	n := dims[1].GetDimValue()
-	if n < 1 || n > maxNoise {
-		return 0, fmt.Errorf("has %d channels, not 1 to %d", n, maxNoise)
-	}
-	return int(n), nil
 }
 
 // noiseFor makes the noise for a batch of images.

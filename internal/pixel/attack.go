@@ -7,16 +7,91 @@ import (
 	"image/color"
 	"image/jpeg"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/disintegration/imaging"
 )
 
-// Recompress is what is left of an opaque image after JPEG at a quality of 1 to 100, with chroma at half the
-// resolution both ways, as most programs write it. The error wraps ErrAttack.
-func Recompress(m *image.NRGBA, quality int) (*image.NRGBA, error) {
-	if quality < 1 || quality > 100 {
-		return nil, fmt.Errorf("%w: JPEG quality %d; give 1 to 100", ErrAttack, quality)
+// Attack is something that happens to a stego image on its way. Its name is a word and a number:
+//
+//	jpeg-75    JPEG at a quality of 1 to 100, with chroma at half the resolution both ways, as most programs write it
+//	resize-50  down to a percentage of each side, 1 to 99, and back, both with the filter of Fit
+//	noise-2.5  Gaussian noise of a standard deviation above 0, up to 255, in 8-bit units (AddNoise)
+//	crop-10    a percentage of a side cut off at each of the four edges, 1 to 49, and made middle grey
+//
+// The zero value is no attack, and cannot be applied.
+type Attack struct {
+	kind   string
+	amount float64
+}
+
+// attackKinds are the words, with the bounds of their numbers, whether these are whole, and what they do to an opaque image.
+var attackKinds = []struct {
+	kind      string
+	low, high float64
+	whole     bool
+	amount    string
+	apply     func(m *image.NRGBA, amount float64, seed uint64) (*image.NRGBA, error)
+}{
+	{"jpeg", 1, 100, true, "quality 1 to 100", func(m *image.NRGBA, amount float64, _ uint64) (*image.NRGBA, error) {
+		return recompress(m, int(amount))
+	}},
+	{"resize", 1, 99, true, "percent 1 to 99", func(m *image.NRGBA, amount float64, _ uint64) (*image.NRGBA, error) {
+		return resizeAndBack(m, amount/100)
+	}},
+	{"noise", 0.01, 255, false, "sigma 0.01 to 255", AddNoise},
+	{"crop", 1, 49, true, "percent 1 to 49", func(m *image.NRGBA, amount float64, _ uint64) (*image.NRGBA, error) {
+		return cropAndPad(m, 1-2*amount/100), nil
+	}},
+}
+
+// AttackHelp says in one line how attacks are written.
+func AttackHelp() string {
+	var forms []string
+	for _, k := range attackKinds {
+		forms = append(forms, fmt.Sprintf("%s-N (%s)", k.kind, k.amount))
 	}
+	return strings.Join(forms, ", ")
+}
+
+// ParseAttack reads the name of an attack. One attack has one name: noise-5, not noise-05 or noise-5.0. The error wraps
+// ErrAttack and says what there is.
+func ParseAttack(name string) (Attack, error) {
+	kind, number, _ := strings.Cut(name, "-")
+	for _, k := range attackKinds {
+		if k.kind != kind {
+			continue
+		}
+		amount, err := strconv.ParseFloat(number, 64)
+		switch a := (Attack{kind, amount}); {
+		case err != nil || !(amount >= k.low && amount <= k.high) || k.whole && amount != float64(int(amount)):
+			return Attack{}, fmt.Errorf("%w: %q: %s takes a %s", ErrAttack, name, kind, k.amount)
+		case a.String() != name:
+			return Attack{}, fmt.Errorf("%w: %q: write %s", ErrAttack, name, a)
+		default:
+			return a, nil
+		}
+	}
+	return Attack{}, fmt.Errorf("%w: %q: there are %s", ErrAttack, name, AttackHelp())
+}
+
+// String is the attack's name.
+func (a Attack) String() string { return a.kind + "-" + strconv.FormatFloat(a.amount, 'f', -1, 64) }
+
+// Apply does the attack to an opaque image, whose size stays. The same seed gives the same image; noise alone has use
+// for it. m is not changed.
+func (a Attack) Apply(m *image.NRGBA, seed uint64) (*image.NRGBA, error) {
+	for _, k := range attackKinds {
+		if k.kind == a.kind {
+			return k.apply(m, a.amount, seed)
+		}
+	}
+	return nil, fmt.Errorf("%w: none was named", ErrAttack)
+}
+
+// recompress is what is left of an image after JPEG at a quality of 1 to 100.
+func recompress(m *image.NRGBA, quality int) (*image.NRGBA, error) {
 	var file bytes.Buffer
 	if err := jpeg.Encode(&file, m, &jpeg.Options{Quality: quality}); err != nil {
 		return nil, fmt.Errorf("JPEG: %w", err)
@@ -25,32 +100,25 @@ func Recompress(m *image.NRGBA, quality int) (*image.NRGBA, error) {
 	return out, err
 }
 
-// ResizeAndBack shrinks or grows both sides by a factor in (0, 4] and brings the image back to its size, both with
-// the filter of Fit. The error wraps ErrAttack.
-func ResizeAndBack(m *image.NRGBA, factor float64) (*image.NRGBA, error) {
-	if !(factor > 0 && factor <= 4) {
-		return nil, fmt.Errorf("%w: resize by %v; give a factor above 0, up to 4", ErrAttack, factor)
-	}
+// resizeAndBack multiplies both sides by a factor above 0 and brings the image back to its size.
+func resizeAndBack(m *image.NRGBA, factor float64) (*image.NRGBA, error) {
 	size := m.Rect.Size()
-	side := func(n int) int { return max(1, int(math.Round(float64(n)*factor))) }
-	other, err := Fit(m, Geometry{Width: side(size.X), Height: side(size.Y)})
+	other, err := Fit(m, Geometry{Width: share(size.X, factor), Height: share(size.Y, factor)})
 	if err != nil {
 		return nil, err
 	}
 	return Fit(other, Geometry{Width: size.X, Height: size.Y})
 }
 
-// CropAndPad keeps the centre of an image, a share in (0, 1] of both sides, and makes the rest middle grey. The
-// error wraps ErrAttack.
-func CropAndPad(m *image.NRGBA, share float64) (*image.NRGBA, error) {
-	if !(share > 0 && share <= 1) {
-		return nil, fmt.Errorf("%w: keep a share of %v; give one above 0, up to 1", ErrAttack, share)
-	}
+// cropAndPad keeps the centre of an image, a part of both sides above 0, up to 1, and makes the rest middle grey.
+func cropAndPad(m *image.NRGBA, part float64) *image.NRGBA {
 	size := m.Rect.Size()
-	side := func(n int) int { return max(1, int(math.Round(float64(n)*share))) }
-	kept := image.Pt(side(size.X), side(size.Y))
+	kept := image.Pt(share(size.X, part), share(size.Y, part))
 	// What is kept goes back to where it was, to the pixel: imaging's two ways to find a centre differ by one.
 	at := size.Sub(kept).Div(2)
-	part := imaging.Crop(m, image.Rectangle{at, at.Add(kept)}.Add(m.Rect.Min))
-	return imaging.Paste(imaging.New(size.X, size.Y, color.NRGBA{128, 128, 128, 255}), part, at), nil
+	centre := imaging.Crop(m, image.Rectangle{at, at.Add(kept)}.Add(m.Rect.Min))
+	return imaging.Paste(imaging.New(size.X, size.Y, color.NRGBA{128, 128, 128, 255}), centre, at)
 }
+
+// share of a side, in whole pixels.
+func share(side int, of float64) int { return max(1, int(math.Round(float64(side)*of))) }

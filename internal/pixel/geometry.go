@@ -28,17 +28,6 @@ func (p Policy) String() string {
 	return fmt.Sprintf("policy(%d)", uint8(p))
 }
 
-// ParsePolicy is the inverse of Policy.String; the error wraps ErrGeometry.
-func ParsePolicy(s string) (Policy, error) {
-	switch s {
-	case "squash":
-		return Squash, nil
-	case "crop":
-		return Crop, nil
-	}
-	return 0, fmt.Errorf("%w: policy %q; use squash or crop", ErrGeometry, s)
-}
-
 // Geometry is the size that images are given before they enter a network. The zero value keeps
 // every image's own size. It is comparable and may be a map key.
 type Geometry struct {

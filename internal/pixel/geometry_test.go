@@ -106,14 +106,6 @@ func TestGeometryValidate(t *testing.T) {
 
 func TestPolicyNames(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Policy{Squash, Crop} {
-		if got, err := ParsePolicy(p.String()); err != nil || got != p {
-			t.Errorf("%s: %v, %v", p, got, err)
-		}
-	}
-	if _, err := ParsePolicy("stretch"); !errors.Is(err, ErrGeometry) {
-		t.Errorf("error %v, want ErrGeometry", err)
-	}
 	for g, want := range map[Geometry]string{{}: "native", {8, 9, Crop}: "8x9 crop", {8, 9, Squash}: "8x9 squash"} {
 		if got := g.String(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -8,23 +8,15 @@ import (
 	"github.com/disintegration/imaging"
 )
 
+// turns make images upright, by their EXIF orientation. imaging turns anticlockwise.
+var turns = [9]func(image.Image) *image.NRGBA{
+	2: imaging.FlipH, 3: imaging.Rotate180, 4: imaging.FlipV, 5: imaging.Transpose, 6: imaging.Rotate270, 7: imaging.Transverse, 8: imaging.Rotate90,
+}
+
 // upright applies an EXIF orientation, 1 to 8.
 func upright(m *image.NRGBA, orientation int) *image.NRGBA {
-	switch orientation { // imaging turns anticlockwise
-	case 2:
-		return imaging.FlipH(m)
-	case 3:
-		return imaging.Rotate180(m)
-	case 4:
-		return imaging.FlipV(m)
-	case 5:
-		return imaging.Transpose(m)
-	case 6:
-		return imaging.Rotate270(m)
-	case 7:
-		return imaging.Transverse(m)
-	case 8:
-		return imaging.Rotate90(m)
+	if turn := turns[orientation]; turn != nil {
+		return turn(m)
 	}
 	return m
 }

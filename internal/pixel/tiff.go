@@ -14,6 +14,9 @@ import (
 	"golang.org/x/image/tiff/lzw"
 )
 
+// This reader is used instead of golang.org/x/image/tiff (v0.47.0), which decodes some files to wrong pixels without an error (PlanarConfiguration 2,
+// FillOrder 2 outside CCITT) and refuses some valid ones as damaged (extra samples without a meaning, tags in another order).
+
 // The tags that are read (TIFF 6.0, appendix A).
 const (
 	tagWidth, tagHeight, tagBits           = 256, 257, 258
@@ -55,7 +58,7 @@ type tiffFile struct {
 	entries map[uint16]tiffEntry
 
 	width, height                         int
-	bits, samples                         int // of a sample; of a pixel
+	bits, samples, colours                int // of a sample; of a pixel, and those of them that are not extra
 	photometric, compression, predictor   int
 	planes                                int // 1, or samples where each has pieces of its own
 	reversed                              bool
@@ -220,10 +223,10 @@ func (f *tiffFile) readSamples() error {
 			return unsupported("a TIFF of signed or floating-point samples")
 		}
 	}
-	colours := 1
+	f.colours = 1
 	switch f.photometric {
 	case rgbColours:
-		colours = 3
+		f.colours = 3
 	case whiteIsZero, blackIsZero, paletteColours:
 	case -1:
 		return tiffError("it does not say what its samples mean (PhotometricInterpretation)")
@@ -234,10 +237,10 @@ func (f *tiffFile) readSamples() error {
 		return unsupported(fmt.Sprintf("a TIFF of colours of kind %d", f.photometric))
 	}
 	switch {
-	case f.bits != 8 && f.bits != 16 && (colours == 3 || f.bits != 1 && f.bits != 2 && f.bits != 4),
+	case f.bits != 8 && f.bits != 16 && (f.colours == 3 || f.bits != 1 && f.bits != 2 && f.bits != 4),
 		f.bits == 16 && f.photometric == paletteColours:
 		return unsupported(fmt.Sprintf("a TIFF of %d bits a sample", f.bits))
-	case f.samples < colours || f.samples > maxSamples:
+	case f.samples < f.colours || f.samples > maxSamples:
 		return tiffError(fmt.Sprintf("%d samples a pixel", f.samples))
 	}
 	return nil
@@ -245,23 +248,19 @@ func (f *tiffFile) readSamples() error {
 
 // readExtra finds alpha among the samples that are not colours. Those without a meaning are passed over, as the standard says.
 func (f *tiffFile) readExtra() error {
-	colours := 1
-	if f.photometric == rgbColours {
-		colours = 3
-	}
-	if f.samples == colours {
+	if f.samples == f.colours {
 		return nil
 	}
 	extra, err := f.values(tagExtra, maxSamples)
 	if err != nil {
 		return err
 	}
-	if len(extra) != f.samples-colours {
+	if len(extra) != f.samples-f.colours {
 		return unsupported(fmt.Sprintf("a TIFF of %d samples a pixel that does not say what they are (ExtraSamples)", f.samples))
 	}
 	for i, kind := range extra {
 		if kind == associatedAlpha || kind == unassociatedAlpha {
-			f.alpha, f.associated = colours+i, kind == associatedAlpha
+			f.alpha, f.associated = f.colours+i, kind == associatedAlpha
 			break
 		}
 	}
@@ -419,7 +418,7 @@ func decodeTIFF(data []byte) (image.Image, error) {
 // channel is where a sample goes in a pixel of 4 bytes; -1 for nowhere.
 func (f *tiffFile) channel(sample int) int {
 	switch {
-	case sample == 0, f.photometric == rgbColours && sample < 3:
+	case sample < f.colours:
 		return sample
 	case sample == f.alpha:
 		return 3

@@ -159,12 +159,8 @@ func (e *Embedding) Finish(cover, made []byte) ([]byte, error) {
 			from = from[even.Width:]
 		}
 	}
-	order, err := stc.Permutation(kem.Stream(e.keys.Known("header", kem.StreamKey)), len(stego))
-	if err != nil {
-		return nil, err
-	}
 	costs := stc.Costs(stego, e.size.Height, e.size.Width)
-	if err := stc.Embed(stego, order, costs, e.header, 8*len(e.header), rand.Reader); err != nil {
+	if err := stc.Embed(stego, headerOrder(e.keys, stego), costs, e.header, 8*len(e.header), rand.Reader); err != nil {
 		return nil, fmt.Errorf("write the header: %w", err)
 	}
 	return stego, nil
@@ -181,11 +177,7 @@ func Recover(stego []byte, recovered []float32, size Size, keys kem.Keys) ([]byt
 		return nil, fmt.Errorf("the network recovered %d samples: %w", len(recovered), ErrSize)
 	}
 	turn := size.rotation()
-	order, err := stc.Permutation(kem.Stream(keys.Known("header", kem.StreamKey)), len(stego))
-	if err != nil {
-		return nil, err
-	}
-	header, err := stc.Extract(stego, order, 8*(kem.Size+turn.Bands()))
+	header, err := stc.Extract(stego, headerOrder(keys, stego), 8*(kem.Size+turn.Bands()))
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +197,11 @@ func Recover(stego []byte, recovered []float32, size Size, keys kem.Keys) ([]byt
 	payload := make([]float64, turn.Len())
 	place(size, turn, export, func(row, value, at int) { payload[value] = grid[at] / gains[row] })
 	return widened(turn.Restore(payload, masked(header[kem.Size:], export), exported(export, "rotation")), size), nil
+}
+
+// headerOrder is that of the samples in which the header lies.
+func headerOrder(keys kem.Keys, stego []byte) []int32 {
+	return stc.Permutation(kem.Stream(keys.Known("header", kem.StreamKey)), len(stego))
 }
 
 // session is what the encapsulation exports. Where it cannot be one, the bytes themselves serve: what comes out is noise, as with
@@ -240,11 +237,7 @@ func place(size Size, turn rotation.Rotation, export func(string, int) []byte, p
 	stream := kem.Stream(export("places", kem.StreamKey))
 	value := 0
 	for band := range bands {
-		places, err := stc.Permutation(stream, area)
-		if err != nil {
-			panic(err) // a keystream never fails
-		}
-		for _, p := range places {
+		for _, p := range stc.Permutation(stream, area) {
 			if value == turn.Len() {
 				break // padded blocks are never fewer than the places, but for the parts of blocks at the ends
 			}

@@ -30,6 +30,7 @@
 package rotation
 
 import (
+	"cmp"
 	"crypto/sha3"
 	_ "embed"
 	"encoding/binary"
@@ -74,15 +75,7 @@ var deviations, order = func() (t [Frequencies]float64, order [Frequencies]int) 
 		}
 		order[f] = f
 	}
-	slices.SortStableFunc(order[:], func(a, b int) int {
-		switch {
-		case t[a] > t[b]:
-			return -1
-		case t[a] < t[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order[:], func(a, b int) int { return cmp.Compare(t[b], t[a]) })
 	return t, order
 }()
 

@@ -27,7 +27,7 @@ func regionSizes(pixels int) (head, tags int) {
 
 // divide gives the regions of an image, which has leastPixels or more.
 func divide(m Image, key Key) regions {
-	order := permuted(key.Known("regions", kem.StreamKey), m.pixels())
+	order := stc.Permutation(kem.Stream(key.Known("regions", kem.StreamKey)), m.pixels())
 	head, tags := regionSizes(m.pixels())
 	r := regions{rest: order[head+tags:], pixels: m.pixels()}
 	r.head, r.tag = r.samples(order[:head]), r.samples(order[head:][:tags])
@@ -51,18 +51,9 @@ func (r regions) bodyOrder(profile Profile, shared *kem.Secret) []int32 {
 	if profile == Plain {
 		elements = r.samples(r.rest)
 	}
-	order := permuted(shared.Export("body", kem.StreamKey), len(elements))
+	order := stc.Permutation(kem.Stream(shared.Export("body", kem.StreamKey)), len(elements))
 	for i, at := range order {
 		order[i] = elements[at]
-	}
-	return order
-}
-
-// permuted are the numbers 0 to n-1 in an order of the key's, which is for this alone.
-func permuted(key []byte, n int) []int32 {
-	order, err := stc.Permutation(kem.Stream(key), n)
-	if err != nil {
-		panic(err) // a keystream does not end before 256 GiB
 	}
 	return order
 }

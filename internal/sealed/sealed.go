@@ -45,6 +45,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 
 	"stegomq/internal/avif"
 	"stegomq/internal/kem"
@@ -60,8 +61,6 @@ var (
 	ErrImage = errors.New("not an image that can be sealed")
 	// ErrOptions: a rate or a profile that there is not.
 	ErrOptions = errors.New("not options of sealed")
-	// ErrEmbedOnly: the key has no half that recovers.
-	ErrEmbedOnly = kem.ErrEmbedOnly
 )
 
 // Profile says what changes together.
@@ -202,13 +201,19 @@ func Embed(ctx context.Context, cover, secret Image, key Key, o Options) (Image,
 
 	stego := cover
 	stego.Samples = append([]byte(nil), cover.Samples...)
-	w := writer{Image: stego, costs: stc.Costs(cover.Samples, cover.Height, cover.Width)}
-	r := divide(stego, key)
-	w.embed(r.head, head)
-	w.body(r, p, shared, body)
-	w.replace(r.tag, tag(stego, r, shared))
-	if w.err != nil {
-		return Image{}, fmt.Errorf("sealed: %w", w.err)
+	costs, r, embed := stc.Costs(cover.Samples, cover.Height, cover.Width), divide(stego, key), stc.Embed
+	if o.Profile == Covert {
+		embed = stc.EmbedCovert
+	}
+	err = stc.Embed(stego.Samples, r.head, costs, head, 8*len(head), rand.Reader)
+	if err == nil {
+		err = embed(stego.Samples, r.bodyOrder(o.Profile, shared), costs, body, p.bits, rand.Reader)
+	}
+	if err == nil {
+		err = stc.Replace(stego.Samples, r.tag, costs, tag(stego, r, shared), 8*tagSize)
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("sealed: %w", err)
 	}
 	return stego, nil
 }
@@ -253,7 +258,7 @@ func tooSmall(cover, secret Image, coded int, o Options) error {
 }
 
 // Recover returns the secret of a stego image. Whatever is wrong with the image or the key is ErrAuthentication; other errors are
-// ErrImage, ErrEmbedOnly, and those of ctx.
+// ErrImage, kem.ErrEmbedOnly, and those of ctx.
 func Recover(ctx context.Context, stego Image, key Key) (Image, error) {
 	if err := stego.check("stego image"); err != nil {
 		return Image{}, fmt.Errorf("sealed: %w", err)
@@ -343,12 +348,7 @@ var profiles = []Profile{Plain, Covert}
 
 func (p params) bytes() []byte {
 	b := make([]byte, paramsSize)
-	b[0] = version
-	for i, known := range profiles {
-		if p.profile == known {
-			b[1] = byte(i)
-		}
-	}
+	b[0], b[1] = version, byte(slices.Index(profiles, p.profile))
 	binary.LittleEndian.PutUint32(b[4:], uint32(p.bits))
 	return b
 }
@@ -371,32 +371,4 @@ func tag(m Image, r regions, shared *kem.Secret) []byte {
 	mac.Write(m.size())
 	mac.Write(covered)
 	return mac.Sum(nil)[:tagSize]
-}
-
-// writer writes the regions of an image, and stops at the first error.
-type writer struct {
-	Image
-	costs []float32
-	err   error
-}
-
-func (w *writer) embed(order []int32, message []byte) {
-	if w.err == nil {
-		w.err = stc.Embed(w.Samples, order, w.costs, message, 8*len(message), rand.Reader)
-	}
-}
-
-func (w *writer) replace(order []int32, message []byte) {
-	if w.err == nil {
-		w.err = stc.Replace(w.Samples, order, w.costs, message, 8*len(message))
-	}
-}
-
-func (w *writer) body(r regions, p params, shared *kem.Secret, message []byte) {
-	order := r.bodyOrder(p.profile, shared)
-	if p.profile == Plain {
-		w.embed(order, message)
-	} else if w.err == nil {
-		w.err = stc.EmbedCovert(w.Samples, order, w.costs, message, 8*len(message), rand.Reader)
-	}
 }

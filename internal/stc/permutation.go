@@ -2,7 +2,6 @@ package stc
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 )
 
@@ -10,8 +9,9 @@ import (
 const drawSize = 1024
 
 // Permutation orders 0..n-1 by the stream, which a key makes: Fisher and Yates's shuffle from the last element on, with
-// little-endian 32-bit words; a word that would favour small numbers is thrown away (Lemire 2019). n is below 2^31.
-func Permutation(stream io.Reader, n int) ([]int32, error) {
+// little-endian 32-bit words; a word that would favour small numbers is thrown away (Lemire 2019). n is below 2^31. It panics
+// where the stream ends, which a keystream does not.
+func Permutation(stream io.Reader, n int) []int32 {
 	order := make([]int32, n)
 	for i := range order {
 		order[i] = int32(i)
@@ -23,7 +23,7 @@ func Permutation(stream io.Reader, n int) ([]int32, error) {
 		for {
 			if at == len(raw) {
 				if _, err := io.ReadFull(stream, raw[:]); err != nil {
-					return nil, fmt.Errorf("draw a permutation: %w", err)
+					panic("stc: draw a permutation: " + err.Error())
 				}
 				at = 0
 			}
@@ -37,5 +37,5 @@ func Permutation(stream io.Reader, n int) ([]int32, error) {
 			}
 		}
 	}
-	return order, nil
+	return order
 }

@@ -17,23 +17,15 @@ const (
 	cells     = levels * levels * levels
 )
 
-// Features is the length of what SPAM returns, and ColourFeatures of what ColourSPAM returns.
-const (
-	Features       = 2 * cells
-	ColourFeatures = 2 * Features
-)
+// Features is the number of those in the channels, the first half of what ColourSPAM returns.
+const Features = 2 * cells
 
-// SPAM returns the second-order features by Pevný, Bas and Fridrich (2010): the probability of a difference
-// between neighbouring pixels given the two before it, in eight directions, each of them clipped at 3. The first half
+// ColourSPAM returns the second-order features by Pevný, Bas and Fridrich (2010): the probability of a difference
+// between neighbouring pixels given the two before it, in eight directions, each of them clipped at 3. Of Features, the first half
 // is the mean over the four directions along rows and columns, the second over the four diagonals; both are
-// means over red, green and blue. An image with a side below four pixels has no features: all are zero.
-func SPAM(m *image.NRGBA) []float64 {
-	planes := planesOf(m)
-	return spam(planes[:])
-}
-
-// ColourSPAM returns the features of SPAM, and behind them the same of the differences R-G, G-B and R-B. Photographs have less
-// noise in these than in the channels, so that changes which the channels do not share are seen there first.
+// means over red, green and blue. Behind them come the same of the differences R-G, G-B and R-B. Photographs have less
+// noise in these than in the channels, so that changes which the channels do not share are seen there first. An image with a
+// side below four pixels has no features: all are zero.
 func ColourSPAM(m *image.NRGBA) []float64 {
 	planes := planesOf(m)
 	r, g, b := planes[0], planes[1], planes[2]

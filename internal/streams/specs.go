@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -165,7 +166,8 @@ func (s *Streams) ensureStream(ctx context.Context, name string, want spec) (jet
 		var api *jetstream.APIError
 		switch {
 		case errors.As(err, &api) && api.ErrorCode == codeSubjectsOverlap:
-			return nil, errOldStreams
+			return nil, fmt.Errorf("%w: another stream has its subjects %s: remove that stream, or use another account",
+				ErrStreamConflict, strings.Join(want.fresh.Subjects, ", "))
 		case link.IsFull(err):
 			return nil, fmt.Errorf("%w: %w", ErrNoStorage, err)
 		case err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrBucketExists):

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,12 +127,6 @@ func (s *Streams) lookAtAll(ctx context.Context) error {
 		return fmt.Errorf("ask %s for JetStream: %w", s.Link.Where(), err)
 	}
 	found, err := s.ensureStreams(ctx)
-	// An embedded server's streams of the first protocol are this program's own, and their content can be made again.
-	if errors.Is(err, errOldStreams) && s.Link.Embedded() && !s.opened {
-		if err = s.removeOldStreams(ctx); err == nil {
-			found, err = s.ensureStreams(ctx)
-		}
-	}
 	if err != nil {
 		return err
 	}
@@ -181,22 +174,6 @@ func (s *Streams) ensureStreams(ctx context.Context) (map[string]jetstream.Strea
 		found[cfg.Name] = cfg
 	}
 	return found, nil
-}
-
-// oldStreams are those of the first protocol.
-var oldStreams = []string{"JOBS", "RESULTS", "BLOBS", "ADVISORIES", "KV_WORKERS"}
-
-var errOldStreams = fmt.Errorf("%w: an older stegomq's streams hold its subjects: end all its processes and remove the streams %s",
-	ErrStreamConflict, strings.Join(oldStreams, ", "))
-
-func (s *Streams) removeOldStreams(ctx context.Context) error {
-	s.Link.Log.Info("removing the streams of an older version", "streams", oldStreams)
-	for _, name := range oldStreams {
-		if err := s.Link.JS.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("remove stream %s of an older version: %w", name, err)
-		}
-	}
-	return nil
 }
 
 // lookAtTenants finds the streams of a tenant, who may create nothing.

@@ -3,7 +3,6 @@ package weights
 import (
 	"crypto/sha3"
 	"encoding/binary"
-	"fmt"
 )
 
 // chunk is how many words of a stream are drawn at a time: whole blocks of SHAKE-256 (34 words) and
@@ -54,25 +53,4 @@ func (s *stream) wipe() {
 func appendLP[T ~string | ~[]byte](to []byte, b T) []byte {
 	to = binary.LittleEndian.AppendUint32(to, uint32(len(b)))
 	return append(to, b...)
-}
-
-// Fill writes the fill values of a layer for a role and key to dst, which must hold l.Len() elements:
-// w = (2u - 1) * sqrt(6 / (fan_in + fan_out)) with fan_in = I*kH*kW and fan_out = O*kH*kW, computed in
-// float64 and rounded once to float32. It panics if dst has another length.
-func Fill(dst []float32, l Layer, r Role, key []byte) {
-	if len(dst) != l.Len() {
-		panic(fmt.Sprintf("weights: fill layer %s: dst has %d elements, the layer %d", l.Name, len(dst), l.Len()))
-	}
-	var s stream
-	defer s.wipe()
-	s.start(l, r, key)
-	bound := l.bound()
-	for len(dst) > 0 {
-		n := min(len(dst), chunk)
-		words := s.draw(n)
-		for i := range dst[:n] {
-			dst[i] = value(binary.LittleEndian.Uint32(words[4*i:]), bound)
-		}
-		dst = dst[n:]
-	}
 }

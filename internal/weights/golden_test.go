@@ -77,10 +77,7 @@ func TestFillMatchesTrainer(t *testing.T) {
 	for i, v := range readGolden(t).Fill {
 		t.Run(fmt.Sprintf("%d/%s/%s", i, v.Role, v.Layer), func(t *testing.T) {
 			layer := weights.Layer{Name: v.Layer, Shape: v.Shape}
-			w := make([]float32, layer.Len())
-			weights.Fill(w, layer, v.Role, unhex(t, v.Key))
-
-			wantBits(t, w, v.FirstBits, v.SHA256)
+			wantBits(t, fill(layer, v.Role, unhex(t, v.Key)), v.FirstBits, v.SHA256)
 		})
 	}
 }
@@ -112,10 +109,9 @@ func TestPartialMatchesTrainer(t *testing.T) {
 	for i, v := range readGolden(t).Partial {
 		t.Run(fmt.Sprintf("%d/%s/%s/%d", i, v.Role, v.Layer, v.Permille), func(t *testing.T) {
 			layer := weights.Layer{Name: v.Layer, Shape: v.Shape}
-			mask := weights.NewMask([]weights.Layer{layer}, make([]byte, weights.KeySize), 0) // all are keyed
-			whole, w := make([]float32, mask.Len()), make([]float32, mask.Len())
-			weights.Fill(whole, layer, v.Role, unhex(t, v.Key))
-			copy(w, whole)
+			mask := weights.NewMask([]weights.Layer{layer}, nil, 0) // all are keyed
+			whole := fill(layer, v.Role, unhex(t, v.Key))
+			w := slices.Clone(whole)
 			mask.Spoil(w, v.Role, v.Permille, unhex(t, v.Wrong))
 
 			right := 0

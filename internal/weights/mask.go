@@ -126,8 +126,9 @@ func (m *Mask) Shared(i int) bool {
 }
 
 // Apply writes the weights of a key to dst: base where the mask shares, the fill values of the role and
-// key elsewhere. dst and base hold Len() elements and may be the same slice; Apply panics if they have
-// another length. The whole stream of every layer is drawn, so the time depends on Len() alone.
+// key elsewhere: w = (2u - 1) * sqrt(6 / (fan_in + fan_out)) with fan_in = I*kH*kW and fan_out = O*kH*kW, computed in
+// float64 and rounded once to float32. dst and base hold Len() elements and may be the same slice; Apply panics if they
+// have another length. The whole stream of every layer is drawn, so the time depends on Len() alone.
 func (m *Mask) Apply(dst, base []float32, r Role, key []byte) {
 	if len(dst) != m.len || len(base) != m.len {
 		panic(fmt.Sprintf("weights: apply a mask of %d weights to %d from %d", m.len, len(dst), len(base)))
@@ -157,38 +158,19 @@ func patch(dst []float32, keyed []uint64, bound float64, s *stream) {
 	}
 }
 
-// Select returns the keyed ones of the weights w, in order: what Put needs to put them back. It panics if
-// w has not Len() elements.
-func (m *Mask) Select(w []float32) []float32 {
-	values := make([]float32, 0, m.len-m.Kept())
-	m.eachKeyed(len(w), func(i int) { values = append(values, w[i]) })
-	return values
-}
-
 // Put writes the weights of a stored fill to dst: base where the mask shares, the values elsewhere, in
 // order. dst and base are as in Apply, and there are Len() - Kept() values; Put panics otherwise.
 func (m *Mask) Put(dst, base, values []float32) {
-	if len(base) != m.len || len(values) != m.len-m.Kept() {
-		panic(fmt.Sprintf("weights: put %d values into %d weights: the mask has %d, of which %d are keyed",
-			len(values), len(base), m.len, m.len-m.kept))
+	if len(dst) != m.len || len(base) != m.len || len(values) != m.len-m.Kept() {
+		panic(fmt.Sprintf("weights: put %d values into %d weights from %d: the mask has %d, of which %d are keyed",
+			len(values), len(dst), len(base), m.len, m.len-m.kept))
 	}
 	copy(dst, base)
-	next := 0
-	m.eachKeyed(len(dst), func(i int) {
-		dst[i] = values[next]
-		next++
-	})
-}
-
-// eachKeyed visits the keyed weights of n in order.
-func (m *Mask) eachKeyed(n int, visit func(i int)) {
-	if n != m.len {
-		panic(fmt.Sprintf("weights: a mask of %d weights for %d", m.len, n))
-	}
 	for i, words := range m.bits() {
 		for w, set := range words {
 			for ; set != 0; set &= set - 1 {
-				visit(m.layers[i].Offset + 64*w + bits.TrailingZeros64(set))
+				dst[m.layers[i].Offset+64*w+bits.TrailingZeros64(set)] = values[0]
+				values = values[1:]
 			}
 		}
 	}

@@ -51,11 +51,11 @@ func TestSpoil(t *testing.T) {
 
 func TestSpoilMisusePanics(t *testing.T) {
 	t.Parallel()
-	mask := weights.NewMask(table([4]int{4, 1, 1, 1}), make([]byte, weights.KeySize), 0.5)
+	mask := weights.NewMask(table([4]int{4, 1, 1, 1}), make([]byte, keySize), 0.5)
 	for name, call := range map[string]func(){
-		"short": func() { mask.Spoil(make([]float32, 3), weights.RoleEmbed, 500, make([]byte, weights.KeySize)) },
-		"above": func() { mask.Spoil(make([]float32, 4), weights.RoleEmbed, 1001, make([]byte, weights.KeySize)) },
-		"below": func() { mask.Spoil(make([]float32, 4), weights.RoleEmbed, -1, make([]byte, weights.KeySize)) },
+		"short": func() { mask.Spoil(make([]float32, 3), weights.RoleEmbed, 500, make([]byte, keySize)) },
+		"above": func() { mask.Spoil(make([]float32, 4), weights.RoleEmbed, 1001, make([]byte, keySize)) },
+		"below": func() { mask.Spoil(make([]float32, 4), weights.RoleEmbed, -1, make([]byte, keySize)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,8 +72,8 @@ func TestSpoilMisusePanics(t *testing.T) {
 func BenchmarkSpoil(b *testing.B) {
 	for name, layers := range sizes() {
 		b.Run(name, func(b *testing.B) {
-			mask := weights.NewMask(layers, make([]byte, weights.KeySize), 0.9)
-			dst, k := make([]float32, mask.Len()), make([]byte, weights.KeySize)
+			mask := weights.NewMask(layers, make([]byte, keySize), 0.9)
+			dst, k := make([]float32, mask.Len()), make([]byte, keySize)
 			mask.Kept()
 			b.SetBytes(int64(4 * mask.Len()))
 			b.ReportAllocs()

@@ -21,9 +21,6 @@ import "math"
 // Version of the derivation; it is part of the hashed input and of a model's manifest.
 const Version = 1
 
-// KeySize is the length of a key, and of a mask seed, in bytes.
-const KeySize = 32
-
 // Role separates the streams that one key gives.
 type Role string
 

@@ -18,8 +18,19 @@ func source(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
+// keySize is the length of a key, and of a mask seed, in bytes.
+const keySize = 32
+
+// fill is that of a layer, of which all weights are keyed.
+func fill(layer weights.Layer, role weights.Role, key []byte) []float32 {
+	layer.Offset = 0
+	w := make([]float32, layer.Len())
+	weights.NewMask([]weights.Layer{layer}, nil, 0).Apply(w, w, role, key)
+	return w
+}
+
 func key(r *rand.Rand) []byte {
-	k := make([]byte, weights.KeySize)
+	k := make([]byte, keySize)
 	for i := range k {
 		k[i] = byte(r.Uint32())
 	}
@@ -69,7 +80,7 @@ func TestApplyIsMaskedFill(t *testing.T) {
 			want := make([]float32, mask.Len())
 			kept := 0
 			for _, l := range layers {
-				weights.Fill(want[l.Offset:l.Offset+l.Len()], l, role, k)
+				copy(want[l.Offset:], fill(l, role, k))
 			}
 			for i := range want {
 				if mask.Shared(i) {
@@ -119,8 +130,7 @@ func TestDistribution(t *testing.T) {
 		t.Errorf("%v of %v weights are shared, want about %v", kept, n, n*alpha)
 	}
 
-	w := make([]float32, layer.Len())
-	weights.Fill(w, layer, weights.RoleEmbed, key(r))
+	w := fill(layer, weights.RoleEmbed, key(r))
 	bound := math.Sqrt(6.0 / (2 * 64 * 9))
 	var sum, squares float64
 	for _, x := range w {
@@ -159,8 +169,7 @@ func TestStreamsAreSeparate(t *testing.T) {
 	}
 	seen := map[float32]string{}
 	for name, s := range streams {
-		w := make([]float32, s.layer.Len())
-		weights.Fill(w, s.layer, s.role, s.key)
+		w := fill(s.layer, s.role, s.key)
 		// 24 bits hardly collide in the sum of two weights; three equal ones are another stream's.
 		id := w[0] + w[1] + w[2]
 		if other, ok := seen[id]; ok {
@@ -168,12 +177,11 @@ func TestStreamsAreSeparate(t *testing.T) {
 		}
 		seen[id] = name
 	}
-	moved := layer
-	moved.Offset = 1000
-	x, y := make([]float32, layer.Len()), make([]float32, layer.Len())
-	weights.Fill(x, layer, weights.RoleEmbed, a)
-	weights.Fill(y, moved, weights.RoleEmbed, a)
-	if difference(x, y) >= 0 {
+	// The same layer behind another one.
+	mask := weights.NewMask([]weights.Layer{{Name: "first", Shape: [4]int{7, 1, 1, 1}}, {Name: layer.Name, Shape: layer.Shape, Offset: 7}}, nil, 0)
+	both := make([]float32, mask.Len())
+	mask.Apply(both, both, weights.RoleEmbed, a)
+	if difference(fill(layer, weights.RoleEmbed, a), both[7:]) >= 0 {
 		t.Error("the offset of a layer changes its weights")
 	}
 }
@@ -205,10 +213,9 @@ func TestMaskIsDrawnOnce(t *testing.T) {
 func TestMisusePanics(t *testing.T) {
 	t.Parallel()
 	layers := table([4]int{2, 2, 1, 1}, [4]int{3, 1, 1, 1})
-	seed := make([]byte, weights.KeySize)
+	seed := make([]byte, keySize)
 	mask := weights.NewMask(layers, seed, 0.5)
 	for name, f := range map[string]func(){
-		"fill too short":  func() { weights.Fill(make([]float32, 3), layers[0], weights.RoleEmbed, seed) },
 		"apply too short": func() { mask.Apply(make([]float32, 6), make([]float32, 7), weights.RoleEmbed, seed) },
 		"base too long":   func() { mask.Apply(make([]float32, 7), make([]float32, 8), weights.RoleEmbed, seed) },
 		"before":          func() { mask.Shared(-1) },
@@ -228,9 +235,9 @@ func TestMisusePanics(t *testing.T) {
 
 // The cost of a key must not be one of the garbage collector.
 func TestApplyAllocatesNothingPerWeight(t *testing.T) {
-	mask := weights.NewMask(table([4]int{64, 64, 3, 3}, [4]int{64, 64, 3, 3}), make([]byte, weights.KeySize), 0.9)
+	mask := weights.NewMask(table([4]int{64, 64, 3, 3}, [4]int{64, 64, 3, 3}), make([]byte, keySize), 0.9)
 	w := make([]float32, mask.Len())
-	k := make([]byte, weights.KeySize)
+	k := make([]byte, keySize)
 	mask.Apply(w, w, weights.RoleEmbed, k)
 	if n := testing.AllocsPerRun(5, func() { mask.Apply(w, w, weights.RoleEmbed, k) }); n > 2 {
 		t.Errorf("%v allocations for each Apply", n)
@@ -253,9 +260,9 @@ func sizes() map[string][]weights.Layer {
 func BenchmarkApply(b *testing.B) {
 	for name, layers := range sizes() {
 		b.Run(name, func(b *testing.B) {
-			mask := weights.NewMask(layers, make([]byte, weights.KeySize), 0.9)
+			mask := weights.NewMask(layers, make([]byte, keySize), 0.9)
 			dst, base := make([]float32, mask.Len()), make([]float32, mask.Len())
-			k := make([]byte, weights.KeySize)
+			k := make([]byte, keySize)
 			mask.Kept()
 			b.SetBytes(int64(4 * mask.Len()))
 			b.ReportAllocs()
@@ -271,7 +278,7 @@ func BenchmarkMask(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				weights.NewMask(layers, make([]byte, weights.KeySize), 0.9).Kept()
+				weights.NewMask(layers, make([]byte, keySize), 0.9).Kept()
 			}
 		})
 	}

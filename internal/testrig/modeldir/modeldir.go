@@ -58,6 +58,16 @@ func Write(t testing.TB, manifest model.Manifest, c Contents) (dir string) {
 	return dir
 }
 
+// Keyed are the keyed ones of all weights of a model, in order: a fill as Contents has it.
+func Keyed(m *model.Model, w []float32) (fill []float32) {
+	for i, v := range w {
+		if !m.Mask.Shared(i) {
+			fill = append(fill, v)
+		}
+	}
+	return fill
+}
+
 func pack(t testing.TB, values []float32) []byte {
 	var packed bytes.Buffer
 	if err := binary.Write(&packed, binary.LittleEndian, values); err != nil {
