@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Measures the CUDA provider on a machine with an NVIDIA GPU, PyTorch and CUDA 13, from which nothing else can be reached.
+# Measures the CUDA provider on a machine with an NVIDIA GPU, PyTorch and CUDA 13, but without a network.
 #
-#   bench/gpu.sh pack [ARCH]       here: what that machine lacks, into .gpu/runtime.xz and .gpu/bench.tar.xz (60 MB in all, in two
-#                                  calls if need be); ARCH is the card's compute capability (default 90, an H100 or H200)
+#   bench/gpu.sh pack [ARCH]       here: packs the files that the machine lacks into .gpu/runtime.xz and .gpu/bench.tar.xz (60 MB in
+#                                  all, in two calls if need be); ARCH is the card's compute capability (default 90, an H100 or H200)
 #   BOX=DIR bench/gpu.sh unpack    there: unpacks both into DIR
 #   BOX=DIR OUT=DIR bench/gpu.sh   there: measures, in under five minutes, into OUT
 #
-# The CUDA build of ONNX Runtime is larger than what such a machine takes; of its kernels only the card's are kept. PROVIDER=cpu
-# rehearses all of it on a CPU.
+# The CUDA build of ONNX Runtime exceeds the upload limit, so only the card's kernels are kept. PROVIDER=cpu rehearses all of it on a CPU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -42,7 +41,7 @@ unpack() {
   xz -dc "$GPU/runtime.xz" >"$BOX/libonnxruntime_providers_cuda.so"
 }
 
-# The libraries of CUDA that PyTorch brought.
+# The CUDA libraries of PyTorch.
 cuda_libraries() {
   "$PYTHON" -c 'import nvidia, pathlib
 for base in nvidia.__path__: print(*{str(file.parent) for file in pathlib.Path(base).rglob("*.so*")}, sep=":")' 2>/dev/null | paste -sd: || true
@@ -55,7 +54,7 @@ device() { # SIDES BATCHES KEYS [TIME]
 
 measure() {
   mkdir -p "$OUT"
-  # What cannot work shows here, in seconds.
+  # A broken set-up fails here, in seconds.
   device 64 1 1 1x >"$OUT/rehearsal.txt" 2>&1 || { cat "$OUT/rehearsal.txt"; exit 1; }
   if [[ $PROVIDER == cpu ]]; then
     device 64 1,2 1,4 3x

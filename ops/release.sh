@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes out/release/stegomq-VERSION-linux-ARCH.tar.gz of the commit that is checked out, and its SHA-256: the program, the models, the lock
-# file that brings the ONNX Runtime library, a bill of materials (CycloneDX) and the licences of all dependencies. It is built twice, the second
-# time in another folder and from an empty build cache, and the two must be equal to the byte.
+# Makes out/release/stegomq-VERSION-linux-ARCH.tar.gz of the checked-out commit, and its SHA-256: the program, the models, the lock file of the
+# ONNX Runtime library, a bill of materials (CycloneDX) and the licences of all dependencies. The archive is built twice, the second time in
+# another folder and from an empty build cache, and both must be equal byte for byte.
 #
-#   ops/release.sh VERSION        as 0.1.0
+#   ops/release.sh VERSION        for example 0.1.0
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +13,7 @@ if ! grep -q "^## $version" CHANGELOG.md; then echo "CHANGELOG.md has no heading
 if [[ -n $(git status --porcelain) ]]; then echo "commit or stash what was changed: a release is of a commit" >&2; exit 2; fi
 
 tools=$PWD/.bin
-# What later changes of the messages are held against: the messages of this release.
+# Later changes of the messages are compared with the messages of this release.
 if ! "$tools/buf" build schemas --exclude-source-info -o - | cmp -s - schemas/released.binpb; then
   echo "schemas/released.binpb has other messages: run make released, and commit it with the release" >&2; exit 2
 fi

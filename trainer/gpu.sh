@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Trains on a machine with an NVIDIA GPU and PyTorch from which nothing else can be reached, in calls of a few minutes.
+# Trains on a machine with an NVIDIA GPU and PyTorch but without a network, in calls of a few minutes.
 #
-#   trainer/gpu.sh pack                 here: photographs, and the runs to go on with, into .gpu, which the call carries
-#   trainer/gpu.sh tree                 here: whether what travels is small enough, and what may stay behind
-#   OUT=DIR trainer/gpu.sh [LANE...]    there: trains the runs named, side by side, for CALL seconds (default 540)
+#   trainer/gpu.sh pack                 here: photographs, and the runs to continue, into .gpu, which the call uploads
+#   trainer/gpu.sh tree                 here: whether the upload is small enough, and which files may be left out
+#   OUT=DIR trainer/gpu.sh [LANE...]    there: trains the named runs, side by side, for CALL seconds (default 540)
 #   OUT=DIR trainer/gpu.sh measure      there: measures the finished runs on the photographs of .gpu/eval, into DIR/quality.txt
-#   trainer/gpu.sh unpack DIR           here: puts what came back into RUNS
+#   trainer/gpu.sh unpack DIR           here: puts the returned runs into RUNS
 #
 # A lane is the name of a run, or several with commas between them, which train one after the other. Without lanes a call
-# takes the first stage that is not done: invertible-rk and invertible-mk, then pusnet-mk at full width, then the other
-# methods of Table 1 at full width. A run whose budget is not used up goes on in the next call where it stopped. A run
-# comes back as one tar archive, cut into pieces of 15 MB. SETTINGS are further --set of `train`, for a rehearsal on a CPU:
+# takes the first unfinished stage: invertible-rk and invertible-mk, then pusnet-mk at full width, then the other methods of
+# Table 1 at full width. A run whose budget is not used up continues in the next call. A run comes back as one tar archive,
+# cut into pieces of 15 MB. SETTINGS are further --set of `train`, for a rehearsal on a CPU:
 #   SETTINGS='training.batch=1 training.crop=32' THREADS=1 CALL=20 OUT=/tmp/out WORK=/tmp/work trainer/gpu.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,12 +23,12 @@ SETTINGS=${SETTINGS:-}
 THREADS=${THREADS:-4}
 PIECE=15000000
 BOX=${BOX:-.gpu}
-# Outside of what a call replaces: a machine that is still held goes on with what lies there.
+# Outside of the folder that a call replaces, so that a machine that is still held keeps it.
 WORK=${WORK:-/tmp/stegomq-gpu}
-# What a call may carry, and what may come back, in bytes; in at most eight files.
+# The most that a call may upload and return, in bytes; in at most eight files.
 LIMIT=$((64 * 1024 * 1024))
 
-# What one stage leaves, finished, fits into what comes back.
+# The finished runs of one stage fit into one return.
 stages=("invertible-rk invertible-mk" "pusnet-mk"
   "table1-pusnet table1-hinet-1,table1-hinet-2 table1-hidden-1,table1-hidden-2,table1-baluja-1,table1-baluja-2"
   "table1-udh-1" "table1-udh-2")

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Training in idle time: `make train-idle` and `make train-keep` call it.
 #
-#   trainer/idle.sh start    goes on with the run in the background, at the lowest priority, until it is stopped
+#   trainer/idle.sh start    continues the run in the background, at the lowest priority, until it is stopped
 #   trainer/idle.sh stop     stops it; its checkpoint is saved
-#   trainer/idle.sh keep     stops it, measures, and commits its checkpoint and its model where they are better
+#   trainer/idle.sh keep     stops it, measures, and commits its checkpoint and its model if they are better
 #
-# RUN names it (default invertible-mk). trainer/runs/RUN is what is committed: weights, averages, the optimiser's state and
-# the configuration, whose budget has no end, so that the rate is constant. A start takes it to out/idle/RUN, unless there
-# is a run already. `keep` ends a copy of the run in ANNEAL seconds of the processor, in which the rate falls: that copy is
-# what becomes models/RUN.
+# RUN names the run (default invertible-mk). trainer/runs/RUN is committed: weights, averages, the optimiser's state and the
+# configuration, whose budget has no end, so the rate is constant. A start copies it to out/idle/RUN, unless there is a run
+# already. `keep` ends a copy of the run in ANNEAL CPU seconds, in which the rate falls: that copy becomes models/RUN.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -39,9 +38,9 @@ start() {
   OMP_NUM_THREADS=1 nohup setsid nice -n 19 "$PYTHON" -m trainer resume "$work" --data "$PHOTOGRAPHS" \
     --device cpu --threads 1 >>"$log" 2>&1 </dev/null &
   echo $! >"$pid"
-  # Until it is the trainer it cannot be told from others, and a second start would not see it.
+  # Wait until the process is the trainer: before that a second start would not recognise it.
   until running || ! kill -0 "$!" 2>/dev/null; do sleep 0.05; done
-  echo "training $RUN, process $!: $log. \`make train-keep RUN=$RUN\` stops it and keeps what is better"
+  echo "training $RUN, process $!: $log. \`make train-keep RUN=$RUN\` stops it and commits it if it is better"
 }
 
 stop() {
