@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--from", type=Path, dest="start", help="begin with the weights of this model directory")
     command.set_defaults(run=_train)
 
-    command = commands.add_parser("resume", help="go on with a run from its checkpoint")
+    command = commands.add_parser("resume", help="continue a run from its checkpoint")
     command.add_argument("folder", type=Path)
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     _threads(command)
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     budget = command.add_mutually_exclusive_group()
     budget.add_argument("--seconds", type=float, help="a new budget, counted from the start of the run")
     budget.add_argument(
-        "--anneal", type=float, metavar="SECONDS", help="lower the rate to the final one in so long, and end the run"
+        "--anneal", type=float, metavar="SECONDS", help="lower the rate to the final one in this time, and end the run"
     )
     command.set_defaults(run=_resume)
 
@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         "source", type=Path, help="folder of the run that trained it, or with --config its model directory"
     )
     command.add_argument("--config", type=Path, help="the configuration that the model was trained with")
-    command.add_argument("--out", type=Path, required=True, help="folder of the new run; what was begun there goes on")
-    command.add_argument("--model", type=Path, help="export it there, and say what the users had before and have now")
+    command.add_argument("--out", type=Path, required=True, help="folder of the new run; a run begun there continues")
+    command.add_argument("--model", type=Path, help="export it there, and print the users' quality before and after")
     command.add_argument("--name", help="name of the model (default: that of the directory)")
     command.add_argument("--data", type=Path, required=True, help="folder of photographs to train on")
     command.add_argument("--seconds", type=float, default=600, help="budget of the fine-tune")
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_evaluate)
 
     command = commands.add_parser(
-        "better", help=f"whether a run is better than another on photographs held out; exits with {_NOT_BETTER} if not"
+        "better", help=f"whether a run is better than another on held-out photographs; exits with {_NOT_BETTER} if not"
     )
     command.add_argument("new", type=Path, help="folder of the run")
     command.add_argument("old", type=Path, help="folder of the other run, or a model directory")
@@ -118,33 +118,33 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("source", type=Path, nargs="+", help=f"{_RUNS}; or a configuration for untrained weights")
     command.add_argument("out", type=Path, help="the model directory; replaced as a whole")
     command.add_argument("--revision", default=None, help="of the source; git is asked by default")
-    command.add_argument("--note", default="", help="what the configuration does not say about the training")
-    command.add_argument("--headline", default="", help="what the card says first")
+    command.add_argument("--note", default="", help="remarks on the training, beside the configuration")
+    command.add_argument("--headline", default="", help="the first line of the card")
     command.add_argument("--name", help="of the model (default: the configuration's)")
     _keyring(command)
     _measured(command, required=False)
     command.set_defaults(run=_export)
 
-    command = commands.add_parser("card", help="put what `stegomq evaluate` measured into a model's README.md")
+    command = commands.add_parser("card", help="put the measurements of `stegomq evaluate` into a model's README.md")
     command.add_argument("model", type=Path, help="the model directory")
     command.add_argument("summaries", type=Path, nargs="+", metavar="SUMMARY", help="a summary.json")
     command.set_defaults(run=_card)
 
     command = commands.add_parser("attack", help="train on leaked pairs of a user, and read the user's other images")
     command.add_argument("model", type=Path, help="the model directory")
-    command.add_argument("--leak", type=Path, required=True, help="photographs that the leaked pairs are made of")
+    command.add_argument("--leak", type=Path, required=True, help="photographs for the leaked pairs")
     command.add_argument(
-        "--pairs", type=_numbers, default=[0, 1, 10, 100], metavar="N,N", help="leaked; with 0 he makes his own"
+        "--pairs", type=_numbers, default=[0, 1, 10, 100], metavar="N,N", help="leaked; with 0 the attacker makes pairs"
     )
     command.add_argument("--data", required=True, metavar="NAME=FOLDER", help="photographs to test on")
     command.add_argument("--side", type=int, default=128, help="of every image, in pixels")
     command.add_argument("--limit", type=int, default=16, help="at most so many pairs to test on (0: all)")
     command.add_argument("--victim", metavar="ID", help="a user of the model (default: the first)")
     command.add_argument("--keyring", type=Path, help="with the victim's key pair (default: the model's keyring.json)")
-    command.add_argument("--mode", choices=attack.MODES, default="fill", help="what he changes: keyed weights or all")
+    command.add_argument("--mode", choices=attack.MODES, default="fill", help="train the keyed weights or all")
     command.add_argument("--start", choices=attack.STARTS, default="mean", help="the keyed weights to begin with")
     command.add_argument("--seconds", type=float, default=120, help="of the processor, or of a GPU, for each N")
-    command.add_argument("--steps", type=int, default=0, help="stop after so many, if not 0: that repeats anywhere")
+    command.add_argument("--steps", type=int, default=0, help="stop after this many, if not 0: repeatable anywhere")
     command.add_argument("--rate", type=float, default=1e-3, help="Adam's at its highest")
     command.add_argument("--crop", type=int, default=64, help="in pixels")
     command.add_argument("--seed", type=int, default=1)
@@ -179,7 +179,7 @@ def _threads(command: argparse.ArgumentParser) -> None:
     _device(command)
     command.add_argument(
         "--stop-after", type=float, default=math.inf, metavar="SECONDS",
-        help="stop so long after the start, to be resumed; the budget and its schedule stay as they are",
+        help="stop this long after the start, to be resumed; the budget and its schedule do not change",
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { natsrig.Main(m) }
 
-// blobBackend is a store and what the contract's tests do behind its back.
+// blobBackend is a store, and direct changes to its data for the contract's tests.
 type blobBackend struct {
 	store Store
 	// corrupt changes the stored bytes of a blob, age moves it into the second half of its lifetime.
@@ -239,7 +239,7 @@ func TestOldBlobIsUploadedAgain(t *testing.T) {
 	})
 }
 
-// TestMessagesOfABlob: a small blob is one message, and its head says so; what was stored in chunks, whatever its size, is read as well.
+// TestMessagesOfABlob: a small blob is one message, as its head says; a blob in chunks can be read whatever its size.
 func TestMessagesOfABlob(t *testing.T) {
 	t.Parallel()
 	s := onQueue(t, streams.Config{})
@@ -270,7 +270,7 @@ func TestMessagesOfABlob(t *testing.T) {
 	if got, err := s.Get(natsrig.Context(t), digest); err != nil || !bytes.Equal(got, data) || stored() != before {
 		t.Errorf("a small blob in chunks: %v, and %d messages more", err, stored()-before)
 	}
-	// What was put here is looked for; where it is lost it is stored again, and by a store that has not met it too.
+	// A blob that was put here is looked up; if it is lost it is stored again, also by a store that has not put it before.
 	if err := s.remove(natsrig.Context(t), digest); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func TestBlobLimits(t *testing.T) {
 			t.Errorf("Put of %d bytes into a full store: %v, want ErrFull", len(data), err)
 		}
 	}
-	// What is there needs no room.
+	// An existing blob needs no room.
 	mustPut(t, b, noise(4, 50<<10))
 	if got := has(t, b, digestOf(data), small); !slices.Equal(got, []bool{false, true}) {
 		t.Errorf("after a failed Put: %v", got)
@@ -413,7 +413,7 @@ func TestOpenDirectoryErrors(t *testing.T) {
 	}
 }
 
-// A tenant's blobs last as long as the tenant's stream says, whoever asks.
+// A tenant's blobs have the lifetime of the tenant's stream, whoever asks.
 func TestLifetimeOfTenant(t *testing.T) {
 	t.Parallel()
 	all := natsrig.Streams(t, link.Config{Server: natsrig.Server(t, "")}, streams.Config{BlobLifetime: blobLifetime})

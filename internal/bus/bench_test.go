@@ -36,7 +36,7 @@ func BenchmarkPublishJobs(b *testing.B) {
 }
 
 // BenchmarkConsumeJobs drains jobs of 16 keys with handlers that do nothing, so that all of the time is
-// pulling and settling. sent/job is what goes to the server: an acknowledgement, and looking for work.
+// pulling and settling. sent/job counts the messages to the server: acknowledgements and pulls.
 func BenchmarkConsumeJobs(b *testing.B) {
 	for _, slots := range []int{1, 4, 16} {
 		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
@@ -84,7 +84,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	b.ReportMetric(float64(bus.link.NC.Stats().OutMsgs-sent)/float64(b.N), "sent/job")
 }
 
-// BenchmarkStart is what a command that starts its own server pays: the server, the streams, and the end.
+// BenchmarkStart is the overhead of a command with its own server: starting the server and the streams, and stopping.
 func BenchmarkStart(b *testing.B) {
 	quiet := slog.New(slog.DiscardHandler)
 	for range b.N {

@@ -16,8 +16,8 @@ import (
 	"stegomq/schemas"
 )
 
-// TestClassesAreServedInOrder is fault 1 of the first protocol: what somebody waits for stood behind a run. Here all wait before the
-// worker comes.
+// TestClassesAreServedInOrder is fault 1 of the first protocol: interactive jobs waited behind a run. Here all jobs wait before the
+// worker starts.
 func TestClassesAreServedInOrder(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -38,7 +38,7 @@ func TestClassesAreServedInOrder(t *testing.T) {
 	}
 }
 
-// TestInteractiveOvertakesBulk has one come while bulk jobs wait: it is the next that the worker takes.
+// TestInteractiveOvertakesBulk publishes an interactive job while bulk jobs wait: the worker takes it next.
 func TestInteractiveOvertakesBulk(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -95,7 +95,7 @@ func TestJobsOfOtherModelsAreLeft(t *testing.T) {
 	}
 }
 
-// TestJobsWithoutAConsumerAreFound is fault 9: what nobody read stayed for ever.
+// TestJobsWithoutAConsumerAreFound is fault 9: jobs without a consumer stayed for ever.
 func TestJobsWithoutAConsumerAreFound(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -119,7 +119,7 @@ func TestJobsWithoutAConsumerAreFound(t *testing.T) {
 	waitEmpty(t, b, natsrig.Interactive)
 }
 
-// TestMissingKeyGoesToAnother is fault 4: the key may be on another worker. Nobody has the second job's.
+// TestMissingKeyGoesToAnother is fault 4: the key may be on another worker. No worker has the second job's key.
 func TestMissingKeyGoesToAnother(t *testing.T) {
 	t.Parallel()
 	cfg := quick(natsrig.Server(t, ""))
@@ -229,7 +229,7 @@ func TestFollowUpsThatDoNotFit(t *testing.T) {
 	}
 }
 
-// TestForeignSubject is fault 3: permissions are given by subject, so a job that came on another than its own is refused.
+// TestForeignSubject is fault 3: permissions are given by subject, so a job on a wrong subject is refused.
 func TestForeignSubject(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -272,7 +272,7 @@ func TestForeignSubject(t *testing.T) {
 	natsrig.Eventually(t, "the second letter", func() bool { return messages(t, b, schemas.StreamDead) == 2 })
 }
 
-// TestDeathIsTold gives who waits for an interactive job a result that says why there is none.
+// TestDeathIsTold: the client that waits for a dead interactive job gets a result with the reason.
 func TestDeathIsTold(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -309,7 +309,7 @@ func TestMessageNearTheLimitCanDie(t *testing.T) {
 	waitEmpty(t, b, natsrig.Interactive)
 }
 
-// TestExclusiveWorkerLeavesOtherRuns is fault 4: a command on its own server worked through what an interrupted one had left.
+// TestExclusiveWorkerLeavesOtherRuns is fault 4: a command on its own server did the jobs that an interrupted command had left.
 func TestExclusiveWorkerLeavesOtherRuns(t *testing.T) {
 	t.Parallel()
 	server := natsrig.Server(t, "")

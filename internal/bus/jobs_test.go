@@ -73,7 +73,7 @@ func TestSlotsBoundWhatRunsAndWhatIsPulled(t *testing.T) {
 	for range slots {
 		natsrig.Receive(t, running, "a handler")
 	}
-	// What was pulled is what the server counts as in flight: nothing is fetched ahead.
+	// The server counts pulled jobs as in flight: nothing is fetched ahead.
 	if !answers(t, b) {
 		t.Error("the worker does not answer")
 	}
@@ -299,7 +299,7 @@ func TestHardStopHandsJobsBack(t *testing.T) {
 				if !errors.Is(context.Cause(ctx), ErrInterrupted) {
 					t.Errorf("cause %v, want ErrInterrupted", context.Cause(ctx))
 				}
-				// What comes of the cancellation must not be taken for a fault.
+				// An error that follows from the cancellation must not count as a fault.
 				return schemas.Permanent(schemas.ReasonMissingBlob, ctx.Err())
 			})
 			natsrig.Receive(t, running, "the handler")
@@ -319,7 +319,7 @@ func TestHardStopHandsJobsBack(t *testing.T) {
 	}
 }
 
-// TestStuckHandlerIsGivenUp has a handler that does not stop when it is told to: its job dies with a reason, and the next one is served.
+// TestStuckHandlerIsGivenUp has a handler that does not stop when told to: its job becomes a dead letter, and the next one is served.
 func TestStuckHandlerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { natsrig.Main(m) }
 
-// settings are those of a bus and of what is below it.
+// settings are those of a bus and of the packages below it.
 type settings struct {
 	Link    link.Config
 	Streams streams.Config
@@ -78,7 +78,7 @@ func laneInfo(t testing.TB, b *Bus) *jetstream.ConsumerInfo {
 	return c.CachedInfo()
 }
 
-// answers says whether a worker is there.
+// answers says whether a worker answers.
 func answers(t testing.TB, b *Bus) bool {
 	t.Helper()
 	_, err := b.link.NC.Request(PingSubject, nil, 250*time.Millisecond)

@@ -68,7 +68,7 @@ func TestTooLargeNamesTheLimit(t *testing.T) {
 	}
 }
 
-// word is told when a log says that somebody waits for room.
+// word gets a signal when the log says that a publisher waits for room.
 type word chan struct{}
 
 func (w word) Write(line []byte) (int, error) {

@@ -42,7 +42,7 @@ func TestResultsGoToOneEvaluator(t *testing.T) {
 	}
 }
 
-// told notes what an observer is told.
+// told records an observer's reports.
 type told struct {
 	waited, ended chan string
 	mu            sync.Mutex
@@ -63,7 +63,7 @@ func (o *told) Ended(_ context.Context, operation, class string, d time.Duration
 	o.note(o.ended, operation, class, d)
 }
 
-// TestObserver: a job that is tried twice waited once and ended once, and what is told of a result is told as of scoring.
+// TestObserver: a job that is tried twice waited once and ended once, and results are reported as scoring.
 func TestObserver(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -101,7 +101,7 @@ func TestObserver(t *testing.T) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	// The whole is longer than the wait by the delay before the second try.
+	// The whole time exceeds the wait by the delay before the second try.
 	if whole := o.times[operation]; whole < 10*time.Millisecond || o.times["score"] < 0 {
 		t.Errorf("the job's whole less its wait is %v, the result's %v", whole, o.times["score"])
 	}
@@ -231,7 +231,7 @@ func TestSubscribeResults(t *testing.T) {
 	}
 }
 
-// A store that was emptied counts anew: results that come while nobody listens are found all the same.
+// An emptied store counts anew: results that come while nobody listens are found nevertheless.
 func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
 	t.Parallel()
 	b := open(t, quick(natsrig.Server(t, "")))
@@ -274,8 +274,8 @@ func TestCatchUpAfterTheStoreWasEmptied(t *testing.T) {
 	}
 }
 
-// A worker that waits at several lanes gets what comes to two of them at once, at once: what was on its way when it had one message is not lost until
-// the server gives up on it.
+// A worker that waits at several lanes gets messages that come to two of them at the same time without delay: a message in transit while the first
+// one ends the pulls is not lost until its AckWait ends.
 func TestTwoLanesAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := quick(natsrig.Server(t, ""))

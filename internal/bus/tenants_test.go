@@ -34,7 +34,7 @@ func startAccounts(t *testing.T, grants ...access.Grant) (url func(user string) 
 	return func(user string) string { return "nats://" + user + ":" + natsrig.Secret + "@" + address }
 }
 
-// TestTenantsBus reads and writes what is a tenant's own.
+// TestTenantsBus reads and writes a tenant's own messages.
 func TestTenantsBus(t *testing.T) {
 	t.Parallel()
 	grant := access.Grant{Tenant: "alice", Keys: []string{"alice"}, Models: []string{natsrig.SHA("model")}}
@@ -68,7 +68,7 @@ func TestTenantsBus(t *testing.T) {
 	natsrig.Background(t, func(ctx context.Context) error {
 		return alice.SubscribeResults(ctx, "run", func(r *schemas.Result) error { got <- r; return nil })
 	})
-	// Who works for tenants on the operator's link hears of a tenant's results, where the context says so.
+	// On the operator's link a subscription gets a tenant's results, if the context names the tenant.
 	forThem, forUs := make(chan *schemas.Result, 4), make(chan *schemas.Result, 4)
 	natsrig.Background(t, func(ctx context.Context) error {
 		return b.SubscribeResults(schemas.WithTenant(ctx, "alice"), "run", func(r *schemas.Result) error { forThem <- r; return nil })

@@ -18,7 +18,7 @@ import (
 	"stegomq/schemas"
 )
 
-// traced is a bus whose messages are seen, and signed.
+// traced is a bus whose messages are traced and signed.
 func traced(t *testing.T, maxDeliver int) (*Bus, *collector.Collector) {
 	t.Helper()
 	c := collector.Start(t)
@@ -64,7 +64,7 @@ func edges(t *testing.T, spans []collector.Span, want ...string) {
 	}
 }
 
-// A message that comes again is seen in the same trace, with how often it came.
+// A redelivered message is in the same trace, with the number of its deliveries.
 func TestTraceOfRedelivery(t *testing.T) {
 	t.Parallel()
 	b, c := traced(t, 5)
@@ -96,7 +96,7 @@ func TestTraceOfRedelivery(t *testing.T) {
 	}
 }
 
-// A dead letter, and what is told of the death, are in the trace of the message that died.
+// A dead letter, and the result that reports it, are in the trace of the dead message.
 func TestTraceOfDeath(t *testing.T) {
 	t.Parallel()
 	b, c := traced(t, 5)
@@ -128,7 +128,7 @@ func TestTraceOfDeath(t *testing.T) {
 	}
 }
 
-// Who has not the operator's key begins a trace of its own, by the sampler of who takes the message, whatever the headers say.
+// A message without the operator's signature begins a new trace, by the receiver's sampler, whatever its headers say.
 func TestForeignTraces(t *testing.T) {
 	t.Parallel()
 	const trace = "0af7651916cd43dd8448eb211c80319c"
@@ -181,7 +181,7 @@ func TestForeignTraces(t *testing.T) {
 	}
 }
 
-// A signature is one of a subject: a tenant, who reads its results, cannot sign a job with what it has seen.
+// A signature covers the subject: a tenant cannot reuse the signature of a result for a job.
 func TestSeenSignature(t *testing.T) {
 	t.Parallel()
 	b, c := traced(t, 5)

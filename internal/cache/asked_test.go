@@ -66,7 +66,7 @@ func TestLeaseAsked(t *testing.T) {
 	})
 }
 
-// Of those who ask for a run at one moment with one request, one keeps a run, and all the others get its record. Another request is another run.
+// If several callers ask for a run with the same request at the same moment, one keeps a run, and all others get its record. Another request is another run.
 func TestKeepAskedOnce(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()

@@ -296,7 +296,7 @@ func TestEmbeddedRefuses(t *testing.T) {
 	}
 }
 
-// Close says so when what it holds could not be stored.
+// Close returns an error when its keys could not be stored.
 func TestEmbeddedCannotStore(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")

@@ -52,7 +52,7 @@ func (c *plainClient) do(words ...string) string {
 	return strings.TrimSpace(line)
 }
 
-// An embedded server that listens does nothing for who does not say its secret. HELLO and COMMAND say what kind of server it is, to anybody.
+// An embedded server that listens serves only clients that know its secret. HELLO and COMMAND reveal the kind of server to anybody.
 func TestEmbeddedWantsItsSecret(t *testing.T) {
 	t.Parallel()
 	c := mustOpenEmbedded(t, t.TempDir(), Options{Listen: "127.0.0.1:0"})

@@ -21,7 +21,7 @@ func refused(detail string) *schemas.Outcome {
 	return &schemas.Outcome{Refusal: &schemas.Refusal{Detail: detail}}
 }
 
-// What was remembered before there were refusals is an Output by itself.
+// Memos from before refusals existed are plain Outputs.
 func TestOutputsOfOldReadAsEver(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		want := &schemas.Output{Image: digest("a"), Noisy: digest("b"), Features: []float32{0.5, -1}}
@@ -70,7 +70,7 @@ func TestTraceKey(t *testing.T) {
 	})
 }
 
-// FuzzOutcome: what decodes is an output or a refusal, and stays what it is when it is remembered again.
+// FuzzOutcome: decoded data is an output or a refusal, and stays the same when it is encoded again.
 func FuzzOutcome(f *testing.F) {
 	for _, o := range []*schemas.Outcome{output(&schemas.Output{Image: digest("a"), Features: []float32{1}}), output(&schemas.Output{}), refused("no"), refused("")} {
 		data, err := encodeOutcome(o)
@@ -157,7 +157,7 @@ func TestMemos(t *testing.T) {
 	})
 }
 
-// Of several who do the same work the first one wins, and the others learn how it ended.
+// If several workers do the same work, the first one wins, and the others get its outcome.
 func TestFirstOutcomes(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()

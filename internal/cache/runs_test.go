@@ -76,7 +76,7 @@ func TestRunLife(t *testing.T) {
 	})
 }
 
-// How a run was made is kept from the first who says it, through every attempt.
+// The first provenance of a run is kept through every attempt.
 func TestProvenanceIsTheFirst(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()
@@ -102,8 +102,8 @@ func TestProvenanceIsTheFirst(t *testing.T) {
 	})
 }
 
-// A comparison that failed may do better in the next attempt; one that was made stays. What is late from the
-// first attempt does not count against the second.
+// A failed comparison may succeed in the next attempt; a made one stays. A late failure of the first attempt
+// does not count against the second.
 func TestResumeForgetsFailures(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		fill(t, s.Cache)

@@ -103,7 +103,7 @@ func TestFailures(t *testing.T) {
 	})
 }
 
-// A refused comparison is done with: it counts among the scores, takes a failure away and is kept.
+// A refused comparison is finished: it counts as a score, removes a failure and is kept.
 func TestEnded(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		ctx := t.Context()
@@ -139,7 +139,7 @@ func TestEnded(t *testing.T) {
 	})
 }
 
-// TestUsed: a real server tells what it used, an embedded one does not know.
+// TestUsed: a real server reports its resource use, an embedded one does not know it.
 func TestUsed(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		used, err := s.Used(t.Context())
@@ -303,7 +303,7 @@ func TestConcurrentScores(t *testing.T) {
 	})
 }
 
-// Any sequence of scores and failures leaves what a map would hold.
+// Any sequence of scores and failures gives the same result as a map.
 func TestScoresAgainstModel(t *testing.T) {
 	onEveryServer(t, func(t *testing.T, s store) {
 		runs := 0

@@ -90,7 +90,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	})
 }
 
-// Whatever byte of a snapshot is changed, it is found out.
+// A change of any byte of a snapshot is detected.
 func TestSnapshotDamage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

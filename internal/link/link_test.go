@@ -61,7 +61,7 @@ func TestDialSilentServer(t *testing.T) {
 	}
 }
 
-// An embedded server that listens takes nobody who does not say its secret, and its own process.
+// An embedded server that listens accepts only clients that know its secret, and its own process.
 func TestEmbeddedServerWantsItsSecret(t *testing.T) {
 	t.Parallel()
 	s := natsrig.Server(t, "127.0.0.1:0")
@@ -180,8 +180,8 @@ func TestIsFull(t *testing.T) {
 	}
 }
 
-// A follower that lags answers a direct get with "not found". In a cluster that is not believed before the leader has said so. A real follower lags by
-// chance; here a client answers in the place of the followers and of the leader, on the subjects that a server would.
+// A lagging follower answers a direct get with "not found". In a cluster this is believed only from the leader. A real follower lags by chance; here
+// a client answers instead of the followers and the leader, on a server's subjects.
 func TestLaggingFollower(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { natsrig.Main(m) }
 
-// rig is a queue with who works on it and who looks at it.
+// rig is a queue with its workers and its Admin.
 type rig struct {
 	*queueadmin.Admin
 	bus  *bus.Bus
@@ -139,7 +139,7 @@ func TestDeadLettersListRetryDrop(t *testing.T) {
 		t.Errorf("GetDead: %v, %v", l, err)
 	}
 
-	// The message id of the job is still known to the server; the retry must come through all the same.
+	// The server still knows the message id of the job; the retry must be stored nevertheless.
 	if err := b.RetryDead(natsrig.Context(t), first.Seq); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"stegomq/schemas"
 )
 
-// What died goes on in the trace of its dead letter, where who retries it has the operator's key; elsewhere it is linked to that trace, and is no part
-// of one that nobody knows.
+// A retry with the operator's key continues the trace of the dead letter. Without the key it is linked to that trace, and begins no trace of the
+// retrying command.
 func TestTraceOfRetry(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -26,7 +26,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// write has the reference written anew: make generate.
+// write makes the test write the reference again: make generate.
 var write = flag.Bool("write", false, "write docs/metrics.md")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -221,7 +221,7 @@ func TestMetricsCount(t *testing.T) {
 	}
 }
 
-// A caller that hands in a value per key, or per file, must not make a time series of each.
+// If a caller passes a value per key, or per file, these must not become time series.
 func TestLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	m := NewMetrics()

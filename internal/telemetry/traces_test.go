@@ -68,7 +68,7 @@ func TestTracesEnvironment(t *testing.T) {
 	}
 }
 
-// What the environment says of the service and of sampling is done.
+// The environment's settings of the service and of sampling apply.
 func TestTracesAsTheEnvironmentSays(t *testing.T) {
 	c := collector.Start(t)
 	for sampler, want := range map[string]int{"always_on": 1, "always_off": 0} {
@@ -98,7 +98,7 @@ func TestTracesAsTheEnvironmentSays(t *testing.T) {
 	}
 }
 
-// A collector that is away is told once, and so is that it is back.
+// An unreachable collector is logged once, and its return once.
 func TestCollectorAway(t *testing.T) {
 	t.Parallel()
 	var away atomic.Bool
@@ -125,7 +125,7 @@ func TestCollectorAway(t *testing.T) {
 	}
 }
 
-// A duration has the trace that it is of as its exemplar, for who asks for OpenMetrics, where the trace is kept.
+// A duration has its trace as the exemplar, in OpenMetrics, if the trace is sampled.
 func TestExemplars(t *testing.T) {
 	t.Parallel()
 	m, c := telemetry.NewMetrics(), collector.Start(t)

@@ -10,7 +10,7 @@ import (
 	"stegomq/schemas"
 )
 
-// BenchmarkJob is what the spans of one job cost, without a tracer, and with one whose spans are sent.
+// BenchmarkJob measures the spans of one job, without a tracer, and with one whose spans are sent.
 func BenchmarkJob(b *testing.B) {
 	job := &schemas.Job{Id: "0123456789abcdef0123456789abcdef", Run: "run", Operation: schemas.Operation_OPERATION_EMBED, Key: &schemas.KeyRef{Id: "alice"}}
 	c := collector.Start(b)
