@@ -21,12 +21,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ResizePolicy says how an image comes to a geometry of another shape.
+// ResizePolicy says how an image is resized to a geometry of another shape.
 type ResizePolicy int32
 
 const (
 	ResizePolicy_RESIZE_POLICY_UNSPECIFIED ResizePolicy = 0
-	// Both sides are scaled on their own; the aspect ratio is not kept.
+	// Each side is scaled separately; the aspect ratio is not kept.
 	ResizePolicy_RESIZE_POLICY_SQUASH ResizePolicy = 1
 	// The largest centred part of the wanted aspect ratio is cut out, then scaled.
 	ResizePolicy_RESIZE_POLICY_CROP ResizePolicy = 2
@@ -73,10 +73,10 @@ func (ResizePolicy) EnumDescriptor() ([]byte, []int) {
 	return file_image_proto_rawDescGZIP(), []int{0}
 }
 
-// Geometry is the size in pixels that every image of a job is brought to before the network sees it.
+// Geometry is the size in pixels to which every image of a job is resized before the network sees it.
 type Geometry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Both zero: the image's own size (for embed the cover's, to which the secret is brought).
+	// Both zero: the image's own size (for embed the cover's, to which the secret is resized).
 	Width         uint32       `protobuf:"varint,1,opt,name=width,proto3" json:"width,omitempty"`
 	Height        uint32       `protobuf:"varint,2,opt,name=height,proto3" json:"height,omitempty"`
 	Resize        ResizePolicy `protobuf:"varint,3,opt,name=resize,proto3,enum=stegomq.v1.ResizePolicy" json:"resize,omitempty"`
@@ -144,7 +144,7 @@ type ImageRef struct {
 	Uri string `protobuf:"bytes,2,opt,name=uri,proto3" json:"uri,omitempty"`
 	// The encoded file itself, up to 512 KiB; only in streaming jobs.
 	Inline []byte `protobuf:"bytes,3,opt,name=inline,proto3" json:"inline,omitempty"`
-	// What people call the image (a file name). Shown in messages, never opened.
+	// A name for people (a file name). Shown in messages, never opened.
 	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

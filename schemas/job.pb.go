@@ -76,9 +76,9 @@ func (Operation) EnumDescriptor() ([]byte, []int) {
 // KeyRef names a key pair without holding it.
 type KeyRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id in a keyring, random-<seed>-<n> for an unregistered key, or the id of a key derived from the one with an
-	// id: near-<bit>-<id> is one bit off it, swapped-<id> has its two halves exchanged, of partial-<permille>-<id> only
-	// that share is right.
+	// The id in a keyring, random-<seed>-<n> for an unregistered key, or the id of a key derived from the key <id>:
+	// near-<bit>-<id> is one bit off, swapped-<id> has the two halves exchanged, partial-<permille>-<id> has only that
+	// share right.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Domain-separated hash of the pair, 32 hexadecimal digits. The worker refuses a key whose
 	// fingerprint differs.
@@ -136,9 +136,9 @@ type Item struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the item within its run.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Embed: the image that carries. Of a stego image: what leakage is compared with, when scored.
+	// Embed: the image that carries the secret. In scored jobs on a stego image: its cover, the reference for leakage.
 	Cover *ImageRef `protobuf:"bytes,2,opt,name=cover,proto3" json:"cover,omitempty"`
-	// Embed: the image that is hidden. Of a stego image: what the output is compared with, when scored.
+	// Embed: the image to hide. In scored jobs on a stego image: its secret, the reference for the output.
 	Secret *ImageRef `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"`
 	// Recover: the image that holds a secret.
 	Stego *ImageRef `protobuf:"bytes,4,opt,name=stego,proto3" json:"stego,omitempty"`
@@ -228,26 +228,26 @@ type Job struct {
 	Items    []*Item   `protobuf:"bytes,7,rep,name=items,proto3" json:"items,omitempty"`
 	// Embed: a recover job follows for each of these keys. With attacks and unkeyed, at most 128 jobs follow.
 	DecodeKeys []*KeyRef `protobuf:"bytes,8,rep,name=decode_keys,json=decodeKeys,proto3" json:"decode_keys,omitempty"`
-	// Recover: the key that the stego images were made with, when known. Purify: the same, and that the images are
-	// stego images.
+	// Recover: the key that embedded the stego images, when known. Purify: the same; if set, the images are stego
+	// images.
 	EmbedKey *KeyRef `protobuf:"bytes,9,opt,name=embed_key,json=embedKey,proto3" json:"embed_key,omitempty"`
 	// Purify: standard deviation of the Gaussian noise added first, in 8-bit units (0..255).
 	NoiseSigma float64 `protobuf:"fixed64,10,opt,name=noise_sigma,json=noiseSigma,proto3" json:"noise_sigma,omitempty"`
 	// Whether evaluators score the result.
 	Score bool `protobuf:"varint,11,opt,name=score,proto3" json:"score,omitempty"`
-	// Tells the invocations of a run apart (Unix time in milliseconds); part of the Nats-Msg-Id, so that
-	// a resumed run is not taken for a duplicate of itself.
+	// Distinguishes the invocations of a run (Unix time in milliseconds); part of the Nats-Msg-Id, so that
+	// the jobs of a resumed run are not dropped as duplicates.
 	Attempt int64 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Recover: outputs have features. Embed: the recover jobs of decode_keys have it.
 	Features bool `protobuf:"varint,13,opt,name=features,proto3" json:"features,omitempty"`
 	// Embed: for each of these a recover job with the embedding key follows, on the stego images after the attack.
 	Attacks []string `protobuf:"bytes,14,rep,name=attacks,proto3" json:"attacks,omitempty"`
-	// Recover: what is done to the stego images first, jpeg-<quality>, resize-<percent>, noise-<sigma> or crop-<percent>.
+	// Recover: the attack on the stego images before recovery, jpeg-<quality>, resize-<percent>, noise-<sigma> or crop-<percent>.
 	Attack string `protobuf:"bytes,15,opt,name=attack,proto3" json:"attack,omitempty"`
-	// Embed: a purify job on the stego images follows, which has no key at all.
+	// Embed: a purify job, without a key, follows on the stego images.
 	Unkeyed bool `protobuf:"varint,16,opt,name=unkeyed,proto3" json:"unkeyed,omitempty"`
-	// Whom the job, its images and its result belong to: 1 to 31 lowercase letters, digits, '_' and '-'. Empty: the operator's own,
-	// tenant main, who alone may ask for scores and for what follows a job.
+	// The owner of the job, its images and its result: 1 to 31 lowercase letters, digits, '_' and '-'. Empty: the operator's own tenant,
+	// main, which alone may ask for scores and for follow-up jobs.
 	Tenant        string `protobuf:"bytes,17,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

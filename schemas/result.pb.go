@@ -21,14 +21,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Output is what the network made of one item: 8-bit PNG files in the blob store.
+// Output is the network's output for one item: 8-bit PNG files in the blob store.
 type Output struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Digest of the stego, recovered or purified image.
 	Image string `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
-	// Purify with noise: digest of the noisy image that went in.
+	// Purify with noise: digest of the noisy input image.
 	Noisy string `protobuf:"bytes,2,opt,name=noisy,proto3" json:"noisy,omitempty"`
-	// Recover with features: what the network's last layer of recovery was fed, the mean over the image of each channel.
+	// Recover with features: the input of the network's last layer of recovery, each channel's mean over the image.
 	Features      []float32 `protobuf:"fixed32,3,rep,packed,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -140,8 +140,8 @@ func (x *Failure) GetDetail() string {
 	return ""
 }
 
-// Refusal says that recovery, where it is authenticated, refused an image: the key is wrong, or another user's, or the
-// image was changed. There is no output, and yet nothing failed: to refuse is what such a model is for.
+// Refusal says that authenticated recovery refused an image: the key is wrong, or another user's, or the image was
+// changed. There is no output, but nothing failed: such a model is meant to refuse.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line for people.
@@ -187,13 +187,13 @@ func (x *Refusal) GetDetail() string {
 	return ""
 }
 
-// Outcome is the end of one item: an output, a failure, or of recover a refusal.
+// Outcome is the end of one item: an output, a failure, or (recover only) a refusal.
 type Outcome struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Item    string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
 	Output  *Output                `protobuf:"bytes,2,opt,name=output,proto3" json:"output,omitempty"`
 	Failure *Failure               `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
-	// The output was made, or the image refused, earlier and found again.
+	// The output or the refusal was remembered from an earlier job.
 	Cached        bool     `protobuf:"varint,4,opt,name=cached,proto3" json:"cached,omitempty"`
 	Refusal       *Refusal `protobuf:"bytes,5,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -268,17 +268,17 @@ func (x *Outcome) GetRefusal() *Refusal {
 // Durations say how long a worker took for the parts of a job, in nanoseconds of its monotonic clock. The parts do not overlap.
 type Durations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From taking the job in hand to its result.
+	// From the start of the job to its result.
 	Total int64 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
-	// Look for what was made before; fetch, decode and resize the images.
+	// Look up remembered outputs; fetch, decode and resize the images.
 	Fetch int64 `protobuf:"varint,2,opt,name=fetch,proto3" json:"fetch,omitempty"`
-	// Wait for a place among the runs of the network that may go at once.
+	// Wait for a free run of the network.
 	Wait int64 `protobuf:"varint,3,opt,name=wait,proto3" json:"wait,omitempty"`
-	// Make the weights of the key, where they were not at hand.
+	// Make the weights of the key, if they were not in the cache.
 	Patch int64 `protobuf:"varint,4,opt,name=patch,proto3" json:"patch,omitempty"`
 	// Run the network, or the cipher.
 	Infer int64 `protobuf:"varint,5,opt,name=infer,proto3" json:"infer,omitempty"`
-	// Quantise, encode, store and remember what came out.
+	// Quantise, encode, store and remember the outputs.
 	Store         int64 `protobuf:"varint,6,opt,name=store,proto3" json:"store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -362,9 +362,9 @@ type Result struct {
 	// The job as it was run, without inline bytes.
 	Job      *Job       `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	Outcomes []*Outcome `protobuf:"bytes,2,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
-	// Which worker, for people.
+	// The worker's id, for people.
 	Worker string `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
-	// Absent from a worker that does not tell.
+	// Absent if the worker does not report them.
 	Durations     *Durations `protobuf:"bytes,4,opt,name=durations,proto3" json:"durations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

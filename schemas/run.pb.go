@@ -40,7 +40,7 @@ const (
 	Reader_READER_SWAPPED Reader = 6
 	// The key that embedded with only a share of its fill right.
 	Reader_READER_PARTIAL Reader = 7
-	// The network that has no key, purification.
+	// The network without a key (purification).
 	Reader_READER_UNKEYED Reader = 8
 )
 
@@ -102,11 +102,11 @@ type Against int32
 
 const (
 	Against_AGAINST_UNSPECIFIED Against = 0
-	// The secret. Where nobody read anything the test image is the cover: what an unrelated image measures.
+	// The secret. With READER_NONE the test image is the cover: the value of an unrelated image.
 	Against_AGAINST_SECRET Against = 1
-	// The cover. Where nobody read anything the test image is the stego image.
+	// The cover. With READER_NONE the test image is the stego image.
 	Against_AGAINST_COVER Against = 2
-	// The image before noise was added. The test image is the noisy image, or what purification made of it.
+	// The image before noise was added. The test image is the noisy or the purified image.
 	Against_AGAINST_CLEAN Against = 3
 )
 
@@ -163,8 +163,8 @@ type Metrics struct {
 	Mae float64 `protobuf:"fixed64,3,opt,name=mae,proto3" json:"mae,omitempty"`
 	// On [0,1].
 	Rmse float64 `protobuf:"fixed64,4,opt,name=rmse,proto3" json:"rmse,omitempty"`
-	// Of what the run asks for beyond these, by name (RunSpec.metrics_version). A metric that is not defined for images of this size is not
-	// here.
+	// Further metrics that the run asks for, by name (RunSpec.metrics_version). A metric that is not defined for images of this size is
+	// absent.
 	More          map[string]float64 `protobuf:"bytes,5,rep,name=more,proto3" json:"more,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -241,20 +241,20 @@ type Score struct {
 	Item    string                 `protobuf:"bytes,1,opt,name=item,proto3" json:"item,omitempty"`
 	Reader  Reader                 `protobuf:"varint,2,opt,name=reader,proto3,enum=stegomq.v1.Reader" json:"reader,omitempty"`
 	Against Against                `protobuf:"varint,3,opt,name=against,proto3,enum=stegomq.v1.Against" json:"against,omitempty"`
-	// What was done to the stego image before it was read; empty for nothing. Only with the matched key, against the secret.
+	// The attack on the stego image before recovery; empty for none. Only with the matched key, against the secret.
 	Attack string `protobuf:"bytes,4,opt,name=attack,proto3" json:"attack,omitempty"`
-	// Key ids; empty where no key has a part. That of a partial key has the share that is right, see KeyRef.
+	// Key ids; empty if no key is involved. The id of a partial key contains the share that is right, see KeyRef.
 	EmbedKey  string `protobuf:"bytes,5,opt,name=embed_key,json=embedKey,proto3" json:"embed_key,omitempty"`
 	DecodeKey string `protobuf:"bytes,6,opt,name=decode_key,json=decodeKey,proto3" json:"decode_key,omitempty"`
-	// Digests of the encoded images. A reference is brought to the run's geometry first.
+	// Digests of the encoded images. A reference is resized to the run's geometry first.
 	Reference string   `protobuf:"bytes,7,opt,name=reference,proto3" json:"reference,omitempty"`
 	Test      string   `protobuf:"bytes,8,opt,name=test,proto3" json:"test,omitempty"`
 	Metrics   *Metrics `protobuf:"bytes,9,opt,name=metrics,proto3" json:"metrics,omitempty"`
-	// Set instead of metrics when the comparison could not be made.
+	// Set instead of metrics when the comparison failed.
 	Failure *Failure `protobuf:"bytes,10,opt,name=failure,proto3" json:"failure,omitempty"`
-	// Set instead of metrics when recovery refused the stego image, so that there is no image to compare: test is empty.
+	// Set instead of metrics when recovery refused the stego image. There is no image to compare: test is empty.
 	Refusal *Refusal `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	// Against the secret, in a run with features: those of the output.
+	// Against the secret, in a run with features: the features of the output.
 	Features      []float32 `protobuf:"fixed32,12,rep,packed,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -488,10 +488,10 @@ func (x *BadImage) GetReason() string {
 	return ""
 }
 
-// Sample says that the pairs of a run were drawn from more: by a seed, so that every machine draws the same ones.
+// Sample says that the pairs of a run were drawn from a larger set, by a seed, so that every machine draws the same pairs.
 type Sample struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many pairs were asked for, and of how many; there may be fewer when files are bad.
+	// The number of pairs asked for, and the number to draw from; there may be fewer pairs when files are bad.
 	Pairs         uint32 `protobuf:"varint,1,opt,name=pairs,proto3" json:"pairs,omitempty"`
 	Of            uint32 `protobuf:"varint,2,opt,name=of,proto3" json:"of,omitempty"`
 	Seed          uint64 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
@@ -550,14 +550,14 @@ func (x *Sample) GetSeed() uint64 {
 	return 0
 }
 
-// Readers are those of one kind that read what each key of a run embeds, beside that key itself.
+// Readers are the readers of one kind that decode what each key of a run embeds, beside that key itself.
 type Readers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Mismatched, random, near, swapped, partial or unkeyed; each at most once in a run.
 	Reader Reader `protobuf:"varint,1,opt,name=reader,proto3,enum=stegomq.v1.Reader" json:"reader,omitempty"`
-	// How many of them read what one key embeds.
+	// The number of readers for one embedding key.
 	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	// Mismatched, fewer than all other keys of the run: the seed that draws them for each key.
+	// Mismatched, if fewer than all other keys of the run: the seed that draws them for each key.
 	Seed uint64 `protobuf:"varint,3,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Random: count keys. Near, swapped and partial: for each key of the run, in their order, count keys that are derived from it.
 	// Otherwise none.
@@ -624,7 +624,7 @@ func (x *Readers) GetKeys() []*KeyRef {
 	return nil
 }
 
-// RunSpec says everything that a run's scores depend on, so that a report needs nothing else.
+// RunSpec has everything that a run's scores depend on, so that a report needs nothing else.
 type RunSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -636,29 +636,28 @@ type RunSpec struct {
 	ModelKeying string `protobuf:"bytes,5,opt,name=model_keying,json=modelKeying,proto3" json:"model_keying,omitempty"`
 	// What the model can do. Empty: everything.
 	ModelOperations []Operation `protobuf:"varint,6,rep,packed,name=model_operations,json=modelOperations,proto3,enum=stegomq.v1.Operation" json:"model_operations,omitempty"`
-	// What computes the model's network, as "onnxruntime 1.24.1 cpu": another version or provider may give other pixels. Empty for a
-	// model without a network, and where workers elsewhere compute.
+	// The runtime of the model's network, such as "onnxruntime 1.24.1 cpu": another version or provider may give other pixels. Empty for a
+	// model without a network, and for workers in other processes.
 	Runtime string `protobuf:"bytes,7,opt,name=runtime,proto3" json:"runtime,omitempty"`
-	// The keys that embed. Each also reads what it embedded.
+	// The keys that embed. Each also decodes its own stego images.
 	Keys []*KeyRef `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
-	// Ids of those of keys that the model was not trained with, though it needs to be: neither recovery nor isolation is to be expected of
-	// them. Empty for a model that any key works with.
+	// Ids of the keys that the model would have to be trained with but was not: do not expect recovery or isolation from them. Empty for a
+	// model with which any key works.
 	UntrainedKeys []string `protobuf:"bytes,9,rep,name=untrained_keys,json=untrainedKeys,proto3" json:"untrained_keys,omitempty"`
-	// Who else reads what they embed.
+	// The other readers of their stego images.
 	Readers []*Readers `protobuf:"bytes,10,rep,name=readers,proto3" json:"readers,omitempty"`
-	// What every stego image has done to it before the matched key reads it once more.
+	// The attacks on every stego image; the matched key decodes it again after each.
 	Attacks []string `protobuf:"bytes,11,rep,name=attacks,proto3" json:"attacks,omitempty"`
-	// Whether the scores of what is recovered have features.
+	// Whether the scores of recovered images have features.
 	Features bool      `protobuf:"varint,12,opt,name=features,proto3" json:"features,omitempty"`
 	Geometry *Geometry `protobuf:"bytes,13,opt,name=geometry,proto3" json:"geometry,omitempty"`
 	// Standard deviation of the noise for purification, in 8-bit units.
 	NoiseSigma float64 `protobuf:"fixed64,14,opt,name=noise_sigma,json=noiseSigma,proto3" json:"noise_sigma,omitempty"`
-	// The version of the decoder of image files. What was scored of other pixels is another run.
+	// The version of the decoder of image files. Scores of other pixels belong to another run.
 	DecoderVersion uint32 `protobuf:"varint,15,opt,name=decoder_version,json=decoderVersion,proto3" json:"decoder_version,omitempty"`
-	// Version of the metrics that the scores are measured with, and the names of those beyond the first four, in the order of the alphabet:
-	// "1", "1+ms_ssim".
+	// Version of the metrics of the scores, and the names of those beyond the first four, in alphabetical order: "1", "1+ms_ssim".
 	MetricsVersion string `protobuf:"bytes,16,opt,name=metrics_version,json=metricsVersion,proto3" json:"metrics_version,omitempty"`
-	// Where the images came from, and how many there were.
+	// The source of the images, and their number.
 	Dataset string      `protobuf:"bytes,17,opt,name=dataset,proto3" json:"dataset,omitempty"`
 	Images  uint32      `protobuf:"varint,18,opt,name=images,proto3" json:"images,omitempty"`
 	Bad     []*BadImage `protobuf:"bytes,19,rep,name=bad,proto3" json:"bad,omitempty"`

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { natsrig.Main(m) }
 
-// rig is a queue with its workers and its Admin.
+// rig is an Admin, with the bus and the link of its queue.
 type rig struct {
 	*queueadmin.Admin
 	bus  *bus.Bus

@@ -60,27 +60,27 @@ func NewMetrics() *Metrics {
 	}
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("jobs_in_flight", "Jobs begun and not ended.")), []string{"operation"}),
+		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("jobs_in_flight", "Jobs begun but not ended.")), []string{"operation"}),
 		jobs:     counter("jobs_total", "Jobs ended: done, retried (they come again) or dead.", "operation", "outcome"),
-		items:    counter("items_total", "Items of the jobs ended; outcome refused: recovery refused them.", "operation", "outcome"),
+		items:    counter("items_total", "Items of ended jobs; outcome refused: refused by recovery.", "operation", "outcome"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "stegomq", Name: "job_seconds", Help: "How long jobs took, in seconds.", Buckets: secondsBuckets,
+			Namespace: "stegomq", Name: "job_seconds", Help: "Time of jobs, in seconds.", Buckets: secondsBuckets,
 		}, []string{"operation"}),
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "stegomq", Name: "queue_wait_seconds", Buckets: waitBuckets,
-			Help: "From when the queue had a job until a worker first began on it, in seconds; operation score: a result, and an evaluator.",
+			Help: "Time from when the queue had a job until a worker first began it, in seconds; operation score: from a result until an evaluator began it.",
 		}, []string{"operation", "class"}),
 		whole: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "stegomq", Name: "end_to_end_seconds", Buckets: waitBuckets,
-			Help: "From when the queue had a job until its result was stored, by whichever try, in seconds; operation score: a result, until its scores were.",
+			Help: "Time from when the queue had a job until its result was stored, in seconds; operation score: from a result until its scores were stored.",
 		}, []string{"operation", "class"}),
 		scores: prometheus.NewCounter(prometheus.CounterOpts(opts("scores_written_total", "Scores that were new in Redis."))),
 		dead:   counter("dead_letters_total", "Messages given up, as dead letters.", "reason"),
 		unexpected: prometheus.NewCounter(prometheus.CounterOpts(opts("unexpected_total",
 			"Results and dead letters refused, because their runs do not ask for them."))),
-		requests: counter("http_requests_total", "Requests answered over HTTP.", "route", "status"),
+		requests: counter("http_requests_total", "Answered HTTP requests.", "route", "status"),
 		answering: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "stegomq", Name: "http_request_seconds", Help: "How long requests over HTTP took, with reading their bodies, in seconds.", Buckets: secondsBuckets,
+			Namespace: "stegomq", Name: "http_request_seconds", Help: "Time of HTTP requests, including reading their bodies, in seconds.", Buckets: secondsBuckets,
 		}, []string{"route"}),
 	}
 	m.registry.MustRegister(m.inFlight, m.jobs, m.items, m.seconds, m.waits, m.whole, m.scores, m.dead, m.unexpected, m.requests, m.answering,
@@ -181,9 +181,9 @@ func (m *Metrics) WatchWeights(read func() WeightsStats) {
 	if m == nil {
 		return
 	}
-	m.watch(prometheus.CounterValue, "weights_cache_hits_total", "Keyed weights found ready.", nil, func() int64 { return read().Hits })
+	m.watch(prometheus.CounterValue, "weights_cache_hits_total", "Keyed weights found in the cache.", nil, func() int64 { return read().Hits })
 	m.watch(prometheus.CounterValue, "weights_cache_misses_total", "Keyed weights that had to be made.", nil, func() int64 { return read().Misses })
-	m.watch(prometheus.GaugeValue, "weights_cache_bytes", "Keyed weights held, in bytes.", nil, func() int64 { return read().Bytes })
+	m.watch(prometheus.GaugeValue, "weights_cache_bytes", "Keyed weights in the cache, in bytes.", nil, func() int64 { return read().Bytes })
 }
 
 // WatchMemos reads the counts of memos of one kind (outputs, metrics, images) whenever metrics are
@@ -194,7 +194,7 @@ func (m *Metrics) WatchMemos(kind string, read func() (hits, misses int64)) {
 	}
 	labels := prometheus.Labels{"kind": kind}
 	m.watch(prometheus.CounterValue, "memo_hits_total", "Memos of work found in Redis.", labels, func() int64 { n, _ := read(); return n })
-	m.watch(prometheus.CounterValue, "memo_misses_total", "Memos of work looked for in Redis and not found.", labels, func() int64 { _, n := read(); return n })
+	m.watch(prometheus.CounterValue, "memo_misses_total", "Memos of work not found in Redis.", labels, func() int64 { _, n := read(); return n })
 }
 
 func (m *Metrics) watch(t prometheus.ValueType, name, help string, labels prometheus.Labels, read func() int64) {

@@ -129,9 +129,11 @@ func TestReference(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`# Metrics
 
-What ` + "`--metrics HOST:PORT`" + ` serves at /metrics, of every role. ` + "`make generate`" + ` writes this file from what the program registers; a test fails when it is stale. The metrics of the Go runtime
-(go_...) and of the process (process_...) are those of [client_golang](https://pkg.go.dev/github.com/prometheus/client_golang/prometheus/collectors). No label has a value for
-each key, image, run or user. Of the histograms there are _bucket, _sum and _count. [Dashboard](../ops/grafana/stegomq.json), [alerts](../ops/prometheus/alerts.yaml).
+Every role serves these at /metrics with ` + "`--metrics HOST:PORT`" + `. ` + "`make generate`" + ` writes this file from the registered metrics; a test fails
+when it is stale. The metrics of the Go runtime (go_...) and of the process (process_...) are those of
+[client_golang](https://pkg.go.dev/github.com/prometheus/client_golang/prometheus/collectors). No label has a value for
+each key, image, run or user. Histograms have _bucket, _sum and _count. [Dashboard](../ops/grafana/stegomq.json),
+[alerts](../ops/prometheus/alerts.yaml).
 
 | metric | type | labels | what it is |
 |---|---|---|---|
