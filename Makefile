@@ -29,7 +29,7 @@ RACETIME ?= 25m
 PROTO := schemas internal/ort/onnxpb
 
 .PHONY: help
-help: ## say what there is
+help: ## list the targets
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nVariables: PYTHON=%s PKG=%s BENCH=%s COUNT=%s FUZZTIME=%s\n' '$(PYTHON)' '$(PKG)' '$(BENCH)' '$(COUNT)' '$(FUZZTIME)'
@@ -55,7 +55,7 @@ up: build ort ## every role in one process, on embedded servers that other comma
 
 ##@ Check
 .PHONY: check test test-go test-trainer test-client race chaos lint bench fuzz
-check: ort photos redis promtool ## the fast part, a minute when warm: format, go vet, and the Go tests but those of whole programs
+check: ort photos redis promtool ## the fast part, a minute when warm: format, go vet, and the Go tests except those of whole programs
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  if [[ -n $$unformatted ]]; then printf 'gofmt -w would change:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	go vet ./...
@@ -103,7 +103,7 @@ bench: ort photos redis nats-server ## the benchmarks (BENCH=Embed COUNT=10, for
 PEERS := .cache/peers/bin/python
 .PHONY: bench-peers
 # The others keep the memory that they freed, or half of scikit-image's time would be the kernel's, which gives it pages anew.
-bench-peers: build ort photos redis .cache/peers/ready ## our metrics beside scikit-image's and torchmetrics', our queue beside asynq and Celery, our evaluation beside one in Python, in turn (ten minutes)
+bench-peers: build ort photos redis .cache/peers/ready ## compare our metrics with scikit-image's and torchmetrics', our queue with asynq and Celery, our evaluation with one in Python (ten minutes)
 	@mkdir -p out/peers
 	go test -c -o out/peers/quality.test ./internal/quality
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 $(PEERS) bench/peers/metrics.py out/peers/quality.test
@@ -115,7 +115,7 @@ bench-peers: build ort photos redis .cache/peers/ready ## our metrics beside sci
 bench-gate: build ort ## fail when a ratio of bench/gate.json has fallen (six minutes on a quiet machine)
 	STEGOMQ_ORT_LIB='$(CURDIR)/.cache/onnxruntime' python3 bench/gate.py .bin/stegomq
 
-bench-growth: build photos ## what jobs, keys, workers and users of an evaluation cost when there are more of them, into out/growth (a quarter of an hour)
+bench-growth: build photos ## the cost of more jobs, keys, workers and users of an evaluation, into out/growth (a quarter of an hour)
 	python3 bench/growth.py .bin/stegomq out/growth
 	python3 bench/growth.py .bin/stegomq out/growth --data .cache/photos
 
@@ -197,10 +197,10 @@ fig5: trainer-env ## train the small networks of Fig. 5 and of the gradient's ab
 # Training in idle time, of the run in trainer/runs/RUN; trainer/idle.sh says how.
 RUN ?= invertible-mk
 .PHONY: train-idle train-keep
-train-idle: trainer-env ## go on training RUN (invertible-mk, invertible-rk) in the background at the lowest priority, until train-keep
+train-idle: trainer-env ## continue training RUN (invertible-mk, invertible-rk) in the background at the lowest priority, until train-keep
 	@RUN='$(RUN)' PYTHON='$(PYTHON)' PHOTOGRAPHS='$(PHOTOGRAPHS)' trainer/idle.sh start
 
-train-keep: trainer-env ## stop that, measure, and commit the checkpoint and the model where they are better (ten minutes)
+train-keep: trainer-env ## stop train-idle, measure, and commit the checkpoint and the model if they are better (ten minutes)
 	@RUN='$(RUN)' PYTHON='$(PYTHON)' PHOTOGRAPHS='$(PHOTOGRAPHS)' DATA='$(DATA)' trainer/idle.sh keep
 
 paper: build ort ## the paper's evaluation on DATA/bsds and DATA/imagenet, into out/paper (a quarter of an hour)
@@ -231,7 +231,7 @@ audit: build ort ## a sceptic's tests of invertible-mk, and of LSB with a cipher
 	.bin/stegomq audit --model lsb-chacha20 --data $(DATA)/bsds --size 128 --state out/audit/state --out out/audit-lsb
 
 # Photographs of DATA do not go into the repository: Fig. 3 and 4 are made anew of the sample photographs.
-results: paper audit photos ## what docs/results holds: the reports of paper and audit, with their charts
+results: paper audit photos ## the content of docs/results: the reports of paper and audit, with their charts
 	.bin/stegomq paper --data Samples=.cache/photos --size 96 --fig5-pairs 1 --state out/paper/state --out out/samples
 	mkdir -p docs/results
 	awk '/^## Fig\. 3/ { skip = 1; while ((getline line < "out/samples/report.md") > 0) { \
@@ -243,7 +243,7 @@ results: paper audit photos ## what docs/results holds: the reports of paper and
 	cp $$(ls out/audit/*.svg | grep -v best-guess) docs/results
 
 .PHONY: released release
-released: .bin/buf ## what later messages are held against: those of the release that is being made, schemas/released.binpb
+released: .bin/buf ## schemas/released.binpb, the messages of this release, with which later ones are compared
 	.bin/buf build schemas --exclude-source-info -o schemas/released.binpb
 
 release: .bin/buf .bin/cyclonedx-gomod ## a reproducible archive of the commit, with models, licences and a bill of materials, into out/release (RELEASE=0.1.0)
@@ -274,7 +274,7 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 
 ##@ Set up
 .PHONY: setup ort photos redis chromium promtool nats-server tools trainer-env
-setup: build ort photos redis chromium promtool nats-server tools trainer-env ## all that follows
+setup: build ort photos redis chromium promtool nats-server tools trainer-env ## all targets below
 
 ort: ## the ONNX Runtime library, into .cache/onnxruntime
 	@python3 ops/assets/fetch.py onnxruntime
@@ -306,7 +306,7 @@ chromium: ## the browser that the tests of the HTML report drive, by apt-get whe
 	@command -v chromium chromium-browser google-chrome >/dev/null || { $(call apt,chromium); }
 
 ifeq ($(PYTHON),$(VENV))
-trainer-env: .venv/ready ## PyTorch and what else the trainer needs, in .venv (PYTHON=... uses your own)
+trainer-env: .venv/ready ## PyTorch and the trainer's other packages, in .venv (PYTHON=... uses your own)
 else
 trainer-env:
 	@$(PYTHON) -c 'import sys, torch, onnx; print("trainer: Python", sys.version.split()[0], "PyTorch", torch.__version__)'
