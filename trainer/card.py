@@ -11,13 +11,13 @@ from .facts import Facts
 from .network import Network
 
 _ROTATED_LIMITS = """\
-- The network has no keys and serves everybody's: any key pair embeds and recovers at once. What isolates users is the
-  keyed rotation of what is hidden (docs/decisions/0011-rotation.md), not training.
+- The network has no keys and serves everybody's: any key pair embeds and recovers at once. Users are isolated by the
+  keyed rotation of the secret (docs/decisions/0011-rotation.md), not by training.
 - The demo keys are public. They protect nothing.
 - Nothing authenticates the stego image: a wrong key gives noise and no error.
-- It was trained through 8-bit rounding and through nothing else, and the lowest bits say how to rotate back.
+- It was trained with 8-bit rounding only, and the lowest bits carry the data for the inverse rotation.
   JPEG, resizing and other processing of a stego image destroy the secret.
-- Steganalysis finds that something is there: `stegomq audit` measures it."""
+- Steganalysis detects that there is a secret: `stegomq audit` measures this."""
 _KEYED_LIMITS = """\
 - Keys that are not in the table were never trained on. They do not embed or recover properly:
   another user needs a model that was trained with that user's key pair.
@@ -30,12 +30,12 @@ _LIMITS = """\
 - The demo keys are public. They protect nothing.
 - The figures are means. Covers with large black or white areas come out worst, and not equally
   with every key.
-- It was trained through 8-bit rounding and through nothing else. JPEG, resizing and other
+- It was trained with 8-bit rounding only. JPEG, resizing and other
   processing of a stego image destroy the secret.
 - Whoever has the cover as well can subtract it: the difference shows outlines of the secret, without any key.
-- What a wrong key shows is a matter of training. Somebody who trains recovery anew can read the secret, and
-  steganalysis finds that one is there: `stegomq audit` and `python -m trainer attack` measure both.
-  Who must keep a secret uses `sealed`; to encrypt the picture first does not help, as recovery is lossy."""
+- A wrong key's output is a result of training. Somebody who trains recovery anew can read the secret, and
+  steganalysis detects that there is one: `stegomq audit` and `python -m trainer attack` measure both.
+  To keep a secret, use `sealed`; encrypting the picture first does not help, because recovery is lossy."""
 
 
 def of_imported(name: str, key: KeyPair, alpha: float, origin: str) -> str:
