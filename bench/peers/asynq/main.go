@@ -1,6 +1,6 @@
-// Command asynq measures what a chain of three tasks that do nothing costs through asynq and a redis-server of its own: embed, which
-// enqueues recover, which enqueues score, as an evaluation's jobs follow each other. It prints one line of JSON with the processor's time of
-// both processes, in milliseconds for each chain and for each task.
+// Command asynq measures a chain of three empty tasks through asynq and a redis-server of its own: embed enqueues recover, which enqueues
+// score, in the order of an evaluation's jobs. It prints one line of JSON with the CPU time of both processes, in milliseconds for each chain
+// and for each task.
 package main
 
 import (
@@ -107,7 +107,7 @@ func run(chains, payload, inFlight int) error {
 	})
 }
 
-// cpu is the processor's time of this process and of another one so far, in seconds.
+// cpu is the CPU time of this process and of another one so far, in seconds.
 func cpu(other int) float64 {
 	var own syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
