@@ -48,7 +48,7 @@ func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, pip
 		cfg := h.Config
 		cfg.DefaultModel, cfg.Logger = defaultOf, a.log
 		file := users.In(a.at.State)
-		api, err := service.New(cfg, service.Parts{Pipeline: s, Users: file, Stock: stock})
+		api, err := service.New(cfg, service.Parts{Pipeline: s, Records: s.Cache, Users: file, Stock: stock})
 		if err != nil {
 			return nil, err
 		}

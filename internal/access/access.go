@@ -11,6 +11,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,21 +64,18 @@ func (g Grant) Validate() error {
 
 // normal is the grant with every key and model once, in order, so that equal grants print equally.
 func (g Grant) normal() Grant {
-	sorted := func(list []string) []string {
-		list = slices.Clone(list)
-		slices.Sort(list)
-		return slices.Compact(list)
-	}
+	sorted := func(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
 	g.Keys, g.Models = sorted(g.Keys), sorted(g.Models)
 	return g
 }
 
 // operations are those that the tenant may ask for.
 func (g Grant) operations() []schemas.Operation {
+	all := []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
 	if g.EmbedOnly {
-		return []schemas.Operation{schemas.Operation_OPERATION_EMBED}
+		return all[:1]
 	}
-	return []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
+	return all
 }
 
 // Right is a subject of the operator's account that another reaches. A service takes messages and answers them, another right lets a
@@ -87,6 +85,22 @@ type Right struct {
 	// Local is the subject in the tenant's account, where it differs.
 	Local   string
 	Service bool
+}
+
+// kind is what a nats-server's configuration calls the right.
+func (r Right) kind() string {
+	if r.Service {
+		return "service"
+	}
+	return "stream"
+}
+
+// flag is nsc's for the right.
+func (r Right) flag() string {
+	if r.Service {
+		return " --service"
+	}
+	return ""
 }
 
 // apiSubject is the subject of a request to JetStream in the operator's account, and what it is called in a tenant's, where every account
@@ -137,14 +151,11 @@ func (g Grant) Config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: {\n  users: [ { user: %[1]s, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
 	for _, r := range g.Rights() {
-		kind, to := "stream", ""
-		if r.Service {
-			kind = "service"
-		}
+		to := ""
 		if r.Local != "" {
 			to = fmt.Sprintf(", to: %q", r.Local)
 		}
-		fmt.Fprintf(&b, "    { %s: { account: %s, subject: %q }%s }\n", kind, OperatorAccount, r.Subject, to)
+		fmt.Fprintf(&b, "    { %s: { account: %s, subject: %q }%s }\n", r.kind(), OperatorAccount, r.Subject, to)
 	}
 	b.WriteString("  ]\n}\n")
 	return b.String()
@@ -162,16 +173,8 @@ func (g Grant) NSC() string {
 	fmt.Fprintf(&b, "operator=$(nsc describe account %s --field sub | tr -d '\"')\n", OperatorAccount)
 	fmt.Fprintf(&b, "nsc add account %s\n", g.Tenant)
 	for i, r := range g.Rights() {
-		service := ""
-		if r.Service {
-			service = " --service"
-		}
-		local := r.Subject
-		if r.Local != "" {
-			local = r.Local
-		}
 		fmt.Fprintf(&b, "nsc add import --account %s --name right-%d --src-account \"$operator\"%s --remote-subject '%s' --local-subject '%s'\n",
-			g.Tenant, i+1, service, r.Subject, local)
+			g.Tenant, i+1, r.flag(), r.Subject, cmp.Or(r.Local, r.Subject))
 	}
 	fmt.Fprintf(&b, "nsc add user --account %s --name %[1]s\n", g.Tenant)
 	fmt.Fprintf(&b, "nsc generate creds --account %s --name %[1]s --output-file %[1]s.creds\n", g.Tenant)
@@ -195,11 +198,7 @@ func (g Grant) Account(nsc bool) string {
 func ExportsNSC() string {
 	var b strings.Builder
 	for i, r := range Exports() {
-		service := ""
-		if r.Service {
-			service = " --service"
-		}
-		fmt.Fprintf(&b, "nsc add export --account %s --name stegomq-%d%s --subject '%s'\n", OperatorAccount, i+1, service, r.Subject)
+		fmt.Fprintf(&b, "nsc add export --account %s --name stegomq-%d%s --subject '%s'\n", OperatorAccount, i+1, r.flag(), r.Subject)
 	}
 	return b.String()
 }
@@ -209,11 +208,7 @@ func ExportsConfig() string {
 	var b strings.Builder
 	b.WriteString("exports: [\n")
 	for _, r := range Exports() {
-		kind := "stream"
-		if r.Service {
-			kind = "service"
-		}
-		fmt.Fprintf(&b, "  { %s: %q }\n", kind, r.Subject)
+		fmt.Fprintf(&b, "  { %s: %q }\n", r.kind(), r.Subject)
 	}
 	b.WriteString("]\n")
 	return b.String()
