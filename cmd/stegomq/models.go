@@ -11,7 +11,7 @@ import (
 
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "models", Short: "List and verify models, import checkpoints, add users to a network"}
-	cmd.PersistentFlags().StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
+	a.foldersFlag(cmd.PersistentFlags())
 	var asJSON bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the models", Args: cobra.NoArgs,

@@ -52,7 +52,7 @@ func (a *app) evaluatorCommand() *cobra.Command {
 	a.serviceFlags(f)
 	a.imageFlags(f)
 	f.IntVar(&a.slots, "slots", 0, "results scored at once (0: one per core)")
-	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	a.allowFlag(f)
 	return cmd
 }
 

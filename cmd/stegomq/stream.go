@@ -115,7 +115,6 @@ func (fl *operationFlags) complete(op schemas.Operation) error {
 }
 
 func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlags) (err error) {
-	ctx := cmd.Context()
 	// A worker of this machine has the keys that this command has. A stream does not pay for what it did not ask for.
 	req := &pipeline.OperationRequest{Operation: op, MinPSNR: fl.minPSNR, Verify: !fl.stream && !fl.noVerify && a.at.Local()}
 	if req.Geometry, err = fl.geometry(); err != nil {
@@ -133,28 +132,28 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 	if req.Keys, err = a.library().WatchKeys(req.Model); err != nil {
 		return err
 	}
-	s := pipeline.New(a.options())
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if fl.stream {
-		failed, err := s.Stream(ctx, req, cmd.InOrStdin(), cmd.OutOrStdout())
-		if err == nil && failed > 0 {
-			err = fmt.Errorf("%w: %d requests; their replies say why", reports.ErrSomeFailed, failed)
-		}
-		return err
-	}
-	if op.Describe().Key != "" {
+	if !fl.stream && op.Describe().Key != "" {
 		// Before anything is opened or written.
 		if err := req.CheckKey(fl.request.Key); err != nil {
 			return err
 		}
 	}
-	fl.request.ID = op.Token()
-	reply, err := s.One(ctx, req, fl.request, cmd.InOrStdin(), cmd.OutOrStdout())
-	for _, warning := range reply.Warnings {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "stegomq: warning: %s\n", warning)
-	}
-	if err != nil {
-		return err
-	}
-	return reply.Err()
+	return a.withServices(func(s *pipeline.Services) error {
+		if fl.stream {
+			failed, err := s.Stream(cmd.Context(), req, cmd.InOrStdin(), cmd.OutOrStdout())
+			if err == nil && failed > 0 {
+				err = fmt.Errorf("%w: %d requests; their replies say why", reports.ErrSomeFailed, failed)
+			}
+			return err
+		}
+		fl.request.ID = op.Token()
+		reply, err := s.One(cmd.Context(), req, fl.request, cmd.InOrStdin(), cmd.OutOrStdout())
+		for _, warning := range reply.Warnings {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "stegomq: warning: %s\n", warning)
+		}
+		if err != nil {
+			return err
+		}
+		return reply.Err()
+	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/keyring"
-	"stegomq/internal/model"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 )
@@ -39,8 +37,15 @@ func (a *app) usersAddCommand() *cobra.Command {
 			for _, s := range scopes {
 				u.Scopes = append(u.Scopes, users.Scope(s))
 			}
-			if err := a.knowKeys(slices.Concat(u.Keys, u.EmbedFor)); err != nil {
+			known, err := a.keyNames(cmd.Context(), cmd)
+			if err != nil {
 				return err
+			}
+			for _, id := range slices.Concat(u.Keys, u.EmbedFor) {
+				// A slip of the pen would otherwise show at the user's first request. Of a derived key Add says what is wrong.
+				if !slices.Contains(known, id) && !keyring.Derived(id) {
+					return fmt.Errorf("%w: %q: make it with stegomq keys new %[2]s, or name the service's keyring with --keyring", keyring.ErrUnknownKey, id)
+				}
 			}
 			if cmd.Flags().Changed("expires") {
 				if expires <= 0 {
@@ -63,29 +68,6 @@ func (a *app) usersAddCommand() *cobra.Command {
 	f.DurationVar(&expires, "expires", 0, "how long the token is good, such as 720h; for ever where it is not given")
 	a.modelFlags(f)
 	return cmd
-}
-
-// knowKeys says which keys the service would not have: a slip of the pen would otherwise show at the user's first request.
-func (a *app) knowKeys(ids []string) error {
-	ring, err := a.library().Keys()
-	if err != nil {
-		return err
-	}
-	models, err := model.List(a.models...)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if _, err := ring.Get(id); !errors.Is(err, keyring.ErrUnknownKey) {
-			continue
-		}
-		if !slices.ContainsFunc(models, func(e model.Entry) bool {
-			return slices.ContainsFunc(e.Manifest.Keys, func(k model.Key) bool { return k.ID == id })
-		}) {
-			return fmt.Errorf("%w: %q: make it with stegomq keys new %[2]s, or name the service's keyring with --keyring", keyring.ErrUnknownKey, id)
-		}
-	}
-	return nil
 }
 
 func (a *app) usersListCommand() *cobra.Command {
