@@ -21,7 +21,7 @@ func (a *app) runsCommand() *cobra.Command {
 		},
 	}
 	show := &cobra.Command{
-		Use: "show RUN", Short: "Show how far a run is, and what of it waits in the queue", Args: cobra.ExactArgs(1),
+		Use: "show RUN", Short: "Show the progress of a run, and how much of it waits in the queue", Args: cobra.ExactArgs(1),
 		RunE: a.onRun(func(cmd *cobra.Command, s *pipeline.Services, id string) error {
 			run, err := s.Run(cmd.Context(), id)
 			if err != nil {
@@ -44,7 +44,7 @@ func (a *app) runsCommand() *cobra.Command {
 	return cmd
 }
 
-// onRun calls f with the run that is named. A name that is not known is told before the message queue is asked.
+// onRun calls f with the run that is named. An unknown name is an error before the message queue is asked.
 func (a *app) onRun(f func(*cobra.Command, *pipeline.Services, string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()

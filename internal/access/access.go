@@ -1,9 +1,9 @@
-// Package access owns what a tenant may do on the NATS server, and how that is said to the server: as configuration, or as lines for nsc.
+// Package access owns what a tenant may do on the NATS server, and how the server is told: by its configuration, or by lines for nsc.
 //
-// A tenant is an account of its own. The streams are all in the operator's account, which exports subjects; the tenant's account imports
-// those that it has a right to, and they are its only way out. Permissions of users within the operator's account would not do: the
-// server checks the subject of a request but not where its answer goes, and the answer to a request for a blob is whatever the
-// tenant has put into it, so a tenant could have the server publish anything anywhere (docs/decisions/0014-access.md).
+// Each tenant has an account of its own. All streams are in the operator's account, which exports subjects. The tenant's account imports the subjects
+// that it has a right to, and reaches nothing else. Permissions of users within the operator's account would not be enough. The server checks the
+// subject of a request, but not where the answer goes, and the answer to a request for a blob is what the tenant has put into it. So a tenant could
+// have the server publish anything anywhere (docs/decisions/0014-access.md).
 //
 // Invariants:
 //   - Every subject that a tenant can reach names the tenant, or a stream of the tenant.
@@ -23,7 +23,7 @@ import (
 // OperatorAccount is the NATS account of the streams, the workers and the evaluators.
 const OperatorAccount = "STEGOMQ"
 
-// ErrGrant: a grant that says nothing or names what cannot be.
+// ErrGrant: a grant is empty, or has a name in it that is not allowed.
 var ErrGrant = errors.New("not a grant")
 
 // Grant is what one tenant may do: publish jobs for its keys and models and read what comes of them, upload and read its own images.
@@ -33,7 +33,7 @@ type Grant struct {
 	// Keys by id, and Models by the digest of their manifests. Every key may be used with every model.
 	Keys   []string `json:"keys"`
 	Models []string `json:"models"`
-	// EmbedOnly leaves recovery out.
+	// EmbedOnly allows no recovery.
 	EmbedOnly bool `json:"embed_only,omitempty"`
 }
 
@@ -78,8 +78,8 @@ func (g Grant) operations() []schemas.Operation {
 	return all
 }
 
-// Right is a subject of the operator's account that another reaches. A service takes messages and answers them, another right lets a
-// tenant listen.
+// Right is a subject of the operator's account that another account reaches. Where Service is set, the subject takes messages and answers them;
+// otherwise the other account listens to it.
 type Right struct {
 	Subject string
 	// Local is the subject in the tenant's account, where it differs.
@@ -103,13 +103,14 @@ func (r Right) flag() string {
 	return ""
 }
 
-// apiSubject is the subject of a request to JetStream in the operator's account, and what it is called in a tenant's, where every account
-// has an API of its own under the first name.
+// apiSubject is the right to send a request to JetStream in the operator's account. In the tenant's account the subject has another name, since there
+// the first name is that of the tenant's own JetStream.
 func apiSubject(request string) Right {
 	return Right{Subject: "$JS.API." + request, Local: schemas.TenantAPI + "." + request, Service: true}
 }
 
-// Exports are what the operator's account offers. They name no tenant: what each may use is in its imports, which the operator writes too.
+// Exports are the subjects that the operator's account offers. They name no tenant: what each tenant may use is in its imports, which the operator
+// writes, too.
 func Exports() []Right {
 	return []Right{
 		{Subject: schemas.ClassFilter(schemas.Interactive), Service: true},
@@ -121,7 +122,7 @@ func Exports() []Right {
 	}
 }
 
-// Rights are everything that the tenant of a valid grant can do.
+// Rights are all rights of the tenant. The grant must be valid.
 func (g Grant) Rights() []Right {
 	g = g.normal()
 	var rights []Right
@@ -181,7 +182,7 @@ func (g Grant) NSC() string {
 	return b.String()
 }
 
-// Account is what the operator has to do to let the tenant in, for a server's configuration or with nsc.
+// Account is what the operator has to do to let the tenant in: in a server's configuration, or with nsc.
 func (g Grant) Account(nsc bool) string {
 	if !nsc {
 		return fmt.Sprintf("# Include this in the accounts block of the NATS server, with a password in the place of $%s, and start the server anew, or reload it twice (docs/access.md).\n%s",
