@@ -216,13 +216,13 @@ func good2values(f fields) url.Values {
 }
 
 // A user has so many places among those of all; who waits gets one that is given back, and who waits too long none.
-func TestGate(t *testing.T) {
+func TestPlaces(t *testing.T) {
 	t.Parallel()
-	g := newGate()
+	g := newPlaces(8, 4, time.Minute, "full", "yours")
 	var leave []func()
 	for _, user := range []string{"a", "b"} {
-		for range gatePerUser {
-			out, why := g.enter(t.Context(), user)
+		for range g.perUser {
+			out, why := g.take(t.Context(), user)
 			if why != nil {
 				t.Fatal(why)
 			}
@@ -231,14 +231,14 @@ func TestGate(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, user := range []string{"a", "c"} {
-		if _, why := g.enter(ended, user); why == nil || why.Code != codeTooMany {
+	for user, says := range map[string]string{"a": "yours", "c": "full"} {
+		if _, why := g.take(ended, user); why == nil || why.Code != codeTooMany || why.Detail != says {
 			t.Errorf("%s: %v", user, why)
 		}
 	}
 	in := make(chan func())
 	go func() {
-		out, _ := g.enter(context.Background(), "c")
+		out, _ := g.take(context.Background(), "c")
 		in <- out
 	}()
 	leave[0]()
@@ -246,8 +246,11 @@ func TestGate(t *testing.T) {
 	for _, out := range leave[1:] {
 		out()
 	}
-	if !g.all.TryAcquire(gatePlaces) || !g.users["a"].TryAcquire(gatePerUser) {
+	if g.drain(t.Context()) != nil || !g.users["a"].TryAcquire(g.perUser) {
 		t.Error("places are not given back")
+	}
+	if _, why := g.take(t.Context(), "b"); why == nil || why.Code != codeDraining {
+		t.Errorf("a place is given after the end: %v", why)
 	}
 }
 
