@@ -198,14 +198,24 @@ func (s *Service) showUsers(w http.ResponseWriter, c *call, status int, made, to
 		keys = append(keys, row)
 	}
 	return s.show(w, c, status, "users", page.View{Title: "Users and keys", Tab: "users", Data: map[string]any{
-		"Users": all, "Keys": keys, "Free": free, "Scopes": users.Scopes(), "Made": made, "Token": token, "Problem": trouble,
+		"Users": all, "Keys": keys, "Free": free, "Scopes": users.Scopes(), "Made": made, "Token": token, "Problem": trouble, "MostDays": mostDays,
 	}})
 }
+
+// mostDays is the longest that a token made on the page is valid, where it is not for ever.
+const mostDays = 3650
 
 func (s *Service) usersForm(w http.ResponseWriter, c *call) *problem {
 	u := users.User{Name: c.PostForm.Get("name"), Keys: c.PostForm["key"], EmbedFor: c.PostForm["embed_for"]}
 	for _, scope := range c.PostForm["scope"] {
 		u.Scopes = append(u.Scopes, users.Scope(scope))
+	}
+	if text := c.PostForm.Get("days"); text != "" {
+		days, err := strconv.Atoi(text)
+		if err != nil || days < 1 || days > mostDays {
+			return s.showUsers(w, c, http.StatusUnprocessableEntity, "", "", fmt.Sprintf("a token is valid for 1 to %d days, or for ever where nothing is given", mostDays))
+		}
+		u.Expires = time.Now().UTC().AddDate(0, 0, days).Truncate(time.Second)
 	}
 	ring, why := s.ring(c)
 	if why != nil {

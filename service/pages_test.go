@@ -117,6 +117,18 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// A token is valid for whole days, or for ever.
+func TestDaysOfATokenAreWhole(t *testing.T) {
+	t.Parallel()
+	a := start(t, Config{})
+	r := a.user(users.User{Name: "da-admin", Scopes: []users.Scope{users.Admin}}).reading()
+	for _, days := range []string{"0", "-1", "1.5", "3651", "x"} {
+		if got := r.form("/users", url.Values{"name": {"da-new"}, "scope": {"embed"}, "days": {days}}); got.status != http.StatusUnprocessableEntity {
+			t.Errorf("a token for %q days: %d", days, got.status)
+		}
+	}
+}
+
 // A form of another site does nothing, whether the browser says so by Sec-Fetch-Site or by Origin.
 func TestFormsOfOtherSites(t *testing.T) {
 	t.Parallel()
