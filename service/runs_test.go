@@ -290,14 +290,14 @@ func TestRunsAreBegunOnce(t *testing.T) {
 	}
 }
 
-// together is a pipeline where those who look for runs wait for each other: then each has looked before any has begun one.
+// together are records that those who look for runs get together: each has looked before any has begun one.
 type together struct {
-	Pipeline
+	Records
 	looking *sync.WaitGroup
 }
 
 func (p together) Asked(ctx context.Context) (map[string]string, error) {
-	all, err := p.Pipeline.Asked(ctx)
+	all, err := p.Records.Asked(ctx)
 	p.looking.Done()
 	p.looking.Wait()
 	return all, err
@@ -312,7 +312,7 @@ func TestRunsAreBegunOnceByTwoServices(t *testing.T) {
 	looking := new(sync.WaitGroup)
 	looking.Add(len(asking))
 	p := parts
-	p.Pipeline = together{parts.Pipeline, looking}
+	p.Records = together{parts.Records, looking}
 	sets := datasets(t, 4)
 	begun, whys := make([]*run, len(asking)), make([]*problem, len(asking))
 	var all sync.WaitGroup
@@ -328,7 +328,9 @@ func TestRunsAreBegunOnceByTwoServices(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &call{Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/runs", nil), user: u, log: s.log}
-		all.Go(func() { begun[i], whys[i] = s.begin(c, &runRequest{Dataset: some(t), Model: "modulo", Size: 32}, "mine") })
+		all.Go(func() {
+			begun[i], whys[i] = s.begin(c, &runRequest{Dataset: some(t), Model: "modulo", Size: 32}, "mine")
+		})
 	}
 	all.Wait()
 	for i, r := range begun {
@@ -339,7 +341,7 @@ func TestRunsAreBegunOnceByTwoServices(t *testing.T) {
 			t.Errorf("%s got a run of %s", want, r.Owner)
 		}
 		t.Cleanup(func() {
-			if err := parts.Pipeline.DropAsked(context.Background(), r.ID); err != nil {
+			if err := parts.Records.DropAsked(context.Background(), r.ID); err != nil {
 				t.Error(err)
 			}
 		})
