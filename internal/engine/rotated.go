@@ -36,6 +36,9 @@ func (n rotatedNetwork) embed(ctx context.Context, keys kem.Keys, covers, secret
 	stego := covers
 	stego.Data = make([]float32, len(covers.Data))
 	for i, e := range prepared {
+		if broken(image(stego, i), image(made, i)) {
+			continue
+		}
 		finished, err := e.Finish(samples(image(covers, i)), samples(image(made, i)))
 		if err != nil {
 			return pixel.Tensor{}, err
@@ -60,6 +63,9 @@ func (n rotatedNetwork) recover(ctx context.Context, keys kem.Keys, stegos pixel
 	secrets = stegos
 	secrets.Data = make([]float32, len(stegos.Data))
 	for i := range stegos.N {
+		if broken(image(secrets, i), image(noise, i)) {
+			continue
+		}
 		recovered, err := rotated.Recover(samples(image(stegos, i)), image(noise, i), size, keys)
 		if err != nil {
 			return pixel.Tensor{}, nil, err
@@ -109,6 +115,18 @@ func rotationKeys(pair *keyring.Pair) (kem.Keys, error) {
 func image(t pixel.Tensor, i int) []float32 {
 	one := t.C * t.H * t.W
 	return t.Data[i*one:][:one]
+}
+
+// broken says whether a network made something of an image that is not a number, and then makes that the outcome, for pixel.ToImage to refuse:
+// the rotation would turn it into pixels. The other images of the batch are none the worse for it.
+func broken(outcome, made []float32) bool {
+	for _, v := range made {
+		if v-v != 0 {
+			outcome[0] = v
+			return true
+		}
+	}
+	return false
 }
 
 // put writes 8-bit samples as values in [0, 1].
