@@ -21,8 +21,8 @@ type cipher struct {
 	open opener
 	// whole says that embedding too needs both halves of a key.
 	whole bool
-	// refusal is the error of recover, where that is authenticated, of a wrong key and of an image that was changed;
-	// nil where it is not.
+	// refusal is the error of recover for a wrong key and for an image that was changed. It is nil where recovery is not
+	// authenticated.
 	refusal error
 }
 
@@ -32,9 +32,6 @@ type opener func(embed, recover []byte) (coder, error)
 // coder makes one image of those that embed or recover takes. An image of h rows of w pixels is h w red samples, then
 // the green and the blue ones.
 type coder func(ctx context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error)
-
-// authenticationFailed is what is known of an image that recovery refused, for people. Which of the three it is nobody can tell.
-const authenticationFailed = "authentication failed: wrong key, another user's key, or the image was changed"
 
 // newCipher gives the cipher of a model's backbone, with its configuration: "profile" of modulo and sealed, and "rate" of sealed, bits a sample.
 // Both sides need the same profile of modulo. Those of sealed say how to embed: recovery takes what any of these models has made.
@@ -135,7 +132,7 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 			if refused == nil {
 				refused = make([]*schemas.Refusal, out.N)
 			}
-			refused[n] = &schemas.Refusal{Detail: authenticationFailed}
+			refused[n] = &schemas.Refusal{Detail: sealed.ErrAuthentication.Error()} // and not which of the three it is: nobody can tell
 			continue
 		}
 		if err != nil {

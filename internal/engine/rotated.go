@@ -75,40 +75,26 @@ func (n rotatedNetwork) recover(ctx context.Context, keys kem.Keys, stegos pixel
 	return secrets, features, nil
 }
 
-// run is Run for such a model.
-func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, error) {
+// run is Run for such a model, and Features where they are wanted.
+func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor, featured bool) (
+	out pixel.Tensor, features [][]float32, err error,
+) {
 	if op == model.OpPurify {
-		return n.runtime.Run(ctx, n.Digest, op, nil, in...)
+		out, err = n.runtime.Run(ctx, n.Digest, op, nil, in...)
+		return out, nil, err
 	}
-	if err := ort.CheckInputs(op, 1, in); err != nil {
-		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
+	if err = ort.CheckInputs(op, 1, in); err != nil {
+		return out, nil, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
-	keys, err := rotationKeys(pair)
+	keys, err := rotated.NewKeys(pair.Embed.Expose(), pair.Recover.Expose())
 	if err != nil {
-		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
+		return out, nil, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
 	if op == model.OpEmbed {
-		return n.embed(ctx, keys, in[0], in[1])
+		out, err = n.embed(ctx, keys, in[0], in[1])
+		return out, nil, err
 	}
-	out, _, err := n.recover(ctx, keys, in[0], false)
-	return out, err
-}
-
-// features is Features for such a model.
-func (n rotatedNetwork) features(ctx context.Context, pair *keyring.Pair, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error) {
-	if err = ort.CheckInputs(model.OpRecover, 1, []pixel.Tensor{stego}); err != nil {
-		return recovered, nil, err
-	}
-	keys, err := rotationKeys(pair)
-	if err != nil {
-		return recovered, nil, fmt.Errorf("%s with model %s: %w", model.OpRecover, n.Name, err)
-	}
-	return n.recover(ctx, keys, stego, true)
-}
-
-// rotationKeys are those of a pair, which may have the half alone that embeds.
-func rotationKeys(pair *keyring.Pair) (kem.Keys, error) {
-	return rotated.NewKeys(pair.Embed.Expose(), pair.Recover.Expose())
+	return n.recover(ctx, keys, in[0], featured)
 }
 
 // image i of a batch.

@@ -123,7 +123,7 @@ func Update(path string, protection Protection, change func(*Keyring) error) err
 	return k.Save(path, protection)
 }
 
-// parse reads the JSON strictly: unknown fields, anything after the object, and an id that stands twice
+// parse reads the JSON strictly: unknown fields, anything after the object, and an id that is there twice
 // are errors. No error repeats an embed or recover key.
 func parse(data []byte, source string) (*Keyring, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -149,7 +149,7 @@ func parse(data []byte, source string) (*Keyring, error) {
 		e, err := fk.entry(source)
 		if err == nil {
 			if _, ok := k.pairs[fk.ID]; ok {
-				err = fmt.Errorf("id: %q stands twice", fk.ID)
+				err = fmt.Errorf("id: %q is there twice", fk.ID)
 			}
 		}
 		if err != nil {

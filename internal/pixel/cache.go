@@ -59,8 +59,8 @@ func NewCache(maxBytes int64, limits Limits) *Cache {
 // decodes and fits it; callers that ask meanwhile wait for that one load and share what becomes of its
 // bytes, an error included. The digest is trusted: load must return the bytes that it names.
 //
-// Errors are not kept. An error of load itself is its caller's alone: others may have the bytes from somewhere else, or
-// were not cancelled. A waiter then tries with its own load.
+// Errors are not kept. An error of load itself goes to its caller alone: others may get the bytes from somewhere else, or
+// were not cancelled. A waiter then tries its own load.
 func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*image.NRGBA, error) {
 	key := cacheKey{digest, g}
 	for {
@@ -88,8 +88,8 @@ func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*im
 	}
 }
 
-// Put keeps m for Get, as the image in a file that this process has just written: m has its pixels. What Get would refuse is not kept, and
-// what is there stays. m is shared from then on: nobody may write to it.
+// Put keeps m for Get as the image in a file that this process has just written and whose pixels m has. A file that Get would refuse is not kept,
+// and an entry that is there already stays. m is shared from then on: nobody may write to it.
 func (c *Cache) Put(digest string, file []byte, m *image.NRGBA) {
 	if _, err := Header(file, c.limits); err != nil {
 		return

@@ -59,8 +59,8 @@ var (
 	ErrCapacity = errors.New("the cover is too small for the secret")
 	// ErrImage: samples and size do not agree, or a size that is not coded.
 	ErrImage = errors.New("not an image that can be sealed")
-	// ErrOptions: a rate or a profile that there is not.
-	ErrOptions = errors.New("not options of sealed")
+	// ErrOptions: a rate out of range, or an unknown profile.
+	ErrOptions = errors.New("wrong options of a sealed model")
 )
 
 // Profile says what changes together.
@@ -89,7 +89,7 @@ type Options struct {
 	Profile Profile
 }
 
-// Check says ErrOptions of what there is not.
+// Check returns ErrOptions for a rate out of range or an unknown profile.
 func (o Options) Check() error {
 	most := float64(MaxRate)
 	switch o.Profile {
