@@ -1,8 +1,8 @@
-"""Empties the machine code of a library's CUDA kernels but for one compute capability, so that the library compresses.
+"""Clears the CUDA machine code in a library, except for one compute capability, so that the library compresses.
 
     python3 cubins.py LIBRARY 90
 
-Sizes and offsets stay: the file still loads on every machine, and its kernels run on the card that was kept.
+Sizes and offsets do not change: the file still loads on every machine, and its kernels run on the kept card.
 """
 
 import mmap

@@ -1,8 +1,8 @@
 """Fails when a ratio of bench/gate.json falls behind its bound: `make bench-gate`.
 
-Every ratio is of two measurements of one run, taken in turn, and a median of several rounds: the machine may be slow,
-and shared. Times are the processor's. The bounds leave room for noise: they find what has become a quarter worse, not
-what has become a twentieth worse.
+Every ratio compares two measurements of one run, taken alternately, as a median of several rounds, because the machine
+may be slow and shared. Times are CPU times. The bounds leave room for noise: they detect a loss of a quarter, not of a
+twentieth.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What more jobs, more keys and more workers cost: `make bench-growth`. Nothing may grow faster than the work.
+"""Measures the cost of more jobs, keys and workers: `make bench-growth`. No cost may grow faster than the work.
 
-Jobs compute nothing, so that the queue is measured, and keys take turns; workers have two slots each. For every step:
-the processor's time of a job, and the memory of the process. A table and a plot (SVG) go into the folder.
+Jobs compute nothing, so only the queue is measured. Keys take turns; workers have two slots each. Every step gives the
+CPU time of a job and the memory of the process. A table and a plot (SVG) go into the folder.
 
-With --data, what more users cost in an evaluation: as many keys embed one pair, and eight others that are drawn for
-each decode it, beside its own and a random one.
+With --data it measures the cost of more users in an evaluation: every key embeds one pair, and its own key, a random
+one and eight other drawn keys decode the image.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def bench(program, *arguments):
 
 
 def evaluation(program, data, users):
-    """The processor's time in s, its memory in MiB, and the number of comparisons."""
+    """The CPU time in s, the memory in MiB, and the number of comparisons."""
     with tempfile.TemporaryDirectory() as folder:
 
         def half(name, n):

@@ -1,6 +1,6 @@
 """Images a second of a model in PyTorch, compiled and in bfloat16, for bench/gpu.sh to compare with ONNX Runtime.
 
-Images come from this process's memory and go back to it, as there; --warm compiles and measures nothing.
+As with ONNX Runtime, images come from this process's memory and go back to it. --warm only compiles.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
             weight = network.keyed(network.fill(role, key))
         ops = network._ops(weight)
         compute = functools.partial(getattr(network.architecture, operation), ops)
-        if device == "cuda":  # a CPU, on which this is only rehearsed, computes it as it is
+        if device == "cuda":  # not on a CPU, which only rehearses this
             compute = torch.compile(compute, dynamic=False)
         for side in options.sides:
             for batch in options.batches:
@@ -67,7 +67,7 @@ def measure(compute: Callable[..., Tensor], images: list[Tensor], device: str, s
     wait()
     done, start = 0, time.perf_counter()
     while (took := time.perf_counter() - start) < seconds:
-        for _ in range(4):  # a queue of runs, so that copies and kernels of several overlap
+        for _ in range(4):  # a queue of runs, so that their copies and kernels overlap
             run()
         wait()
         done += 4 * len(images[0])

@@ -1,8 +1,8 @@
-// Package client owns what a Go program says to the HTTP API of a stegomq service (docs/http.md): requests, retries and what the answers mean.
+// Package client lets a Go program use the HTTP API of a stegomq service (docs/http.md): it owns requests, retries and the meaning of answers.
 // It uses the standard library alone.
 //
-// Images go in as an io.Reader of a PNG, JPEG, WebP, TIFF or BMP: File makes one of a path, PNG of an image.Image. They come out as a PNG.
-// What the service refuses is a *Problem, whose code errors.As gives.
+// Images go in as an io.Reader of a PNG, JPEG, WebP, TIFF or BMP file: File reads one from a path, PNG makes one of an image.Image. Images come out
+// as PNG. Where the service refuses a request, the error is a *Problem (errors.As) with a code.
 package client
 
 import (
@@ -27,35 +27,35 @@ const (
 	DefaultPatience = 2 * time.Minute
 )
 
-// tryTimeout is what one try gets: more than the service gives a request by its defaults.
+// tryTimeout bounds one try: it is more than the service gives a request by default.
 const tryTimeout = 2 * time.Minute
 
-// firstPause and lastPause bound the time between two tries. Who was told a later time comes after lastPause.
+// firstPause and lastPause bound the time between two tries. Where the service asks for a longer pause, the client comes back after lastPause.
 const (
 	firstPause = 200 * time.Millisecond
 	lastPause  = 30 * time.Second
 )
 
-// largestText bounds what is read of an answer that is no image.
+// largestText bounds the bytes that are read of an answer that is not a success.
 const largestText = 16 << 20
 
-// Config says which service is meant, and who asks.
+// Config says where the service is, and who asks. Zero values take the defaults.
 type Config struct {
 	// URL is where the service is. Default: STEGOMQ_URL in the environment, and else DefaultURL.
 	URL string
 	// Token is the user's. Default: STEGOMQ_TOKEN. `stegomq users add NAME` makes one.
 	Token string
-	// Patience is how long what the service cannot do now is tried again. Default: DefaultPatience; below 0: nothing is tried again.
+	// Patience is how long the client tries again while the service cannot do something. Default: DefaultPatience; below 0: it does not try again.
 	Patience time.Duration
-	// HTTP sends the requests. Default: a client of two minutes for a try that follows no redirects, so that the token goes nowhere else.
+	// HTTP sends the requests. Default: a client that gives each try two minutes, and follows no redirects, so that the token goes nowhere else.
 	HTTP *http.Client
 }
 
 // Client is a service as one user sees it. It is safe for concurrent use.
 //
-// What the service cannot do now, because it is full or away, is tried again when it says (Retry-After), within Config.Patience and the
-// context. Every operation and run carries an idempotency key, so that it is done once however often it is sent. Errors are a *Problem where the
-// service refused, the context's where it ended, and else those of package net/http.
+// When the service is full or away, the client tries again at the time that the service names (Retry-After), within Config.Patience and the
+// context. Every operation and run carries an idempotency key, so that it is done once however often it is sent. The error is a *Problem where the
+// service refused, that of the context where it ended, and otherwise one of package net/http.
 type Client struct {
 	base     *url.URL
 	token    string
@@ -63,10 +63,10 @@ type Client struct {
 	http     *http.Client
 }
 
-// ErrConfig: a Config that cannot be used.
+// ErrConfig: the Config cannot be used.
 var ErrConfig = errors.New("the client cannot be made")
 
-// New makes a client. It asks the service nothing. The error is ErrConfig.
+// New makes a client. It sends no request. The error is ErrConfig.
 func New(cfg Config) (*Client, error) {
 	c := &Client{token: cmp.Or(cfg.Token, os.Getenv("STEGOMQ_TOKEN")), patience: cmp.Or(cfg.Patience, DefaultPatience), http: cfg.HTTP}
 	if c.token == "" {
@@ -91,7 +91,7 @@ type call struct {
 	header       http.Header
 }
 
-// send sends a call until it is answered with what is final, and gives that answer's header and body.
+// send sends a call until the answer is final, and returns the header and the body of that answer.
 func (c *Client) send(ctx context.Context, what call) (http.Header, []byte, error) {
 	deadline := time.Now().Add(c.patience)
 	for tries := 0; ; tries++ {
@@ -143,7 +143,7 @@ func ask[T any](ctx context.Context, c *Client, what call) (*T, http.Header, err
 	return answer, header, nil
 }
 
-// list gives all that there is of what the service calls jobs, keys and so on.
+// list returns the list at /v1/NAME, such as the user's jobs or keys.
 func list[T any](ctx context.Context, c *Client, name string) ([]T, error) {
 	answer, _, err := ask[map[string][]T](ctx, c, call{method: http.MethodGet, path: "/v1/" + name})
 	if err != nil {
@@ -162,7 +162,7 @@ func pause(tries int, err error) (wait time.Duration, again bool) {
 	default: // the service was not reached, or its answer broke off
 		wait, again = min(firstPause<<min(tries, 16), lastPause), true
 	}
-	// Those who were sent away together do not come back together.
+	// Clients that were sent away together do not come back together.
 	return wait + time.Duration(rand.Float64()*float64(wait)/4), again
 }
 
@@ -177,7 +177,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// retryAfter is the time that an answer names, in whole seconds as the service writes it; 0: none.
+// retryAfter is the time in Retry-After, in whole seconds as the service writes it; 0: there is none.
 func retryAfter(h http.Header) time.Duration {
 	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
 	if err != nil {

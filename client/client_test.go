@@ -109,7 +109,7 @@ func withService(f func() int) (code int, err error) {
 			api, err := service.New(service.Config{
 				Address: "127.0.0.1:0", InFlight: inFlight, Logger: log, DefaultModel: defaultModel, Datasets: map[string]string{"pictures": filepath.Join(dir, "pictures")},
 			},
-				service.Parts{Pipeline: s, Users: people, Stock: stock})
+				service.Parts{Pipeline: s, Records: s.Cache, Users: people, Stock: stock})
 			if err != nil {
 				return nil, err
 			}

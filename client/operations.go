@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// Operation is what is done with images: Embed, Recover or Purify. Its readers are read to their end once, before the first try; those that
-// are io.Closer are closed then.
+// Operation is what is done with images: Embed, Recover or Purify. Its readers are read to their end once, before the first try. Readers that
+// are an io.Closer are closed after that.
 type Operation interface{ form() form }
 
-// Embed hides Secret in Cover with a key. Model is one of the service's; empty: the one that it has for this. IdempotencyKey, 1 to 255
-// visible ASCII characters, names the request where it is to be done once beyond this process's life; empty: one is drawn.
+// Embed hides Secret in Cover with the key of an id. Model is one of the service's; empty: its default. IdempotencyKey has 1 to 255 visible ASCII
+// characters; empty: one is drawn. Give one where the request must be done once even if this process ends and another repeats it.
 type Embed struct {
 	Key            string
 	Cover, Secret  io.Reader
@@ -31,7 +31,7 @@ type Embed struct {
 	IdempotencyKey string
 }
 
-// Recover gives the secret of a stego image. Model and IdempotencyKey are as for Embed.
+// Recover reads the secret out of a stego image. Model and IdempotencyKey are as for Embed.
 type Recover struct {
 	Key            string
 	Stego          io.Reader
@@ -39,7 +39,7 @@ type Recover struct {
 	IdempotencyKey string
 }
 
-// Purify gives the image with less noise. Model and IdempotencyKey are as for Embed.
+// Purify takes noise off an image. Model and IdempotencyKey are as for Embed.
 type Purify struct {
 	Image          io.Reader
 	Model          string
@@ -69,7 +69,7 @@ type part struct {
 	r     io.Reader
 }
 
-// call reads the images.
+// call reads the images and makes the request.
 func (f form) call() (call, error) {
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
@@ -102,7 +102,7 @@ func (p part) write(w *multipart.Writer) error {
 	return err
 }
 
-// PNG reads as the PNG file of an image, which loses nothing of 8 or 16 bits a sample.
+// PNG reads as the PNG file of an image, without loss for samples of 8 or 16 bits.
 func PNG(m image.Image) io.Reader {
 	var b bytes.Buffer
 	if err := png.Encode(&b, m); err != nil {
@@ -111,7 +111,7 @@ func PNG(m image.Image) io.Reader {
 	return &b
 }
 
-// File reads as a file, which is opened when it is read.
+// File reads as the file of a path. The file is opened at the first read.
 func File(path string) io.Reader { return &file{path: path} }
 
 type file struct {
@@ -128,7 +128,7 @@ func (f *file) Read(b []byte) (_ int, err error) {
 	return f.opened.Read(b)
 }
 
-// Close closes a file that was opened.
+// Close closes the file if it was opened.
 func (f *file) Close() error {
 	if f.opened == nil {
 		return nil
@@ -136,12 +136,12 @@ func (f *file) Close() error {
 	return f.opened.Close()
 }
 
-// broken is a reader of what could not be made.
+// broken is a reader that returns an error.
 type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }
 
-// Image is what came of an operation.
+// Image is the outcome of an operation.
 type Image struct {
 	// PNG is the file as it was answered.
 	PNG []byte
@@ -149,7 +149,7 @@ type Image struct {
 	Warnings []string
 }
 
-// Decode gives the pixels.
+// Decode returns the pixels.
 func (i *Image) Decode() (image.Image, error) { return png.Decode(bytes.NewReader(i.PNG)) }
 
 // image sends a call that is answered with an image.
@@ -167,7 +167,7 @@ func (c *Client) image(ctx context.Context, what call) (*Image, error) {
 // Embed hides a secret in a cover. Keep the stego image in a lossless format.
 func (c *Client) Embed(ctx context.Context, what Embed) (*Image, error) { return c.Do(ctx, what) }
 
-// Recover gives the secret of a stego image. The problem Refused says that the key is not the one, or that the image was changed.
+// Recover reads the secret out of a stego image. The problem Refused says that the key is another one, or that the image was changed.
 func (c *Client) Recover(ctx context.Context, what Recover) (*Image, error) { return c.Do(ctx, what) }
 
 // Purify takes noise off an image.
@@ -182,8 +182,8 @@ func (c *Client) Do(ctx context.Context, what Operation) (*Image, error) {
 	return c.image(ctx, request)
 }
 
-// Batch does operations, n at once (at least 1), and gives what came of each, in their order. Operations are taken as they are needed. One
-// that fails ends nothing; who stops reading, or ends the context, ends what is under way.
+// Batch does operations, n at once (at least 1), and yields the outcome of each, in their order. It takes operations as it needs them. An operation
+// that fails does not end the batch. To stop reading, or to end the context, ends the operations under way.
 func (c *Client) Batch(ctx context.Context, n int, operations iter.Seq[Operation]) iter.Seq2[*Image, error] {
 	type result struct {
 		image *Image
@@ -219,7 +219,7 @@ func (c *Client) Batch(ctx context.Context, n int, operations iter.Seq[Operation
 	}
 }
 
-// State is how far a job is.
+// State is the state of a job, or of a run.
 type State string
 
 // The states of a job.
@@ -229,7 +229,7 @@ const (
 	Failed  State = "failed"
 )
 
-// Job is an operation that the service does while nobody waits. It is kept for half an hour, by the process that took it.
+// Job is an operation that the service does while nobody waits for it. The process that took it keeps it for half an hour.
 type Job struct {
 	ID        string    `json:"id"`
 	Operation string    `json:"operation"`
@@ -240,7 +240,7 @@ type Job struct {
 	Problem *Problem `json:"problem"`
 }
 
-// Start has an operation done, and does not wait for it.
+// Start begins an operation and does not wait for it: Wait does.
 func (c *Client) Start(ctx context.Context, what Operation) (*Job, error) {
 	request, err := what.form().call()
 	if err != nil {
@@ -251,7 +251,7 @@ func (c *Client) Start(ctx context.Context, what Operation) (*Job, error) {
 	return job, err
 }
 
-// Job gives a job of the user's.
+// Job returns a job of the user's.
 func (c *Client) Job(ctx context.Context, id string) (*Job, error) {
 	job, _, err := ask[Job](ctx, c, getJob(id))
 	return job, err
@@ -261,7 +261,7 @@ func getJob(id string) call {
 	return call{method: http.MethodGet, path: "/v1/jobs/" + url.PathEscape(id)}
 }
 
-// Wait asks for a job until it has ended, as often as the service says, and gives its image, or the problem that it ended with.
+// Wait asks for a job, as often as the service says, until the job has ended. It returns the image, or the problem that the job ended with.
 func (c *Client) Wait(ctx context.Context, id string) (*Image, error) {
 	get := getJob(id)
 	for {
@@ -282,7 +282,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Image, error) {
 	}
 }
 
-// Jobs gives the user's jobs, the newest first.
+// Jobs returns the user's jobs, the newest first.
 func (c *Client) Jobs(ctx context.Context) ([]Job, error) { return list[Job](ctx, c, "jobs") }
 
 // Key is a key of the user's. The key itself never leaves the service.
@@ -293,7 +293,7 @@ type Key struct {
 	Allows []string `json:"allows"`
 }
 
-// Keys gives the user's keys.
+// Keys returns the user's keys.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) { return list[Key](ctx, c, "keys") }
 
 // Model is a model of the service.
@@ -303,11 +303,11 @@ type Model struct {
 	Keying     string   `json:"keying"`
 	Operations []string `json:"operations"`
 	Trained    bool     `json:"trained"`
-	// Keys are those of the user's that it works with.
+	// Keys are the ids of the user's keys that the model works with.
 	Keys []string `json:"keys"`
-	// DefaultFor has the operations that take it where they name none.
+	// DefaultFor has the operations for which this is the default model.
 	DefaultFor []string `json:"default_for"`
 }
 
-// Models gives the models of the service.
+// Models returns the models of the service.
 func (c *Client) Models(ctx context.Context) ([]Model, error) { return list[Model](ctx, c, "models") }

@@ -57,11 +57,11 @@ type Problem struct {
 	Code   Code   `json:"code"`
 	// RequestID finds the request in the service's log.
 	RequestID string `json:"request_id"`
-	// RetryAfter is when another try may end otherwise; 0: it would not.
+	// RetryAfter is how long to wait before another try may succeed; 0: another try will not.
 	RetryAfter time.Duration `json:"-"`
 }
 
-// Error gives the code, the detail and the request's id.
+// Error is the code, the detail and the request's id.
 func (p *Problem) Error() string {
 	text := fmt.Sprintf("%s: %s", p.Code, p.Detail)
 	if p.RequestID != "" {
@@ -70,10 +70,10 @@ func (p *Problem) Error() string {
 	return text
 }
 
-// errForeign: what answered is not stegomq.
+// errForeign: the answer is not one of stegomq.
 var errForeign = errors.New("this is no answer of stegomq: is the address right?")
 
-// readProblem makes an error of an answer that is no success.
+// readProblem makes an error of an answer that is not a success.
 func readProblem(resp *http.Response) error {
 	p := &Problem{}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, largestText))

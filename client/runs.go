@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// RunRequest is an evaluation that is asked for: of a model on one of the service's data sets. Zero values take the service's defaults, which
-// docs/http.md has.
+// RunRequest asks for an evaluation of a model on one of the service's data sets. Zero values take the service's defaults (docs/http.md).
 type RunRequest struct {
 	Name    string `json:"name,omitempty"`
 	Dataset string `json:"dataset"`
@@ -19,10 +18,10 @@ type RunRequest struct {
 	// Keys are ids of the user's. Without any, DemoKeys of the model's public ones are taken.
 	Keys     []string `json:"keys,omitempty"`
 	DemoKeys int      `json:"demo_keys,omitempty"`
-	// Size is what images are brought to, in pixels; Resize how: squash or crop.
+	// Size is the width and height that images are brought to, in pixels. Resize says how: squash or crop.
 	Size   int    `json:"size,omitempty"`
 	Resize string `json:"resize,omitempty"`
-	// Limit is the largest number of pairs, the first ones; Sample that of pairs that SampleSeed draws from all, in its place.
+	// Limit is the largest number of image pairs, the first ones. Sample is the number of pairs that SampleSeed draws from all instead.
 	Limit      int       `json:"limit,omitempty"`
 	Sample     int       `json:"sample,omitempty"`
 	SampleSeed uint64    `json:"sample_seed,omitempty"`
@@ -33,7 +32,7 @@ type RunRequest struct {
 	NoKey      bool      `json:"no_key,omitempty"`
 	Partial    []float64 `json:"partial,omitempty"`
 	Attacks    []string  `json:"attacks,omitempty"`
-	// IdempotencyKey is as for Embed. The same request with the same key is the same run.
+	// IdempotencyKey is as for Embed. The same request with the same key gives the same run.
 	IdempotencyKey string `json:"-"`
 }
 
@@ -48,17 +47,17 @@ type Run struct {
 	ID    string `json:"id"`
 	Owner string `json:"owner"`
 	State State  `json:"state"`
-	// Created and Finished are when it was asked for, and when it ended.
+	// Created is when the run was asked for, Finished when it ended; zero: it has not.
 	Created  time.Time  `json:"created"`
 	Finished time.Time  `json:"finished"`
 	Request  RunRequest `json:"request"`
-	// Pairs and Total are 0 until the run is planned: image pairs, and comparisons. Scores counts those that are made or refused, Failed those
-	// that cannot be made.
+	// Pairs counts image pairs, Total comparisons; both are 0 until the run is planned. Scores counts the comparisons that were made or refused,
+	// Failed those that cannot be made.
 	Pairs  int `json:"pairs"`
 	Total  int `json:"total"`
 	Scores int `json:"scores"`
 	Failed int `json:"failed"`
-	// WaitsFor says what holds it up, where it is not just work.
+	// WaitsFor says what holds the run up, where it is more than work.
 	WaitsFor string `json:"waits_for"`
 	// Problem is why a run failed.
 	Problem *Problem `json:"problem"`
@@ -67,7 +66,7 @@ type Run struct {
 // Ended says whether the run is done, failed or cancelled.
 func (r *Run) Ended() bool { return r.State != Waiting && r.State != Running }
 
-// Evaluate begins a run, and does not wait for it: Follow does.
+// Evaluate begins a run and does not wait for it: Follow does.
 func (c *Client) Evaluate(ctx context.Context, what RunRequest) (*Run, error) {
 	body, err := json.Marshal(what)
 	if err != nil {
@@ -77,12 +76,12 @@ func (c *Client) Evaluate(ctx context.Context, what RunRequest) (*Run, error) {
 	return c.run(ctx, call{method: http.MethodPost, path: "/v1/runs", body: string(body), header: header})
 }
 
-// Run gives a run of the user's.
+// Run returns a run of the user's.
 func (c *Client) Run(ctx context.Context, id string) (*Run, error) {
 	return c.run(ctx, call{method: http.MethodGet, path: runPath(id)})
 }
 
-// CancelRun takes what waits of a run out of the queue. Its scores stay.
+// CancelRun takes the waiting jobs of a run out of the queue. The scores of the run stay.
 func (c *Client) CancelRun(ctx context.Context, id string) (*Run, error) {
 	return c.run(ctx, call{method: http.MethodPost, path: runPath(id) + "/cancel"})
 }
@@ -96,8 +95,8 @@ func (c *Client) DeleteRun(ctx context.Context, id string) error {
 // followEvery is the time between two looks at a run.
 const followEvery = 500 * time.Millisecond
 
-// Follow looks at a run until it has ended, and tells of it each time; tell may be nil. The error is the run's Problem where it failed; what was
-// cancelled is no error.
+// Follow looks at a run until it has ended, and calls tell, which may be nil, each time. If the run failed, the error is its Problem. A cancelled run
+// is no error.
 func (c *Client) Follow(ctx context.Context, id string, tell func(*Run)) (*Run, error) {
 	for {
 		run, err := c.Run(ctx, id)
@@ -119,16 +118,16 @@ func (c *Client) Follow(ctx context.Context, id string, tell func(*Run)) (*Run, 
 	}
 }
 
-// RunFile gives a file of a run: summary.json, items.csv, report.md, as `stegomq evaluate` writes them, or report.html, without the images.
+// RunFile returns a file of a run: summary.json, items.csv, report.md or report.html, as `stegomq evaluate` writes them, the reports without images.
 func (c *Client) RunFile(ctx context.Context, id, name string) ([]byte, error) {
 	_, body, err := c.send(ctx, call{method: http.MethodGet, path: runPath(id) + "/files/" + url.PathEscape(name)})
 	return body, err
 }
 
-// Runs gives the user's runs, the newest first.
+// Runs returns the user's runs, the newest first.
 func (c *Client) Runs(ctx context.Context) ([]Run, error) { return list[Run](ctx, c, "runs") }
 
-// Datasets gives the names of the data sets that runs may be made on.
+// Datasets returns the names of the data sets that runs may be made on.
 func (c *Client) Datasets(ctx context.Context) (names []string, err error) {
 	sets, err := list[struct{ Name string }](ctx, c, "datasets")
 	for _, set := range sets {

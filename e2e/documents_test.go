@@ -102,11 +102,13 @@ func TestReadmeEmbeds(t *testing.T) {
 	h.has("secret.png")
 }
 
-// README's third use: a service, a user of it, a benchmark. The ports are any that are free, since tests run beside each other.
+// README's third use: a service, a user of it, a benchmark. The ports are any that are free, since tests run beside each other, and the
+// benchmark is short: on a slow machine the requests of a long one would pile up for minutes.
 func TestReadmeServes(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0")
+	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0",
+		"STEGOMQ_DURATION=3s", "STEGOMQ_WARM_UP=1s")
 	h.ok("keys", "new", "alice")
 	typed := readme(t, "Run a service for many users, and measure it:")
 	const first = "stegomq up --http 127.0.0.1:8080"

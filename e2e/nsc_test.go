@@ -148,7 +148,7 @@ func TestGrantsAsJWTs(t *testing.T) {
 
 	// The server learns of the account.
 	must(t, server.cmd.Process.Kill())
-	_ = server.finish()
+	<-server.ended
 	addr, _ = a.serve(store)
 	worker := h.start("gpuworker", "--nats", "nats://"+addr, "--nats-creds", operator, "--redis", redis)
 	worker.await("(?m)^ready$")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,11 +16,12 @@ import (
 
 // process is a program that runs beside the test. It is killed when the test ends.
 type process struct {
-	t      *testing.T
-	name   string
-	cmd    *exec.Cmd
-	log    *transcript // standard output and standard error
-	finish func() error
+	t     *testing.T
+	name  string
+	cmd   *exec.Cmd
+	log   *transcript   // standard output and standard error
+	ended chan struct{} // closed when the process has ended and all that it said is in log
+	err   error         // of its end; set before ended is closed
 }
 
 // start runs the program in the background.
@@ -33,10 +35,11 @@ func startProcess(t *testing.T, name string, cmd *exec.Cmd) *process {
 	log := &transcript{changed: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = log, log
 	must(t, cmd.Start())
-	p := &process{t: t, name: name, cmd: cmd, log: log, finish: sync.OnceValue(cmd.Wait)}
+	p := &process{t: t, name: name, cmd: cmd, log: log, ended: make(chan struct{})}
+	go func() { p.err = cmd.Wait(); close(p.ended) }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = p.finish()
+		<-p.ended
 		if t.Failed() {
 			t.Logf("%s:\n%s", name, log)
 		}
@@ -54,9 +57,9 @@ func (p *process) signal(s os.Signal) {
 func (p *process) end() int {
 	p.t.Helper()
 	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	err := p.finish()
+	<-p.ended
 	if !timer.Stop() {
-		p.t.Fatalf("%s did not end within %v: %v\n%s", p.name, patience, err, p.log)
+		p.t.Fatalf("%s did not end within %v: %v\n%s", p.name, patience, p.err, p.log)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -66,7 +69,7 @@ func (p *process) await(pattern string) []string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	found, err := p.log.await(ctx, regexp.MustCompile(pattern))
+	found, err := p.log.await(ctx, p.ended, regexp.MustCompile(pattern))
 	if err != nil {
 		p.t.Fatalf("%s never said %q: %v\n%s", p.name, pattern, err, p.log)
 	}
@@ -94,15 +97,23 @@ func (l *transcript) String() string {
 	return l.text.String()
 }
 
-func (l *transcript) await(ctx context.Context, pattern *regexp.Regexp) ([]string, error) {
-	for {
+var errEnded = errors.New("it has ended")
+
+// await waits until the text matches pattern, and gives the submatches. Nothing is written once ended is closed.
+func (l *transcript) await(ctx context.Context, ended <-chan struct{}, pattern *regexp.Regexp) ([]string, error) {
+	for last := false; ; {
 		l.mu.Lock()
 		text, changed := l.text.String(), l.changed
 		l.mu.Unlock()
 		if found := pattern.FindStringSubmatch(text); found != nil {
 			return found, nil
 		}
+		if last {
+			return nil, errEnded
+		}
 		select {
+		case <-ended:
+			last = true
 		case <-changed:
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -1,4 +1,4 @@
-"""Writes docs/messages.md: the messages of a .proto folder as tables, with the comments that they have.
+"""Writes docs/messages.md: the messages of a .proto folder as tables, with their comments.
 
 Reads a compiled file set with source positions, as `buf build schemas -o -#format=json` prints it, from standard input.
 """

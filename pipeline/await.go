@@ -187,7 +187,7 @@ func waitsFor(ctx context.Context, q *queueadmin.Admin, waiting uint64, quiet ti
 	case st.JobsWaiting+st.JobsInFlight > 0 && len(st.Workers) == 0:
 		return fmt.Sprintf("%d messages of the run wait and no gpuworker is there: start one", waiting)
 	case st.JobsInFlight > 0:
-		return fmt.Sprintf("nothing was finished for %v: %d jobs are in the hands of %d workers: is the network slow?", quiet, st.JobsInFlight, len(st.Workers))
+		return fmt.Sprintf("nothing was finished for %v, but work goes on: jobs in hand %d, workers %d", quiet, st.JobsInFlight, len(st.Workers))
 	case st.JobsWaiting > 0:
 		return fmt.Sprintf("%d messages of the run wait and none of the %d workers takes them: do they have the model and the keys?", waiting, len(st.Workers))
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"image"
 	"io/fs"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -111,39 +110,6 @@ func (s *Services) RunProgress(ctx context.Context, id string) (scores, failures
 // Put keeps an image of a tenant as long as its outputs are kept, and gives its digest, by which Output finds it.
 func (s *Services) Put(ctx context.Context, tenant string, data []byte) (digest string, err error) {
 	return s.Blobs.Put(schemas.WithTenant(ctx, tenant), data)
-}
-
-// KeepAsked keeps the record of a new run that a front was asked for; the other functions are those of package cache.
-func (s *Services) KeepAsked(ctx context.Context, run string, record []byte) error {
-	return s.Cache.KeepAsked(ctx, run, record)
-}
-
-// ReplaceAsked replaces the record of a run, and says whether there was one.
-func (s *Services) ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error) {
-	return s.Cache.ReplaceAsked(ctx, run, record)
-}
-
-// Asked gives the records of all runs that fronts were asked for, by id.
-func (s *Services) Asked(ctx context.Context) (map[string]string, error) { return s.Cache.Asked(ctx) }
-
-// AskedRun gives the record of a run; nil of one that has none.
-func (s *Services) AskedRun(ctx context.Context, run string) ([]byte, error) {
-	return s.Cache.AskedRun(ctx, run)
-}
-
-// DropAsked drops the record of a run.
-func (s *Services) DropAsked(ctx context.Context, run string) error {
-	return s.Cache.DropAsked(ctx, run)
-}
-
-// LeaseAsked says whether a front has, for so long, a run that it makes: another one may.
-func (s *Services) LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error) {
-	return s.Cache.LeaseAsked(ctx, run, holder, long)
-}
-
-// ReleaseAsked gives a run back.
-func (s *Services) ReleaseAsked(ctx context.Context, run, holder string) error {
-	return s.Cache.ReleaseAsked(ctx, run, holder)
 }
 
 // QueueStatus is the state of the message queue, and who works.

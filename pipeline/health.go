@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"stegomq/internal/cache"
@@ -136,7 +137,11 @@ func (x *examination) keys(l *Library) {
 		x.wrong("keys", err)
 		return
 	}
-	x.say("keys", "%d key pairs in %v", ring.Len(), l.Keyrings)
+	if len(l.Keyrings) == 0 {
+		x.say("keys", "no keyring yet: stegomq keys new NAME makes one")
+		return
+	}
+	x.say("keys", "%d key pairs in %s", ring.Len(), strings.Join(l.Keyrings, ", "))
 }
 
 // unused says of an embedded server that it has no data yet: to start it would make some.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"stegomq/internal/pixel"
@@ -35,7 +36,7 @@ type Reply struct {
 	RecoveredPSNR float64 `json:"recovered_psnr,omitempty"`
 	// Warnings are lines for people.
 	Warnings []string `json:"warnings,omitempty"`
-	// Reason is a stable word when OK is false, a schemas.Reason, "refused" (schemas.EndRefused), "output" or LowPSNR, Error a line for people.
+	// Reason is a stable word when OK is false, a schemas.Reason, "refused" (schemas.EndRefused), LowPSNR or "output" where it cannot be written, Error a line for people.
 	Reason string `json:"reason,omitempty"`
 	Error  string `json:"error,omitempty"`
 }
@@ -69,6 +70,9 @@ func (r Reply) Err() error {
 
 // LowPSNR is the reason of an embed request whose secret comes back worse than it has to.
 const LowPSNR = "low_psnr"
+
+// notWritten is the reason of a request whose output cannot be fetched or written.
+const notWritten = "output"
 
 // standard is the name of standard input and output.
 const standard = "-"
@@ -117,6 +121,10 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 	}
 	if r.Out == standard && s.cfg.Stdout == nil {
 		return p, schemas.Permanent(schemas.ReasonBadMessage, errors.New("out -: standard output has the replies: name a file"))
+	}
+	// Now, and not when the image is made.
+	if info, err := os.Stat(filepath.Dir(r.Out)); err != nil || !info.IsDir() {
+		return p, schemas.Permanent(notWritten, fmt.Errorf("output %s: there is no folder %s: make it first", r.Out, filepath.Dir(r.Out)))
 	}
 	inputs := r.inputs(op)
 	files := make([][]byte, len(inputs))

@@ -380,7 +380,7 @@ func (s *Stream) answer(ctx context.Context, p pending, o *schemas.Outcome) Repl
 		err = s.write(p.Out, data)
 	}
 	if err != nil {
-		reply.Reason, reply.Error = "output", err.Error()
+		reply.Reason, reply.Error = notWritten, err.Error()
 		return reply
 	}
 	reply.OK = true

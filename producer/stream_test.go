@@ -262,7 +262,8 @@ func TestBadRequests(t *testing.T) {
 		{request("heavy", "cover", heavy), "heavy", "too_large", "cover " + heavy},
 		{request("wide", "secret", wide), "wide", "too_large", "secret " + wide},
 		{request("torn", "secret", torn), "torn", "bad_image", "torn.png"}, // only the worker finds that
-		{request("nowhere", "out", r.path("no/such/folder/x.png")), "nowhere", "output", "no/such/folder"},
+		{request("nowhere", "out", r.path("no/such/folder/x.png")), "nowhere", "output", "there is no folder " + r.path("no/such/folder")},
+		{request("a folder", "out", r.dir), "a folder", "output", r.dir},
 	}
 	var lines []string
 	for _, c := range cases {

@@ -58,7 +58,7 @@ func (s *Stream) verify(ctx context.Context, p pending, recovered *schemas.Outco
 	}
 	psnr, err := s.recoveredPSNR(ctx, p, recovered)
 	if err != nil {
-		reply.Reason, reply.Error = "output", err.Error()
+		reply.Reason, reply.Error = notWritten, err.Error()
 		return false
 	}
 	reply.RecoveredPSNR = psnr

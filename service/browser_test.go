@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -532,12 +533,16 @@ func TestUsersInBrowser(t *testing.T) {
 	b.arrives("/")
 	b.open("/users")
 	b.Do(chromedp.SendKeys(chromedp.CSS("#name"), "ub-new"))
+	b.Do(chromedp.SendKeys(chromedp.CSS("#days"), "30"))
 	b.Click("input[name=key][value=ub-key]")
 	b.press("form[action='/users'] button")
 	token := b.text(".token")
 	u, err := parts.Users.Authenticate(token)
 	if err != nil || u.Name != "ub-new" || !slices.Equal(u.Keys, []string{"ub-key"}) || !slices.Equal(u.Scopes, both) {
 		t.Errorf("%+v, %v", u, err)
+	}
+	if days := time.Until(u.Expires).Hours() / 24; days < 29 || days > 30 {
+		t.Errorf("the token is valid for %v days, want 30", days)
 	}
 	b.open("/users")
 	if strings.Contains(b.text("body"), token) {

@@ -15,13 +15,13 @@ import (
 	"stegomq/schemas"
 )
 
-// event is something that happened, for those who may know of it: its owner, and administrators. One without an owner is for these alone.
+// event is something that happened. Its owner and administrators are told of it; an event without an owner goes to administrators alone.
 type event struct {
 	kind, owner string
 	data        []byte // JSON
 }
 
-// The kinds of events. ready begins a stream; reset says that some are missing.
+// The kinds of events. ready begins a stream; reset says that events are missing from it.
 const (
 	eventReady = "ready"
 	eventReset = "reset"
@@ -29,7 +29,7 @@ const (
 	eventDead  = "dead_letter"
 )
 
-// Bounds of streams of events: how many events are kept for who comes back, and the streams of all and of one user.
+// Bounds of streams of events: how many events are kept for clients that come back, and how many streams all users and one user may have.
 const (
 	keptEvents  = 1024
 	mostStreams = 256
@@ -38,24 +38,25 @@ const (
 	sendTimeout = 30 * time.Second
 )
 
-// hub has the events of this process, numbered from 1, of which the last are kept.
+// hub numbers the events of this process from 1, and keeps the last ones.
 type hub struct {
-	epoch string // of this process: numbers of another mean nothing
+	epoch string // names this process: the numbers of another one mean nothing here
 
 	mu       sync.Mutex
 	last     uint64
 	kept     [keptEvents]event // event n is at n % keptEvents
 	changed  chan struct{}     // closed when there is another event
-	streams  *slots
+	streams  *places
 	draining chan struct{}
 	closing  sync.Once
 }
 
 func newHub() *hub {
-	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), streams: newSlots(mostStreams, userStreams), draining: make(chan struct{})}
+	const full = "there are as many streams of events as there may be: close one of yours, or try again later"
+	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), streams: newPlaces(mostStreams, userStreams, 0, full, full), draining: make(chan struct{})}
 }
 
-// publish tells of an event.
+// publish gives an event its number and wakes the streams.
 func (h *hub) publish(e event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,7 +66,8 @@ func (h *hub) publish(e event) {
 	h.changed = make(chan struct{})
 }
 
-// since gives the events after number n, the last of them, and what is closed when there are more. missed says that some after n are not kept any more.
+// since returns the events after number n, the number of the last event, and a channel that is closed when there are more. missed says that
+// some events after n are no longer kept.
 func (h *hub) since(n uint64) (list []event, last uint64, missed bool, more <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,24 +81,15 @@ func (h *hub) since(n uint64) (list []event, last uint64, missed bool, more <-ch
 	return list, h.last, missed, h.changed
 }
 
-// join takes a place for a stream, which leave gives back.
-func (h *hub) join(user string) (leave func(), why *problem) {
-	leave, why = h.streams.take(user)
-	if why != nil && why.Code == codeTooMany {
-		why.Detail = "there are as many streams of events as there may be: close one of yours, or try again later"
-	}
-	return leave, why
-}
-
-// close ends all streams, and lets no new ones in.
+// close ends all streams and refuses new ones.
 func (h *hub) close() {
 	h.closing.Do(func() {
-		h.streams.drain()
+		h.streams.draining.Store(true)
 		close(h.draining)
 	})
 }
 
-// resume is where a stream goes on: after the event that a client has seen last, if that is one of this process.
+// resume returns the number after which a stream goes on: that of the client's last event, if this process has told it, or else the newest.
 func (h *hub) resume(lastID string) (from uint64, resumed bool) {
 	_, now, _, _ := h.since(0)
 	epoch, number, _ := strings.Cut(lastID, "-")
@@ -107,7 +100,7 @@ func (h *hub) resume(lastID string) (from uint64, resumed bool) {
 	return n, true
 }
 
-// tell tells of a run as it is now.
+// tell publishes a run as it is now.
 func (s *Service) tell(ctx context.Context, r *run) {
 	data, err := json.Marshal(s.view(ctx, r))
 	if err != nil {
@@ -139,7 +132,7 @@ func (s *Service) tailDead(ctx context.Context) {
 
 // streamEvents answers with server-sent events: progress of the user's runs, and for administrators all of that and dead letters.
 func (s *Service) streamEvents(w http.ResponseWriter, c *call) *problem {
-	leave, why := s.events.join(c.owner())
+	leave, why := s.events.streams.take(c.Context(), c.owner())
 	if why != nil {
 		return why
 	}
@@ -188,14 +181,14 @@ func (s *Service) streamEvents(w http.ResponseWriter, c *call) *problem {
 	}
 }
 
-// stillThere says whether a user is still who came in, and takes what the user may do from the file as it is now.
+// stillThere says whether the user still exists with the same token, and reads anew what the user may do.
 func (s *Service) stillThere(c *call) bool {
 	u, there, err := s.Users.Find(c.user.Name, c.user.Hash)
 	c.user = u
 	return there && err == nil
 }
 
-// eventWriter collects events, and sends them together.
+// eventWriter collects events and sends them together.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController

@@ -19,13 +19,13 @@ import (
 	"stegomq/schemas"
 )
 
-// form is the body of a request: an image for each field that the operation has, a key and a model.
+// form is the body of a request: the operation's images by field, a key and a model.
 type form struct {
 	key, model string
 	images     map[string][]byte
 }
 
-// maxWord bounds a field that is no image, in bytes.
+// maxWord bounds a field that is not an image, in bytes.
 const maxWord = 256
 
 // readForm reads the form of an operation.
@@ -41,8 +41,8 @@ func (s *Service) readForm(w http.ResponseWriter, c *call, op schemas.Operation)
 	return f, s.checkForm(f, op)
 }
 
-// readMultipart reads a body with images and words of these names, within the limits on bytes and time. Of another kind of body the problem says what
-// to send.
+// readMultipart reads a body with images and words of these names, within the limits on bytes and time. send is what the problem of another kind
+// of body tells the client.
 func (s *Service) readMultipart(w http.ResponseWriter, c *call, send string, f *form, images []string, words map[string]*string) *problem {
 	if c.ContentLength > s.cfg.MaxBody {
 		return tooLarge(s.cfg.MaxBody)
@@ -58,7 +58,7 @@ func (s *Service) readMultipart(w http.ResponseWriter, c *call, send string, f *
 	})
 }
 
-// inTime reads a body within the limit on time, and gives the problem of one that cannot be read.
+// inTime reads a body within the limit on time, and returns the problem of a body that cannot be read.
 func (s *Service) inTime(w http.ResponseWriter, read func() error) *problem {
 	control := http.NewResponseController(w)
 	if err := control.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)); err != nil {
@@ -67,7 +67,7 @@ func (s *Service) inTime(w http.ResponseWriter, read func() error) *problem {
 	if err := read(); err != nil {
 		return s.ofBody(err)
 	}
-	// What watches for the client's end reads with the same deadline.
+	// net/http reads on to see whether the client goes away, with the same deadline.
 	if err := control.SetReadDeadline(time.Time{}); err != nil {
 		return ofError(err)
 	}
@@ -98,7 +98,7 @@ func (s *Service) ofBody(err error) *problem {
 	return newProblem(codeBadRequest, "the body is not whole, or not of the type that the request says")
 }
 
-// readParts reads a body of size bytes, -1 where that is not known: images and words of these names.
+// readParts reads images and words of these names from a body of size bytes; size is -1 where it is not known.
 func readParts(parts *multipart.Reader, names []string, words map[string]*string, size int64) (images map[string][]byte, err error) {
 	images = make(map[string][]byte)
 	for {
@@ -118,7 +118,7 @@ func readParts(parts *multipart.Reader, names []string, words map[string]*string
 		case twice || word != nil && *word != "":
 			return nil, errForm{"the field " + name + " is there twice"}
 		case word == nil:
-			// What is left is room for the whole image: nothing is copied while it grows.
+			// The rest of the body has room for the whole image: the buffer never has to grow.
 			image := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
 			var n int64
 			n, err = image.ReadFrom(part)
@@ -138,7 +138,7 @@ func readParts(parts *multipart.Reader, names []string, words map[string]*string
 	}
 }
 
-// checkForm finds what a form lacks, and images that need not go through the queue to be refused.
+// checkForm finds what a form lacks, and refuses images whose headers already show that they cannot be used.
 func (s *Service) checkForm(f *form, op schemas.Operation) *problem {
 	if f.key == "" && op.Describe().Key != "" {
 		return newProblem(codeBadRequest, "the field key is missing: GET /v1/keys lists yours")
@@ -155,7 +155,7 @@ func (s *Service) checkForm(f *form, op schemas.Operation) *problem {
 	return nil
 }
 
-// checkImage finds what is wrong with an image as its header shows it.
+// checkImage finds what the header of an image shows to be wrong.
 func checkImage(name string, data []byte, limits pixel.Limits) *problem {
 	_, err := pixel.Header(data, limits)
 	switch {
@@ -167,7 +167,7 @@ func checkImage(name string, data []byte, limits pixel.Limits) *problem {
 	return newProblem(codeBadImage, name+": "+err.Error())
 }
 
-// digest names what a form asks for, in hex.
+// digest is the SHA-256 of what a form asks for, in hex.
 func (f *form) digest(op schemas.Operation) string {
 	h := sha256.New()
 	for _, name := range op.Describe().Images {

@@ -17,20 +17,20 @@ type result struct {
 	output   []byte // empty of a job that is kept: its digest finds it
 }
 
-// job is a request that is kept beyond its connection: it can be asked for, or be found again by its idempotency key.
+// job is a request that outlives its connection. It is found by its id, or by its idempotency key.
 type job struct {
 	id, owner string
 	created   time.Time
-	// The request's digest, and its idempotency key, where it has one.
+	// body is the digest of the request, key its idempotency key; empty: it has none.
 	body, key string
 	request   *pipeline.OperationRequest
 	with      string // the id of the key that it uses
 
 	done   chan struct{}
-	result result // when done is closed
+	result result // set before done is closed
 }
 
-// called is what the job's owner calls it.
+// called names the job by its owner and idempotency key.
 func (j *job) called() [2]string { return [2]string{j.owner, j.key} }
 
 func (j *job) ended() bool {
@@ -42,15 +42,15 @@ func (j *job) ended() bool {
 	}
 }
 
-// mostJobs bounds what is kept for one user. The oldest job that has ended makes room.
+// mostJobs bounds the jobs that are kept for one user. The oldest job that has ended makes room.
 const mostJobs = 1000
 
-// keptFor is how long a job is kept. An output that was there before may have been made half its lifetime ago.
+// keptFor is how long a job is kept: half the lifetime of an output, since an output that was found may be that old already.
 const keptFor = pipeline.AskedLifetime / 2
 
-// jobs are those of this process, by id. A job is forgotten before its output is.
+// jobs are those of this process. A job is forgotten before its output is.
 type jobs struct {
-	ctx  context.Context // of all work that outlives its connection
+	ctx  context.Context // for all work that outlives its connection
 	stop context.CancelFunc
 
 	mu    sync.Mutex
@@ -64,7 +64,7 @@ func newJobs() *jobs {
 	return &jobs{ctx: ctx, stop: stop, byID: make(map[string]*job), order: make(map[string][]*job), byKey: make(map[[2]string]*job)}
 }
 
-// begin keeps a new job, or returns the job that has the same idempotency key. The same key with another body is a problem.
+// begin keeps a new job, or returns the owner's job with the same idempotency key. The same key with another body is a problem.
 func (s *jobs) begin(j *job) (_ *job, isNew bool, why *problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *jobs) end(j *job, r result) {
 	close(j.done)
 }
 
-// find gives a user's job.
+// find returns a user's job; nil where the user has none of this id.
 func (s *jobs) find(owner, id string) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *jobs) find(owner, id string) *job {
 	return nil
 }
 
-// list gives a user's jobs, newest first.
+// list returns a user's jobs, the newest first.
 func (s *jobs) list(owner string) []*job {
 	s.mu.Lock()
 	defer s.mu.Unlock()

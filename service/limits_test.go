@@ -118,7 +118,7 @@ func (h *heldOutputs) Output(ctx context.Context, tenant, digest string) ([]byte
 // Outputs of jobs are read at as many places as other images.
 func TestOutputsTakePlaces(t *testing.T) {
 	t.Parallel()
-	h := &heldOutputs{parts.Pipeline, make(chan struct{}, gatePerUser), make(chan struct{})}
+	h := &heldOutputs{parts.Pipeline, make(chan struct{}, showingPerUser), make(chan struct{})}
 	p := parts
 	p.Pipeline = h
 	a := startWith(t, Config{}, p)
@@ -126,8 +126,8 @@ func TestOutputsTakePlaces(t *testing.T) {
 	var job jobView
 	c.post("/v1/embed", fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "op-alice"}, "Prefer", "respond-async").into(http.StatusAccepted, &job)
 	output := c.ended(job.ID).Output
-	answers := make(chan *answered, gatePerUser)
-	for range gatePerUser {
+	answers := make(chan *answered, showingPerUser)
+	for range showingPerUser {
 		go func() { answers <- c.get(output) }()
 		<-h.begun
 	}
@@ -138,12 +138,12 @@ func TestOutputsTakePlaces(t *testing.T) {
 	me := all[slices.IndexFunc(all, func(u users.User) bool { return u.Name == "op-alice" })]
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if leave, why := a.s.gate.enter(ended, (&call{user: me}).owner()); why == nil {
+	if leave, why := a.s.showing.take(ended, (&call{user: me}).owner()); why == nil {
 		leave()
 		t.Error("there is a place beside the outputs that are read")
 	}
 	close(h.let)
-	for range gatePerUser {
+	for range showingPerUser {
 		(<-answers).image()
 	}
 }
@@ -253,10 +253,8 @@ func TestLostConnection(t *testing.T) {
 	// The one slot is free again.
 	f := fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "lc-alice"}
 	for deadline := time.Now().Add(patience); ; {
-		c.s.slots.mu.Lock()
-		n := c.s.slots.total
-		c.s.slots.mu.Unlock()
-		if n == 0 {
+		if free, why := c.s.slots.take(t.Context(), "nobody"); why == nil {
+			free()
 			break
 		}
 		if time.Now().After(deadline) {
@@ -287,7 +285,7 @@ func TestDrain(t *testing.T) {
 	<-h.asked
 	ended := make(chan struct{})
 	go func() { a.end(); close(ended) }()
-	for deadline := time.Now().Add(patience); !a.s.slots.isDraining(); {
+	for deadline := time.Now().Add(patience); !a.s.slots.draining.Load(); {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not drain")
 		}

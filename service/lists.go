@@ -41,13 +41,12 @@ func describe(j *job) jobView {
 	return v
 }
 
-func (s *Service) listJobs(w http.ResponseWriter, c *call) *problem {
+func (s *Service) listJobs(c *call) (any, *problem) {
 	views := []jobView{}
 	for _, j := range s.jobs.list(c.owner()) {
 		views = append(views, describe(j))
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"jobs": views})
-	return nil
+	return map[string]any{"jobs": views}, nil
 }
 
 // job is the user's job that a request names.
@@ -90,15 +89,15 @@ type modelView struct {
 	Keying     string            `json:"keying"`
 	Operations []model.Operation `json:"operations"`
 	Trained    bool              `json:"trained"`
-	// Keys are the user's that it works with.
+	// Keys are the ids of the user's keys that the model works with.
 	Keys    []string `json:"keys"`
 	Default []string `json:"default_for,omitempty"`
 }
 
-func (s *Service) listModels(w http.ResponseWriter, c *call) *problem {
+func (s *Service) listModels(c *call) (any, *problem) {
 	ring, mine, why := s.keysOf(c)
 	if why != nil {
-		return why
+		return nil, why
 	}
 	views := []modelView{}
 	for _, m := range s.Models {
@@ -120,8 +119,7 @@ func (s *Service) listModels(w http.ResponseWriter, c *call) *problem {
 		}
 		views = append(views, v)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"models": views})
-	return nil
+	return map[string]any{"models": views}, nil
 }
 
 // keyView is a key as it is answered: never its bytes.
@@ -131,7 +129,7 @@ type keyView struct {
 	Allows      []users.Scope `json:"allows"`
 }
 
-// keysOf are the keys that there are, and those that the user may know of.
+// keysOf returns the service's keyring, and the pairs in it that the user may know of.
 func (s *Service) keysOf(c *call) (ring *keyring.Keyring, mine []keyring.Pair, why *problem) {
 	ring, why = s.ring(c)
 	if why != nil {
@@ -154,10 +152,10 @@ func (s *Service) ring(c *call) (*keyring.Keyring, *problem) {
 	return ring, nil
 }
 
-func (s *Service) listKeys(w http.ResponseWriter, c *call) *problem {
+func (s *Service) listKeys(c *call) (any, *problem) {
 	_, mine, why := s.keysOf(c)
 	if why != nil {
-		return why
+		return nil, why
 	}
 	views := []keyView{}
 	for _, pair := range mine {
@@ -170,6 +168,5 @@ func (s *Service) listKeys(w http.ResponseWriter, c *call) *problem {
 		}
 		views = append(views, v)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"keys": views})
-	return nil
+	return map[string]any{"keys": views}, nil
 }

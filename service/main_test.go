@@ -92,7 +92,7 @@ func withPipeline(f func() int) (code int, err error) {
 			Work: true, Evaluate: true,
 			Front: func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
 				services = s
-				parts = Parts{Pipeline: s, Users: users.In(stateDir), Stock: stock}
+				parts = Parts{Pipeline: s, Records: s.Cache, Users: users.In(stateDir), Stock: stock}
 				return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 			},
 			Ready: func(string, string, string) { close(ready) },

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stegomq/internal/keyring"
@@ -22,25 +23,26 @@ import (
 // errTimeout ends a request that took longer than Config.Timeout.
 var errTimeout = errors.New("the request took too long")
 
-// idempotencyKey is what a client may call a request that it may send again.
+// idempotencyKey is the form of idempotency keys.
 var idempotencyKey = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
 
-// warningHeader has what the request's owner may not expect, one header for each.
+// warningHeader carries a warning to the sender of a request; there is one header for each.
 const warningHeader = "Stegomq-Warning"
 
-// scopeOf is the scope that a user needs for an operation, by the half of the key that it needs: one without a key needs that to embed.
+// scopeOf is the scope that a user needs for an operation. It follows from the half of the key that the operation uses; an operation without a
+// key needs the scope embed.
 func scopeOf(op schemas.Operation) users.Scope {
 	return users.Scope(cmp.Or(op.Describe().Key, schemas.HalfEmbed))
 }
 
-// operation serves embed, recover or purify.
+// operation is a handler of embed, recover or purify.
 func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) *problem {
 	return traced(func(s *Service, w http.ResponseWriter, c *call) *problem {
 		key, why := idempotency(c)
 		if why != nil {
 			return why
 		}
-		free, why := s.slots.take(c.owner())
+		free, why := s.slots.take(c.Context(), c.owner())
 		if why != nil {
 			return why
 		}
@@ -83,12 +85,12 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		case <-j.done:
 			return s.output(w, c, j)
 		case <-c.Context().Done():
-			return ofError(c.Context().Err()) // nobody reads it
+			return ofError(c.Context().Err()) // the client has gone, and nobody reads it
 		}
 	})
 }
 
-// idempotency is what a client calls its request, so that it is done once; "" where it does not.
+// idempotency returns the idempotency key of a request; "" where it has none.
 func idempotency(c *call) (string, *problem) {
 	key := c.Header.Get("Idempotency-Key")
 	if key != "" && !idempotencyKey.MatchString(key) {
@@ -97,7 +99,7 @@ func idempotency(c *call) (string, *problem) {
 	return key, nil
 }
 
-// preferred says whether a client prefers something (RFC 7240).
+// preferred says whether the client states a preference (RFC 7240).
 func preferred(h http.Header, what string) bool {
 	for _, line := range h.Values("Prefer") {
 		for one := range strings.SplitSeq(line, ",") {
@@ -110,7 +112,7 @@ func preferred(h http.Header, what string) bool {
 	return false
 }
 
-// request is what a user asks for by a form, where the user may.
+// request turns a form into what is asked of the pipeline, if the user may ask for it.
 func (s *Service) request(c *call, op schemas.Operation, f *form) (*pipeline.OperationRequest, *problem) {
 	name := f.model
 	if name == "" {
@@ -129,7 +131,7 @@ func (s *Service) request(c *call, op schemas.Operation, f *form) (*pipeline.Ope
 	return req, s.checkKey(c, req, f.key)
 }
 
-// checkKey says why a user may not, or cannot, use a key for a request.
+// checkKey says why a user may not use a key for a request, or why the model cannot.
 func (s *Service) checkKey(c *call, req *pipeline.OperationRequest, key string) *problem {
 	if req.Operation.Describe().Key == "" {
 		return nil
@@ -141,7 +143,7 @@ func (s *Service) checkKey(c *call, req *pipeline.OperationRequest, key string) 
 	return worksWith(req.Model, pair)
 }
 
-// granted is a pair with which the user may do what a scope says. Of a key that the user has no grant for, nothing is looked at.
+// granted returns a pair of keys that the user may use for a scope. Nothing is looked up about a key that the user has no grant for.
 func (s *Service) granted(c *call, scope users.Scope, id string) (keyring.Pair, *problem) {
 	unknown := newProblem(codeUnknownKey, "you have no key of this id: GET /v1/keys lists yours")
 	embedOnly := newProblem(codeEmbedOnly, "with this key you embed for its owner, who alone recovers")
@@ -183,7 +185,7 @@ func (s *Service) run(ctx context.Context, c *call, req *pipeline.OperationReque
 	}
 	reply, output, err := s.Pipeline.Ask(ctx, req, user, f.key, f.images)
 	if err != nil {
-		s.ensured.Delete(user) // what belongs to the user may have been deleted
+		s.ensured.Delete(user) // the user's streams may have been deleted
 		return s.failed(ctx, c, err)
 	}
 	r := result{problem: ofReply(reply), digest: reply.Digest, warnings: reply.Warnings, output: output}
@@ -205,7 +207,7 @@ func (s *Service) failed(ctx context.Context, c *call, err error) result {
 	return result{problem: ofError(err)}
 }
 
-// ensure makes what belongs to a user on the message queue, once.
+// ensure makes a user's streams on the message queue, once.
 func (s *Service) ensure(ctx context.Context, user string) error {
 	if _, ok := s.ensured.Load(user); ok {
 		return nil
@@ -217,7 +219,7 @@ func (s *Service) ensure(ctx context.Context, user string) error {
 	return err
 }
 
-// answer writes an output, or gives the problem there is instead.
+// answer writes the output of a request, or returns its problem.
 func answer(w http.ResponseWriter, r *result) *problem {
 	if r.problem != nil {
 		return r.problem
@@ -225,13 +227,17 @@ func answer(w http.ResponseWriter, r *result) *problem {
 	for _, warning := range r.warnings {
 		w.Header().Add(warningHeader, warning)
 	}
+	return answerPNG(w, r.output)
+}
+
+func answerPNG(w http.ResponseWriter, data []byte) *problem {
 	w.Header().Set("Content-Type", "image/png")
-	w.Header().Set("Content-Length", fmt.Sprint(len(r.output)))
-	_, _ = w.Write(r.output) // the client has gone, or takes too long
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	_, _ = w.Write(data) // the client has gone
 	return nil
 }
 
-// output answers with what came of a job that has ended.
+// output answers with the output of a job that has ended, or with its problem.
 func (s *Service) output(w http.ResponseWriter, c *call, j *job) *problem {
 	r := j.result
 	if r.problem == nil {

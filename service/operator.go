@@ -17,7 +17,7 @@ import (
 	"stegomq/service/page"
 )
 
-// rates remember how many messages had come when somebody looked, so that the next look gives a rate.
+// rates remember how many messages had come when somebody last looked, so that the next look gives a rate.
 type rates struct {
 	mu   sync.Mutex
 	at   time.Time
@@ -25,10 +25,10 @@ type rates struct {
 	last map[string]float64 // messages a second, between the two looks before
 }
 
-// ratesApart is how far two looks are apart at least that give a rate.
+// ratesApart is the shortest time between two looks that give a rate.
 const ratesApart = time.Second
 
-// look gives the rate of each stream; a negative one is not known yet.
+// look returns the rate of each stream, in messages a second; a stream whose rate is not known yet is missing.
 func (r *rates) look(now time.Time, st *pipeline.QueueStatus) map[string]float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,33 +129,39 @@ func (s *Service) deadPage(w http.ResponseWriter, c *call) *problem {
 
 // letters is a handler that does something with the dead letter of a number, or with all dead letters of a reason.
 func letters(do func(Pipeline, context.Context, uint64) error) handler {
-	return func(s *Service, w http.ResponseWriter, c *call) *problem { return s.withLetters(w, c, do) }
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		numbers, why := s.named(c)
+		if why != nil {
+			return why
+		}
+		for _, n := range numbers {
+			if err := do(s.Pipeline, c.Context(), n); err != nil && !pipeline.Gone(err) { // somebody else may have been first
+				return s.away(c, err)
+			}
+		}
+		c.log.Info("dead letters", "user", c.user.Name, "letters", len(numbers))
+		return see(w, c, "/dead")
+	}
 }
 
-func (s *Service) withLetters(w http.ResponseWriter, c *call, do func(Pipeline, context.Context, uint64) error) *problem {
-	var numbers []uint64
-	if reason := c.PostForm.Get("reason"); reason != "" {
-		rows, err := s.Pipeline.DeadLetters(c.Context(), pipeline.DeadFilter{Reason: schemas.Reason(reason)})
-		if err != nil {
-			return s.away(c, err)
-		}
-		for _, row := range rows {
-			numbers = append(numbers, row.Number)
-		}
-	} else {
+// named are the numbers of the dead letters that a form names.
+func (s *Service) named(c *call) (numbers []uint64, why *problem) {
+	reason := c.PostForm.Get("reason")
+	if reason == "" {
 		n, err := strconv.ParseUint(c.PostForm.Get("number"), 10, 64)
 		if err != nil {
-			return newProblem(codeBadRequest, "name a dead letter by its number, or a reason")
+			return nil, newProblem(codeBadRequest, "name a dead letter by its number, or a reason")
 		}
-		numbers = []uint64{n}
+		return []uint64{n}, nil
 	}
-	for _, n := range numbers {
-		if err := do(s.Pipeline, c.Context(), n); err != nil && !pipeline.Gone(err) { // somebody else may have been first
-			return s.away(c, err)
-		}
+	rows, err := s.Pipeline.DeadLetters(c.Context(), pipeline.DeadFilter{Reason: schemas.Reason(reason)})
+	if err != nil {
+		return nil, s.away(c, err)
 	}
-	c.log.Info("dead letters", "user", c.user.Name, "letters", len(numbers))
-	return see(w, c, "/dead")
+	for _, row := range rows {
+		numbers = append(numbers, row.Number)
+	}
+	return numbers, nil
 }
 
 // keyRow is a key of the service as the operator sees it: never its bytes.
@@ -192,14 +198,24 @@ func (s *Service) showUsers(w http.ResponseWriter, c *call, status int, made, to
 		keys = append(keys, row)
 	}
 	return s.show(w, c, status, "users", page.View{Title: "Users and keys", Tab: "users", Data: map[string]any{
-		"Users": all, "Keys": keys, "Free": free, "Scopes": users.Scopes(), "Made": made, "Token": token, "Problem": trouble,
+		"Users": all, "Keys": keys, "Free": free, "Scopes": users.Scopes(), "Made": made, "Token": token, "Problem": trouble, "MostDays": mostDays,
 	}})
 }
+
+// mostDays is the longest that a token made on the page is valid, where it is not for ever.
+const mostDays = 3650
 
 func (s *Service) usersForm(w http.ResponseWriter, c *call) *problem {
 	u := users.User{Name: c.PostForm.Get("name"), Keys: c.PostForm["key"], EmbedFor: c.PostForm["embed_for"]}
 	for _, scope := range c.PostForm["scope"] {
 		u.Scopes = append(u.Scopes, users.Scope(scope))
+	}
+	if text := c.PostForm.Get("days"); text != "" {
+		days, err := strconv.Atoi(text)
+		if err != nil || days < 1 || days > mostDays {
+			return s.showUsers(w, c, http.StatusUnprocessableEntity, "", "", fmt.Sprintf("a token is valid for 1 to %d days, or for ever where nothing is given", mostDays))
+		}
+		u.Expires = time.Now().UTC().AddDate(0, 0, days).Truncate(time.Second)
 	}
 	ring, why := s.ring(c)
 	if why != nil {

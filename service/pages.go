@@ -9,7 +9,7 @@ import (
 	"stegomq/service/page"
 )
 
-// pages need somebody who is signed in. They do what the API does, by the same functions, and nothing that it refuses.
+// pages are for users who are signed in. They call the same functions as the API, and so do nothing that it refuses.
 var pages = []route{
 	{http.MethodGet, "/{$}", "", (*Service).tryPage},
 	{http.MethodPost, "/try", users.Embed, (*Service).try},
@@ -18,8 +18,8 @@ var pages = []route{
 	{http.MethodGet, "/runs", users.Evaluate, (*Service).runsPage},
 	{http.MethodPost, "/runs", users.Evaluate, traced((*Service).runsForm)},
 	{http.MethodGet, "/runs/{id}", users.Evaluate, placed(withRun((*Service).runPage))},
-	{http.MethodPost, "/runs/{id}/cancel", users.Evaluate, (*Service).cancelForm},
-	{http.MethodPost, "/runs/{id}/delete", users.Evaluate, (*Service).deleteForm},
+	{http.MethodPost, "/runs/{id}/cancel", users.Evaluate, withRun((*Service).cancelForm)},
+	{http.MethodPost, "/runs/{id}/delete", users.Evaluate, withRun((*Service).deleteForm)},
 	{http.MethodGet, "/runs/{id}/image", users.Evaluate, placed(withRun((*Service).runImage))},
 	{http.MethodGet, "/runs/{id}/files/{name}", users.Evaluate, placed(withRun((*Service).runFile))},
 	{http.MethodGet, "/compare", users.Evaluate, placed((*Service).comparePage)},
@@ -42,10 +42,10 @@ var openPages = []route{
 	{http.MethodGet, "/samples/{name}", "", (*Service).sample},
 }
 
-// maxWords bounds a form of words, in bytes.
+// maxWords bounds a form without files, in bytes.
 const maxWords = 64 << 10
 
-// servePage answers a page, or sends who is not signed in to sign in.
+// servePage answers with a page, or sends a user who is not signed in to /login.
 func (s *Service) servePage(w http.ResponseWriter, r *http.Request, to route, closed bool) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -55,7 +55,7 @@ func (s *Service) servePage(w http.ResponseWriter, r *http.Request, to route, cl
 	c := &call{Request: r, id: h.Get(requestIDHeader)}
 	c.log = s.log.With("request", c.id, "route", to.path)
 	why := func() *problem {
-		// A form of another site is refused before anything else: the browser would send the cookie along.
+		// A form from another site is refused before anything else, since the browser sends the cookie along.
 		if err := s.origins.Check(r); err != nil {
 			p := newProblem(codeBadRequest, "the form came from another site: open this page itself, and send it from there")
 			p.Status = http.StatusForbidden
@@ -73,7 +73,7 @@ func (s *Service) servePage(w http.ResponseWriter, r *http.Request, to route, cl
 			if to.scope != "" && !c.user.Has(to.scope) {
 				return c.refuse(newProblem(codeMissingScope, "you may not do this: it needs the scope "+string(to.scope)), "")
 			}
-			// A page is shown with all its images at once.
+			// Config.Rate counts forms alone: a browser asks for a page with all its images at once.
 			if c.Method == http.MethodPost {
 				if why := s.inPace(c); why != nil {
 					return why
@@ -137,7 +137,7 @@ func see(w http.ResponseWriter, c *call, to string) *problem {
 	return nil
 }
 
-// local is an address of this page, or the first page.
+// local returns next if it is an address of this service, or else that of the first page.
 func local(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
@@ -182,13 +182,11 @@ func (s *Service) sample(w http.ResponseWriter, c *call) *problem {
 	if data == nil {
 		return newProblem(codeNotFound, "there is no such sample")
 	}
-	w.Header().Set("Content-Type", "image/png")
 	w.Header().Set("Cache-Control", "public, max-age=86400")
-	_, _ = w.Write(data) // the client has gone
-	return nil
+	return answerPNG(w, data)
 }
 
-// shown is an image of a page, or, without an address, why there is none.
+// shown is an image on a page. Without a URL there is none, and Why says why.
 type shown struct {
 	Title, Note, URL, Alt, Why string
 	Residual                   bool

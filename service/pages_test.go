@@ -117,6 +117,18 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// A token is valid for whole days, or for ever.
+func TestDaysOfATokenAreWhole(t *testing.T) {
+	t.Parallel()
+	a := start(t, Config{})
+	r := a.user(users.User{Name: "da-admin", Scopes: []users.Scope{users.Admin}}).reading()
+	for _, days := range []string{"0", "-1", "1.5", "3651", "x"} {
+		if got := r.form("/users", url.Values{"name": {"da-new"}, "scope": {"embed"}, "days": {days}}); got.status != http.StatusUnprocessableEntity {
+			t.Errorf("a token for %q days: %d", days, got.status)
+		}
+	}
+}
+
 // A form of another site does nothing, whether the browser says so by Sec-Fetch-Site or by Origin.
 func TestFormsOfOtherSites(t *testing.T) {
 	t.Parallel()
@@ -216,13 +228,13 @@ func good2values(f fields) url.Values {
 }
 
 // A user has so many places among those of all; who waits gets one that is given back, and who waits too long none.
-func TestGate(t *testing.T) {
+func TestPlaces(t *testing.T) {
 	t.Parallel()
-	g := newGate()
+	g := newPlaces(8, 4, time.Minute, "full", "yours")
 	var leave []func()
 	for _, user := range []string{"a", "b"} {
-		for range gatePerUser {
-			out, why := g.enter(t.Context(), user)
+		for range g.perUser {
+			out, why := g.take(t.Context(), user)
 			if why != nil {
 				t.Fatal(why)
 			}
@@ -231,14 +243,14 @@ func TestGate(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, user := range []string{"a", "c"} {
-		if _, why := g.enter(ended, user); why == nil || why.Code != codeTooMany {
+	for user, says := range map[string]string{"a": "yours", "c": "full"} {
+		if _, why := g.take(ended, user); why == nil || why.Code != codeTooMany || why.Detail != says {
 			t.Errorf("%s: %v", user, why)
 		}
 	}
 	in := make(chan func())
 	go func() {
-		out, _ := g.enter(context.Background(), "c")
+		out, _ := g.take(context.Background(), "c")
 		in <- out
 	}()
 	leave[0]()
@@ -246,8 +258,11 @@ func TestGate(t *testing.T) {
 	for _, out := range leave[1:] {
 		out()
 	}
-	if !g.all.TryAcquire(gatePlaces) || !g.users["a"].TryAcquire(gatePerUser) {
+	if g.drain(t.Context()) != nil || !g.users["a"].TryAcquire(g.perUser) {
 		t.Error("places are not given back")
+	}
+	if _, why := g.take(t.Context(), "b"); why == nil || why.Code != codeDraining {
+		t.Errorf("a place is given after the end: %v", why)
 	}
 }
 

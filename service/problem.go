@@ -10,10 +10,10 @@ import (
 	"stegomq/schemas"
 )
 
-// code is a stable word for what went wrong.
+// code is a stable word for a kind of problem.
 type code string
 
-// problems say how each code is answered. What is tried again later says when (Retry-After, in seconds).
+// problems say how each code is answered. retryAfter is the header Retry-After in seconds; "": trying again does not help.
 var problems = make(map[code]struct {
 	status            int
 	title, retryAfter string
@@ -61,7 +61,7 @@ var (
 	codeTimeout        = coded("timeout", http.StatusGatewayTimeout, "It took too long", "5")
 )
 
-// problem is why a request failed, as it is answered.
+// problem is the body of the answer to a request that failed (RFC 9457).
 type problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
@@ -99,8 +99,8 @@ func (p *problem) answer(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(mine) // the client has gone
 }
 
-// ofReply is the problem of a request that has its reply; nil of one that did not fail. The text of an error that may name what is others'
-// stays in the log.
+// ofReply is the problem of a request that a worker has answered; nil where it did not fail. The text of an error that may name what belongs to
+// others stays in the log.
 func ofReply(r producer.Reply) *problem {
 	if r.OK {
 		return nil
@@ -138,5 +138,5 @@ func ofError(err error) *problem {
 	return newProblem(codeUnavailable, "the message queue does not answer: try again")
 }
 
-// Error makes a problem an error on its way to the answer.
+// Error lets a problem travel as an error on its way to the answer.
 func (p *problem) Error() string { return string(p.Code) + ": " + p.Detail }

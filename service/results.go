@@ -2,7 +2,6 @@ package service
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -11,10 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"stegomq/internal/pixel"
 	"stegomq/internal/users"
@@ -24,28 +20,16 @@ import (
 	"stegomq/study"
 )
 
-// gate bounds what makes images or results to show them: so many at once, and so many of one user. Who finds no place waits a moment.
-type gate struct {
-	all *semaphore.Weighted
-
-	mu    sync.Mutex
-	users map[string]*semaphore.Weighted
-}
-
-// The gate's places, and how long one waits for one.
+// Bounds of the requests that make images or results to show them (Service.showing): of all users, of one, and how long a request waits for a place.
 const (
-	gatePlaces, gatePerUser = 8, 4
-	gateWait                = 10 * time.Second
+	showingPlaces, showingPerUser = 8, 4
+	showingWait                   = 10 * time.Second
 )
 
-func newGate() *gate {
-	return &gate{all: semaphore.NewWeighted(gatePlaces), users: make(map[string]*semaphore.Weighted)}
-}
-
-// placed wraps a handler so that it holds a place of the gate while it works.
+// placed is a handler that holds a place of Service.showing while it works.
 func placed(serve handler) handler {
 	return func(s *Service, w http.ResponseWriter, c *call) *problem {
-		leave, why := s.gate.enter(c.Context(), c.owner())
+		leave, why := s.showing.take(c.Context(), c.owner())
 		if why != nil {
 			return why
 		}
@@ -54,29 +38,7 @@ func placed(serve handler) handler {
 	}
 }
 
-// enter takes a place for a user; leave gives it back. It waits up to gateWait.
-func (g *gate) enter(ctx context.Context, user string) (leave func(), why *problem) {
-	ctx, cancel := context.WithTimeout(ctx, gateWait)
-	defer cancel()
-	g.mu.Lock()
-	mine := g.users[user]
-	if mine == nil {
-		mine = semaphore.NewWeighted(gatePerUser)
-		g.users[user] = mine
-	}
-	g.mu.Unlock()
-	full := newProblem(codeTooMany, "so much is being shown that there is no room for more: try again a little later")
-	if mine.Acquire(ctx, 1) != nil {
-		return nil, full
-	}
-	if g.all.Acquire(ctx, 1) != nil {
-		mine.Release(1)
-		return nil, full
-	}
-	return func() { g.all.Release(1); mine.Release(1) }, nil
-}
-
-// scoreView is a comparison of a run in an answer. It has metrics where the comparison was made, and addresses of the images that were stored.
+// scoreView is a comparison of a run as it is answered. It has metrics if the comparison was made, and the addresses of images that were stored.
 type scoreView struct {
 	Item      string   `json:"item"`
 	Role      string   `json:"role"`
@@ -113,7 +75,7 @@ func describeScore(run string, sc *schemas.Score) scoreView {
 	return v
 }
 
-// scoreImage is the address of an image of a comparison, below /v1 or the page.
+// scoreImage is the address of an image of a comparison: under is "/v1", or "" for the page.
 func scoreImage(under, run string, sc *schemas.Score, of string) string {
 	q := url.Values{"item": {sc.GetItem()}, "role": {sc.Role().Token()}, "of": {of}}
 	for name, value := range map[string]string{"embed_key": sc.GetEmbedKey(), "decode_key": sc.GetDecodeKey(), "attack": sc.GetAttack()} {
@@ -124,7 +86,7 @@ func scoreImage(under, run string, sc *schemas.Score, of string) string {
 	return under + "/runs/" + run + "/image?" + q.Encode()
 }
 
-// results returns the scores of a run that the user may see.
+// results returns the scores of a run, which the user may see.
 func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
 	res, err := s.Pipeline.Results(c.Context(), r.ID)
 	switch {
@@ -139,17 +101,29 @@ func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
 // Bounds of a list of items.
 const defaultItems, mostItems = 1000, 10000
 
-func (s *Service) listItems(w http.ResponseWriter, c *call, r *run) *problem {
-	role, worst, offset, limit, why := itemsQuery(c.URL.Query())
-	if why != nil {
-		return why
+func (s *Service) listItems(c *call) (any, *problem) {
+	q := c.URL.Query()
+	role, order := q.Get("role"), q.Get("order")
+	if _, ok := schemas.ParseRole(role); role != "" && !ok {
+		return nil, newProblem(codeBadRequest, "there is no such role: see Item in /v1/openapi.json")
 	}
-	res, why := s.results(c, r)
+	if order != "" && order != "worst" {
+		return nil, newProblem(codeBadRequest, "order is worst, or left out")
+	}
+	offset, why := number(q, "offset", 0, 0, math.MaxInt32)
 	if why != nil {
-		return why
+		return nil, why
+	}
+	limit, why := number(q, "limit", defaultItems, 0, mostItems)
+	if why != nil {
+		return nil, why
+	}
+	res, why := s.results(c, c.run)
+	if why != nil {
+		return nil, why
 	}
 	list := slices.DeleteFunc(slices.Concat(res.Scores, res.Failures), func(sc *schemas.Score) bool { return role != "" && sc.Role().Token() != role })
-	if worst {
+	if order == "worst" {
 		slices.SortStableFunc(list, worse)
 	}
 	total := len(list)
@@ -157,29 +131,12 @@ func (s *Service) listItems(w http.ResponseWriter, c *call, r *run) *problem {
 	list = list[:min(limit, len(list))]
 	views := make([]scoreView, len(list))
 	for i, sc := range list {
-		views[i] = describeScore(r.ID, sc)
+		views[i] = describeScore(c.run.ID, sc)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"items": views, "total": total, "offset": offset})
-	return nil
+	return map[string]any{"items": views, "total": total, "offset": offset}, nil
 }
 
-func itemsQuery(q url.Values) (role string, worst bool, offset, limit int, why *problem) {
-	bad := func(text string) *problem { return newProblem(codeBadRequest, text) }
-	if role = q.Get("role"); role != "" {
-		if _, ok := schemas.ParseRole(role); !ok {
-			return "", false, 0, 0, bad("there is no such role: see Item in /v1/openapi.json")
-		}
-	}
-	if order := q.Get("order"); order != "" && order != "worst" {
-		return "", false, 0, 0, bad("order is worst, or left out")
-	}
-	if offset, why = number(q, "offset", 0, 0, math.MaxInt32); why == nil {
-		limit, why = number(q, "limit", defaultItems, 0, mostItems)
-	}
-	return role, q.Get("order") == "worst", offset, limit, why
-}
-
-// number reads a parameter that is a whole number from least to most; where it is missing, the result is the one given.
+// number reads a parameter that is a whole number from least to most; a missing one is without.
 func number(q url.Values, name string, without, least, most int) (int, *problem) {
 	text := q.Get(name)
 	if text == "" {
@@ -211,7 +168,7 @@ func worse(a, b *schemas.Score) int {
 	return cmp.Compare(rank(a), rank(b))
 }
 
-// reportPage is the file of a run that browsers show.
+// reportPage is the file of a run that browsers show as a page.
 const reportPage = "report.html"
 
 // runFiles are the names of a run's files, and their types.
@@ -219,8 +176,8 @@ var runFiles = [][2]string{
 	{"summary.json", "application/json"}, {"items.csv", "text/csv; charset=utf-8"}, {"report.md", "text/markdown; charset=utf-8"}, {reportPage, "text/html; charset=utf-8"},
 }
 
-// reportPolicy lets a report run its script, and do nothing else: in a sandbox it has an origin of its own, with neither cookies nor storage of the
-// service's, and it reaches no address. The report says in itself which script that is, by its digest.
+// reportPolicy lets a report run its script and do nothing else. In the sandbox the report has an origin of its own, without the service's cookies and
+// storage, and it reaches no address. The report itself names that one script by its digest.
 const reportPolicy = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 // fileView is a file of a run as it is answered.
@@ -230,19 +187,18 @@ type fileView struct {
 	URL  string `json:"url"`
 }
 
-func (s *Service) listFiles(w http.ResponseWriter, _ *call, r *run) *problem {
+func (s *Service) listFiles(c *call) (any, *problem) {
 	views := []fileView{}
-	if r.State != runWaiting {
+	if c.run.State != runWaiting {
 		for _, f := range runFiles {
-			views = append(views, fileView{f[0], f[1], "/v1/runs/" + r.ID + "/files/" + f[0]})
+			views = append(views, fileView{f[0], f[1], "/v1/runs/" + c.run.ID + "/files/" + f[0]})
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"files": views})
-	return nil
+	return map[string]any{"files": views}, nil
 }
 
-func (s *Service) runFile(w http.ResponseWriter, c *call, r *run) *problem {
-	name := c.PathValue("name")
+func (s *Service) runFile(w http.ResponseWriter, c *call) *problem {
+	r, name := c.run, c.PathValue("name")
 	i := slices.IndexFunc(runFiles, func(f [2]string) bool { return f[0] == name })
 	if i < 0 {
 		return newProblem(codeNotFound, "a run has the files summary.json, items.csv, report.md and report.html")
@@ -270,7 +226,7 @@ func (s *Service) runFile(w http.ResponseWriter, c *call, r *run) *problem {
 }
 
 // runImage answers with an image of a comparison, in the size in which it was compared.
-func (s *Service) runImage(w http.ResponseWriter, c *call, r *run) *problem {
+func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 	q := c.URL.Query()
 	role, ok := schemas.ParseRole(q.Get("role"))
 	role.Attack = q.Get("attack")
@@ -283,33 +239,27 @@ func (s *Service) runImage(w http.ResponseWriter, c *call, r *run) *problem {
 	if why != nil {
 		return why
 	}
-	// Keys that were taken away serve nothing, not even what was made before.
-	if why := s.stillUsable(c, r); why != nil {
+	// A key that was taken away serves nothing, not even what was made before.
+	if why := s.stillUsable(c, c.run); why != nil {
 		return why
 	}
-	image, err := s.scored(c.Context(), r.ID, sc, of, gain)
+	scored := func(of string) (*image.NRGBA, error) {
+		return s.Pipeline.ScoredImage(c.Context(), c.run.ID, sc, of == "reference")
+	}
+	var shown *image.NRGBA
+	var err error
+	if of == "residual" {
+		shown, err = residual(scored, "reference", "test", gain)
+	} else {
+		shown, err = scored(of)
+	}
 	switch {
 	case pipeline.Gone(err):
 		return newProblem(codeImageGone, "there is no such image: nothing was compared there, or it was kept for its time and is gone")
 	case err != nil:
 		return s.away(c, err)
 	}
-	return s.writePNG(w, c, image)
-}
-
-func (s *Service) scored(ctx context.Context, run string, sc *schemas.Score, of string, gain int) (*image.NRGBA, error) {
-	if of != "residual" {
-		return s.Pipeline.ScoredImage(ctx, run, sc, of == "reference")
-	}
-	reference, err := s.Pipeline.ScoredImage(ctx, run, sc, true)
-	if err != nil {
-		return nil, err
-	}
-	test, err := s.Pipeline.ScoredImage(ctx, run, sc, false)
-	if err != nil {
-		return nil, err
-	}
-	return residual(reference, test, gain)
+	return s.writePNG(w, c, shown)
 }
 
 func (s *Service) writePNG(w http.ResponseWriter, c *call, m *image.NRGBA) *problem {
@@ -318,13 +268,10 @@ func (s *Service) writePNG(w http.ResponseWriter, c *call, m *image.NRGBA) *prob
 		c.log.Error("an image cannot be coded", "error", err)
 		return newProblem(codeInternal, "the image cannot be coded: the operator finds the reason in the log")
 	}
-	w.Header().Set("Content-Type", "image/png")
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
-	_, _ = w.Write(data) // the client has gone
-	return nil
+	return answerPNG(w, data)
 }
 
-// stillUsable says whether the user may still evaluate with a run's keys.
+// stillUsable says why the user may no longer evaluate with a run's keys.
 func (s *Service) stillUsable(c *call, r *run) *problem {
 	for _, id := range r.Request.Keys {
 		if _, why := s.granted(c, users.Evaluate, id); why != nil {
@@ -341,8 +288,16 @@ func gainOf(c *call) (int, *problem) { return number(c.URL.Query(), "gain", defa
 
 var errSizes = errors.New("two images of different sizes have no residual")
 
-// residual is drawing.Residual of two images of one size.
-func residual(a, b *image.NRGBA, gain int) (*image.NRGBA, error) {
+// residual is drawing.Residual of two images of one size, which get reads by their names.
+func residual(get func(name string) (*image.NRGBA, error), first, second string, gain int) (*image.NRGBA, error) {
+	a, err := get(first)
+	if err != nil {
+		return nil, err
+	}
+	b, err := get(second)
+	if err != nil {
+		return nil, err
+	}
 	if a.Rect.Size() != b.Rect.Size() {
 		return nil, errSizes
 	}

@@ -20,17 +20,28 @@ import (
 	"stegomq/schemas"
 )
 
-// route is one method of one path. The document openapi.json has each.
+// route is one method of one path. openapi.json describes each.
 type route struct {
 	method, path string
-	// scope is what the user needs; "": a token is enough.
+	// scope is what the user needs; "": any token will do.
 	scope users.Scope
 	serve handler
 }
 
 type handler func(*Service, http.ResponseWriter, *call) *problem
 
-// traced is a handler whose requests have a trace, that of their context.
+// answers is a handler that answers with the JSON of a value.
+func answers(ask func(*Service, *call) (any, *problem)) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) *problem {
+		body, why := ask(s, c)
+		if why == nil {
+			writeJSON(w, http.StatusOK, body)
+		}
+		return why
+	}
+}
+
+// traced is a handler whose requests have a trace, which their context carries.
 func traced(serve handler) handler {
 	return func(s *Service, w http.ResponseWriter, c *call) (why *problem) {
 		ctx, span := s.Traces.Request(c.Context(), c.Pattern, c.Header.Get("traceparent"), s.cfg.TrustTraceparent)
@@ -50,21 +61,21 @@ func traced(serve handler) handler {
 	}
 }
 
-// routes need a token.
+// routes are those that need a token.
 var routes = append(operationRoutes(), []route{
-	{http.MethodGet, "/v1/jobs", "", (*Service).listJobs},
+	{http.MethodGet, "/v1/jobs", "", answers((*Service).listJobs)},
 	{http.MethodGet, "/v1/jobs/{id}", "", (*Service).showJob},
 	{http.MethodGet, "/v1/jobs/{id}/output", "", placed((*Service).jobOutput)},
-	{http.MethodGet, "/v1/models", "", (*Service).listModels},
-	{http.MethodGet, "/v1/keys", "", (*Service).listKeys},
-	{http.MethodGet, "/v1/datasets", users.Evaluate, (*Service).listDatasets},
+	{http.MethodGet, "/v1/models", "", answers((*Service).listModels)},
+	{http.MethodGet, "/v1/keys", "", answers((*Service).listKeys)},
+	{http.MethodGet, "/v1/datasets", users.Evaluate, answers((*Service).listDatasets)},
 	{http.MethodPost, "/v1/runs", users.Evaluate, traced((*Service).createRun)},
-	{http.MethodGet, "/v1/runs", users.Evaluate, (*Service).listRuns},
-	{http.MethodGet, "/v1/runs/{id}", users.Evaluate, withRun((*Service).showRun)},
-	{http.MethodDelete, "/v1/runs/{id}", users.Evaluate, (*Service).deleteRun},
-	{http.MethodPost, "/v1/runs/{id}/cancel", users.Evaluate, (*Service).cancelRun},
-	{http.MethodGet, "/v1/runs/{id}/items", users.Evaluate, placed(withRun((*Service).listItems))},
-	{http.MethodGet, "/v1/runs/{id}/files", users.Evaluate, withRun((*Service).listFiles)},
+	{http.MethodGet, "/v1/runs", users.Evaluate, answers((*Service).listRuns)},
+	{http.MethodGet, "/v1/runs/{id}", users.Evaluate, withRun(answers((*Service).showRun))},
+	{http.MethodDelete, "/v1/runs/{id}", users.Evaluate, withRun((*Service).deleteRun)},
+	{http.MethodPost, "/v1/runs/{id}/cancel", users.Evaluate, withRun(answers((*Service).cancelRun))},
+	{http.MethodGet, "/v1/runs/{id}/items", users.Evaluate, placed(withRun(answers((*Service).listItems)))},
+	{http.MethodGet, "/v1/runs/{id}/files", users.Evaluate, withRun(answers((*Service).listFiles))},
 	{http.MethodGet, "/v1/runs/{id}/files/{name}", users.Evaluate, placed(withRun((*Service).runFile))},
 	{http.MethodGet, "/v1/runs/{id}/image", users.Evaluate, placed(withRun((*Service).runImage))},
 	{http.MethodGet, "/v1/events", "", (*Service).streamEvents},
@@ -78,25 +89,26 @@ func operationRoutes() (all []route) {
 	return all
 }
 
-// open routes need none.
+// open routes need no token.
 var open = []route{
 	{http.MethodGet, "/v1/openapi.json", "", (*Service).document},
-	{http.MethodGet, "/healthz", "", (*Service).healthz},
-	{http.MethodGet, "/readyz", "", (*Service).readyz},
+	{http.MethodGet, "/healthz", "", answers((*Service).healthz)},
+	{http.MethodGet, "/readyz", "", answers((*Service).readyz)},
 }
 
-// call is a request with what is known of it.
+// call is a request with its id, its user and its log.
 type call struct {
 	*http.Request
 	id   string
 	user users.User
+	run  *run // the one that the address names, in handlers behind withRun
 	log  *slog.Logger
 }
 
-// owner is the user as the jobs know one: not by the name alone, which another may have had.
+// owner tells users apart in jobs, runs and limits. The name alone would not do: an earlier user may have had it.
 func (c *call) owner() string { return c.user.Name + " " + c.user.Hash }
 
-// refuse logs why a user may not do something, and passes the problem on. Of what the user calls a key only an id is logged.
+// refuse logs why a user may not do something, and returns the problem. What the user calls a key is logged if it has the form of an id.
 func (c *call) refuse(p *problem, key string) *problem {
 	if key != "" && !keyring.ValidID(key) {
 		key = "(not an id)"
@@ -107,10 +119,10 @@ func (c *call) refuse(p *problem, key string) *problem {
 
 const requestIDHeader = "X-Request-Id"
 
-// requestID is what a client may call its request.
+// requestID is the form of the ids that a client may give its requests.
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// handler has every route. What is none is answered with a problem too.
+// handler serves every route. An address without a route, or with another method, is answered with a problem.
 func (s *Service) handler() http.Handler {
 	mux := http.NewServeMux()
 	methods := make(map[string][]string)
@@ -143,7 +155,7 @@ func (s *Service) handler() http.Handler {
 	return s.observe(mux)
 }
 
-// recorder knows how a request was answered, and in which trace.
+// recorder notes with which status a request was answered, and in which trace.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -160,7 +172,7 @@ func (r *recorder) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// observe gives every request an id and a line in the log, and answers what panics.
+// observe gives every request an id and a line in the log, and answers a request whose handler panicked.
 func (s *Service) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -179,12 +191,12 @@ func (s *Service) observe(next http.Handler) http.Handler {
 					newProblem(codeInternal, "its operator finds the reason in the log, by the request's id").answer(rec)
 				}
 			}
-			// The pattern, since an address may have been given anything.
 			if rec.status == 0 { // an image, or the document
 				rec.status = http.StatusOK
 			}
 			took := time.Since(began)
-			if h.Get("Content-Type") != "text/event-stream" { // which lasts as long as its reader does
+			// The pattern, and not the address, which a client may fill with anything.
+			if h.Get("Content-Type") != "text/event-stream" { // a stream lasts as long as its reader does
 				s.Metrics.Answered(rec.span.In(context.Background()), r.Pattern, rec.status, took)
 			}
 			s.log.Info("request", "request", id, "route", r.Pattern, "status", rec.status, "took", took.Round(time.Millisecond))
@@ -216,7 +228,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, to route, closed
 	}
 }
 
-// admit finds the user of a request, who needs a scope.
+// admit finds the user of a request, who must have the scope, and may not send faster than Config.Rate.
 func (s *Service) admit(c *call, scope users.Scope) *problem {
 	scheme, token, _ := strings.Cut(c.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -255,26 +267,22 @@ func (s *Service) document(w http.ResponseWriter, _ *call) *problem {
 	return nil
 }
 
-func (s *Service) healthz(w http.ResponseWriter, _ *call) *problem {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-	return nil
-}
+func (*Service) healthz(*call) (any, *problem) { return map[string]string{"status": "ok"}, nil }
 
-// checkTimeout is what the servers get to say that they are there.
+// checkTimeout is how long the servers get to answer that they are there.
 const checkTimeout = 2 * time.Second
 
-func (s *Service) readyz(w http.ResponseWriter, c *call) *problem {
-	if s.slots.isDraining() {
-		return newProblem(codeDraining, "the service takes no more requests")
+func (s *Service) readyz(c *call) (any, *problem) {
+	if s.slots.draining.Load() {
+		return nil, newProblem(codeDraining, "the service takes no more requests")
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), checkTimeout)
 	defer cancel()
 	if err := s.Pipeline.Check(ctx); err != nil {
 		c.log.Warn("not ready", "error", err)
-		return newProblem(codeUnavailable, "a server of the pipeline does not answer: the operator finds which in the log")
+		return nil, newProblem(codeUnavailable, "a server of the pipeline does not answer: the operator finds which in the log")
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
-	return nil
+	return map[string]string{"status": "ready"}, nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

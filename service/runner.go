@@ -14,13 +14,13 @@ import (
 	"stegomq/schemas"
 )
 
-// runner makes the runs that were asked for over HTTP, also those that another process left. A run is kept in Redis. A lease there says which process
-// makes it.
+// runner makes the runs that were asked for over HTTP, also those that another process left behind. Runs are kept in Redis, and a lease there says
+// which process makes a run.
 type runner struct {
 	s      *Service
 	holder string
 	wake   chan struct{}
-	asking sync.Mutex // one run is taken at a time
+	asking sync.Mutex // this process takes one run at a time, so that the bounds of a user's runs hold
 
 	mu     sync.Mutex
 	making map[string]*making
@@ -47,7 +47,7 @@ const (
 	sweepEvery = 10 * time.Second
 	leaseFor   = 30 * time.Second
 	renewEvery = 10 * time.Second
-	// tellEvery is how often at most progress is told.
+	// tellEvery is the shortest time between two events of progress.
 	tellEvery = 250 * time.Millisecond
 )
 
@@ -55,7 +55,7 @@ func newRunner(s *Service) *runner {
 	return &runner{s: s, holder: randomID(), wake: make(chan struct{}, 1), making: make(map[string]*making)}
 }
 
-// rouse has the runner look for what is to be made.
+// rouse has the runner look for runs that can begin.
 func (r *runner) rouse() {
 	select {
 	case r.wake <- struct{}{}:
@@ -63,13 +63,13 @@ func (r *runner) rouse() {
 	}
 }
 
-// run makes runs until ctx ends. A run that has not ended by then stays in the queue; the next service that starts goes on with it.
+// run makes runs until ctx ends. A run that has not ended by then stays in the queue, and the next service goes on with it.
 func (r *runner) run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
 		if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
-			r.s.log.Warn("which runs are to be made is not known now", "error", err)
+			r.s.log.Warn("the runs that wait cannot be read now", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -88,11 +88,11 @@ func (r *runner) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, one := range slices.Backward(records) {
-		// A run whose data set another service has waits for that one.
+		// A run on a data set that only another service has waits for that service.
 		if _, known := r.s.cfg.Datasets[one.Request.Dataset]; !one.Unfinished() || !known || !r.free(one) {
 			continue
 		}
-		mine, err := r.s.Pipeline.LeaseAsked(ctx, one.ID, r.holder, leaseFor)
+		mine, err := r.s.Records.LeaseAsked(ctx, one.ID, r.holder, leaseFor)
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (r *runner) begin(ctx context.Context, id, owner string) {
 		<-renewed
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
-		if err := r.s.Pipeline.ReleaseAsked(free, id, r.holder); err != nil {
+		if err := r.s.Records.ReleaseAsked(free, id, r.holder); err != nil {
 			log.Warn("a run is not given back", "error", err)
 		}
 	})
@@ -156,8 +156,8 @@ func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseF
 			return
 		case <-tick.C:
 		}
-		// A Redis that does not answer lets nobody else in either.
-		if mine, err := r.s.Pipeline.LeaseAsked(ctx, id, r.holder, leaseFor); err == nil && !mine {
+		// While Redis does not answer, no other process gets the lease either.
+		if mine, err := r.s.Records.LeaseAsked(ctx, id, r.holder, leaseFor); err == nil && !mine {
 			stop(errLostLease)
 		}
 	}
@@ -165,7 +165,7 @@ func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseF
 
 // make makes one run.
 func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logger) {
-	// It may have ended between the look and the lease.
+	// The run may have ended between the sweep and the lease.
 	one, err := r.s.record(ctx, id)
 	if err != nil || one == nil || !one.Unfinished() {
 		return
@@ -183,7 +183,7 @@ func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logge
 	}
 	if stored.State == runCancelled || errors.Is(why, pipeline.ErrCancelled) || errors.Is(why, errCancelled) {
 		one.State, why = runCancelled, nil
-		// What was published since it was cancelled.
+		// Jobs may have been published since the run was cancelled.
 		if err := r.s.Pipeline.CancelRun(last, id); err != nil && !pipeline.UnknownRun(err) {
 			log.Warn("the waiting jobs of a run stay in the queue", "error", err)
 		}
@@ -203,7 +203,7 @@ func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logge
 	}
 }
 
-// evaluate makes the scores of a run whose owner may still have them made.
+// evaluate makes the scores of a run, if its owner may still have them made.
 func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Logger) error {
 	owner, there, err := r.s.Users.Find(one.Owner, one.Hash)
 	switch {
@@ -233,7 +233,7 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 	return err
 }
 
-// note records how far a run is, and publishes an event at most every tellEvery.
+// note records the progress of a run, and publishes an event at most every tellEvery.
 func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progress) {
 	r.mu.Lock()
 	tell := m.progress != p && time.Since(m.told) >= tellEvery
@@ -247,7 +247,7 @@ func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progr
 	}
 }
 
-// progress returns how far a run is, where this process makes it.
+// progress returns the progress of a run; here says whether this process makes it.
 func (r *runner) progress(id string) (p pipeline.Progress, here bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -272,7 +272,7 @@ func (r *runner) cancel(ctx context.Context, id string) {
 	}
 }
 
-// ofRun is the problem of a run that could not be made. It does not repeat the error, whose text may name folders and servers.
+// ofRun is the problem of a run that could not be made. It does not repeat the text of the error, which may name folders and servers.
 func ofRun(err error) *problem {
 	var already *problem
 	switch {

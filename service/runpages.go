@@ -76,11 +76,10 @@ func (s *Service) runsForm(w http.ResponseWriter, c *call) *problem {
 }
 
 func (s *Service) cancelForm(w http.ResponseWriter, c *call) *problem {
-	r, why := s.stopRun(c)
-	if why != nil {
+	if why := s.stopRun(c); why != nil {
 		return why
 	}
-	return see(w, c, "/runs/"+r.ID)
+	return see(w, c, "/runs/"+c.run.ID)
 }
 
 func (s *Service) deleteForm(w http.ResponseWriter, c *call) *problem {
@@ -107,7 +106,8 @@ type pairRow struct {
 // galleryPairs is how many pairs a page of the gallery has.
 const galleryPairs = 6
 
-func (s *Service) runPage(w http.ResponseWriter, c *call, r *run) *problem {
+func (s *Service) runPage(w http.ResponseWriter, c *call) *problem {
+	r := c.run
 	gain, why := gainOf(c)
 	if why != nil {
 		return why
@@ -169,9 +169,16 @@ func (s *Service) others(c *call, r *run) ([]runView, *problem) {
 
 // groupsOf returns a row for each role that has scores, and the figures at the head of the page.
 func groupsOf(sum *study.Summary) (rows []groupRow, figures []figure) {
-	add := func(name string, g study.Group, leaks bool) {
+	add := func(name string, g study.Group, leaks bool, head string) {
 		if g.Of() == 0 {
 			return
+		}
+		switch {
+		case head == "":
+		case g.N > 0:
+			figures = append(figures, figure{head, fmt.Sprintf("%.1f dB", g.PSNR.Mean)})
+		case g.Refused > 0:
+			figures = append(figures, figure{head, "refused"})
 		}
 		row := groupRow{Name: name, N: g.N, PSNR: g.PSNR.Mean, Worst: g.PSNR.Min, SSIM: g.SSIM.Mean, MAE: g.MAE.Mean, Interval: "–", Refused: g.RefusedText()}
 		if leaks {
@@ -182,29 +189,18 @@ func groupsOf(sum *study.Summary) (rows []groupRow, figures []figure) {
 		}
 		rows = append(rows, row)
 	}
-	add("stego against cover", sum.Imperceptibility, false)
-	add("recovered with the right key, against the secret", sum.Recoverability, false)
-	add("another user's key, against the secret", sum.LeakageMismatched, true)
-	add("a random key, against the secret", sum.LeakageRandom, true)
-	add("a key one bit off, against the secret", sum.LeakageNear, true)
-	add("halves exchanged, against the secret", sum.LeakageSwapped, true)
-	add("no key, against the secret", sum.LeakageUnkeyed, true)
+	add("stego against cover", sum.Imperceptibility, false, "stego")
+	add("recovered with the right key, against the secret", sum.Recoverability, false, "recovered")
+	add("another user's key, against the secret", sum.LeakageMismatched, true, "another user's key")
+	add("a random key, against the secret", sum.LeakageRandom, true, "a random key")
+	add("a key one bit off, against the secret", sum.LeakageNear, true, "")
+	add("halves exchanged, against the secret", sum.LeakageSwapped, true, "")
+	add("no key, against the secret", sum.LeakageUnkeyed, true, "")
 	for _, a := range sum.Robustness {
-		add("recovered after "+a.Attack, a.Group, false)
+		add("recovered after "+a.Attack, a.Group, false, "")
 	}
-	add("cover against the secret", sum.BaselineCoverSecret, true)
-	add("purified", sum.Purification, false)
-	for _, f := range []struct {
-		name string
-		g    study.Group
-	}{{"stego", sum.Imperceptibility}, {"recovered", sum.Recoverability}, {"another user's key", sum.LeakageMismatched}, {"a random key", sum.LeakageRandom}} {
-		switch {
-		case f.g.N > 0:
-			figures = append(figures, figure{f.name, fmt.Sprintf("%.1f dB", f.g.PSNR.Mean)})
-		case f.g.Refused > 0:
-			figures = append(figures, figure{f.name, "refused"})
-		}
-	}
+	add("cover against the secret", sum.BaselineCoverSecret, true, "")
+	add("purified", sum.Purification, false, "")
 	return rows, figures
 }
 
@@ -214,7 +210,7 @@ type shownPair struct {
 	stego, recovered, wrong *schemas.Score
 }
 
-// gallery are the pairs of a run, the worst recovered first.
+// gallery returns the pairs of a run, the worst recovered first.
 func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
 	names := make(map[string]string)
 	for _, p := range spec.GetPairs() {
@@ -239,7 +235,7 @@ func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
 		case schemas.Recoverability:
 			p.recovered = sc
 		case schemas.Leakage(schemas.Reader_READER_MISMATCHED), schemas.Leakage(schemas.Reader_READER_RANDOM):
-			// Of all wrong keys the one that shows most.
+			// Of all wrong keys the page shows the one that comes nearest to the secret.
 			if p.wrong == nil || sc.GetMetrics().GetPsnr() > p.wrong.GetMetrics().GetPsnr() {
 				p.wrong = sc
 			}
@@ -250,7 +246,7 @@ func gallery(spec *schemas.RunSpec, scores []*schemas.Score) []*shownPair {
 	return list
 }
 
-// row returns the pair with the addresses of its images.
+// row is the pair with the addresses of its images.
 func (p *shownPair) row(run string, gain int) pairRow {
 	row := pairRow{Name: p.name, Key: p.key}
 	note := func(sc *schemas.Score) string {

@@ -26,16 +26,16 @@ import (
 
 // runRequest is what a run is asked for with.
 type runRequest struct {
-	// Name is what its owner calls it, Dataset one of Config.Datasets, Model a model's name.
+	// Name is the owner's for the run, Dataset one of Config.Datasets, Model a model's name.
 	Name    string `json:"name,omitempty"`
 	Dataset string `json:"dataset"`
 	Model   string `json:"model"`
-	// Keys are ids of the owner's. Without any the model's public ones are taken: DemoKeys of them, 2 where it does not say.
+	// Keys are ids of the owner's keys. Without any, DemoKeys of the model's public keys are taken; 0: 2 of them.
 	Keys     []string `json:"keys,omitempty"`
 	DemoKeys int      `json:"demo_keys,omitempty"`
 	Size     int      `json:"size,omitempty"`
 	Resize   string   `json:"resize,omitempty"`
-	// Limit is the largest number of pairs, the first ones; Sample that of pairs that are drawn from all instead.
+	// Limit is the largest number of image pairs, the first ones. Sample is the number of pairs that SampleSeed draws from all instead.
 	Limit      int       `json:"limit,omitempty"`
 	Sample     int       `json:"sample,omitempty"`
 	SampleSeed uint64    `json:"sample_seed,omitempty"`
@@ -48,7 +48,7 @@ type runRequest struct {
 	Attacks    []string  `json:"attacks,omitempty"`
 }
 
-// same says whether two requests ask for the same.
+// same says whether two requests ask for the same run.
 func (r *runRequest) same(other *runRequest) bool {
 	a, err := json.Marshal(r)
 	b, err2 := json.Marshal(other)
@@ -57,15 +57,15 @@ func (r *runRequest) same(other *runRequest) bool {
 
 const (
 	defaultPairs = 32
-	// mostComparisons bounds the scores of a run, which are in memory when its results are made: half a kilobyte each.
+	// mostComparisons bounds the scores of a run. All are in memory while results are made: half a kilobyte each.
 	mostComparisons = 50000
-	// Bounds of one user's runs: those that are not at their end, and all.
+	// Bounds of one user's runs: those that have not ended, and all.
 	mostUnfinished, mostRuns = 8, 200
 	maxRunBody               = 64 << 10
 	maxRunName               = 100
 )
 
-// The states of a run. A run that waits is not begun, or its service ended while it made it.
+// The states of a run. A run is waiting before it begins; when its service ends, it stays as it is until another goes on with it.
 const (
 	runWaiting   = "waiting"
 	runRunning   = "running"
@@ -74,12 +74,12 @@ const (
 	runCancelled = "cancelled"
 )
 
-// run is a run as it is kept, on Redis: it outlives the process.
+// run is a run as Redis keeps it. It outlives the process.
 type run struct {
 	runView
-	// Hash is that of the owner's token, by which a later user of the name is another.
+	// Hash is that of the owner's token. It tells the owner from a later user of the same name.
 	Hash string `json:"token_sha256"`
-	// Idempotency is what the owner called the request, and Trace the traceparent of the request; empty: nothing, and none.
+	// Idempotency is the idempotency key of the request, and Trace its traceparent; empty: it had none.
 	Idempotency string `json:"idempotency_key,omitempty"`
 	Trace       string `json:"traceparent,omitempty"`
 }
@@ -94,24 +94,25 @@ type runView struct {
 	State   string     `json:"state"`
 	Created time.Time  `json:"created"`
 	Request runRequest `json:"request"`
-	// Pairs are image pairs. Of Total comparisons Scores are made or refused, and Failed cannot be made. They are 0 until the run is planned.
+	// Pairs counts image pairs, Total comparisons; both are 0 until the run is planned. Scores counts the comparisons that were made or refused, Failed
+	// those that cannot be made.
 	Pairs    int       `json:"pairs"`
 	Total    int       `json:"total"`
 	Scores   int       `json:"scores"`
 	Failed   int       `json:"failed"`
 	Finished time.Time `json:"finished,omitzero"`
-	// WaitsFor says what holds it up, where it is not just work.
+	// WaitsFor says what holds the run up, where it is more than work.
 	WaitsFor string   `json:"waits_for,omitempty"`
 	Problem  *problem `json:"problem,omitempty"`
 }
 
-// Made counts the comparisons that are at their end.
+// Made counts the comparisons that have ended.
 func (v *runView) Made() int { return v.Scores + v.Failed }
 
-// Unfinished says whether the run is not at its end.
+// Unfinished says whether the run has not ended.
 func (v *runView) Unfinished() bool { return v.State == runWaiting || v.State == runRunning }
 
-// view is a run with what is known of its progress.
+// view is a run as it is answered, with its present progress.
 func (s *Service) view(ctx context.Context, r *run) runView {
 	v := r.runView
 	if r.State != runRunning {
@@ -125,7 +126,7 @@ func (s *Service) view(ctx context.Context, r *run) runView {
 	return v
 }
 
-// commanded is a run that a command made, as an administrator sees it.
+// commanded is a run that a command began, as an administrator sees it.
 func commanded(row pipeline.RunRow) *run {
 	r := &run{runView: runView{
 		ID: row.Run, State: runRunning, Created: row.Started, Finished: row.Finished, Pairs: row.Pairs, Scores: row.Scores, Failed: row.Failed,
@@ -142,7 +143,7 @@ func commanded(row pipeline.RunRow) *run {
 
 // records are all runs that were asked for over HTTP, the newest first.
 func (s *Service) records(ctx context.Context) ([]*run, error) {
-	all, err := s.Pipeline.Asked(ctx)
+	all, err := s.Records.Asked(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (s *Service) records(ctx context.Context) ([]*run, error) {
 	return list, nil
 }
 
-// runsOf are the runs that a user may see, the newest first: of an administrator all, with those of commands.
+// runsOf returns the runs that a user may see, the newest first. An administrator sees all, with those of commands.
 func (s *Service) runsOf(c *call) ([]runView, *problem) {
 	records, err := s.records(c.Context())
 	if err != nil {
@@ -189,7 +190,7 @@ func (s *Service) runsOf(c *call) ([]runView, *problem) {
 	return views, nil
 }
 
-// away is the problem of a server that does not answer.
+// away logs that a server does not answer, and is the problem of it.
 func (s *Service) away(c *call, err error) *problem {
 	if c.Context().Err() != nil {
 		return ofError(c.Context().Err())
@@ -198,7 +199,7 @@ func (s *Service) away(c *call, err error) *problem {
 	return newProblem(codeUnavailable, "a server of the pipeline does not answer: try again")
 }
 
-// findRun is the run of an id, where the user may see it.
+// findRun returns the run of an id, if the user may see it.
 func (s *Service) findRun(c *call, id string) (*run, *problem) {
 	unknown := newProblem(codeUnknownRun, "you have no run of this id: GET /v1/runs lists yours")
 	if !schemas.ValidRunID(id) {
@@ -223,20 +224,19 @@ func (s *Service) findRun(c *call, id string) (*run, *problem) {
 	return commanded(st.Row()), nil
 }
 
-// withRun is a handler of the run that a request names.
-func withRun(serve func(*Service, http.ResponseWriter, *call, *run) *problem) handler {
-	return func(s *Service, w http.ResponseWriter, c *call) *problem {
-		r, why := s.findRun(c, c.PathValue("id"))
-		if why != nil {
+// withRun is a handler of the run that a request names, which is then call.run.
+func withRun(serve handler) handler {
+	return func(s *Service, w http.ResponseWriter, c *call) (why *problem) {
+		if c.run, why = s.findRun(c, c.PathValue("id")); why != nil {
 			return why
 		}
-		return serve(s, w, c, r)
+		return serve(s, w, c)
 	}
 }
 
-// record is what is kept of a run; nil where nothing is.
+// record returns the record of a run; nil where there is none.
 func (s *Service) record(ctx context.Context, id string) (*run, error) {
-	text, err := s.Pipeline.AskedRun(ctx, id)
+	text, err := s.Records.AskedRun(ctx, id)
 	if err != nil || text == nil {
 		return nil, err
 	}
@@ -244,19 +244,19 @@ func (s *Service) record(ctx context.Context, id string) (*run, error) {
 	return r, json.Unmarshal(text, r)
 }
 
-// replace keeps a run as it is now, and says whether it is still there.
+// replace stores a run as it is now and tells of it, unless its record was dropped: then there is false.
 func (s *Service) replace(ctx context.Context, r *run) (there bool, err error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return false, err
 	}
-	if there, err = s.Pipeline.ReplaceAsked(ctx, r.ID, text); there && err == nil {
+	if there, err = s.Records.ReplaceAsked(ctx, r.ID, text); there && err == nil {
 		s.tell(ctx, r)
 	}
 	return there, err
 }
 
-// evaluation is what a user's request asks of the pipeline, or why it cannot be.
+// evaluation turns a user's request into what is asked of the pipeline, or says why it cannot be made.
 func (s *Service) evaluation(c *call, asked *runRequest) (*pipeline.Request, *problem) {
 	where, ok := s.cfg.Datasets[asked.Dataset]
 	if !ok {
@@ -292,7 +292,7 @@ func (s *Service) evaluation(c *call, asked *runRequest) (*pipeline.Request, *pr
 	return req, s.checkRun(c, req)
 }
 
-// checkRun finds what of a run is wrong, or too much.
+// checkRun finds what is wrong with a run, or too large.
 func (s *Service) checkRun(c *call, req *pipeline.Request) *problem {
 	if side := int64(req.Geometry.GetWidth()); side*side > s.cfg.Images.MaxPixels {
 		return newProblem(codeTooLarge, fmt.Sprintf("an image has at most %d pixels: choose a smaller size", s.cfg.Images.MaxPixels))
@@ -308,25 +308,25 @@ func (s *Service) checkRun(c *call, req *pipeline.Request) *problem {
 	case errors.As(err, &field):
 		return newProblem(codeBadRequest, field.Error())
 	}
-	// It may name folders.
+	// The answer does not repeat the error, which may name folders.
 	c.log.Error("a data set cannot be used", "dataset", req.DatasetName, "error", err)
 	return newProblem(codeUnavailable, "the data set cannot be used now: the operator finds the reason in the log")
 }
 
-// comparisons is how many a run makes at most.
+// comparisons is an upper bound of the comparisons that a run makes.
 func comparisons(req *pipeline.Request) int {
 	keys := len(req.Keys)
 	wrong := keys - 1
 	if req.WrongKeys > 0 {
 		wrong = min(wrong, req.WrongKeys)
 	}
-	// Of what is below 0, or far too much, Check says so.
+	// Request.Check refuses numbers below 0 and far too large ones; here they must only not overflow.
 	bounded := func(n int) int { return min(max(n, 0), mostComparisons) }
 	perKey := 2 + 2*(wrong+bounded(req.RandomKeys)+bounded(req.NearKeys)+len(req.Partial)+2) + len(req.Attacks)
 	return bounded(max(req.Dataset.Limit, req.Dataset.Sample)) * (3 + keys*perKey)
 }
 
-// runKeys are the pairs that a run works with: of the user's own keys, or the model's public ones.
+// runKeys returns the pairs of keys that a run works with: the user's own, or public ones of the model.
 func (s *Service) runKeys(c *call, m *model.Model, asked *runRequest) ([]keyring.Pair, *problem) {
 	if len(asked.Keys) == 0 {
 		n := cmp.Or(asked.DemoKeys, 2)
@@ -402,10 +402,10 @@ func (s *Service) createRun(w http.ResponseWriter, c *call) *problem {
 	return nil
 }
 
-// begin takes a run: from here on it is made, by this process or by one that comes after it. It gives the run that the owner has asked for with the
-// same idempotency key within keptFor; "" is none.
+// begin takes a run: from then on this process makes it, or one that comes after it. If the owner has asked for a run with the same idempotency
+// key within keptFor, begin returns that run. A key of "" is none.
 func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem) {
-	if s.slots.isDraining() {
+	if s.slots.draining.Load() {
 		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
 	}
 	if len(asked.Name) > maxRunName {
@@ -426,10 +426,7 @@ func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem)
 			continue
 		}
 		if key != "" && r.Idempotency == key && time.Since(r.Created) < keptFor {
-			if !r.Request.same(asked) {
-				return nil, newProblem(codeOtherBody, "this idempotency key came with another run before: use a new one for a new run")
-			}
-			return r, nil
+			return askedAgain(r, asked)
 		}
 		if all++; r.Unfinished() {
 			unfinished++
@@ -449,7 +446,18 @@ func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem)
 	if err != nil {
 		return nil, s.away(c, err)
 	}
-	if err := s.Pipeline.KeepAsked(c.Context(), r.ID, text); err != nil {
+	request := ""
+	if key != "" {
+		request = c.owner() + "\x00" + key
+	}
+	earlier, err := s.Records.KeepAsked(c.Context(), r.ID, text, request, keptFor)
+	if err == nil && earlier != nil { // another service has taken the same request since the records were read
+		r = new(run)
+		if err = json.Unmarshal(earlier, r); err == nil {
+			return askedAgain(r, asked)
+		}
+	}
+	if err != nil {
 		return nil, s.away(c, err)
 	}
 	c.log.Info("a run is asked for", "user", c.user.Name, "run", r.ID, "dataset", asked.Dataset, "model", asked.Model)
@@ -458,47 +466,44 @@ func (s *Service) begin(c *call, asked *runRequest, key string) (*run, *problem)
 	return r, nil
 }
 
-func (s *Service) listRuns(w http.ResponseWriter, c *call) *problem {
+// askedAgain is the run that has the idempotency key of a request, unless it was asked for with another body.
+func askedAgain(r *run, asked *runRequest) (*run, *problem) {
+	if !r.Request.same(asked) {
+		return nil, newProblem(codeOtherBody, "this idempotency key came with another run before: use a new one for a new run")
+	}
+	return r, nil
+}
+
+func (s *Service) listRuns(c *call) (any, *problem) {
 	views, why := s.runsOf(c)
-	if why != nil {
-		return why
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"runs": views})
-	return nil
+	return map[string]any{"runs": views}, why
 }
 
-func (s *Service) showRun(w http.ResponseWriter, c *call, r *run) *problem {
-	writeJSON(w, http.StatusOK, s.view(c.Context(), r))
-	return nil
+func (s *Service) showRun(c *call) (any, *problem) { return s.view(c.Context(), c.run), nil }
+
+func (s *Service) cancelRun(c *call) (any, *problem) {
+	why := s.stopRun(c)
+	return s.view(c.Context(), c.run), why
 }
 
-func (s *Service) cancelRun(w http.ResponseWriter, c *call) *problem {
-	r, why := s.stopRun(c)
-	if why != nil {
-		return why
-	}
-	writeJSON(w, http.StatusOK, s.view(c.Context(), r))
-	return nil
-}
-
-// stopRun cancels the run that a request names, unless it is at its end. Its scores stay.
-func (s *Service) stopRun(c *call) (*run, *problem) {
-	r, why := s.findRun(c, c.PathValue("id"))
-	if why != nil || !r.Unfinished() {
-		return r, why
+// stopRun cancels the run that a request names, unless it has ended. Its scores stay.
+func (s *Service) stopRun(c *call) *problem {
+	r := c.run
+	if !r.Unfinished() {
+		return nil
 	}
 	r.State, r.Finished = runCancelled, time.Now().UTC().Truncate(time.Millisecond)
 	if r.Owner != "" {
 		if _, err := s.replace(c.Context(), r); err != nil {
-			return nil, s.away(c, err)
+			return s.away(c, err)
 		}
 	}
-	// Who makes it here stops at once; another process sees the mark on Redis within seconds.
+	// Where this process makes the run it stops at once; another process sees the mark in Redis within seconds.
 	s.runs.cancel(c.Context(), r.ID)
 	if err := s.Pipeline.CancelRun(c.Context(), r.ID); err != nil && !pipeline.UnknownRun(err) {
-		return nil, s.away(c, err)
+		return s.away(c, err)
 	}
-	return r, nil
+	return nil
 }
 
 func (s *Service) deleteRun(w http.ResponseWriter, c *call) *problem {
@@ -511,27 +516,25 @@ func (s *Service) deleteRun(w http.ResponseWriter, c *call) *problem {
 
 // removeRun cancels the run that a request names, and deletes it with its scores.
 func (s *Service) removeRun(c *call) *problem {
-	r, why := s.stopRun(c)
-	if why != nil {
+	if why := s.stopRun(c); why != nil {
 		return why
 	}
-	if err := s.Pipeline.RemoveRun(c.Context(), r.ID); err != nil && !pipeline.UnknownRun(err) {
+	if err := s.Pipeline.RemoveRun(c.Context(), c.run.ID); err != nil && !pipeline.UnknownRun(err) {
 		return s.away(c, err)
 	}
-	if err := s.Pipeline.DropAsked(c.Context(), r.ID); err != nil {
+	if err := s.Records.DropAsked(c.Context(), c.run.ID); err != nil {
 		return s.away(c, err)
 	}
 	return nil
 }
 
-// datasetName is what an operator may call a data set.
+// datasetName is the form of the names that an operator may give to data sets.
 var datasetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-func (s *Service) listDatasets(w http.ResponseWriter, _ *call) *problem {
+func (s *Service) listDatasets(*call) (any, *problem) {
 	views := []map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Datasets)) {
 		views = append(views, map[string]string{"name": name})
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"datasets": views})
-	return nil
+	return map[string]any{"datasets": views}, nil
 }

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -285,6 +287,71 @@ func TestRunsAreBegunOnce(t *testing.T) {
 		if got := run.of.do(http.MethodDelete, "/v1/runs/"+run.id, nil); got.status != http.StatusNoContent {
 			t.Errorf("%d %s", got.status, got.body)
 		}
+	}
+}
+
+// together are records that those who look for runs get together: each has looked before any has begun one.
+type together struct {
+	Records
+	looking *sync.WaitGroup
+}
+
+func (p together) Asked(ctx context.Context) (map[string]string, error) {
+	all, err := p.Records.Asked(ctx)
+	p.looking.Done()
+	p.looking.Wait()
+	return all, err
+}
+
+// One request that reaches two services at the same moment begins one run; another user's request with the same key, at that moment, another.
+func TestRunsAreBegunOnceByTwoServices(t *testing.T) {
+	t.Parallel()
+	owners := start(t, Config{})
+	alice, bob := owners.evaluating("rt-alice"), owners.evaluating("rt-bob")
+	asking := []*client{alice, alice, bob}
+	looking := new(sync.WaitGroup)
+	looking.Add(len(asking))
+	p := parts
+	p.Records = together{parts.Records, looking}
+	sets := datasets(t, 4)
+	begun, whys := make([]*run, len(asking)), make([]*problem, len(asking))
+	var all sync.WaitGroup
+	for i, of := range asking {
+		// They are not served: what makes runs would look for some, too.
+		s, err := New(Config{Address: "127.0.0.1:0", DefaultModel: defaultModel, Datasets: sets}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.listener.Close() })
+		u, err := parts.Users.Authenticate(of.token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &call{Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/runs", nil), user: u, log: s.log}
+		all.Go(func() {
+			begun[i], whys[i] = s.begin(c, &runRequest{Dataset: some(t), Model: "modulo", Size: 32}, "mine")
+		})
+	}
+	all.Wait()
+	for i, r := range begun {
+		if whys[i] != nil {
+			t.Fatal(whys[i])
+		}
+		if want := []string{"rt-alice", "rt-alice", "rt-bob"}[i]; r.Owner != want {
+			t.Errorf("%s got a run of %s", want, r.Owner)
+		}
+		t.Cleanup(func() {
+			if err := parts.Records.DropAsked(context.Background(), r.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if begun[0].ID != begun[1].ID || begun[0].ID == begun[2].ID {
+		t.Errorf("alice's run is %s and %s, bob's %s", begun[0].ID, begun[1].ID, begun[2].ID)
+	}
+	var mine struct{ Runs []runView }
+	if alice.get("/v1/runs").into(http.StatusOK, &mine); len(mine.Runs) != 1 {
+		t.Errorf("alice has %d runs", len(mine.Runs))
 	}
 }
 

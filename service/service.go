@@ -2,14 +2,14 @@
 // queue: a request becomes a job on the same path as a line of `stegomq embed --stream` (pipeline.Services.Ask).
 //
 // Invariants:
-//   - What a user may not know of is answered as what does not exist: keys, models' keys and jobs of others. What decides it is what the
-//     user was granted; what others have is not looked at.
-//   - Each user's jobs, images and remembered work are those of a tenant of the user's name, so that not even the time that an answer takes
-//     tells of another's work.
-//   - No body is read before its sender is known and has a slot: memory is bounded by the slots.
-//   - Every error is a problem body (RFC 9457) with a code that stands in the table of problem.go. Neither it nor a log has a token, the bytes of
-//     a key, or the text of an error that may name what is others'.
-//   - Asked to end, the service is not ready from then on, takes nothing new, and ends when what it has begun has.
+//   - A key, a model's key or a job that a user may not know of gets the same answer as one that does not exist. The user's own grants alone
+//     decide this; what others have is never looked up.
+//   - Each user's jobs, images and memoised work belong to a tenant of the user's name. So even the time that an answer takes tells nothing
+//     of another user's work.
+//   - No body is read before its sender is known and holds a slot. So the number of slots bounds the memory.
+//   - Every error is a problem body (RFC 9457) with a code from the table in problem.go. Neither the body nor the log has a token, the bytes of
+//     a key, or the text of an error that may name what belongs to others.
+//   - When the service is asked to end, it says that it is not ready, takes no new requests, and ends when those under way have ended.
 package service
 
 import (
@@ -37,10 +37,10 @@ import (
 var (
 	// ErrAddress: the service cannot listen there.
 	ErrAddress = errors.New("HTTP cannot be served there")
-	// ErrLimit: a limit that lets nothing through.
-	ErrLimit = errors.New("a limit of HTTP cannot be")
-	// ErrDataset: a data set that is not there, or cannot be called so.
-	ErrDataset = errors.New("a data set for runs over HTTP cannot be")
+	// ErrLimit: a limit is out of its range.
+	ErrLimit = errors.New("a limit of HTTP is out of range")
+	// ErrDataset: a data set is not there, or has a name that is not allowed.
+	ErrDataset = errors.New("a data set for runs over HTTP cannot be used")
 )
 
 // Config says how the service listens, and its limits. Zero values take the defaults.
@@ -48,7 +48,7 @@ type Config struct {
 	// Address is a host:port; port 0 picks one.
 	Address string
 	// CertFile and KeyFile are PEM files of the server's certificate and its key. Without them only loopback is served, unless Plain says that
-	// something before the service ends TLS.
+	// a proxy in front of the service ends TLS.
 	CertFile, KeyFile string
 	Plain             bool
 	// Images are the limits of one image. Default: 32 MiB, 16 Mi pixels.
@@ -59,22 +59,22 @@ type Config struct {
 	InFlight, PerUser int
 	// Rate bounds the requests of one user in a second. Default 0: there is no bound.
 	Rate float64
-	// Timeout is what a request gets from its last byte to its answer, BodyTimeout its body from the first byte to the last, and the answer to
-	// be taken; Drain what requests get that run when the service ends. Defaults 60 s, 30 s, 30 s.
+	// Timeout bounds the time from a request's last byte to its answer. BodyTimeout bounds the time in which the body comes, and that in which
+	// the client takes the answer. Drain is how long the service waits at its end for the requests under way. Defaults 60 s, 30 s, 30 s.
 	Timeout, BodyTimeout, Drain time.Duration
-	// Datasets are the data sets that runs may be made on, by the names that users know them by: folders, archives or lists that this process reads.
+	// Datasets are the data sets that runs may be made on, by the names that users give: folders, archives or lists that this process reads.
 	Datasets map[string]string
 	// Runs bounds the runs that are made at once. Default 2.
 	Runs int
-	// TrustTraceparent says that requests come through something of the operator's that sets the header traceparent, or takes it out: a request
-	// then goes on in that trace. Otherwise it begins one, with a link to what the client says.
+	// TrustTraceparent says that a gateway of the operator's sets the header traceparent of every request, or removes it. A request then goes on
+	// in that trace. Otherwise it begins a trace of its own, with a link to the one that the client names.
 	TrustTraceparent bool
-	// DefaultModel is the model of an operation that names none.
+	// DefaultModel names the model for an operation whose request names none.
 	DefaultModel func(schemas.Operation) string
 	Logger       *slog.Logger
 }
 
-// Pipeline is the way of a request through the queue.
+// Pipeline is what the service asks of the pipeline: operations, evaluations, and the state of the queue.
 type Pipeline interface {
 	EnsureUser(ctx context.Context, user string) error
 	Ask(ctx context.Context, req *pipeline.OperationRequest, tenant, key string, images map[string][]byte) (producer.Reply, []byte, error)
@@ -91,14 +91,6 @@ type Pipeline interface {
 	CancelRun(ctx context.Context, id string) error
 	RemoveRun(ctx context.Context, id string) error
 
-	KeepAsked(ctx context.Context, run string, record []byte) error
-	ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error)
-	AskedRun(ctx context.Context, run string) ([]byte, error)
-	Asked(ctx context.Context) (map[string]string, error)
-	DropAsked(ctx context.Context, run string) error
-	LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error)
-	ReleaseAsked(ctx context.Context, run, holder string) error
-
 	QueueStatus(ctx context.Context) (*pipeline.QueueStatus, error)
 	DeadLetters(ctx context.Context, f pipeline.DeadFilter) ([]pipeline.DeadRow, error)
 	RetryDead(ctx context.Context, number uint64) error
@@ -108,9 +100,21 @@ type Pipeline interface {
 
 var _ Pipeline = (*pipeline.Services)(nil)
 
+// Records are what the services on one Redis keep of the runs that were asked for, and who makes each (package internal/cache).
+type Records interface {
+	KeepAsked(ctx context.Context, run string, record []byte, request string, remember time.Duration) (earlier []byte, err error)
+	ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error)
+	AskedRun(ctx context.Context, run string) ([]byte, error)
+	Asked(ctx context.Context) (map[string]string, error)
+	DropAsked(ctx context.Context, run string) error
+	LeaseAsked(ctx context.Context, run, holder string, long time.Duration) (bool, error)
+	ReleaseAsked(ctx context.Context, run, holder string) error
+}
+
 // Parts are what the service works with.
 type Parts struct {
 	Pipeline Pipeline
+	Records  Records
 	Users    *users.File
 	pipeline.Stock
 }
@@ -122,13 +126,13 @@ type Service struct {
 	log      *slog.Logger
 	listener net.Listener
 	http     *http.Server
-	slots    *slots
+	slots    *places // of requests with images
+	showing  *places // of what is made to be shown
 	pace     pace
 	jobs     *jobs
 	runs     *runner
 	events   *hub
-	gate     *gate
-	// The page's: who is signed in, what they tried, whose forms are taken, and what the queue was when somebody looked last.
+	// For the web page: who is signed in, what they tried, from which sites forms are taken, and the queue's counts when somebody last looked.
 	sessions *sessions
 	tries    *tries
 	origins  *http.CrossOriginProtection
@@ -162,19 +166,19 @@ func Loopback(address string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// Check finds what is wrong, before anything is opened. It returns ErrAddress, ErrLimit or ErrDataset.
+// Check finds what is wrong with the configuration before anything is opened. It returns ErrAddress, ErrLimit or ErrDataset.
 func (c *Config) Check() error {
 	switch {
 	case c.Address == "":
 		return fmt.Errorf("%w: name a host:port with --http", ErrAddress)
 	case min(int64(c.InFlight), int64(c.PerUser), int64(c.Runs), int64(c.Timeout), c.MaxBody, c.Images.MaxBytes, c.Images.MaxPixels) < 0:
-		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-runs, --http-timeout, --http-max-body and --http-max-mpx are above 0", ErrLimit)
+		return fmt.Errorf("%w: --http-in-flight, --http-per-user, --http-runs, --http-timeout, --http-max-body and --http-max-mpx must not be below 0", ErrLimit)
 	case !(c.Rate >= 0 && c.Rate <= mostRate):
 		return fmt.Errorf("%w: --http-rate is 0 to %d requests a second", ErrLimit, mostRate)
 	case (c.CertFile == "") != (c.KeyFile == ""):
 		return fmt.Errorf("%w: --http-cert and --http-key go together: give the certificate and its key", ErrAddress)
 	case c.CertFile == "" && !c.Plain && !Loopback(c.Address):
-		return fmt.Errorf("%w: other machines reach %s, and tokens and images would be in the open: give --http-cert and --http-key, or --http-plain where a proxy ends TLS", ErrAddress, c.Address)
+		return fmt.Errorf("%w: other machines reach %s, and tokens and images would travel unencrypted: give --http-cert and --http-key, or --http-plain where a proxy ends TLS", ErrAddress, c.Address)
 	}
 	for name, where := range c.Datasets {
 		if !datasetName.MatchString(name) {
@@ -193,8 +197,14 @@ func New(cfg Config, parts Parts) (*Service, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	s := &Service{cfg: cfg, Parts: parts, log: cfg.Logger, slots: newSlots(cfg.InFlight, cfg.PerUser), pace: pace{perSecond: cfg.Rate, all: make(map[string]*rate.Limiter)}, jobs: newJobs(), events: newHub(), gate: newGate(),
-		sessions: newSessions(), tries: newTries(), origins: http.NewCrossOriginProtection()}
+	const showingFull = "so much is being shown that there is no room for more: try again a little later"
+	s := &Service{
+		cfg: cfg, Parts: parts, log: cfg.Logger, jobs: newJobs(), events: newHub(), sessions: newSessions(), tries: newTries(), origins: http.NewCrossOriginProtection(),
+		slots: newPlaces(int64(cfg.InFlight), int64(cfg.PerUser), 0, "the service has as many requests as it takes at once: try again a little later",
+			"so many requests of yours are under way that there is no room for another: wait for one to end"),
+		showing: newPlaces(showingPlaces, showingPerUser, showingWait, showingFull, showingFull),
+		pace:    pace{perSecond: cfg.Rate, all: make(map[string]*rate.Limiter)},
+	}
 	s.runs = newRunner(s)
 	var err error
 	if s.listener, err = net.Listen("tcp", cfg.Address); err != nil {
@@ -220,12 +230,12 @@ func (s *Service) URL() string {
 	return scheme + "://" + s.listener.Addr().String()
 }
 
-// closeTimeout is what answers get to be taken when everything else has ended.
+// closeTimeout is how long clients get to take their answers when everything else has ended.
 const closeTimeout = 5 * time.Second
 
-// Run serves until ctx ends. Then it takes nothing new, lets what runs end for Config.Drain, and returns nil. It is called once.
+// Run serves until ctx ends. Then it takes no new requests, waits up to Config.Drain for those under way, and returns nil. It is called once.
 func (s *Service) Run(ctx context.Context) error {
-	// Runs are not waited for: they go on where a service is started again. Nor are streams of events, which have no end.
+	// Runs are not waited for: the next service goes on with them. Nor are streams of events, which have no end.
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	besideCtx, stop := context.WithCancel(ctx)
@@ -247,17 +257,17 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	// The listener stays until the work has ended: whoever asks whether the service is ready is told that it is not.
-	select {
-	case <-s.slots.drain():
-	case <-time.After(s.cfg.Drain):
+	// The listener stays until the work has ended, so that /readyz can say that the service is not ready.
+	drain, cancelDrain := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain)
+	defer cancelDrain()
+	if s.slots.drain(drain) != nil {
 		s.log.Warn("requests did not end in time", "after", s.cfg.Drain)
 	}
 	s.jobs.stop()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	err := s.http.Shutdown(last)
-	if err != nil { // somebody reads slowly, or not at all
+	if err != nil { // a client reads slowly, or not at all
 		err = s.http.Close()
 	}
 	<-served //nolint:errcheck // what Serve says of its end is no news

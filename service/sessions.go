@@ -4,14 +4,16 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"stegomq/internal/users"
 )
 
-// session is somebody who is signed in to the page. It has no token: who is revoked is out at once.
+// session is a user who is signed in to the page. It has no token and is checked at every request: a user who is revoked is out at once.
 type session struct {
 	name, hash string // as users.User
 	used       time.Time
@@ -23,7 +25,7 @@ type sessions struct {
 	all map[[sha256.Size]byte]*session
 }
 
-// Bounds of sessions: how long one lasts that is not used, and how many there are. The one that was not used for longest makes room.
+// Bounds of sessions: how long an unused one lasts, and how many there are. The one that was unused for longest makes room.
 const (
 	sessionIdle  = 12 * time.Hour
 	mostSessions = 1000
@@ -31,7 +33,7 @@ const (
 
 func newSessions() *sessions { return &sessions{all: make(map[[sha256.Size]byte]*session)} }
 
-// begin signs a user in, and gives the cookie's value: 256 random bits.
+// begin signs a user in and returns the value of the cookie: 256 random bits.
 func (s *sessions) begin(u users.User) string {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails
@@ -39,20 +41,13 @@ func (s *sessions) begin(u users.User) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.all) >= mostSessions {
-		var oldest [sha256.Size]byte
-		var at time.Time
-		for key, one := range s.all {
-			if at.IsZero() || one.used.Before(at) {
-				oldest, at = key, one.used
-			}
-		}
-		delete(s.all, oldest)
+		delete(s.all, slices.MinFunc(slices.Collect(maps.Keys(s.all)), func(a, b [sha256.Size]byte) int { return s.all[a].used.Compare(s.all[b].used) }))
 	}
 	s.all[sha256.Sum256([]byte(value))] = &session{u.Name, u.Hash, time.Now()}
 	return value
 }
 
-// find is the session of a cookie's value.
+// find returns the session of a cookie's value.
 func (s *sessions) find(value string) (session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,10 +70,10 @@ func (s *sessions) end(value string) {
 	delete(s.all, sha256.Sum256([]byte(value)))
 }
 
-// secure says whether browsers reach the service over TLS, as all but this machine's do.
+// secure says whether browsers reach the service over TLS. Those of this machine may not.
 func (s *Service) secure() bool { return s.cfg.CertFile != "" || !Loopback(s.cfg.Address) }
 
-// cookieName has the prefix with which browsers take a cookie from this host alone, and over TLS.
+// cookieName has the prefix __Host- where there is TLS: browsers then take the cookie from this host alone.
 func (s *Service) cookieName() string {
 	if s.secure() {
 		return "__Host-stegomq"
@@ -92,7 +87,7 @@ func (s *Service) setCookie(w http.ResponseWriter, value string, maxAge int) {
 	})
 }
 
-// signedIn is the user of a request's cookie.
+// signedIn returns the user of a request's cookie.
 func (s *Service) signedIn(r *http.Request) (u users.User, ok bool, err error) {
 	cookie, err := r.Cookie(s.cookieName())
 	if err != nil {

@@ -1,83 +1,74 @@
 package service
 
 import (
+	"context"
 	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
-// slots bound how many things are under way at once, of all users and of each: requests with images, streams of events.
-type slots struct {
-	all, perUser int
+// places bound how many things are under way at once, of all users and of one: requests with images, streams of events, results that are shown.
+type places struct {
+	most, perUser int64
+	wait          time.Duration // how long a caller waits for a place; 0: not at all
+	full, yours   string        // what a user is told where all places are taken, or all of the user's
 
-	mu       sync.Mutex
-	taken    map[string]int // by user
-	total    int
-	draining bool
-	drained  chan struct{} // closed when draining and nothing is under way
+	all      *semaphore.Weighted
+	draining atomic.Bool // no place is given any more
+
+	mu    sync.Mutex
+	users map[string]*semaphore.Weighted
 }
 
-func newSlots(all, perUser int) *slots {
-	return &slots{all: all, perUser: perUser, taken: make(map[string]int), drained: make(chan struct{})}
+func newPlaces(most, perUser int64, wait time.Duration, full, yours string) *places {
+	return &places{
+		most: most, perUser: perUser, wait: wait, full: full, yours: yours,
+		all: semaphore.NewWeighted(most), users: make(map[string]*semaphore.Weighted),
+	}
 }
 
-// take takes a slot for a user; free gives it back. The problem says why there is no slot.
-func (s *slots) take(user string) (free func(), why *problem) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.draining:
+// take takes a place for a user; free gives it back. The problem says why the user gets none.
+func (p *places) take(ctx context.Context, user string) (free func(), why *problem) {
+	if p.draining.Load() {
 		return nil, newProblem(codeDraining, "the service is about to end: ask again, and another one will answer")
-	case s.taken[user] >= s.perUser:
-		return nil, newProblem(codeTooMany, "so many requests of yours are under way that there is no room for another: wait for one to end")
-	case s.total >= s.all:
-		return nil, newProblem(codeTooMany, "the service has as many requests as it takes at once: try again a little later")
 	}
-	s.taken[user]++
-	s.total++
-	return sync.OnceFunc(func() { s.free(user) }), nil
-}
-
-func (s *slots) free(user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken[user]--; s.taken[user] == 0 {
-		delete(s.taken, user)
+	ctx, cancel := context.WithTimeout(ctx, p.wait)
+	defer cancel()
+	taken := func(s *semaphore.Weighted) bool { return s.TryAcquire(1) || s.Acquire(ctx, 1) == nil }
+	mine := p.of(user)
+	if !taken(mine) {
+		return nil, newProblem(codeTooMany, p.yours)
 	}
-	s.total--
-	s.finish()
-}
-
-// drain refuses slots from now on. The channel is closed when no slot is taken any more.
-func (s *slots) drain() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = true
-	s.finish()
-	return s.drained
-}
-
-func (s *slots) finish() {
-	if !s.draining || s.total > 0 {
-		return
+	if !taken(p.all) {
+		mine.Release(1)
+		return nil, newProblem(codeTooMany, p.full)
 	}
-	select {
-	case <-s.drained:
-	default:
-		close(s.drained)
+	return sync.OnceFunc(func() { p.all.Release(1); mine.Release(1) }), nil
+}
+
+func (p *places) of(user string) *semaphore.Weighted {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	mine := p.users[user]
+	if mine == nil {
+		mine = semaphore.NewWeighted(p.perUser)
+		p.users[user] = mine
 	}
+	return mine
 }
 
-func (s *slots) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
+// drain refuses places from now on, and waits until none is taken, or ctx ends.
+func (p *places) drain(ctx context.Context) error {
+	p.draining.Store(true)
+	return p.all.Acquire(ctx, p.most)
 }
 
-// pace bounds how many requests of each user come in a second: a token bucket, which holds what a second brings.
+// pace bounds the requests of each user in a second. Each user has a token bucket of the size of one second's requests.
 type pace struct {
 	perSecond float64 // 0: there is no bound
 
@@ -85,7 +76,7 @@ type pace struct {
 	all map[string]*rate.Limiter // by user
 }
 
-// take counts a request, or says how long the user has to wait before the next one.
+// take counts a request; or, where it comes too soon, says how long the user must wait.
 func (p *pace) take(user string) (wait time.Duration) {
 	if p.perSecond == 0 {
 		return 0

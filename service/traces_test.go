@@ -49,7 +49,7 @@ func tracedParts(t *testing.T) (Parts, keyring.Pair, *collector.Collector) {
 		ended <- pipeline.Serve(ctx, opts, library, pipeline.Role{
 			Work: true, Evaluate: true,
 			Front: func(s *pipeline.Services, stock pipeline.Stock) (func(context.Context) error, error) {
-				made = Parts{Pipeline: s, Users: parts.Users, Stock: stock}
+				made = Parts{Pipeline: s, Records: s.Cache, Users: parts.Users, Stock: stock}
 				return func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
 			},
 			Ready: func(string, string, string) { close(ready) },

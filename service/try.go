@@ -1,13 +1,11 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"image"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -23,7 +21,8 @@ import (
 	"stegomq/service/page"
 )
 
-// tried is one trial on the page: an image hidden in another, and what was recovered. Its images are among the user's on the message queue, by digest.
+// tried is one trial on the page: an image hidden in another, and what was recovered from it. Its images are the user's on the message queue, where
+// their digests find them.
 type tried struct {
 	ID         string
 	owner      string
@@ -38,7 +37,7 @@ type tried struct {
 	Scores        []triedScore
 }
 
-// triedScore compares two images of a trial. kind is the image that shows the score below it; "" is none.
+// triedScore is the comparison of two images of a trial. kind is that of the image below which the page shows it; "": none.
 type triedScore struct {
 	kind, What      string
 	PSNR, SSIM, MAE float64
@@ -122,11 +121,11 @@ func (s *Service) tryPage(w http.ResponseWriter, c *call) *problem {
 	}})
 }
 
-// tryPixels bounds an image on the page: to compare images it holds three decoded ones at once.
+// tryPixels bounds an image on the page: a trial holds three decoded images at once to compare them.
 const tryPixels = 4 << 20
 
-// readTry reads the form of the page: two images or the names of samples, a key and a model. An image that was chosen goes before a sample; a field
-// without anything, as browsers send, is none.
+// readTry reads the form of the page: two images or the names of samples, a key and a model. A chosen image takes precedence over a sample. Browsers
+// send an empty field where no image was chosen.
 func (s *Service) readTry(w http.ResponseWriter, c *call) (*form, *problem) {
 	f, names := &form{}, schemas.Operation_OPERATION_EMBED.Describe().Images
 	var samples [2]string
@@ -153,9 +152,9 @@ func (s *Service) readTry(w http.ResponseWriter, c *call) (*form, *problem) {
 	return f, nil
 }
 
-// try hides an image, recovers it with the right key and with a wrong one, and shows what came of it.
+// try hides an image, recovers it with the right key and with a wrong one, and shows the images and their scores.
 func (s *Service) try(w http.ResponseWriter, c *call) *problem {
-	free, why := s.slots.take(c.owner())
+	free, why := s.slots.take(c.Context(), c.owner())
 	if why != nil {
 		return why
 	}
@@ -164,7 +163,7 @@ func (s *Service) try(w http.ResponseWriter, c *call) *problem {
 	if why != nil {
 		return why
 	}
-	leave, why := s.gate.enter(c.Context(), c.owner())
+	leave, why := s.showing.take(c.Context(), c.owner())
 	if why != nil {
 		return why
 	}
@@ -229,7 +228,7 @@ func (s *Service) hide(ctx context.Context, c *call, t *tried, f *form) (why *pr
 		t.refused[kindWrong] = "the model has no network for other keys"
 		return nil
 	}
-	// Nobody's key: what a stranger would try.
+	// A key that nobody has, as a stranger would try one.
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	wrong := &form{key: keyring.RandomID(binary.LittleEndian.Uint64(seed[:]), 0), images: stegoForm.images}
@@ -261,7 +260,7 @@ func (s *Service) keepFitted(ctx context.Context, c *call, t *tried, kind string
 	return m, nil
 }
 
-// recoverTry recovers with a key and compares the result with the secret. A refusal is a result, not an error.
+// recoverTry recovers with a key and compares the outcome with the secret. A refusal is an outcome, not an error.
 func (s *Service) recoverTry(ctx context.Context, c *call, t *tried, kind, what string, req *pipeline.OperationRequest, f *form, secret *image.NRGBA) *problem {
 	r := s.run(ctx, c, req, f)
 	switch {
@@ -350,17 +349,15 @@ func (s *Service) triedImage(w http.ResponseWriter, c *call) *problem {
 	}
 	kind := c.PathValue("kind")
 	if kind == kindResidual {
-		cover, err := s.kept(c, t, kindCover)
+		m, err := residual(func(kind string) (*image.NRGBA, error) {
+			data, err := s.Pipeline.Output(c.Context(), c.user.Name, t.images[kind])
+			if err != nil {
+				return nil, err
+			}
+			return s.decoded(data)
+		}, kindCover, kindStego, gain)
 		if err != nil {
 			return ofOutput(err)
-		}
-		stego, err := s.kept(c, t, kindStego)
-		if err != nil {
-			return ofOutput(err)
-		}
-		m, err := residual(cover, stego, gain)
-		if err != nil {
-			return s.away(c, err)
 		}
 		return s.writePNG(w, c, m)
 	}
@@ -375,17 +372,7 @@ func (s *Service) triedImage(w http.ResponseWriter, c *call) *problem {
 	if c.URL.Query().Get("download") != "" {
 		w.Header().Set("Content-Disposition", `attachment; filename="`+kind+`.png"`)
 	}
-	w.Header().Set("Content-Type", "image/png")
-	_, _ = io.Copy(w, bytes.NewReader(data)) // the client has gone
-	return nil
-}
-
-func (s *Service) kept(c *call, t *tried, kind string) (*image.NRGBA, error) {
-	data, err := s.Pipeline.Output(c.Context(), c.user.Name, t.images[kind])
-	if err != nil {
-		return nil, err
-	}
-	return s.decoded(data)
+	return answerPNG(w, data)
 }
 
 // ofOutput is the problem of an image that could not be read.

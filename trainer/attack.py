@@ -1,19 +1,21 @@
-"""The attacker who has leaked pairs of one user, and reads the user's other stego images with what they teach him.
+"""The attacker with leaked pairs of one user, who learns from them to read the user's other stego images.
 
-He has the model, as everybody has: its weights, its mask, its way of embedding. He has N stego images of the victim
-with the secrets in them, and no key of the victim's. He changes the weights of recovery until it gives these secrets:
+The attacker has the model, which is public: its weights, its mask, its way of embedding. The attacker also has N stego
+images of the victim with the secrets in them, but no key of the victim's, and changes the weights of recovery until it
+gives these secrets:
 
-- mode `fill`: the keyed weights alone. He looks for values that do what the key does; they need not be a key's;
-- mode `all`: every weight and bias, as of a network of his own. The only one for methods without keys.
+- mode `fill`: the keyed weights alone. The attacker looks for values that act like the key's; they need not be a key's;
+- mode `all`: every weight and bias. This is the only mode for methods without keys.
 
-Where he starts from: `mean`, zeros for the keyed weights, the mean of all fills; `random`, the fill of an unregistered
-key, or fresh weights where there are no keys; `registered`, the fill or the instance of another user, whom he is;
-`whole`, W without a key. With no leaked pair at all he makes pairs himself: he embeds photographs with the weights that
-he starts from, and trains on those. His photographs are not those of the test.
+The attack starts from: `mean`, zeros for the keyed weights, the mean of all fills; `random`, the fill of an
+unregistered key, or fresh weights where there are no keys; `registered`, the fill or the instance of another user, who
+is the attacker; `whole`, W without a key. With no leaked pair the attacker makes pairs: photographs embedded with the
+weights of the start. These photographs are not those of the test.
 
-He never looks at the test: with ten pairs or more he keeps a tenth to choose between the states of his network, with
-fewer he takes the last. A budget counts seconds of the processor, or those that pass on a GPU, and no tests. Crops keep
-to the network's grid and are not mirrored: its filters are not symmetric, so that nothing is hidden in a mirror image.
+The attacker never looks at the test. With ten pairs or more a tenth is kept to choose between the states of the
+network; with fewer the last state is taken. A budget counts CPU seconds, or elapsed seconds on a GPU, without tests.
+Crops keep to the network's grid and are not mirrored: its filters are not symmetric, so nothing is hidden in a mirror
+image.
 
 `as_json` writes a report, sorted by name. All figures are of 8-bit images against the secret. A *score* is `{"mean",
 "std", "n", "low", "high"}` over the pairs of the test: PSNR in dB (at most 100), SSIM; `low` to `high` is the 95 %
@@ -26,14 +28,14 @@ interval of the mean by the percentile bootstrap over pairs, 2000 resamples with
     start      `mean`, `random`, `registered` or `whole`
     data       name of the photographs of the test; `side`: of every image, leaked or not, in pixels
     seconds    the budget for each number of pairs; `steps`: its limit of steps, 0 for none
-    hardware   what the seconds are of
-    rate       of Adam at its highest; `crop`, in pixels, and `batch`; `seed`: of all that is random
-    results    for each number of pairs in the order asked for: `pairs` (0: he made them himself); `steps` and
-               `seconds` after which he had the state that he chose; `psnr` and `ssim` (scores); `curve`: of every state
-               that he could choose, `steps`, `seconds`, and `psnr` and `ssim`, both means
-    matched    `psnr` and `ssim` of the victim's own key or instance: what there is to be had
-    untrained  the same of where he starts
-    baseline   the same of the cover: what an unrelated image measures
+    hardware   on which the seconds were counted
+    rate       Adam's highest; `crop`, in pixels, and `batch`; `seed`: of all random numbers
+    results    for each number of pairs in the order asked for: `pairs` (0: made by the attacker); `steps` and
+               `seconds` of the chosen state; `psnr` and `ssim` (scores); `curve`: for every state to choose from,
+               `steps`, `seconds`, and the means `psnr` and `ssim`
+    matched    `psnr` and `ssim` of the victim's own key or instance: the upper bound
+    untrained  the same at the start
+    baseline   the same of the cover, an unrelated image
 """
 
 from __future__ import annotations
@@ -64,17 +66,17 @@ VERSION = 1
 MODES = ("fill", "all")
 STARTS = ("mean", "random", "registered", "whole")
 
-# Pairs that he makes where none leaked.
+# Pairs that the attacker makes where none leaked.
 _MADE = 100
-# With so many pairs or more he keeps one in so many to choose by.
+# With so many pairs or more, one in so many is kept to choose by.
 _TENTH = 10
-# Shares of the budget at which his network is kept.
+# Shares of the budget at which the network's state is kept.
 _KEPT = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _WARMUP = 20
 _AVERAGE = 0.99
-# Largest norm of the gradient: Adam divides by its size anyway, so that this only holds back outliers.
+# Largest norm of the gradient: Adam divides by its size anyway, so this only limits outliers.
 _CLIP = 0.1
-# Of identical images, whose PSNR is infinite.
+# The PSNR given to identical images, whose PSNR is infinite.
 _LARGEST_PSNR = 100.0
 _RESAMPLES = 2000
 _RESAMPLE_SEED = 0x73746567
@@ -86,7 +88,7 @@ Images = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Settings:
-    """How the attacker goes about it."""
+    """The attack's choices and budget."""
 
     mode: str = "fill"
     start: str = "mean"
@@ -122,7 +124,7 @@ class Target:
         self.victim = ids[0] if victim is None else victim
         if self.victim not in ids:
             raise ValueError(f"{folder} has no user {self.victim}: choose one of {', '.join(ids)}")
-        # Instances need no keys; a keyring may hold others' as well.
+        # Instances need no keys; a keyring may also hold other users' keys.
         self.pairs: list[KeyPair] = []
         if self.keyed:
             pairs = {pair.id: pair for pair in export.read_keyring(keyring or folder / "keyring.json")[0]}
@@ -144,7 +146,7 @@ class Target:
 
 
 class Attacker:
-    """A copy of the network whose mask is turned round: he changes what keys fill, and W stays; or he changes all."""
+    """A copy of the network with an inverted mask: the keyed weights are trained and W is frozen; or all is trained."""
 
     def __init__(self, target: Target, settings: Settings) -> None:
         self.embed: Embed
@@ -164,7 +166,7 @@ class Attacker:
         return self.network.recover(self._fixed, stego)
 
     def take(self, other: Attacker, share: float) -> None:
-        """Moves towards the other by a share of the way."""
+        """Moves the parameters a share of the way towards the other's."""
         with torch.no_grad():
             for vector, towards in zip(self.network.parameters(), other.network.parameters()):
                 vector.lerp_(towards, share)
@@ -205,7 +207,7 @@ def _other(target: Target) -> KeyPair:
 def run(
     target: Target, settings: Settings, counts: Sequence[int], leak: Path, name: str, test: Images, hardware: str
 ) -> dict[str, Any]:
-    """The report of attacks with each number of leaked pairs, which the victim made of a folder's photographs."""
+    """The report of attacks with each number of leaked pairs, which the victim made from a folder's photographs."""
     if min(counts) < 0:
         raise ValueError("the number of leaked pairs starts at 0")
     device = target.networks[0].weight.device
@@ -277,7 +279,7 @@ def as_json(report: dict[str, Any]) -> bytes:
 
 
 def _leakable(folder: Path, settings: Settings, count: int) -> Images:
-    """Pairs of a folder's photographs in an order that the seed gives: fewer are the first of more."""
+    """Pairs of a folder's photographs in the seed's order: a smaller set is the start of a larger one."""
     paths = photographs.files(folder)
     if len(paths) < 2 * count:
         raise ValueError(f"{folder}: {count} pairs take {2 * count} photographs, and there are {len(paths)}")
@@ -309,7 +311,7 @@ def _held_out(pairs: int) -> int:
 
 
 def _states(attacker: Attacker, settings: Settings, leaked: Images) -> list[_State]:
-    """Trains for the budget; what the attacker had at shares of it."""
+    """Trains for the budget; the states at shares of it."""
     random = np.random.default_rng((settings.seed, len(leaked[0])))
     grid, kept = attacker.network.architecture.factor, _held_out(len(leaked[0]))
     learn = (leaked[0][kept:], leaked[1][kept:])
@@ -344,12 +346,12 @@ def _step(attacker: Attacker, optimiser: Adam, crops: Images, rate: float) -> No
 
 
 def _rate(settings: Settings, progress: float, step: int) -> float:
-    """Along a cosine to 0."""
+    """The learning rate: a cosine down to 0."""
     return settings.rate * 0.5 * (1 + math.cos(math.pi * progress)) * min(1.0, (step + 1) / _WARMUP)
 
 
 def _crops(leaked: Images, grid: int, settings: Settings, random: np.random.Generator) -> Images:
-    """Of pairs of their own each, at the same places of both images, which are on the network's grid."""
+    """Crops, each of another pair, at the same place of both images, on the network's grid."""
     stego, secret = leaked
     crop = min(settings.crop, settings.side) // grid * grid
     if not crop:
@@ -365,5 +367,5 @@ def _crops(leaked: Images, grid: int, settings: Settings, random: np.random.Gene
 
 @torch.no_grad()
 def _each(operation: Callable[..., Tensor], *images: Tensor) -> Tensor:
-    """What an operation makes of one image after the other, in 8 bits."""
+    """The 8-bit outputs of an operation, one image after the other."""
     return torch.cat([eight_bit(operation(*single)) for single in zip(*(torch.split(x, 1) for x in images))])

@@ -143,7 +143,7 @@ _ROLES = (
 
 
 def with_measurements(card: str, summaries: Sequence[Mapping[str, Any]]) -> str:
-    """The card with a section on what `stegomq evaluate` measured, instead of the one it had."""
+    """The card with its section of `stegomq evaluate`'s measurements replaced or added."""
     head, _, rest = card.partition(f"{_MEASURED}\n")
     after = rest.find("\n## ")
     tail = rest[after + 1 :] if after >= 0 else ""

@@ -255,7 +255,7 @@ def _publish(before: training.Run, run: training.Run, options: argparse.Namespac
     covers, secrets = covers.to(options.device), secrets.to(options.device)
     ids = [key.id for key in run.keys]
     print(enrolment.report(_trained([before]), _trained([run]), ids, covers, secrets))
-    # The bytes of demo keys are public; those of enrolled ones stay with their users.
+    # The bytes of demo keys are public; those of enrolled keys stay with their users.
     name = options.name or options.model.resolve().name
     model = facts.Facts(name, run.keys, private=run.enrolled, training=_summary([run]))
     digest = export.write([run.averaged()], model, options.model)
@@ -278,7 +278,7 @@ def _go_on(run: training.Run, folder: Path, options: argparse.Namespace) -> None
 
 
 def _joined(before: str, now: str) -> str:
-    """What a run was trained on: its stretches may have been on several machines."""
+    """The hardware of a run, whose stretches may have used several machines."""
     return before if now in before else ", then ".join(filter(None, (before, now)))
 
 
@@ -326,7 +326,7 @@ def _better(options: argparse.Namespace) -> int:
 
 
 def _shipped(folder: Path, device: str = "cpu") -> users.Users:
-    """Of a model directory, by the keyring in it."""
+    """The users of a model directory, by the keyring in it."""
     networks, _ = export.load(folder)
     return users.of([network.to(device) for network in networks], export.read_keyring(folder / "keyring.json")[0])
 

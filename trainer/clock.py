@@ -8,5 +8,5 @@ import torch
 
 
 def seconds(device: torch.device) -> float:
-    """Of the processor, which other work may share, or of the GPU's time; only differences mean anything."""
+    """CPU seconds of this process, or elapsed seconds on a GPU; only differences have a meaning."""
     return time.process_time() if device.type == "cpu" else time.monotonic()

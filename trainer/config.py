@@ -71,7 +71,7 @@ class Model:
 class Training:
     """The budget ends at `steps` or `seconds`, whichever comes first; the schedule follows it.
 
-    Seconds are those that the threads spent computing on a CPU, and those that passed on a GPU.
+    Seconds are CPU seconds of all threads on a CPU, and elapsed seconds on a GPU.
     """
 
     steps: int
@@ -151,7 +151,7 @@ def _with(text: str, settings: Sequence[str], source: str) -> Config:
 
 
 def _set(text: str, setting: str) -> str:
-    """The file as if it had the setting, in TOML: what a run keeps says all of it."""
+    """The TOML file with the setting in it, so that a run's copy has all settings."""
     name, equals, value = setting.partition("=")
     table, dot, name = name.partition(".")
     heading = f"[{table.strip()}]"

@@ -1,7 +1,7 @@
 """The training of an attacker's network: a budget of time, states to choose from, checkpoints.
 
-A budget counts seconds of the processor, and no tests. The states of the network at shares of the budget are kept, with
-what `held_out` says of each: the attacker takes the one with the least, and never looks at the test.
+A budget counts CPU seconds, without tests. The states of the network at shares of the budget are kept with the
+`held_out` value of each. The attacker takes the state with the least, and never looks at the test.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class State:
 
 
 class Course:
-    """Adam on `loss`, which draws from `random`. Kept is a running average of the parameters, or they themselves.
+    """Adam on `loss`, which draws from `random`. It keeps a running average of the parameters, or the parameters.
 
     A checkpoint has the identity of its course, by name, and serves no other.
     """
@@ -70,15 +70,15 @@ class Course:
             self._resume(file)
 
     def loss(self) -> Tensor:
-        """Of a batch."""
+        """The loss of a batch."""
         raise NotImplementedError
 
     def held_out(self) -> float:
-        """What `average` is chosen by: less is better."""
+        """The value that chooses between states: less is better."""
         raise NotImplementedError
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Trains to the end of the budget, which is true, or until told to stop."""
+        """Trains until the budget ends (true) or until told to stop (false)."""
         began = clock.seconds(_CPU) - self.seconds
         saved = self.seconds
         while len(self.states) < len(_KEPT):
@@ -97,7 +97,7 @@ class Course:
         return True
 
     def chosen(self) -> int:
-        """The state that is best by what was held out."""
+        """The state that is best on the held-out pairs."""
         return min(range(len(self.states)), key=lambda i: self.states[i].held_out)
 
     def at(self, state: State) -> nn.Module:

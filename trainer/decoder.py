@@ -1,16 +1,16 @@
-"""The attacker who decodes: stego images of a user, with the secrets in them, teach a network to read the others.
+"""The decoding attacker: trains a network on stego images of a user with their secrets, to read the user's others.
 
-He knows of the method what is public, and needs neither its code nor a key, so that he attacks every method alike.
-With N leaked pairs of one key he learns from these; with none he learns from pairs that he made with a key of his own.
-He never looks at the test: with ten pairs or more he keeps a tenth to choose between the states of his network, with
-fewer he takes the last.
+The attacker knows only what is public about the method, and needs neither its code nor a key: the same attack serves
+every method. With N leaked pairs of one key the network learns from these; with none it learns from pairs made with a
+key of the attacker's own. The attacker never looks at the test. With ten pairs or more a tenth is kept to choose
+between the states of the network; with fewer the last state is taken.
 
-What his network sees of a stego image: its samples, their two lowest bits as planes of their own, and, where he is
-given them, arrays that anybody can compute from it without a key: of a rotated secret the payload, as its receiver has
-it before he rotates it back (`stegomq audit public`, or what the model's own network recovers). What it is: a U-Net on
-whole images. At an eighth of the side, linear maps between all places, the same in all channels, let a value anywhere
-reach a pixel anywhere, as convolutions alone could not undo even a fixed permutation. It starts as the best constant
-guess, the mean of the secrets that he has.
+The network sees a stego image's samples, their two lowest bits as separate planes and, where given, arrays that anybody
+can compute from the image without a key. For a rotated secret this is the payload, as its receiver has it before the
+inverse rotation (`stegomq audit public`, or the output of the model's own network). The network is a U-Net on whole
+images. At an eighth of the side, linear maps between all places, the same in all channels, let a value anywhere reach a
+pixel anywhere: convolutions alone could not undo even a fixed permutation. It starts as the best constant guess, the
+mean of the leaked secrets.
 
 `as_json` (trainer/attack.py) writes a report. A *score* is as there: mean, deviation and 95 % interval of the mean over
 the images of the test, by a bootstrap over them. All figures are of 8-bit images. *Measures* are `psnr` (dB), `ssim`
@@ -20,15 +20,15 @@ and `correlation` (Pearson's, over all samples; 0 where an image is flat), each 
     version    1
     model      name and `digest` of the model attacked
     data       name of the test; `side`: of every image, in pixels
-    public     whether he had the arrays
+    public     whether the network had the arrays
     seconds    of the processor, the largest budget of a number of pairs; `steps`: its limit of steps, 0 for none
-    hardware   what the seconds are of
+    hardware   on which the seconds were counted
     width      of the network; `parameters`: how many; `rate`, `batch`, `seed`: of the training
-    results    for each number of pairs: `pairs` (0: `made` of his own); `budget` in seconds; `steps` and `seconds`
-               after which he had the state that he chose; the measures; `guess`: those of the mean secret;
+    results    for each number of pairs: `pairs` (0: `made` by the attacker); `budget` in seconds; `steps` and `seconds`
+               of the chosen state; the measures; `guess`: those of the mean secret;
                `over_guess` and `over_unrelated`: SSIM over that of the guess, and of an unrelated image, as scores of
                the differences; `own`: SSIM with the image's own secret over that with other secrets of the test, which
-               is 0 on average where nothing of a secret comes out; `curve`: of every state, `steps`, `seconds`, and
+               is 0 on average where nothing of a secret comes out; `curve`: for every state, `steps`, `seconds`, and
                the means of the measures
     baseline   the measures of an unrelated image: the next secret of the test
 """
@@ -58,18 +58,18 @@ from .network import Network
 log = logging.getLogger("trainer")
 
 VERSION = 1
-# With so many pairs or more he keeps one in so many to choose by.
+# With so many pairs or more, one in so many is kept to choose by.
 _TENTH = 10
 _AVERAGE = 0.995
 _LARGEST_PSNR = 100.0
-# Sides must divide by it: the network's coarsest grid.
+# Sides must be multiples of it, the network's coarsest grid.
 GRID = 8
 _GROUPS = 4
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the attacker goes about it."""
+    """The attack's network and budget."""
 
     seconds: float = 1800.0
     steps: int = 0
@@ -88,7 +88,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Stego images and their secrets, n x 3 x side x side bytes; what is public about each, n x channels x h x w."""
+    """Stego images and their secrets, n x 3 x side x side bytes; public arrays of each, n x channels x h x w."""
 
     stego: Tensor
     secret: Tensor
@@ -106,10 +106,10 @@ class Pairs:
 
 
 def load(folder: Path, limit: int = 0, seed: int | None = None, network: Network | None = None) -> Pairs:
-    """The pairs of the folders `stego` and `secret`; all, or so many.
+    """The pairs of the folders `stego` and `secret`: all, or the first `limit`.
 
-    Public about them is what the folder `public` has where it is there, or what a network recovers that has no keys.
-    The order is that of the names or, with a seed, a random one in which fewer pairs are the first of more.
+    Their public arrays are those of the folder `public`, if there is one, or the output of a network without keys.
+    The order is that of the names or, with a seed, a random one: a smaller set is the start of a larger one.
     """
     pairs = imagefolders.paired(folder / "stego", folder / "secret")
     if limit > len(pairs):
@@ -128,12 +128,12 @@ def load(folder: Path, limit: int = 0, seed: int | None = None, network: Network
 
 @torch.no_grad()
 def _payloads(network: Network, stego: Tensor) -> Tensor:
-    """What the network of a model whose keys rotate reads: the payload that a key would turn back."""
+    """The payloads that the network of a model with rotating keys reads, before a key rotates them back."""
     return torch.cat([network.recover(None, single.float() / 255).half() for single in stego.split(1)])
 
 
 def _network(model: Path) -> Network | None:
-    """That of a model which has one, without keys."""
+    """The network of a model whose network has no keys."""
     manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
     if manifest["keying"] != "rotation" or "recover.onnx" not in manifest["files"]:
         return None
@@ -161,7 +161,7 @@ class Block(nn.Module):
 
 
 class Mixing(nn.Module):
-    """Every place sees every other: a linear map between places, the same in all channels, then between channels."""
+    """Connects all places: a linear map between places, the same in all channels, then one between channels."""
 
     def __init__(self, channels: int, places: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Mixing(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From a stego image to a guess of its secret, in [0, 1] but for what is too far."""
+    """Maps a stego image to a guess of its secret, mostly in [0, 1]."""
 
     def __init__(self, width: int, guess: Tensor, public: Tensor | None) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, stego: Tensor, public: Tensor | None) -> Tensor:
-        """Of bytes."""
+        """Takes bytes."""
         planes = torch.cat([stego.float() / 255 - 0.5, (stego & 1).float() - 0.5, (stego >> 1 & 1).float() - 0.5], 1)
         second = self.second(functional.pixel_unshuffle(planes, 2))
         fourth = self.fourth(second)
@@ -219,7 +219,7 @@ def _folded(public: Tensor, coarse: int) -> Tensor:
 
 
 class Training(Course):
-    """That of one decoder, from its start or its checkpoint."""
+    """The training of one decoder, from its start or its checkpoint."""
 
     def __init__(self, settings: Settings, pairs: Pairs, file: Path | None) -> None:
         kept = len(pairs) // _TENTH
@@ -231,7 +231,7 @@ class Training(Course):
         self.settings = settings
 
     def recover(self, state: State, pairs: Pairs) -> Tensor:
-        """What a state makes of stego images: in 8 bits, in [0, 1]."""
+        """The secrets that a state recovers from stego images: 8-bit values in [0, 1]."""
         return _recovered(self.at(state), pairs)
 
     def loss(self) -> Tensor:
@@ -240,7 +240,7 @@ class Training(Course):
         return functional.mse_loss(self.network(batch.stego, batch.public), batch.secret.float() / 255)
 
     def held_out(self) -> float:
-        """Mean squared error; 0 where there are no pairs to choose by."""
+        """The mean squared error on the held-out pairs; 0 where there are none."""
         if not len(self.kept):
             return 0.0
         return float((_recovered(self.average, self.kept) - self.kept.secret.float() / 255).square().mean())
@@ -258,7 +258,7 @@ def mean_secret(pairs: Pairs) -> Tensor:
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's, of each image, over all samples; 0 where one is flat."""
+    """Pearson's correlation for each image over all samples; 0 where an image is flat."""
     a, b = (x.double().flatten(1) - x.double().mean((1, 2, 3)).unsqueeze(1) for x in (a, b))
     size = a.norm(dim=1) * b.norm(dim=1)
     return torch.where(size > 0, (a * b).sum(1) / size.clamp(min=1e-12), torch.zeros_like(size))
@@ -277,18 +277,18 @@ def _scores(values: dict[str, Tensor]) -> dict[str, Any]:
     return {name: score(of.tolist()) for name, of in values.items()}
 
 
-# Other secrets that an output is compared with, to see what it says of its own.
+# The number of other secrets that an output is compared with, beside its own.
 _OTHERS = 4
 
 
 def _with_others(recovered: Tensor, secret: Tensor) -> Tensor:
-    """The SSIM of every image with other secrets, on average."""
+    """The mean SSIM of every image with other secrets."""
     shifts = range(1, min(_OTHERS, len(secret) - 1) + 1)
     return torch.stack([evaluation.ssim(recovered, secret.roll(-shift, 0)) for shift in shifts]).mean(0)
 
 
 def result(training: Training, made: bool, count: int, test: Pairs) -> dict[str, Any]:
-    """What the attacker with so many pairs gets of the test."""
+    """The result on the test of the attacker with so many pairs."""
     secret = test.secret.float() / 255
     recovered = [training.recover(state, test) for state in training.states]
     tested = [_values(images, secret) for images in recovered]

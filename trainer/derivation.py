@@ -2,7 +2,7 @@
 
 Everything is a SHAKE-256 stream over length-prefixed fields, so that no two
 uses share a stream. The golden vectors in schemas/testdata bind both sides.
-This module needs NumPy alone, and knows nothing of networks.
+This module needs only NumPy, and knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -103,10 +103,10 @@ def partial(
 
 @functools.lru_cache(maxsize=4)
 def normal(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
-    """Nearly standard normal values of a seed, for whatever a network draws when it is run.
+    """Nearly standard normal values of a seed, for networks that draw values when they run.
 
-    Each is the sum of twelve uniform values, less its mean, in steps of 2^-16: whole numbers until the last division,
-    which is exact, so that no library's logarithm takes part. Variance 1 - 2^-32, kurtosis 2.9.
+    Each is the sum of twelve uniform values, less its mean, in steps of 2^-16. These are whole numbers until the last
+    division, which is exact, so no library's logarithm is involved. Variance 1 - 2^-32, kurtosis 2.9.
     The stream does not depend on the shape, which is filled in row-major order.
     """
     stream = hashlib.shake_256(_prefixed(b"stegomq.normal") + struct.pack("<IQ", VERSION, seed))
@@ -116,7 +116,7 @@ def normal(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
 
 
 def fingerprint(embed: bytes, recover: bytes) -> str:
-    """Of a pair whose k_e is the X25519 public key of k_r, as `stegomq keys new` makes them, k_e alone counts."""
+    """The fingerprint of a pair, or of k_e alone if it is k_r's X25519 public key, as `stegomq keys new` makes them."""
     if _is_x25519_private(recover) and x25519_public(recover) == embed:
         return hashlib.sha256(b"stegomq.fingerprint.public.v1\x00" + embed).digest()[:16].hex()
     return hashlib.sha256(b"stegomq.fingerprint.v1\x00" + embed + recover).digest()[:16].hex()
@@ -128,7 +128,7 @@ def _is_x25519_private(key: bytes) -> bool:
 
 
 def x25519_public(private: bytes) -> bytes:
-    """The Montgomery ladder of RFC 7748, section 5, from the base point. Not in constant time: for names."""
+    """The Montgomery ladder of RFC 7748, section 5, from the base point. Not in constant time: fingerprints only."""
     prime, scalar = 2**255 - 19, int.from_bytes(private, "little")
     x2, z2, x3, z3, swapped = 1, 0, 9, 1, 0
     for t in range(254, -1, -1):

@@ -1,11 +1,11 @@
 """A learned detector: a small convolutional network tells stego images from their covers.
 
-It looks at the red, green and blue channels and at the differences R-G, G-B and R-B, through fixed high-pass filters
-whose output is cut off at 3 grey levels (the residuals of Fridrich and Kodovsky's rich models, 2012, in the first
-layer, as Ye, Ni and Yi 2017 have them). Convolutions follow, normalised, with means over 2x2 between them, and the mean
+Its input is the red, green and blue channels and the differences R-G, G-B and R-B, through fixed high-pass filters
+whose output is clipped at 3 grey levels (the residuals of Fridrich and Kodovsky's rich models, 2012, as the first
+layer, following Ye, Ni and Yi 2017). Normalised convolutions follow, with means over 2x2 between them, and the mean
 over the image. A batch holds covers and their own stego images at the same places, in the same one of eight flips and
-rotations: what differs is the message alone. A tenth of the training pairs chooses between the states of the network;
-the test is not looked at.
+rotations, so only the message differs. A tenth of the training pairs chooses between the states of the network; the
+test is not used for that.
 
 `as_json` (trainer/attack.py) writes a report:
 
@@ -14,16 +14,16 @@ the test is not looked at.
     model      name and `digest` of the model; `matching`: bits a sample of LSB matching instead of the model's stego
                images, a control, or 0
     data       name of the test; `side`: of its images, in pixels
-    trained    pairs that it learnt from, or chose by; `tested`: pairs of the test
+    trained    pairs to learn from and to choose by; `tested`: pairs of the test
     seconds    of the processor, the budget; `steps`: its limit of steps, 0 for none
-    spent      `steps` and `seconds` after which it had the state that was chosen
-    hardware   what the seconds are of
+    spent      `steps` and `seconds` of the chosen state
+    hardware   on which the seconds were counted
     width      of the network; `parameters`: how many; `crop`, `batch`, `rate`, `seed`: of the training
-    auc        `mean`, `low`, `high`: the share of covers and stego images of the test that it orders rightly, with
+    auc        `mean`, `low`, `high`: the share of covers and stego images of the test in the right order, with
                the 95 % interval by a bootstrap over pairs, 2000 resamples; 0.5 is guessing
     p_e        the same of the least mean of false alarms and misses over thresholds, the best for the test
-    held_out   the AUC on the pairs that it was chosen by
-    curve      of every state: `steps`, `seconds`, `auc`
+    held_out   the AUC on the pairs that chose the state
+    curve      for every state: `steps`, `seconds`, `auc`
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ class Pairs:
 
 
 def load(folder: Path, matching: float = 0.0, limit: int = 0, seed: int | None = None) -> Pairs:
-    """The pairs of the folders `cover` and `stego`, or the covers with stego images by LSB matching, if not 0.
+    """The pairs of the folders `cover` and `stego`; if `matching` is not 0, the covers with LSB matching instead.
 
-    All, or so many: the first, or with a seed drawn at random.
+    All pairs, or `limit` of them: the first, or with a seed drawn at random.
     """
     pairs = imagefolders.paired(folder / "stego", folder / "cover")
     if limit > len(pairs):
@@ -112,7 +112,7 @@ def load(folder: Path, matching: float = 0.0, limit: int = 0, seed: int | None =
 
 
 def matched(cover: Tensor, rate: float) -> Tensor:
-    """LSB matching (Sharp 2001): a share of the samples takes a bit, and half of these move by one, up or down."""
+    """LSB matching (Sharp 2001): a share of the samples carries a bit, and half of these change by one, up or down."""
     random = np.random.default_rng(_MATCHING_SEED)
     moves = random.random(cover.shape) < rate / 2
     samples = cover.numpy().astype(np.int16)
@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 class Detector(nn.Module):
-    """From images to a score of each, which is higher for stego images."""
+    """Maps each image to a score, which is higher for stego images."""
 
     kernels: Tensor
 
@@ -147,7 +147,7 @@ class Detector(nn.Module):
         self.head = nn.Linear(4 * width, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Of bytes."""
+        """Takes bytes."""
         red, green, blue = images.float().unbind(1)
         planes = torch.stack([red, green, blue, red - green, green - blue, red - blue], 1)
         residues = functional.conv2d(planes.flatten(0, 1).unsqueeze(1), self.kernels).clamp(-_CUT, _CUT)
@@ -164,7 +164,7 @@ def _kernels() -> Tensor:
 
 
 class Training(Course):
-    """That of one detector, from its start or its checkpoint."""
+    """The training of one detector, from its start or its checkpoint."""
 
     def __init__(self, settings: Settings, pairs: Pairs, file: Path | None = None, matching: float = 0.0) -> None:
         kept = max(1, len(pairs) // _TENTH)
@@ -194,14 +194,14 @@ class Training(Course):
         return functional.binary_cross_entropy_with_logits(scores, torch.arange(len(scores)).ge(len(covers)).float())
 
     def held_out(self) -> float:
-        """Less is better: the share of pairs ordered wrongly, and of equal ones the smaller loss."""
+        """Less is better: the share of pairs in the wrong order, and among equal ones the smaller loss."""
         cover, stego = scores(self.average, self.kept)
         return 1 - auc(cover, stego) + 1e-6 * float(functional.softplus(-(stego - cover)).mean())
 
 
 @torch.no_grad()
 def scores(network: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Of covers and stego images, each whole."""
+    """The scores of whole covers and stego images."""
     network.eval()
     cover, stego = (torch.cat([network(image) for image in images.split(1)]) for images in (pairs.cover, pairs.stego))
     return cover, stego
@@ -220,8 +220,8 @@ def _wins(cover: Tensor, stego: Tensor) -> np.ndarray:
 def estimates(cover: Tensor, stego: Tensor) -> tuple[dict[str, float], dict[str, float]]:
     """AUC and P_E with their intervals.
 
-    A pair that is drawn twice counts as two, but each of the two meets one of the covers that are its own: more
-    comparisons within a pair would be easier ones.
+    A pair that is drawn twice counts as two, but each copy is compared with only one of its own covers, because
+    comparisons within a pair are easier.
     """
     wins = _wins(cover, stego)
     negative, positive = cover.double().numpy(), stego.double().numpy()

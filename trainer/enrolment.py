@@ -1,4 +1,4 @@
-"""What it costs the users of a network when others are added to it."""
+"""The loss of quality for the users of a network when others are added to it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from .users import Rotated, Users
 
 NOISE_SIGMA = 20 / 255
 _NOISE_SEED = 20
-# Of SSIM, in pixels.
+# The window of SSIM, in pixels.
 _WINDOW = 11
 _WINDOW_SIGMA = 1.5
 
@@ -24,7 +24,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Per image, the mean over the channels of 8-bit images in [0, 1] (Wang et al. 2004), as `internal/quality` has it.
+    """Per image, the mean over the channels of 8-bit images in [0, 1] (Wang et al. 2004), as in `internal/quality`.
 
     Gaussian window of 11 pixels, sigma 1.5, where it lies within the image; C1 = 0.01^2, C2 = 0.03^2.
     """
@@ -48,7 +48,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass(kw_only=True)
 class Quality:
-    """Mean PSNR in dB over pairs. For the wrong keys lower is better; see `unrelated`. None: there is no such thing."""
+    """Mean PSNR in dB over pairs. For the wrong keys lower is better; see `unrelated`. None: the model has none."""
 
     pairs: int
     stego: float
@@ -79,7 +79,7 @@ class _Sums:
 
 @torch.no_grad()
 def measure(users: Users, covers: Tensor, secrets: Tensor) -> Quality:
-    """Pair i is user i mod K's; the wrong keys are the next user's, if there is one, and random key i of seed 0."""
+    """Pair i belongs to user i mod K; wrong keys are the next user's, if there is one, and random key i of seed 0."""
     sums = _Sums()
     noise = torch.Generator().manual_seed(_NOISE_SEED)
     for i, (cover, secret) in enumerate(singles(covers, secrets)):
@@ -104,7 +104,7 @@ def measure(users: Users, covers: Tensor, secrets: Tensor) -> Quality:
 
 @dataclass(frozen=True)
 class Half:
-    """What one choice of weights and rotation recovers: PSNR and SSIM with the secret, of each pair."""
+    """The recovery with one choice of weights and rotation: PSNR and SSIM with the secret, for each pair."""
 
     right_weights: bool
     right_rotation: bool
@@ -114,9 +114,9 @@ class Half:
 
 @torch.no_grad()
 def halves(users: Rotated, covers: Tensor, secrets: Tensor) -> list[Half]:
-    """What each half of a key is worth, where keys fill weights and rotate. Pair i is user i mod K's, as in `measure`.
+    """The effect of each half of a key, where keys fill weights and rotate. Pair i belongs to user i mod K.
 
-    A wrong half is the next user's. The scales of the rotation are the right ones always.
+    A wrong half is the next user's. The scales of the rotation are always the right ones.
     """
     choices = [(True, True), (False, True), (True, False), (False, False)]
     psnrs: list[list[Tensor]] = [[] for _ in choices]
@@ -138,5 +138,5 @@ def singles(covers: Tensor, secrets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def saved(x: Tensor) -> Tensor:
-    """An image as a PNG keeps it: 8 bits, in [0, 1]."""
+    """An image rounded to 8 bits as in a PNG, in [0, 1]."""
     return torch.round(x.clamp(0, 1) * 255) / 255

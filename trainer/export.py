@@ -62,7 +62,7 @@ def write(networks: Sequence[Network], facts: Facts, folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an imported network has instead of facts: its mask and the fills of its one key pair are stored."""
+    """The counterpart of facts for an imported network: its mask and the fills of its one key pair are stored."""
 
     name: str
     key: KeyPair
@@ -96,7 +96,7 @@ def _keyed_files(network: Network) -> dict[str, bytes]:
 
 
 def _graphs(network: Network, key: KeyPair | None = None) -> dict[str, bytes]:
-    """With the parameters in them: of all users, or of one user's instance."""
+    """The graphs with their parameters: of all users, or of one user's instance."""
     operations = network.architecture.operations
     return {_graph(operation, key): onnxgraph.GRAPHS[operation](network) for operation in operations}
 
@@ -173,7 +173,7 @@ def _measurement(measurement: Measurement) -> dict[str, Any]:
 
 
 def keyring(keys: Sequence[KeyPair], created: str, note: str = _KEYRING_NOTE) -> dict[str, Any]:
-    """The keyring file of keys that are no secret; it says that they are public."""
+    """The keyring file of public keys; the file says that they are public."""
     return {
         "version": KEYRING_VERSION,
         "public": True,
@@ -193,7 +193,7 @@ def read(folder: Path, network: Network) -> dict[str, Any]:
     for name, value in expected.items():
         if manifest.get(name) != value:
             raise ValueError(f"{folder}: its {name} is {manifest.get(name)}, the configuration's {value}")
-    # What the manifest leaves out is as the backbone has it by default.
+    # Values that the manifest leaves out are the backbone's defaults.
     if (sizes := create(manifest["backbone"], manifest["config"])) != network.architecture:
         raise ValueError(
             f"{folder}: its config is {sizes.config()}, the configuration's {network.architecture.config()}"
@@ -206,12 +206,12 @@ def read(folder: Path, network: Network) -> dict[str, Any]:
 
 
 def load(folder: Path) -> tuple[list[Network], dict[str, Any]]:
-    """The networks of a model directory, one or an un-keyed method's of every user, and its manifest."""
+    """The networks of a model directory (one, or one for every user of a method without keys) and its manifest."""
     manifest = read_manifest(folder)
     if manifest["keying"] == "variant":
         architecture = create(manifest["backbone"], manifest["config"])
         return [_instance(folder, architecture, variant) for variant in manifest["variants"]], manifest
-    # Imported networks have no seed, and what is no network has no graphs.
+    # Imported networks have no seed, and models without a network have no graphs.
     foreign = manifest["keying"] == "weights" and "mask_seed" not in manifest
     if foreign or _graph("embed") not in manifest.get("files", {}):
         raise ValueError(f"{folder} is not a model that the trainer made: there is no network to load")
@@ -223,14 +223,14 @@ def load(folder: Path) -> tuple[list[Network], dict[str, Any]]:
 
 
 def _instance(folder: Path, architecture: Architecture, variant: dict[str, str]) -> Network:
-    """Of what serves training alone, which is not exported, it has the first values."""
+    """One user's network. Parameters for training only are not exported, so they keep their initial values."""
     network = Network(architecture, 1.0, bytes(derivation.KEY_BYTES))
     _fill(network, (folder / variant[operation] for operation in architecture.operations))
     return network
 
 
 def _fill(network: Network, graphs: Iterable[Path]) -> None:
-    """Takes over the parameters that are in graphs."""
+    """Copies the parameters from graphs."""
     architecture, found = network.architecture, _initialisers(graphs)
     vectors: tuple[tuple[torch.Tensor, Sequence[Layer | Affine]], ...] = (
         (network.weight, architecture.layers()),
@@ -281,7 +281,7 @@ def as_json(value: Any) -> bytes:
 
 
 def _replace(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes beside the folder, then swaps: two renames, so that no mixture is ever seen."""
+    """Writes beside the folder, then swaps with two renames, so nobody sees a mixture."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

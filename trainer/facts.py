@@ -1,4 +1,4 @@
-"""What a model directory says about its network beside the numbers in it."""
+"""The description of a network in its model directory, beside its numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a manifest says beside the network. Without a summary the model is untrained."""
+    """The manifest's facts beside the network. Without a summary the model is untrained."""
 
     name: str
     keys: Sequence[KeyPair]

@@ -1,4 +1,4 @@
-"""Image grids: what a network does to a few pairs, for people to look at."""
+"""Image grids: the outputs of a network for a few pairs, for people to look at."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GAP = 4
 
 @torch.no_grad()
 def grid(users: Users, covers: Tensor, secrets: Tensor) -> Image.Image:
-    """One row a pair, one column for each of COLUMNS that the users can fill. Pair i is user i mod K's."""
+    """One row a pair, one column for each of COLUMNS that the users can fill. Pair i belongs to user i mod K."""
     noise = torch.Generator().manual_seed(0)
     rows = []
     for i, (cover, secret) in enumerate(zip(covers.split(1), secrets.split(1))):

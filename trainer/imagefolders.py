@@ -1,6 +1,6 @@
 """Folders of images of equal names, as `stegomq evaluate --save-images` writes them: cover, secret, stego.
 
-A stego image is that of the image of its name; between the name and the ending it may say the key that embedded it:
+A stego image belongs to the image of the same name. Its name may contain the embedding key before the extension:
 `00007-boat.demo-1.png` belongs to `00007-boat.png`.
 """
 

@@ -1,4 +1,4 @@
-"""What a run leaves beside its checkpoint: configuration, origin, metrics and image grids."""
+"""The files of a run beside its checkpoint: configuration, origin, metrics and image grids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALIDATION = "validation.csv"
 
 
 class Journal:
-    """Writes into the folder of a run; a resumed run goes on in the same files."""
+    """Writes into the folder of a run; a resumed run continues the same files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ def revision() -> str:
 
 
 def cpu(threads: int) -> str:
-    """What seconds of the processor are of."""
+    """The CPU that the seconds are counted on, and its threads."""
     return f"{threads} {'thread' if threads == 1 else 'threads'} of one {processor()} CPU"
 
 

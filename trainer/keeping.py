@@ -1,17 +1,17 @@
-"""When a network takes another's place: what `make train-keep` goes by."""
+"""When a network replaces another: the rule of `make train-keep`."""
 
 from __future__ import annotations
 
 from .evaluation import Quality
 
-# Of a wrong key's PSNR, in dB: less than its interval over the pairs.
+# Tolerance for a wrong key's PSNR, in dB: less than its interval over the pairs.
 _TOLERANCE = 0.05
 
 
 def objections(old: Quality, new: Quality) -> list[str]:
     """Why the new network should not be kept; none if it is better.
 
-    It is if stego and recovered PSNR are higher together, and no kind of wrong key gives more of the secret.
+    It is better if the sum of stego and recovered PSNR is higher and no kind of wrong key gives more of the secret.
     """
     found = []
     gain = new.stego + new.recovered - old.stego - old.recovered

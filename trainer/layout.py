@@ -1,8 +1,8 @@
-"""Between the payload of a rotation and the image-shaped one that a network hides.
+"""Converts between the payload of a rotation and the image-shaped payload that a network hides.
 
 The values of a payload, the strongest frequency first, fill the twelve bands one after another; those that do not fit
-are left out. In each band they are shuffled, so that every place may hold any of its frequencies. `internal/rotated`
-does the same, but draws its places in its own way: a network cannot tell.
+are left out. In each band they are shuffled, so every place may hold any of the band's frequencies. `internal/rotated`
+does the same with its own shuffle; the network sees no difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The weights of the losses, as a configuration's `[losses]` has them. What they weigh is in methods.py."""
+"""The weights of the losses, the `[losses]` of a configuration. methods.py computes the terms."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Losses:
         return dataclasses.asdict(self)
 
     def weights(self, progress: float = 1.0, keys: int = 1) -> dict[str, float]:
-        """What the terms of a step count at a share of the budget, with so many key pairs.
+        """The weights of a step's terms at a share of the budget, with so many key pairs.
 
-        Divided by the sum of all weights, so that rates carry over.
+        They are divided by the sum of all weights, so that learning rates carry over.
         """
         terms = self.terms()
         whole = sum(terms.values())
@@ -33,7 +33,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class KeyedLosses(Losses):
-    """The weights of Eq. 7, and what the isolation term is trained on. A term of weight 0 is not computed."""
+    """The weights of Eq. 7, and the keys of the isolation term. A term of weight 0 is not computed."""
 
     embed: float = 1.0
     recover: float = 0.75
@@ -60,7 +60,7 @@ class KeyedLosses(Losses):
         return {name: getattr(self, name) for name in ("embed", "recover", "purify", "isolate", "range")}
 
     def weights(self, progress: float = 1.0, keys: int = 1) -> dict[str, float]:
-        """With `sum` a step's loss, in which one pair and one wrong key stand for all, has Eq. 7 as its expectation."""
+        """With `sum`, the expectation of a step's loss, which draws one pair and one wrong key, is Eq. 7."""
         if self.reduction == "sum":
             count = {"embed": keys, "recover": keys, "purify": 1, "isolate": keys * (keys - 1), "range": keys}
             weights = {name: count[name] * weight for name, weight in self.terms().items()}
@@ -69,7 +69,7 @@ class KeyedLosses(Losses):
         return {**weights, "isolate": weights["isolate"] * self.ramp(progress)}
 
     def ramp(self, progress: float) -> float:
-        """The share of the isolation weight that counts."""
+        """The share of the isolation weight that applies."""
         if progress >= self.isolate_full:
             return 1.0
         return max(0.0, (progress - self.isolate_from) / (self.isolate_full - self.isolate_from))
@@ -89,7 +89,7 @@ class KeyedLosses(Losses):
 
 @dataclass(frozen=True)
 class RotatedLosses(Losses):
-    """Of a network that hides rotated secrets. `recover` is the error of the secret, not of the payload."""
+    """The losses of a network that hides rotated secrets. `recover` is the error of the secret, not of the payload."""
 
     embed: float = 1.0
     recover: float = 0.75
@@ -99,7 +99,7 @@ class RotatedLosses(Losses):
 
 @dataclass(frozen=True)
 class PairLosses(Losses):
-    """Baluja and UDH: the stego image against the cover, what is recovered against the secret."""
+    """Baluja and UDH: the stego image against the cover, the recovered image against the secret."""
 
     embed: float = 1.0
     recover: float = 0.75
@@ -116,9 +116,9 @@ class HiNetLosses(Losses):
 
 @dataclass(frozen=True)
 class HiDDeNLosses(Losses):
-    """HiDDeN's: `adversarial` is what the stego image does to the discriminator, `discriminator` what that one learns.
+    """HiDDeN's: `adversarial` trains stego images to fool the discriminator, `discriminator` trains the discriminator.
 
-    The weight of the latter only balances the two against the clipping of the gradient: no parameter has both.
+    The latter's weight matters only because the gradient is clipped as a whole: no parameter gets both terms.
     """
 
     embed: float = 0.75
@@ -140,12 +140,12 @@ _LOSSES: dict[str, type[Losses]] = {
 
 
 def of(backbone: str) -> type[Losses]:
-    """The losses that a backbone is trained with."""
+    """The losses of a backbone."""
     return _LOSSES[backbone]
 
 
 def wanted(weights: Mapping[str, float]) -> tuple[str, ...]:
-    """The terms that weigh anything."""
+    """The terms with a weight above 0."""
     return tuple(name for name, weight in weights.items() if weight)
 
 

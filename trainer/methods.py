@@ -1,8 +1,8 @@
-"""The methods: what a training step of each computes.
+"""The methods: the training step of each.
 
-`draw` takes all that is random in a step; `terms` is a function of that and of the images, and gives the
-terms that the losses weigh. In every method, recovery sees a stego image of 8 bits (straight-through): the
-public versions round it in their tests alone.
+`draw` draws all random values of a step; `terms` computes from these and the images the terms that the losses
+weight. In every method, recovery sees a stego image of 8 bits (straight-through); the public versions round it only
+in their tests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Terms = dict[str, Tensor]
 
 class Method(Protocol):
     def draw(self, cover: Tensor, random: np.random.Generator, generator: torch.Generator, progress: float) -> Any:
-        """What a step draws, for `terms`, at a share of the budget."""
+        """The random values of a step, for `terms`, at a share of the budget."""
 
     def terms(self, drawn: Any, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
         """The terms of one step. Those that are not wanted need not be computed."""
@@ -49,7 +49,7 @@ def create(network: Network, losses: Losses, keys: Sequence[KeyPair], enrolled: 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a step of a keyed method runs: embed and recover of one user, the recover fill of another, and noise."""
+    """The random choices of a keyed step: one user's embed and recover fill, another's recover fill, and noise."""
 
     embed: Tensor
     recover: Tensor
@@ -64,7 +64,7 @@ class Keyed:
         self._network = network
         self._losses = losses
         self._enrolled = enrolled
-        # The paper's terms are squares; the couplings of the invertible backbone need an error that is linear far out.
+        # The paper's terms are squares; the invertible backbone's couplings need an error linear for large values.
         self._error = squared if losses.reduction == "sum" else error
         self.fills = [
             (network.fill(derivation.EMBED, key.embed), network.fill(derivation.RECOVER, key.recover)) for key in keys
@@ -76,7 +76,7 @@ class Keyed:
         return Drawn(*self.fills[right], self._wrong(right, random, generator), noise)
 
     def user(self, random: np.random.Generator, progress: float) -> int:
-        """Whose key pair a step trains: any, but in the first half mostly an enrolled one where there are some."""
+        """The user of a step: any user, but in the first half mostly an enrolled one if there are any."""
         if self._enrolled and progress < 0.5 and random.random() < 0.5:
             return int(random.integers(len(self.fills) - self._enrolled, len(self.fills)))
         return int(random.integers(len(self.fills)))
@@ -93,7 +93,7 @@ class Keyed:
         network = self._network
         if self._losses.stale_gradient:
             network.differentiated_with = drawn.recover if drawn.wrong is None else drawn.wrong
-        # Compared before it is clamped: what is out of range must be drawn back however far it is.
+        # Compared before clamping, so that values far out of range are pulled back.
         raw = network.embed(drawn.embed, cover, secret)
         stego = eight_bit(raw)
         terms = {"embed": self._error(raw, cover)}
@@ -110,7 +110,7 @@ class Keyed:
 
 @dataclass(frozen=True)
 class DrawnPayload:
-    """What a step of a rotated method hides: bands, what an error in them counts for, and noise to purify."""
+    """The random values of a rotated step: bands, the weights of errors in them, and noise to purify."""
 
     bands: Tensor
     weights: Tensor
@@ -120,13 +120,13 @@ class DrawnPayload:
         return haar.restore(network.operations(), self.bands, BANDS // 4) + CENTRE
 
     def error(self, network: Network, recovered: Tensor) -> Tensor:
-        """Of the secret, where this image was recovered."""
+        """The error of the secret if this payload was recovered."""
         bands = haar.bands(network.operations(), recovered - CENTRE, BANDS // 4)
         return error(bands * self.weights, self.bands * self.weights)
 
 
 class Rotated:
-    """A network that hides rotated secrets: payloads are drawn, which have the distribution of rotated photographs."""
+    """A network that hides rotated secrets: drawn payloads have the distribution of rotated photographs."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -150,7 +150,7 @@ class Rotated:
 
 @dataclass(frozen=True)
 class DrawnBoth:
-    """What a step of a keyed method on rotated secrets draws."""
+    """The random values of a step of a keyed method on rotated secrets."""
 
     keys: Drawn
     payload: DrawnPayload
@@ -161,7 +161,7 @@ class DrawnBoth:
 
 
 class KeyedRotated:
-    """Keyed weights on rotated secrets. With a wrong key's weights the cover comes out in the place of the payload."""
+    """Keyed weights on rotated secrets. A wrong key's weights give the cover instead of the payload."""
 
     def __init__(self, network: Network, losses: KeyedLosses, keys: Sequence[KeyPair], enrolled: int = 0) -> None:
         if losses.stale_gradient:
@@ -177,7 +177,7 @@ class KeyedRotated:
         return DrawnBoth(keys, self._rotated.draw(cover, random, generator, progress))
 
     def terms(self, drawn: DrawnBoth, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
-        """The errors are `Rotated`'s, so that the two compare."""
+        """The errors are `Rotated`'s, so that the two methods can be compared."""
         network, keys = self._network, drawn.keys
         raw = network.embed(keys.embed, cover, drawn.payload.image(network))
         stego = eight_bit(raw)
@@ -191,7 +191,7 @@ class KeyedRotated:
 
 
 class Pair:
-    """Baluja and UDH: the two errors that every method has, and without keys."""
+    """Baluja and UDH: the two errors that every method has, without keys."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -200,7 +200,7 @@ class Pair:
         return None
 
     def terms(self, drawn: None, cover: Tensor, secret: Tensor, wanted: Collection[str]) -> Terms:
-        # Not clamped: what is out of range must be drawn back however far it is.
+        # Not clamped, so that values far out of range are pulled back.
         stego = self._network.embed(None, cover, secret)
         recovered = self._network.recover(None, eight_bit(stego))
         return {"embed": error(stego, cover), "recover": error(recovered, secret), **self._more(cover, stego)}
@@ -213,22 +213,22 @@ class HiNet(Pair):
     """The low band as well. Recovery runs with a new z in every step."""
 
     def _more(self, cover: Tensor, stego: Tensor) -> Terms:
-        # The published losses are sums: over the low band, a quarter of the pixels, each of which is twice the mean of
-        # four. As an error of means that is the mean of squared means.
+        # The published losses are sums. The low band has a quarter of the pixels, and each of its values is twice the
+        # mean of four. Written as means, its loss is the mean of the squared means.
         return {"low": error(avg_pool2d(stego, 2), avg_pool2d(cover, 2))}
 
 
 class HiDDeN(Pair):
-    """Against a discriminator, both in one step: each sees the other as it was before."""
+    """HiDDeN and its discriminator, updated in one step: each sees the other's previous state."""
 
     def _more(self, cover: Tensor, stego: Tensor) -> Terms:
         return adversarial(self._network, cover, stego)
 
 
 def adversarial(network: Network, cover: Tensor, stego: Tensor) -> Terms:
-    """Cross entropies, in nats: of the stego image taken for a cover, and of the discriminator's verdicts.
+    """Cross entropies in nats: for the stego image being taken for a cover, and for the discriminator's verdicts.
 
-    The first moves only the networks that made the stego image, the second only the discriminator.
+    The first trains only the networks that made the stego image, the second only the discriminator.
     """
     fake = network.discriminate(stego.detach())
     return {
@@ -238,7 +238,7 @@ def adversarial(network: Network, cover: Tensor, stego: Tensor) -> Terms:
 
 
 def outside(x: Tensor) -> Tensor:
-    """The mean square of how far values are outside of [0, 1], where clamping would lose what they carry."""
+    """The mean squared distance of values from [0, 1]: clamping would lose what lies outside."""
     return (x - x.clamp(0, 1)).square().mean()
 
 
@@ -250,6 +250,6 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
 def error(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared error, but linear beyond half of the range of a pixel.
 
-    The couplings can blow up on one image; its gradient must not drown the others'.
+    The couplings can diverge on one image, whose gradient must not dominate the others'.
     """
     return 2 * huber_loss(a, b, delta=0.5)

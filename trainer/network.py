@@ -21,7 +21,7 @@ from . import derivation
 from .backbones import LEAKY_SLOPE, Affine, Architecture
 
 NORM_EPSILON = 1e-5
-# How far one batch moves running statistics.
+# The share by which one batch moves running statistics.
 _MOMENTUM = 0.1
 
 
@@ -149,8 +149,8 @@ class TorchOps:
 class StaleConv(torch.autograd.Function):
     """A convolution whose gradient towards its input is that of another weight.
 
-    So the public PUSNet code differentiates: it swaps the weights under autograd between the passes of a step and goes
-    back once, so that every pass is differentiated with the fill of the last one. It is here as an ablation.
+    The public PUSNet code differentiates this way: it swaps the weights under autograd between the passes of a step and
+    runs one backward pass, so every pass is differentiated with the last fill. It is here as an ablation.
     """
 
     @staticmethod
@@ -185,7 +185,7 @@ class _Counting(TorchOps):
 
 
 class _Collecting(TorchOps):
-    """Keeps what was marked last."""
+    """Keeps the last marked feature."""
 
     marked: Tensor
 
@@ -220,7 +220,7 @@ class Network(nn.Module):
         self.register_buffer("mask", torch.from_numpy(_flat(mask)))
         limits = [np.full(layer.size, derivation.limit(layer.shape), np.float32) for layer in layers]
         self.register_buffer("_limits", torch.from_numpy(_flat(limits)), persistent=False)
-        # The derivation serves as the generator, so that initial weights are the same everywhere.
+        # The derivation generates the initial weights, so that they are the same everywhere.
         key = hashlib.sha256(b"stegomq.init\x00" + str(seed).encode()).digest()
         initial = [derivation.fill("init", layer.name, layer.shape, key) * np.float32(layer.gain) for layer in layers]
         self.weight = nn.Parameter(torch.from_numpy(_flat(initial)))
@@ -229,12 +229,12 @@ class Network(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Of what is exported: the parameters that serve training alone do not count."""
+        """The number of exported parameters; those for training only do not count."""
         auxiliary = f"{self.architecture.auxiliary}."
         return sum(part.size for part in self.architecture.parameters() if not part.name.startswith(auxiliary))
 
     def vectors(self) -> dict[str, Tensor]:
-        """All that training changes: the parameters, and the running statistics if there are any."""
+        """All values that training changes: the parameters, and the running statistics if there are any."""
         vectors: dict[str, Tensor] = dict(self.named_parameters())
         if self.statistics.numel():
             vectors["statistics"] = self.statistics
@@ -246,7 +246,7 @@ class Network(nn.Module):
         return torch.from_numpy(_flat(values)).to(self.weight)
 
     def random_fill(self, generator: torch.Generator) -> Tensor:
-        """The fill of a key that nobody has, from the same distribution but cheaper."""
+        """The fill of an unregistered key, from the same distribution but cheaper."""
         uniform = torch.rand(self.weight.numel(), generator=generator, dtype=torch.float32, device=generator.device).to(
             self._limits.device
         )
@@ -268,11 +268,11 @@ class Network(nn.Module):
         return self.architecture.purify(self._ops(self.whole()), self._image(noisy))
 
     def operations(self) -> TorchOps:
-        """For what needs no weights, such as the Haar transform."""
+        """Operations without weights, such as the Haar transform."""
         return self._ops(self.weight)
 
     def discriminate(self, image: Tensor, frozen: bool = False) -> Tensor:
-        """What HiDDeN's discriminator says; with `frozen` the gradient reaches the image alone."""
+        """The output of HiDDeN's discriminator; with `frozen` only the image gets a gradient."""
         weight, affine = (p.detach() if frozen else p for p in (self.weight, self.affine))
         ops = TorchOps(self.architecture, weight, affine, self.statistics, self.arithmetic, self.learning)
         return self.architecture.discriminate(ops, self._image(image))
@@ -281,7 +281,7 @@ class Network(nn.Module):
     def gmac(self, operation: str, side: int) -> float:
         """Billions of multiply-accumulates of one square image in "embed", "recover" or "purify"."""
         weight, affine, statistics = (x.to("meta") for x in (self.weight, self.affine, self.statistics))
-        ops = _Counting(self.architecture, weight, affine, statistics)  # on shapes alone
+        ops = _Counting(self.architecture, weight, affine, statistics)  # computes shapes only
         images = [weight.new_zeros(1, 3, side, side)] * (2 if operation == "embed" else 1)
         getattr(self.architecture, operation)(ops, *images)
         return ops.macs / 1e9
@@ -291,7 +291,7 @@ class Network(nn.Module):
         return self.weight if fill is None else torch.where(self.mask, self.weight, fill)
 
     def whole(self) -> Tensor:
-        """W for purification (Eq. 1): the complement of the mask takes part but is frozen."""
+        """W for purification (Eq. 1): weights outside the mask are used but frozen."""
         return torch.where(self.mask, self.weight, self.weight.detach())
 
     def _ops(self, weight: Tensor) -> TorchOps:
@@ -316,5 +316,5 @@ def _flat(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def eight_bit(x: Tensor) -> Tensor:
-    """What a PNG keeps of an image; its gradient is that of the identity (straight-through)."""
+    """The image rounded to 8 bits, as in a PNG; its gradient is that of the identity (straight-through)."""
     return x + (torch.round(x.clamp(0, 1) * 255) / 255 - x).detach()

@@ -1,6 +1,6 @@
 """Writes a backbone as an ONNX graph whose convolution weights are graph inputs, if keys change them.
 
-The operators are those that the runtime's CPU and CUDA providers both have. The bytes
+It uses only operators that the runtime's CPU and CUDA providers both have. The bytes
 depend on the network alone: not on time, host or library version.
 """
 
@@ -91,7 +91,7 @@ class GraphOps:
         return self.node(kind, *inputs, kernel_shape=list(weight.shape[2:]), pads=[padding] * 4, **strides)
 
     def group_norm(self, x: Value, name: str, group: int) -> Value:
-        # GroupNormalization is newer than the opset: normalise each group as one channel.
+        # The opset has no GroupNormalization, so each group is normalised as one channel.
         scale, shift = self._affines[f"{name}.scale"], self._affines[f"{name}.shift"]
         groups = scale.size // group
         grouped = self.node("Reshape", x, np.array([0, groups, -1], np.int64))
@@ -143,7 +143,7 @@ class GraphOps:
         return x
 
     def normal(self, like: Value, channels: int) -> Value:
-        # An input: who runs the graph draws it.
+        # z is an input: the caller of the graph draws it.
         shape: list[str | int] = ["batch", channels, *(f"{NORMAL}_{side}" for side in _SIDES)]
         self.drawn.append(helper.make_tensor_value_info(NORMAL, TensorProto.FLOAT, shape))
         return Value(self, NORMAL)
@@ -201,7 +201,7 @@ GRAPHS: dict[str, Callable[[Network], bytes]] = {
 
 
 def feature_count(network: Network) -> int:
-    """How many features recovery gives of an image."""
+    """The number of features that recovery gives for an image."""
     ops = GraphOps(network)
     network.architecture.recover(ops, Value(ops, "stego"))
     return _marked(ops)[1]
@@ -228,7 +228,7 @@ def _graph(
     ops.nodes[-1].output[0] = output
     means = []
     if features:
-        # After all else: who wants the image alone leaves these nodes out and has the graph that it would be without.
+        # The last nodes, so that a graph without features is the same graph without these nodes.
         marked, channels = _marked(ops)
         ops.node("Flatten", ops.mean(marked), axis=1)
         ops.nodes[-1].output[0] = FEATURES

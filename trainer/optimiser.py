@@ -15,10 +15,10 @@ from .network import Network
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 _MOMENTUM = 0.95
-# The quintic that drives singular values towards one (Jordan et al. 2024), and how often it is applied.
+# The quintic that drives singular values towards one (Jordan et al. 2024), and its number of iterations.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
-# Makes the updates of an orthogonal matrix as large as Adam's usually are (Liu et al. 2025).
+# Scales the updates of an orthogonal matrix to the usual size of Adam's (Liu et al. 2025).
 _ADAM_RMS = 0.2
 
 
@@ -37,7 +37,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Moves every parameter by its gradient. A weight whose gradient was always 0 stays exactly."""
+        """Moves every parameter by its gradient. A weight whose gradient was always 0 stays exactly the same."""
         self.updates += 1
         for name, parameter in self._network.named_parameters():
             if parameter.grad is not None:
@@ -54,12 +54,12 @@ class Adam:
 class Muon(Adam):
     """Orthogonalised momentum for the convolutions, each a matrix of its filters; Adam for the rest.
 
-    Every direction of a layer moves equally far, the rare ones too: that is what tells keys apart.
+    Every direction of a layer moves equally far, including the rare directions that distinguish keys.
     """
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
-        # Layers of one shape go together.
+        # Layers of one shape are updated together.
         self._shapes: dict[tuple[int, int], list[tuple[int, int]]] = {}
         start = 0
         for layer in network.architecture.layers():

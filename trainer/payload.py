@@ -1,10 +1,10 @@
-"""What a network hides for a key: the layout of a rotated secret, and its statistics.
+"""The payload that a network hides: the layout of a rotated secret, and its statistics.
 
 The keyed rotation makes every frequency of a secret white noise of unit power (`internal/rotation`). The network gets
-it times a public gain, so that strong frequencies travel with more power and weak ones with less. A payload is twelve
-bands of half the cover's size, as the Haar transform of an image has. Band c takes the c-th 64 frequencies in the order
-of their deviations, at places that a key shuffles. So what the network sees has the same distribution for every secret
-and every key, and training draws it instead of rotating photographs.
+this noise times a public gain, so strong frequencies have more power than weak ones. A payload is twelve bands of half
+the cover's size, like the Haar transform of an image. Band c takes the c-th 64 frequencies in the order of their
+deviations, at places that a key shuffles. So the network's input has the same distribution for every secret and every
+key, and training draws it instead of rotating photographs.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _MEAN_GAIN = 0.5
 
 
 def gains() -> Values:
-    """What one unit of every frequency, in the public order, becomes in a payload.
+    """The gain of every frequency, in the public order: the root of its deviation.
 
-    The root of the deviation: with it, noise that is equal everywhere costs all frequencies the same share of the least
-    total error (isolation.md: a = sqrt(c / s)).
+    With it, noise that is equal everywhere costs all frequencies the same share of the least total error
+    (isolation.md: a = sqrt(c / s)).
     """
     table = rotation.deviations()
     return _MEAN_GAIN * np.sqrt(table / table.mean())
 
 
 def weights() -> Values:
-    """What an error of 1 in a value of the payload is in the secret, in units of the range of a pixel; same order."""
+    """The error in the secret for an error of 1 in a value of the payload, in units of a pixel's range; same order."""
     return rotation.deviations() / 255 / gains()
 
 
 class Statistics:
-    """Draws payloads as rotated secrets have them."""
+    """Draws payloads with the distribution of rotated secrets."""
 
     def __init__(self, device: torch.device) -> None:
         def banded(values: Values) -> Tensor:
@@ -49,7 +49,7 @@ class Statistics:
         self._band = torch.arange(BANDS, device=device).view(1, BANDS, 1, 1)
 
     def draw(self, cover: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Bands for a batch of covers, and what an error in each value counts for in the secret."""
+        """Bands for a batch of covers, and the weight of an error in each value for the secret."""
         shape = (len(cover), BANDS, cover.shape[2] // 2, cover.shape[3] // 2)
         which = torch.randint(PER_BAND, shape, generator=generator, device=cover.device)
         unit = torch.randn(shape, generator=generator, device=cover.device)

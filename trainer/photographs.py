@@ -23,9 +23,9 @@ def files(folder: Path) -> list[Path]:
 class Photographs:
     """Training images as uint8, at their own size and at half of it.
 
-    The half size brings the finer texture that images have where they were shrunk more.
-    Images smaller than the crop, the largest that will be sampled, are left out.
-    The last `held_out` of the files are left alone; `validation` has them.
+    The half size provides the finer texture of images that were shrunk more.
+    Images smaller than the largest crop that will be sampled are left out.
+    The last `held_out` files are not used for training; `validation` has them.
     """
 
     def __init__(self, folder: Path, crop: int, held_out: int = 0) -> None:
@@ -52,16 +52,16 @@ class Photographs:
             top, left = (random.integers(side - size + 1) for side in image.shape[:2])
             part = image[top : top + size, left : left + size]
             crop[:] = part[:, ::-1] if random.integers(2) else part
-        # A quarter of the bytes goes to a GPU, which makes floats of them itself.
+        # A quarter of the bytes is sent to a GPU, which converts them to floats.
         return torch.from_numpy(crops).to(device or "cpu").permute(0, 3, 1, 2).contiguous().float() / 255
 
     def validation(self, side: int) -> tuple[Tensor, Tensor]:
-        """Pairs of the photographs held out, see `pairs`."""
+        """Pairs of the held-out photographs, see `pairs`."""
         return paired(self._held_out, side, side)
 
 
 def held_out(folder: Path, count: int, side: int) -> tuple[Tensor, Tensor]:
-    """Pairs of the photographs that a run with so many held out does not train on, see `pairs`."""
+    """Pairs of the photographs that a run with this `held_out` does not train on, see `pairs`."""
     if not count:
         raise ValueError("the run holds no photographs out: resume it with --set training.held_out=64")
     return paired(files(folder)[-count:], side, side)
@@ -77,7 +77,7 @@ def pairs(folder: Path, width: int, height: int, limit: int = 0) -> tuple[Tensor
 
 
 def paired(paths: Sequence[Path], width: int, height: int) -> tuple[Tensor, Tensor]:
-    """The same of the files given."""
+    """The same for the given files."""
     images = []
     for path in paths[: len(paths) // 2 * 2]:
         with Image.open(path) as image:

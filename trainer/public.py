@@ -2,12 +2,12 @@
 
 The public code seeds PyTorch's generator with the key, an integer, and draws the weights of every
 convolution from it, one module after another: that is the fill. The mask comes from the same draw
-with the seed 1, and shares the weights that are largest there. A checkpoint holds the shared
-weights, and zeros elsewhere.
+with the seed 1, and shares the largest weights. A checkpoint holds the shared weights, and zeros
+elsewhere.
 
-`import` makes a model directory of such a file; the model computes what the public code computes.
-`public` writes a checkpoint with our own network, and what that network computes with it, so that
-the two can be compared.
+`import` makes a model directory from such a file; the model gives the outputs of the public code.
+`public` writes a checkpoint with our own network, and the outputs of that network, so that the two
+can be compared.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from .backbones import PUSNet
 from .evaluation import NOISE_SIGMA
 from .network import Network, TorchOps, eight_bit
 
-# What the public code has as constants.
+# The public code's constants.
 MASK_SEED, EMBED_SEED, RECOVER_SEED, ALPHA = 1, 10101, 1010, 0.9
 _WEIGHTS = (1.0, 0.75, 0.25)
 """Of the losses: embed, recover, purify."""
 
-# The images of the expected outputs: small, and neither square nor round.
+# The size of the images of the expected outputs: small, not square, and no multiples of a power of two.
 _HEIGHT, _WIDTH = 20, 24
 _ARCHITECTURE = PUSNet()
 
@@ -76,20 +76,20 @@ def _xavier(shape: Sequence[int]) -> Tensor:
 
 
 def magnitude_mask(alpha: float, seed: int = MASK_SEED) -> Tensor:
-    """True where a weight is shared: the largest of the draw of the seed."""
+    """True where a weight is shared: the largest weights of the seed's draw."""
     size, threshold = _sizes(alpha, seed)
     return size > threshold
 
 
 def _sizes(alpha: float, seed: int) -> tuple[Tensor, Tensor]:
-    """The sizes of the drawn weights, and the one that those of shared weights are above."""
+    """The magnitudes of the drawn weights, and the threshold above which weights are shared."""
     size = fill(seed).abs()
     return size, size.sort(descending=True).values[max(int(size.numel() * alpha), 1) - 1]
 
 
 @dataclass
 class Trained:
-    """What a checkpoint holds, and what it runs with."""
+    """The contents of a checkpoint, with its mask and fills."""
 
     weight: Tensor
     """Zero outside the mask."""
@@ -112,7 +112,7 @@ class Trained:
         return TorchOps(_ARCHITECTURE, torch.where(self.mask, self.weight, filling), self.affine)
 
     def state_dict(self) -> OrderedDict[str, Tensor]:
-        """As of a model in nn.DataParallel."""
+        """The state dict of a model in nn.DataParallel."""
         layers, affines = _ARCHITECTURE.layers(), _ARCHITECTURE.affines()
         parts = {layer.name: part.view(layer.shape) for layer, part in zip(layers, self._split(self.weight, layers))}
         parts |= {a.name: part for a, part in zip(affines, self._split(self.affine, affines))}
@@ -130,7 +130,7 @@ class Trained:
 
 
 def new(alpha: float, seed: int) -> Trained:
-    """An untrained one in which every parameter matters and outputs are mostly pixels."""
+    """An untrained model in which every parameter has an effect and outputs are mostly in the range of pixels."""
     mask = magnitude_mask(alpha)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -164,7 +164,7 @@ def train(model: Trained, folder: Path, steps: int, seed: int, crop: int = 32) -
 
 
 def expected(model: Trained, seed: int) -> dict[str, Any]:
-    """Images and what the model makes of them: RGB bytes, row by row, in base64."""
+    """Images and the model's outputs for them: RGB bytes, row by row, in base64."""
     random = np.random.default_rng(seed)
     cover, secret, noisy = (
         torch.from_numpy(random.integers(0, 256, (1, 3, _HEIGHT, _WIDTH))).float() / 255 for _ in range(3)
@@ -182,8 +182,8 @@ def _encoded(image: Tensor) -> str:
     return base64.b64encode(pixels.numpy().tobytes()).decode("ascii")
 
 
-# What the mask has to bear: PyTorch's draws differ by 1.1e-7 at most between processors, so weights this near to the
-# threshold may fall on either side of it. And a trained weight can be zero by chance.
+# The mask's tolerances: PyTorch's draws differ by 1.1e-7 at most between processors, so weights this near to the
+# threshold may be on either side of it. And a trained weight can be zero by chance.
 _NEAR = 2e-7
 _BY_CHANCE = 1e-4  # of all weights
 
@@ -221,7 +221,7 @@ def read(path: Path) -> tuple[Tensor, Tensor]:
 
     Nothing in the file is executed. ValueError if it is not a state dict of the public network.
     """
-    with path.open("rb"):  # an error of the file system is none of its content
+    with path.open("rb"):  # a file system error says nothing about the content
         pass
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -243,7 +243,7 @@ def read(path: Path) -> tuple[Tensor, Tensor]:
 
 
 def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
-    """The dictionaries of tensors in what torch.load gave: itself, or what lies in it by a name."""
+    """The dictionaries of tensors in the result of torch.load: the result itself, or its named values."""
     if not isinstance(content, dict):
         return
     if content and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
@@ -275,7 +275,7 @@ def _vectors(state: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Import:
-    """What a checkpoint does not say of itself."""
+    """Facts that a checkpoint does not contain."""
 
     name: str
     alpha: float = ALPHA

@@ -1,6 +1,6 @@
 """An image to white noise under a key, and back: the same as Go's `rotation` package, whose comment defines it.
 
-The golden vectors in schemas/testdata bind both sides. This module needs NumPy alone.
+The golden vectors in schemas/testdata bind both sides. This module needs only NumPy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FREQUENCIES = 3 * SIDE * SIDE
 
 _LEAST = 256  # values in a band
 _ROUNDS = 3
-_STEPS = 24  # of the code of scales, to an octave
+_STEPS = 24  # steps of the code of scales in an octave
 _BELOW = 5  # octaves below 1 that the code has
 _TABLE = Path(__file__).resolve().parent.parent / "internal" / "rotation" / "deviations.txt"
 
@@ -136,7 +136,7 @@ def code(power: Values) -> NDArray[np.uint8]:
 
 
 def scale(codes: NDArray[np.uint8]) -> Values:
-    """The root mean square of a code."""
+    """The root mean square that a code stands for."""
     return np.where(codes == 0, 0.0, np.exp2((codes.astype(np.float64) - 1) / _STEPS - _BELOW))
 
 
@@ -189,7 +189,7 @@ def restore(values: Values, drawn: NDArray[np.uint32]) -> Values:
 
 
 def _round(taken: NDArray[np.uint32]) -> tuple[NDArray[np.int64], Values, Values]:
-    """With which value each is swapped, and its two signs; the first word is for the last value."""
+    """The partner that each value is swapped with, and its two signs; the first word is for the last value."""
     taken = taken[::-1]
     upto = np.arange(1, len(taken) + 1, dtype=np.uint64)[:, None]
     places = ((taken >> 2).astype(np.uint64) * upto >> np.uint64(30)).astype(np.int64)
@@ -197,12 +197,12 @@ def _round(taken: NDArray[np.uint32]) -> tuple[NDArray[np.int64], Values, Values
 
 
 def _power_of_two(n: int) -> int:
-    """The greatest that is not above n."""
+    """The greatest power of two that is not above n."""
     return 1 << (n.bit_length() - 1)
 
 
 def _hadamard(values: Values) -> None:
-    """In place and orthonormal, the sums in the same order as in Go."""
+    """The orthonormal Walsh-Hadamard transform in place, with sums in the same order as in Go."""
     length = len(values)
     h = 1
     while h < length:

@@ -1,7 +1,7 @@
-"""The training loop. What a step computes is in methods.py.
+"""The training loop. methods.py computes a step.
 
 Only W*M and the shared biases and normalisations move. Every step draws from a generator
-seeded by its number, so that a resumed run sees what an uninterrupted one would have seen.
+seeded by its number, so that a resumed run sees the same draws as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ log = logging.getLogger("trainer")
 
 CHECKPOINT = "checkpoint.npz"
 _VERSION = 2
-# A running mean of the loss this many times its lowest counts as an explosion. A single bad
-# batch, such as an odd random key makes, does not: the gradient is clipped.
+# A running mean of the loss this many times its lowest counts as divergence. A single bad
+# batch, for example with an odd random key, does not: the gradient is clipped.
 _EXPLOSION = 3.0
-# What one batch can count for in the running mean, as a multiple of it.
+# The most that one batch can count in the running mean, as a multiple of the mean.
 _OUTLIER = 10.0
-# After an explosion the rate is halved; it takes about a thousand steps to double again.
+# After a divergence the rate is halved; it takes about a thousand steps to double again.
 _LOOSEN = 1.0007
-# Snapshots to go back to are taken this often, in steps, while the loss is sound.
+# Steps between snapshots to return to, taken while the loss is sound.
 _SNAPSHOT_STEPS = 25
 _SOUND = 1.5
-# Validation: pixels of a side, and how many pairs are drawn.
+# Validation: pixels of a side, and the number of pairs drawn into the grid.
 _VALIDATION_SIDE = 128
 _DRAWN = 4
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a network had been through before a run."""
+    """The training of a network before a run."""
 
     updates: int = 0
     seconds: float = 0.0
@@ -110,8 +110,8 @@ class Run:
     def enroll(self, pairs: Sequence[KeyPair], seconds: float, rate: float | None = None) -> Run:
         """A new run that adds key pairs to this one's averaged network.
 
-        In the first half of the budget every other step trains the pairs that were added; then all are alike, so that
-        the old ones get back what they lost.
+        In the first half of the budget every other step trains the added pairs. Then all pairs are trained alike, so
+        that the old ones recover.
         """
         if not self.config.model.keyed:
             raise ValueError(f"enroll: {self.config.model.backbone} has no keys: train another instance")
@@ -146,27 +146,27 @@ class Run:
 
     @property
     def updates(self) -> int:
-        """Steps that counted: those that an explosion undid are not among them."""
+        """Steps that count, without those that a divergence undid."""
         return self._optimiser.updates
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is used. It stays 0 where the budget has no end: the rate is constant then."""
+        """The used share of the budget. It stays 0 if the budget has no end; then the rate is constant."""
         used = (self.seconds - self._began) / (self.budget - self._began)
         return max(self.step / self.config.training.steps, used)
 
     def anneal(self, seconds: float) -> None:
-        """Ends the run in so many seconds, in which the rate falls from the configuration's to its final one."""
+        """Ends the run after `seconds`, in which the rate falls from the configuration's to its final one."""
         self._began, self.budget = self.seconds, self.seconds + seconds
 
     def stop(self) -> None:
-        """Ends `train` after the step that it is in; the run can be resumed. For signal handlers."""
+        """Ends `train` after the current step; the run can be resumed. For signal handlers."""
         self._stopped = True
 
     def train(self, photographs: Photographs, folder: Path, stop_after: float = math.inf) -> None:
         """Trains until the budget is used, keeping a checkpoint in the folder.
 
-        After `stop_after` seconds of this call it stops before that, to be resumed; the schedule does not know.
+        After `stop_after` seconds of this call it stops early, to be resumed; the schedule does not change.
         """
         training = self.config.training
         stop = time.monotonic() + stop_after
@@ -197,9 +197,9 @@ class Run:
             self._validate(photographs, records)
 
     def _advance(self, photographs: Photographs) -> Terms | None:
-        """One step; None, with no parameter moved, where the loss or the gradient is not finite.
+        """One step; None, with no parameter moved, if the loss or the gradient is not finite.
 
-        The running statistics have then seen the images all the same: `train` goes back to a snapshot.
+        The running statistics have changed even then: `train` returns to a snapshot.
         """
         training = self.config.training
         random = np.random.default_rng((self.seed, self.step))
@@ -211,7 +211,7 @@ class Run:
 
         drawn = self.method.draw(cover, random, generator, self.progress)
         if not self._architecture.shared:
-            # Only these have batch norms or draw values; elsewhere a new object in every step would stop compiled code.
+            # Only these have batch norms or draw values; for others a new object each step would force recompilation.
             self.network.learning = generator
         parts = self._terms(drawn, cover, secret, losses.wanted(weights))
         loss = losses.total(parts, weights)
@@ -252,10 +252,10 @@ class Run:
         seconds, at = self.seconds, self.step
         brake = 0.5 * self._brake
         self.restore(snapshot)
-        # The clock runs on, and a slower run draws other images than the one that failed.
+        # The clock is not reset, and the slower run draws other images than the failed one.
         self.seconds, self._brake = seconds, brake
         self.step = max(self.step, at) + 1
-        log.warning("the loss exploded at step %d: back to the last sound state at %g of the rate", at, brake)
+        log.warning("the loss diverged at step %d: back to the last sound state at %g of the rate", at, brake)
 
     def _report(self, parts: Terms, records: journal.Journal) -> None:
         decibels = {name: -10 * math.log10(max(value.item(), 1e-10)) for name, value in parts.items()}
@@ -271,7 +271,7 @@ class Run:
         )
 
     def _validate(self, photographs: Photographs, records: journal.Journal) -> None:
-        """Measures and draws the averaged network on the photographs held out, if there are any."""
+        """Measures the averaged network on the held-out photographs, if there are any, and draws a grid."""
         if not self.config.training.held_out:
             return
         covers, secrets = (x.to(self.device) for x in photographs.validation(_VALIDATION_SIDE))
@@ -282,7 +282,7 @@ class Run:
         records.grid(self.step, grids.grid(trained, covers[:_DRAWN], secrets[:_DRAWN]))
 
     def state(self) -> State:
-        """Everything that a resumed run needs, detached from this one."""
+        """The state that a resumed run needs, detached from this run."""
         numbers: dict[str, Any] = {
             "version": _VERSION,
             "config": self.config.text,
@@ -327,9 +327,9 @@ class Run:
                     tensor.zero_()
 
     def save(self, folder: Path) -> None:
-        """Atomic: a reader, or a resumed run, sees the old checkpoint or the new one.
+        """Saves atomically: a reader, or a resumed run, sees the old checkpoint or the new one.
 
-        A compact one of a finished run has the averages alone; with a longer budget it goes on from them.
+        A compact checkpoint of a finished run has only the averages; with a longer budget the run continues from them.
         """
         folder.mkdir(parents=True, exist_ok=True)
         state = self.state()
@@ -365,7 +365,7 @@ class State:
 
 
 def untrained(config: Config) -> list[Run]:
-    """A keyed run or, of an un-keyed method, one for every instance."""
+    """A keyed run or, for a method without keys, one for every instance."""
     return [Run(config, instance=i) for i in range(1, config.model.instances + 1)]
 
 
@@ -373,7 +373,7 @@ def resume(folder: Path, device: str = "cpu", enrolled: Sequence[KeyPair] = (), 
     """The run whose checkpoint is in the folder. Checkpoints hold arrays and JSON: no code runs.
 
     They do not hold keys: `enrolled` are the key pairs that `enroll` added, in their order.
-    `settings`, TABLE.NAME=VALUE, take the place of its configuration's, and what the loss was is forgotten.
+    `settings`, TABLE.NAME=VALUE, replace the configuration's, and the running mean of the loss starts anew.
     """
     path = folder / CHECKPOINT
     with np.load(path, allow_pickle=False) as arrays:
@@ -399,7 +399,7 @@ def _whole(name: str, tensor: Tensor) -> np.ndarray:
 
 
 def _packed(name: str, tensor: Tensor) -> np.ndarray:
-    """Parameters as they are, averages in half precision, moments in bfloat16, which NumPy keeps as 16-bit words."""
+    """Unchanged parameters, averages in half precision, moments in bfloat16, which NumPy keeps as 16-bit words."""
     if name.startswith("parameter."):
         return tensor.numpy()
     if name.startswith("average."):
@@ -413,7 +413,7 @@ def _unpacked(array: np.ndarray) -> Tensor:
 
 
 def _compiled(terms: Any) -> Any:
-    # With CUDA graphs: the networks are small, and launching their kernels one by one would take most of the time.
+    # CUDA graphs: the networks are small, and launching their kernels one by one would take most of the time.
     return torch.compile(terms, mode="reduce-overhead")
 
 

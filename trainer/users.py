@@ -1,7 +1,7 @@
-"""The users of a trained model: what measurements and image grids need of it.
+"""The users of a trained model, for measurements and image grids.
 
-A keyed network serves them all. Of an un-keyed method every user has an instance of their own,
-so that another user's instance stands for a wrong key and there is no unregistered one.
+A keyed network serves all of them. With a method without keys every user has a separate instance, so another
+user's instance represents a wrong key, and there is no unregistered key.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Users(Protocol):
     def recover(self, user: int, stego: Tensor) -> Tensor: ...
 
     def recover_random(self, n: int, stego: Tensor) -> Tensor | None:
-        """With the unregistered key n of seed 0. None where there are no keys."""
+        """Recovers with the unregistered key n of seed 0. None where there are no keys."""
 
     def purify(self, noisy: Tensor) -> Tensor | None:
-        """None where the method does not."""
+        """None if the method does not purify."""
 
 
 class Keyed:
-    """One network and a key pair each."""
+    """One network, with a key pair for each user."""
 
     def __init__(self, network: Network, keys: Sequence[KeyPair]) -> None:
         self._network = network
@@ -66,7 +66,7 @@ class Keyed:
 
 
 class Instances:
-    """A network each."""
+    """A network for each user."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._networks = networks
@@ -89,10 +89,10 @@ class Instances:
 
 
 class Rotated:
-    """One network, and rotations by each user's key; that key fills weights as well where the network has any to fill.
+    """One network, and rotations by each user's key, which also fills weights if the network has keyed weights.
 
-    The key of a rotation comes from the user's and from how many images were embedded. What travels beside the payload
-    in a real stego image, that number and the scales, is remembered here.
+    The key of a rotation is derived from the user's key and the number of embedded images. A real stego image carries
+    that number and the scales beside the payload; here they are remembered.
     """
 
     def __init__(self, network: Network, keys: Sequence[KeyPair]) -> None:
@@ -123,7 +123,7 @@ class Rotated:
         return self.recover_with(user, user, stego)
 
     def recover_with(self, weights: int, rotation: int, stego: Tensor) -> Tensor:
-        """With the weights of one user and the rotation of another."""
+        """Recovers with the weights of one user and the rotation of another."""
         return self._recover(self._keys[weights].recover, self._keys[rotation].recover, stego)
 
     def recover_random(self, n: int, stego: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class Rotated:
 
 
 def of(networks: Sequence[Network], keys: Sequence[KeyPair]) -> Users:
-    """The users of a model: one network for all, or one of an un-keyed method for every key pair's id."""
+    """The users of a model: one network for all or, for a method without keys, one for every key pair's id."""
     architecture = networks[0].architecture
     if architecture.shared:
         (network,) = networks

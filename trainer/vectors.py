@@ -14,7 +14,7 @@ _ONES = b"\xff" * derivation.KEY_BYTES
 _DEMO_1 = derivation.demo_pair(1)
 _DEMO_2 = derivation.demo_pair(2)
 
-# Shapes below, at and beyond one SHAKE-256 block (34 words), 1x1 and 3x3 and lopsided ones.
+# Shapes below, at and beyond one SHAKE-256 block (34 words), 1x1, 3x3 and oblong.
 _FILLS = (
     (derivation.EMBED, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_1.embed),
     (derivation.RECOVER, "couplings.0.f.0", (4, 3, 3, 3), _DEMO_1.recover),
@@ -138,7 +138,7 @@ def golden_rotation() -> dict[str, Any]:
 
 
 def _band(per: int, blocks: int, band: int, key: bytes) -> dict[str, Any]:
-    """Whole numbers, rotated: every bit counts."""
+    """A rotated band of whole numbers, compared bit for bit."""
     drawn = rotation.words(per, blocks, band, key)
     i = np.arange(per * blocks)
     values = ((7 * i * i + 3 * i) % 31 - 15.0)[:, None]
@@ -154,7 +154,7 @@ def _band(per: int, blocks: int, band: int, key: bytes) -> dict[str, Any]:
 
 
 def _picture(height: int, width: int, most: int, kind: str, key: bytes) -> dict[str, Any]:
-    """An image and back. Its payload is compared within rounding: cosines are the libraries'."""
+    """An image's payload and the image back. They are compared within rounding, because libraries' cosines differ."""
     y, x, c = np.indices((height, width, 3))
     texture = (37 * y + 91 * x * (c + 1) + x * y % 97 + (y // 8 + x // 5) * 29) & 255
     image = (texture if kind == "texture" else np.full_like(texture, 128)).astype(np.uint8)

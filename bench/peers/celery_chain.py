@@ -1,7 +1,6 @@
-"""What a chain of three tasks that do nothing costs through Celery and a redis-server of its own: embed, recover,
-score.
+"""Measures a chain of three empty tasks (embed, recover, score) through Celery and a redis-server of its own.
 
-Prints one line of JSON with the processor's time of the client, the worker and Redis, in milliseconds for each chain.
+Prints one line of JSON with the CPU time of the client, the worker and Redis, in milliseconds for each chain.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def score(body: str) -> int:
 
 
 def ticks(pid: int) -> float:
-    """The processor's time of a process and of its children that live, in seconds."""
+    """The CPU time of a process and of its living children, in seconds."""
     total = 0.0
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,13 +1,13 @@
-"""What `stegomq evaluate` costs beside the evaluation that one would write in Python, in turn: the processor's time.
+"""Compares the CPU time of `stegomq evaluate` with that of a plain Python evaluation, alternately.
 
-`make bench-peers` runs it. The Python is plain: Pillow reads and resizes, ONNX Runtime of the same version runs the
+`make bench-peers` runs it. In the Python program Pillow reads and resizes, ONNX Runtime of the same version runs the
 same graphs with one thread, scikit-image measures, everything stays in memory, and there is no queue, no store and no
 memo. It makes the same comparisons of the same pairs with the same keys: every key embeds, every key and a random one
-decode, and the network without a key takes noise off the covers. Weights are constants of a session for each key, which
-is the fastest that the runtime has, or inputs of one session for all keys, as the model's files have them. stegomq has
-an empty state folder each time. The times are of whole processes; of that of the Python, its start is given as well.
+decode, and the network without a key purifies noisy covers. Weights are constants in one session for each key, which is
+the fastest way to use the runtime, or inputs of one session for all keys, as in the model's files. stegomq has an empty
+state folder each time. The times are of whole processes; for Python the time of the start is also printed.
 
-It fails where the two do not measure the same: the means of stego and recovered PSNR are to be within 0.1 dB.
+It fails if the results differ: the means of stego and recovered PSNR must agree within 0.1 dB.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Networks:
         self.shared = np.fromfile(folder / "weights.bin", "<f4")
 
     def weights(self, role, key):
-        """The arrays of the layers: shared where the mask says so, the key's elsewhere; all shared without one."""
+        """The arrays of the layers: shared weights inside the mask, the key's outside; without a key all are shared."""
         import numpy as np
 
         sys.path.insert(0, str(ROOT))
@@ -55,7 +55,7 @@ class Networks:
         return made
 
     def open(self, role, key):
-        """A function from images to what the network makes of them."""
+        """A function from images to the outputs of the network."""
         import onnx
         import onnxruntime
 
@@ -136,7 +136,7 @@ def evaluate(args):
 
 
 def timed(command, env=None):
-    """The processor's time of a process and its children, and what it printed."""
+    """The CPU time of a process and its children, and its output."""
     process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     out, _ = process.stdout.read(), process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)

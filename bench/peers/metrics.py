@@ -1,8 +1,8 @@
-"""Times PSNR, SSIM and MAE of one pair of images: internal/quality, scikit-image and torchmetrics in turn.
+"""Times PSNR, SSIM and MAE of one pair of images: internal/quality, scikit-image and torchmetrics, alternately.
 
-`make bench-peers` runs it. Each has one thread. What is measured is the processor's time of the process without its
-start, so that waiting for other work on the machine does not count. The ratios are medians over the rounds. It fails
-where our scores are not scikit-image's within 1e-6.
+`make bench-peers` runs it. Each has one thread. Times are the CPU times of the processes without their start, so that
+waiting for other work on the machine does not count. The ratios are medians over the rounds. It fails if our scores
+differ from scikit-image's by more than 1e-6.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def main():
     print("|---|---|---|---|---|---|---|")
     for side in args.sides:
         a, b = pair(side)
-        by_skimage(a, b), by_torchmetrics(a, b)  # what the first call sets up
+        by_skimage(a, b), by_torchmetrics(a, b)  # the first call also sets up the libraries
         times = []
         with tempfile.TemporaryDirectory() as folder:
             for name, m in ("a", a), ("b", b):

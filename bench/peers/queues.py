@@ -1,10 +1,9 @@
-"""What a job costs through our queue, and a task through asynq and Celery, in turn: the processor's time of all
-processes.
+"""Compares the CPU time of a job through our queue with that of a task through asynq and Celery, alternately.
 
-`make bench-peers` runs it. A job is a request that computes nothing (`stegomq bench --operation no-op`): an image in,
-through the queue, an image and a result out, on embedded servers. A chain is an evaluation of one pair by a model
-without a network: embed, recover, score and the baseline, with scores in Redis. The peers' tasks do nothing, with a
-payload of 256 bytes and of as many as our message has; a chain is three.
+`make bench-peers` runs it. Times are of all processes. A job is a request that computes nothing (`stegomq bench
+--operation no-op`): an image in, an image and a result out, on embedded servers. A chain is an evaluation of one pair
+by a model without a network: embed, recover, score and the baseline, with scores in Redis. The peers' tasks do nothing,
+with a payload of 256 bytes and of the size of our message; a chain is three.
 """
 
 import argparse
@@ -24,7 +23,7 @@ def peer(*command):
 
 
 def ours(program, *arguments):
-    """Milliseconds of CPU an item, and the bytes that came in with it."""
+    """Milliseconds of CPU for an item, and the bytes of its message."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [

@@ -13,23 +13,23 @@ import (
 	"stegomq/pipeline"
 )
 
-// accessCommand is the operator's: it says what a user may do.
+// accessCommand is for the operator, who says what a user may do.
 func (a *app) accessCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "access", Short: "Give users access to keys and models on a shared server, show it, and take it back",
-		Long: `A user of a shared NATS server has an account there, through which jobs for certain keys and models can be published, the user's own images
-and results read, and nothing else (docs/access.md). These commands are the operator's. They make what belongs to the user on the server that --nats names, and
-print what goes into the server's configuration. The user then works with embed and recover --tenant USER.`,
+		Long: `A user of a shared NATS server has an account there. Through it the user publishes jobs for certain keys and models, reads the user's own
+images and results, and does nothing else (docs/access.md). These commands are for the operator. They make the user's streams on the server that
+--nats names, and print the account for the server's configuration. The user then works with embed and recover --tenant USER.`,
 	}
 	a.busFlags(cmd.PersistentFlags())
 	cmd.AddCommand(a.grantCommand(), a.showCommand(), a.revokeCommand())
 	return cmd
 }
 
-// errOneAccount: an embedded server knows one user.
+// errOneAccount: an embedded server has one account.
 var errOneAccount = errors.New("access is given on a nats-server with accounts, which stegomq up is not: name the server with --nats (ops/nats/tenants.conf is an example)")
 
-// withAccounts is withBus on a server that can have accounts.
+// withAccounts is withBus for servers that can have accounts.
 func (a *app) withAccounts(ctx context.Context, f func(*streams.Streams) error) error {
 	if a.at.Local() {
 		return errOneAccount
@@ -73,7 +73,7 @@ block. Granting again replaces what was granted before, once the server has the 
 	f.BoolVar(&g.EmbedOnly, "embed-only", false, "embed, do not recover")
 	f.BoolVar(&nsc, "nsc", false, "print nsc's commands, for a server with operator, accounts and users as JWTs")
 	f.Int64Var(&images, "max-images", 0, "bound of the user's images on the server, MiB (0: as it is, at first 1024)")
-	f.StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
+	a.foldersFlag(f)
 	must(cmd.MarkFlagRequired("key"))
 	return cmd
 }

@@ -18,7 +18,7 @@ type auditFlags struct {
 	reports.Audit
 }
 
-// register registers those of a run with the defaults of an audit.
+// register registers the flags of a run, with the defaults of an audit.
 func (r *auditFlags) register(f *pflag.FlagSet) {
 	r.runFlags.register(f)
 	for name, value := range map[string]string{"limit": "100", "random-keys": strconv.Itoa(pipeline.MaxRandomKeys), "near-keys": "32"} {
@@ -34,10 +34,10 @@ func (a *app) auditCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit --data PLACE",
 		Short: "Try to break a model: wrong keys of every kind, steganalysis, attacks on stego images",
-		Long: `The sceptic's tests. Thousands of random keys, other users' keys, keys one bit off, with their halves exchanged, or right in
-part, and no key at all try to see the secret; a classifier tries to tell stego images from covers; stego images are
-compressed, resized, cropped and get noise before the matched key recovers. Everything goes through the queue; what was
-done before is not done again, and after Ctrl-C the same command resumes.
+		Long: `The sceptic's tests. Wrong keys try to see the secret: thousands of random keys, other users' keys, keys one bit off, keys with their
+halves exchanged or right in part, and no key at all. A classifier tries to tell stego images from covers. Stego images are compressed, resized,
+cropped and get noise before the matched key recovers. Everything goes through the queue. Work that was done before is not done again, and
+after Ctrl-C the same command resumes.
 The outcome is audit.md and audit.json with figures; the runs are below runs/. What a test finds is a result and no error:
 the exit code is 0 when the audit was made, and 1 when some files or comparisons failed; they are named.`,
 		Args: cobra.NoArgs,
@@ -111,10 +111,9 @@ func (a *app) auditPublicCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "public --model MODEL --images FOLDER",
 		Short: "Write what anybody can compute from stego images without a key, for an attacker",
-		Long: `Reads the stego images in FOLDER/stego, and writes to FOLDER/public a file NAME.npy of each, float32. That is for the
-attacker of ` + "`python -m trainer decode`" + `, which takes it as input beside the image. Of a modulo model it is the rotated secret,
-768 x height/16 x width/16: what the receiver has before his key turns it back. FOLDER is the folder images of a
-run of ` + "`stegomq evaluate --save-images`" + `.`,
+		Long: `Reads the stego images in FOLDER/stego, and writes a file NAME.npy (float32) of each to FOLDER/public. The attacker of
+` + "`python -m trainer decode`" + ` takes it as input beside the image. For a modulo model it is the rotated secret, 768 x height/16 x width/16:
+what the receiver has before the key turns it back. FOLDER is the folder images of a run of ` + "`stegomq evaluate --save-images`" + `.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m, err := a.loadModel(name)

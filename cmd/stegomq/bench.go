@@ -30,7 +30,7 @@ type benchFlags struct {
 	set *pflag.FlagSet
 }
 
-// work are the flags of what is measured.
+// work registers the flags that say what is measured.
 func (fl *benchFlags) work(f *pflag.FlagSet) {
 	f.StringVar(&fl.Operation, "operation", pipeline.BenchEmbed, "what a request does: embed; recover; evaluate: embed, recover with the key and score both; no-op: nothing, so that the queue is measured")
 	f.StringVar(&fl.model, "model", defaultModel, "model name or directory")
@@ -40,17 +40,17 @@ func (fl *benchFlags) work(f *pflag.FlagSet) {
 	f.StringVar(&fl.keyChoice, "key-choice", string(load.Uniform), "one, uniform or zipf: how often each key is asked for")
 	f.StringVar(&fl.Data.Data, "data", "", "images as for evaluate, brought to the size before the measurement; without it they are drawn from the seed")
 	f.BoolVar(&fl.Inline, "inline", true, "send images in the message where they fit (512 KiB); --inline=false stores them as blobs")
-	f.StringVar(&fl.memo, "memo", "off", "on: what was made before is given again, and counted as hits; off: no image comes twice")
+	f.StringVar(&fl.memo, "memo", "off", "on: outputs that were made before are used again, and counted as hits; off: no image comes twice")
 	f.Uint64Var(&fl.BenchRequest.Seed, "seed", 1, "seed of drawn images, keys' order and intended starts")
 }
 
-// window are the flags of how long is measured.
+// window registers the flags that say how long the measurement takes.
 func (fl *benchFlags) window(f *pflag.FlagSet) {
 	f.DurationVar(&fl.WarmUp, "warm-up", 2*time.Second, "time before what counts")
 	f.DurationVar(&fl.Duration, "duration", 10*time.Second, "time that counts")
 }
 
-// benchFlagsOf adds the flags of a benchmark to a command, with those of its load.
+// benchFlagsOf registers the flags of a benchmark, with those of its load.
 func (a *app) benchFlagsOf(cmd *cobra.Command, fl *benchFlags, load func(*pflag.FlagSet)) {
 	f := cmd.Flags()
 	fl.set = f
@@ -74,9 +74,9 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Put the pipeline under load, and say how long requests take and what they cost",
 		Long: `Requests go the way of embed --stream: images into the message or the blob store, the job through the queue, the output back. In a closed
-loop so many are under way at a time; in an open loop (--rate) they begin at the times of a Poisson process, and their latency counts from when
-they should have begun. Without --nats and --redis the servers, the workers and the evaluator are in this process, also where a stegomq up runs, and
-their data is gone afterwards. Exit code 1 says that some requests failed; the table has the reasons.`,
+loop a fixed number of requests (--in-flight) is under way at a time. In an open loop (--rate) requests begin at the times of a Poisson process, and
+their latency counts from when they should have begun. Without --nats and --redis the servers, the workers and the evaluator are in this process,
+even while a stegomq up runs, and their data is gone afterwards. Exit code 1 says that some requests failed; the table has the reasons.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd, fl) },
 	}
@@ -85,7 +85,7 @@ their data is gone afterwards. Exit code 1 says that some requests failed; the t
 		f.Float64Var(&fl.Rate, "rate", 0, "open loop: requests a second")
 		fl.window(f)
 		f.IntVar(&fl.Requests, "requests", 0, "number of requests that count, in the place of --duration")
-		f.BoolVar(&fl.baseline, "baseline", false, "run the bare runtime, with the same graph, images and threads and one key's weights as constants, before and after, and give the ratio")
+		f.BoolVar(&fl.baseline, "baseline", false, "run the bare runtime before and after, on the same graph, images and threads, with one key's weights as constants, and print the ratio")
 	})
 	cmd.AddCommand(a.benchSweepCommand(), benchCompareCommand())
 	return cmd
@@ -96,17 +96,17 @@ func (a *app) benchSweepCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sweep",
 		Short: "Raise the offered rate until the pipeline does not keep up",
-		Long: `An open loop at one rate after another. The knee is the highest rate that holds, as do all below it: the answers that come within the measured
-time are at least 95 % of the requests that should have begun in it, none failed and, with --p99, the 99th percentile of the latency is below
-that bound. One rate above the knee is measured too, to show how it goes on.`,
+		Long: `Runs an open loop at one rate after another. A rate holds where the answers within the measured time are at least 95 % of the requests that
+should have begun in it, none failed and, with --p99, the 99th percentile of the latency is below that bound. The knee is the highest rate that
+holds, with all rates below it. One rate above the knee is measured too, to show how it goes on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.benchSweep(cmd, fl) },
 	}
 	a.benchFlagsOf(cmd, fl, func(f *pflag.FlagSet) {
-		f.Float64Var(&fl.From, "from", 0, "first rate, requests a second (0: a fifth of what a closed loop does)")
-		f.Float64Var(&fl.Factor, "factor", 1.25, "each rate is so many times the one before")
-		f.IntVar(&fl.Most, "steps", 20, "most rates")
-		f.DurationVar(&fl.P99, "p99", 0, "what the 99th percentile of the latency must stay below (0: there is no such bound)")
+		f.Float64Var(&fl.From, "from", 0, "first rate, requests a second (0: a fifth of what a closed loop reaches)")
+		f.Float64Var(&fl.Factor, "factor", 1.25, "ratio of each rate to the one before")
+		f.IntVar(&fl.Most, "steps", 20, "largest number of rates")
+		f.DurationVar(&fl.P99, "p99", 0, "bound that the 99th percentile of the latency must stay below (0: none)")
 		fl.window(f)
 	})
 	return cmd
@@ -283,7 +283,7 @@ func (a *app) benchSweep(cmd *cobra.Command, fl *benchFlags) error {
 
 func versionText() string { return strings.TrimSpace("stegomq " + version + " " + revision) }
 
-// figured is what has a chart.
+// figured is a result that has a chart.
 type figured interface{ SVG() ([]byte, error) }
 
 // toStdout is a file's name that means standard output.

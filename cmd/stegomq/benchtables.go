@@ -12,7 +12,7 @@ import (
 	"stegomq/internal/load"
 )
 
-// msText is in milliseconds, to three digits.
+// msText is a duration in milliseconds, to three digits.
 func msText(d time.Duration) string {
 	ms := float64(d.Microseconds()) / 1e3
 	if ms >= 1000 {
@@ -21,7 +21,7 @@ func msText(d time.Duration) string {
 	return fmt.Sprintf("%.3g", ms)
 }
 
-// fewRequests are too few for figures that can be relied on: what the beginning and the end cut through is a part of them.
+// fewRequests are too few for reliable figures: the requests that the beginning and the end cut off are a large part of them.
 const fewRequests = 30
 
 // printBench prints a report: what was measured, what came of it, and how long the parts took.
@@ -51,7 +51,7 @@ func printBench(cmd *cobra.Command, r *load.Report) {
 		say("process", "%s: %.2f s of CPU, %s ms an image; %d MiB", p.Name, p.CPU, orDash(m.Ended == 0, fmt.Sprintf("%.3g", 1e3*p.CPU/float64(m.Ended))), p.RSS>>20)
 	}
 	if s.Workers == 0 {
-		say("", "what NATS and the workers used they do not tell here")
+		say("", "the CPU time of NATS and of the workers is not known here")
 	}
 	if n := m.Usage.WeightHits + m.Usage.WeightMisses; n > 0 {
 		say("weights", "%d runs had the key's weights at hand, %d made them", m.Usage.WeightHits, m.Usage.WeightMisses)

@@ -16,13 +16,13 @@ import (
 	"stegomq/pipeline"
 )
 
-// lookup gives what a word may be completed to.
+// lookup returns the words that an argument may be completed to.
 type lookup func(ctx context.Context, cmd *cobra.Command) ([]string, error)
 
 // completeTimeout bounds how long a shell waits for the words.
 const completeTimeout = 3 * time.Second
 
-// complete has shells complete what names a run, a model, a key, a user or a context: arguments by the commands, and flags by their names.
+// complete has shells complete the names of runs, models, keys, users and contexts: in the arguments of the commands, and in flags, listed here.
 func (a *app) complete(root *cobra.Command) {
 	arguments := map[string]lookup{
 		"runs show": a.runNames, "runs cancel": a.runNames, "runs rm": a.runNames, "report": a.runNames, "report compare": a.runNames, "watch": a.runNames,
@@ -47,7 +47,7 @@ func (a *app) complete(root *cobra.Command) {
 	walk(root)
 }
 
-// words completes with what is found. Flags count, as they do when the command runs.
+// words completes with the words that find returns. Flags, environment and configuration count as they do when the command runs.
 func (a *app) words(find lookup) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
@@ -73,7 +73,7 @@ func (a *app) words(find lookup) cobra.CompletionFunc {
 func (a *app) runNames(ctx context.Context, _ *cobra.Command) (names []string, err error) {
 	if a.at.Redis == "" {
 		if _, err := os.Stat(filepath.Join(a.at.State, "redis")); err != nil {
-			return nil, err // to open it would make it
+			return nil, err // opening the embedded Redis would make its folder
 		}
 	}
 	err = a.withCache(ctx, func(s *pipeline.Services) error {

@@ -10,25 +10,25 @@ import (
 	"stegomq/pipeline"
 )
 
-// serviceFlags are for what needs the whole pipeline; busFlags and cacheFlags for what needs one of its servers.
+// serviceFlags are for commands that need the whole pipeline. busFlags and cacheFlags are for those that need one of its servers.
 func (a *app) serviceFlags(f *pflag.FlagSet) {
 	group(groupServers, f, func(f *pflag.FlagSet) {
 		a.busFlags(f)
 		a.redisFlags(f)
 		f.StringVar(&a.at.Blobs, "blobs", "", "folder for images that all processes share; the NATS object store when empty")
-		f.DurationVar(&a.at.BlobLifetime, "blob-lifetime", 0, "how long images are kept (0: what the server has, at first 168h; in a --blobs folder 168h)")
-		f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job whose key a worker lacks goes round among the others before it becomes a dead letter (0: 2m)")
+		f.DurationVar(&a.at.BlobLifetime, "blob-lifetime", 0, "how long images are kept (0: as the server is set, at first 168h; in a --blobs folder 168h)")
+		f.DurationVar(&a.at.UnservedAfter, "unserved-after", 0, "how long a job goes from worker to worker in search of one that has its key, before it becomes a dead letter (0: 2m)")
 		f.IntVar(&a.at.Replicas, "replicas", 0, "replicas of each stream that is created (0: 3 where the NATS cluster has three servers or more, else 1)")
-		f.DurationVar(&a.at.AckWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: what the server has, at first 30s)")
+		f.DurationVar(&a.at.AckWait, "ack-wait", 0, "how long a worker or evaluator may give no sign of life before its work goes to another (0: as the server is set, at first 30s)")
 	})
 }
 
 func (a *app) busFlags(f *pflag.FlagSet) {
 	group(groupServers, f, func(f *pflag.FlagSet) {
 		f.StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
-		f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; a password goes into STEGOMQ_NATS; when empty that of a stegomq up on the state folder, or embedded")
+		f.StringVar(&a.at.NATS, "nats", "", "NATS server with JetStream, nats://host:4222; a password goes into STEGOMQ_NATS; when empty: the server of a stegomq up on the state folder, or else an embedded one")
 		f.StringVar(&a.at.NATSCredentials, "nats-creds", "", "NATS credentials file")
-		f.StringVar(&a.at.NATSCA, "nats-ca", "", "PEM file of the authorities that the NATS server's certificate is of")
+		f.StringVar(&a.at.NATSCA, "nats-ca", "", "PEM file of the authorities that signed the NATS server's certificate")
 		f.StringVar(&a.at.NATSCert, "nats-cert", "", "PEM file of a client certificate for the NATS server")
 		f.StringVar(&a.at.NATSKey, "nats-key", "", "PEM file of its key")
 		a.insecureFlag(f)
@@ -46,7 +46,7 @@ func (a *app) cacheFlags(f *pflag.FlagSet) {
 func (a *app) redisFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.at.Redis, "redis", "", "Redis server, redis://host:6379, or rediss:// with TLS; a password goes into STEGOMQ_REDIS; when empty as for --nats")
 	f.StringVar(&a.at.RedisPasswordFile, "redis-password-file", "", "file that holds the password of the Redis server")
-	f.StringVar(&a.at.RedisCA, "redis-ca", "", "PEM file of the authorities that the Redis server's certificate is of")
+	f.StringVar(&a.at.RedisCA, "redis-ca", "", "PEM file of the authorities that signed the Redis server's certificate")
 	f.StringVar(&a.at.RedisCert, "redis-cert", "", "PEM file of a client certificate for the Redis server")
 	f.StringVar(&a.at.RedisKey, "redis-key", "", "PEM file of its key")
 }
@@ -56,19 +56,19 @@ func (a *app) insecureFlag(f *pflag.FlagSet) {
 		"whoever reaches such a server uses every key of the workers")
 }
 
-// tenantFlag is for what a tenant may do.
+// tenantFlag is for commands that a tenant may use.
 func (a *app) tenantFlag(f *pflag.FlagSet) {
 	group(groupServers, f, func(f *pflag.FlagSet) {
 		f.StringVar(&a.at.Tenant, "tenant", "", "work as this user, whom the operator gave access (stegomq access grant); needs --nats and no Redis")
 	})
 }
 
-// ownServers is an annotation of commands that, where no servers are named, use those of no stegomq up.
+// ownServers is an annotation of commands that do not use the servers of a running stegomq up where no server is named.
 const ownServers = "own-servers"
 
 const stateUsage = "folder of the embedded servers' data and secret"
 
-// refuseSecretsInFlags comes before flags are set from elsewhere: arguments are seen by everybody on the machine.
+// refuseSecretsInFlags refuses passwords in arguments, which everybody on the machine sees. It comes before flags are set from elsewhere.
 func refuseSecretsInFlags(f *pflag.FlagSet) error {
 	for _, c := range []struct{ name, otherwise string }{
 		{"nats", "set STEGOMQ_NATS in the environment, or nats in a --config file of mode 0600, or give --nats-creds FILE"},
@@ -81,7 +81,7 @@ func refuseSecretsInFlags(f *pflag.FlagSet) error {
 	return nil
 }
 
-// checkConnection finds what is wrong with the flags above, and the servers of a stegomq up that runs on the state folder.
+// checkConnection finds what is wrong with the flags above. It also finds the servers of a stegomq up that runs on the state folder.
 func (a *app) checkConnection(cmd *cobra.Command) error {
 	if a.at.State == "" && cmd.Flags().Lookup("state") != nil {
 		return errors.New("there is no home folder to keep data in: name one with --state")

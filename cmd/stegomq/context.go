@@ -17,7 +17,7 @@ import (
 	"stegomq/pipeline"
 )
 
-// serverFlags are what a context holds. The first three name servers, and the last ones are files, which are kept with their whole path.
+// serverFlags are the flags that a context holds. serverNames name servers; serverFiles are files, whose absolute paths are kept.
 var (
 	serverNames = []string{"nats", "redis", "state"}
 	serverFiles = []string{"state", "blobs", "nats-creds", "nats-ca", "nats-cert", "nats-key", "redis-password-file", "redis-ca", "redis-cert", "redis-key"}
@@ -28,8 +28,8 @@ func (a *app) contextCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "context", Short: "Give servers a name, and use them by it",
 		Long: `A context is a named set of the flags that say where the servers are and how they let you in. Commands take the context that --context (or
-STEGOMQ_CONTEXT) names, in the place of what the environment and the configuration say of servers; where nobody names a context or a server, they take the one in use. Contexts are in the user's
-configuration folder, in a file of mode 0600.`,
+STEGOMQ_CONTEXT) names; it replaces what the environment and the configuration say of servers. Where no context and no server is named, commands take
+the context in use. Contexts are in the user's configuration folder, in a file of mode 0600.`,
 	}
 	cmd.AddCommand(a.contextAddCommand(), a.contextUseCommand(), a.contextListCommand(), a.contextRemoveCommand())
 	return cmd
@@ -154,8 +154,8 @@ func (a *app) contextListCommand() *cobra.Command {
 	return cmd
 }
 
-// takeContext sets the flags of servers from the context that is named; or, where nothing names a server, from the one in use. A context
-// is taken whole: what it does not have is as if nobody had set it.
+// takeContext sets the flags of servers from the context that is named. Where neither a context nor a server is named, it takes the context in use.
+// A context is taken whole: a flag that it does not have gets its default.
 func (a *app) takeContext(cmd *cobra.Command, fromFile map[string]string) error {
 	f := cmd.Flags()
 	if !slices.ContainsFunc(serverNames, func(n string) bool { return f.Lookup(n) != nil }) {

@@ -38,7 +38,7 @@ func (a *app) deadCommand() *cobra.Command {
 		},
 	}
 	filter.register(list.Flags())
-	list.Flags().IntVar(&filter.Limit, "limit", 100, "at most so many")
+	list.Flags().IntVar(&filter.Limit, "limit", 100, "largest number of dead letters to list")
 	jsonFlag(list, &asJSON)
 	show := &cobra.Command{
 		Use: "show NUMBER", Short: "Print a dead letter and the message in it as JSON", Args: cobra.ExactArgs(1),
@@ -48,7 +48,15 @@ func (a *app) deadCommand() *cobra.Command {
 				return err
 			}
 			return a.withBus(cmd.Context(), func(s *pipeline.Services) error {
-				return showLetter(cmd, s.Queue, numbers[0])
+				letter, message, data, err := pipeline.DeadLetter(cmd.Context(), s.Queue, numbers[0])
+				if err != nil {
+					return err
+				}
+				lines := protojson.MarshalOptions{Multiline: true}
+				if err := printMessage(cmd, lines, "", letter, nil); err != nil {
+					return err
+				}
+				return printMessage(cmd, lines, "", message, data)
 			})
 		},
 	}
@@ -65,11 +73,11 @@ type deadFilter struct {
 }
 
 func (d *deadFilter) register(f *pflag.FlagSet) {
-	f.StringVar((*string)(&d.Reason), "reason", "", "only those with this reason")
-	f.StringVar(&d.Run, "run", "", "only those of this run")
+	f.StringVar((*string)(&d.Reason), "reason", "", "dead letters with this reason alone")
+	f.StringVar(&d.Run, "run", "", "dead letters of this run alone")
 }
 
-// lettersCommand does something with the dead letters whose numbers are given, or which the flags select.
+// lettersCommand does something with the dead letters whose numbers are given, or that the flags select.
 func (a *app) lettersCommand(verb, short string, do func(*queueadmin.Admin, context.Context, uint64) error) *cobra.Command {
 	var filter deadFilter
 	cmd := &cobra.Command{
@@ -79,15 +87,26 @@ func (a *app) lettersCommand(verb, short string, do func(*queueadmin.Admin, cont
 			if selected == (len(args) > 0) {
 				return errors.New("give the numbers of dead letters (stegomq dead list shows them), or one of --all, --reason and --run")
 			}
+			numbers, err := numbersOf(args)
+			if err != nil {
+				return err
+			}
 			return a.withBus(cmd.Context(), func(s *pipeline.Services) error {
-				numbers, err := numbersOf(args)
-				if err == nil && selected {
-					numbers, err = filter.numbers(cmd.Context(), s.Queue)
+				if selected {
+					rows, err := pipeline.DeadRows(cmd.Context(), s.Queue, filter.DeadFilter)
+					if err != nil {
+						return err
+					}
+					for _, r := range rows {
+						numbers = append(numbers, r.Number)
+					}
 				}
-				for i := 0; err == nil && i < len(numbers); i++ {
-					err = do(s.Queue, cmd.Context(), numbers[i])
+				for _, number := range numbers {
+					if err := do(s.Queue, cmd.Context(), number); err != nil {
+						return err
+					}
 				}
-				if err == nil && selected {
+				if selected {
 					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d dead letters\n", len(numbers))
 				}
 				return err
@@ -97,14 +116,6 @@ func (a *app) lettersCommand(verb, short string, do func(*queueadmin.Admin, cont
 	filter.register(cmd.Flags())
 	cmd.Flags().BoolVar(&filter.all, "all", false, "all of them")
 	return cmd
-}
-
-func (d *deadFilter) numbers(ctx context.Context, q *queueadmin.Admin) (numbers []uint64, err error) {
-	rows, err := pipeline.DeadRows(ctx, q, d.DeadFilter)
-	for _, r := range rows {
-		numbers = append(numbers, r.Number)
-	}
-	return numbers, err
 }
 
 func numbersOf(args []string) (numbers []uint64, err error) {
@@ -118,19 +129,7 @@ func numbersOf(args []string) (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-func showLetter(cmd *cobra.Command, q *queueadmin.Admin, number uint64) error {
-	letter, message, data, err := pipeline.DeadLetter(cmd.Context(), q, number)
-	if err != nil {
-		return err
-	}
-	lines := protojson.MarshalOptions{Multiline: true}
-	if err := printMessage(cmd, lines, "", letter, nil); err != nil {
-		return err
-	}
-	return printMessage(cmd, lines, "", message, data)
-}
-
-// printMessage prints a message as JSON; nil: its bytes, quoted.
+// printMessage prints a message as JSON, or its bytes, quoted, where m is nil.
 func printMessage(cmd *cobra.Command, o protojson.MarshalOptions, before string, m proto.Message, data []byte) (err error) {
 	text := fmt.Appendf(nil, "%q", data)
 	if m != nil {
@@ -142,7 +141,7 @@ func printMessage(cmd *cobra.Command, o protojson.MarshalOptions, before string,
 	return err
 }
 
-// passed is what tail --json prints of a message.
+// passed is a message as tail --json prints it.
 type passed struct {
 	Subject string          `json:"subject"`
 	Message json.RawMessage `json:"message,omitempty"`
@@ -165,9 +164,9 @@ func (a *app) tailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail [FILTER]",
 		Short: "Print jobs, results and dead letters as they are sent, one line of JSON each",
-		Long: `Prints what is sent from now on until Ctrl-C. FILTER is a NATS subject with wildcards under job., score., result. or
-dead., such as job.interactive.> or score.*.RUN. With --json each line is one object with subject and message, or with subject and bytes
-(base64) of what is no message of stegomq.`,
+		Long: `Prints the messages that are sent from now on, until Ctrl-C. FILTER is a NATS subject with wildcards under job., score., result. or
+dead., such as job.interactive.> or score.*.RUN. With --json each line is one object with subject and message. Where the bytes are no message of
+stegomq, the object has subject and bytes (base64).`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.at.Embedded() {

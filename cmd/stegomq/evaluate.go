@@ -17,7 +17,7 @@ import (
 	"stegomq/study"
 )
 
-// runFlags describe an evaluation. What is not a request's field yet is made one by request.
+// runFlags describe an evaluation. The method request turns the flags that are no fields of a pipeline.Request into some.
 type runFlags struct {
 	pipeline.Request
 	model, keys string
@@ -29,8 +29,8 @@ type runFlags struct {
 func (r *runFlags) register(f *pflag.FlagSet) {
 	r.set = f
 	group(groupData, f, func(f *pflag.FlagSet) {
-		f.StringVar(&r.Dataset.Data, "data", "", "folder of images, at any depth; folder of tar archives (WebDataset), or one; or a list, .txt or .csv; consecutive images make a pair, the first the cover (required)")
-		f.StringVar(&r.Dataset.Covers, "covers", "", "where the covers are, as --data, whose images are then the secrets")
+		f.StringVar(&r.Dataset.Data, "data", "", "folder of images, at any depth; folder of tar archives (WebDataset), or one archive; or a list, .txt or .csv; consecutive images make a pair, the first is the cover (required)")
+		f.StringVar(&r.Dataset.Covers, "covers", "", "where the covers are, in the form of --data; the images of --data are then the secrets")
 		r.geometryFlags.register(f, pipeline.DefaultSide, "width and height that every image is brought to, pixels")
 		f.IntVar(&r.Dataset.Limit, "limit", 0, "largest number of pairs, the first ones (0: all)")
 	})
@@ -46,7 +46,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.IntVar(&r.Batch, "batch", pipeline.DefaultBatch, "image pairs in one job, 1 to 64")
 }
 
-// registerTrials are the flags of a run that is made for itself.
+// registerTrials registers the flags of evaluate and producer that an audit does not have.
 func (r *runFlags) registerTrials(f *pflag.FlagSet) {
 	group(groupData, f, func(f *pflag.FlagSet) {
 		f.IntVar(&r.Dataset.Sample, "sample", 0, "number of pairs drawn from all by --sample-seed, the same on every machine (0: none are drawn)")
@@ -55,13 +55,13 @@ func (r *runFlags) registerTrials(f *pflag.FlagSet) {
 	f.Float64Var(&r.Noise, "noise", pipeline.DefaultNoise, "standard deviation of the noise for purification, 0..255")
 	f.StringVar(&r.Run, "run", "", "name of the run (default: derived from its content, so that the same command resumes it)")
 	group(groupTrials, f, func(f *pflag.FlagSet) {
-		f.BoolVar(&r.Swapped, "swapped", false, "decode what each key embedded with its k_e and k_r exchanged too")
-		f.Float64SliceVar(&r.Partial, "partial", nil, "decode what each key embedded with keys too of whose fill only this much is right, in percent, such as 25,50,99.5")
-		f.BoolVar(&r.NoKey, "no-key", false, "give every stego image to the network that needs no key, which purifies")
-		f.StringSliceVar(&r.MoreMetrics, "more-metrics", nil, "measure these too, which takes longer: "+strings.Join(quality.Optional(), ", "))
+		f.BoolVar(&r.Swapped, "swapped", false, "also decode what each key embedded with its k_e and k_r exchanged")
+		f.Float64SliceVar(&r.Partial, "partial", nil, "also decode what each key embedded with keys whose fill is right in only this much, in percent, such as 25,50,99.5")
+		f.BoolVar(&r.NoKey, "no-key", false, "also give every stego image to the network that needs no key, which purifies")
+		f.StringSliceVar(&r.MoreMetrics, "more-metrics", nil, "also measure these metrics, which takes longer: "+strings.Join(quality.Optional(), ", "))
 		f.StringSliceVar(&r.Attacks, "attacks", nil, "recover once more after each of these happened to the stego image: "+pixel.AttackHelp())
 	})
-	f.BoolVar(&r.Features, "features", false, "keep with every score what recovery's last layer was fed, for figures of the keys' separation")
+	f.BoolVar(&r.Features, "features", false, "keep the input of recovery's last layer with every score, for figures of the keys' separation")
 }
 
 // geometryFlags are --size and --resize.
@@ -80,7 +80,7 @@ func (g *geometryFlags) geometry() (*schemas.Geometry, error) {
 	return made, asFlag(err)
 }
 
-// request makes the request that the flags describe: its model is loaded and its keys are found. It is not checked.
+// request makes the request that the flags describe, loads its model and finds its keys. It does not check the request.
 func (a *app) request(flags *runFlags) (*pipeline.Request, error) {
 	req := flags.Request
 	var err error
@@ -99,7 +99,7 @@ func (a *app) request(flags *runFlags) (*pipeline.Request, error) {
 	return &req, nil
 }
 
-// checked is the request of flags, which was checked.
+// checked makes the request that the flags describe, and checks it.
 func (a *app) checked(flags *runFlags) (*pipeline.Request, error) {
 	req, err := a.request(flags)
 	if err != nil {
@@ -108,7 +108,7 @@ func (a *app) checked(flags *runFlags) (*pipeline.Request, error) {
 	return req, asFlag(req.Check(a.minSide))
 }
 
-// asFlag names the flag of a field that is wrong.
+// asFlag has the error of a wrong field name its flag.
 func asFlag(err error) error {
 	var field *pipeline.FieldError
 	if errors.As(err, &field) {
@@ -124,14 +124,14 @@ func (a *app) evaluateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evaluate --data PLACE",
 		Short: "Embed, recover and purify the images of a data set with several keys, and score the outcome",
-		Long: `Every pair of images is embedded with every key, decoded with every key, with random ones and with ones that
-are one bit off (--near-keys), and purified; --swapped, --partial, --no-key and --attacks try more. What a model does
-not have is left out: a model with a network for each key knows no other keys, and few models purify.
+		Long: `Every pair of images is embedded with every key. It is decoded with every key, with random keys and with keys one bit off
+(--near-keys), and purified; --swapped, --partial, --no-key and --attacks try more. What a model cannot do is left out:
+a model with a network for each key knows no other keys, and few models purify.
 The scores go to summary.json, items.csv, report.md and report.html. Work that was done before is not done again; after
 Ctrl-C the same command resumes. Ctrl-C takes the waiting jobs of the run out of the queue (--detach leaves them there); a
 second one ends the command at once. A model whose recovery is authenticated refuses wrong keys and changed images: that is an
-outcome of its own, counted as refused and in no mean. Exit code 1 says that some files or comparisons failed, or that the
-matched key was refused what nobody had changed; they are named.`,
+outcome of its own, which is counted as refused and is in no mean. Exit code 1 says that some files or comparisons failed, or that
+the matched key was refused an image that nobody had changed; they are named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dry {
@@ -156,7 +156,7 @@ matched key was refused what nobody had changed; they are named.`,
 	return cmd
 }
 
-// must is for what only a mistake in this program can break.
+// must panics where this program has a mistake.
 func must(err error) {
 	if err != nil {
 		panic(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// groupTitles are the groups of flags in a command's help, in their order. What has no group comes first.
+// groupTitles are the groups of flags in a command's help, in their order. Flags without a group come first.
 var groupTitles = []string{
 	groupMeasured, groupLoad, groupWhere, groupData, groupTrials, groupMade, groupWait, groupHTTP, groupServers, groupModels, groupEngine, groupImages,
 }
@@ -42,7 +42,7 @@ func group(title string, f *pflag.FlagSet, register func(*pflag.FlagSet)) {
 		if flag.Annotations == nil {
 			flag.Annotations = make(map[string][]string)
 		}
-		if flag.Annotations[inGroup] == nil { // a group in a group is its own
+		if flag.Annotations[inGroup] == nil { // flags of an inner group stay in that
 			flag.Annotations[inGroup] = []string{title}
 		}
 	})

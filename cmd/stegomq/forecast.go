@@ -12,8 +12,8 @@ import (
 	"stegomq/pipeline"
 )
 
-// dryRunUsage is of commands that say what they would do.
-const dryRunUsage = "say what would be done, and do nothing: pairs, bytes, jobs, what the cache has, and how long the rest takes by what was measured before"
+// dryRunUsage is for commands that can say what they would do.
+const dryRunUsage = "do nothing, and say what would be done: pairs, bytes, jobs, what the cache has, and how long the rest would take by earlier measurements"
 
 // printForecast prints what one run would do, a line for each figure.
 func printForecast(w io.Writer, f *pipeline.Forecast) error {
@@ -32,7 +32,7 @@ time         %s: %s
 	return err
 }
 
-// expected is a time that may not be known.
+// expected is the text of a time that may not be known.
 func expected(seconds *float64) string {
 	if seconds == nil {
 		return "not known"
@@ -40,7 +40,7 @@ func expected(seconds *float64) string {
 	return time.Duration(*seconds * float64(time.Second)).Round(time.Second / 10).String()
 }
 
-// forecasts are what several runs would do.
+// forecasts say what several runs would do.
 type forecasts struct {
 	Runs []*pipeline.Forecast `json:"runs"`
 	// The sums of all; Seconds is null where it is not known of one.
@@ -50,7 +50,7 @@ type forecasts struct {
 	Found       int      `json:"found"`
 	Missing     int      `json:"missing"`
 	Seconds     *float64 `json:"seconds"`
-	// Lacking names what there would be no run of.
+	// Lacking names the data sets and models that are missing, and so get no run.
 	Lacking []string `json:"lacking,omitempty"`
 }
 

@@ -14,7 +14,7 @@ import (
 	"stegomq/service"
 )
 
-// httpFlags are those of who serves HTTP.
+// httpFlags are the flags of commands that serve HTTP.
 type httpFlags struct {
 	service.Config
 	maxBodyMiB, maxMpx int64
@@ -24,7 +24,7 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 	f.StringVar(&h.Address, "http", address, usage)
 	f.StringVar(&h.CertFile, "http-cert", "", "PEM file of the certificate to serve HTTPS with")
 	f.StringVar(&h.KeyFile, "http-key", "", "PEM file of its key")
-	f.BoolVar(&h.Plain, "http-plain", false, "serve HTTP to other machines without TLS, where a proxy ends it")
+	f.BoolVar(&h.Plain, "http-plain", false, "serve HTTP to other machines without TLS, where a proxy in front of it ends TLS")
 	f.Int64Var(&h.maxBodyMiB, "http-max-body", 32, "largest body of a request, MiB")
 	f.Int64Var(&h.maxMpx, "http-max-mpx", 16, "largest image of a request, Mi pixels")
 	f.IntVar(&h.InFlight, "http-in-flight", 16, "requests with images that are under way at once")
@@ -32,11 +32,11 @@ func (h *httpFlags) register(f *pflag.FlagSet, address, usage string) {
 	f.Float64Var(&h.Rate, "http-rate", 0, "requests of one user in a second (0: no bound)")
 	f.StringToStringVar(&h.Datasets, "datasets", nil, "a data set that users may have runs made on, NAME=PLACE, where PLACE is as for evaluate --data; may be given several times")
 	f.IntVar(&h.Runs, "http-runs", 2, "runs that are made at once")
-	f.BoolVar(&h.TrustTraceparent, "http-trust-traceparent", false, "go on in the trace that the header traceparent of a request names: where a gateway of yours sets it (docs/tracing.md)")
-	f.DurationVar(&h.Timeout, "http-timeout", time.Minute, "how long a request may take once its body is there")
+	f.BoolVar(&h.TrustTraceparent, "http-trust-traceparent", false, "go on in the trace that the header traceparent of a request names; only where a gateway of yours sets that header (docs/tracing.md)")
+	f.DurationVar(&h.Timeout, "http-timeout", time.Minute, "how long a request may take after its body has come")
 }
 
-// check is Check with what the flags say in their units.
+// check converts the units of the flags, and checks the configuration.
 func (h *httpFlags) check() error {
 	h.MaxBody, h.Images.MaxBytes, h.Images.MaxPixels = h.maxBodyMiB<<20, h.maxBodyMiB<<20, h.maxMpx<<20
 	return h.Check()
@@ -48,7 +48,7 @@ func (a *app) front(h *httpFlags, stderr io.Writer) func(*pipeline.Services, pip
 		cfg := h.Config
 		cfg.DefaultModel, cfg.Logger = defaultOf, a.log
 		file := users.In(a.at.State)
-		api, err := service.New(cfg, service.Parts{Pipeline: s, Users: file, Stock: stock})
+		api, err := service.New(cfg, service.Parts{Pipeline: s, Records: s.Cache, Users: file, Stock: stock})
 		if err != nil {
 			return nil, err
 		}

@@ -27,9 +27,9 @@ func (a *app) keysCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.newKey(cmd, args[0], passphrase, unmatched) },
 	}
 	create.Flags().BoolVar(&passphrase, "passphrase", false, "derive the pair from a passphrase (Argon2id) read from standard input: the same on every machine")
-	create.Flags().BoolVar(&unmatched, "unmatched", false, "with --passphrase: the pair that versions without X25519 derived, whose halves are unrelated")
+	create.Flags().BoolVar(&unmatched, "unmatched", false, "with --passphrase: derive the pair as versions without X25519 did, with unrelated halves")
 	public := &cobra.Command{
-		Use: "public ID", Short: "Print a keyring with the half of a key pair that embeds, for those who embed for its owner", Args: cobra.ExactArgs(1),
+		Use: "public ID", Short: "Print a keyring with the embedding half of a key pair, for others who embed for its owner", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ring, err := a.library().PublicKey(args[0])
 			if err != nil {
@@ -76,8 +76,9 @@ func (a *app) exportKeysCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "export ID... -o FILE", Short: "Copy whole key pairs into a keyring file of their own, for a backup or another machine", Args: cobra.MinimumNArgs(1),
-		Long: `Copies key pairs, both halves, into a new keyring file of mode 0600, which keys import reads. It is encrypted as the keyring is: with the passphrase in
-` + passphraseEnv + `, or for the identity of --keyring-identity. Whoever has the file reads what was hidden for these keys: for those who only embed there is keys public.`,
+		Long: `Copies key pairs, both halves, into a new keyring file of mode 0600, which keys import reads. The file is encrypted as the keyring is: with the
+passphrase in ` + passphraseEnv + `, or for the identity of --keyring-identity. Whoever has the file can read what was hidden for these keys; for
+others who only embed there is keys public.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ring, err := a.library().Keys()
 			if err != nil {
@@ -98,9 +99,9 @@ func (a *app) exportKeysCommand() *cobra.Command {
 func (a *app) deleteKeysCommand() *cobra.Command {
 	var sure bool
 	cmd := &cobra.Command{
-		Use: "delete ID... --yes", Short: "Delete key pairs from the keyring; what was hidden for them is never read again", Args: cobra.MinimumNArgs(1),
-		Long: `Deletes key pairs from the keyring file. Workers and services that use the file refuse the keys from the next job on. What was hidden for them can
-never be read again, unless there is a copy (keys export).`,
+		Use: "delete ID... --yes", Short: "Delete key pairs from the keyring; nobody can read what was hidden for them again", Args: cobra.MinimumNArgs(1),
+		Long: `Deletes key pairs from the keyring file. Workers and services that use the file refuse the keys from the next job on. What was hidden
+for them can never be read again, unless there is a copy (keys export).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !sure {
 				return errors.New("what was hidden for these keys can never be read again: copy them first (stegomq keys export ID -o FILE), and then give --yes")

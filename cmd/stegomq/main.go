@@ -1,6 +1,5 @@
-// Command stegomq is the one binary of stegomq. Each subcommand is a role of the pipeline or an act of its
-// user. The package wires the parts together and owns flags, exit codes and what a person sees; the work is
-// done in the packages that it hands to each other.
+// Command stegomq is the one binary of stegomq. Each subcommand is a role of the pipeline, or a task of its user. The package owns flags, exit codes
+// and what a person sees, and connects the packages that do the work.
 package main
 
 import (
@@ -33,12 +32,12 @@ const (
 	exitPipe        = 141 // as shells say of a program whose reader has gone
 )
 
-// version is set by the build, and so is revision, that of the source; where it is empty go build has set its own.
+// version and revision, that of the source, are set by the build. Where revision is empty, go build has recorded one of its own.
 var version, revision = "development", ""
 
 func thisProgram() reports.Program { return reports.ThisProgram(version, revision, os.Args) }
 
-// errUnwell ends doctor where something is wrong. What is wrong was said before.
+// errUnwell ends doctor where something is wrong. Its output says what.
 var errUnwell = errors.New("something is wrong")
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -49,7 +48,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	defer stop()
 	// The first signal is a soft stop; with the handler gone, a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
-	// Whoever reads the output may go, as head does. What was done is still stored.
+	// The reader of the output may go away, as head does. What was done is still stored.
 	signal.Ignore(syscall.SIGPIPE)
 
 	root := newRoot()
@@ -93,7 +92,7 @@ func exitCode(err error) int {
 }
 
 func newRoot() *cobra.Command {
-	a := &app{modelFolders: pipeline.DefaultModels()} // which looks at folders: once for all commands
+	a := &app{modelFolders: pipeline.DefaultModels()} // it looks at folders: once for all commands
 	root := &cobra.Command{
 		Use:   "stegomq",
 		Short: "Multi-user image steganography over a message queue",
@@ -138,10 +137,10 @@ reached, 4 what embed hid comes back worse than --min-psnr, 124 the time of --ti
 	return root
 }
 
-// onlyGroup is an annotation of commands that do nothing but have others.
+// onlyGroup is an annotation of commands that do nothing but hold other commands.
 const onlyGroup = "group"
 
-// unknownSubcommand is of a group of commands, which cobra lets any word pass to.
+// unknownSubcommand runs a command that only holds others: cobra hands it any word that names none of them.
 func unknownSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()

@@ -11,7 +11,7 @@ import (
 
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "models", Short: "List and verify models, import checkpoints, add users to a network"}
-	cmd.PersistentFlags().StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
+	a.foldersFlag(cmd.PersistentFlags())
 	var asJSON bool
 	list := &cobra.Command{
 		Use: "list", Short: "List the models", Args: cobra.NoArgs,
@@ -59,7 +59,7 @@ func (a *app) modelsCommand() *cobra.Command {
 // modelRow is a model in a list.
 type modelRow struct {
 	Name       string   `json:"name"`
-	Error      string   `json:"error,omitempty"` // why it cannot be read; then nothing else is known
+	Error      string   `json:"error,omitempty"` // why the model cannot be read; the other fields are then empty
 	Digest     string   `json:"digest,omitempty"`
 	Backbone   string   `json:"backbone,omitempty"`
 	Keying     string   `json:"keying,omitempty"`

@@ -27,17 +27,17 @@ func (a *app) paperCommand() *cobra.Command {
 		Use:   "paper --data NAME=PLACE... --out DIR",
 		Short: "Repeat the evaluation of the paper: its Table 1 and its figures, beside what it printed",
 		Long: `Every model of the study (models/study.json, or --study) is evaluated on every data set through the queue, with two
-key pairs; then come the models of Fig. 5 and of the gradient's ablation, on the first data set. The report is Markdown,
-CSV, JSON, LaTeX, figures, and report.html, which needs nothing else. A data set or a model that is not at hand is named
-in the report. Work that was done before is not done again; after Ctrl-C the same command resumes. Exit code 1 says that
-something is missing or failed; it is named.`,
+key pairs. Then come the models of Fig. 5 and of the gradient's ablation, on the first data set. The report is Markdown,
+CSV, JSON, LaTeX, figures, and report.html, which is one file with everything in it. The report names every data set and
+model that is missing. Work that was done before is not done again; after Ctrl-C the same command resumes. Exit code 1
+says that something is missing or failed; it is named.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.paper(cmd, &flags, asJSON, dry)
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&flags.data, "data", nil, "a data set: its name, as in the paper where it is the paper's, and where its images are (as in evaluate); may be repeated (required)")
+	f.StringArrayVar(&flags.data, "data", nil, "a data set: its name (the paper's for one of the paper's), and where its images are (as in evaluate); may be repeated (required)")
 	f.StringVar(&flags.Out, "out", "", "folder for the report, its figures and its runs (required)")
 	f.StringVar(&flags.study, "study", "", "file that says which model stands for what (default: study.json beside the models)")
 	flags.register(f, pipeline.DefaultSide, "width and height that every image is brought to, pixels; the paper's is 512")

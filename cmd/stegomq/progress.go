@@ -14,7 +14,7 @@ import (
 	"stegomq/pipeline"
 )
 
-// progress shows how far runs are, one after another: a bar on a terminal, a line now and then elsewhere.
+// progress shows the progress of one run after another: as a bar on a terminal, elsewhere as a line from time to time.
 type progress struct {
 	out         io.Writer
 	start, last time.Time
@@ -56,7 +56,7 @@ func (p *progress) startBar(f *os.File, total int) {
 			decor.Any(func(decor.Statistics) string { return *p.waiting.Load() })))
 }
 
-// show is called with the progress again and again, moved or not.
+// show shows the progress. It is called again and again, whether or not the run has moved.
 func (p *progress) show(now pipeline.Progress) {
 	done := now.Scores + now.Failures
 	if f, ok := p.out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {

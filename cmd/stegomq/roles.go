@@ -15,7 +15,7 @@ var errNeedServers = errors.New("this role works with others: name the servers w
 
 func (a *app) upCommand() *cobra.Command {
 	var h httpFlags
-	var natsListen, redisListen string // the servers of other commands do not listen
+	var natsListen, redisListen string // not in a.at: the embedded servers of other commands do not listen
 	cmd := &cobra.Command{
 		Use:         "up",
 		Short:       "Run every role in one process, on embedded servers that other commands can use",
@@ -52,11 +52,11 @@ func (a *app) evaluatorCommand() *cobra.Command {
 	a.serviceFlags(f)
 	a.imageFlags(f)
 	f.IntVar(&a.slots, "slots", 0, "results scored at once (0: one per core)")
-	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+	a.allowFlag(f)
 	return cmd
 }
 
-// roleCommand runs one role on servers that it shares.
+// roleCommand runs one role on servers that it shares with others.
 func (a *app) roleCommand(name, short string, work, evaluate bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name + " --nats URL --redis URL", Short: short, Args: cobra.NoArgs,
@@ -71,7 +71,7 @@ func (a *app) roleCommand(name, short string, work, evaluate bool) *cobra.Comman
 	return cmd
 }
 
-// serve runs the worker, the evaluator, the HTTP service where it has an address, or several of them until the context ends.
+// serve runs the worker, the evaluator and the HTTP service, as far as they are asked for, until the context ends.
 func (a *app) serve(cmd *cobra.Command, work, evaluate bool, h *httpFlags) error {
 	stderr := cmd.ErrOrStderr()
 	role := pipeline.Role{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -22,9 +21,9 @@ func (a *app) runsCommand() *cobra.Command {
 		},
 	}
 	show := &cobra.Command{
-		Use: "show RUN", Short: "Show how far a run is, and what of it waits in the queue", Args: cobra.ExactArgs(1),
-		RunE: a.onRun(func(ctx context.Context, cmd *cobra.Command, s *pipeline.Services, id string) error {
-			run, err := s.Run(ctx, id)
+		Use: "show RUN", Short: "Show the progress of a run, and how much of it waits in the queue", Args: cobra.ExactArgs(1),
+		RunE: a.onRun(func(cmd *cobra.Command, s *pipeline.Services, id string) error {
+			run, err := s.Run(cmd.Context(), id)
 			if err != nil {
 				return err
 			}
@@ -35,22 +34,18 @@ func (a *app) runsCommand() *cobra.Command {
 	jsonFlag(show, &asJSON)
 	cancel := &cobra.Command{
 		Use: "cancel RUN", Short: "Take the waiting jobs of a run out of the queue; its scores stay, and the same evaluate resumes it", Args: cobra.ExactArgs(1),
-		RunE: a.onRun(func(ctx context.Context, _ *cobra.Command, s *pipeline.Services, id string) error {
-			return s.CancelRun(ctx, id)
-		}),
+		RunE: a.onRun(func(cmd *cobra.Command, s *pipeline.Services, id string) error { return s.CancelRun(cmd.Context(), id) }),
 	}
 	remove := &cobra.Command{
 		Use: "rm RUN", Short: "Cancel a run and delete it with its scores", Args: cobra.ExactArgs(1),
-		RunE: a.onRun(func(ctx context.Context, _ *cobra.Command, s *pipeline.Services, id string) error {
-			return s.RemoveRun(ctx, id)
-		}),
+		RunE: a.onRun(func(cmd *cobra.Command, s *pipeline.Services, id string) error { return s.RemoveRun(cmd.Context(), id) }),
 	}
 	cmd.AddCommand(list, show, cancel, remove)
 	return cmd
 }
 
-// onRun calls f with the run that is named. A name that is not known is told before the message queue is asked.
-func (a *app) onRun(f func(context.Context, *cobra.Command, *pipeline.Services, string) error) func(*cobra.Command, []string) error {
+// onRun calls f with the run that is named. An unknown name is an error before the message queue is asked.
+func (a *app) onRun(f func(*cobra.Command, *pipeline.Services, string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		return a.withCache(ctx, func(s *pipeline.Services) error {
@@ -60,7 +55,7 @@ func (a *app) onRun(f func(context.Context, *cobra.Command, *pipeline.Services, 
 			if err := s.OpenBus(ctx); err != nil {
 				return err
 			}
-			return f(ctx, cmd, s, args[0])
+			return f(cmd, s, args[0])
 		})
 	}
 }

@@ -23,7 +23,7 @@ import (
 	"stegomq/pipeline"
 )
 
-// app is what the flags say, and what every command uses.
+// app has the values of the flags, and what every command uses.
 type app struct {
 	config, logLevel, logFormat string
 	context                     string
@@ -49,16 +49,16 @@ type app struct {
 	traces *telemetry.Traces // nil: nowhere
 }
 
-// envPrefix is that of the variables that flags may be set by.
+// envPrefix begins the names of the environment variables that set flags.
 const envPrefix = "STEGOMQ_"
 
-// passphraseEnv holds the passphrase of an encrypted keyring. It has no flag: arguments are seen by everybody.
+// passphraseEnv names the variable with the passphrase of an encrypted keyring. There is no flag for it: everybody on the machine sees arguments.
 const passphraseEnv = "STEGOMQ_KEYRING_PASSPHRASE"
 
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "", "YAML file of flags (without the dashes)")
-	f.StringVar(&a.context, "context", "", "servers that were given this name (stegomq context add); default: those in use (stegomq context use)")
+	f.StringVar(&a.context, "context", "", "use the servers of this context (stegomq context add makes one); default: the one in use (stegomq context use)")
 	f.StringVar(&a.logLevel, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "auto", "auto, text or json")
 }
@@ -73,9 +73,13 @@ func (a *app) imageFlags(f *pflag.FlagSet) {
 
 func (a *app) modelFlags(f *pflag.FlagSet) {
 	group(groupModels, f, func(f *pflag.FlagSet) {
-		f.StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
+		a.foldersFlag(f)
 		a.keyringFlags(f)
 	})
+}
+
+func (a *app) foldersFlag(f *pflag.FlagSet) {
+	f.StringSliceVar(&a.models, "models", a.modelFolders, "folders that hold model directories")
 }
 
 func (a *app) keyringFlags(f *pflag.FlagSet) {
@@ -88,11 +92,11 @@ func (a *app) engineFlags(f *pflag.FlagSet) {
 		f.StringVar(&a.ortLib, "ort-lib", "", "ONNX Runtime library (libonnxruntime.so), a file or its folder")
 		f.StringVar(&a.provider, "provider", "auto", "what computes: cpu, cuda or auto")
 		f.IntVar(&a.slots, "slots", 0, "jobs worked on at once (0: one per core)")
-		f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "bound of the hot keys' weights, and of the networks of models that have one for each key, MiB")
-		f.StringVar(&a.layouts, "layouts", pipeline.DefaultLayouts(), "folder for what was found out about networks on this machine, so that they open faster the next time (empty: none)")
+		f.Int64Var(&a.weightsCacheMiB, "weights-cache", 512, "memory for the weights of keys, and for the networks of models that have one for each key, MiB")
+		f.StringVar(&a.layouts, "layouts", pipeline.DefaultLayouts(), "folder for what was measured of networks on this machine, so that they open faster the next time (empty: none)")
 		f.IntVar(&a.batchPixels, "batch-pixels", 0, "pixels in one run of the network (0: 524288)")
 		f.IntVar(&a.maxNetwork, "max-network-pixels", 0, "largest image that the network is given, pixels (0: 8388608)")
-		f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+		a.allowFlag(f)
 	})
 }
 
@@ -104,12 +108,15 @@ func (a *app) workerFlags(f *pflag.FlagSet) {
 	a.imageFlags(f)
 }
 
+func (a *app) allowFlag(f *pflag.FlagSet) {
+	f.StringSliceVar(&a.allow, "allow", nil, "folders that jobs may name images in by file://")
+}
+
 func (a *app) metricsFlag(f *pflag.FlagSet) {
 	f.StringVar(&a.metricsAddr, "metrics", "", "serve /metrics, /healthz and /readyz at host:port")
 }
 
-// prepare fills in what flags did not set from the environment and the configuration file, in this order,
-// and makes the logger.
+// prepare sets the flags that the command was not given from the environment, and then from the configuration file, and makes the logger.
 func (a *app) prepare(cmd *cobra.Command) error {
 	if err := refuseSecretsInFlags(cmd.Flags()); err != nil {
 		return err
@@ -139,7 +146,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	return a.openTraces(cmd)
 }
 
-// openTraces has the command's traces sent, where the environment says so, until it has ended.
+// openTraces sends the command's traces until it has ended, where the environment asks for traces.
 func (a *app) openTraces(cmd *cobra.Command) (err error) {
 	if a.traces, err = telemetry.OpenTraces(cmd.Context(), telemetry.TracesConfig{Version: version, Logger: a.log}); a.traces == nil {
 		return err
@@ -152,10 +159,10 @@ func (a *app) openTraces(cmd *cobra.Command) (err error) {
 	return nil
 }
 
-// patienceFlag is for commands that wait for work. They end by themselves, too, when they are told how long they may take.
+// patienceFlag is for commands that wait for work. They have --timeout, too.
 func (a *app) patienceFlag(f *pflag.FlagSet) {
 	group(groupWait, f, func(f *pflag.FlagSet) {
-		f.DurationVar(&a.patience, "patience", pipeline.DefaultPatience, "how long a server that went away is waited for")
+		f.DurationVar(&a.patience, "patience", pipeline.DefaultPatience, "how long to wait for a server that went away")
 		a.timeoutFlag(f)
 	})
 }
@@ -183,7 +190,7 @@ func (a *app) startClock(cmd *cobra.Command) error {
 	return nil
 }
 
-// options are the flags as the pipeline takes them.
+// options are the settings of the pipeline that the flags give.
 func (a *app) options() pipeline.Options {
 	return pipeline.Options{
 		Endpoints: a.at, Runtime: a.runtime(), Allow: a.allow, Patience: a.patience, Logger: a.log, Traces: a.traces.Tracer(),
@@ -198,7 +205,7 @@ func (a *app) runtime() pipeline.Runtime {
 	}
 }
 
-// withServices calls f with services that are not connected yet, and closes what f opened.
+// withServices calls f with services that are not connected yet, and closes the connections that f opened.
 func (a *app) withServices(f func(*pipeline.Services) error) (err error) {
 	s := pipeline.New(a.options())
 	defer func() { err = errors.Join(err, s.Close()) }()
@@ -215,7 +222,7 @@ func (a *app) withCache(ctx context.Context, f func(*pipeline.Services) error) e
 	})
 }
 
-// withBus calls f with services that are connected to the message queue alone.
+// withBus calls f with services that are connected to the message queue.
 func (a *app) withBus(ctx context.Context, f func(*pipeline.Services) error) error {
 	return a.withServices(func(s *pipeline.Services) error {
 		if err := s.OpenBus(ctx); err != nil {
@@ -230,12 +237,12 @@ func (a *app) protection() keyring.Protection {
 	return keyring.Protection{Passphrase: os.Getenv(passphraseEnv), IdentityFile: a.keyringIdentity}
 }
 
-// library has the models and the keys that the flags name.
+// library is that of the models and the keys that the flags name.
 func (a *app) library() *pipeline.Library {
 	return &pipeline.Library{Folders: a.models, Keyrings: pipeline.KeyringFiles(a.keyrings), Protection: a.protection(), Logger: a.log}
 }
 
-// registeredKeys are those that --keys names: as many of the model's demo keys, all of a keyring file, or those of ids.
+// registeredKeys are those that --keys names: a number of the model's demo keys, all keys of a keyring file, or keys by their ids.
 func (a *app) registeredKeys(keys string, m *model.Model) ([]keyring.Pair, error) {
 	if n, err := strconv.Atoi(keys); err == nil {
 		return a.library().DemoKeys(m, n)
@@ -250,8 +257,7 @@ func (a *app) registeredKeys(keys string, m *model.Model) ([]keyring.Pair, error
 	return a.library().NamedKeys(m, ids)
 }
 
-// The models of commands that are not told another: what measures a network, and what embeds and recovers for a user, whose
-// own key it takes.
+// The default models: of commands that measure a network, and of those that embed and recover for a user. The second takes any key.
 const (
 	defaultModel = "invertible-mk"
 	sealedModel  = "sealed"

@@ -33,8 +33,8 @@ func (a *app) embedCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&fl.request.Cover, "cover", "", "image that carries")
 	f.StringVar(&fl.request.Secret, "secret", "", "image to hide; it is brought to the cover's size")
-	f.Float64Var(&fl.minPSNR, "min-psnr", 0, "recover what was hidden, and write nothing where it comes back worse than this, dB (exit code 4)")
-	f.BoolVar(&fl.noVerify, "no-verify", false, "do not recover what was hidden, to warn where it comes back badly; a stream, and servers elsewhere, do so for --min-psnr alone")
+	f.Float64Var(&fl.minPSNR, "min-psnr", 0, "recover what was hidden, and write nothing if it comes back worse than this, dB (exit code 4)")
+	f.BoolVar(&fl.noVerify, "no-verify", false, "do not recover what was hidden to warn if it comes back badly; with --stream, and with servers on other machines, only --min-psnr recovers")
 	return cmd
 }
 
@@ -70,10 +70,10 @@ func (a *app) purifyCommand() *cobra.Command {
 func (a *app) operationCommand(fl *operationFlags, op schemas.Operation, cmd cobra.Command) *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
-A file named - is standard input or output. With --stream, JSON lines are read from standard input and one JSON line per request is written in order of
-completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
-{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed. A model whose
-recovery is authenticated refuses a wrong key, and an image that was changed: the reason of the reply is then "refused".`
+A file named - is standard input or output. With --stream, requests are read as JSON lines from standard input, and one JSON line per request is
+written in order of completion: {"id":"1","key":"alice","cover":"c.png","secret":"s.png","out":"stego.png"} for embed,
+{"id","key","stego","out"} for recover, {"id","image","out"} for purify. Exit code 1 says that some failed. A model whose recovery is authenticated
+refuses a wrong key and a changed image: the reason of the reply is then "refused".`
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.operate(cmd, op, *fl)
 	}
@@ -90,7 +90,7 @@ recovery is authenticated refuses a wrong key, and an image that was changed: th
 	return &cmd
 }
 
-// defaultOf is the model of an operation that names none.
+// defaultOf names the model of an operation for which --model names none.
 func defaultOf(op schemas.Operation) string {
 	if op.Describe().Key == "" {
 		return defaultModel
@@ -98,7 +98,7 @@ func defaultOf(op schemas.Operation) string {
 	return sealedModel
 }
 
-// complete says what a single request lacks.
+// complete finds flags that contradict each other, and what a single request lacks.
 func (fl *operationFlags) complete(op schemas.Operation) error {
 	switch {
 	case fl.noVerify && fl.minPSNR != 0:
@@ -115,8 +115,7 @@ func (fl *operationFlags) complete(op schemas.Operation) error {
 }
 
 func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlags) (err error) {
-	ctx := cmd.Context()
-	// A worker of this machine has the keys that this command has. A stream does not pay for what it did not ask for.
+	// A worker on this machine has the keys of this command, and can recover. A stream does not pay for a check that it did not ask for.
 	req := &pipeline.OperationRequest{Operation: op, MinPSNR: fl.minPSNR, Verify: !fl.stream && !fl.noVerify && a.at.Local()}
 	if req.Geometry, err = fl.geometry(); err != nil {
 		return err
@@ -133,28 +132,28 @@ func (a *app) operate(cmd *cobra.Command, op schemas.Operation, fl operationFlag
 	if req.Keys, err = a.library().WatchKeys(req.Model); err != nil {
 		return err
 	}
-	s := pipeline.New(a.options())
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if fl.stream {
-		failed, err := s.Stream(ctx, req, cmd.InOrStdin(), cmd.OutOrStdout())
-		if err == nil && failed > 0 {
-			err = fmt.Errorf("%w: %d requests; their replies say why", reports.ErrSomeFailed, failed)
-		}
-		return err
-	}
-	if op.Describe().Key != "" {
+	if !fl.stream && op.Describe().Key != "" {
 		// Before anything is opened or written.
 		if err := req.CheckKey(fl.request.Key); err != nil {
 			return err
 		}
 	}
-	fl.request.ID = op.Token()
-	reply, err := s.One(ctx, req, fl.request, cmd.InOrStdin(), cmd.OutOrStdout())
-	for _, warning := range reply.Warnings {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "stegomq: warning: %s\n", warning)
-	}
-	if err != nil {
-		return err
-	}
-	return reply.Err()
+	return a.withServices(func(s *pipeline.Services) error {
+		if fl.stream {
+			failed, err := s.Stream(cmd.Context(), req, cmd.InOrStdin(), cmd.OutOrStdout())
+			if err == nil && failed > 0 {
+				err = fmt.Errorf("%w: %d requests; their replies say why", reports.ErrSomeFailed, failed)
+			}
+			return err
+		}
+		fl.request.ID = op.Token()
+		reply, err := s.One(cmd.Context(), req, fl.request, cmd.InOrStdin(), cmd.OutOrStdout())
+		for _, warning := range reply.Warnings {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "stegomq: warning: %s\n", warning)
+		}
+		if err != nil {
+			return err
+		}
+		return reply.Err()
+	})
 }

@@ -36,14 +36,14 @@ func printRows[R any](cmd *cobra.Command, rows []R, asJSON bool, cells func(R) t
 	return nil
 }
 
-// jsonFlag has a command print JSON where it prints a table.
+// jsonFlag registers --json, for a command that prints a table.
 func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 	group(groupMade, cmd.Flags(), func(f *pflag.FlagSet) {
 		f.BoolVar(asJSON, "json", false, "print JSON instead of a table")
 	})
 }
 
-// orDash is the text of a cell that may be empty.
+// orDash is the text of a cell; "-" for an empty one.
 func orDash(empty bool, text string) string {
 	if empty {
 		return "-"
@@ -51,7 +51,7 @@ func orDash(empty bool, text string) string {
 	return text
 }
 
-// printReport prints a report, or the value that it is made of as JSON.
+// printReport prints a report as text, or the value that it is made of as JSON.
 func printReport(w io.Writer, d *report.Document, value any, asJSON bool) error {
 	if asJSON {
 		data, err := report.JSON(value)

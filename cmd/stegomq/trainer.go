@@ -27,7 +27,7 @@ func trainerFlag(f *pflag.FlagSet, python *string) {
 	f.StringVar(python, "python", filepath.Join(".venv", "bin", "python"), "the Python that has the trainer")
 }
 
-// runTrainer runs `python -m trainer`. What it logs goes to log as it comes; the last line is the error, where there is one.
+// runTrainer runs `python -m trainer`. Its standard error goes to log as it comes; where it fails, the last line of that is the error.
 func runTrainer(ctx context.Context, python string, out, log io.Writer, args ...string) error {
 	said := &bytes.Buffer{}
 	cmd := exec.CommandContext(ctx, python, append([]string{"-m", "trainer"}, args...)...) //nolint:gosec // G204: the Python is the user's own choice
@@ -52,7 +52,7 @@ func runTrainer(ctx context.Context, python string, out, log io.Writer, args ...
 	return errors.New(last)
 }
 
-// importCommand hands the work to the trainer: reading PyTorch's files and drawing what PyTorch draws is PyTorch's.
+// importCommand hands the work to the trainer: PyTorch alone reads its files, and draws its random numbers.
 func importCommand() *cobra.Command {
 	var python string
 	cmd := &cobra.Command{
@@ -93,9 +93,9 @@ func (a *app) enrollCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "enroll MODEL --key ID --data PHOTOGRAPHS --out DIR",
 		Short: "Train a network further so that it knows another user's key",
-		Long: `Make a new model that knows the keys of MODEL and yours: a short training on a folder of photographs. MODEL stays as it
-is and goes on serving; workers serve both when both are in their --models. It prints what the users had before and have now, since
-the old ones pay for the new one. Models that encrypt or rotate need none of this: any key works with them at once.
+		Long: `Make a new model that knows the keys of MODEL and yours, by a short training on a folder of photographs. MODEL stays as it
+is and goes on serving; workers serve both when both are in their --models. The command prints the quality for each user before and after,
+since every new user costs the others some. Models that encrypt or rotate need no training: any key works with them at once.
 
 The pairs come from the keyring, and so do those of users who were enrolled before. The trainer sees their bytes, and the new model
 holds none. Ctrl-C keeps what was trained in --run, and the same command goes on there.`,
@@ -151,10 +151,10 @@ holds none. Ctrl-C keeps what was trained in --run, and the same command goes on
 	return cmd
 }
 
-// configs are the configurations of trainer/configs that the models that ship were trained with, by backbone.
+// configs names the file in trainer/configs that the shipped models of a backbone were trained with.
 var configs = map[string]string{"invertible": "invertible-mk", "pusnet": "pusnet-mk"}
 
-// toEnroll are the pairs that the trainer needs and the model does not hold: those of users who were enrolled before, and the new ones.
+// toEnroll returns the pairs that the trainer needs and the model does not hold: those of users who were enrolled before, and the new ones.
 func (a *app) toEnroll(m *model.Model, ids []string) ([]keyring.Pair, error) {
 	public, err := pipeline.DemoKeys(m)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/keyring"
-	"stegomq/internal/model"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 )
@@ -20,8 +18,8 @@ import (
 func (a *app) usersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "users", Short: "Give users tokens for the HTTP API, list them, and take them back",
-		Long: `A user of the HTTP API (stegomq serve, stegomq up --http) has a token, scopes, and keys (docs/http.md). Users are in the state folder; a service that runs
-there knows of a change at once.`,
+		Long: `A user of the HTTP API (stegomq serve, stegomq up --http) has a token, scopes, and keys (docs/http.md). Users are in the state folder; a
+service on the same folder knows of a change at once.`,
 	}
 	cmd.PersistentFlags().StringVar(&a.at.State, "state", pipeline.DefaultState(), stateUsage)
 	cmd.AddCommand(a.usersAddCommand(), a.usersListCommand(), a.usersRevokeCommand())
@@ -39,8 +37,15 @@ func (a *app) usersAddCommand() *cobra.Command {
 			for _, s := range scopes {
 				u.Scopes = append(u.Scopes, users.Scope(s))
 			}
-			if err := a.knowKeys(slices.Concat(u.Keys, u.EmbedFor)); err != nil {
+			known, err := a.keyNames(cmd.Context(), cmd)
+			if err != nil {
 				return err
+			}
+			for _, id := range slices.Concat(u.Keys, u.EmbedFor) {
+				// A mistyped id would otherwise show at the user's first request. Add says what is wrong with a derived key.
+				if !slices.Contains(known, id) && !keyring.Derived(id) {
+					return fmt.Errorf("%w: %q: make it with stegomq keys new %[2]s, or name the service's keyring with --keyring", keyring.ErrUnknownKey, id)
+				}
 			}
 			if cmd.Flags().Changed("expires") {
 				if expires <= 0 {
@@ -60,32 +65,9 @@ func (a *app) usersAddCommand() *cobra.Command {
 	f.StringSliceVar(&u.Keys, "key", nil, "id of a key that is the user's own")
 	f.StringSliceVar(&u.EmbedFor, "embed-for", nil, "id of another's key that the user may embed with")
 	f.StringSliceVar(&scopes, "scope", []string{string(users.Embed), string(users.Recover)}, "what the user may do: embed, recover, evaluate, admin")
-	f.DurationVar(&expires, "expires", 0, "how long the token is good, such as 720h; for ever where it is not given")
+	f.DurationVar(&expires, "expires", 0, "how long the token is valid, such as 720h (default: for ever)")
 	a.modelFlags(f)
 	return cmd
-}
-
-// knowKeys says which keys the service would not have: a slip of the pen would otherwise show at the user's first request.
-func (a *app) knowKeys(ids []string) error {
-	ring, err := a.library().Keys()
-	if err != nil {
-		return err
-	}
-	models, err := model.List(a.models...)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if _, err := ring.Get(id); !errors.Is(err, keyring.ErrUnknownKey) {
-			continue
-		}
-		if !slices.ContainsFunc(models, func(e model.Entry) bool {
-			return slices.ContainsFunc(e.Manifest.Keys, func(k model.Key) bool { return k.ID == id })
-		}) {
-			return fmt.Errorf("%w: %q: make it with stegomq keys new %[2]s, or name the service's keyring with --keyring", keyring.ErrUnknownKey, id)
-		}
-	}
-	return nil
 }
 
 func (a *app) usersListCommand() *cobra.Command {

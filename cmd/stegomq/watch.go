@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -15,10 +14,11 @@ func (a *app) watchCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "watch RUN", Short: "Show the progress of a run until it ends, whoever makes it", Args: cobra.ExactArgs(1),
-		Long: `Shows the progress of a run until every comparison of it is made or cannot be, and then prints the run as runs show does. The exit code is that of the run: 0, or 1
-where something failed or was refused to the key that embedded it, and where the run is cancelled. Ctrl-C ends the watching and leaves the run alone.`,
+		Long: `Shows the progress of a run until every comparison has been made or has failed, and then prints the run as runs show does. The exit code is
+that of the run: 1 where something failed, was refused to the key that embedded it, or the run was cancelled, else 0. Ctrl-C ends the watching
+and leaves the run alone.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withCache(cmd.Context(), func(s *pipeline.Services) error { return a.watch(cmd.Context(), cmd, s, args[0], asJSON) })
+			return a.withCache(cmd.Context(), func(s *pipeline.Services) error { return watch(cmd, s, args[0], asJSON) })
 		},
 	}
 	jsonFlag(cmd, &asJSON)
@@ -27,7 +27,8 @@ where something failed or was refused to the key that embedded it, and where the
 	return cmd
 }
 
-func (a *app) watch(ctx context.Context, cmd *cobra.Command, s *pipeline.Services, id string, asJSON bool) error {
+func watch(cmd *cobra.Command, s *pipeline.Services, id string, asJSON bool) error {
+	ctx := cmd.Context()
 	if _, err := s.Cache.Run(ctx, id); err != nil { // before the message queue is asked
 		return err
 	}

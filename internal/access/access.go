@@ -1,9 +1,9 @@
-// Package access owns what a tenant may do on the NATS server, and how that is said to the server: as configuration, or as lines for nsc.
+// Package access owns what a tenant may do on the NATS server, and how the server is told: by its configuration, or by lines for nsc.
 //
-// A tenant is an account of its own. The streams are all in the operator's account, which exports subjects; the tenant's account imports
-// those that it has a right to, and they are its only way out. Permissions of users within the operator's account would not do: the
-// server checks the subject of a request but not where its answer goes, and the answer to a request for a blob is whatever the
-// tenant has put into it, so a tenant could have the server publish anything anywhere (docs/decisions/0014-access.md).
+// Each tenant has an account of its own. All streams are in the operator's account, which exports subjects. The tenant's account imports the subjects
+// that it has a right to, and reaches nothing else. Permissions of users within the operator's account would not be enough. The server checks the
+// subject of a request, but not where the answer goes, and the answer to a request for a blob is what the tenant has put into it. So a tenant could
+// have the server publish anything anywhere (docs/decisions/0014-access.md).
 //
 // Invariants:
 //   - Every subject that a tenant can reach names the tenant, or a stream of the tenant.
@@ -11,6 +11,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,7 +23,7 @@ import (
 // OperatorAccount is the NATS account of the streams, the workers and the evaluators.
 const OperatorAccount = "STEGOMQ"
 
-// ErrGrant: a grant that says nothing or names what cannot be.
+// ErrGrant: a grant is empty, or has a name in it that is not allowed.
 var ErrGrant = errors.New("not a grant")
 
 // Grant is what one tenant may do: publish jobs for its keys and models and read what comes of them, upload and read its own images.
@@ -32,7 +33,7 @@ type Grant struct {
 	// Keys by id, and Models by the digest of their manifests. Every key may be used with every model.
 	Keys   []string `json:"keys"`
 	Models []string `json:"models"`
-	// EmbedOnly leaves recovery out.
+	// EmbedOnly allows no recovery.
 	EmbedOnly bool `json:"embed_only,omitempty"`
 }
 
@@ -63,25 +64,22 @@ func (g Grant) Validate() error {
 
 // normal is the grant with every key and model once, in order, so that equal grants print equally.
 func (g Grant) normal() Grant {
-	sorted := func(list []string) []string {
-		list = slices.Clone(list)
-		slices.Sort(list)
-		return slices.Compact(list)
-	}
+	sorted := func(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
 	g.Keys, g.Models = sorted(g.Keys), sorted(g.Models)
 	return g
 }
 
 // operations are those that the tenant may ask for.
 func (g Grant) operations() []schemas.Operation {
+	all := []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
 	if g.EmbedOnly {
-		return []schemas.Operation{schemas.Operation_OPERATION_EMBED}
+		return all[:1]
 	}
-	return []schemas.Operation{schemas.Operation_OPERATION_EMBED, schemas.Operation_OPERATION_RECOVER}
+	return all
 }
 
-// Right is a subject of the operator's account that another reaches. A service takes messages and answers them, another right lets a
-// tenant listen.
+// Right is a subject of the operator's account that another account reaches. Where Service is set, the subject takes messages and answers them;
+// otherwise the other account listens to it.
 type Right struct {
 	Subject string
 	// Local is the subject in the tenant's account, where it differs.
@@ -89,13 +87,30 @@ type Right struct {
 	Service bool
 }
 
-// apiSubject is the subject of a request to JetStream in the operator's account, and what it is called in a tenant's, where every account
-// has an API of its own under the first name.
+// kind is what a nats-server's configuration calls the right.
+func (r Right) kind() string {
+	if r.Service {
+		return "service"
+	}
+	return "stream"
+}
+
+// flag is nsc's for the right.
+func (r Right) flag() string {
+	if r.Service {
+		return " --service"
+	}
+	return ""
+}
+
+// apiSubject is the right to send a request to JetStream in the operator's account. In the tenant's account the subject has another name, since there
+// the first name is that of the tenant's own JetStream.
 func apiSubject(request string) Right {
 	return Right{Subject: "$JS.API." + request, Local: schemas.TenantAPI + "." + request, Service: true}
 }
 
-// Exports are what the operator's account offers. They name no tenant: what each may use is in its imports, which the operator writes too.
+// Exports are the subjects that the operator's account offers. They name no tenant: what each tenant may use is in its imports, which the operator
+// writes, too.
 func Exports() []Right {
 	return []Right{
 		{Subject: schemas.ClassFilter(schemas.Interactive), Service: true},
@@ -107,7 +122,7 @@ func Exports() []Right {
 	}
 }
 
-// Rights are everything that the tenant of a valid grant can do.
+// Rights are all rights of the tenant. The grant must be valid.
 func (g Grant) Rights() []Right {
 	g = g.normal()
 	var rights []Right
@@ -137,14 +152,11 @@ func (g Grant) Config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: {\n  users: [ { user: %[1]s, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
 	for _, r := range g.Rights() {
-		kind, to := "stream", ""
-		if r.Service {
-			kind = "service"
-		}
+		to := ""
 		if r.Local != "" {
 			to = fmt.Sprintf(", to: %q", r.Local)
 		}
-		fmt.Fprintf(&b, "    { %s: { account: %s, subject: %q }%s }\n", kind, OperatorAccount, r.Subject, to)
+		fmt.Fprintf(&b, "    { %s: { account: %s, subject: %q }%s }\n", r.kind(), OperatorAccount, r.Subject, to)
 	}
 	b.WriteString("  ]\n}\n")
 	return b.String()
@@ -162,23 +174,15 @@ func (g Grant) NSC() string {
 	fmt.Fprintf(&b, "operator=$(nsc describe account %s --field sub | tr -d '\"')\n", OperatorAccount)
 	fmt.Fprintf(&b, "nsc add account %s\n", g.Tenant)
 	for i, r := range g.Rights() {
-		service := ""
-		if r.Service {
-			service = " --service"
-		}
-		local := r.Subject
-		if r.Local != "" {
-			local = r.Local
-		}
 		fmt.Fprintf(&b, "nsc add import --account %s --name right-%d --src-account \"$operator\"%s --remote-subject '%s' --local-subject '%s'\n",
-			g.Tenant, i+1, service, r.Subject, local)
+			g.Tenant, i+1, r.flag(), r.Subject, cmp.Or(r.Local, r.Subject))
 	}
 	fmt.Fprintf(&b, "nsc add user --account %s --name %[1]s\n", g.Tenant)
 	fmt.Fprintf(&b, "nsc generate creds --account %s --name %[1]s --output-file %[1]s.creds\n", g.Tenant)
 	return b.String()
 }
 
-// Account is what the operator has to do to let the tenant in, for a server's configuration or with nsc.
+// Account is what the operator has to do to let the tenant in: in a server's configuration, or with nsc.
 func (g Grant) Account(nsc bool) string {
 	if !nsc {
 		return fmt.Sprintf("# Include this in the accounts block of the NATS server, with a password in the place of $%s, and start the server anew, or reload it twice (docs/access.md).\n%s",
@@ -195,11 +199,7 @@ func (g Grant) Account(nsc bool) string {
 func ExportsNSC() string {
 	var b strings.Builder
 	for i, r := range Exports() {
-		service := ""
-		if r.Service {
-			service = " --service"
-		}
-		fmt.Fprintf(&b, "nsc add export --account %s --name stegomq-%d%s --subject '%s'\n", OperatorAccount, i+1, service, r.Subject)
+		fmt.Fprintf(&b, "nsc add export --account %s --name stegomq-%d%s --subject '%s'\n", OperatorAccount, i+1, r.flag(), r.Subject)
 	}
 	return b.String()
 }
@@ -209,11 +209,7 @@ func ExportsConfig() string {
 	var b strings.Builder
 	b.WriteString("exports: [\n")
 	for _, r := range Exports() {
-		kind := "stream"
-		if r.Service {
-			kind = "service"
-		}
-		fmt.Fprintf(&b, "  { %s: %q }\n", kind, r.Subject)
+		fmt.Fprintf(&b, "  { %s: %q }\n", r.kind(), r.Subject)
 	}
 	b.WriteString("]\n")
 	return b.String()

@@ -2,9 +2,9 @@
 //
 // # Invariants
 //
-//   - A blob exists when it is whole, and has the bytes of its digest: Get checks them.
-//   - A blob is its tenant's: the tenant is the context's (schemas.WithTenant), or the one whose store it is.
-//   - What was put, or was there for Has, can be had for at least half a lifetime.
+//   - A blob exists only when it is complete, and its bytes match its digest: Get checks them.
+//   - A blob belongs to a tenant: the context's (schemas.WithTenant), or the store's.
+//   - A blob that was put, or that Has reported, can be read for at least half a lifetime.
 package blob
 
 import (
@@ -24,15 +24,15 @@ import (
 const Max = 256 << 20
 
 var (
-	// ErrMissing: the store has no blob of that digest (any more). It is an fs.ErrNotExist, by which
-	// readers of blobs know it without this package.
+	// ErrMissing: the store has no blob of that digest (any more). It is an fs.ErrNotExist, so readers
+	// of blobs can detect it without this package.
 	ErrMissing error = missing{}
-	// ErrCorrupt: the bytes in the store are not those of the digest. They have been removed, so
-	// that the next Put mends it.
+	// ErrCorrupt: the bytes in the store do not match the digest. They have been removed, so the next
+	// Put repairs the blob.
 	ErrCorrupt = errors.New("blob is corrupt")
 	// ErrBadDigest: not a lowercase hexadecimal SHA-256.
 	ErrBadDigest = errors.New("a digest has 64 lowercase hexadecimal digits")
-	// ErrFull: a store that only empties by age has no room.
+	// ErrFull: there is no room, and the store empties only by age.
 	ErrFull = errors.New("no room: raise the bound of the blob store or of the server's storage, or shorten the lifetime of blobs")
 )
 
@@ -45,15 +45,15 @@ func (missing) Is(target error) bool { return target == fs.ErrNotExist }
 // Store keeps encoded images by the lowercase hexadecimal SHA-256 of their bytes, each for a lifetime
 // that counts from its upload.
 //
-// A blob in the second half of its lifetime is as good as missing to Put and Has: Put uploads it again,
-// which starts a new lifetime, and Has reports false, so that callers Put it. So whatever was put, or
-// was there for Has, can be had for at least half a lifetime. Get finds blobs to their end.
+// Put and Has treat a blob in the second half of its lifetime as missing: Put uploads it again, which
+// starts a new lifetime, and Has reports false, so that callers Put it. So a blob that was put, or that
+// Has reported, can be read for at least half a lifetime. Get finds blobs until they expire.
 type Store interface {
 	// Put stores data, of at most Max bytes, and returns its digest. It uploads nothing when the blob is there. It returns
 	// link.ErrTooLarge or ErrFull.
 	Put(ctx context.Context, data []byte) (digest string, err error)
-	// Get returns the bytes of a digest, which it has checked. It returns ErrMissing, ErrCorrupt
-	// or ErrBadDigest.
+	// Get returns the bytes of a digest and checks them. It returns ErrMissing, ErrCorrupt or
+	// ErrBadDigest.
 	Get(ctx context.Context, digest string) ([]byte, error)
 	// Has says of each digest whether it is there for at least half a lifetime.
 	Has(ctx context.Context, digests ...string) ([]bool, error)

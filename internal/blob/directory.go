@@ -16,7 +16,7 @@ import (
 
 // Directory is a blob store in a directory: one file per blob, named by its digest, in folders named by
 // the digest's first two digits. The file's modification time is the time of the upload. Several
-// processes may use one directory. An S3 gateway or a network file system can stand behind it.
+// processes may use one directory. It may be on a network file system or an S3 gateway.
 type Directory struct {
 	root     string
 	lifetime time.Duration
@@ -27,7 +27,7 @@ var _ Store = (*Directory)(nil)
 // partial begins the names of files that are being written.
 const partial = ".partial-"
 
-// partialLifetime is the age at which a partial file is a leftover of a crash.
+// partialLifetime is the age from which a partial file counts as left over from a crash.
 const partialLifetime = time.Hour
 
 // OpenDirectory opens a blob store in dir, which it creates. Blobs live for lifetime (0: for ever); call
@@ -43,7 +43,7 @@ func OpenDirectory(dir string, lifetime time.Duration) (*Directory, error) {
 	return &Directory{root: dir, lifetime: lifetime}, errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// path is where a blob of the context's tenant lies; the operator's lie at the top.
+// path returns the file of a blob of the context's tenant; the operator's are at the top.
 func (d *Directory) path(ctx context.Context, digest string) string {
 	root := d.root
 	if tenant, _ := schemas.TenantOf(ctx); tenant != "" {
@@ -52,7 +52,7 @@ func (d *Directory) path(ctx context.Context, digest string) string {
 	return filepath.Join(root, digest[:2], digest)
 }
 
-// Put implements Store. A file appears under its name only when it is whole.
+// Put implements Store. A file gets its name only when it is complete.
 func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
 	if err := errors.Join(ctx.Err(), check(data)); err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
 		if fresh(info.ModTime(), d.lifetime) {
 			return digest, nil
 		}
-		// The sweep may remove the file between the two calls: then it is written anew.
+		// The sweep may remove the file between the two calls; then it is written again.
 		if now := time.Now(); os.Chtimes(path, now, now) == nil {
 			return digest, nil
 		}
@@ -145,7 +145,7 @@ func (d *Directory) expired(info fs.FileInfo) bool {
 	return d.lifetime > 0 && time.Since(info.ModTime()) >= d.lifetime
 }
 
-// sweep removes expired blobs and the leftovers of crashes, and returns how many files it removed.
+// sweep removes expired blobs and partial files left by crashes, and returns how many files it removed.
 func (d *Directory) sweep(ctx context.Context) (removed int, err error) {
 	err = filepath.WalkDir(d.root, func(path string, e fs.DirEntry, err error) error {
 		if ctx.Err() != nil {

@@ -17,37 +17,37 @@ import (
 	"stegomq/schemas"
 )
 
-// chunkSize is the size of all chunks of a blob but the last, in bytes. It is part of what is stored:
-// one image is one message as a rule, and half of the default max_payload of a nats-server.
+// chunkSize is the size in bytes of all chunks of a blob but the last. Readers depend on it. It is half
+// of the default max_payload of a nats-server, so most images are one message.
 const chunkSize = 512 << 10
 
-// wholeSize is the size in bytes up to which a blob is one message: what is stored by one request and had by one. It bounds what Has brings
-// in with the size of a blob.
+// wholeSize is the size in bytes up to which a blob is one message, stored and fetched by one request. It bounds the bytes that Has fetches
+// with the size of a blob.
 const wholeSize = 64 << 10
 
-// parallel bounds the requests of one call that are under way at once.
+// parallel bounds the concurrent requests of one call.
 const parallel = 8
 
 // Streams keeps blobs in the tenants' streams with one message per subject: the chunks blob.<tenant>.<digest>.<n>, and then
 // the head blob.<tenant>.<digest> with the size, which makes the blob exist. A blob of at most wholeSize is in its head.
 //
-// The client library's object store was measured against this and left. It stores the description of an
-// object before it knows that the chunks are stored: in a full store that leaves objects that are listed
-// and hang their readers until they time out. Uploading an object again takes the chunks from under its
-// readers, with the same effect. And it takes a consumer for every Get. Here the head comes last, the
-// chunks of a second upload replace equal ones, and a Get of 400 KiB takes two thirds of the time.
+// The client library's object store was measured against this and rejected. It stores the description of
+// an object before the chunks are confirmed: a full store then lists objects whose readers hang until
+// they time out. Uploading an object again removes the chunks during concurrent reads, with the same
+// effect. And every Get takes a consumer. Here the head comes last, the chunks of a second upload replace
+// equal ones, and a Get of 400 KiB takes two thirds of the time.
 type Streams struct {
 	link     *link.Link
 	lifetime time.Duration
 
-	others sync.Map // lifetimes of other tenants' blobs than the link's, by tenant (time.Duration)
+	others sync.Map // lifetimes of the blobs of other tenants, by tenant (time.Duration)
 
 	mu sync.Mutex
-	// newest and older are subjects of small blobs that were put here: such a one is looked for before it is sent again.
+	// newest and older are subjects of small blobs that were put here: such a blob is looked up before it is sent again.
 	newest, older map[string]bool
 }
 
-// mostMet bounds newest, and older.
+// mostMet bounds newest and older.
 const mostMet = 4096
 
 var _ Store = (*Streams)(nil)
@@ -57,7 +57,7 @@ func OnStreams(l *link.Link, lifetime time.Duration) *Streams {
 	return &Streams{link: l, lifetime: lifetime}
 }
 
-// tenant is whose blobs a call is for.
+// tenant is the tenant whose blobs a call is for.
 func (s *Streams) tenant(ctx context.Context) string {
 	if tenant, ok := schemas.TenantOf(ctx); ok {
 		return schemas.TenantName(tenant)
@@ -65,7 +65,7 @@ func (s *Streams) tenant(ctx context.Context) string {
 	return schemas.TenantName(s.link.Tenant())
 }
 
-// kept is how long the store keeps blobs of the context's tenant. What the streams of tenants say is asked for once: nothing changes it.
+// kept is how long the store keeps blobs of the context's tenant. A tenant's stream is asked once, because the lifetime does not change.
 func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
 	tenant := s.tenant(ctx)
 	if tenant == schemas.TenantName(s.link.Tenant()) {
@@ -94,7 +94,7 @@ func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
 	return lifetime, nil
 }
 
-// heading is the message that makes a blob exist: a line of JSON, and of a blob that is one message a line feed and its bytes.
+// heading is the message that makes a blob exist: a line of JSON and, if the blob is one message, a line feed and its bytes.
 type heading struct {
 	Size  int    `json:"size"`
 	whole []byte // nil: the blob is in chunks
@@ -145,10 +145,10 @@ func (s *Streams) Put(ctx context.Context, data []byte) (string, error) {
 	return digest, nil
 }
 
-// errThere: the subject of a head has one.
+// errThere: the subject of a head has a message already.
 var errThere = errors.New("there is a blob of that digest")
 
-// met says whether a blob was put here not long ago, and notes that it is now. It is a guess: the store may have lost it.
+// met says whether a blob was put here recently, and records that it is put now. The store may have lost it since.
 func (s *Streams) met(subject string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,8 +160,8 @@ func (s *Streams) met(subject string) bool {
 	return before
 }
 
-// putWhole stores a blob as one message. A new one takes one request: the server refuses it where there is one, and only then, or where there is no
-// room, is that looked for. One that was put here before is looked for at first, which is one request as well.
+// putWhole stores a blob as one message. A new blob takes one request. The server refuses a blob that it has; only then, or when there is no
+// room, is the blob looked up. A blob that was put here before is looked up first, which is one request as well.
 func (s *Streams) putWhole(ctx context.Context, digest string, data []byte) error {
 	if s.met(s.subject(ctx, digest)) {
 		if there, err := s.there(ctx, digest); there || err != nil {
@@ -187,7 +187,7 @@ func (s *Streams) putWhole(ctx context.Context, digest string, data []byte) erro
 	return s.link.Publish(ctx, m)
 }
 
-// putChunks stores a blob that is not there in chunks, and then its head.
+// putChunks stores a missing blob in chunks, and then its head.
 func (s *Streams) putChunks(ctx context.Context, digest string, data []byte) error {
 	if there, err := s.there(ctx, digest); there || err != nil {
 		return err
@@ -248,7 +248,7 @@ func (s *Streams) Get(ctx context.Context, digest string) ([]byte, error) {
 	return data, nil
 }
 
-// chunks gives the bytes of a blob that is in chunks.
+// chunks returns the bytes of a blob in chunks.
 func (s *Streams) chunks(ctx context.Context, digest string, size int) ([]byte, error) {
 	data := make([]byte, size)
 	group, ctx := errgroup.WithContext(ctx)
@@ -300,7 +300,7 @@ func (s *Streams) head(ctx context.Context, digest string) (heading, time.Time, 
 	return head, uploaded, nil
 }
 
-// last is the message of a subject and when it was stored.
+// last returns the message of a subject and when it was stored.
 func (s *Streams) last(ctx context.Context, subject string) (data []byte, at time.Time, err error) {
 	data, at, err = s.link.Last(ctx, schemas.BlobStream(s.tenant(ctx)), subject)
 	switch {
@@ -312,7 +312,7 @@ func (s *Streams) last(ctx context.Context, subject string) (data []byte, at tim
 	return data, at, err
 }
 
-// remove takes a blob out, first what makes it exist. A tenant may not: his next Put replaces it.
+// remove deletes a blob, its head first. A tenant has no right to: the tenant's next Put replaces the blob.
 func (s *Streams) remove(ctx context.Context, digest string) error {
 	if s.link.Tenant() != "" {
 		return nil

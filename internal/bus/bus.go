@@ -25,11 +25,11 @@ func New(s *streams.Streams, cfg Config) *Bus {
 }
 
 var (
-	// ErrQueueFull: what follows a job does not fit into its queue now.
+	// ErrQueueFull: there is no room for a follow-up job in its queue now.
 	ErrQueueFull = errors.New("no room in the queue of jobs that follow")
 	// ErrBadWorker: not a worker's id.
 	ErrBadWorker = errors.New("a worker id has 1 to 128 letters, digits, '_' and '-'")
-	// ErrBadFilter: a subject filter outside of what is carried.
+	// ErrBadFilter: a filter for subjects that the queue does not carry.
 	ErrBadFilter = errors.New("a filter selects subjects that begin with job, score, result or dead")
 )
 
@@ -52,12 +52,12 @@ type Config struct {
 	RetryDelays []time.Duration
 	// Grace is how long a soft stop waits for handlers. Default 20 s.
 	Grace time.Duration
-	// HardWait is how long a cancelled handler has to return before it is given up. Default 10 s.
+	// HardWait is how long a cancelled handler has to return before it is abandoned. Default 10 s.
 	HardWait time.Duration
-	// UnservedAfter is how long a job that a worker had no key or model for goes round among the others before it
-	// becomes a dead letter. Default 2 min.
+	// UnservedAfter is how long a job is offered to further workers after a worker lacked its key or model, before
+	// it becomes a dead letter. Default 2 min.
 	UnservedAfter time.Duration
-	// Tracer has what becomes of a message seen in the trace of who published it. Nil: nothing is seen.
+	// Tracer records the handling of a message in the trace of its publisher. Nil: nothing is recorded.
 	Tracer *tracing.Tracer
 }
 

@@ -14,14 +14,14 @@ import (
 	"stegomq/schemas"
 )
 
-// reasonUnknown stands in for a reason that cannot be a token of a subject.
+// reasonUnknown replaces a reason that cannot be a token of a subject.
 const reasonUnknown schemas.Reason = "unknown"
 
 // maxDetail bounds the text of a dead letter, in bytes.
 const maxDetail = 1 << 10
 
-// publishDead stores a dead letter for the message with a sequence number in its stream. Of a message that leaves no room for a letter
-// around it, which only others than this package publish, the letter holds the beginning.
+// publishDead stores a dead letter for the message with a sequence number in its stream. If the message is too large for a letter around it,
+// which no message of this package is, the letter holds its beginning.
 func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, sequence uint64) (err error) {
 	reason := schemas.Reason(letter.Reason)
 	if !schemas.ValidRunID(letter.Reason) { // the same form
@@ -52,8 +52,8 @@ func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, seque
 	return nil
 }
 
-// tellOfDeath gives who waits for the result of a job that is not scored a result in which every item failed. (Evaluators read dead
-// letters themselves.) A job that came on another's subject belongs to nobody.
+// tellOfDeath publishes a result in which every item failed, for whoever waits for the result of an unscored job. (Evaluators read dead
+// letters themselves.) A job that came on a wrong subject belongs to nobody.
 func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.DeadLetter) error {
 	job, err := schemas.DecodeJob(m.Data)
 	if err != nil || job.GetScore() || schemas.JobSubject(job) != m.Subject {
@@ -76,7 +76,7 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 	return err
 }
 
-// buryForeign makes dead letters of what lies in a queue on a subject that no job has.
+// buryForeign turns messages in a queue into dead letters if their subject is one that no job has.
 func (b *Bus) buryForeign(ctx context.Context, stream jetstream.Stream, subject string) error {
 	name := stream.CachedInfo().Config.Name
 	return b.link.Scan(ctx, name, subject, func(m *link.Stored) bool {

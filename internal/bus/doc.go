@@ -1,15 +1,15 @@
-// Package bus is the way of a job through the message queue: publishing with back-pressure, pulling, settling, dead letters, and results.
-// What stands on the server is package streams', the connection package link's; roles see plain functions on messages of package schemas.
+// Package bus owns a job's path through the message queue: publishing with back-pressure, pulling, settling, dead letters, and results.
+// Package streams owns the streams and consumers, package link the connection. Roles see plain functions on messages of package schemas.
 //
 // # Invariants
 //
 //   - A message is settled once: acknowledged with confirmation after its handler returned nil, tried
 //     again after a delay, or published as a dead letter before it is taken off its stream. Nothing is
-//     dropped on the way between two of these; a crash in between means that it happens again, so
-//     handlers are idempotent.
-//   - A message is handled only if it came on its own subject: permissions are given by subject.
-//   - What is no fault of a message does not count as a try of it.
-//   - Messages are pulled for free slots only. What comes beyond them goes back at once.
+//     dropped between these steps. After a crash in between the step happens again, so handlers are
+//     idempotent.
+//   - A message is handled only if it came on its own subject, because permissions are given by subject.
+//   - A failure that is not the message's fault does not count as a try.
+//   - Messages are pulled for free slots only. Surplus messages go back at once.
 //
 // # How jobs reach workers
 //
@@ -17,33 +17,33 @@
 // Publishers make the lane before the first job of a model, and workers the lanes of jobs that have none. A worker knows the lanes of
 // the models that it serves: it looks once a second, and the server's advisories tell it of new ones at once.
 //
-// For a free slot the worker asks its lanes in the order interactive, follow-up, bulk, without waiting; so a job that somebody waits
-// for stands behind the jobs in hand and no others. What follows from a job is served before more of its kind, so that queues drain.
-// When nothing is there, a pull waits at every lane, and the first message ends them all.
+// For a free slot the worker asks its lanes in the order interactive, follow-up, bulk, without waiting. So an interactive job waits only
+// for the jobs in hand. Follow-ups are served before bulk jobs, so that queues drain. When all lanes are empty, a pull waits at every
+// lane, and the first message ends all pulls.
 //
-// A worker on an exclusive bus, of a command that has a server for itself, has lanes of one run. What another run left waits.
+// A worker on an exclusive bus, of a command with a server of its own, has lanes of one run. Jobs of other runs stay in the queue.
 //
 // # How a message is settled
 //
-//	handler returns                    what becomes of the message
+//	handler returns                    the message is
 //	nil                                acknowledged
 //	schemas.Fault                      dead letter with its reason
 //	  unknown_key, unknown_model       back for another worker, until Config.UnservedAfter; then a dead letter
 //	schemas.ErrAway                    back; nothing is pulled until the gate opens (JobOptions.Gate)
 //	ErrQueueFull                       back: there is no room for what follows
 //	any error after a hard stop        back
-//	nothing, Config.HardWait after     dead letter "stuck": the handler is given up, its slot is free
+//	nothing, Config.HardWait after     dead letter "stuck": the handler is abandoned, its slot is free
 //	  its context ended
 //	any other error, or a panic        tried again after Config.RetryDelays; after MaxDeliver tries a dead letter
 //
 // "Back" is no try. The server counts every delivery, so tries are counted in the bucket TRIES, from the second delivery of a message
-// on and before its handler runs: a message that kills its workers is counted, too, and dies of it.
+// on. They are counted before the handler runs, so a message that kills its workers becomes a dead letter too.
 //
-// A job that is not scored has somebody who waits for its result: when it dies, its items get a result that says why. Of scored jobs
-// evaluators learn by the dead letters.
+// Somebody waits for the result of an unscored job: when the job dies, a result with the reason for every item is published. Evaluators
+// learn of dead scored jobs from the dead letters.
 //
 // # Shutdown
 //
 // The caller cancels the context of every Consume, or the link is closed. Each stops pulling (no new work), waits for its handlers up to
-// Grace (soft stop), then cancels them (hard stop), hands their messages back, gives up those that do not return, and returns. The rest is the link's.
+// Grace (soft stop), then cancels them (hard stop), hands their messages back, abandons handlers that do not return, and returns. The link does the rest.
 package bus

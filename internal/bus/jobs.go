@@ -21,7 +21,7 @@ import (
 	"stegomq/schemas"
 )
 
-// JobOptions say what jobs a worker takes.
+// JobOptions say which jobs a worker takes.
 type JobOptions struct {
 	// Worker tells workers apart: 1 to 128 letters, digits, '_' and '-'.
 	Worker string
@@ -29,8 +29,8 @@ type JobOptions struct {
 	Serves func(model string) bool
 	// Run and Model, on an exclusive bus: the jobs of that run with that model, and no others.
 	Run, Model string
-	// Gate is asked while a server that handlers need is away (schemas.ErrAway): nothing is pulled until it returns nil. Nil: a
-	// second's pause.
+	// Gate is called while a server that handlers need is away (schemas.ErrAway): nothing is pulled until it returns nil. Nil: a
+	// pause of one second.
 	Gate func(ctx context.Context) error
 	// Observer is told how long jobs take. Nil: nobody.
 	Observer Observer
@@ -61,8 +61,7 @@ func (b *Bus) JobSource(o JobOptions) (*JobSource, error) {
 // Consume runs handle for jobs, slots at once, until ctx is cancelled or the bus is closed; then it
 // stops as the package's comment says and returns nil. The package's comment says how a job is settled.
 //
-// The context of handle has the job's tenant, and survives the cancellation of ctx by Config.Grace. The server's absence does not
-// end Consume.
+// The context of handle has the job's tenant, and outlives ctx by Config.Grace. An unreachable server does not end Consume.
 func (s *JobSource) Consume(ctx context.Context, slots int, handle func(ctx context.Context, job *schemas.Job) error) error {
 	b := s.bus
 	ctx, done, err := b.link.Begin(ctx)
@@ -142,7 +141,7 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 }
 
-// take waits for a free slot, and for the servers that handlers need, and takes all slots that are free. It returns 0 when ctx has ended.
+// take waits for a free slot and for the servers that handlers need, and takes all free slots. It returns 0 when ctx has ended.
 func (d *dispatcher) take(ctx context.Context) int {
 	select {
 	case <-ctx.Done():
@@ -159,7 +158,7 @@ func (d *dispatcher) take(ctx context.Context) int {
 	return n
 }
 
-// next pulls for n free slots from the first class that has something.
+// next pulls messages for n free slots from the first class that has any.
 func (d *dispatcher) next(ctx context.Context, n int) ([]*nats.Msg, error) {
 	for _, class := range schemas.Classes() {
 		for _, l := range d.lanes.of(class) {
@@ -184,8 +183,7 @@ func (d *dispatcher) ask(ctx context.Context, l streams.Lane, n int) ([]*nats.Ms
 	return got, err
 }
 
-// wait has one pull wait at each lane, and returns what comes first: as many messages as there are free slots, of the first classes.
-// What came beyond that goes back.
+// wait has one pull wait at each lane and returns the first messages: at most n, those of the first classes. The others go back.
 func (d *dispatcher) wait(ctx context.Context, n int) ([]*nats.Msg, error) {
 	list := d.lanes.all()
 	if len(list) == 0 {
@@ -214,8 +212,8 @@ func (d *dispatcher) wait(ctx context.Context, n int) ([]*nats.Msg, error) {
 	if err == nil {
 		got = d.first(ctx, list, arrived)
 	}
-	// The server takes what waits off its list when nobody listens any more; it answers the flush after all that it had sent. Until then the
-	// client must listen: it drops what comes for a subscription that was ended at once, and the server gives that to nobody for AckWait.
+	// The server removes waiting pulls when nobody listens any more, and answers the flush after all messages that it had sent. Until then
+	// the client must listen: a subscription that is ended at once drops messages, which the server gives to nobody else for AckWait.
 	_ = sub.Drain()
 	if d.bus.link.NC.FlushTimeout(time.Second) == nil {
 		got = append(got, deliveries(arrived)...)
@@ -258,7 +256,7 @@ func (d *dispatcher) first(ctx context.Context, list []streams.Lane, arrived <-c
 	return nil
 }
 
-// deliveries are the messages that a channel holds now.
+// deliveries returns the messages that a channel holds now.
 func deliveries(arrived <-chan *nats.Msg) []*nats.Msg {
 	var got []*nats.Msg
 	for {
@@ -287,7 +285,7 @@ type Worker struct {
 	Started time.Time `json:"started"`
 }
 
-// PingSubject asks every worker for a word of itself, a Worker as JSON.
+// PingSubject asks every worker to describe itself: a Worker as JSON.
 const PingSubject = "worker.ping"
 
 func (b *Bus) answerPings(w Worker) (*nats.Subscription, error) {

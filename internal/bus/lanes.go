@@ -22,8 +22,8 @@ type lanes struct {
 
 	mu      sync.Mutex
 	current map[schemas.Class][]streams.Lane
-	changed chan struct{} // signals that there are others
-	lost    atomic.Bool   // a consumer is gone: its jobs may have none
+	changed chan struct{} // signals that the lanes have changed
+	lost    atomic.Bool   // a consumer is gone: its jobs may have no consumer
 
 	turn map[schemas.Class]int // which lane is asked first; the dispatcher's goroutine owns it
 }
@@ -34,7 +34,7 @@ func newLanes(b *Bus, o JobOptions) *lanes {
 	}
 }
 
-// of lists the lanes of a class, in a circle, so that no model waits behind a busy one.
+// of lists the lanes of a class, starting with another one each time, so that no model waits behind a busy one.
 func (l *lanes) of(c schemas.Class) []streams.Lane {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,11 +57,10 @@ func (l *lanes) all() []streams.Lane {
 	return list
 }
 
-// lookEvery is how often a worker looks for consumers that it was not told of.
+// lookEvery is how often a worker looks for consumers that no advisory announced.
 const lookEvery = time.Second
 
-// watch looks for consumers until ctx ends: at once, every lookEvery, and when the server says that one was made. A worker of one run makes its own,
-// and is done.
+// watch looks for consumers until ctx ends: at once, every lookEvery, and when the server says that one was made. A worker of one run only makes its own.
 func (l *lanes) watch(ctx context.Context) {
 	word := make(chan *nats.Msg, 16)
 	if sub, err := l.bus.link.NC.ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.>", word); err == nil {
@@ -148,8 +147,8 @@ func (l *lanes) complete(ctx context.Context, found map[schemas.Class][]streams.
 	return nil
 }
 
-// orphans makes the lanes of jobs that nobody reads, of models that this worker serves. What no lane can have, as no job has such a
-// subject, becomes a dead letter.
+// orphans makes lanes for waiting jobs without one, of models that this worker serves. A message with a subject that no job has, and so no
+// lane, becomes a dead letter.
 func (l *lanes) orphans(ctx context.Context, stream jetstream.Stream, c schemas.Class, have []streams.Lane) ([]streams.Lane, error) {
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(schemas.ClassFilter(c)))
 	if err != nil {
@@ -200,7 +199,7 @@ func (l *lanes) forget(gone streams.Lane) {
 	l.current[gone.Class] = slices.DeleteFunc(slices.Clone(l.current[gone.Class]), func(have streams.Lane) bool { return have == gone })
 }
 
-// claim makes the lanes of one run alone. Open has deleted the consumers that take every run's, which must not overlap.
+// claim makes the lanes of one run. Open has deleted the consumers of all runs, because filters must not overlap.
 func (l *lanes) claim(ctx context.Context) error {
 	found := make(map[schemas.Class][]streams.Lane)
 	for _, c := range schemas.Classes() {

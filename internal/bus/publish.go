@@ -10,11 +10,10 @@ import (
 	"stegomq/schemas"
 )
 
-// PublishJob stores a job in the queue of its class. It returns when the server has confirmed
-// it. A full queue is back-pressure: PublishJob waits until there is room, but of a follow-up, whose publisher holds a job that must
-// not wait for its own kind, it is ErrQueueFull. PublishJob also waits while the server
-// is away. Both end with ctx. A job that the queue took within the last two minutes (by schemas.MsgID)
-// is not stored again; that is not an error. link.ErrTooLarge names the limit.
+// PublishJob stores a job in the queue of its class and returns when the server has confirmed it. While the queue is full, or the server
+// away, it waits until ctx ends. For a follow-up a full queue is ErrQueueFull instead: its publisher holds a job, which must not wait for
+// its own kind. A job that the queue took within the last two minutes (by schemas.MsgID) is not stored again; that is not an error.
+// link.ErrTooLarge names the limit.
 func (b *Bus) PublishJob(ctx context.Context, job *schemas.Job) (err error) {
 	data, err := schemas.Encode(job)
 	if err != nil {
@@ -34,7 +33,7 @@ func (b *Bus) PublishJob(ctx context.Context, job *schemas.Job) (err error) {
 	return nil
 }
 
-// publishJob publishes the message of a job that fits into a queue, once the job has a consumer.
+// publishJob publishes the message of a job if it fits into a queue, after making sure that the job has a consumer.
 func (b *Bus) publishJob(ctx context.Context, job *schemas.Job, m link.Message) error {
 	lane := streams.Lane{Class: schemas.JobClass(job), Model: job.GetModel()}
 	m.Prepare = func(ctx context.Context) error {
@@ -46,7 +45,7 @@ func (b *Bus) publishJob(ctx context.Context, job *schemas.Job, m link.Message) 
 	return b.link.Publish(ctx, m)
 }
 
-// PublishResult stores a result, as PublishJob does a job.
+// PublishResult stores a result, like PublishJob.
 func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) (err error) {
 	subject := schemas.ResultSubject(result)
 	ctx, span, header := tracing.Publish(ctx, "publish result", subject)
@@ -61,8 +60,8 @@ func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) (err er
 	return nil
 }
 
-// Republish stores the encoded job or result that came on a subject there again, as a new message with an id. from is the message that it was kept
-// in, in whose trace it goes on (tracing.Resend). It waits for room as PublishJob does. What does not belong on the subject is ErrBadFilter.
+// Republish stores an encoded job or result on its subject again, as a new message with an id. from is the message that kept it, whose trace
+// is continued (tracing.Resend). It waits for room like PublishJob. A message on a wrong subject is ErrBadFilter.
 func (b *Bus) Republish(ctx context.Context, subject, id string, data []byte, from tracing.Message) (err error) {
 	span, header := tracing.Resend(ctx, "retry dead letter", subject, from)
 	defer func() { span.End(err) }()

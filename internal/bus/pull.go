@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// errNoConsumer: nobody answers pulls for the consumer, because it does not exist.
+// errNoConsumer: nothing answers pulls for the consumer, because it does not exist.
 var errNoConsumer = errors.New("consumer does not exist")
 
 // pullRequest is the body of a pull.
@@ -28,9 +28,9 @@ func requestPull(nc *nats.Conn, stream, consumer, inbox string, r pullRequest) e
 	return nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+stream+"."+consumer, inbox, body)
 }
 
-// puller makes one pull at a time over one subscription. A message that was delivered on the
-// subscription carries the stream's subject and cannot be told from one of an earlier pull; so after a
-// pull without an answer the subscription is given up, and what still arrives on it goes back.
+// puller makes one pull at a time over one subscription. A delivered message carries the stream's
+// subject and cannot be distinguished from one of an earlier pull. So after a pull without an answer the
+// subscription is abandoned, and messages that still arrive on it go back.
 type puller struct {
 	nc    *nats.Conn
 	sub   *nats.Subscription
@@ -48,12 +48,12 @@ func (p *puller) subscribe() (err error) {
 	return err
 }
 
-// close ends the subscription and hands back what was delivered after the last pull ended.
+// close ends the subscription and hands back messages that were delivered after the last pull ended.
 func (p *puller) close() {
 	if p.sub.Drain() != nil {
 		return
 	}
-	// The server answers the flush after all that it had sent before the subscription ended.
+	// The server answers the flush after all messages that it had sent before the subscription ended.
 	if p.nc.FlushTimeout(time.Second) != nil {
 		return
 	}
@@ -70,9 +70,9 @@ func (p *puller) close() {
 
 func isDelivery(m *nats.Msg) bool { return m.Reply != "" }
 
-// pull asks for up to r.Batch messages. Without waiting it returns what is there; otherwise it waits
-// for the first one until r.Expires or until ctx ends. It returns no message and no error when there is
-// nothing, and errNoConsumer when the consumer does not exist.
+// pull asks for up to r.Batch messages. Without waiting it returns those that are there; otherwise it
+// waits for the first one until r.Expires or until ctx ends. It returns no message and no error when
+// there are none, and errNoConsumer when the consumer does not exist.
 func (p *puller) pull(ctx context.Context, stream, consumer string, r pullRequest) ([]*nats.Msg, error) {
 	if !p.nc.IsConnected() {
 		// A request would be buffered and answered after the reconnection, when nobody waits for it.

@@ -14,26 +14,26 @@ import (
 	"stegomq/schemas"
 )
 
-// Source gives evaluators what is in a stream. All of them share one durable consumer, so that each message goes to one of them.
+// Source gives evaluators the messages of a stream. All evaluators share one durable consumer, so each message goes to one of them.
 type Source[T any] struct {
 	bus                      *Bus
 	stream, consumer, filter string
 	gate                     func(context.Context) error
 	forever                  bool // see settler
 	decode                   func(subject string, data []byte) (T, error)
-	// job is that of a message, for the observer. Nil: there is none.
+	// job returns the job of a message, for the observer. Nil: there is none.
 	job      func(T) *schemas.Job
 	observer Observer
 }
 
-// Observed is the source with somebody who is told how long its messages take.
+// Observed returns the source with an observer of how long its messages take.
 func (s *Source[T]) Observed(o Observer) *Source[T] {
 	with := *s
 	with.observer = o
 	return &with
 }
 
-// ResultSource returns the source of results that are to be scored. The gate is that of JobOptions.
+// ResultSource returns the source of results to score. The gate is that of JobOptions.
 func (b *Bus) ResultSource(gate func(context.Context) error) *Source[*schemas.Result] {
 	return &Source[*schemas.Result]{
 		bus: b, stream: schemas.StreamScoring, consumer: "evaluator", filter: schemas.ScoringFilter(), gate: gate, job: (*schemas.Result).GetJob,
@@ -48,7 +48,7 @@ func (b *Bus) ResultSource(gate func(context.Context) error) *Source[*schemas.Re
 }
 
 // DeadSource returns the source of dead letters. The gate is that of JobOptions. Letters stay in their stream whatever their handler returns.
-// Its error is tried again for as long as the letter lives, except a *schemas.Fault, which is logged: dead letters do not die again.
+// After an error the letter is tried again for as long as it is stored, except after a *schemas.Fault, which is logged: dead letters do not die again.
 func (b *Bus) DeadSource(gate func(context.Context) error) *Source[*schemas.DeadLetter] {
 	return &Source[*schemas.DeadLetter]{
 		bus: b, stream: schemas.StreamDead, consumer: "evaluator-dead", filter: schemas.DeadFilter(), gate: gate, forever: true,
@@ -60,8 +60,7 @@ func (b *Bus) DeadSource(gate func(context.Context) error) *Source[*schemas.Dead
 // when the server has forgotten the pull.
 const waitPull = 5 * time.Second
 
-// Consume runs handle for messages as JobSource.Consume does for jobs. Each slot waits for one message at a time, so that nothing is fetched
-// ahead.
+// Consume runs handle for messages, like JobSource.Consume for jobs. Each slot waits for one message at a time, so nothing is fetched ahead.
 func (s *Source[T]) Consume(ctx context.Context, slots int, handle func(ctx context.Context, message T) error) error {
 	ctx, done, err := s.bus.link.Begin(ctx)
 	if err != nil {
@@ -95,7 +94,7 @@ func (s *Source[T]) Consume(ctx context.Context, slots int, handle func(ctx cont
 	return nil
 }
 
-// ensure makes sure of the consumer that everybody shares.
+// ensure makes sure that the shared consumer exists.
 func (s *Source[T]) ensure(ctx context.Context) error {
 	return s.bus.streams.EnsureConsumer(ctx, s.stream, jetstream.ConsumerConfig{Durable: s.consumer, FilterSubject: s.filter})
 }

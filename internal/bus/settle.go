@@ -24,16 +24,16 @@ import (
 // handler runs one message.
 type handler func(ctx context.Context, m *delivery) error
 
-// Observer is told how long messages take, from when the server stored them, by its clock. The operation is that of a job, or "score" of a
-// result that is scored; the class is the job's.
+// Observer learns how long messages take, from when the server stored them, by the server's clock. The operation is that of a job, or "score"
+// for a result to score; the class is the job's.
 type Observer interface {
-	// Waited is of a message that a handler begins on for the first time.
+	// Waited reports a message when a handler begins with it for the first time.
 	Waited(ctx context.Context, operation, class string, d time.Duration)
-	// Ended is of a message whose handler has done it, whichever try it was.
+	// Ended reports a message when its handler has succeeded, in whichever try.
 	Ended(ctx context.Context, operation, class string, d time.Duration)
 }
 
-// observed runs handle on a delivery, and tells an observer, if there is one.
+// observed runs handle on a delivery, and reports to an observer, if there is one.
 func observed(ctx context.Context, o Observer, m *delivery, operation string, class schemas.Class, handle func() error) error {
 	if o == nil {
 		return handle()
@@ -53,7 +53,7 @@ func observed(ctx context.Context, o Observer, m *delivery, operation string, cl
 type settler struct {
 	bus    *Bus
 	handle handler
-	// forever has messages tried again for as long as they live, and logged when they cannot be handled: dead letters do not die again.
+	// forever: messages are tried again for as long as they are stored, and logged when they cannot be handled: dead letters do not die again.
 	forever bool
 	gate    func(context.Context) error
 	closed  atomic.Bool // a server that handlers need is away
@@ -97,7 +97,7 @@ func (s *settler) start(m *nats.Msg, done func()) {
 	}()
 }
 
-// taken is a delivery that is to be handled now; nil: it was settled.
+// taken returns the delivery to handle now; nil if it is settled already.
 func (s *settler) taken(m *nats.Msg) *delivery {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *settler) taken(m *nats.Msg) *delivery {
 	return d
 }
 
-// spanName says what is done with what comes on a subject.
+// spanName names the span for handling a message of a subject.
 func spanName(subject string) string {
 	switch root, _, _ := strings.Cut(subject, "."); root {
 	case "score":
@@ -129,7 +129,7 @@ func spanName(subject string) string {
 	return "process job"
 }
 
-// delivery is a message with what is known of its tries.
+// delivery is a message with its tries.
 type delivery struct {
 	*nats.Msg
 	meta *nats.MsgMetadata
@@ -137,9 +137,9 @@ type delivery struct {
 	tries
 }
 
-// tries is what the bucket TRIES has of a message that came again.
+// tries is the entry of a redelivered message in the bucket TRIES.
 type tries struct {
-	// Try is how often it was tried, this time among them.
+	// Try is how often it was tried, including this time.
 	Try int `json:"tries"`
 	// Lacked is when a worker first lacked the key or the model, Unix time in milliseconds; 0: none did.
 	Lacked int64 `json:"lacked,omitempty"`
@@ -149,8 +149,8 @@ func (d *delivery) triesKey() string {
 	return d.meta.Stream + "." + strconv.FormatUint(d.meta.Sequence.Stream, 10)
 }
 
-// countTry counts the tries of a message that comes again, in the bucket TRIES: the server's own count of deliveries also has those that
-// were no tries. The first delivery is a try, whatever came of it; so the count there begins with the second.
+// countTry counts the tries of a redelivered message in the bucket TRIES, because the server's own count of deliveries includes those that
+// were no tries. The first delivery is a try, whatever its outcome, so the count in the bucket begins with the second.
 func (s *settler) countTry(d *delivery) error {
 	if d.Try = 1; d.meta.NumDelivered <= 1 || s.forever {
 		return nil
@@ -192,7 +192,7 @@ func (s *settler) uncount(d *delivery) {
 	}
 }
 
-// finish is the end of a Consume: a soft stop, then a hard one, by which every handler ends or is given up.
+// finish ends a Consume: a soft stop, then a hard one, after which every handler has ended or is abandoned.
 func (s *settler) finish() {
 	hard := time.AfterFunc(s.bus.cfg.Grace, func() { s.kill(ErrInterrupted) })
 	s.running.Wait()
@@ -201,8 +201,7 @@ func (s *settler) finish() {
 }
 
 // run calls the handler and settles its message, then calls end. The context of the handler ends with a hard stop (ErrInterrupted) or after
-// MaxHandle (ErrHandlerTimeout). A handler that does not return then is given up: what it still does is its own affair, and its error
-// nobody's.
+// MaxHandle (ErrHandlerTimeout). A handler that does not return then is abandoned: its further work and its error are ignored.
 func (s *settler) run(m *delivery, end func()) {
 	ctx, cancel := context.WithTimeoutCause(m.span.In(s.hard), s.bus.cfg.MaxHandle, ErrHandlerTimeout)
 	defer cancel()
@@ -226,7 +225,7 @@ func (s *settler) run(m *delivery, end func()) {
 	}
 }
 
-// watch tells the server that a message is being worked on until its handler has returned, or is given up: then its error says why.
+// watch tells the server that a message is being worked on until its handler has returned or is abandoned; then the error says why.
 func (s *settler) watch(ctx context.Context, m *delivery, returned <-chan struct{}) error {
 	beat := time.NewTicker(s.bus.streams.Beat())
 	defer beat.Stop()
@@ -251,8 +250,8 @@ func (s *settler) watch(ctx context.Context, m *delivery, returned <-chan struct
 	}
 }
 
-// cancelled is the error of a handler whose context had ended. It unwraps to the cause only: a fault that
-// the handler found after that may come of the cancellation itself.
+// cancelled is the error of a handler whose context had ended. It unwraps to the cause only, because a fault
+// that the handler found after that may be a result of the cancellation.
 type cancelled struct{ cause, err error }
 
 func (c *cancelled) Error() string { return fmt.Sprintf("%v: %v", c.cause, c.err) }
@@ -269,8 +268,8 @@ func (s *settler) guarded(ctx context.Context, m *delivery) (err error) {
 	return s.handle(ctx, m)
 }
 
-// unservedDelay is how long a job stays away from a worker that has not its key or its model. A part of it is random: jobs that come back
-// together would go to the same workers again, each time.
+// unservedDelay is how long a job stays in the queue after a worker lacked its key or its model. A part of it is random: jobs that come back
+// together would go to the same workers again each time.
 func (c *Config) unservedDelay() time.Duration {
 	delay := max(min(2*time.Second, c.UnservedAfter/20), time.Millisecond)
 	return delay/2 + rand.N(delay)
@@ -311,7 +310,7 @@ func (s *settler) settle(m *delivery, err error) {
 	}
 }
 
-// unserved says whether a fault may be one of this worker only, and others have not had the time yet.
+// unserved says whether a fault may be this worker's only, and other workers have not had the time to try yet.
 func (s *settler) unserved(m *delivery, fault *schemas.Fault) bool {
 	if s.forever || fault.Reason != schemas.ReasonUnknownKey && fault.Reason != schemas.ReasonUnknownModel {
 		return false
@@ -322,8 +321,7 @@ func (s *settler) unserved(m *delivery, fault *schemas.Fault) bool {
 	return time.Since(time.UnixMilli(m.Lacked)) < s.bus.cfg.UnservedAfter
 }
 
-// acknowledge waits for the server's confirmation: an acknowledgement that gets lost means that the
-// work is done again.
+// acknowledge waits for the server's confirmation: after a lost acknowledgement the work would be done again.
 func (s *settler) acknowledge(m *delivery) {
 	var err error
 	for range 3 {
@@ -343,7 +341,7 @@ func (s *settler) report(m *delivery, err error) {
 	}
 }
 
-// putBack returns a message to the queue after a delay. What was done with it was no try.
+// putBack returns a message to the queue after a delay. This delivery was no try.
 func (s *settler) putBack(m *delivery, delay time.Duration) {
 	if !s.forever {
 		s.uncount(m)
@@ -379,6 +377,6 @@ func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
 		s.report(m, err)
 		return
 	}
-	// Term is not confirmed by itself; a flush is the server's word that it has come.
+	// Term has no confirmation; the answer to a flush shows that the server has it.
 	s.report(m, s.bus.link.NC.FlushTimeout(link.RequestTimeout))
 }

@@ -14,16 +14,16 @@ import (
 	"stegomq/schemas"
 )
 
-// catchUpEvery is how long nothing may come before the stream is asked for what may have got lost.
+// catchUpEvery is how long nothing may come before the stream is asked for lost results.
 const catchUpEvery = time.Second
 
-// SubscribeResults calls onResult for every result of a run of the context's tenant (schemas.WithTenant), or of the link's, that is not scored: first those that the stream holds, in their order, then new
-// ones as they come. The calls are made one at a time. A job that died has a result too, in which every item failed. It ends when
-// ctx does (with ctx's error), when the bus is closed (link.ErrClosed), or with the first error that onResult returns. Results may come
-// twice: work is done at least once.
+// SubscribeResults calls onResult for every unscored result of a run of the context's tenant (schemas.WithTenant), or of the link's: first
+// for those in the stream, in their order, then for new ones. The calls are made one at a time. A dead job has a result too, in which
+// every item failed. It ends when ctx does (with ctx's error), when the bus is closed (link.ErrClosed), or with the first error that
+// onResult returns. Results may come twice: work is done at least once.
 //
-// It listens to what is published and asks the stream for what it may have missed: at the start, after a reconnection, and when nothing
-// came for a while. So it needs no consumer, and no right on any.
+// It listens to published results and asks the stream for those that it may have missed: at the start, after a reconnection, and when
+// nothing came for a while. So it needs no consumer, and no right on any.
 func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*schemas.Result) error) error {
 	if !schemas.ValidRunID(run) {
 		return fmt.Errorf("subscribe to results: %w: %q cannot name a run", ErrBadFilter, run)
@@ -73,11 +73,11 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 	}
 }
 
-// delivered remembers results that were read from what is published or from the stream, so that the other brings them no second time: those
-// since the last catch-up, and those between the two before.
+// delivered remembers results that were read from the subscription or from the stream, so that none is reported twice: those since the last
+// catch-up, and those of the interval before.
 type delivered struct{ now, last map[[sha256.Size]byte]bool }
 
-// mostDelivered bounds what is remembered. What is beyond it comes twice.
+// mostDelivered bounds the remembered results. Results beyond it may come twice.
 const mostDelivered = 1 << 16
 
 func (d *delivered) before(data []byte) bool {
@@ -94,7 +94,7 @@ func (d *delivered) before(data []byte) bool {
 
 func (d *delivered) turn() { d.now, d.last = make(map[[sha256.Size]byte]bool), d.now }
 
-// catchUp calls f for what a tenant's stream holds of a subject from a sequence number on, and returns the next one.
+// catchUp calls f for the messages of a subject in a tenant's stream from a sequence number on, and returns the next number.
 func (b *Bus) catchUp(ctx context.Context, stream, subject string, from uint64, f func([]byte) error) (next uint64, err error) {
 	for ctx.Err() == nil {
 		m, err := b.link.Get(ctx, stream, link.Query{Seq: from, NextBySubject: subject})
@@ -115,8 +115,8 @@ func (b *Bus) catchUp(ctx context.Context, stream, subject string, from uint64, 
 	return from, nil
 }
 
-// restarted is where to read on after the end of a subject: at from, or at the beginning where the stream has lost what was read and
-// counts anew, as that of an emptied store does.
+// restarted returns where to continue after the end of a subject: at from, or at the beginning if the stream counts anew, as after its store
+// was emptied.
 func (b *Bus) restarted(ctx context.Context, stream, subject string, from uint64) uint64 {
 	if from == 1 {
 		return from
@@ -128,7 +128,7 @@ func (b *Bus) restarted(ctx context.Context, stream, subject string, from uint64
 	return from
 }
 
-// tenant is whose results are asked for.
+// tenant is the tenant whose results are read.
 func (b *Bus) tenant(ctx context.Context) string {
 	if tenant, ok := schemas.TenantOf(ctx); ok {
 		return tenant

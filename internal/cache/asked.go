@@ -2,6 +2,8 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -11,6 +13,21 @@ import (
 
 // Runs that no command waits for: somebody asked for them over HTTP. A record of each is kept under the run's id; what is in it is the affair of who
 // keeps it. A lease says which process makes the run now. Its holder has to renew it.
+
+// keepOnce keeps the record of a new run, unless a run of the same request is still kept: then it returns that run's record. A script, so that two
+// processes that take one request at the same moment keep one run. A record of the run itself is from an attempt whose answer was lost.
+// KEYS: asked, the request; ARGV: the run, the record, how long the request is remembered (ms).
+var keepOnce = redis.NewScript(`
+local old = redis.call('GET', KEYS[2])
+if old and old ~= ARGV[1] then
+  local record = redis.call('HGET', KEYS[1], old)
+  if record then
+    return record
+  end
+end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return false`)
 
 // replaceAsked replaces what is kept of a run, unless it was dropped. KEYS: asked; ARGV: the run, the record. Returns whether it was there.
 var replaceAsked = redis.NewScript(`
@@ -40,12 +57,29 @@ if old and string.match(old, '^%d+ (.*)$') == ARGV[2] then
 end
 return 1`)
 
-// KeepAsked keeps the record of a new run.
-func (c *Cache) KeepAsked(ctx context.Context, run string, record []byte) error {
-	if err := c.rdb.HSet(ctx, askedKey, run, record).Err(); err != nil {
-		return fmt.Errorf("keep that run %s is asked for: %w", run, err)
+// KeepAsked keeps the record of a new run. Where request is not empty, it names what the run is asked for with: if a run was kept with the same
+// name in the time before and was not dropped, that run's record is returned as earlier, and nothing is kept. The name is stored as its SHA-256.
+func (c *Cache) KeepAsked(ctx context.Context, run string, record []byte, request string, remember time.Duration) (earlier []byte, err error) {
+	if request == "" {
+		err = c.rdb.HSet(ctx, askedKey, run, record).Err()
+	} else {
+		var text string
+		text, err = keepOnce.Run(ctx, c.rdb, []string{askedKey, requestKey(request)}, run, record, remember.Milliseconds()).Text()
+		earlier = []byte(text)
+		if errors.Is(err, redis.Nil) {
+			return nil, nil
+		}
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("keep that run %s is asked for: %w", run, err)
+	}
+	return earlier, nil
+}
+
+// requestKey holds the id of the run that was asked for with a request of this name.
+func requestKey(request string) string {
+	digest := sha256.Sum256([]byte(request))
+	return requestPrefix + hex.EncodeToString(digest[:])
 }
 
 // ReplaceAsked replaces the record of a run and says whether there was one: one that was dropped stays so.

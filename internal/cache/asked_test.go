@@ -1,6 +1,9 @@
 package cache
 
 import (
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -14,8 +17,10 @@ func TestAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		must(s.KeepAsked(ctx, "one", []byte("1")))
-		must(s.KeepAsked(ctx, "two", []byte("2")))
+		for run, record := range map[string]string{"one": "1", "two": "2"} {
+			_, err := s.KeepAsked(ctx, run, []byte(record), "", 0)
+			must(err)
+		}
 		if there, err := s.ReplaceAsked(ctx, "one", []byte("1b")); err != nil || !there {
 			t.Errorf("replaced: %v, %v", there, err)
 		}
@@ -58,5 +63,60 @@ func TestLeaseAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		take("a 1", 120*time.Second, true)
+	})
+}
+
+// Of those who ask for a run at one moment with one request, one keeps a run, and all the others get its record. Another request is another run.
+func TestKeepAskedOnce(t *testing.T) {
+	onEveryServer(t, func(t *testing.T, s store) {
+		ctx := t.Context()
+		keep := func(c *Cache, run, request string) string {
+			t.Helper()
+			earlier, err := c.KeepAsked(ctx, run, []byte("record of "+run), request, time.Hour)
+			if err != nil {
+				t.Error(err)
+			}
+			return string(earlier)
+		}
+		const many = 16
+		var asking sync.WaitGroup
+		answers := make([]string, many)
+		for i := range many {
+			c := s.open(Options{})
+			asking.Go(func() { answers[i] = keep(c, fmt.Sprint("run-", i), "alice request") })
+		}
+		asking.Wait()
+		all, err := s.Asked(ctx)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%d runs are kept: %v, %v", len(all), all, err)
+		}
+		for i, got := range answers {
+			if _, kept := all[fmt.Sprint("run-", i)]; kept {
+				if got != "" {
+					t.Errorf("who keeps the run got %q", got)
+				}
+				continue
+			}
+			if _, kept := all[strings.TrimPrefix(got, "record of ")]; !kept {
+				t.Errorf("%d got %q, and the run that is kept is %v", i, got, all)
+			}
+		}
+		if got := keep(s.Cache, "bobs", "bob request"); got != "" {
+			t.Errorf("another request got %q", got)
+		}
+		// An attempt whose answer was lost is made again.
+		if got := keep(s.Cache, "bobs", "bob request"); got != "" {
+			t.Errorf("the same run got %q", got)
+		}
+		if err := s.DropAsked(ctx, "bobs"); err != nil {
+			t.Fatal(err)
+		}
+		if got := keep(s.Cache, "bobs-2", "bob request"); got != "" {
+			t.Errorf("what was dropped is there: %q", got)
+		}
+		life, err := s.rdb.PTTL(ctx, requestKey("bob request")).Result()
+		if err != nil || life <= 0 || life > time.Hour {
+			t.Errorf("the request is remembered for %v: %v", life, err)
+		}
 	})
 }

@@ -11,6 +11,8 @@ const (
 	// askedKey is a hash of records by run id, leasesKey one of leases: until when (Unix ms), and the holder.
 	askedKey  = prefix + "asked:v1"
 	leasesKey = prefix + "leases:v1"
+	// requestPrefix and the SHA-256 of what a request is called by, in hex, is the key of the id of the run that it asked for.
+	requestPrefix = prefix + "request:v1:"
 	// traceKey holds the key with which the operator's processes sign the traces in messages.
 	traceKey = prefix + "trace-key:v1"
 )

@@ -1,7 +1,7 @@
 // Package contexts owns the servers that a user has given names: sets of flag values, in a file of the user's configuration folder.
 //
-// Invariants: the file has mode 0600, since addresses may have passwords in them, and one that others can read is not used; it is replaced
-// whole, under a lock.
+// Invariants: the file has mode 0600, since addresses may have passwords in them, and a file that others can read is refused. Changes replace the
+// whole file, under a lock.
 package contexts
 
 import (
@@ -23,31 +23,31 @@ import (
 )
 
 var (
-	// ErrUnknown: there is no context of the name.
+	// ErrUnknown: there is no context of this name.
 	ErrUnknown = errors.New("there is no context")
-	// ErrTaken: there is one already.
+	// ErrTaken: there is a context of this name already.
 	ErrTaken = errors.New("there is already a context")
-	// ErrName: a name that no context can have.
+	// ErrName: a context cannot have this name.
 	ErrName = errors.New("a context's name has 1 to 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit")
-	// ErrFile: the file cannot be used as it is.
+	// ErrFile: the file of contexts cannot be used.
 	ErrFile = errors.New("the file of contexts")
 )
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// Values are those of flags, by the flags' names.
+// Values are values of flags, by the flags' names.
 type Values map[string]string
 
-// Set is every context, and the name of the one in use; empty: none is.
+// Set has every context, and the name of the one in use; empty: none is in use.
 type Set struct {
 	Use      string            `json:"use,omitempty"`
 	Contexts map[string]Values `json:"contexts"`
 }
 
-// Names are sorted.
+// Names returns the names of the contexts, sorted.
 func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.Contexts)) }
 
-// Get gives a context, or ErrUnknown.
+// Get returns a context, or ErrUnknown.
 func (s *Set) Get(name string) (Values, error) {
 	values, ok := s.Contexts[name]
 	if !ok {
@@ -75,7 +75,7 @@ func (s *Set) Add(name string, values Values) error {
 	return nil
 }
 
-// Remove takes a context away, or says ErrUnknown. Where it was in use, none is.
+// Remove removes a context, or returns ErrUnknown. If it was in use, none is after that.
 func (s *Set) Remove(name string) error {
 	if _, err := s.Get(name); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (s *Set) Remove(name string) error {
 	return nil
 }
 
-// Read reads a file of contexts. One that is not there has none.
+// Read reads a file of contexts. A file that does not exist has none. The error is ErrFile.
 func Read(path string) (*Set, error) {
 	set := &Set{}
 	info, err := os.Stat(path)
@@ -111,7 +111,7 @@ func Read(path string) (*Set, error) {
 	return set, nil
 }
 
-// Change changes a file of contexts. The file and its folder are made; where change fails they stay as they were.
+// Change changes a file of contexts, and makes the file and its folder where they do not exist. If change fails, the file stays as it was.
 func Change(path string, change func(*Set) error) (err error) {
 	if path == "" {
 		return fmt.Errorf("%w: there is no home folder to keep it in: set XDG_CONFIG_HOME", ErrFile)

@@ -33,6 +33,9 @@ type opener func(embed, recover []byte) (coder, error)
 // the green and the blue ones.
 type coder func(ctx context.Context, op model.Operation, h, w int, in ...[]byte) ([]byte, error)
 
+// authenticationFailed is what is known of an image that recovery refused, for people. Nobody can tell which of these it is.
+const authenticationFailed = "authentication failed: wrong key, another user's key, another model's image (--model), or the image was changed"
+
 // newCipher gives the cipher of a model's backbone, with its configuration: "profile" of modulo and sealed, and "rate" of sealed, bits a sample.
 // Both sides need the same profile of modulo. Those of sealed say how to embed: recovery takes what any of these models has made.
 func newCipher(m *model.Model) (c cipher, err error) {
@@ -132,7 +135,7 @@ func (c cipher) run(ctx context.Context, op model.Operation, pair *keyring.Pair,
 			if refused == nil {
 				refused = make([]*schemas.Refusal, out.N)
 			}
-			refused[n] = &schemas.Refusal{Detail: sealed.ErrAuthentication.Error()} // and not which of the three it is: nobody can tell
+			refused[n] = &schemas.Refusal{Detail: authenticationFailed}
 			continue
 		}
 		if err != nil {

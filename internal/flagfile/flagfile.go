@@ -1,4 +1,4 @@
-// Package flagfile owns how flags that a command was not given get values: from the environment, and then from a configuration file.
+// Package flagfile owns how a command's flags that were not given get values: from the environment, or else from a configuration file.
 package flagfile
 
 import (
@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fill sets what flags of a command did not: from the environment, where --ort-lib is ORT_LIB after the prefix, and then from the values of a file.
-// All that is wrong is told at once, among it values for flags that no command has.
+// Fill sets the flags of a command that were not given: from the environment, or else from the values of the file at path. With the prefix STEGOMQ_ the
+// variable of --ort-lib is STEGOMQ_ORT_LIB. The error names everything that is wrong, also values for flags that no command has.
 func Fill(cmd *cobra.Command, prefix, path string, values map[string]string) error {
 	var broken []error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -78,7 +78,7 @@ func Read(path string) (map[string]string, error) {
 	return values, nil
 }
 
-// knownFlags names the flags of all commands: one file may serve several.
+// knownFlags names the flags of all commands, since one file may serve several.
 func knownFlags(root *cobra.Command) []string {
 	var names []string
 	add := func(f *pflag.Flag) { names = append(names, f.Name) }

@@ -12,7 +12,7 @@ import (
 	"stegomq/schemas"
 )
 
-// Errors classify what callers may want to tell apart. They come wrapped with what was being done.
+// Errors that callers may want to distinguish. They are wrapped with what was being done.
 var (
 	// ErrUnreachable: no server answers at the URL.
 	ErrUnreachable = errors.New("cannot reach the NATS server")
@@ -20,9 +20,9 @@ var (
 	ErrDenied = errors.New("the NATS server refused the credentials")
 	// ErrNoJetStream: the server runs without JetStream.
 	ErrNoJetStream = errors.New("the NATS server has no JetStream: start it with -js, or with a jetstream block in its configuration")
-	// ErrClientFiles: a certificate or credentials file that does not read.
+	// ErrClientFiles: a certificate or credentials file cannot be read.
 	ErrClientFiles = errors.New("cannot use the files of the connection to the NATS server")
-	// ErrTooLarge: a message or blob is over a limit, which the error names.
+	// ErrTooLarge: a message or blob exceeds a limit, which the error names.
 	ErrTooLarge = errors.New("too large")
 	// ErrClosed: the link was closed.
 	ErrClosed = errors.New("the bus is closed")
@@ -33,7 +33,7 @@ func NoJetStream(err error) bool {
 	return errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 }
 
-// Away says whether an error is of a server that does not answer, or not yet, rather than of what it was asked.
+// Away says whether an error comes from a server that does not answer, or not yet, and not from the request.
 func Away(err error) bool {
 	return errors.Is(err, schemas.ErrAway) || errors.Is(err, ErrUnreachable) || IsOutage(err)
 }
@@ -45,7 +45,7 @@ const (
 	codeStorageExceeded       jetstream.ErrorCode = 10047
 )
 
-// IsFull says whether the server refused a message, or a stream, for want of room.
+// IsFull says whether the server refused a message, or a stream, because there is no room.
 func IsFull(err error) bool {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -60,17 +60,17 @@ func IsFull(err error) bool {
 	return false
 }
 
-// wrongLast says whether the server refused a message because its subject has another last message than the publisher expects. A replicated
-// stream has a code of its own for it.
+// wrongLast says whether the server refused a message because the last message of its subject is not the one that the publisher expects. A
+// replicated stream has a code of its own for this.
 func wrongLast(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) &&
 		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// IsOutage says whether nobody answered, or only that now is not the time: the server or the stream's leader is away, a cluster elects,
-// JetStream is switched off (on a full disk), or the streams of an emptied store are being made again. A message may or may not be
-// stored; its id makes trying again safe.
+// IsOutage says whether an error is temporary: the server or the stream's leader is away, a cluster elects a leader, JetStream is switched off
+// (on a full disk), or the streams of an emptied store are being made again. The message may or may not be stored; its id makes trying again
+// safe.
 func IsOutage(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.Code == http.StatusServiceUnavailable || errors.Is(err, jetstream.ErrStreamNotFound) {

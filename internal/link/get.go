@@ -11,14 +11,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The requests here are made by hand: they need no handle of a stream, no consumer, and no right but on the one subject of the API.
+// The requests in this file are made by hand, so they need no handle of a stream, no consumer, and only the right to one subject of the API.
 
 // api is the subject of a request to JetStream.
 func (l *Link) api(request string) string { return l.cfg.apiPrefix() + "." + request }
 
 // Last is the last message of a subject in a stream that allows direct gets (ADR-31), and when it was stored; jetstream.ErrMsgNotFound
-// where there is none. In a cluster any replica may answer, and one that lags knows nothing of a message that was just stored: that
-// there is none is only believed of the leader.
+// if there is none. In a cluster any replica may answer, and a lagging one does not know a message that was just stored. So only the leader
+// is believed when it has no message.
 func (l *Link) Last(ctx context.Context, stream, subject string) (data []byte, at time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
@@ -48,8 +48,7 @@ func (l *Link) directGet(ctx context.Context, stream, subject string) (data []by
 	return m.Data, at, err
 }
 
-// Query says which message of a stream is wanted: that of a sequence number, the last of a subject, or the first from Seq on that a
-// filter selects.
+// Query selects a message of a stream: the one with a sequence number, the last of a subject, or the first from Seq on that a filter selects.
 type Query struct {
 	Seq           uint64 `json:"seq,omitempty"`
 	NextBySubject string `json:"next_by_subj,omitempty"`
@@ -65,13 +64,13 @@ type Stored struct {
 	Time    time.Time `json:"time"`
 }
 
-// Header gives the headers; nil where there are none.
+// Header returns the headers; nil if there are none.
 func (m *Stored) Header() map[string][]string {
 	h, _ := nats.DecodeHeadersMsg(m.Headers)
 	return h
 }
 
-// Get is a message from the leader of a stream, or jetstream.ErrMsgNotFound.
+// Get returns a message from the leader of a stream, or jetstream.ErrMsgNotFound.
 func (l *Link) Get(ctx context.Context, stream string, q Query) (*Stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
@@ -101,8 +100,8 @@ func (l *Link) Get(ctx context.Context, stream string, q Query) (*Stored, error)
 	return answer.Message, nil
 }
 
-// Scan calls f for what a stream holds under a filter now, until f returns false. It makes no consumer: those stay for a while, and a
-// stream has only so many.
+// Scan calls f for the messages that a stream holds now under a filter, until f returns false. It makes no consumer: consumers stay for a
+// while, and their number in a stream is limited.
 func (l *Link) Scan(ctx context.Context, stream, filter string, f func(*Stored) bool) error {
 	ctx, cancel := l.bound(ctx)
 	defer cancel()

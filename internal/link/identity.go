@@ -16,7 +16,7 @@ import (
 	"stegomq/schemas"
 )
 
-// Config says where the server is, and by what the client and the server know each other.
+// Config says where the server is, and how the client and the server authenticate each other.
 type Config struct {
 	// URL of a NATS server (nats://host:4222, several with commas). Ignored when Server is set.
 	URL string
@@ -24,8 +24,8 @@ type Config struct {
 	Server *natsserver.Server
 	// Secret is the password of natsserver.User on another process's embedded server.
 	Secret string
-	// CredentialsFile is a NATS .creds file; CAFile a PEM file of certificate authorities, with which a connection without TLS is refused;
-	// CertFile and KeyFile a client certificate and its key, PEM.
+	// CredentialsFile is a NATS .creds file. CAFile is a PEM file of certificate authorities; with it a connection without TLS is refused.
+	// CertFile and KeyFile are a client certificate and its key, PEM.
 	CredentialsFile, CAFile, CertFile, KeyFile string
 	// Tenant whose link this is; empty: the operator's own.
 	Tenant string
@@ -33,8 +33,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// identity is what Config says of it, for the client. Files are read now, so that a wrong one is told by its name, and
-// again at every reconnection.
+// identity returns the client's options for its identity. Files are read now, so that the error for a wrong one names it, and again at every
+// reconnection.
 func (c Config) identity() ([]nats.Option, error) {
 	var opts []nats.Option
 	secret := c.Secret
@@ -69,8 +69,8 @@ func (c Config) identity() ([]nats.Option, error) {
 	return opts, nil
 }
 
-// apiPrefix begins the subjects of requests to JetStream. A tenant has an account of its own, whose imports have another name for the
-// operator's (package access).
+// apiPrefix begins the subjects of requests to JetStream. A tenant has an account of its own, which imports the operator's API under another
+// name (package access).
 func (c Config) apiPrefix() string {
 	if c.Tenant != "" {
 		return schemas.TenantAPI
@@ -78,7 +78,7 @@ func (c Config) apiPrefix() string {
 	return "$JS.API"
 }
 
-// refusal makes one line of why there is no connection, with what to do.
+// refusal says in one line why there is no connection, and what to do.
 func refusal(where string, err error) error {
 	var cert *tls.CertificateVerificationError
 	text := redact(err.Error())
@@ -87,7 +87,7 @@ func refusal(where string, err error) error {
 		return fmt.Errorf("%w at %s: check the user, token or credentials file", ErrDenied, where)
 	case errors.As(err, &cert):
 		return fmt.Errorf("%w at %s: its certificate is not trusted (%w): give the file of its authority with --nats-ca", ErrUnreachable, where, cert.Err)
-	// With TLS 1.3 the refusal of a client's certificate comes after the handshake, and the client may notice the end before the word.
+	// With TLS 1.3 the refusal of a client's certificate comes after the handshake, and the client may notice the closed connection first.
 	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"),
 		strings.Contains(text, "after TLS handshake"):
 		return fmt.Errorf("%w at %s: it wants a client certificate that it knows (%s): give --nats-cert and --nats-key", ErrDenied, where, text)

@@ -1,19 +1,19 @@
-// Package link owns the connection to a NATS server with JetStream: the address and the identity, reconnection, the orderly end, publishing
-// that waits, and reading of single messages. What the streams are and what the messages mean is for others.
+// Package link owns the connection to a NATS server with JetStream: the address and the identity, reconnection, the orderly shutdown,
+// publishing that waits, and reading single messages. The streams and the meaning of messages belong to other packages.
 //
 // # Invariants
 //
-//   - A Link that was once made survives the server's absence: it reconnects for as long as it is not closed, and after that has done again
-//     what was registered for it (OnReconnect).
-//   - Publish returns nil when the server has confirmed the message. It waits for room and for the server for as long as its context lives;
-//     the message's id makes trying again safe.
-//   - What is published fits into a dead letter (MaxMessage).
+//   - A connected Link survives the server's absence: it reconnects until it is closed, and then calls the registered functions again
+//     (OnReconnect).
+//   - Publish returns nil when the server has confirmed the message. It waits for room and for the server until its context ends; the
+//     message's id makes trying again safe.
+//   - A published message fits into a dead letter (MaxMessage).
 //   - Errors are one line, without user names, passwords and tokens.
 //
 // # Shutdown
 //
-//  1. Close ends the contexts of all that was begun (Begin) and waits for it.
-//  2. It drains the connection, since acknowledgements that are still buffered must go out, and waits until that is closed: Drain does not block.
+//  1. Close ends the contexts from Begin and waits for their users.
+//  2. It drains the connection, because buffered acknowledgements must be sent, and waits until it is closed: Drain does not block.
 //  3. An embedded server is shut down after that, when no client needs an answer any more.
 package link
 
@@ -36,7 +36,7 @@ const connectTimeout = 3 * time.Second
 
 // Link is a connection to a server, for any number of goroutines.
 type Link struct {
-	// NC is the connection, JS the requests to JetStream, and Log where all who use the link write to.
+	// NC is the connection, JS its JetStream, and Log the log of all users of the link.
 	NC  *nats.Conn
 	JS  jetstream.JetStream
 	Log *slog.Logger
@@ -121,7 +121,7 @@ func (l *Link) connect(ctx context.Context) error {
 	return nil
 }
 
-// OnReconnect has f called after every reconnection, and again until it returns nil: the server may have come back with another store.
+// OnReconnect calls f after every reconnection, and again until it returns nil: the server may have come back with another store.
 func (l *Link) OnReconnect(f func(context.Context) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,7 +142,7 @@ func (l *Link) reconnected() {
 		if again == nil {
 			return
 		}
-		// A cluster that elects, and a server that gets its disk back, answer later.
+		// A cluster during an election, and a server that recovers from a full disk, answer later.
 		for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
 			try, cancel := context.WithTimeout(ctx, 4*RequestTimeout)
 			err := again(try)
@@ -158,8 +158,8 @@ func (l *Link) reconnected() {
 	}()
 }
 
-// Begin begins something that Close ends and waits for: its context ends with ctx or when Close begins, and done is to be called at its
-// end. It returns ErrClosed when that has happened.
+// Begin registers work that Close ends and waits for: its context ends with ctx or when Close begins, and the work calls done at its end. It
+// returns ErrClosed after Close has begun.
 func (l *Link) Begin(ctx context.Context) (inner context.Context, done func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,8 +186,8 @@ func (l *Link) Ended(ctx context.Context) error {
 	return ErrClosed
 }
 
-// Close ends what is still running, lets buffered messages out and waits until the connection is
-// closed. The order and its reasons are in the package's comment.
+// Close ends running work, sends buffered messages and waits until the connection is closed. The
+// package's comment has the order and its reasons.
 func (l *Link) Close() error {
 	l.mu.Lock()
 	first := l.ctx.Err() == nil
@@ -199,7 +199,7 @@ func (l *Link) Close() error {
 	}
 	l.loops.Wait()
 	if err := l.NC.Drain(); err != nil {
-		l.NC.Close() // Drain needs a live connection; without one there is nothing to let out
+		l.NC.Close() // Drain needs a live connection; without one nothing can be sent
 	}
 	<-l.closed
 	return nil

@@ -11,10 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// envelope is what a dead letter adds to the message that it holds, at most.
+// envelope is the most that a dead letter adds to the message that it holds, in bytes.
 const envelope = 4 << 10
 
-// MaxMessage bounds what is published, in bytes: the server's limit, less what a dead letter around the message needs.
+// MaxMessage bounds a published message, in bytes: the server's limit, less the overhead of a dead letter around it.
 func (l *Link) MaxMessage() int64 { return l.NC.MaxPayload() - envelope }
 
 // Message is a message to publish.
@@ -22,18 +22,18 @@ type Message struct {
 	Subject string
 	ID      string // Nats-Msg-Id, by which the server knows it for two minutes; "": none
 	Data    []byte
-	// Header goes with it, beside the id.
+	// Header is sent with it, beside the id.
 	Header nats.Header
 	// Full is returned instead of waiting for room; nil: wait.
 	Full error
-	// There is returned instead of storing the message where its subject has one already; nil: store it whatever is there.
+	// There is returned instead of storing the message if its subject has a message already; nil: store it anyway.
 	There error
-	// Prepare makes sure of what the message needs, before every try. Nil: nothing.
+	// Prepare makes what the message needs, before every try. Nil: nothing.
 	Prepare func(context.Context) error
 }
 
 // Publish stores a message and returns when the server has confirmed it. It waits for room and for the server until ctx ends. It
-// returns ErrTooLarge, Message.Full, ErrClosed, or what the server has against the message.
+// returns ErrTooLarge, Message.Full, ErrClosed, or the server's refusal.
 func (l *Link) Publish(ctx context.Context, m Message) error {
 	if limit := l.MaxMessage(); int64(len(m.Data)) > limit {
 		return fmt.Errorf("%w: the message has %d bytes, the server's max_payload leaves %d: raise it, or put fewer items and no inline images into a job",
@@ -74,19 +74,19 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 				l.Log.Warn("the message queue does not answer, trying again", "subject", m.Subject, "err", err)
 			}
 		}
-		// Half of the wait is random: producers that wait for the same room do not come at once.
+		// Half of the wait is random, so that producers that wait for the same room do not all try at once.
 		if !Pause(ctx, wait/2+rand.N(wait/2)) {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}
 }
 
-// PublishOnce is Once of a message that has nothing else.
+// PublishOnce is Once for a message with these fields only.
 func (l *Link) PublishOnce(ctx context.Context, subject, id string, data []byte) error {
 	return l.Once(ctx, Message{Subject: subject, ID: id, Data: data})
 }
 
-// Once stores a message, or returns why the server does not. It tries once.
+// Once stores a message, or returns the server's refusal. It tries once.
 func (l *Link) Once(ctx context.Context, m Message) error {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()

@@ -8,16 +8,16 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Part is a stretch of a request's way. The parts follow one another and do not overlap.
+// Part is a part of a request's latency. The parts follow one another and do not overlap.
 type Part string
 
-// The parts, in the order of the way.
+// The parts, in their order.
 const (
-	// Send is encoding the message, storing images and publishing, until the queue has the job.
+	// Send is encoding the message, storing images, and publishing the job until the queue has it.
 	Send Part = "send"
-	// Queue is what is left of the latency: waiting in the queue, and the way of the result back.
+	// Queue is the rest of the latency: waiting in the queue, and the way of the result back.
 	Queue Part = "queue"
-	// Fetch is looking for what was made before, and fetching, decoding and resizing images.
+	// Fetch is looking for an output that was made before, and fetching, decoding and resizing images.
 	Fetch Part = "fetch"
 	// Wait is waiting for a place among the runs of the network.
 	Wait Part = "wait"
@@ -33,17 +33,17 @@ const (
 	Collect Part = "collect"
 )
 
-// Parts lists them in the order of the way.
+// Parts lists the parts in their order.
 func Parts() []Part { return []Part{Send, Queue, Fetch, Wait, Patch, Infer, Store, Score, Collect} }
 
-// The range of histograms, in microseconds, and the digits that they are true to.
+// The range of histograms, in microseconds, and their significant digits.
 const (
 	shortest, longest = 1, int64(time.Hour / time.Microsecond)
 	digits            = 3
 )
 
-// Histogram is of durations, from a microsecond to an hour, to three digits. In JSON it is its figures, in milliseconds, and hdr, the whole of it in
-// HdrHistogram's own encoding (V2, compressed, base64), in microseconds.
+// Histogram is a histogram of durations from a microsecond to an hour, true to three digits. In JSON it has figures in milliseconds; the field hdr is the
+// whole histogram in HdrHistogram's own encoding (V2, compressed, base64), in microseconds.
 type Histogram struct{ h *hdrhistogram.Histogram }
 
 // NewHistogram makes an empty one.
@@ -59,15 +59,15 @@ func (h Histogram) At(percentile float64) time.Duration {
 	return micro(h.h.ValueAtPercentile(percentile))
 }
 
-// Mean and Max are of all durations; 0 of an empty histogram.
+// Mean is the mean duration; 0 of an empty histogram.
 func (h Histogram) Mean() time.Duration {
 	return time.Duration(h.h.Mean() * float64(time.Microsecond))
 }
 
-// Max is the longest one.
+// Max is the longest duration; 0 of an empty histogram.
 func (h Histogram) Max() time.Duration { return micro(h.h.Max()) }
 
-// Count is how many there are.
+// Count is the number of durations.
 func (h Histogram) Count() int64 { return h.h.TotalCount() }
 
 func micro(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
@@ -115,10 +115,10 @@ func (h *Histogram) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Usage is what a system has used so far, or within a time.
+// Usage is what a system has used so far, or within a span of time.
 type Usage struct {
 	Processes []Process `json:"processes"`
-	// WeightHits and WeightMisses are of the cache of keys' weights in this process.
+	// WeightHits and WeightMisses count the look-ups in this process's cache of keys' weights.
 	WeightHits   uint64 `json:"weight_cache_hits"`
 	WeightMisses uint64 `json:"weight_cache_misses"`
 }
@@ -127,7 +127,7 @@ type Usage struct {
 type Process struct {
 	Name string  `json:"name"`
 	CPU  float64 `json:"cpu_seconds"`
-	// RSS is its memory at the end, and Peak the most that it had, in bytes; 0 where it does not tell.
+	// RSS is the process's memory at the end, and Peak its largest, in bytes; 0 where they are not known.
 	RSS  int64 `json:"rss_bytes"`
 	Peak int64 `json:"peak_rss_bytes,omitempty"`
 }
@@ -154,16 +154,17 @@ func (u Usage) CPU() (sum float64) {
 	return sum
 }
 
-// Measured is what a run found.
+// Measured is the outcome of a run.
 type Measured struct {
-	// Window is the time that counts, Begun the requests that should have begun within it, and Ended the items that were made within it, also of requests
-	// from before.
+	// Window is the time that counts. Begun counts the requests that should have begun within it, and Ended the items that were made within it, also by
+	// requests that began before.
 	Window time.Duration `json:"window_ns"`
 	Begun  int           `json:"requests_begun"`
 	Ended  int           `json:"items_ended"`
 	// EndedRequests are the requests whose answer came within the window.
 	EndedRequests int `json:"requests_ended"`
-	// Requests are those that count, have an answer, and made at least an item; Items is what they made, and Hits what was found made before.
+	// Requests counts the requests that count, have an answer, and made at least one item. Items counts what they made, and Hits what was found made
+	// before.
 	Requests int            `json:"requests"`
 	Items    int            `json:"items"`
 	Hits     int            `json:"hits"`
@@ -181,7 +182,7 @@ func newMeasured() Measured {
 	return Measured{Failed: make(map[string]int), Latency: NewHistogram(), HitLatency: NewHistogram(), Parts: make(map[Part]Histogram)}
 }
 
-// add notes an answer: whether its request counts, and whether it came within the window.
+// add notes an answer. counts says whether its request counts, within whether it came within the window.
 func (m *Measured) add(a Answer, latency time.Duration, counts, within bool) {
 	if within {
 		m.Ended += a.Items

@@ -12,32 +12,33 @@ type Choice string
 
 // The choices of keys.
 const (
-	// One is the first key alone, Uniform each as often, and Zipf key k, from 0 on, with a probability proportional to (1+k)^-ZipfExponent.
+	// One asks for the first key alone, Uniform for each key equally often, and Zipf for key k, from 0 on, with a probability proportional to
+	// (1+k)^-ZipfExponent.
 	One     Choice = "one"
 	Uniform Choice = "uniform"
 	Zipf    Choice = "zipf"
 )
 
-// ZipfExponent is that of Zipf: with a thousand keys the first has a sixth of the requests.
+// ZipfExponent is the exponent of Zipf: of a thousand keys, the first gets a sixth of the requests.
 const ZipfExponent = 1.1
 
-// Offer says what load is put on a system. One of Duration and Requests is above 0.
+// Offer says what load is put on a system. Exactly one of Duration and Requests is above 0.
 type Offer struct {
-	// Rate is that of an open loop, whose requests begin at the times of a Poisson process whatever the system does, in requests a second.
-	// 0: a closed loop, in which InFlight requests are under way, each of which begins when another ends.
+	// Rate is that of an open loop, in requests a second: requests begin at the times of a Poisson process, whatever the system does.
+	// 0: a closed loop, which keeps InFlight requests under way: one begins when another ends.
 	Rate     float64
 	InFlight int
 	// Keys are the numbers from 0 to Keys-1, drawn as Choice says.
 	Keys   int
 	Choice Choice
-	// Seed gives the keys and the intended starts.
+	// Seed determines the keys and the intended starts.
 	Seed uint64
-	// WarmUp is how long requests are made before those that count, Duration how long those are begun, Requests how many they are.
+	// WarmUp is the time before the requests that count. Duration is how long such requests are begun, Requests how many of them.
 	WarmUp, Duration time.Duration
 	Requests         int
 }
 
-// Check finds what is wrong with the offer. The error begins with a field, spelt as users of commands spell it.
+// Check finds what is wrong with the offer. The error begins with the name of a flag, without dashes.
 func (o *Offer) Check() error {
 	switch {
 	case !(o.Rate >= 0) || math.IsInf(o.Rate, 0):

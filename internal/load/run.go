@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Request is one that a target is asked for.
+// Request is a request to a target.
 type Request struct {
-	// Number counts the requests from 0, those of the warm-up too. Key is that of the request.
+	// Number counts the requests from 0, with those of the warm-up. Key is the number of the key.
 	Number, Key int
 	// Intended is when it should have begun.
 	Intended time.Time
 }
 
-// Answer is what came of a request.
+// Answer is the outcome of a request.
 type Answer struct {
-	// Items is what was made, Hits what was found made before.
+	// Items counts what was made, Hits what was found made before.
 	Items, Hits int
 	// Failed counts the items that failed, by reason.
 	Failed map[string]int
@@ -27,10 +27,10 @@ type Answer struct {
 	In, Out int64
 }
 
-// Target makes a request. An error ends the run: a failure of one request alone is in its answer.
+// Target makes a request. An error ends the run; the failure of a single request belongs in its answer.
 type Target func(ctx context.Context, r Request) (Answer, error)
 
-// Meter tells what a system has used so far. Measured reports take the difference between the beginning and the end.
+// Meter returns what a system has used so far. Measured.Usage is the difference between the end and the beginning.
 type Meter func() Usage
 
 // Progress is how far a run is.
@@ -43,13 +43,13 @@ type Progress struct {
 	Median, P99 time.Duration
 }
 
-// mostInFlight bounds the requests of an open loop that are under way. Those beyond wait, and their waiting counts.
+// mostInFlight bounds the requests of an open loop that are under way. Others wait, and their waiting counts as latency.
 const mostInFlight = 1000
 
 // watchEvery is the time between two reports of progress.
 const watchEvery = 500 * time.Millisecond
 
-// run is one that is made.
+// run is a load that is being put on a target.
 type run struct {
 	Offer
 	target Target
@@ -65,8 +65,8 @@ type run struct {
 	m        Measured
 }
 
-// Run puts a load on a target and returns what was measured once every request has its answer. Watch is told of the progress now and then; it
-// may be nil.
+// Run puts the load on a target, and returns what was measured once every request has its answer. It calls watch, which may be nil, with the progress
+// every half second.
 func (o Offer) Run(ctx context.Context, target Target, meter Meter, watch func(Progress)) (*Measured, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (r *run) begin() {
 	r.start, r.before = time.Now(), r.meter()
 }
 
-// conclude ends what counts, once: what is under way then still has its latency measured.
+// conclude ends what counts, once. Requests that are under way then still have their latency measured.
 func (r *run) conclude() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -181,8 +181,8 @@ func (r *run) open(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 }
 
-// next is the request that begins at a time, so long after the first one, and whether it counts; more is false where there is none. The
-// caller has the lock.
+// next returns the request that begins at a time, which is since after the beginning of the load, and whether it counts. more is false where no request
+// begins any more. The caller has the lock.
 func (r *run) next(at time.Time, since time.Duration, keys func() int) (next Request, counts, more bool) {
 	counts = since >= r.WarmUp
 	if counts {

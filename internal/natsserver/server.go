@@ -1,10 +1,10 @@
 // Package natsserver owns the NATS server with JetStream that runs in this process, so that a command needs no other.
 //
 // Invariants:
-//   - One process at a time has a store: nats-server itself does not make sure of it, and two would write the same files.
-//   - A server that listens does so on loopback, and accepts only clients that know its secret. Its own process needs no socket.
+//   - Only one process at a time has a store: nats-server itself does not check this, and two would write the same files.
+//   - A server listens on loopback only, and accepts only clients that know its secret. Its own process needs no socket.
 //
-// Shutdown comes after every client of the server is closed: clients need its answers to end in order.
+// Close every client before Shutdown: clients need the server's answers to close in order.
 package natsserver
 
 import (
@@ -52,8 +52,8 @@ type Config struct {
 	Secret string
 	// MaxPayload in bytes; default MaxPayload.
 	MaxPayload int32
-	// MaxStore bounds the streams on disk, in bytes. Default 64 GiB. Streams reserve their bounds in it;
-	// it takes no disk by itself. A power failure (not a crash of the process) may lose the last two minutes.
+	// MaxStore bounds the streams on disk, in bytes. Default 64 GiB. Streams reserve their bounds in it,
+	// but it allocates no disk. A power failure (not a crash of the process) may lose the last two minutes.
 	MaxStore int64
 	// Logger for the server's warnings and errors; slog.Default() when nil.
 	Logger *slog.Logger
@@ -115,8 +115,8 @@ func Start(c Config) (*Server, error) {
 	return s, nil
 }
 
-// start returns when the server is ready or has said why it cannot be. The server reports a port in use
-// and a broken store only through its log.
+// start returns when the server is ready or has failed. The server reports a port in use and a broken
+// store only in its log.
 func (s *Server) start(fatal <-chan string) error {
 	started := make(chan struct{})
 	go func() { defer close(started); s.ns.Start() }()
@@ -189,7 +189,7 @@ func (s *Server) Shutdown() {
 	_ = filelock.Release(s.lock)
 }
 
-// serverLog takes the server's log to slog. The first fatal message goes to fatal as well.
+// serverLog passes the server's log to slog. The first fatal message is also sent to fatal.
 type serverLog struct {
 	log   *slog.Logger
 	fatal chan string
@@ -201,7 +201,7 @@ func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(f
 func (l *serverLog) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l *serverLog) Tracef(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
 func (l *serverLog) Warnf(format string, v ...any) {
-	// The secret is in a file that only the user reads; the server never writes it.
+	// The secret is in a file that only the user can read; the server never writes it.
 	if text := fmt.Sprintf(format, v...); !strings.HasPrefix(text, "Plaintext passwords detected") {
 		l.log.Warn(text)
 	}

@@ -71,7 +71,7 @@ func (a *Admin) getDead(ctx context.Context, seq uint64) (*schemas.DeadLetter, *
 }
 
 // RetryDead publishes the message of a dead letter to its subject again, as a new message, and deletes
-// the letter. The work goes on in the letter's trace, or is linked to it (tracing.Resend). It waits for room as Bus.PublishJob does. It
+// the letter. The work continues the letter's trace, or is linked to it (tracing.Resend). It waits for room like Bus.PublishJob. It
 // returns ErrNoDeadLetter when the letter is gone.
 func (a *Admin) RetryDead(ctx context.Context, seq uint64) error {
 	letter, m, err := a.getDead(ctx, seq)

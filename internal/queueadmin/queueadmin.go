@@ -1,5 +1,5 @@
-// Package queueadmin owns what people ask of the queue from outside: its state and the workers that live, dead letters, what is left of a
-// run, and what is being sent. It takes no part in the work: it makes no stream and no consumer, and takes no message in hand.
+// Package queueadmin owns the view of the queue from outside: its state and the live workers, dead letters, the unfinished work of a run, and
+// the messages being sent. It takes no part in the work: it makes no stream and no consumer, and handles no message.
 package queueadmin
 
 import (
@@ -15,7 +15,7 @@ type Admin struct {
 	bus     *bus.Bus
 }
 
-// New makes an Admin. It asks nothing of the server; streams that were not opened (streams.New) are enough to look at.
+// New makes an Admin without a request to the server. Unopened streams (streams.New) are enough for reading.
 func New(s *streams.Streams) *Admin {
 	return &Admin{link: s.Link, streams: s, bus: bus.New(s, bus.Config{})}
 }

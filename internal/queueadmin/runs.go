@@ -11,7 +11,7 @@ import (
 	"stegomq/schemas"
 )
 
-// runFilters select what waits, or is in somebody's hands, of a run: stream to subject.
+// runFilters select the waiting and handled messages of a run: stream to subject.
 func runFilters(run string) map[string]string {
 	filters := map[string]string{schemas.StreamScoring: schemas.RunScoring(run)}
 	for _, c := range schemas.Classes() {
@@ -20,8 +20,7 @@ func runFilters(run string) map[string]string {
 	return filters
 }
 
-// Outstanding counts the jobs of a run, and its results that are to be scored, that nobody has finished: they wait, or a worker or
-// an evaluator has them in hand.
+// Outstanding counts the unfinished jobs of a run and its unfinished results to score: they wait, or a worker or an evaluator handles them.
 func (a *Admin) Outstanding(ctx context.Context, run string) (n uint64, err error) {
 	for name, filter := range runFilters(run) {
 		err := a.link.Request(ctx, func(ctx context.Context) error {
@@ -48,7 +47,7 @@ func (a *Admin) Outstanding(ctx context.Context, run string) (n uint64, err erro
 	return n, nil
 }
 
-// DropRun takes what waits of a run out of the queues. What a worker has in hand it finishes; its result is dropped by a later call.
+// DropRun takes the waiting messages of a run out of the queues. A worker finishes the job that it handles; a later call drops its result.
 func (a *Admin) DropRun(ctx context.Context, run string) error {
 	if !schemas.ValidRunID(run) {
 		return fmt.Errorf("drop a run: %w: %q cannot name one", bus.ErrBadFilter, run)

@@ -27,19 +27,19 @@ type Status struct {
 	ClusterSize int
 	// Streams, by name.
 	Streams []streams.Status
-	// Jobs and results that wait and that somebody works on (or that wait for another try).
+	// Jobs and results that wait, and those in flight (being handled, or waiting for another try).
 	JobsWaiting, JobsInFlight, ResultsWaiting, ResultsInFlight uint64
 	// DeadLetters that are kept.
 	DeadLetters uint64
-	// Workers that live, by id.
+	// Live workers, by id.
 	Workers []bus.Worker
 }
 
 // ErrNoStreams: nobody has used the server yet.
 var ErrNoStreams = errors.New("the server has no streams of stegomq yet")
 
-// Inspect is Admin.Status without streams that were opened: it creates nothing. It returns ErrNoStreams where they are not there, and the
-// errors of link.Dial.
+// Inspect is Admin.Status without opened streams: it creates nothing. It returns ErrNoStreams if they do not exist, and the errors of
+// link.Dial.
 func Inspect(ctx context.Context, cfg link.Config) (*Status, error) {
 	l, err := link.Dial(ctx, cfg)
 	if err != nil {
@@ -56,7 +56,7 @@ func Inspect(ctx context.Context, cfg link.Config) (*Status, error) {
 	return st, err
 }
 
-// Status asks the server for its state, and the workers for a word, for which it waits a quarter of a second.
+// Status asks the server for its state, and all workers to answer within a quarter of a second.
 func (a *Admin) Status(ctx context.Context) (*Status, error) {
 	ctx, done, err := a.link.Begin(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (a *Admin) Status(ctx context.Context) (*Status, error) {
 	for _, stream := range s.Streams {
 		byName[stream.Name] = stream
 	}
-	// A job without a consumer is in no consumer's count, so the streams are asked.
+	// No consumer counts a job without a consumer, so the streams are asked.
 	for _, class := range schemas.Classes() {
 		name := schemas.JobStream(class)
 		inFlight, err := a.inFlight(ctx, name)
@@ -112,7 +112,7 @@ func (a *Admin) inFlight(ctx context.Context, stream string) (n uint64, err erro
 // workersAnswer is how long workers have to answer.
 const workersAnswer = 250 * time.Millisecond
 
-// liveWorkers asks all workers and takes what comes within workersAnswer.
+// liveWorkers asks all workers and returns those that answer within workersAnswer.
 func (a *Admin) liveWorkers(ctx context.Context) ([]bus.Worker, error) {
 	inbox := a.link.NC.NewInbox()
 	sub, err := a.link.NC.SubscribeSync(inbox)

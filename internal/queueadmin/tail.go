@@ -16,8 +16,8 @@ import (
 // Tail calls fn for every message that is published under filter from now on, until ctx ends, fn returns an
 // error (which Tail returns) or the link is closed (link.ErrClosed). filter selects subjects under job., score., result. or dead., with
 // the wildcards * and >; "" selects all four. message is nil when data does not decode. Tail takes nothing
-// from the queue. It shows what was sent, also messages that a full stream refused, and when fn is
-// too slow it leaves some out.
+// from the queue. It shows all sent messages, including those that a full stream refused, and leaves some
+// out when fn is too slow.
 func (a *Admin) Tail(ctx context.Context, filter string, fn func(subject string, message proto.Message, data []byte) error) error {
 	filters := []string{filter}
 	if filter == "" {

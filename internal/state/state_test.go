@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,7 +119,8 @@ func TestAnnouncementOfTheDead(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = os.Stdout.WriteString("announced\n")
-		select {} // until it is killed
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+		return
 	}
 	t.Parallel()
 	dir := t.TempDir()
@@ -126,6 +128,9 @@ func TestAnnouncementOfTheDead(t *testing.T) {
 	cmd.Env = append(os.Environ(), "STEGOMQ_TEST_ANNOUNCE="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {

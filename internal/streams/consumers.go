@@ -12,7 +12,7 @@ import (
 	"stegomq/schemas"
 )
 
-// Lane is a consumer of jobs: of one class and one model, and of one run where a command has the server for itself.
+// Lane is a consumer of jobs of one class and one model, and of one run if a command has the server for itself.
 type Lane struct {
 	Class schemas.Class
 	Model string
@@ -37,18 +37,17 @@ func (l Lane) filter() string {
 	return schemas.RunFilter(l.Class, l.Model, l.Run)
 }
 
-// laneLifetime is how long a consumer that nobody asks stays. Its jobs stay: a worker that finds them makes it again.
+// laneLifetime is how long an unused consumer stays. Its jobs stay: a worker that finds them makes the consumer again.
 const laneLifetime = 24 * time.Hour
 
-// EnsureLane makes sure of a lane's consumer.
+// EnsureLane makes sure that a lane's consumer exists.
 func (s *Streams) EnsureLane(ctx context.Context, l Lane) error {
 	return s.EnsureConsumer(ctx, l.Stream(), jetstream.ConsumerConfig{
 		Durable: l.Consumer(), FilterSubject: l.filter(), InactiveThreshold: laneLifetime,
 	})
 }
 
-// EnsureConsumer creates a durable consumer where it is missing, with what all consumers have in common, or changes what was asked for
-// explicitly.
+// EnsureConsumer creates a missing durable consumer with the common settings of all consumers, or changes the settings asked for explicitly.
 func (s *Streams) EnsureConsumer(ctx context.Context, stream string, fresh jetstream.ConsumerConfig) error {
 	fresh.AckPolicy, fresh.AckWait = jetstream.AckExplicitPolicy, cmp.Or(s.cfg.AckWait, defaultAckWait)
 	fresh.MaxDeliver, fresh.MaxAckPending = -1, -1 // tries are counted elsewhere, and delayed ones must not stop the others
@@ -71,8 +70,8 @@ func (s *Streams) EnsureConsumer(ctx context.Context, stream string, fresh jetst
 	})
 }
 
-// Adopt takes over the wait for acknowledgements that a consumer has stored. Where they differ, as they do only while they are being
-// changed, the shorter one is safe.
+// Adopt takes over the wait for acknowledgements that a consumer has stored. Consumers differ only while the wait is being changed; then the
+// shorter one is safe.
 func (s *Streams) Adopt(wait time.Duration) {
 	for {
 		have := s.ackWait.Load()
@@ -82,12 +81,12 @@ func (s *Streams) Adopt(wait time.Duration) {
 	}
 }
 
-// Beat is how often whoever has a message in hand gives a sign of life: a third of the wait for acknowledgements.
+// Beat is the interval of signs of life while a message is being handled: a third of the wait for acknowledgements.
 func (s *Streams) Beat() time.Duration {
 	return max(cmp.Or(time.Duration(s.ackWait.Load()), s.cfg.AckWait, defaultAckWait)/3, time.Millisecond)
 }
 
-// Publishable makes sure, now and then, of the consumer of jobs that are published. A tenant has no right to: the grant has made it. An
+// Publishable makes sure, now and then, that published jobs have a consumer. A tenant has no right to make it: the grant has made it. An
 // exclusive worker makes the consumers of its run itself.
 func (s *Streams) Publishable(ctx context.Context, l Lane) error {
 	if s.Link.Tenant() != "" || s.cfg.Exclusive {
@@ -103,7 +102,7 @@ func (s *Streams) Publishable(ctx context.Context, l Lane) error {
 	return nil
 }
 
-// dropLanes deletes the consumers of jobs that would stand in the way: for an exclusive worker all, for others those of runs.
+// dropLanes deletes the consumers of jobs whose filters would overlap: for an exclusive worker all, for others those of runs.
 func (s *Streams) dropLanes(ctx context.Context) error {
 	for _, c := range schemas.Classes() {
 		stream, err := s.Link.JS.Stream(ctx, schemas.JobStream(c))
@@ -126,9 +125,9 @@ func (s *Streams) dropLanes(ctx context.Context) error {
 	return nil
 }
 
-// PurgeAcknowledged takes out of a work queue what its consumers have acknowledged. The server does so itself; but one that was killed may
-// come back with a message whose acknowledgement it remembers (nats-server 2.15.2): nobody gets that message any more, and it stays for ever.
-// Such are all that lie in a queue in which nothing waits and nothing is in anybody's hands, up to what each consumer has acknowledged.
+// PurgeAcknowledged removes acknowledged messages from a work queue. The server does so itself, except after it was killed: then it may come
+// back with a message whose acknowledgement it remembers (nats-server 2.15.2). Nobody gets that message any more, and it stays for ever. If
+// nothing in a queue waits or is being handled, all messages up to each consumer's last acknowledgement are such.
 func PurgeAcknowledged(ctx context.Context, stream jetstream.Stream) error {
 	var open uint64
 	floors := make(map[string]uint64) // by filter

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,7 +24,7 @@ const (
 	duplicateWindow = 2 * time.Minute
 )
 
-// What is made where Config does not say.
+// Defaults of Config.
 const (
 	defaultAckWait        = 30 * time.Second
 	defaultMaxJobBytes    = 1 << 30
@@ -34,7 +35,7 @@ const (
 	defaultBlobLifetime   = 7 * 24 * time.Hour
 )
 
-// spec is a stream as it is created, and what was asked for explicitly (zero: keep what is there).
+// spec is a stream's configuration at its creation, and the settings asked for explicitly (zero: keep the stored ones).
 type spec struct {
 	fresh    jetstream.StreamConfig
 	maxBytes int64
@@ -122,7 +123,7 @@ func (s *Streams) specs() map[string]spec {
 	return specs
 }
 
-// replicas of what is created: those asked for, or three where the cluster can hold them.
+// replicas is the number of replicas for new streams: as asked for, or three if the cluster can hold them.
 func (s *Streams) replicas() int {
 	if s.cfg.Replicas > 0 {
 		return s.cfg.Replicas
@@ -133,11 +134,11 @@ func (s *Streams) replicas() int {
 	return 1
 }
 
-// codeSubjectsOverlap is the server's word that another stream has the subjects.
+// codeSubjectsOverlap is the server's error when another stream has the subjects.
 const codeSubjectsOverlap jetstream.ErrorCode = 10065
 
-// ensureStream finds or creates a stream. Another process may create it between the two: then it is
-// found in the second round.
+// ensureStream finds or creates a stream. Another process may create it in between: then the second
+// round finds it.
 func (s *Streams) ensureStream(ctx context.Context, name string, want spec) (jetstream.Stream, error) {
 	want.fresh.Name = name
 	want.fresh.Replicas = s.replicas()
@@ -165,7 +166,8 @@ func (s *Streams) ensureStream(ctx context.Context, name string, want spec) (jet
 		var api *jetstream.APIError
 		switch {
 		case errors.As(err, &api) && api.ErrorCode == codeSubjectsOverlap:
-			return nil, errOldStreams
+			return nil, fmt.Errorf("%w: another stream has its subjects %s: remove that stream, or use another account",
+				ErrStreamConflict, strings.Join(want.fresh.Subjects, ", "))
 		case link.IsFull(err):
 			return nil, fmt.Errorf("%w: %w", ErrNoStorage, err)
 		case err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && !errors.Is(err, jetstream.ErrBucketExists):
@@ -174,7 +176,7 @@ func (s *Streams) ensureStream(ctx context.Context, name string, want spec) (jet
 	}
 }
 
-// reconcile refuses a stream that works in another way, and changes what was asked for explicitly.
+// reconcile refuses a stream that works in another way, and changes the settings asked for explicitly.
 func (s *Streams) reconcile(ctx context.Context, stream jetstream.Stream, want spec) (jetstream.Stream, error) {
 	cfg := stream.CachedInfo().Config
 	if s.cfg.KeepStored {
@@ -215,7 +217,7 @@ type Status struct {
 	MaxBytes int64
 	// Replicas that the stream has.
 	Replicas int
-	// Oldest is when the oldest message came that is there; zero where there is none. Ever counts the messages that ever came.
+	// Oldest is when the oldest stored message came; zero if there is none. Ever counts the messages that ever came.
 	Oldest time.Time
 	Ever   uint64
 }
@@ -231,11 +233,11 @@ func statusOf(info *jetstream.StreamInfo) Status {
 	return st
 }
 
-// List asks for the fill of every stream, by name. That the server answers means that JetStream works.
+// List asks for the fill of every stream, by name. An answer shows that JetStream works.
 func (s *Streams) List(ctx context.Context) ([]Status, error) {
 	var list []Status
 	for _, name := range slices.Sorted(maps.Keys(s.specs())) {
-		// With a bound of its own, since a request that a lost connection took with it has no answer.
+		// With a bound of its own, because a request that is lost with a connection gets no answer.
 		err := s.Link.Request(ctx, func(ctx context.Context) error {
 			stream, err := s.Link.JS.Stream(ctx, name)
 			if err == nil {

@@ -1,14 +1,14 @@
-// Package streams owns what stands on a NATS server for stegomq: the streams with their bounds and lifetimes, the consumers with their
-// waits, the bucket TRIES, and what belongs to each tenant. It says what there is; what messages mean and what becomes of them is for others.
+// Package streams owns stegomq's objects on a NATS server: the streams with their bounds and lifetimes, the consumers with their waits, the
+// bucket TRIES, and the streams of each tenant. The meaning and the handling of messages belong to other packages.
 //
 // # Invariants
 //
 //   - Open is idempotent, and any number of processes may do it at once. A stream that works in another way is refused, and never changed
 //     into one of ours.
-//   - What an operator or another process has set stays, but where Config sets it explicitly.
-//   - Whatever is missing after a reconnection is made again.
+//   - Settings of an operator or another process stay, unless Config sets them explicitly.
+//   - Streams that are missing after a reconnection are made again.
 //   - A tenant creates nothing: the operator does (EnsureTenant).
-//   - Jobs are read by one durable consumer for each class and model, or, where a command has the server for itself, for one run (Lane).
+//   - One durable consumer for each class and model reads jobs or, if a command has the server for itself, one for a single run (Lane).
 package streams
 
 import (
@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,25 +34,25 @@ var (
 	ErrNoStorage = errors.New("the server has not the storage that the streams reserve: raise its max_file_store, or lower the bounds of the streams")
 )
 
-// Config says what the streams and consumers are made with. The zero value of a field means its default, which is only used to make what
-// is missing; a field that is set changes what is stored.
+// Config has the settings of streams and consumers. The zero value of a field means its default, which is only used for new streams; a field
+// that is set changes stored settings too.
 type Config struct {
-	// AckWait (default 30 s) is how long the server waits for a sign of life before it gives a message to somebody else.
+	// AckWait (default 30 s) is how long the server waits for a sign of life before it redelivers a message.
 	AckWait time.Duration
-	// MaxJobBytes bounds each queue of jobs, default 1 GiB; MaxBlobBytes the operator's blobs, default none but the server's. Bytes.
+	// MaxJobBytes bounds each queue of jobs, in bytes, default 1 GiB; MaxBlobBytes the operator's blobs, by default the server's bound alone.
 	MaxJobBytes, MaxBlobBytes int64
 	// BlobLifetime is how long blobs are kept. Default 7 days.
 	BlobLifetime time.Duration
 	// Replicas of every stream when it is created. Default: 3 where the cluster has three servers or more, else 1.
 	Replicas int
-	// KeepStored has streams that are there keep their bounds and lifetimes, whatever is set here: it is for those who only use them.
+	// KeepStored keeps the bounds and lifetimes of existing streams, whatever is set here: for callers that only use the streams.
 	KeepStored bool
-	// Exclusive says that the server is this process's alone, as an embedded one is that does not listen: its workers take the jobs
-	// of one run, and what another run left waits.
+	// Exclusive says that only this process uses the server, such as an embedded one that does not listen: its workers take the jobs
+	// of one run, and jobs of other runs stay in the queue.
 	Exclusive bool
 }
 
-// Streams are those of a server, seen by the operator or by a tenant, for any number of goroutines.
+// Streams are the streams of a server, as the operator or a tenant sees them. It is for any number of goroutines.
 type Streams struct {
 	// Link is the connection.
 	Link *link.Link
@@ -66,11 +65,11 @@ type Streams struct {
 	blobLifetime time.Duration
 
 	queueBytes atomic.Int64 // the smallest bound of a queue
-	ackWait    atomic.Int64 // the shortest that a consumer has stored; 0: none is known
-	known      sync.Map     // lanes that this process has published for, and when it last made sure of them (time.Time)
+	ackWait    atomic.Int64 // the shortest one that a consumer has stored; 0: unknown
+	known      sync.Map     // lanes that this process has published for, and when it last checked them (time.Time)
 }
 
-// New makes Streams that have asked nothing of the server. They can List.
+// New makes Streams without a request to the server. They can List.
 func New(l *link.Link, cfg Config) *Streams {
 	return &Streams{Link: l, cfg: cfg}
 }
@@ -89,10 +88,10 @@ func Open(ctx context.Context, l *link.Link, cfg Config) (*Streams, error) {
 	return s, nil
 }
 
-// Exclusive says whether the server is this process's alone.
+// Exclusive says whether only this process uses the server.
 func (s *Streams) Exclusive() bool { return s.cfg.Exclusive }
 
-// Tries is the bucket in which the tries of messages that came again are counted. Only the operator has it.
+// Tries is the bucket that counts the tries of redelivered messages. Only the operator has it.
 func (s *Streams) Tries() jetstream.KeyValue { return s.tries }
 
 // BlobLifetime is how long the server keeps blobs; 0: for ever.
@@ -101,7 +100,7 @@ func (s *Streams) BlobLifetime() time.Duration { return s.blobLifetime }
 // QueueBytes is the smallest bound of a queue of jobs: a larger message never fits.
 func (s *Streams) QueueBytes() int64 { return s.queueBytes.Load() }
 
-// ensure creates what is missing and, the first time, takes the handles.
+// ensure creates missing streams and, the first time, takes the handles.
 func (s *Streams) ensure(ctx context.Context) error {
 	s.ensuring.Lock()
 	defer s.ensuring.Unlock()
@@ -128,12 +127,6 @@ func (s *Streams) lookAtAll(ctx context.Context) error {
 		return fmt.Errorf("ask %s for JetStream: %w", s.Link.Where(), err)
 	}
 	found, err := s.ensureStreams(ctx)
-	// What an embedded server has of the first protocol is this program's own; all of it can be made again.
-	if errors.Is(err, errOldStreams) && s.Link.Embedded() && !s.opened {
-		if err = s.removeOldStreams(ctx); err == nil {
-			found, err = s.ensureStreams(ctx)
-		}
-	}
 	if err != nil {
 		return err
 	}
@@ -157,7 +150,7 @@ func (s *Streams) lookAtAll(ctx context.Context) error {
 	return nil
 }
 
-// ensureStreams makes sure of every stream, and gives what they are now.
+// ensureStreams finds or creates every stream, and returns their configurations.
 func (s *Streams) ensureStreams(ctx context.Context) (map[string]jetstream.StreamConfig, error) {
 	specs := s.specs()
 	done := make(chan jetstream.StreamConfig, len(specs))
@@ -183,23 +176,7 @@ func (s *Streams) ensureStreams(ctx context.Context) (map[string]jetstream.Strea
 	return found, nil
 }
 
-// oldStreams are those of the first protocol.
-var oldStreams = []string{"JOBS", "RESULTS", "BLOBS", "ADVISORIES", "KV_WORKERS"}
-
-var errOldStreams = fmt.Errorf("%w: an older stegomq's streams hold its subjects: end all its processes and remove the streams %s",
-	ErrStreamConflict, strings.Join(oldStreams, ", "))
-
-func (s *Streams) removeOldStreams(ctx context.Context) error {
-	s.Link.Log.Info("removing the streams of an older version", "streams", oldStreams)
-	for _, name := range oldStreams {
-		if err := s.Link.JS.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("remove stream %s of an older version: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// lookAtTenants looks at the streams of a tenant, who may create nothing.
+// lookAtTenants finds the streams of a tenant, who may create nothing.
 func (s *Streams) lookAtTenants(ctx context.Context) error {
 	tenant := s.Link.Tenant()
 	for _, name := range tenantStreams(tenant) {

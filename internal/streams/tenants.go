@@ -12,17 +12,17 @@ import (
 	"stegomq/schemas"
 )
 
-// ErrNoTenant: no tenant of that name was made.
+// ErrNoTenant: there is no tenant of that name.
 var ErrNoTenant = errors.New("no such user")
 
-// grantKey is where the streams of a tenant keep what he was granted.
+// grantKey is the metadata key of the tenant's grant in the tenant's streams.
 const grantKey = "stegomq-grant"
 
-// TenantOptions say what is made for a tenant.
+// TenantOptions are the settings of a tenant's streams and consumers.
 type TenantOptions struct {
 	// Grant is a text that is kept with the tenant's streams.
 	Grant string
-	// Models whose interactive jobs get a consumer.
+	// Models are those whose interactive jobs get a consumer.
 	Models []string
 	// MaxBlobBytes bounds the tenant's images. Default 1 GiB.
 	MaxBlobBytes int64
@@ -30,14 +30,14 @@ type TenantOptions struct {
 	BlobLifetime time.Duration
 }
 
-// Bounds of a tenant's streams: nobody's images may take the room of the others'.
+// Bounds of a tenant's streams: one tenant's images may not take the others' room.
 const (
 	tenantBlobBytes   = 1 << 30
 	tenantResultBytes = 64 << 20
 )
 
-// EnsureTenant makes the streams of a tenant, and the consumers of what the tenant may ask for. Of streams that exist, the grant is
-// replaced, and the bound too where one is given.
+// EnsureTenant makes the streams of a tenant, and the consumers of the jobs that the tenant may publish. In existing streams it replaces the
+// grant, and the bound if one is given.
 func (s *Streams) EnsureTenant(ctx context.Context, tenant string, o TenantOptions) error {
 	for name, want := range s.tenantSpecs(tenant) {
 		switch name {
@@ -109,7 +109,7 @@ func (s *Streams) Tenant(ctx context.Context, tenant string) (*TenantStatus, err
 	return status, nil
 }
 
-// DropTenant deletes a tenant's waiting jobs, and the tenant's streams with all that they hold. Streams that are not there are no error.
+// DropTenant deletes a tenant's waiting jobs, and the tenant's streams with their content. Missing streams are no error.
 func (s *Streams) DropTenant(ctx context.Context, tenant string) error {
 	queue := schemas.JobStream(schemas.Interactive)
 	err := s.Link.Request(ctx, func(ctx context.Context) error {

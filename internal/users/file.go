@@ -47,7 +47,7 @@ type format struct {
 	Users   []User `json:"users"`
 }
 
-// Users are those of the file as it is now, by name. The errors are ErrPermissions, ErrFormat and those of reading.
+// Users returns the users of the file as it is now, by name. The errors are ErrPermissions, ErrFormat and those of reading.
 func (f *File) Users() ([]User, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,7 +69,7 @@ func (f *File) Users() ([]User, error) {
 	return f.all, nil
 }
 
-// Find is the user of a name whose token has a hash, where there still is one that is good; errors are those of Users.
+// Find returns the user of a name and a token's hash, if there still is one whose token is valid. The errors are those of Users.
 func (f *File) Find(name, hash string) (u User, there bool, err error) {
 	all, err := f.Users()
 	i := slices.IndexFunc(all, func(u User) bool { return u.Name == name && u.Hash == hash && !u.expired() })
@@ -79,7 +79,7 @@ func (f *File) Find(name, hash string) (u User, there bool, err error) {
 	return all[i], true, nil
 }
 
-// Authenticate is the user of a token, or ErrToken, or, with the user, ErrExpired; other errors are those of Users.
+// Authenticate returns the user of a token. The errors are ErrToken; ErrExpired, with the user; and those of Users.
 func (f *File) Authenticate(token string) (User, error) {
 	all, err := f.Users()
 	if err != nil {
@@ -92,7 +92,7 @@ func (f *File) Authenticate(token string) (User, error) {
 	return u, err
 }
 
-// Add writes a user down, and gives the user's new token. It returns ErrUser or ErrTaken where that cannot be.
+// Add adds a user and returns the user's new token. The errors are ErrUser, ErrTaken and those of the file.
 func (f *File) Add(u User) (token string, err error) {
 	err = f.update(func(all []User) ([]User, error) {
 		all, token, err = add(all, u)
@@ -113,7 +113,7 @@ func add(all []User, u User) (_ []User, token string, err error) {
 	return append(slices.Clone(all), u), token, nil
 }
 
-// Revoke takes a user out, or says ErrUnknown.
+// Revoke removes a user, or returns ErrUnknown.
 func (f *File) Revoke(name string) error {
 	return f.update(func(all []User) ([]User, error) {
 		i := slices.IndexFunc(all, func(u User) bool { return u.Name == name })
@@ -124,8 +124,8 @@ func (f *File) Revoke(name string) error {
 	})
 }
 
-// Admin makes the administrator of a service that only this machine reaches, where there is none, and gives the file that has the token.
-// The token itself is given when it is made, and "" later.
+// Admin makes an administrator where there is none, for a service that only this machine reaches. It returns the file that holds the token, and the
+// token itself if it has just been made; otherwise "".
 func (f *File) Admin() (file, token string, err error) {
 	file = filepath.Join(f.dir, adminFile)
 	err = f.update(func(all []User) ([]User, error) {
@@ -141,7 +141,7 @@ func (f *File) Admin() (file, token string, err error) {
 	return file, token, err
 }
 
-// update changes the file, one process after another.
+// update changes the file. Processes take turns.
 func (f *File) update(change func([]User) ([]User, error)) (err error) {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return fmt.Errorf("make the state folder: %w", err)
@@ -185,7 +185,7 @@ func readPrivate(path string) ([]byte, error) {
 	return io.ReadAll(file)
 }
 
-// parse reads the file strictly. No error repeats a value.
+// parse reads the file strictly. No error repeats a value of the file.
 func parse(data []byte) ([]User, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

@@ -1,11 +1,11 @@
-// Package users owns who may come in over HTTP, and what each may do with which keys: a file in the state folder.
+// Package users owns who may use the HTTP API, and what each user may do with which keys. A file in the state folder says so.
 //
 // Invariants:
-//   - A token has 256 random bits and is shown when it is made. The file has its SHA-256, from which nobody gets it back, and is readable by
-//     its owner alone. Errors and logs have neither.
+//   - A token has 256 random bits and is shown once, when it is made. The file has the SHA-256 of the token alone, and only the owner of the file can
+//     read it. Errors and logs have neither the token nor its hash.
 //   - A key has one owner. Others may embed with it, for the owner, and never recover.
-//   - What is not granted is not there: a key that a user has no grant for is unknown to the user, whether or not it exists.
-//   - The file is replaced whole or not at all, and is read anew for every request, so that a revoked token is refused from the next one on.
+//   - A key that a user has no grant for is unknown to the user, whether or not it exists.
+//   - The file is replaced whole or not at all, and is read anew for every request, so that a revoked token is refused from the next request on.
 package users
 
 import (
@@ -26,9 +26,9 @@ import (
 var (
 	// ErrToken: no user has the token.
 	ErrToken = errors.New("no user has this token")
-	// ErrExpired: the user's token was good until a time that is over.
+	// ErrExpired: the user's token was valid until a time that has passed.
 	ErrExpired = errors.New("the token has expired")
-	// ErrUser: a user that cannot be.
+	// ErrUser: the user's name, scopes or keys are not allowed.
 	ErrUser = errors.New("not a user")
 	// ErrTaken: the name, or the key, is another user's.
 	ErrTaken = errors.New("taken")
@@ -45,28 +45,28 @@ type Scope string
 
 // The scopes.
 const (
-	// Embed also allows to purify, which takes no key.
+	// Embed also allows purifying, which takes no key.
 	Embed   Scope = "embed"
 	Recover Scope = "recover"
-	// Evaluate is for runs.
+	// Evaluate allows runs.
 	Evaluate Scope = "evaluate"
-	// Admin is the operator's: every scope, and every key of the service.
+	// Admin is the operator's: it allows everything, with every key of the service.
 	Admin Scope = "admin"
 )
 
-// Scopes are all of them.
+// Scopes lists the scopes.
 func Scopes() []Scope { return []Scope{Embed, Recover, Evaluate, Admin} }
 
 // User is somebody with a token.
 type User struct {
-	// Name is as in schemas.ValidTenant, and not the operator's: the user's jobs and images are that tenant's on the message queue.
+	// Name is as in schemas.ValidTenant, and not the operator's. On the message queue the user's jobs and images belong to the tenant of this name.
 	Name   string  `json:"name"`
 	Scopes []Scope `json:"scopes"`
 	// Keys are the ids of the user's own keys, EmbedFor those of others' that the user may embed with.
 	Keys     []string  `json:"keys,omitempty"`
 	EmbedFor []string  `json:"embed_for,omitempty"`
 	Created  time.Time `json:"created"`
-	// Expires is when the token is not good any more; zero: never.
+	// Expires is when the token stops being valid; zero: never.
 	Expires time.Time `json:"expires,omitzero"`
 	// Hash is the SHA-256 of the token, in lowercase hex. It tells a user from an earlier one of the same name.
 	Hash string `json:"token_sha256,omitempty"`
@@ -82,17 +82,17 @@ func (u User) Knows(key string) bool {
 	return u.owns(key) || slices.Contains(u.EmbedFor, key)
 }
 
-// May says whether the user may do with a key what a scope says.
+// May says whether the user may use a key for a scope.
 func (u User) May(s Scope, key string) bool {
 	return u.Has(s) && (u.owns(key) || s == Embed && slices.Contains(u.EmbedFor, key))
 }
 
-// owns: an administrator owns every key that can be stored, and none that is derived from one.
+// owns says whether a key is the user's own. An administrator owns every key that can be stored, but no key that is derived from one.
 func (u User) owns(key string) bool {
 	return slices.Contains(u.Keys, key) || slices.Contains(u.Scopes, Admin) && !keyring.Derived(key)
 }
 
-// expired says whether the user's token is not good any more.
+// expired says whether the user's token is no longer valid.
 func (u User) expired() bool { return !u.Expires.IsZero() && !time.Now().Before(u.Expires) }
 
 // check returns ErrUser with what is wrong, or nil.
@@ -118,7 +118,7 @@ func (u User) check() error {
 	return nil
 }
 
-// conflict says what of a new user is another's already.
+// conflict returns ErrTaken if the name or a key of a new user already belongs to another user.
 func conflict(all []User, u User) error {
 	for _, other := range all {
 		if other.Name == u.Name {
@@ -133,7 +133,7 @@ func conflict(all []User, u User) error {
 	return nil
 }
 
-// tokenPrefix shows what a token is for, where one is found.
+// tokenPrefix shows whoever finds a token what it is for.
 const tokenPrefix = "stegomq_"
 
 // newToken makes a token and its hash.
@@ -149,7 +149,7 @@ func hashOf(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// find is the user of a token. It takes as long whoever it is.
+// find returns the user of a token. It takes the same time whoever the user is.
 func find(all []User, token string) (found User, err error) {
 	hash, err := []byte(hashOf(token)), ErrToken
 	for _, u := range all {

@@ -4,10 +4,10 @@
     fetch.py GROUP...          bring .cache/GROUP up to date (groups: onnxruntime, photos)
     fetch.py --lock GROUP...   write the hashes of the versions in lock.json anew (after a version was edited)
 
-lock.json pins the sha512 of every npm package and the sha256 of every file taken out of it; it names no
-host: npm asks the registry that it is configured for. Only `npm pack` runs, which brings the package's
-archive and neither its dependencies nor its install scripts. A file appears under its final name only
-when it is whole and verified, and a second run finds the hashes right and does nothing.
+lock.json pins the sha512 of every npm package and the sha256 of every file taken out of it. It names no
+host: npm asks its configured registry. Only `npm pack` runs, which downloads the package's archive but
+not its dependencies, and runs no install scripts. A file gets its final name only when it is complete
+and verified. A second run finds the right hashes and does nothing.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MACHINES = {"AMD64": "x86_64", "amd64": "x86_64", "arm64": "aarch64"}
 
 
 class FetchError(Exception):
-    """Something that the person at the keyboard has to act on."""
+    """An error that the user has to act on."""
 
 
 def sha256(path):
@@ -50,9 +50,9 @@ def wanted(package, machine):
 
 
 def pack(package, folder):
-    """Let npm download the package's archive into folder; the path and the integrity of what came."""
+    """Let npm download the package's archive into folder; return its path and integrity."""
     spec = f"{package['name']}@{package['version']}"
-    # The folder is also the working directory, so that no .npmrc or package.json of the repository has a say.
+    # The folder is also the working directory, so that no .npmrc or package.json of the repository applies.
     retry = ["--fetch-retry-mintimeout=1000", "--fetch-retry-factor=3"]
     command = ["npm", "pack", "--loglevel=error", "--ignore-scripts", "--prefer-offline", *retry, spec]
     try:
@@ -69,7 +69,7 @@ def pack(package, folder):
 
 
 def extract(archive, file, target):
-    """Take one file out of the archive; it takes its final name only when its hash is right."""
+    """Take one file out of the archive; it gets its final name only if its hash is right."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
         data = tar.extractfile("package/" + file["from"]).read()
@@ -88,7 +88,7 @@ def extract(archive, file, target):
 
 
 def fetch(packages, group, machine):
-    """Bring one group up to date; the number of files that had to be brought."""
+    """Bring one group up to date; return the number of fetched files."""
     brought = 0
     for package in packages:
         stale = [f for f in wanted(package, machine) if sha256(CACHE / group / f["to"]) != f["sha256"]]
@@ -106,7 +106,7 @@ def fetch(packages, group, machine):
 
 
 def relock(packages):
-    """Set the hashes of packages to what npm brings now."""
+    """Set the hashes of packages to those of the packages that npm downloads now."""
     for package in packages:
         with tempfile.TemporaryDirectory() as folder:
             archive, package["integrity"] = pack(package, folder)

@@ -1,10 +1,10 @@
-// Package page owns how the service's web page looks: templates, style, a little script, and images to try it with. It decides nothing: who may see what
-// is the service's.
+// Package page owns how the service's web page looks: templates, style, a short script, and images to try the service with. Package service decides who
+// may see what.
 //
 // Invariants:
-//   - Everything is in the binary, and nothing is asked of another address.
-//   - No style and no script stands in a page, so that its policy forbids both.
-//   - Every page reads, and every form works, without the script, which keeps pages as they are now, and previews.
+//   - Everything is in the binary, and pages load nothing from other addresses.
+//   - No style and no script is inside a page, so that the content security policy can forbid both.
+//   - Every page can be read, and every form works, without the script. The script keeps pages up to date, and shows previews.
 package page
 
 import (
@@ -27,14 +27,14 @@ var files embed.FS
 
 // View is what a page shows.
 type View struct {
-	// Title is the page's, and Tab which of the tabs it belongs to.
+	// Title is the page's title, and Tab the tab that it belongs to.
 	Title, Tab string
-	// User is who is signed in; empty: nobody. The others say which tabs there are.
+	// User is the name of the user who is signed in; empty: nobody. The others say which tabs the user has.
 	User                     string
 	Embeds, Evaluates, Admin bool
-	// Reload has who has no script ask again after so many seconds; 0: not.
+	// Reload is the number of seconds after which a browser without scripts asks for the page again; 0: it does not.
 	Reload int
-	// Data is what the page's template takes.
+	// Data is the input of the page's template.
 	Data any
 }
 
@@ -65,7 +65,7 @@ func readable(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", f, units[unit])
 }
 
-// pages are the templates by name, each with the layout. They are read when the first page is shown: most processes show none.
+// pages are the templates by name, each with the layout. They are parsed when the first page is shown: most processes show none.
 var pages = sync.OnceValue(func() map[string]*template.Template {
 	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "layout.html", "parts.html"))
 	entries, err := files.ReadDir(".")
@@ -82,7 +82,7 @@ var pages = sync.OnceValue(func() map[string]*template.Template {
 	return all
 })
 
-// Render writes a page by the name of its template. Nothing is written where it fails.
+// Render writes the page whose template has this name. Where the template fails, nothing is written.
 func Render(w io.Writer, name string, v View) error {
 	t, ok := pages()[name]
 	if !ok {
@@ -96,7 +96,7 @@ func Render(w io.Writer, name string, v View) error {
 	return err
 }
 
-// assets are the files that pages load, by their names with the head of their digests: a browser keeps them as long as it likes.
+// assets are the files that pages load. The address of a file has the head of its digest in it, so that a browser may keep the file for ever.
 var assets, assetNames = func() (map[string][]byte, map[string]string) {
 	byName, names := make(map[string][]byte), make(map[string]string)
 	for _, name := range []string{"page.css", "page.js"} {
@@ -113,7 +113,7 @@ var assets, assetNames = func() (map[string][]byte, map[string]string) {
 
 func asset(name string) string { return "/assets/" + assetNames[name] }
 
-// ServeAsset answers with a file that pages load.
+// ServeAsset answers with a file that pages load, or with status 404.
 func ServeAsset(w http.ResponseWriter, r *http.Request) {
 	name := path.Base(r.URL.Path)
 	data, ok := assets[name]

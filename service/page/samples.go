@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// Sample is an image to try the service with, drawn by this package.
+// Sample is an image to try the service with. This package draws it.
 type Sample struct{ Name, Title string }
 
-// Samples are those that there are.
+// Samples lists the samples.
 var Samples = []Sample{{"hills", "Hills"}, {"sea", "Moon over the sea"}, {"dunes", "Dunes"}, {"city", "City"}}
 
-// SampleSide is their width and height in pixels.
+// SampleSide is the width and height of a sample, in pixels.
 const SampleSide = 256
 
-// SamplePNG is a sample by its name, as a PNG; nil where there is none.
+// SamplePNG is the sample of a name, as a PNG; nil where there is none.
 func SamplePNG(name string) []byte {
 	if draw, ok := sampleImages[name]; ok {
 		return draw()

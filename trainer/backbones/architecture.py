@@ -1,4 +1,4 @@
-"""What a backbone is made of, and the operations it is written in."""
+"""The parts of a backbone, and the operations that describe it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIANT = "variant"
 ROTATION = "rotation"
 """One network without keys hides what a key has rotated."""
 
-# An image in whatever form the interpreter works on: NCHW, with + - * between them and numbers.
+# An image in the interpreter's own form: NCHW, with + - * between images and numbers.
 Image = Any
 
 
@@ -82,7 +82,7 @@ class Ops(Protocol):
         """Joins channels."""
 
     def split(self, x: Image, parts: int, channels: int) -> Sequence[Image]:
-        """Parts channels into that many images of `channels` channels each."""
+        """Splits channels into images of `channels` channels each."""
 
     def phases(self, x: Image, channels: int) -> Sequence[Image]:
         """The four half-size images of even and odd rows and columns: 00, 01, 10, 11."""
@@ -91,18 +91,18 @@ class Ops(Protocol):
         """The inverse of `phases`."""
 
     def mean(self, x: Image) -> Image:
-        """Of every channel: one pixel."""
+        """The mean of every channel: one pixel."""
 
     def feature(self, x: Image, channels: int) -> Image:
-        """x, marked as what a recovery's features are the means of; where several are marked, the last one is.
+        """Marks x: the features of a recovery are the means of the last marked value. Returns x.
 
-        Recovery marks the activations, of so many channels, that go into its last convolution.
+        Recovery marks the inputs of its last convolution.
         """
 
     def normal(self, like: Image, channels: int) -> Image:
-        """Standard normal values as large as `like`, of as many channels.
+        """Standard normal values of the same size as `like`, with that many channels.
 
-        New ones in every step of training, otherwise `derivation.normal`: the same for every image.
+        In training they are drawn anew in every step, otherwise by `derivation.normal`: the same for every image.
         """
 
     def pad(self, x: Image, factor: int) -> Image:
@@ -154,7 +154,7 @@ class Architecture:
         raise NotImplementedError
 
     def parameters(self) -> list[Layer | Affine]:
-        """All that is trained."""
+        """All trained parameters."""
         return [*self.layers(), *self.affines()]
 
     def statistics(self) -> list[Affine]:
@@ -171,7 +171,7 @@ class Architecture:
         raise NotImplementedError
 
     def discriminate(self, ops: Ops, image: Image) -> Image:
-        """Only for training against a discriminator."""
+        """The discriminator, for training only."""
         raise NotImplementedError
 
 

@@ -1,10 +1,10 @@
 """Baluja's network (2017): convolutions alone, without normalisation.
 
 The hiding network prepares seven feature maps of the secret and joins them to the cover. Every
-activation is ReLU but the last of each stack, tanh. 224,020 parameters to hide, 245,653 to reveal, at
-the published width, 50.
-Kernels are 4x4 and 2x2: a padding of 2 makes an image one larger and 1 makes it one smaller, so
-that both alternate.
+activation is ReLU except the last of each stack, which is tanh. At the published width, 50, hiding has
+224,020 parameters and revealing 245,653.
+Kernels are 4x4 and 2x2. A padding of 2 makes an image one pixel larger and a padding of 1 makes it one
+smaller, so they alternate.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Baluja(Architecture):
         layers = []
         for name, stack in self._stacks.items():
             for i, (inputs, outputs, kernel, _) in enumerate(stack):
-                # ReLU halves what goes through it.
+                # ReLU halves the variance of its input.
                 gain = 1.0 if i == len(stack) - 1 else sqrt(2)
                 layers.append(Layer(f"{name}.{i}", (outputs, inputs, kernel, kernel), gain))
         return layers

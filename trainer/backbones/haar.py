@@ -11,7 +11,7 @@ def bands(ops: Ops, x: Image, channels: int) -> Image:
 
 
 def restore(ops: Ops, x: Image, channels: int) -> Image:
-    """The inverse of `bands`, to an image of so many channels."""
+    """The inverse of `bands`; the image has that many channels."""
     return ops.interleave(_transform(*ops.split(x, 4, channels)))
 
 

@@ -1,8 +1,8 @@
 """HiDDeN (Zhu et al. 2018) in the version that hides images: blocks of convolution, batch norm and ReLU.
 
 Hiding takes features of the cover and joins them to the secret, eleven times, and to the
-cover; revealing is eight blocks and a convolution. A discriminator, which serves training alone,
-tells stego images from covers. 319,299, 263,043 and 76,097 parameters at the published width, 64.
+cover. Revealing is eight blocks and a convolution. A discriminator, used in training only, tells
+stego images from covers. At the published width, 64, they have 319,299, 263,043 and 76,097 parameters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _RGB = 3
 _COPIES = 11
 # Blocks in a row, and their number.
 _BLOCKS = {"hide.features": 4, "hide.join": 5, "reveal.blocks": 8, "discriminator.blocks": 3}
-# What ends each network: channels and kernel.
+# The end of each network: channels and kernel.
 _ENDS = {"hide.out": (_RGB, 1), "reveal.out": (_RGB, 3), "discriminator.out": (1, 1)}
 
 

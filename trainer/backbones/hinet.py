@@ -1,9 +1,9 @@
 """HiNet (Jing et al. 2021): sixteen affine couplings between Haar-transformed images.
 
-Every coupling has three dense subnets, phi, rho and eta: five convolutions, each of which sees the
-input and what all before it gave. The last one starts at zero, so that the network starts as the
-identity. Embedding runs forwards and keeps the stego image; recovery runs the same parameters
-backwards with normal values z in place of the half that was lost. 4,050,240 parameters.
+Every coupling has three dense subnets, phi, rho and eta, of five convolutions; each convolution takes
+the input and all earlier outputs. The last one starts at zero, so the network starts as the identity.
+Embedding runs forwards and keeps the stego image. Recovery runs the same parameters backwards with
+normal values z in place of the lost half. 4,050,240 parameters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BANDS = 4 * _RGB
 _DEPTH = 5
 # A coupling scales by at most exp(2) either way.
 _CLAMP = 4.0
-# Of the first weights: about the published 0.01 in standard deviation.
+# The gain of the first weights: about the published standard deviation of 0.01.
 _GAIN = 0.2
 
 

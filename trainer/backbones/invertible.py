@@ -5,8 +5,8 @@ the two results, the stego image. Recovery runs them backwards from the stego
 image and zeros for the lost half, and keeps the second. The structure is HiNet's
 (Jing et al. 2021) made small: three convolutions a subnet, one Haar level, and one
 subnet for both the shift and the scale of a coupling.
-Purification is also the way backwards, but with W whole. A wrong key is trained to
-give back the cover instead of the secret; W whole is trained to give it back clean.
+Purification also runs backwards, but with W whole. A wrong key is trained to
+return the cover instead of the secret; W whole is trained to return a clean image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Invertible(Architecture):
     depth: int = 3
     """Convolutions in a subnet."""
     log_scale: float = 0.5
-    """A coupling scales by at most exp(log_scale) either way; more learns faster and explodes sooner."""
+    """A coupling scales by at most exp(log_scale) either way; more learns faster and diverges sooner."""
     cover_bound: float = 0.25
     secret_bound: float = 2.0
     """A coupling shifts the cover's half and the secret's by at most this. Images are within 1; without a bound the
@@ -72,7 +72,7 @@ class Invertible(Architecture):
 
     def recover(self, ops: Ops, stego: Image) -> Image:
         x = self._transform(ops, stego)
-        # Zeros are the natural value of the lost half.
+        # The lost half is replaced by zeros, its natural value.
         _, y = self.backwards(ops, x, x * 0.0)
         return self._restore(ops, y, stego)
 

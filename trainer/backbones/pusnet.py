@@ -3,11 +3,11 @@
 Stem 3-64-128-256; three residual blocks 256-128-256, the third of which normalises and
 activates before the addition; two parallel convolutions 256-128, one for the secret and
 one for the cover, concatenated; one plain and two residual blocks; head 256-128-64-3,
-linear. All but the stem's first convolution and the two parallel ones normalise and
-activate what goes into them. 4,879,107 parameters at the published width, 64.
+linear. Every convolution normalises and activates its input, except the stem's first
+and the two parallel ones. 4,879,107 parameters at the published width, 64.
 
 Embedding runs the trunk (stem and first blocks) on both images. Recovery feeds one
-trunk to both middle convolutions. Purification takes the prediction off its input.
+trunk to both middle convolutions. Purification subtracts the prediction from its input.
 """
 
 from __future__ import annotations

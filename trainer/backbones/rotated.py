@@ -1,9 +1,9 @@
-"""The invertible backbone for payloads: it has no keys, and hides what a key has rotated.
+"""The invertible backbone for payloads: it has no keys, and hides secrets that a key has rotated.
 
-What goes in beside the cover is no image: it is white noise of known deviations, whoever's secret it is, and what comes
-out is that noise again. `payload.py` has its layout. So the network can serve every key, and learns nothing of any.
-Purification is the other half of recovery's way: the couplings backwards give the payload and the cover, and without a
-payload that is the clean image.
+Its input beside the cover is not an image but white noise of known deviations, the same for every user; its output is
+that noise again. `payload.py` has the layout. So the network serves every key, and learns nothing of any.
+Purification uses the other output of recovery: the couplings run backwards give the payload and the cover, and without
+a payload the latter is the clean image.
 
 `KeyedRotated` is the same with keyed weights on top, the paper's method on rotated secrets: an experiment
 (docs/isolation.md), which nothing but the trainer runs.

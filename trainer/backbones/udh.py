@@ -1,6 +1,6 @@
-"""UDH, universal deep hiding (Zhang et al. 2020): what is added does not depend on the cover.
+"""UDH, universal deep hiding (Zhang et al. 2020): the added signal does not depend on the cover.
 
-Hiding looks at the secret alone: a U-Net of five strided convolutions down (4x4, to 64, 128, 256,
+Hiding uses the secret alone: a U-Net of five strided convolutions down (4x4, to 64, 128, 256,
 512 and 512 channels) and five transposed ones up, with skips, whose output, tanh times 10/255, is
 added to the cover. Only its last convolution has a bias. Revealing is six 3x3 convolutions that
 end in a sigmoid. 16,659,075 and 742,659 parameters.
@@ -14,13 +14,13 @@ from typing import ClassVar
 
 from .architecture import VARIANT, Affine, Architecture, Image, Layer, Ops, biases, norms, running
 
-# Channels after each convolution, in multiples of the width: on the way down, and of revealing.
+# Channels after each convolution, in multiples of the width: of the downward path, and of revealing.
 _DOWN = (1, 2, 4, 8, 8)
 _REVEAL = (1, 2, 4, 2, 1)
 _DEPTH = len(_DOWN)
 _RGB = 3
 _STRENGTH = 10 / 255
-# Slope of the activations on the way down.
+# Slope of the activations of the downward path.
 _SLOPE = 0.2
 
 
@@ -31,7 +31,7 @@ class UDH(Architecture):
 
     kind: ClassVar[str] = "udh"
     keying: ClassVar[str] = VARIANT
-    # Reflection adds at most one pixel less than there is.
+    # Reflection can add at most one pixel less than the image has.
     min_side: ClassVar[int] = 17
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class UDH(Architecture):
         down = self._down()
         layers = [Layer(f"hide.down.{i}", (down[i + 1], down[i], 4, 4)) for i in range(_DEPTH)]
         for i in reversed(range(_DEPTH)):
-            # What came up, and beside it what went down, but for the innermost.
+            # The upward path joined with the downward one, except at the innermost level.
             inputs = down[i + 1] * (1 if i == _DEPTH - 1 else 2)
             layers.append(Layer(f"hide.up.{i}", (inputs, down[i], 4, 4)))
         return layers + self._reveals()

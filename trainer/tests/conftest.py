@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MASK_SEED = bytes(range(32))
 
 
-# The networks are small, and threads that wait for each other are slow on a busy machine.
+# The networks are small, and on a busy machine threads that wait for each other are slow.
 torch.set_num_threads(1)
 
 
@@ -27,12 +27,12 @@ def _seeded() -> None:
 
 @pytest.fixture
 def small() -> Network:
-    """An invertible network with parameters that all matter."""
+    """An invertible network in which every parameter has an effect."""
     return shaken(Network(create("invertible", {"couplings": 2, "width": 8}), 0.9, MASK_SEED))
 
 
 def shaken(network: Network) -> Network:
-    """Moves biases, normalisations and what starts at zero off their initial values; variances stay positive."""
+    """Changes biases, normalisations and parameters that start at zero; variances stay positive."""
     with torch.no_grad():
         network.affine.add_(0.1 * torch.randn_like(network.affine))
         network.statistics.add_(0.1 * torch.randn_like(network.statistics).clamp(-3, 3))

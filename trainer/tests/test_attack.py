@@ -101,7 +101,7 @@ def test_fill_changes_keyed_weights_alone(
         report(target, photographs, replace(QUICK, mode=mode))
     filled, whole = (attacker.network for attacker in made[::2])
     shared = target.networks[0].mask
-    # The last coupling sees zeros for the lost half: what multiplies them stays.
+    # The last coupling gets zeros for the lost half, so weights that multiply them do not change.
     assert (filled.weight[~shared] != 0).float().mean() > 0.9
     assert torch.equal(filled.weight[shared], before[shared])
     assert torch.equal(filled.affine, target.networks[0].affine)
@@ -142,7 +142,7 @@ def test_the_choice_is_made_on_leaked_pairs(keyed: Path, photographs: Path, monk
     monkeypatch.setattr(attack, "_TENTH", 3)
     target = Target(keyed)
     covers, secrets = loading.pairs(photographs, 32, 32)
-    # A rate that destroys: the first state is the best, on any images.
+    # The rate is destructive: the first state is the best, on any images.
     wild = replace(QUICK, rate=3.0)
     one = attack.run(target, wild, (3,), photographs, "made", (covers, secrets), "a test")["results"][0]
     other = attack.run(target, wild, (3,), photographs, "made", (secrets, covers), "a test")["results"][0]
@@ -188,7 +188,7 @@ def test_instances_are_attacked_as_a_whole(instances: Path, photographs: Path, s
 
 @torch.no_grad()
 def test_instances_load_as_they_were_exported(tmp_path: Path) -> None:
-    """With the statistics of batch norms, and but for what serves training alone."""
+    """Including the statistics of batch norms, but without parameters for training only."""
     networks = model(tmp_path / "model", "hidden", "{}")
     loaded, manifest = export.load(tmp_path / "model")
     assert [key["id"] for key in manifest["keys"]] == ["demo-1", "demo-2"]

@@ -125,7 +125,7 @@ def test_command(tmp_path: Path) -> None:
     ]  # fmt: skip
     for image in (test / "stego").iterdir():
         np.save(test / "public" / f"{image.stem}.npy", np.zeros((2, 4, 4), np.float32))
-    assert main(arguments) == 1  # what is public is there for the test alone
+    assert main(arguments) == 1  # only the test has public arrays
     for path in (test / "public").iterdir():
         path.unlink()
     (test / "public").rmdir()

@@ -1,4 +1,4 @@
-"""That a step's loss is the paper's, and that its terms are of the images that they should be of."""
+"""A step's loss is the paper's, and its terms compare the right images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAITHFUL = KeyedLosses(reduction="sum", unregistered=0.0)
 
 
 class Scripted:
-    """In the place of a generator: gives what is said, and checks that all of its range is said by somebody."""
+    """Replaces a generator: gives the scripted values, and checks that all values of the range are scripted."""
 
     def __init__(self, *values: int) -> None:
         self._values = list(values)
@@ -34,7 +34,7 @@ class Scripted:
         return self._values.pop(0)
 
     def random(self) -> float:
-        return 0.0  # unregistered, were there any
+        return 0.0  # the draw for an unregistered key
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def images() -> tuple[Tensor, Tensor]:
 
 
 def draws(method: Keyed, cover: Tensor) -> Iterator[methods.Drawn]:
-    """What a step may draw, each once: they are equally likely."""
+    """All possible draws of a step, each once: they are equally likely."""
     count = len(KEYS)
     for i in range(count):
         for offset in range(1, count):
@@ -143,7 +143,7 @@ def test_purification_sees_noise_and_gives_the_clean_image(backbone: str, monkey
 
 
 def test_isolation_regresses_to_the_cover(three: Network, images: tuple[Tensor, Tensor]) -> None:
-    """Not to the secret, with a key that is not the right one, of a stego image that is the right one's."""
+    """With a wrong key, recovery of the right key's stego image moves towards the cover, not the secret."""
     method = Keyed(three, FAITHFUL, KEYS)
     cover, secret = images
     for drawn in draws(method, cover):
@@ -154,7 +154,7 @@ def test_isolation_regresses_to_the_cover(three: Network, images: tuple[Tensor, 
         torch.testing.assert_close(terms["isolate"], methods.squared(leaked, cover))
         assert not torch.isclose(terms["isolate"], methods.squared(leaked, secret), rtol=0.01)
         assert not torch.isclose(terms["isolate"], methods.squared(three.recover(drawn.recover, stego), cover))
-        # A step down this term alone brings the output nearer to the cover.
+        # A gradient step on this term alone brings the output nearer to the cover.
         (gradient,) = torch.autograd.grad(terms["isolate"], three.weight)
         with torch.no_grad():
             before = three.weight.clone()

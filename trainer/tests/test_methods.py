@@ -1,4 +1,4 @@
-"""What the methods of Table 1 train on, and that they learn."""
+"""The training steps of the methods of Table 1, and that they learn."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_recovery_sees_eight_bits_and_the_gradient_comes_through() -> None:
 
 
 def test_stego_image_out_of_range_is_drawn_back() -> None:
-    """A clamped one would say how far it is no more."""
+    """A clamped image would not show how far it was out of range."""
     network = Network(create("hinet", {"couplings": 1, "growth": 4}), 1.0, MASK_SEED)
     cover, secret = torch.rand(2, 1, 3, 16, 16)
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_hinet_draws_z_anew_in_training_alone() -> None:
 
 
 def test_adversarial_gradients() -> None:
-    """Central differences: each loss moves its own side, and only that."""
+    """Central differences: each loss trains its own network, and only that."""
     network = shaken(Network(create("hidden", {}), 1.0, MASK_SEED)).double()
     network.learning = torch.Generator()
     cover, stego = torch.rand(2, 2, 3, 8, 8, dtype=torch.float64)
@@ -253,7 +253,7 @@ def test_unkeyed_method_has_no_alpha_and_no_isolation() -> None:
 
 
 def test_configurations_of_table_1_have_one_budget() -> None:
-    """Of all the runs that train its users. And each is what it says it is."""
+    """The budget is for all runs that train a method's users together. Each file configures its own method."""
     loaded = {path.stem: config.load(path) for path in TABLE_1.glob("*.toml")}
     assert set(loaded) == {"baluja", "hidden", "hinet", "pusnet", "pusnet-mk", "udh"}
     runs = {name: 1 if settings.model.keyed else settings.model.keys for name, settings in loaded.items()}

@@ -55,7 +55,7 @@ def test_gradient_of_each_pass_is_taken_with_its_own_fill(small: Network) -> Non
 
 
 def test_stale_gradient_is_that_of_weights_swapped_under_autograd() -> None:
-    """The public code, literally: two passes with one parameter whose data is replaced between them."""
+    """Like the public code: two passes with one parameter whose data is replaced between them."""
     own, last = torch.randn(2, 3, 3, 3, 3, dtype=torch.float64)
     head = torch.randn(3, 3, 3, 3, dtype=torch.float64)
     image = torch.rand(1, 3, 8, 8, dtype=torch.float64)

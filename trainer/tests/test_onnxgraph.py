@@ -119,7 +119,7 @@ def compare_features(
     fill: Tensor | None,
     stego: Tensor,
 ) -> None:
-    """The second output against PyTorch; the first is what it is without."""
+    """Compares the second output with PyTorch; the first is the same as without features."""
     recovered, actual = session.run(["recovered", "features"], feeds)
     expected = network.features(fill, stego).numpy()
     assert actual.shape == (stego.shape[0], onnxgraph.feature_count(network))
@@ -139,7 +139,7 @@ UNKEYED = {
 
 @pytest.fixture(scope="module", params=UNKEYED)
 def instance(request: pytest.FixtureRequest) -> Network:
-    """A trained instance, as far as its parameters look."""
+    """An instance with parameters like a trained one's."""
     kind, config = UNKEYED[request.param]
     torch.manual_seed(6)
     return shaken(Network(create(kind, config), 1.0, MASK_SEED))

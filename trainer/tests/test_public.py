@@ -40,7 +40,7 @@ def test_every_parameter_has_one_name() -> None:
 
 
 def test_the_order_of_the_layers_is_that_of_the_public_modules() -> None:
-    """It is the order in which they are drawn."""
+    """Weights are drawn in this order."""
     modules = [
         "in_layers", "pre_layers_1", "pre_layers_2", "pre_layers_3", "mid_secret_path", "mid_cover_path",
         "after_concat_layers_1", "after_concat_layers_2", "after_concat_layers_3", "output_layer",
@@ -61,7 +61,7 @@ def test_checkpoint_has_the_public_format(folder: Path) -> None:
 
 
 def test_expected_outputs_are_those_of_the_public_network(folder: Path) -> None:
-    """Written out as the public code has it, sequence by sequence, with none of our backbone."""
+    """The network is written out as in the public code, sequence by sequence, without our backbone."""
     state = load(folder / "made.pth")
     expected = json.loads((folder / "made.json").read_text(encoding="utf-8"))
     modules = [
@@ -133,7 +133,7 @@ def test_training_moves_what_is_shared_and_nothing_else(photographs: Path) -> No
 
 
 def test_draws_are_those_of_the_public_code() -> None:
-    """Of seeds below and above 2^32. Whoever changes a bit of them cannot read what was embedded before."""
+    """Seeds are below and above 2^32. If a bit of the draws changed, older stego images could not be read."""
     digests = {
         seed: hashlib.sha256(public.fill(seed).numpy().astype("<f4").tobytes()).hexdigest() for seed in (1, 10101)
     }

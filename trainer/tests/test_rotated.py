@@ -1,4 +1,4 @@
-"""The network for rotated secrets: what it is trained on, that it learns, and that it is exported."""
+"""The network for rotated secrets: its training data, that it learns, and its export."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def images(photographs: Path) -> Photographs:
 
 
 def rows(values: rotation.Values) -> torch.Tensor:
-    """By band and place, as `Statistics` has them."""
+    """The rows by band and place, in the order of `Statistics`."""
     return torch.from_numpy(values.reshape(payload.BANDS, payload.PER_BAND)).float()
 
 
@@ -85,7 +85,7 @@ def test_weights_say_what_an_error_of_the_payload_costs() -> None:
 
 
 def test_payloads_are_drawn_as_rotated_photographs_have_them(photographs: Path) -> None:
-    """Band by band: the same deviation, the same tails, nothing in common with the next value."""
+    """Band by band: the same deviation, the same tails, no correlation with the next value."""
     secret = np.asarray(Image.open(photographs / "3.png"))
     assert secret.shape == (64, 64, 3)
     values, _ = rotation.Rotation(64, 64).rotate(secret, bytes(32))
@@ -99,7 +99,7 @@ def test_payloads_are_drawn_as_rotated_photographs_have_them(photographs: Path) 
     assert (want[:-1] > want[1:]).all(), "the strongest band comes first"
     torch.testing.assert_close(drawn.square().mean((0, 2, 3)).sqrt(), want, rtol=0.05, atol=0)
     torch.testing.assert_close(real.square().mean((1, 2)).sqrt(), want, rtol=0.05, atol=0)
-    # Of one normal distribution 3; more where the deviations of a band differ.
+    # The kurtosis of one normal distribution is 3; it is higher where the deviations of a band differ.
     kurtosis = 3 * rows(payload.gains()).pow(4).mean(1) / want.pow(4)
     assert kurtosis[0] > 8
     assert kurtosis[-1] < 3.1
@@ -145,7 +145,7 @@ def test_recover_is_the_error_of_the_secret(images: Photographs) -> None:
 @pytest.mark.parametrize(
     ("weights", "falls"),
     [
-        # A hundred steps of the weights that ship teach no more than to leave the cover as it is.
+        # With the shipped loss weights a hundred steps only teach the network to leave the cover unchanged.
         ("embed = 0.05\nrange = 0.05\n", {"recover": 0.5}),
         ("embed = 0\nrange = 0\nrecover = 0\n", {"purify": 0.95}),
     ],
@@ -190,7 +190,7 @@ def test_resumed_run_equals_an_uninterrupted_one(images: Photographs, tmp_path: 
 
 @torch.no_grad()
 def test_purification_is_half_of_recovery() -> None:
-    """The couplings backwards from the image give both; and there is no key in either."""
+    """The couplings run backwards from the image give both, without a key."""
     network = shaken(Network(create("rotated", {"couplings": 2, "width": 8}), 1.0, MASK_SEED))
     architecture = network.architecture
     image = torch.rand(1, 3, 20, 18)
@@ -267,7 +267,7 @@ def test_keyed_weights_on_rotated_secrets_have_both_methods_terms(images: Photog
     assert set(terms) == set(weights)
     assert drawn.keys.wrong is not None
     assert not torch.equal(drawn.keys.wrong, drawn.keys.recover)
-    # The errors are those of the network without keys that has these weights.
+    # The errors equal those of a network without keys with the same weights.
     plain = methods.Rotated(network)
     with torch.no_grad():
         stego = network.embed(drawn.keys.embed, cover, drawn.payload.image(network))

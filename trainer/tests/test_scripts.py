@@ -70,7 +70,7 @@ def test_a_gpu_s_run_comes_back_and_goes_on(jpegs: Path, tmp_path: Path) -> None
     folder = places["RUNS"] / "invertible-rk"
     assert training.resume(folder).step == 0, "it had no time at all"
 
-    # Two steps are its whole budget from now on.
+    # From now on its whole budget is two steps.
     data = ("--data", str(jpegs), "--threads", "1", "--stop-after", "0")
     assert main(["resume", str(folder), *data, "--set", "training.steps=2"]) == 0
     shutil.rmtree(places["WORK"])  # as on a machine that was given back
@@ -81,7 +81,7 @@ def test_a_gpu_s_run_comes_back_and_goes_on(jpegs: Path, tmp_path: Path) -> None
     gpu("unpack", str(places["OUT"]))
     assert training.resume(folder).step == 2, "it has gone on from what was packed"
 
-    # A run that has used its seconds is done: its lane goes on with the next one, and it can be measured.
+    # A run that has used its seconds is finished: its lane continues with the next run, and it can be measured.
     more = (*data[:-1], "60", "--set", "training.seconds=0.001")
     assert main(["resume", str(places["WORK"] / "invertible-rk"), *more]) == 0
     settings = "training.batch=1 training.crop=32 training.held_out=2 model.config={width=12}"

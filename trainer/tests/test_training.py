@@ -145,7 +145,7 @@ def test_late_crops_and_the_isolation_ramp_follow_the_budget() -> None:
 
 
 def test_late_crops_do_not_come_at_the_very_end_where_there_are_none(images: Photographs) -> None:
-    """A step whose budget runs out while it computes is like the ones before: another shape would be compiled anew."""
+    """The step in which the budget ends has the shape of the ones before: another shape would be compiled anew."""
     text = TEXT.replace("{steps}", "10") + "late = 1.0\nlate_crop = 64\nlate_batch = 1\n"
     trained = training.Run(config.parse(text, "test"))
     assert [trained.config.training.shape(p) for p in (0, 0.999, 1, 1.5)] == [(2, 32)] * 4
@@ -320,14 +320,14 @@ def test_enrolled_keys_learn_and_old_ones_keep_what_they_have(images: Photograph
         trained.enroll([derivation.demo_pair(2)], seconds=1)
 
 
-def test_explosion_goes_back_and_slows_down(
+def test_divergence_goes_back_and_slows_down(
     images: Photographs, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained = run(6)
     sound = trained.network.weight.detach().clone()
-    trained._loss_best = 1e-9  # so that the first loss looks like an explosion
+    trained._loss_best = 1e-9  # so that the first loss looks like divergence
     trained.train(images, tmp_path)
-    assert "exploded" in caplog.text
+    assert "diverged" in caplog.text
     assert trained._brake == pytest.approx(0.5**3, rel=0.01)
     assert torch.equal(trained.network.weight, sound)
     assert trained.step == 6, "images that failed are not drawn again"

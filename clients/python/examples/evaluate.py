@@ -25,8 +25,8 @@ runs = {
 }
 
 # %% [markdown]
-# Who reads what: the stego image beside its cover, the secret beside what the right key recovers and beside what
-# another user's key shows. `sealed` refuses other keys, so there is no image to measure.
+# The table shows the stego image against its cover, and the secret against the outputs of the right key and of
+# another user's key. `sealed` refuses other keys, so there is no image to measure.
 
 # %%
 items = pd.concat({name: run.items() for name, run in runs.items()}, names=["model"]).reset_index(level="model")

@@ -88,7 +88,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def picture(n: int, side: int = 72) -> np.ndarray:
-    """A smooth picture that has nothing in common with that of another n, height x width x 3, uint8."""
+    """A smooth picture, height x width x 3, uint8, unlike that of any other n."""
     blots = np.random.default_rng(n).integers(40, 216, (5, 5, 3), np.uint8)
     return np.asarray(Image.fromarray(blots).resize((side, side), Image.Resampling.BICUBIC))
 

@@ -113,7 +113,7 @@ def test_batches(client: stegomq.Client) -> None:
 
 
 def test_a_full_service_is_asked_again(narrow: Service) -> None:
-    """One request at a time is served, three are sent: who is sent away comes again when told."""
+    """One request at a time is served, three are sent: a refused request is sent again at the named time."""
     client = stegomq.Client(narrow.url, narrow.admin)
     sent = []
     client._http.event_hooks["response"] = [lambda r: sent.append(r.status_code)]
@@ -202,7 +202,7 @@ def test_evaluate_async(service: Service) -> None:
 
 
 class Lossy(httpx.HTTPTransport):
-    """Brings every request to the service, and loses the first answer."""
+    """Passes every request on to the service, and loses the first answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class Lossy(httpx.HTTPTransport):
 
 
 def test_a_run_is_begun_once(service: Service) -> None:
-    """One whose answer is lost is asked for again, and is the same run."""
+    """A request whose answer is lost is sent again, and gives the same run."""
     with stegomq.Client(service.url, service.admin) as client:
         client._http._transport = lossy = Lossy()
         run = client.start_run("pictures", model="modulo", size=64, limit=2)

@@ -7,7 +7,7 @@ import sys
 
 from conftest import Service
 
-# How many requests are made up for each route. More: STEGOMQ_EXAMPLES=100 make test-client.
+# Generated requests for each route. More: STEGOMQ_EXAMPLES=100 make test-client.
 EXAMPLES = os.environ.get("STEGOMQ_EXAMPLES", "5")
 
 CHECKS = [
@@ -20,7 +20,7 @@ CHECKS = [
 
 
 def test_nothing_is_answered_that_the_document_lacks(service: Service, tmp_path: pathlib.Path) -> None:
-    """Requests that schemathesis makes of openapi.json: none is a fault of the service, none is answered otherwise."""
+    """schemathesis makes requests from openapi.json: none causes a fault, and every answer is in the document."""
     schemathesis = pathlib.Path(sys.executable).with_name("schemathesis")
     args = [
         f"--checks={','.join(CHECKS)}",

@@ -1,4 +1,4 @@
-"""The two clients: one waits, the other is for asyncio. What they send and read is in _protocol."""
+"""The two clients: one waits, the other is for asyncio. _protocol makes requests and reads answers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 class Client:
     """A connection to a service, for any number of threads.
 
-    `url` and `token` default to STEGOMQ_URL (else http://127.0.0.1:8080) and STEGOMQ_TOKEN. What the service cannot do
-    now, because it is full or away, is tried again when it says (Retry-After), for `patience` seconds in all; a request
-    is done once, however often it is sent. Every method raises Problem where the service refuses, and
-    httpx.TransportError where it cannot be reached.
+    `url` and `token` default to STEGOMQ_URL (else http://127.0.0.1:8080) and STEGOMQ_TOKEN. If the service is full or
+    away, the client tries again at the time that the service names (Retry-After), for `patience` seconds in all. A
+    request is done once, however often it is sent. Every method raises Problem if the service refuses, and
+    httpx.TransportError if it cannot be reached.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, *, patience: float = DEFAULT_PATIENCE) -> None:
@@ -50,7 +50,7 @@ class Client:
         return protocol.image_of(self._send(request))
 
     def recover(self, stego: ImageInput, *, key: str, model: str | None = None) -> Image.Image:
-        """The secret of a stego image. Raises Refused where a model is authenticated and the key is not the one."""
+        """The secret of a stego image. Raises Refused if recovery is authenticated and the key is wrong."""
         return protocol.image_of(self._send(protocol.operation("recover", {"stego": stego}, key, model)))
 
     def purify(self, image: ImageInput, *, model: str | None = None) -> Image.Image:
@@ -67,7 +67,7 @@ class Client:
     ) -> Iterator[Result]:
         """Embeds pairs of cover and secret, `concurrency` at once, and gives a result for each, in their order.
 
-        Pairs are read as they are needed. One that fails ends nothing: its result has the error.
+        Pairs are read as needed. A failed pair does not end the batch: its result has the error.
         """
         return self._many(lambda pair: self.embed(*pair, key=key, model=model), pairs, concurrency)
 
@@ -79,7 +79,7 @@ class Client:
         model: str | None = None,
         concurrency: int = DEFAULT_CONCURRENCY,
     ) -> Iterator[Result]:
-        """Recovers from stego images, as embed_many embeds."""
+        """Recovers from stego images; works like embed_many."""
         return self._many(lambda stego: self.recover(stego, key=key, model=model), stegos, concurrency)
 
     def keys(self) -> list[Key]:
@@ -95,7 +95,7 @@ class Client:
     def start_run(self, dataset: str, *, model: str, keys: Sequence[str] = (), **options: Any) -> Run:
         """Begins an evaluation of a model on a data set of the service, and does not wait.
 
-        `keys` are ids of yours; without any, the model's public keys are taken. `options` are those of POST /v1/runs,
+        `keys` are ids of your keys; the default is the model's public keys. `options` are those of POST /v1/runs,
         such as size=256, limit=32, random_keys=1, attacks=["jpeg-90"].
         """
         return protocol.run_of(self._send(protocol.start(dataset, model, keys, options)).json())
@@ -105,7 +105,7 @@ class Client:
     ) -> Evaluation:
         """Evaluates a model on a data set of the service and waits for the end, with a progress bar if tqdm is there.
 
-        Arguments are those of start_run. Raises Problem where the run could not be made. Ctrl-C leaves the run to the
+        Arguments are those of start_run. Raises Problem if the run failed. After Ctrl-C the run goes on in the
         service: `result` waits for it again.
         """
         return self.result(self.start_run(dataset, model=model, keys=keys, **options), progress=progress)
@@ -133,7 +133,7 @@ class Client:
         return protocol.run_of(self._send(Request("GET", protocol.run_path(run))).json())
 
     def cancel_run(self, run: Run | str) -> Run:
-        """Takes what waits of a run out of the queue. Its scores stay."""
+        """Takes the waiting jobs of a run out of the queue. Its scores stay."""
         return protocol.run_of(self._send(Request("POST", f"{protocol.run_path(run)}/cancel")).json())
 
     def delete_run(self, run: Run | str) -> None:

@@ -1,4 +1,4 @@
-"""Images as users have them, and as the service takes them."""
+"""Converts users' images to files for the service, and its answers to images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 class Array(Protocol):
-    """What numpy arrays have."""
+    """The attributes of numpy arrays that are used here."""
 
     @property
     def __array_interface__(self) -> dict[str, Any]: ...
@@ -20,7 +20,7 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | Array"
 
 
 def encode(image: ImageInput) -> bytes:
-    """The bytes of an image file. Pixels are written as PNG, which loses nothing; files go as they are."""
+    """The bytes of an image file. Pixels are written as PNG, which is lossless; files are sent unchanged."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, (str, os.PathLike)):
@@ -41,7 +41,7 @@ def encode(image: ImageInput) -> bytes:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The PIL image of a PNG that the service answered."""
+    """The PIL image of a PNG answer."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image

@@ -1,4 +1,4 @@
-"""What is said over HTTP, whoever sends it: requests, answers, and when to try again."""
+"""The protocol over HTTP for both clients: requests, answers, and when to try again."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 # How long one try waits for its answer: longer than the service lets a request take.
 TRY_TIMEOUT = httpx.Timeout(120, connect=10)
 
-# Between tries that were not told when to come again, in seconds; and the longest wait.
+# Seconds between tries without a Retry-After, and the longest wait.
 FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
 
-# Between two looks at a run, in seconds.
+# Seconds between two polls of a run.
 LOOK_EVERY = 0.5
 
 
 class ImageWarning(UserWarning):
-    """What may not be as expected with an image, in the service's words."""
+    """A warning of the service about an image."""
 
 
 class Problem(Exception):
-    """Why the service did not do what it was asked (RFC 9457). `code` is a stable word: docs/http.md lists them."""
+    """The reason why the service refused or failed (RFC 9457). `code` is a stable word: docs/http.md lists them."""
 
     def __init__(self, status: int, code: str, detail: str, request_id: str = "") -> None:
         super().__init__(f"{code}: {detail}" + (f" (request {request_id})" if request_id else ""))
@@ -45,19 +45,19 @@ class Problem(Exception):
 
 
 class Refused(Problem):
-    """Recovery is authenticated and refused the image: another key, or it was changed, or nothing is hidden in it."""
+    """Authenticated recovery refused the image: another key, a changed image, or nothing hidden in it."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one of a batch: an image, or why there is none."""
+    """The result of one item of a batch: an image, or an error."""
 
     output: Image.Image | None = None
     error: Exception | None = None
 
     @property
     def image(self) -> Image.Image:
-        """The image. Raises the error where there is one."""
+        """The image. Raises the error if there is one."""
         if self.output is None:
             assert self.error is not None
             raise self.error
@@ -100,7 +100,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """An evaluation, and how far it is.
+    """An evaluation and its progress.
 
     Of `total` comparisons `scores` are made or refused, and `failed` cannot be made.
     """
@@ -141,7 +141,7 @@ class Evaluation:
 
 
 class Bar:
-    """A progress bar of a run, where tqdm is installed; nothing elsewhere."""
+    """A progress bar of a run if tqdm is installed; otherwise nothing."""
 
     def __init__(self, wanted: bool) -> None:
         self._bar: Any = None
@@ -165,7 +165,7 @@ class Bar:
 
 
 def settings(url: str | None, token: str | None) -> dict[str, Any]:
-    """Those of an httpx client."""
+    """The settings of an httpx client."""
     token = token or os.environ.get("STEGOMQ_TOKEN", "")
     if not token:
         raise ValueError("no token: give one, or set STEGOMQ_TOKEN (stegomq users add NAME makes one)")
@@ -177,7 +177,7 @@ def settings(url: str | None, token: str | None) -> dict[str, Any]:
 
 
 def operation(name: str, images: dict[str, ImageInput], key: str | None, model: str | None) -> Request:
-    """One that embeds, recovers or purifies."""
+    """A request that embeds, recovers or purifies."""
     words = {"key": key, "model": model}
     return Request(
         "POST",
@@ -189,12 +189,12 @@ def operation(name: str, images: dict[str, ImageInput], key: str | None, model: 
 
 
 def _once() -> dict[str, str]:
-    """The headers of a request that is done once, however often it is sent."""
+    """The headers that make the service do a request once, however often it is sent."""
     return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def check(response: httpx.Response) -> httpx.Response:
-    """The response, or the Problem that it is."""
+    """The response. Raises Problem if it is one."""
     for warning in response.headers.get_list("Stegomq-Warning"):
         warnings.warn(warning, ImageWarning, stacklevel=5)
     if response.is_success:
@@ -236,7 +236,7 @@ def run_path(run: Run | str) -> str:
 
 
 def raise_failed(run: Run) -> None:
-    """The problem of a run that was not made. Failed comparisons alone are no problem: their rows say why."""
+    """Raises the problem of a failed run. Failed comparisons alone raise nothing: their rows give the reasons."""
     if run.state == "cancelled":
         raise Problem(409, "cancelled", f"run {run.id} was cancelled")
     if run.state == "failed":
@@ -267,13 +267,13 @@ def models_of(response: httpx.Response) -> list[Model]:
 
 
 def pause(tries: int, response: httpx.Response | None) -> float | None:
-    """Seconds until the next try; None: there is none. No response: the service was not reached."""
+    """Seconds until the next try, or None for no further try. Without a response the service was not reached."""
     if response is None:
         wait = min(FIRST_PAUSE * 2.0 ** min(tries, 16), LAST_PAUSE)
     elif (after := response.headers.get("Retry-After")) is None or response.is_success:
         return None
     else:
         wait = min(float(after), LAST_PAUSE) if after.isdecimal() else FIRST_PAUSE
-    # Those who were sent away together do not come back together.
+    # Random, so that clients that were refused together do not come back together.
     spread: float = random.uniform(1, 1.25)
     return wait * spread
