@@ -53,7 +53,7 @@ const (
 
 var (
 	// ErrTooSmall: a side is below MinSide.
-	ErrTooSmall = fmt.Errorf("the image is too small: both sides must have %d pixels", MinSide)
+	ErrTooSmall = fmt.Errorf("the image is too small: both sides must have at least %d pixels", MinSide)
 	// ErrSize: the samples are not those of an image of the size.
 	ErrSize = errors.New("samples and size do not agree")
 )
