@@ -37,7 +37,7 @@ var (
 
 // Options say how an image is coded.
 type Options struct {
-	Quality int // 1 to 100: see Quantizer
+	Quality int // 1 to 100, the best
 	Speed   int // 0 to 10, the fastest
 }
 

@@ -19,7 +19,8 @@ type rotatedNetwork struct {
 }
 
 // embed makes stego images, 8 bits in [0, 1], of covers and secrets.
-func (n rotatedNetwork) embed(ctx context.Context, keys kem.Keys, covers, secrets pixel.Tensor) (pixel.Tensor, error) {
+func (n rotatedNetwork) embed(ctx context.Context, keys kem.Keys, in []pixel.Tensor) (pixel.Tensor, error) {
+	covers, secrets := in[0], in[1]
 	size := rotated.Size{Width: covers.W, Height: covers.H}
 	noise, prepared := even(covers), make([]*rotated.Embedding, covers.N)
 	for i := range prepared {
@@ -91,7 +92,7 @@ func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyri
 		return out, nil, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
 	if op == model.OpEmbed {
-		out, err = n.embed(ctx, keys, in[0], in[1])
+		out, err = n.embed(ctx, keys, in)
 		return out, nil, err
 	}
 	return n.recover(ctx, keys, in[0], featured)
