@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -188,9 +189,9 @@ func (fk fileKey) entry(source string) (entry, error) {
 func (k *Keyring) marshal() ([]byte, error) {
 	f := file{Version: FileVersion, Public: k.public, Note: k.note, Keys: []fileKey{}}
 	for _, e := range k.entries() {
-		fk := fileKey{ID: e.pair.ID, Embed: fmt.Sprintf("%x", e.pair.Embed.Expose()), Created: e.pair.Created}
+		fk := fileKey{ID: e.pair.ID, Embed: hex.EncodeToString(e.pair.Embed.Expose()), Created: e.pair.Created}
 		if !e.pair.Recover.IsZero() {
-			recover := fmt.Sprintf("%x", e.pair.Recover.Expose())
+			recover := hex.EncodeToString(e.pair.Recover.Expose())
 			fk.Recover = &recover
 		}
 		f.Keys = append(f.Keys, fk)

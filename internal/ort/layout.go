@@ -127,7 +127,7 @@ func readLayout(g *graph, probed []byte) (layout, error) {
 		return layout{}, fmt.Errorf("decode the optimised graph: %w", err)
 	}
 	if optimised.Graph == nil {
-		return layout{}, fmt.Errorf("decode the optimised graph: it is empty")
+		return layout{}, errors.New("decode the optimised graph: it is empty")
 	}
 	n := g.numbering()
 	l := layout{native: true}
