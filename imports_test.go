@@ -36,7 +36,7 @@ var house = map[string][]string{
 	"internal/filelock":   {},
 	"internal/keyring":    {"internal/filelock", "internal/kem"},
 	"internal/rotated":    {"internal/kem", "internal/rotation", "internal/stc"},
-	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation", "internal/stc"},
+	"internal/modulo":     {"internal/dct", "internal/kem", "internal/rotation"},
 	"internal/telemetry":  {"internal/tracing"},
 	"internal/tracing":    {"schemas"},
 	"internal/access":     {"schemas"},

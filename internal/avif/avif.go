@@ -37,7 +37,7 @@ var (
 
 // Options say how an image is coded.
 type Options struct {
-	Quality int // 1 to 100: see Quantizer
+	Quality int // 1 to 100, the best
 	Speed   int // 0 to 10, the fastest
 }
 
@@ -55,7 +55,7 @@ func checkSize(width, height int) error {
 	return nil
 }
 
-// Encode codes an image, whose alpha is not looked at.
+// Encode codes an image. Its alpha is ignored.
 func Encode(ctx context.Context, img *image.NRGBA, o Options) ([]byte, error) {
 	width, height := img.Rect.Dx(), img.Rect.Dy()
 	if err := checkSize(width, height); err != nil {
@@ -88,7 +88,7 @@ func Encode(ctx context.Context, img *image.NRGBA, o Options) ([]byte, error) {
 	}
 	n := binary.LittleEndian.Uint64(length)
 	if out == 0 || n == 0 || n > 1<<31 {
-		return nil, fmt.Errorf("avif: encode %dx%d at quality %d: nothing came", width, height, o.Quality)
+		return nil, fmt.Errorf("avif: encode %dx%d at quality %d: the encoder gave nothing", width, height, o.Quality)
 	}
 	file := run.read(out, int(n))
 	if run.err != nil {

@@ -91,7 +91,7 @@ func (g Grid) Analyse(coefficients, planes []float64, axes Axes) {
 	}
 }
 
-// Synthesise is the inverse of Analyse. Samples outside the blocks are left as they are, and what blocks say beyond the image is dropped.
+// Synthesise is the inverse of Analyse. Samples outside the blocks are left as they are; the parts of blocks beyond the image are dropped.
 func (g Grid) Synthesise(planes, coefficients []float64, axes Axes) {
 	g.check(coefficients, planes)
 	b := NewBlock(g.Side, axes)
@@ -111,7 +111,8 @@ func (g Grid) Synthesise(planes, coefficients []float64, axes Axes) {
 	}
 }
 
-// Visit calls for the samples of a block with their places in a plane and in the block: with repeat all, else those inside the image.
+// Visit calls sample for each sample of a block, with its index in a plane and its index in the block. With repeat, a place beyond the image has
+// the sample of the last row or column; without, it is left out.
 func (g Grid) Visit(block int, repeat bool, sample func(at, i int)) {
 	top, left := block/g.Cols*g.Side, block%g.Cols*g.Side
 	for y := range g.Side {

@@ -13,9 +13,9 @@ import (
 // Why a key that is there cannot be used.
 var (
 	errUntrained = errors.New("the model was not trained with the key, and would neither hide nor protect anything")
-	errDecodes   = errors.New("random and derived keys decode, to measure what leaks; they are public, or as good as, and embed nothing")
+	errDecodes   = errors.New("random and derived keys only decode, to measure what leaks; anybody can compute them, so they embed nothing")
 	// errPartial: a partial pair says which weights are right, and there are none.
-	errPartial = errors.New("a partial key has a meaning only where a key fills weights; choose a model whose keying is weights (stegomq models list)")
+	errPartial = errors.New("a partial key works only with a model whose keys fill weights; choose a model whose keying is weights (stegomq models list)")
 )
 
 // admit is Check, and gives the pair: nil where the operation takes none.

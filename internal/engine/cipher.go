@@ -21,8 +21,8 @@ type cipher struct {
 	open opener
 	// whole says that embedding too needs both halves of a key.
 	whole bool
-	// refusal is the error of recover, where that is authenticated, of a wrong key and of an image that was changed;
-	// nil where it is not.
+	// refusal is the error of recover for a wrong key and for an image that was changed. It is nil where recovery is not
+	// authenticated.
 	refusal error
 }
 
@@ -89,7 +89,7 @@ func openModulo(p modulo.Profile, embed, recover []byte) (coder, error) {
 }
 
 func openSealed(o sealed.Options, embed, recover []byte) (coder, error) {
-	key, err := sealed.NewKey(embed, recover)
+	keys, err := sealed.NewKeys(embed, recover)
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +99,10 @@ func openSealed(o sealed.Options, embed, recover []byte) (coder, error) {
 			images[i] = sealed.Image{Width: w, Height: h, Samples: samples}
 		}
 		if op == model.OpEmbed {
-			stego, err := sealed.Embed(ctx, images[0], images[1], key, o)
+			stego, err := sealed.Embed(ctx, images[0], images[1], keys, o)
 			return stego.Samples, err
 		}
-		secret, err := sealed.Recover(ctx, images[0], key)
+		secret, err := sealed.Recover(ctx, images[0], keys)
 		if err == nil && (secret.Width != w || secret.Height != h) {
 			err = fmt.Errorf("%w: a secret of %dx%d in a stego image of %dx%d, which no model makes", sealed.ErrImage, secret.Width, secret.Height, w, h)
 		}

@@ -95,20 +95,20 @@ func (e *Engine) Runtime(digest string) string {
 //	unknown_key    the keyring has no such key, or not the half that is needed: k_e to embed, k_r to recover, both for some ciphers; or the keyring
 //	               cannot be read
 //	key_mismatch   the key has another fingerprint here
-//	bad_key        nobody can use the key for this: a trained model whose keys fill weights embeds with those alone that it was trained with,
-//	               and recovers with any, because what leaks is measured so; one with a network for each key has none for others; keys
-//	               that are random or derived never embed; one of which a share is right has a meaning for weights alone; or there is
-//	               none where one is needed, or one where none is used
+//	bad_key        the key cannot be used for this, whoever has it. A trained model whose keys fill weights embeds only with the keys that it was
+//	               trained with; it recovers with any, because leaks are measured so. A model with a network for each key has none for
+//	               others. Random and derived keys never embed. Partial keys work only where keys fill weights. A key is missing where
+//	               one is needed, or given where none is used
 func (e *Engine) Check(_ context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef) error {
 	_, err := e.admit(digest, model.Operation(op.Token()), ref)
 	return err
 }
 
-// Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. What another try would
+// Run runs an operation of the model with a digest on a batch, as ort.Engine.Run does. An error that another try would
 // not mend is a *schemas.Fault: those of Check, images that the model does not take (bad_image), and a model that is damaged (bad_model).
 //
-// Where recovery is authenticated it may refuse some images, or all, and that is no error: refused then has for each image
-// nil, or why it was refused, and out no meaning there. Refused is nil where no image is. Networks refuse nothing.
+// Authenticated recovery may refuse some images, or all, without an error. Then refused has an entry for each image: nil, or why it was
+// refused; a refused image of out means nothing. If no image is refused, refused is nil. Networks refuse nothing.
 func (e *Engine) Run(ctx context.Context, digest string, op schemas.Operation, ref *schemas.KeyRef, in ...pixel.Tensor) (out pixel.Tensor, refused []*schemas.Refusal, err error) {
 	pair, err := e.admit(digest, model.Operation(op.Token()), ref)
 	if err != nil {
@@ -128,14 +128,14 @@ func (e *Engine) Features(ctx context.Context, digest string, ref *schemas.KeyRe
 	if c, ok := e.ciphers[digest]; ok {
 		err = fmt.Errorf("%s with model %s: %w: features, because it has no network", model.OpRecover, c.Name, ort.ErrOperation)
 	} else if n, ok := e.rotated[digest]; ok {
-		recovered, features, err = n.features(ctx, pair, stego)
+		recovered, features, err = n.run(ctx, model.OpRecover, pair, []pixel.Tensor{stego}, true)
 	} else {
 		recovered, features, err = e.runtime.Features(ctx, digest, ortKey(model.OpRecover, pair), stego)
 	}
 	return recovered, features, fault(err)
 }
 
-// fault says of an error whether another try would mend it.
+// fault makes a *schemas.Fault of an error that another try would not mend.
 func fault(err error) error {
 	switch {
 	case errors.Is(err, ort.ErrOperation):
@@ -162,7 +162,7 @@ func (e *Engine) run(ctx context.Context, digest string, op model.Operation, pai
 		return out, refused, nil
 	}
 	if n, ok := e.rotated[digest]; ok {
-		out, err = n.run(ctx, op, pair, in)
+		out, _, err = n.run(ctx, op, pair, in, false)
 		return out, nil, err
 	}
 	out, err = e.runtime.Run(ctx, digest, op, ortKey(op, pair), in...)

@@ -19,7 +19,8 @@ type rotatedNetwork struct {
 }
 
 // embed makes stego images, 8 bits in [0, 1], of covers and secrets.
-func (n rotatedNetwork) embed(ctx context.Context, keys kem.Keys, covers, secrets pixel.Tensor) (pixel.Tensor, error) {
+func (n rotatedNetwork) embed(ctx context.Context, keys kem.Keys, in []pixel.Tensor) (pixel.Tensor, error) {
+	covers, secrets := in[0], in[1]
 	size := rotated.Size{Width: covers.W, Height: covers.H}
 	noise, prepared := even(covers), make([]*rotated.Embedding, covers.N)
 	for i := range prepared {
@@ -36,6 +37,9 @@ func (n rotatedNetwork) embed(ctx context.Context, keys kem.Keys, covers, secret
 	stego := covers
 	stego.Data = make([]float32, len(covers.Data))
 	for i, e := range prepared {
+		if broken(image(stego, i), image(made, i)) {
+			continue
+		}
 		finished, err := e.Finish(samples(image(covers, i)), samples(image(made, i)))
 		if err != nil {
 			return pixel.Tensor{}, err
@@ -60,6 +64,9 @@ func (n rotatedNetwork) recover(ctx context.Context, keys kem.Keys, stegos pixel
 	secrets = stegos
 	secrets.Data = make([]float32, len(stegos.Data))
 	for i := range stegos.N {
+		if broken(image(secrets, i), image(noise, i)) {
+			continue
+		}
 		recovered, err := rotated.Recover(samples(image(stegos, i)), image(noise, i), size, keys)
 		if err != nil {
 			return pixel.Tensor{}, nil, err
@@ -69,46 +76,44 @@ func (n rotatedNetwork) recover(ctx context.Context, keys kem.Keys, stegos pixel
 	return secrets, features, nil
 }
 
-// run is Run for such a model.
-func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor) (pixel.Tensor, error) {
+// run is Run for such a model, and Features where they are wanted.
+func (n rotatedNetwork) run(ctx context.Context, op model.Operation, pair *keyring.Pair, in []pixel.Tensor, featured bool) (
+	out pixel.Tensor, features [][]float32, err error,
+) {
 	if op == model.OpPurify {
-		return n.runtime.Run(ctx, n.Digest, op, nil, in...)
+		out, err = n.runtime.Run(ctx, n.Digest, op, nil, in...)
+		return out, nil, err
 	}
-	if err := ort.CheckInputs(op, 1, in); err != nil {
-		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
+	if err = ort.CheckInputs(op, 1, in); err != nil {
+		return out, nil, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
-	keys, err := rotationKeys(pair)
+	keys, err := rotated.NewKeys(pair.Embed.Expose(), pair.Recover.Expose())
 	if err != nil {
-		return pixel.Tensor{}, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
+		return out, nil, fmt.Errorf("%s with model %s: %w", op, n.Name, err)
 	}
 	if op == model.OpEmbed {
-		return n.embed(ctx, keys, in[0], in[1])
+		out, err = n.embed(ctx, keys, in)
+		return out, nil, err
 	}
-	out, _, err := n.recover(ctx, keys, in[0], false)
-	return out, err
-}
-
-// features is Features for such a model.
-func (n rotatedNetwork) features(ctx context.Context, pair *keyring.Pair, stego pixel.Tensor) (recovered pixel.Tensor, features [][]float32, err error) {
-	if err = ort.CheckInputs(model.OpRecover, 1, []pixel.Tensor{stego}); err != nil {
-		return recovered, nil, err
-	}
-	keys, err := rotationKeys(pair)
-	if err != nil {
-		return recovered, nil, fmt.Errorf("%s with model %s: %w", model.OpRecover, n.Name, err)
-	}
-	return n.recover(ctx, keys, stego, true)
-}
-
-// rotationKeys are those of a pair, which may have the half alone that embeds.
-func rotationKeys(pair *keyring.Pair) (kem.Keys, error) {
-	return rotated.NewKeys(pair.Embed.Expose(), pair.Recover.Expose())
+	return n.recover(ctx, keys, in[0], featured)
 }
 
 // image i of a batch.
 func image(t pixel.Tensor, i int) []float32 {
 	one := t.C * t.H * t.W
 	return t.Data[i*one:][:one]
+}
+
+// broken says whether a network made something of an image that is not a number, and then makes that the outcome, for pixel.ToImage to refuse:
+// the rotation would turn it into pixels. The other images of the batch are none the worse for it.
+func broken(outcome, made []float32) bool {
+	for _, v := range made {
+		if v-v != 0 {
+			outcome[0] = v
+			return true
+		}
+	}
+	return false
 }
 
 // put writes 8-bit samples as values in [0, 1].

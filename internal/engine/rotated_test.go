@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"math"
@@ -9,10 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"stegomq/internal/keyring"
 	"stegomq/internal/model"
 	"stegomq/internal/ort"
+	"stegomq/internal/ort/onnxpb"
 	"stegomq/internal/pixel"
+	"stegomq/internal/testrig/modeldir"
 	"stegomq/schemas"
 )
 
@@ -103,6 +108,54 @@ func TestRotatedNetwork(t *testing.T) {
 	var fault *schemas.Fault
 	if _, _, err := e.Run(t.Context(), m.Digest, embed, e.ref(t, "alice"), small, small); !errors.As(err, &fault) || fault.Reason != schemas.ReasonBadImage {
 		t.Errorf("15 pixels: %v", err)
+	}
+}
+
+// A network that breaks down is told, and makes no image: the rotation would turn what is not a number into pixels.
+func TestRotatedNetworkBreaksDown(t *testing.T) {
+	t.Parallel()
+	whole, err := model.Load(filepath.Join("..", "..", "models", "invertible-rk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	contents := modeldir.Contents{Graphs: map[model.Operation][]byte{}}
+	for _, op := range model.Operations() {
+		var file onnxpb.Model
+		if err := proto.Unmarshal(whole.Graph(op), &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range file.GetGraph().GetInitializer() {
+			if len(c.GetDims()) == 4 { // the weights of a convolution, float32
+				c.RawData = bytes.Repeat([]byte{0xff}, len(c.GetRawData()))
+			}
+		}
+		if contents.Graphs[op], err = proto.Marshal(&file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := model.Load(modeldir.Write(t, whole.Manifest, contents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime, err := ort.New(ort.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = runtime.Close() })
+	keys := ring(t, whole)
+	e := New(runtime, keys)
+	if err := e.Add(m); err != nil {
+		t.Fatal(err)
+	}
+	image := photograph(t, 1, 32, 48)
+	for _, op := range []schemas.Operation{embed, recov} {
+		out, _, err := e.Run(t.Context(), m.Digest, op, e.ref(t, "demo-1"), []pixel.Tensor{image, image}[:len(model.Operation(op.Token()).Inputs())]...)
+		if err == nil {
+			_, err = pixel.ToImage(out, 0)
+		}
+		if !errors.Is(err, pixel.ErrNotFinite) {
+			t.Errorf("%s: %v, want ErrNotFinite", op.Token(), err)
+		}
 	}
 }
 

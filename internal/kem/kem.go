@@ -101,7 +101,7 @@ func CheckPublic(embed []byte) error {
 		_, err = private.ECDH(public) // refuses the points of small order
 	}
 	if err == nil && !canonical(embed) {
-		err = errors.New("written in a way that nobody writes it")
+		err = errors.New("not in the canonical encoding")
 	}
 	if err != nil {
 		return fmt.Errorf("%w: k_e is not an X25519 public key: %w", ErrKey, err)

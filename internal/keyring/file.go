@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func Update(path string, protection Protection, change func(*Keyring) error) err
 	return k.Save(path, protection)
 }
 
-// parse reads the JSON strictly: unknown fields, anything after the object, and an id that stands twice
+// parse reads the JSON strictly: unknown fields, anything after the object, and an id that is there twice
 // are errors. No error repeats an embed or recover key.
 func parse(data []byte, source string) (*Keyring, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -149,7 +150,7 @@ func parse(data []byte, source string) (*Keyring, error) {
 		e, err := fk.entry(source)
 		if err == nil {
 			if _, ok := k.pairs[fk.ID]; ok {
-				err = fmt.Errorf("id: %q stands twice", fk.ID)
+				err = fmt.Errorf("id: %q is there twice", fk.ID)
 			}
 		}
 		if err != nil {
@@ -188,9 +189,9 @@ func (fk fileKey) entry(source string) (entry, error) {
 func (k *Keyring) marshal() ([]byte, error) {
 	f := file{Version: FileVersion, Public: k.public, Note: k.note, Keys: []fileKey{}}
 	for _, e := range k.entries() {
-		fk := fileKey{ID: e.pair.ID, Embed: fmt.Sprintf("%x", e.pair.Embed.Expose()), Created: e.pair.Created}
+		fk := fileKey{ID: e.pair.ID, Embed: hex.EncodeToString(e.pair.Embed.Expose()), Created: e.pair.Created}
 		if !e.pair.Recover.IsZero() {
-			recover := fmt.Sprintf("%x", e.pair.Recover.Expose())
+			recover := hex.EncodeToString(e.pair.Recover.Expose())
 			fk.Recover = &recover
 		}
 		f.Keys = append(f.Keys, fk)

@@ -12,8 +12,7 @@ import (
 
 // Protection is how a keyring file is encrypted, by age: with a passphrase (scrypt), or for the
 // identities in an identity file, as age-keygen writes it (X25519, or the post-quantum hybrid). Zero means
-// plain JSON. What the file is shows
-// in its first line, so that opening a plain file with a Protection is fine.
+// plain JSON. The first line of a file says whether it is encrypted, so a plain file can be opened with a Protection.
 type Protection struct {
 	Passphrase   string
 	IdentityFile string // path; it holds private keys and must have mode 0600

@@ -13,9 +13,9 @@ import (
 // Watched is the keyring of some files as they are now, merged as OpenAll does: a key that was added to a file is there, and one that was
 // taken out is gone, at the next call. It is safe for concurrent use.
 //
-// Every call opens each file and looks at what it opened, which costs about ten microseconds beside the milliseconds of a job; a look once a
-// second would serve a key for a second after it was revoked. It opens the file, rather than ask for its state by name, because an NFS
-// client may answer the latter from memory. Only where the file changed is it read again, and only where its bytes changed is it decrypted.
+// Every call opens each file and asks for its state. That costs about ten microseconds, where a job takes milliseconds; checking once a
+// second would serve a key for a second after it was revoked. The file is opened because an NFS client may answer a question for the state of a
+// name from memory. A file is read again only if it changed, and decrypted only if its bytes changed.
 //
 // A file that is not there any more has no keys. One that cannot be read, or does not parse, is an error at every call until it is mended: it is
 // not known then which keys were revoked.

@@ -114,7 +114,7 @@ func (m *Manifest) checkVariants(r *rules) {
 	fingerprints := map[string]bool{}
 	for i, k := range m.Keys {
 		r.hold(seen[k], "keys[%d]: %q has no variant", i, k.ID)
-		r.hold(!fingerprints[k.Fingerprint], "keys[%d].fingerprint: again: it names the variant", i)
+		r.hold(!fingerprints[k.Fingerprint], "keys[%d].fingerprint: it is there twice, and names the variant", i)
 		fingerprints[k.Fingerprint] = true
 	}
 }

@@ -62,13 +62,9 @@ func Load(dir string) (*Model, error) {
 }
 
 // readWeights reads what KeyingWeights has beside its graphs.
-func (m *Model) readWeights() error {
-	packed, err := m.read(fileWeights, 4*int64(m.Manifest.Weights()), true)
-	if err != nil {
+func (m *Model) readWeights() (err error) {
+	if m.Weights, err = m.readFloats(fileWeights, m.Manifest.Weights()); err != nil {
 		return err
-	}
-	if m.Weights, err = unpack(packed); err != nil {
-		return fmt.Errorf("model %s: %w: %s: %w", m.Dir, ErrFormat, fileWeights, err)
 	}
 	if err := m.readMask(); err != nil {
 		return err
@@ -121,13 +117,9 @@ func (m *Model) readFills() error {
 	if keyed > maxWeights/len(m.Manifest.Fills) {
 		return fmt.Errorf("model %s: %w: fills: more than %d values", m.Dir, ErrFormat, maxWeights)
 	}
-	packed, err := m.read(fileFills, 4*int64(keyed)*int64(len(m.Manifest.Fills)), true)
+	values, err := m.readFloats(fileFills, keyed*len(m.Manifest.Fills))
 	if err != nil {
 		return err
-	}
-	values, err := unpack(packed)
-	if err != nil {
-		return fmt.Errorf("model %s: %w: %s: %w", m.Dir, ErrFormat, fileFills, err)
 	}
 	m.fills = make(map[Fill][]float32, len(m.Manifest.Fills))
 	for i, f := range m.Manifest.Fills {
@@ -204,15 +196,18 @@ func readFile(path string, size int64, exact bool) ([]byte, error) {
 	return data, nil
 }
 
-// unpack reads little-endian float32, which must be finite.
-func unpack(packed []byte) ([]float32, error) {
-	w := make([]float32, len(packed)/4)
-	for i := range w {
-		b := binary.LittleEndian.Uint32(packed[4*i:])
-		if b&0x7f800000 == 0x7f800000 {
-			return nil, fmt.Errorf("weight %d is %v", i, math.Float32frombits(b))
-		}
-		w[i] = math.Float32frombits(b)
+// readFloats reads a file of n little-endian float32, which must be finite.
+func (m *Model) readFloats(name string, n int) ([]float32, error) {
+	packed, err := m.read(name, 4*int64(n), true)
+	if err != nil {
+		return nil, err
 	}
-	return w, nil
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = math.Float32frombits(binary.LittleEndian.Uint32(packed[4*i:]))
+		if values[i]-values[i] != 0 {
+			return nil, fmt.Errorf("model %s: %w: %s: weight %d is %v", m.Dir, ErrFormat, name, i, values[i])
+		}
+	}
+	return values, nil
 }

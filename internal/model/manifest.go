@@ -218,7 +218,7 @@ func (m *Manifest) Validate() error {
 	ids := map[string]bool{}
 	for i, k := range m.Keys {
 		r.hold(keyID.MatchString(k.ID), "keys[%d].id: %q does not match %s", i, k.ID, keyID)
-		r.hold(!ids[k.ID], "keys[%d].id: %q again", i, k.ID)
+		r.hold(!ids[k.ID], "keys[%d].id: %q is there twice", i, k.ID)
 		r.hold(hex16.MatchString(k.Fingerprint), "keys[%d].fingerprint: want 32 lowercase hex digits", i)
 		ids[k.ID] = true
 	}
@@ -252,7 +252,7 @@ func (m *Manifest) checkFills(r *rules) {
 		r.hold(f.Role == weights.RoleEmbed || f.Role == weights.RoleRecover,
 			"fills[%d].role: %q is neither %q nor %q", i, f.Role, weights.RoleEmbed, weights.RoleRecover)
 		r.hold(fingerprints[f.Fingerprint], "fills[%d].fingerprint: %q is not among the keys", i, f.Fingerprint)
-		r.hold(!seen[f], "fills[%d]: the %s fill of %s again", i, f.Role, f.Fingerprint)
+		r.hold(!seen[f], "fills[%d]: the %s fill of %s is there twice", i, f.Role, f.Fingerprint)
 		seen[f] = true
 	}
 	_, stored := m.Files[fileFills]

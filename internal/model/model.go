@@ -69,8 +69,7 @@ func (o Operation) Role() (role weights.Role, ok bool) {
 func (o Operation) Inputs() []string { return o.describe().Inputs }
 
 // Features is the name of the second output that a recover graph may have, [batch, Manifest.Features]: the means over the
-// image of the activations that go into the last convolution. It says what the network saw, where the image says what
-// it made of it.
+// image of the activations that go into the last convolution.
 const Features = "features"
 
 // Output is the name of the graph's one image, of the shape of the inputs and not clamped.
@@ -104,8 +103,8 @@ func (m *Model) Apply(dst []float32, fingerprint string, role weights.Role, key 
 // Graph returns the ONNX graph of an operation, or nil if the model does not have it. Variants have their own.
 func (m *Model) Graph(op Operation) []byte { return m.graphs[op] }
 
-// Trained reports whether the weights were trained, or there are none; those of a fixture or a new model are not, and
-// its images mean nothing.
+// Trained reports whether the weights were trained. It is also true of a model without weights. The images of an untrained
+// model, such as a fixture, mean nothing.
 func (m *Model) Trained() bool { return m.Manifest.Trained || !m.Manifest.Network() }
 
 // Keys are the public demo keys that the model was trained with, or that ship with it.

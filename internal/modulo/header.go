@@ -9,9 +9,9 @@ import (
 	"stegomq/internal/kem"
 )
 
-// The header is the encapsulation and the encrypted scales. Without channel noise its bits are the lowest bits of samples; else they are
-// coded, repeated, and each decides to which of two lattices a host coefficient moves (quantisation index modulation, Chen and
-// Wornell 2001). Where they lie, and how the lattices are shifted, comes from what everybody with the keys knows.
+// The header is the encapsulation and the encrypted scales. Without channel noise its bits are the lowest bits of samples. With noise they are
+// coded and repeated, and each bit decides to which of two lattices a host coefficient moves (quantisation index modulation, Chen and
+// Wornell 2001). The keys alone say where the bits lie and how the lattices are shifted.
 
 const encapsulation = kem.Size
 
@@ -84,12 +84,13 @@ func match(image, low []byte, inside []bool) {
 	}
 }
 
-// lattice says where the host coefficients of a header may be: in block b, frequency i of the plan's header, on a grid of the profile's
-// strength with its own shift. What a coefficient holds is bit number.
+// lattice says which values the host coefficients of a header may have, and which bit each of them holds. The coefficient of block b and of
+// frequency i of the plan's header is at b header frequencies + i. Its values are a grid with steps of strength and a shift of its own, and half
+// a step further for a bit that is 1.
 type lattice struct {
 	strength float64
-	shift    []float64 // at b header frequencies + i, as the following
-	bit      []int
+	shift    []float64 // of each coefficient
+	bit      []int     // of each coefficient, its number in the coded header
 }
 
 func (p Profile) lattice(made *plan, key []byte) lattice {

@@ -15,7 +15,7 @@
 //     but for lowest bits of the profile "lossless".
 //   - Embedding draws fresh randomness each time. Recovering is deterministic, and never fails for a wrong key or an image that hides nothing: the
 //     result is noise.
-//   - Nothing detects a change. Who needs that uses package sealed.
+//   - A change of the stego image is not detected. Package sealed does that.
 package modulo
 
 import (
@@ -70,7 +70,7 @@ func (p Profile) planOf(image []byte, width, height int) (*plan, error) {
 	return p.plan(width, height)
 }
 
-// rounds of moving coefficients, at most, so that samples stay in their range. What is out of it then is cut off.
+// rounds is how often the coefficients of a block are moved at most, until all samples are in range. Samples that still are not are clipped.
 const rounds = 12
 
 // embed puts a payload and a header into a cover.
@@ -148,7 +148,7 @@ func (p Profile) Recover(stego []byte, width, height int, keys kem.Keys) ([]byte
 	return made.rotation.Restore(payload, scales, [rotation.KeySize]byte(session("rotation", rotation.KeySize))), nil
 }
 
-// open gives the secrets of an encapsulation. One that is none of the keys' gives others, so that the result is noise.
+// open gives the secrets of an encapsulation. Bytes that are not one for these keys give other secrets, so that the result is noise.
 func open(enc [kem.Size]byte, keys kem.Keys) (func(label string, n int) []byte, error) {
 	session, err := keys.Decapsulate(enc)
 	switch {

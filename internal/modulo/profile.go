@@ -20,8 +20,8 @@ const (
 	frequencies = 3 * side * side
 )
 
-// Profile is a set of parameters: what the stego image has to survive, and how the loss is shared between it and the secret. Both sides
-// need the same one. The values were chosen on training photographs (tune_test.go).
+// Profile is a set of parameters: which noise the stego image has to survive, and how the loss is shared between it and the secret. Both sides
+// need the same profile. The values were chosen on training photographs (tune_test.go).
 type Profile struct {
 	Name string
 
@@ -84,7 +84,7 @@ var jpegNoise = func() (v [side * side]float64) {
 // rounding is the variance of rounding to whole samples.
 const rounding = 1. / 12
 
-// channel is the variance of what a host frequency meets, and whether it can be used.
+// channel is the variance of the noise that a host frequency meets, and whether the frequency can be used.
 func (p Profile) channel(f int) (variance float64, usable bool) {
 	variance = p.noise * p.noise
 	if p.jpeg {
@@ -205,9 +205,9 @@ func radius(f int) int {
 	return u*u + v*v
 }
 
-// forHeader are the luma frequencies that can hold a header: none with so much noise that the two lattices cannot be told apart, first
-// those with so much that the payload makes little of them, and low ones before high ones. The mean of a block is left out: some
-// decoders of JPEG shift it.
+// forHeader are the luma frequencies that can hold a header. Frequencies whose noise is so large that the two lattices cannot be told apart are
+// left out. First come those with so much noise that they are worth little to the payload; among equals, low ones come before high ones. The
+// mean of a block is left out too, because some decoders of JPEG shift it.
 func (p Profile) forHeader() (order []int) {
 	byRadius := func(f, g int) int { return radius(f) - radius(g) }
 	var quiet []int

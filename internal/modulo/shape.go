@@ -6,11 +6,11 @@ import (
 	"stegomq/internal/dct"
 )
 
-// Rounding a block to whole samples errs by 1/12 in every coefficient, if each sample goes to the nearest. Some coefficients can
-// afford more and others, which hold what weighs most in the secret, less. So samples are rounded one after another, and each takes the
-// errors of those before into account: the nearest plane of Babai (1986) for the weighted error, that is, noise shaping. The mean of the
-// logarithms of the weighted errors stays, but their sum becomes nearly the least that this allows. On training photographs that is worth 4 to 6 dB of
-// the secret.
+// If each sample of a block is rounded to the nearest whole number, every coefficient has an error of variance 1/12. Some coefficients can
+// afford a larger error; those that weigh most in the secret need a smaller one. So samples are rounded one after another, and each takes the
+// errors of those before it into account: noise shaping, by the nearest plane of Babai (1986) for the weighted error. The mean of the
+// logarithms of the weighted errors stays the same, and their sum becomes nearly the least that this allows. On training photographs the
+// secret gains 4 to 6 dB.
 
 // shape makes the feedback for weights of the coefficients of a block, and the variance of each coefficient's error. Sample i,
 // counted down, is rounded after feedback[j][i] times the error of each sample j > i was taken off.

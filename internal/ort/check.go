@@ -39,9 +39,9 @@ type trial struct {
 	Image, Features []float32
 }
 
-// inputs are the weights and images of a trial: the model's weights, each times a random number from 0.75 to 1.25, so that no two are alike and the
-// network gives numbers of the size that it mostly does, and a random image of an odd size. No key is needed to tell layouts apart, and
-// to derive one takes longer than the trial.
+// inputs are the weights and images of a trial. Each weight of the model is multiplied by a random number from 0.75 to 1.25, so that no two are
+// alike and outputs keep their usual size. The images are random and of an odd size. The trial takes no key, because filling weights from one
+// takes longer than the trial itself.
 func (p *program) inputs(seed [32]byte) (w []float32, in []pixel.Tensor) {
 	random := rand.New(rand.NewChaCha8(seed))
 	m := p.owner.model

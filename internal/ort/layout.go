@@ -31,7 +31,7 @@ import (
 // padding. The saved file holds no key and is good on this host only; layouts keep it for
 // the next start.
 
-// errLayout: the optimiser did to the weights what the probe does not
+// errLayout: the optimiser changed the weights in a way that the probe does not
 // understand. The graph then runs with its weights as plain inputs.
 var errLayout = errors.New("the optimised layout is not a permutation of the weights")
 
@@ -127,7 +127,7 @@ func readLayout(g *graph, probed []byte) (layout, error) {
 		return layout{}, fmt.Errorf("decode the optimised graph: %w", err)
 	}
 	if optimised.Graph == nil {
-		return layout{}, fmt.Errorf("decode the optimised graph: it is empty")
+		return layout{}, errors.New("decode the optimised graph: it is empty")
 	}
 	n := g.numbering()
 	l := layout{native: true}

@@ -26,9 +26,9 @@ import (
 // maxLayouts is how many layouts a folder keeps, the newest: each is as large as the weights of its graph.
 const maxLayouts = 32
 
-// layouts keeps on disk the layout that the probe of a graph found on this host, and what the graph was checked with. To probe and to check takes two sessions
-// beside the one that is used, most of the time that a short command takes. Nothing in the files is secret: they hold no key.
-// What cannot be read or written is as good as not there.
+// layouts keeps on disk the layout that the probe of a graph found on this host, and the trial that the graph was checked with. Probing and
+// checking take two more sessions, which is most of the time of a short command. Nothing in the files is secret: they hold no key.
+// A file that cannot be read or written counts as missing.
 type layouts struct {
 	dir  string // "": none are kept
 	host string
@@ -63,7 +63,7 @@ func (l layout) kept(t trial) keptLayout {
 	return k
 }
 
-// layout is that of a graph, as far as it can be one of this graph: the trial says whether it is.
+// layout reads a kept layout of a graph. It checks that the tables fit the layers; only the trial tells whether the values go to the right places.
 func (k *keptLayout) layout(g *graph) (layout, error) {
 	l := layout{data: k.Graph, native: true}
 	for _, kept := range k.Forms {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -68,12 +69,10 @@ func Locate(path string) (string, error) {
 	places = append(places, systemDirs()...)
 
 	var looked []string
-	seen := map[string]bool{}
 	for _, dir := range places {
-		if dir == "" || seen[dir] {
+		if dir == "" || slices.Contains(looked, dir) {
 			continue
 		}
-		seen[dir] = true
 		if file, ok := inDir(dir); ok {
 			return file, nil
 		}

@@ -2,9 +2,9 @@
 // of the runtime's Go binding, and all cgo of the project stays here. It owns
 //
 //   - finding the shared library and the runtime's process-wide environment,
-//   - one session per graph, which serves every key: conv weights are inputs;
-//     or, of a model that has a network for each key, a session per variant;
-//     and another one beside it once features are asked for,
+//   - the sessions: one per graph, which serves every key because the conv weights are its inputs, or
+//     one per variant of a model that has a network for each key. Once features are asked for, there is
+//     another session that also computes them,
 //   - the layout probe (layout.go), which lets such a session run as fast as one
 //     with constant weights,
 //   - the weights of the keys used last, bounded in bytes.
@@ -53,7 +53,8 @@ type Config struct {
 	// CacheBytes bounds the memory for weights of keys that no run is using, on
 	// the device too, and for the sessions of variants; 0 is DefaultCacheBytes.
 	CacheBytes int64
-	// Layouts is a folder for what was found out about graphs on this host, so that they open faster the next time; it is made. "": none.
+	// Layouts is a folder in which the layouts that were found on this host are kept, so that graphs open faster the next time. It is made
+	// if it is not there. "" keeps none.
 	Layouts string
 	// Logger gets one line per graph and fallback; nil is slog.Default().
 	Logger *slog.Logger
@@ -209,12 +210,12 @@ func (e *Engine) Prepare(digest string, ops ...model.Operation) error {
 // images of the size of the inputs, RGB, not clamped. Embed takes the covers and
 // the secrets, two tensors of one shape, and a key with weights.RoleEmbed; recover
 // the stegos and a key with weights.RoleRecover; purify the noisy images and no
-// key. A model of KeyingRotation takes no keys at all: what it is given was rotated. Sizes are at least the model's MinSide, otherwise free; N is free.
+// key. A model of KeyingRotation takes no key for any operation, because its images are rotated before. Sides are at least the
+// model's MinSide; N is free.
 //
 // The inputs must not change meanwhile. Errors wrap ErrUnknownModel, ErrOperation,
 // ErrGraph, ErrInput, ErrKey, model.ErrNoVariant, ErrRun, ErrClosed or the context's error. A cancelled context
-// stops a run on the CPU within one operator of the graph; on CUDA the run goes
-// to its end.
+// stops a run on the CPU after the current operator of the graph. A run on CUDA is not stopped.
 func (e *Engine) Run(ctx context.Context, digest string, op model.Operation, key *Key, in ...pixel.Tensor) (pixel.Tensor, error) {
 	m, err := e.begin(digest)
 	if err != nil {

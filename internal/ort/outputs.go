@@ -10,9 +10,8 @@ import (
 	"stegomq/internal/ort/onnxpb"
 )
 
-// outputs says what a graph gives: the image of an operation, and of recover the features if they are wanted. The graph
-// of a session that nobody asks for features is without them, because the runtime computes what a graph has, asked for
-// or not.
+// outputs says what a graph computes: the image of an operation, and of recover the features if they are wanted. Where
+// they are not wanted they are taken out of the graph, because the runtime computes every output of a graph.
 type outputs struct {
 	op       model.Operation
 	features int  // columns of the second output in the model's files; 0: there is none

@@ -139,8 +139,8 @@ func (m *loadedModel) openProgram(o outputs) (*program, error) {
 	return p, nil
 }
 
-// openNative opens a graph in the runtime's own layout: the one that was kept when it was opened on this host before, or a new one, which is then
-// kept. What was kept is tried on the inputs that it was checked with.
+// openNative opens a graph in the runtime's own layout: the layout that an earlier start on this host kept, or a new one, which is then
+// kept. A kept layout is tried on the inputs that it was checked with.
 func (m *loadedModel) openNative(g *graph) (*program, error) {
 	name := m.engine.layouts.name(m.model, g)
 	if kept := m.engine.layouts.read(name); kept != nil {

@@ -12,9 +12,8 @@ import (
 	"stegomq/internal/weights"
 )
 
-// Variants: a model that has a network for each key, or one that keys do not change. There is nothing to patch and
-// nothing to check: a session has the parameters as the runtime likes them best.
-// Its memory is what counts. It lies in the cache of weights, under the same bound.
+// Variants belong to a model that has a network for each key, or one that keys do not change. The parameters are constants of the graph, so
+// there is nothing to patch and no layout to check. Sessions take much memory; they are held in the cache of weights, under the same bound.
 
 // noiseInput is the one input of a recover graph beside the stego image: normal
 // values, [batch, channels, height/2, width/2] of the padded image, the same for

@@ -20,14 +20,14 @@ type Cache struct {
 	mu      sync.Mutex
 	entries map[cacheKey]*cacheEntry
 	recent  *list.List // of *cacheEntry that are loaded, most recently used first
-	stats   CacheStats
+	stats   cacheStats
 }
 
-// CacheStats are totals since the cache was made, and what it holds now.
-type CacheStats struct {
-	Hits, Misses, Evictions uint64 // a caller that waits for another's load counts as a hit
-	Bytes                   int64  // of pixels held
-	Images                  int
+// cacheStats are totals since the cache was made, and what it holds now.
+type cacheStats struct {
+	hits, misses, evictions uint64 // a caller that waits for another's load counts as a hit
+	bytes                   int64  // of pixels held
+	images                  int
 }
 
 type cacheKey struct {
@@ -59,8 +59,8 @@ func NewCache(maxBytes int64, limits Limits) *Cache {
 // decodes and fits it; callers that ask meanwhile wait for that one load and share what becomes of its
 // bytes, an error included. The digest is trusted: load must return the bytes that it names.
 //
-// Errors are not kept. An error of load itself is its caller's alone: others may have the bytes from somewhere else, or
-// were not cancelled. A waiter then tries with its own load.
+// Errors are not kept. An error of load itself goes to its caller alone: others may get the bytes from somewhere else, or
+// were not cancelled. A waiter then tries its own load.
 func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*image.NRGBA, error) {
 	key := cacheKey{digest, g}
 	for {
@@ -69,12 +69,12 @@ func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*im
 		if e == nil {
 			e = &cacheEntry{key: key, loaded: make(chan struct{})}
 			c.entries[key] = e
-			c.stats.Misses++
+			c.stats.misses++
 			c.mu.Unlock()
 			c.fill(e, load)
 			return e.image, e.err
 		}
-		c.stats.Hits++
+		c.stats.hits++
 		if e.place != nil {
 			c.recent.MoveToFront(e.place)
 		}
@@ -88,8 +88,8 @@ func (c *Cache) Get(digest string, g Geometry, load func() ([]byte, error)) (*im
 	}
 }
 
-// Put keeps m for Get, as the image in a file that this process has just written: m has its pixels. What Get would refuse is not kept, and
-// what is there stays. m is shared from then on: nobody may write to it.
+// Put keeps m for Get as the image in a file that this process has just written and whose pixels m has. A file that Get would refuse is not kept,
+// and an entry that is there already stays. m is shared from then on: nobody may write to it.
 func (c *Cache) Put(digest string, file []byte, m *image.NRGBA) {
 	if _, err := Header(file, c.limits); err != nil {
 		return
@@ -114,13 +114,6 @@ func (c *Cache) find(key cacheKey) *cacheEntry {
 		return own
 	}
 	return nil
-}
-
-// Stats returns the counters.
-func (c *Cache) Stats() CacheStats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.stats
 }
 
 // fill loads e and settles it. It settles even if load panics, so that waiters are not left behind.
@@ -156,13 +149,13 @@ func (c *Cache) settle(e *cacheEntry) {
 		return
 	}
 	e.place = c.recent.PushFront(e)
-	c.stats.Bytes += e.bytes()
-	c.stats.Images++
-	for c.stats.Bytes > c.maxBytes {
+	c.stats.bytes += e.bytes()
+	c.stats.images++
+	for c.stats.bytes > c.maxBytes {
 		oldest := c.recent.Remove(c.recent.Back()).(*cacheEntry)
 		delete(c.entries, oldest.key)
-		c.stats.Bytes -= oldest.bytes()
-		c.stats.Images--
-		c.stats.Evictions++
+		c.stats.bytes -= oldest.bytes()
+		c.stats.images--
+		c.stats.evictions++
 	}
 }

@@ -22,12 +22,18 @@ func encode(t *testing.T, m *image.NRGBA) []byte {
 	return data
 }
 
+func statsOf(c *Cache) cacheStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
 // waitHits returns once n callers have found an entry, loaded or not.
 func waitHits(t *testing.T, c *Cache, n uint64) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); c.Stats().Hits < n; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); statsOf(c).hits < n; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("only %d of %d callers came", c.Stats().Hits, n)
+			t.Fatalf("only %d of %d callers came", statsOf(c).hits, n)
 		}
 	}
 }
@@ -53,8 +59,8 @@ func TestCacheHit(t *testing.T) {
 	if loads != 2 {
 		t.Errorf("%d loads, want 2", loads)
 	}
-	want := CacheStats{Hits: 1, Misses: 2, Bytes: 4 * (40*30 + 20*20), Images: 2}
-	if got := c.Stats(); got != want {
+	want := cacheStats{hits: 1, misses: 2, bytes: 4 * (40*30 + 20*20), images: 2}
+	if got := statsOf(c); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -78,8 +84,8 @@ func TestCacheEvicts(t *testing.T) {
 			t.Errorf("step %d, %s: loaded %v, want %v", i, step.digest, got, step.loaded)
 		}
 	}
-	want := CacheStats{Hits: 2, Misses: 5, Evictions: 3, Bytes: 2 * 4 * 20 * 20, Images: 2}
-	if got := c.Stats(); got != want {
+	want := cacheStats{hits: 2, misses: 5, evictions: 3, bytes: 2 * 4 * 20 * 20, images: 2}
+	if got := statsOf(c); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -116,8 +122,8 @@ func TestCachePut(t *testing.T) {
 	if _, err := c.Get("b", Geometry{}, func() ([]byte, error) { return encode(t, large), nil }); !errors.Is(err, ErrTooManyPixels) {
 		t.Errorf("an image over the limit: %v", err)
 	}
-	want := CacheStats{Hits: 4, Misses: 3, Bytes: 4 * (40*30 + 20*30), Images: 2}
-	if got := c.Stats(); got != want {
+	want := cacheStats{hits: 4, misses: 3, bytes: 4 * (40*30 + 20*30), images: 2}
+	if got := statsOf(c); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -133,7 +139,7 @@ func TestCachePutIsBounded(t *testing.T) {
 	}
 	large := photo(40, 40)
 	c.Put("d", encode(t, large), large)
-	if got, want := c.Stats(), (CacheStats{Evictions: 1, Bytes: 2 * 4 * 20 * 20, Images: 2}); got != want {
+	if got, want := statsOf(c), (cacheStats{evictions: 1, bytes: 2 * 4 * 20 * 20, images: 2}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	loads := 0
@@ -157,7 +163,7 @@ func TestCacheKeepsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, want := c.Stats(), (CacheStats{Misses: 2}); got != want {
+		if got, want := statsOf(c), (cacheStats{misses: 2}); got != want {
 			t.Errorf("%d bytes: %+v, want %+v", maxBytes, got, want)
 		}
 	}
@@ -221,7 +227,7 @@ func TestCacheSingleFlight(t *testing.T) {
 			t.Error("different images")
 		}
 	}
-	if got := c.Stats(); got.Misses != 1 || got.Hits != callers-1 {
+	if got := statsOf(c); got.misses != 1 || got.hits != callers-1 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -57,11 +57,11 @@ type Info struct {
 // it reads the first image. The result is opaque, 8-bit, upright and starts at (0,0); see the
 // package comment for what happens to alpha, depth and colour profiles.
 //
-// A file must be complete: what is missing is never filled with grey. Of a JPEG that is the data of all its coefficients; its end marker may
-// be missing, and something else come instead.
+// A file must be complete: missing data is never filled with grey. A JPEG is complete if the data of all its coefficients is there; its end
+// marker may be missing or replaced.
 //
-// Chroma is interpolated as libjpeg-turbo and libwebp do it. A JPEG is within 4 levels of the former's at every sample, as the inverse DCT
-// is left open by the standard; a WebP is the same to the bit.
+// Chroma is interpolated as libjpeg-turbo and libwebp do it. Every sample of a JPEG is within 4 levels of libjpeg-turbo's, because the standard
+// leaves the inverse DCT open. A WebP is equal to libwebp's to the bit.
 func Decode(data []byte, limits Limits) (*image.NRGBA, Info, error) {
 	info, err := Header(data, limits)
 	if err != nil {

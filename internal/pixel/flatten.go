@@ -44,8 +44,7 @@ func flatten(m image.Image) (flat *image.NRGBA, transparent bool) {
 	return (*image.NRGBA)(dst), transparent
 }
 
-// MayBeTransparent says whether a file, which Header takes, has alpha or a transparent colour, so that Decode may find a pixel that is not
-// opaque. Where it says no, Decode finds none.
+// MayBeTransparent says whether a file, which Header takes, has alpha or a transparent colour. If not, Decode finds no pixel that is not opaque.
 func MayBeTransparent(data []byte) bool {
 	format, err := sniff(data)
 	if err != nil {

@@ -24,7 +24,7 @@ type jpegFile struct {
 	visits int64
 	// end is where the data of the scan ends that has all that was missing; 0 if something is missing.
 	end int
-	// finished says that an end marker follows. If not, the data may lack it, with or without something else in its place.
+	// finished says that an end marker follows. If not, it is missing, or something else is in its place.
 	finished bool
 	// transform is where the Adobe segment says how colours were coded (0: not at all); 0 without one.
 	transform int
@@ -57,7 +57,7 @@ const (
 
 // readJPEG reads the markers up to the end marker, or as far as they can be followed.
 //
-// A sequential image is over when each component had its scan, as it is for libjpeg: what comes then is a trailer, whatever it looks like.
+// A sequential image ends when each component had its scan, as in libjpeg. What follows is a trailer, whatever it looks like.
 func readJPEG(data []byte) jpegFile {
 	f := jpegFile{data: data}
 	for at := 2; ; {

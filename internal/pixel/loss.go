@@ -5,7 +5,7 @@ import (
 	"image/color"
 )
 
-// Loss is how writing a file changed the pixels that it was written of, in words; empty where it did not.
+// Loss says in words how writing a file changed the pixels; empty if it did not.
 type Loss string
 
 // The losses.
@@ -15,8 +15,8 @@ const (
 	LossPalette Loss = "an image with a palette"
 )
 
-// LossOf says how a file, which Header takes, changed the pixels that it was written of. A lossless file that was made of a lossy one
-// is lossless.
+// LossOf says how a file, which Header takes, changed the pixels that it was written from. A lossless file that was made from a lossy one
+// counts as lossless.
 func LossOf(data []byte) Loss {
 	format, err := sniff(data)
 	switch {

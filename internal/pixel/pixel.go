@@ -52,5 +52,5 @@ var (
 	// ErrAttack: a name or a strength that no attack has.
 	ErrAttack = errors.New("no such attack")
 	// ErrNotFinite: a tensor holds a NaN or an infinity, which means that the network broke down.
-	ErrNotFinite = errors.New("tensor is not finite")
+	ErrNotFinite = errors.New("the output of the network is not finite")
 )

@@ -366,7 +366,7 @@ func configTIFF(data []byte) (image.Config, error) {
 // bytesPerPixel bounds what is unpacked of a TIFF, padding of tiles included: twice RGBA of 16 bits.
 const bytesPerPixel = 16
 
-// costTIFF bounds what tiles and samples have beside the image, and what is read again and again because pieces lie over each other.
+// costTIFF bounds the padding of tiles and the samples that are not shown, and the bytes that are read again because pieces overlap.
 func costTIFF(data []byte, limits Limits) error {
 	f, err := readTIFF(data)
 	if err != nil {

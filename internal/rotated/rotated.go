@@ -1,6 +1,6 @@
-// Package rotated owns what a network without keys hides for the holder of a key: the secret becomes a rotation's payload under
-// a fresh key (package rotation), the payload an image of noise, which the network hides like any other, and what is needed to turn
-// it back travels in the lowest bits of the stego image. The network sees the same distribution whatever the secret and the key are.
+// Package rotated owns how a network without keys hides a secret for the holder of a key. The secret becomes a rotation's payload under
+// a fresh key (package rotation). The payload becomes an image of noise, which the network hides like any other image. The header, which is
+// needed to turn it back, travels in the lowest bits of the stego image. The network sees the same distribution whatever the secret and the key are.
 //
 // Samples are 8-bit red, green and blue planes one after another. The network hides in the even region: the largest even width w and
 // height h of the cover; a last odd row or column stays as it is. kem's purpose is "stegomq.rotated.v1".
@@ -53,7 +53,7 @@ const (
 
 var (
 	// ErrTooSmall: a side is below MinSide.
-	ErrTooSmall = fmt.Errorf("the image is too small: both sides must have %d pixels", MinSide)
+	ErrTooSmall = fmt.Errorf("the image is too small: both sides must have at least %d pixels", MinSide)
 	// ErrSize: the samples are not those of an image of the size.
 	ErrSize = errors.New("samples and size do not agree")
 )
@@ -204,8 +204,8 @@ func headerOrder(keys kem.Keys, stego []byte) []int32 {
 	return stc.Permutation(kem.Stream(keys.Known("header", kem.StreamKey)), len(stego))
 }
 
-// session is what the encapsulation exports. Where it cannot be one, the bytes themselves serve: what comes out is noise, as with
-// every wrong key.
+// session is what the encapsulation exports. Bytes that cannot be an encapsulation give other keys, which depend on these bytes: the result
+// is noise, as with every wrong key.
 func session(keys kem.Keys, enc [kem.Size]byte) (func(label string, n int) []byte, error) {
 	shared, err := keys.Decapsulate(enc)
 	switch {

@@ -116,7 +116,7 @@ func (r Rotation) Bands() int { return Frequencies / r.per }
 func (r Rotation) Len() int { return r.grid.Coefficients() }
 
 // Rotate makes the payload of an image, given as R, G and B planes of samples, and a scale for each band. Row r of the payload,
-// Blocks values, stands for frequency Order()[r]; its values have mean square 1 in each band. The scales tell about the image: encrypt
+// Blocks values, stands for frequency r of the public order; its values have mean square 1 in each band. The scales tell about the image: encrypt
 // them. It panics where the image has another size.
 func (r Rotation) Rotate(image []byte, key [KeySize]byte) (payload []float64, scales []byte) {
 	planes := make([]float64, len(image))

@@ -122,19 +122,18 @@ var cosines = func() (c [8][8]float32) {
 
 // dct transforms a block in both directions.
 func dct(b *[64]float32) {
-	var rows [64]float32
+	var turned [64]float32
+	rowsToColumns(&turned, b)
+	rowsToColumns(b, &turned)
+}
+
+// rowsToColumns transforms every row of a block into a column of another.
+func rowsToColumns(to, from *[64]float32) {
 	for y := range 8 {
-		in := b[8*y:][:8]
+		in := from[8*y:][:8]
 		for k := range 8 {
 			c := &cosines[k]
-			rows[8*k+y] = in[0]*c[0] + in[1]*c[1] + in[2]*c[2] + in[3]*c[3] + in[4]*c[4] + in[5]*c[5] + in[6]*c[6] + in[7]*c[7]
-		}
-	}
-	for x := range 8 {
-		in := rows[8*x:][:8]
-		for k := range 8 {
-			c := &cosines[k]
-			b[8*k+x] = in[0]*c[0] + in[1]*c[1] + in[2]*c[2] + in[3]*c[3] + in[4]*c[4] + in[5]*c[5] + in[6]*c[6] + in[7]*c[7]
+			to[8*k+y] = in[0]*c[0] + in[1]*c[1] + in[2]*c[2] + in[3]*c[3] + in[4]*c[4] + in[5]*c[5] + in[6]*c[6] + in[7]*c[7]
 		}
 	}
 }

@@ -26,7 +26,7 @@ func regionSizes(pixels int) (head, tags int) {
 }
 
 // divide gives the regions of an image, which has leastPixels or more.
-func divide(m Image, key Key) regions {
+func divide(m Image, key kem.Keys) regions {
 	order := stc.Permutation(kem.Stream(key.Known("regions", kem.StreamKey)), m.pixels())
 	head, tags := regionSizes(m.pixels())
 	r := regions{rest: order[head+tags:], pixels: m.pixels()}

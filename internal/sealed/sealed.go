@@ -59,8 +59,8 @@ var (
 	ErrCapacity = errors.New("the cover is too small for the secret")
 	// ErrImage: samples and size do not agree, or a size that is not coded.
 	ErrImage = errors.New("not an image that can be sealed")
-	// ErrOptions: a rate or a profile that there is not.
-	ErrOptions = errors.New("not options of sealed")
+	// ErrOptions: a rate out of range, or an unknown profile.
+	ErrOptions = errors.New("wrong options of a sealed model")
 )
 
 // Profile says what changes together.
@@ -89,7 +89,7 @@ type Options struct {
 	Profile Profile
 }
 
-// Check says ErrOptions of what there is not.
+// Check returns ErrOptions for a rate out of range or an unknown profile.
 func (o Options) Check() error {
 	most := float64(MaxRate)
 	switch o.Profile {
@@ -149,17 +149,10 @@ func fromNRGBA(img *image.NRGBA) Image {
 	return m
 }
 
-// Key is what somebody has of a pair. It does not show itself and is safe for concurrent use.
-type Key struct{ kem.Keys }
-
-// NewKey takes the two keys of a pair, 32 bytes each; without the second one (nil) the first must be an X25519 public key, and
-// the Key only embeds. What is wrong with them is kem.ErrKey.
-func NewKey(embed, recover []byte) (Key, error) {
-	keys, err := kem.NewKeys("stegomq.sealed.v1", embed, recover)
-	if err != nil {
-		return Key{}, fmt.Errorf("sealed: %w", err)
-	}
-	return Key{keys}, nil
+// NewKeys takes the keys of a pair, 32 bytes each, as kem.NewKeys does. Without recover they embed only, and only if they are of
+// public-key mode.
+func NewKeys(embed, recover []byte) (kem.Keys, error) {
+	return kem.NewKeys("stegomq.sealed.v1", embed, recover)
 }
 
 // The lengths of the parts, in bytes.
@@ -174,7 +167,7 @@ const version = 1
 
 // Embed hides a secret in a cover and returns the stego image. Equal inputs give another one each time. The errors are
 // ErrOptions, ErrImage and ErrCapacity; stc.ErrWet of a covert cover most of whose pixels are pure colours; and those of ctx.
-func Embed(ctx context.Context, cover, secret Image, key Key, o Options) (Image, error) {
+func Embed(ctx context.Context, cover, secret Image, key kem.Keys, o Options) (Image, error) {
 	if err := errors.Join(o.Check(), cover.check("cover"), secret.check("secret")); err != nil {
 		return Image{}, fmt.Errorf("sealed: %w", err)
 	}
@@ -259,7 +252,7 @@ func tooSmall(cover, secret Image, coded int, o Options) error {
 
 // Recover returns the secret of a stego image. Whatever is wrong with the image or the key is ErrAuthentication; other errors are
 // ErrImage, kem.ErrEmbedOnly, and those of ctx.
-func Recover(ctx context.Context, stego Image, key Key) (Image, error) {
+func Recover(ctx context.Context, stego Image, key kem.Keys) (Image, error) {
 	if err := stego.check("stego image"); err != nil {
 		return Image{}, fmt.Errorf("sealed: %w", err)
 	}
@@ -282,7 +275,7 @@ func Recover(ctx context.Context, stego Image, key Key) (Image, error) {
 var errUnreadable = errors.New("sealed by another version, or by somebody with bad intentions")
 
 // open returns the sealed body of an image.
-func open(stego Image, key Key) ([]byte, error) {
+func open(stego Image, key kem.Keys) ([]byte, error) {
 	if stego.pixels() < leastPixels {
 		return nil, errUnreadable
 	}

@@ -49,9 +49,9 @@ func photograph(t testing.TB, name string, width, height int) Image {
 	return fromNRGBA(out)
 }
 
-func newKey(t testing.TB, embed, recover []byte) Key {
+func newKey(t testing.TB, embed, recover []byte) kem.Keys {
 	t.Helper()
-	k, err := NewKey(embed, recover)
+	k, err := NewKeys(embed, recover)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func pair(t testing.TB, r *rand.Rand) (embed, recover []byte) {
 	return public[:], private[:]
 }
 
-func embed(t testing.TB, cover, secret Image, key Key, o Options) Image {
+func embed(t testing.TB, cover, secret Image, key kem.Keys, o Options) Image {
 	t.Helper()
 	stego, err := Embed(t.Context(), cover, secret, key, o)
 	if err != nil {
@@ -82,7 +82,7 @@ func embed(t testing.TB, cover, secret Image, key Key, o Options) Image {
 	return stego
 }
 
-func recovered(t testing.TB, stego Image, key Key) Image {
+func recovered(t testing.TB, stego Image, key kem.Keys) Image {
 	t.Helper()
 	secret, err := Recover(t.Context(), stego, key)
 	if err != nil {
@@ -92,7 +92,7 @@ func recovered(t testing.TB, stego Image, key Key) Image {
 }
 
 // refuse expects the one error of everything that is wrong, and no image.
-func refuse(t testing.TB, what string, stego Image, key Key) {
+func refuse(t testing.TB, what string, stego Image, key kem.Keys) {
 	t.Helper()
 	secret, err := Recover(t.Context(), stego, key)
 	if !errors.Is(err, ErrAuthentication) || err.Error() != ErrAuthentication.Error() || secret.Samples != nil {
@@ -121,7 +121,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	r := seeded(t)
 	public, private := pair(t, r)
-	keys := map[string]Key{
+	keys := map[string]kem.Keys{
 		"public key": newKey(t, public, private),
 		"symmetric":  newKey(t, bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)),
 	}
@@ -338,7 +338,7 @@ func TestRefusedToEmbed(t *testing.T) {
 	if _, err := Recover(t.Context(), Image{Width: 2, Height: 2}, key); !errors.Is(err, ErrImage) {
 		t.Errorf("an image without samples: %v", err)
 	}
-	if _, err := NewKey(make([]byte, 31), nil); !errors.Is(err, kem.ErrKey) {
+	if _, err := NewKeys(make([]byte, 31), nil); !errors.Is(err, kem.ErrKey) {
 		t.Errorf("a short key: %v", err)
 	}
 }

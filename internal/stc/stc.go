@@ -40,7 +40,7 @@ import (
 var (
 	// ErrCapacity: there are more bits than the elements can hold.
 	ErrCapacity = errors.New("more bits than the samples hold")
-	// ErrWet: the message cannot be written without elements that must not change.
+	// ErrWet: the message can be written only by changing elements that must not change.
 	ErrWet = errors.New("too many pixels have both black and white samples: take another cover, or a lower rate")
 )
 

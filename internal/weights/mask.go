@@ -15,8 +15,8 @@ type Mask struct {
 	layers []Layer
 	len    int
 
-	// The bits are made at the first use, because drawing them takes as long as making the weights of a
-	// key, and a command that is answered from the cache needs neither.
+	// The bits are drawn at the first use. Drawing takes as long as making the weights of a key, and a command
+	// that is answered from the cache needs neither.
 	once  sync.Once
 	draw  func()
 	keyed [][]uint64 // per layer, bit i%64 of word i/64 is 1 where weight i is keyed

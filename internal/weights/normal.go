@@ -8,8 +8,8 @@ import (
 // summands is the number of uniform values in a nearly normal one; the variance of each is 1/12.
 const summands = 12
 
-// Normal fills dst with the nearly standard normal values of a seed: what a graph draws when it runs, so that it gives the
-// same image each time. Each is the sum of twelve uniform values less its mean, in steps of 2^-16, all of it exact. The
+// Normal fills dst with the nearly standard normal values of a seed. Graphs that take noise get them, so that they give the
+// same image each time. Each value is the sum of twelve uniform values less its mean, in steps of 2^-16, computed exactly. The
 // stream is SHAKE-256 over LP("stegomq.normal") | u32(Version) | u64(seed), read as little-endian uint16.
 func Normal(dst []float32, seed uint64) {
 	shake := sha3.NewSHAKE256()
