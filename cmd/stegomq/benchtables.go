@@ -41,7 +41,7 @@ func printBench(cmd *cobra.Command, r *load.Report) {
 		where += ", " + s.Runtime
 	}
 	say("where", "%s; %d cores", where, s.Cores)
-	say("throughput", "%.4g images/s, %.4g requests/s", r.ItemsASecond, float64(m.EndedRequests)/m.Window.Seconds())
+	say("throughput", "%.4g images/s, %.4g requests/s", r.ItemsASecond, m.RequestsASecond())
 	if r.Load.Loop == "open" {
 		say("kept up", "%.1f %% of what was offered", 100*m.KeptUp())
 	}
@@ -85,7 +85,7 @@ func printSweep(cmd *cobra.Command, s *load.Sweep) {
 	for _, step := range s.Steps {
 		m := step.Report.Measured
 		w.AppendRow([]any{
-			fmt.Sprintf("%.4g", step.Report.Load.Rate), fmt.Sprintf("%.4g", float64(m.EndedRequests)/m.Window.Seconds()), fmt.Sprintf("%.1f %%", 100*m.KeptUp()),
+			fmt.Sprintf("%.4g", step.Report.Load.Rate), fmt.Sprintf("%.4g", m.RequestsASecond()), fmt.Sprintf("%.1f %%", 100*m.KeptUp()),
 			msText(m.Latency.At(50)), msText(m.Latency.At(99)), orDash(len(m.Failed) == 0, m.FailedText()), yesNo(step.Held),
 		})
 	}
