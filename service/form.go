@@ -91,7 +91,7 @@ func (s *Service) ofBody(err error) *problem {
 	case errors.As(err, &large):
 		return tooLarge(large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
+		return newProblem(codeSlowBody, fmt.Sprintf("the body must come within %v", s.cfg.BodyTimeout))
 	case errors.As(err, &wrong):
 		return newProblem(codeBadRequest, wrong.text)
 	}
