@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/load"
@@ -121,13 +119,8 @@ type benchLine struct {
 	shown bool
 }
 
-func (l *benchLine) terminal() bool {
-	f, ok := l.out.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
-}
-
 func (l *benchLine) say(text string) {
-	if l.terminal() {
+	if terminal(l.out) != nil {
 		l.shown = true
 		_, _ = fmt.Fprintf(l.out, "\r\x1b[K%s", text)
 	}
@@ -135,7 +128,7 @@ func (l *benchLine) say(text string) {
 
 // watch shows the progress of a load.
 func (l *benchLine) watch(o load.Offer) func(load.Progress) {
-	if !l.terminal() {
+	if terminal(l.out) == nil {
 		return nil
 	}
 	return func(p load.Progress) {
