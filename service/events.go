@@ -52,7 +52,7 @@ type hub struct {
 }
 
 func newHub() *hub {
-	const full = "there are as many streams of events as there may be: close one of yours, or try again later"
+	const full = "there are too many streams of events: close one of yours, or try again later"
 	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), streams: newPlaces(mostStreams, userStreams, 0, full, full), draining: make(chan struct{})}
 }
 
@@ -201,7 +201,7 @@ func (e *eventWriter) put(kind string, n uint64, data []byte) {
 }
 
 func (e *eventWriter) reset(n uint64) {
-	e.put(eventReset, n, []byte(`{"detail":"events after the last one that you have are not kept: ask for what they tell of"}`))
+	e.put(eventReset, n, []byte(`{"detail":"events after your last one are no longer kept: ask again for what you show"}`))
 }
 
 func (e *eventWriter) comment() { e.waiting.WriteString(":\n\n") }

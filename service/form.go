@@ -78,27 +78,22 @@ func tooLarge(limit int64) *problem {
 	return newProblem(codeTooLarge, fmt.Sprintf("the body of this request has at most %d bytes", limit))
 }
 
-// errForm is what is wrong with a form.
-type errForm struct{ text string }
-
-func (e errForm) Error() string { return e.text }
-
 // ofBody is the problem of a body that could not be read.
 func (s *Service) ofBody(err error) *problem {
 	var large *http.MaxBytesError
-	var wrong errForm
+	var already *problem
 	switch {
 	case errors.As(err, &large):
 		return tooLarge(large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return newProblem(codeSlowBody, fmt.Sprintf("a body has %v to come", s.cfg.BodyTimeout))
-	case errors.As(err, &wrong):
-		return newProblem(codeBadRequest, wrong.text)
+		return newProblem(codeSlowBody, fmt.Sprintf("the body must come within %v", s.cfg.BodyTimeout))
+	case errors.As(err, &already):
+		return already
 	}
 	return newProblem(codeBadRequest, "the body is not whole, or not of the type that the request says")
 }
 
-// readParts reads images and words of these names from a body of size bytes; size is -1 where it is not known.
+// readParts reads images and words of these names from a body of size bytes; size is -1 where it is not known. The error of a wrong form is a *problem.
 func readParts(parts *multipart.Reader, names []string, words map[string]*string, size int64) (images map[string][]byte, err error) {
 	images = make(map[string][]byte)
 	for {
@@ -114,9 +109,10 @@ func readParts(parts *multipart.Reader, names []string, words map[string]*string
 		_, twice := images[name]
 		switch {
 		case word == nil && !slices.Contains(names, name):
-			return nil, errForm{fmt.Sprintf("there is a field that this form does not have: it has %s", strings.Join(slices.Concat(names, slices.Sorted(maps.Keys(words))), ", "))}
+			all := slices.Concat(names, slices.Sorted(maps.Keys(words)))
+			return nil, newProblem(codeBadRequest, "there is a field that this form does not have: it has "+strings.Join(all, ", "))
 		case twice || word != nil && *word != "":
-			return nil, errForm{"the field " + name + " is there twice"}
+			return nil, newProblem(codeBadRequest, "the field "+name+" is there twice")
 		case word == nil:
 			// The rest of the body has room for the whole image: the buffer never has to grow.
 			image := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
@@ -129,7 +125,7 @@ func readParts(parts *multipart.Reader, names []string, words map[string]*string
 			text, err = io.ReadAll(io.LimitReader(part, maxWord+1))
 			*word = string(text)
 			if len(text) > maxWord {
-				return nil, errForm{fmt.Sprintf("the field %s has more than %d bytes", name, maxWord)}
+				return nil, newProblem(codeBadRequest, fmt.Sprintf("the field %s has more than %d bytes", name, maxWord))
 			}
 		}
 		if err != nil {

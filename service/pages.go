@@ -65,8 +65,8 @@ func (s *Service) servePage(w http.ResponseWriter, r *http.Request, to route, cl
 			var ok bool
 			var err error
 			if c.user, ok, err = s.signedIn(r); err != nil {
-				c.log.Error("nobody can be let in", "error", err)
-				return newProblem(codeUnavailable, "nobody can be let in now: the operator finds the reason in the log")
+				c.log.Error("users cannot be checked", "error", err)
+				return newProblem(codeUnavailable, "users cannot be checked now: the operator finds the reason in the log")
 			} else if !ok {
 				return newProblem(codeUnauthorized, "sign in first")
 			}

@@ -29,8 +29,8 @@ func coded(c code, status int, title, retryAfter string) code {
 
 // The codes. Each stands in openapi.json and in docs/http.md.
 var (
-	codeBadRequest     = coded("bad_request", http.StatusBadRequest, "The request is not one", "")
-	codeUnauthorized   = coded("unauthorized", http.StatusUnauthorized, "No user has this token", "")
+	codeBadRequest     = coded("bad_request", http.StatusBadRequest, "The request is malformed", "")
+	codeUnauthorized   = coded("unauthorized", http.StatusUnauthorized, "The token is missing or not valid", "")
 	codeMissingScope   = coded("missing_scope", http.StatusForbidden, "The token does not allow this", "")
 	codeEmbedOnly      = coded("embed_only_key", http.StatusForbidden, "This key only embeds for you", "")
 	codeNotFound       = coded("not_found", http.StatusNotFound, "There is nothing here", "")
@@ -40,14 +40,14 @@ var (
 	codeUnknownRun     = coded("unknown_run", http.StatusNotFound, "You have no such run", "")
 	codeUnknownDataset = coded("unknown_dataset", http.StatusNotFound, "There is no such data set", "")
 	codeImageGone      = coded("image_gone", http.StatusNotFound, "There is no such image", "")
-	codeMethod         = coded("method_not_allowed", http.StatusMethodNotAllowed, "Not with this method", "")
+	codeMethod         = coded("method_not_allowed", http.StatusMethodNotAllowed, "The method is not allowed", "")
 	codeSlowBody       = coded("slow_body", http.StatusRequestTimeout, "The body came too slowly", "1")
 	codeRunning        = coded("job_running", http.StatusConflict, "The job is under way", "1")
 	codeNoResults      = coded("no_results", http.StatusConflict, "The run has no results yet", "1")
 	codeTooManyRuns    = coded("too_many_runs", http.StatusConflict, "You have too many runs", "")
 	codeConflict       = coded("run_differs", http.StatusConflict, "The run began with something else", "")
 	codeTooLarge       = coded("too_large", http.StatusRequestEntityTooLarge, "Too large", "")
-	codeMediaType      = coded("unsupported_media_type", http.StatusUnsupportedMediaType, "The body is no form", "")
+	codeMediaType      = coded("unsupported_media_type", http.StatusUnsupportedMediaType, "The body is of another type", "")
 	codeBadImage       = coded("bad_image", http.StatusUnprocessableEntity, "The image cannot be used", "")
 	codeBadKey         = coded("bad_key", http.StatusUnprocessableEntity, "The model does not work with this key", "")
 	codeOperation      = coded("unsupported_operation", http.StatusUnprocessableEntity, "The model does not do this", "")
@@ -55,7 +55,7 @@ var (
 	codeOtherBody      = coded("idempotency_key_reused", http.StatusUnprocessableEntity, "The idempotency key is of another request", "")
 	codeTooMany        = coded("too_many_requests", http.StatusTooManyRequests, "Too many requests at once", "1")
 	codeInternal       = coded("internal", http.StatusInternalServerError, "The service failed", "")
-	codeDraining       = coded("draining", http.StatusServiceUnavailable, "The service ends", "5")
+	codeDraining       = coded("draining", http.StatusServiceUnavailable, "The service is about to end", "5")
 	codeUnavailable    = coded("unavailable", http.StatusServiceUnavailable, "A part of the service does not answer", "5")
 	codeStorageFull    = coded("storage_full", http.StatusServiceUnavailable, "There is no room for images", "60")
 	codeTimeout        = coded("timeout", http.StatusGatewayTimeout, "It took too long", "5")
@@ -117,12 +117,12 @@ func ofReply(r producer.Reply) *problem {
 	case string(schemas.ReasonBadKey):
 		return newProblem(codeBadKey, otherKey)
 	case string(schemas.ReasonBadOutput), string(schemas.ReasonBadModel):
-		return newProblem(codeInternal, "the model gave no image: its operator finds the reason in the log, by the request's id")
+		return newProblem(codeInternal, "the model made no image: the operator finds the reason in the log, by the request's id")
 	}
-	return newProblem(codeUnavailable, "no worker could do it: try again; its operator finds the reason in the log, by the request's id")
+	return newProblem(codeUnavailable, "no worker could do it: try again; the operator finds the reason in the log, by the request's id")
 }
 
-const otherKey = "the model was not trained with this key, so that it would neither hide nor protect anything: GET /v1/models says which of your keys it works with"
+const otherKey = "the model was not trained with this key, and would neither hide nor protect anything with it: GET /v1/models says which of your keys it works with"
 
 // ofError is the problem of a request that got no reply.
 func ofError(err error) *problem {
@@ -131,7 +131,7 @@ func ofError(err error) *problem {
 	case errors.As(err, &already):
 		return already
 	case errors.Is(err, errTimeout):
-		return newProblem(codeTimeout, "no worker had done it in time: try again")
+		return newProblem(codeTimeout, "no worker did it in time: try again")
 	case pipeline.NoRoom(err):
 		return newProblem(codeStorageFull, "the message queue has no room for your images: older ones make room within the hour")
 	}

@@ -108,7 +108,7 @@ func (s *Service) listItems(c *call) (any, *problem) {
 		return nil, newProblem(codeBadRequest, "there is no such role: see Item in /v1/openapi.json")
 	}
 	if order != "" && order != "worst" {
-		return nil, newProblem(codeBadRequest, "order is worst, or left out")
+		return nil, newProblem(codeBadRequest, "order must be worst, or left out")
 	}
 	offset, why := number(q, "offset", 0, 0, math.MaxInt32)
 	if why != nil {
@@ -233,7 +233,7 @@ func (s *Service) runImage(w http.ResponseWriter, c *call) *problem {
 	sc := schemas.NewScore(role, q.Get("item"), q.Get("embed_key"), q.Get("decode_key"))
 	of := q.Get("of")
 	if !ok || role.Token() != q.Get("role") || of != "reference" && of != "test" && of != "residual" {
-		return newProblem(codeBadRequest, "say which image: role is a role of an item, of is reference, test or residual")
+		return newProblem(codeBadRequest, "name the image: role must be a role of an item, and of must be reference, test or residual")
 	}
 	gain, why := gainOf(c)
 	if why != nil {

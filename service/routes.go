@@ -188,7 +188,7 @@ func (s *Service) observe(next http.Handler) http.Handler {
 			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
 				s.log.Error("a handler panicked", "request", id, "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
-					newProblem(codeInternal, "its operator finds the reason in the log, by the request's id").answer(rec)
+					newProblem(codeInternal, "the operator finds the reason in the log, by the request's id").answer(rec)
 				}
 			}
 			if rec.status == 0 { // an image, or the document
@@ -250,10 +250,10 @@ func (s *Service) authenticate(c *call, token string) *problem {
 	case errors.Is(err, users.ErrToken):
 		return c.refuse(newProblem(codeUnauthorized, "no user has this token, or it was revoked"), "")
 	case errors.Is(err, users.ErrExpired):
-		return c.refuse(newProblem(codeUnauthorized, "this token was good until "+c.user.Expires.Format(time.RFC3339)+": ask the operator for another (stegomq users revoke, users add)"), "")
+		return c.refuse(newProblem(codeUnauthorized, "this token was valid until "+c.user.Expires.Format(time.RFC3339)+": ask the operator for another (stegomq users revoke, users add)"), "")
 	case err != nil:
-		c.log.Error("nobody can be let in", "error", err)
-		return newProblem(codeUnavailable, "nobody can be let in now: the operator finds the reason in the log")
+		c.log.Error("users cannot be checked", "error", err)
+		return newProblem(codeUnavailable, "users cannot be checked now: the operator finds the reason in the log")
 	}
 	return nil
 }

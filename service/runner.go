@@ -141,7 +141,7 @@ func (r *runner) begin(ctx context.Context, id, owner string) {
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
 		if err := r.s.Records.ReleaseAsked(free, id, r.holder); err != nil {
-			log.Warn("a run is not given back", "error", err)
+			log.Warn("the lease of a run is not given back", "error", err)
 		}
 	})
 }
@@ -279,11 +279,11 @@ func ofRun(err error) *problem {
 	case errors.As(err, &already):
 		return already
 	case pipeline.OtherRun(err):
-		return newProblem(codeConflict, "the data set, the keys or the model are others than when the run began: delete it and ask for a new one")
+		return newProblem(codeConflict, "the data set, the keys or the model have changed since the run began: delete it and ask for a new one")
 	case errors.Is(err, producer.ErrDataset):
 		return newProblem(codeUnavailable, "the data set has no pair of images that can be used: the operator finds the reason in the log")
 	case errors.Is(err, pipeline.ErrLost), errors.Is(err, schemas.ErrAway):
-		return newProblem(codeUnavailable, "a server of the pipeline did not answer for too long, or loses what it is given: ask for the run again")
+		return newProblem(codeUnavailable, "a server of the pipeline was away for too long, or loses its data: ask for the run again")
 	case pipeline.NoRoom(err):
 		return newProblem(codeStorageFull, "the message queue has no room for the images: ask for the run again later")
 	}

@@ -363,7 +363,7 @@ func (s *Service) runKeys(c *call, m *model.Model, asked *runRequest) ([]keyring
 // readRun reads the body of POST /v1/runs.
 func (s *Service) readRun(w http.ResponseWriter, c *call) (*runRequest, *problem) {
 	if kind, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, newProblem(codeMediaType, "send what is to be run as application/json")
+		return nil, newProblem(codeMediaType, "send the request for a run as application/json")
 	}
 	var body []byte
 	if why := s.inTime(w, func() (err error) {

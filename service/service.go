@@ -197,11 +197,11 @@ func New(cfg Config, parts Parts) (*Service, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	const showingFull = "so much is being shown that there is no room for more: try again a little later"
+	const showingFull = "too many images and results are being shown at once: try again a little later"
 	s := &Service{
 		cfg: cfg, Parts: parts, log: cfg.Logger, jobs: newJobs(), events: newHub(), sessions: newSessions(), tries: newTries(), origins: http.NewCrossOriginProtection(),
-		slots: newPlaces(int64(cfg.InFlight), int64(cfg.PerUser), 0, "the service has as many requests as it takes at once: try again a little later",
-			"so many requests of yours are under way that there is no room for another: wait for one to end"),
+		slots: newPlaces(int64(cfg.InFlight), int64(cfg.PerUser), 0, "the service has as many requests as it can handle at once: try again a little later",
+			"too many requests of yours are under way: wait for one to end"),
 		showing: newPlaces(showingPlaces, showingPerUser, showingWait, showingFull, showingFull),
 		pace:    pace{perSecond: cfg.Rate, all: make(map[string]*rate.Limiter)},
 	}

@@ -293,7 +293,7 @@ func (t *tried) compare(c *call, kind, what string, reference, test *image.NRGBA
 func (s *Service) triedOf(c *call) (*tried, *problem) {
 	t := s.tries.find(c.owner(), c.PathValue("id"))
 	if t == nil {
-		return nil, newProblem(codeUnknownJob, "there is nothing of this address: what was tried is kept for half an hour")
+		return nil, newProblem(codeUnknownJob, "there is nothing at this address: a trial is kept for half an hour")
 	}
 	return t, nil
 }

@@ -228,15 +228,7 @@ func (a *app) bench(cmd *cobra.Command, fl *benchFlags) error {
 	if err := fl.write(cmd, report, report.Figure()); err != nil {
 		return err
 	}
-	return failedItems(report)
-}
-
-func failedItems(r *load.Report) error {
-	n := 0
-	for _, failed := range r.Measured.Failed {
-		n += failed
-	}
-	if n > 0 {
+	if n := report.Measured.FailedItems(); n > 0 {
 		return fmt.Errorf("%w: %d images; the table has the reasons", reports.ErrSomeFailed, n)
 	}
 	return nil
@@ -262,7 +254,7 @@ func (a *app) benchSweep(cmd *cobra.Command, fl *benchFlags) error {
 			if err != nil {
 				return err
 			}
-			plan.From = 0.2 * float64(r.Measured.EndedRequests) / r.Measured.Window.Seconds()
+			plan.From = 0.2 * r.Measured.RequestsASecond()
 		}
 		found, err = plan.Sweep(ctx, func(ctx context.Context, rate float64) (*load.Report, error) {
 			one := offer

@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"stegomq/internal/load"
@@ -41,7 +39,7 @@ func printBench(cmd *cobra.Command, r *load.Report) {
 		where += ", " + s.Runtime
 	}
 	say("where", "%s; %d cores", where, s.Cores)
-	say("throughput", "%.4g images/s, %.4g requests/s", r.ItemsASecond, float64(m.EndedRequests)/m.Window.Seconds())
+	say("throughput", "%.4g images/s, %.4g requests/s", r.ItemsASecond, m.RequestsASecond())
 	if r.Load.Loop == "open" {
 		say("kept up", "%.1f %% of what was offered", 100*m.KeptUp())
 	}
@@ -85,7 +83,7 @@ func printSweep(cmd *cobra.Command, s *load.Sweep) {
 	for _, step := range s.Steps {
 		m := step.Report.Measured
 		w.AppendRow([]any{
-			fmt.Sprintf("%.4g", step.Report.Load.Rate), fmt.Sprintf("%.4g", float64(m.EndedRequests)/m.Window.Seconds()), fmt.Sprintf("%.1f %%", 100*m.KeptUp()),
+			fmt.Sprintf("%.4g", step.Report.Load.Rate), fmt.Sprintf("%.4g", m.RequestsASecond()), fmt.Sprintf("%.1f %%", 100*m.KeptUp()),
 			msText(m.Latency.At(50)), msText(m.Latency.At(99)), orDash(len(m.Failed) == 0, m.FailedText()), yesNo(step.Held),
 		})
 	}
@@ -121,13 +119,8 @@ type benchLine struct {
 	shown bool
 }
 
-func (l *benchLine) terminal() bool {
-	f, ok := l.out.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
-}
-
 func (l *benchLine) say(text string) {
-	if l.terminal() {
+	if terminal(l.out) != nil {
 		l.shown = true
 		_, _ = fmt.Fprintf(l.out, "\r\x1b[K%s", text)
 	}
@@ -135,7 +128,7 @@ func (l *benchLine) say(text string) {
 
 // watch shows the progress of a load.
 func (l *benchLine) watch(o load.Offer) func(load.Progress) {
-	if !l.terminal() {
+	if terminal(l.out) == nil {
 		return nil
 	}
 	return func(p load.Progress) {

@@ -41,6 +41,14 @@ func (p *progress) watch() pipeline.Watch {
 	}
 }
 
+// terminal is the terminal that a writer writes to; nil where it writes elsewhere.
+func terminal(w io.Writer) *os.File {
+	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		return f
+	}
+	return nil
+}
+
 // nameBad tells which files could not be used, and why.
 func nameBad(w io.Writer, run *pipeline.Run) {
 	for _, bad := range run.Dataset.Bad {
@@ -59,7 +67,7 @@ func (p *progress) startBar(f *os.File, total int) {
 // show shows the progress. It is called again and again, whether or not the run has moved.
 func (p *progress) show(now pipeline.Progress) {
 	done := now.Scores + now.Failures
-	if f, ok := p.out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+	if f := terminal(p.out); f != nil {
 		note := ""
 		if now.Waiting != "" {
 			note = "  " + now.Waiting

@@ -80,7 +80,14 @@ func (a *app) usersListCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printUsers(cmd, all)
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				for _, u := range all {
+					u.Hash = "" // it lets nobody in, and is nobody's business
+					if err := enc.Encode(u); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 			w := newTable(cmd, "user", "scopes", "keys", "embeds for", "created", "expires")
 			for _, u := range all {
@@ -92,17 +99,6 @@ func (a *app) usersListCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line")
 	return cmd
-}
-
-func printUsers(cmd *cobra.Command, all []users.User) error {
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	for _, u := range all {
-		u.Hash = "" // it lets nobody in, and is nobody's business
-		if err := enc.Encode(u); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func joined[T ~string](list []T) string {

@@ -162,9 +162,10 @@ func (g Grant) Config() string {
 	return b.String()
 }
 
-// PasswordVariable is the variable of the server's environment that holds a tenant's password.
+// PasswordVariable is the variable of the server's environment that holds a tenant's password. No two tenants share one: the name is in capitals, '-' is
+// '_', and '_' is "_u".
 func PasswordVariable(tenant string) string {
-	return "STEGOMQ_NATS_PASSWORD_" + strings.ToUpper(strings.ReplaceAll(tenant, "-", "_"))
+	return "STEGOMQ_NATS_PASSWORD_" + strings.NewReplacer("-", "_", "_", "_u").Replace(strings.ToUpper(tenant))
 }
 
 // NSC are shell lines that make the tenant's account, its imports and its user with nsc, where the operator's account has the exports

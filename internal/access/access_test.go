@@ -130,7 +130,22 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s is not once in each form", r.Subject)
 		}
 	}
-	if got := PasswordVariable("a-b_c"); got != "STEGOMQ_NATS_PASSWORD_A_B_C" {
-		t.Error(got)
+}
+
+// Tenants whose names look alike do not share a password.
+func TestPasswordVariable(t *testing.T) {
+	t.Parallel()
+	tenants := make(map[string]string)
+	for _, tenant := range []string{"alice", "a-b_c", "a_b-c", "a-b-c", "a_b_c", "a-ub", "a_b", "a-b", "a--b", "a__b"} {
+		name := PasswordVariable(tenant)
+		if other := tenants[name]; other != "" || strings.ContainsAny(name, "-") {
+			t.Errorf("%s is the variable of %s, and of %q", name, tenant, other)
+		}
+		tenants[name] = tenant
+	}
+	for name, tenant := range map[string]string{"STEGOMQ_NATS_PASSWORD_ALICE": "alice", "STEGOMQ_NATS_PASSWORD_A_B": "a-b", "STEGOMQ_NATS_PASSWORD_A_uB": "a_b"} {
+		if tenants[name] != tenant {
+			t.Errorf("%s is of %q, not of %s", name, tenants[name], tenant)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func Variable(prefix, flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Read reads a YAML file of flag names and values; lists become comma-separated.
+// Read reads a YAML file of flag names and values. Lists become comma-separated, and a name without a value gives "", which Fill does not set.
 func Read(path string) (map[string]string, error) {
 	values := make(map[string]string)
 	if path == "" {
@@ -62,18 +62,21 @@ func Read(path string) (map[string]string, error) {
 		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
 	}
 	for name, v := range raw {
-		switch v := v.(type) {
-		case []any:
-			parts := make([]string, len(v))
-			for i, p := range v {
-				parts[i] = fmt.Sprint(p)
-			}
-			values[name] = strings.Join(parts, ",")
-		case map[string]any:
-			return nil, fmt.Errorf("read the configuration %s: %s must be a value or a list", path, name)
-		default:
-			values[name] = fmt.Sprint(v)
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
 		}
+		var words []string
+		for _, one := range list {
+			switch one.(type) {
+			case nil: // there is nothing behind the name
+			case []any, map[string]any:
+				return nil, fmt.Errorf("read the configuration %s: %s must be a value or a list of values", path, name)
+			default:
+				words = append(words, fmt.Sprint(one))
+			}
+		}
+		values[name] = strings.Join(words, ",")
 	}
 	return values, nil
 }

@@ -19,17 +19,18 @@ import (
 // Subject says what was measured.
 type Subject struct {
 	Operation string `json:"operation"`
-	// Model is its name and Digest that of its manifest; empty where there is none.
+	// Model is the model's name and Digest that of its manifest; empty where there is no model.
 	Model  string `json:"model"`
 	Digest string `json:"model_digest"`
 	// Size is the side of the images in pixels, Batch the items of a request, Images where they came from.
 	Size   int    `json:"size"`
 	Batch  int    `json:"batch"`
 	Images string `json:"images"`
-	// Inline says whether images went in the message where they fitted, Memo whether what was made before was given again.
+	// Inline says whether images went in the message where they fitted, Memo whether outputs that were made before were used again.
 	Inline bool `json:"inline"`
 	Memo   bool `json:"memo"`
-	// Servers is "embedded" or "given". Workers in this process have Slots jobs in hand each, and Runtime computes; 0 and empty where others work.
+	// Servers is "embedded" or "given". Workers counts the workers in this process, Slots the jobs that each has in hand, and Runtime names what
+	// computes; 0 and empty where workers elsewhere do the work.
 	Servers string `json:"servers"`
 	Workers int    `json:"workers"`
 	Slots   int    `json:"slots"`
@@ -74,21 +75,22 @@ func (l Load) String() string {
 	return fmt.Sprintf("closed loop, %d in flight", l.InFlight)
 }
 
-// Report is what a benchmark found.
+// Report is the outcome of a benchmark.
 type Report struct {
 	Version int     `json:"version"`
 	Program string  `json:"program"`
 	Date    string  `json:"date"` // RFC 3339
 	Subject Subject `json:"subject"`
 	Load    Load    `json:"load"`
-	// ItemsASecond is the throughput, and CPUAnItem the processor's seconds that all processes that tell used for each item; 0 where nothing was made.
+	// ItemsASecond is the throughput. CPUAnItem is the CPU time for each item, in seconds, of all processes whose CPU time is known; 0 where nothing was
+	// made.
 	ItemsASecond float64   `json:"items_per_second"`
 	CPUAnItem    float64   `json:"cpu_seconds_per_item"`
 	Measured     *Measured `json:"measured"`
 	Baseline     *Baseline `json:"baseline,omitempty"`
 }
 
-// reportVersion is that of reports, sweeps included.
+// reportVersion is the version of the JSON of reports and sweeps.
 const reportVersion = 1
 
 // NewReport puts a report together.
@@ -103,19 +105,19 @@ func NewReport(program string, s Subject, o Offer, m *Measured) *Report {
 	return r
 }
 
-// Baseline is the bare loop on the runtime that did the same runs of the network, before and after.
+// Baseline is the outcome of a bare loop on the runtime, which did the same runs of the network, before and after the measurement.
 type Baseline struct {
 	Before Bare `json:"before"`
 	After  Bare `json:"after"`
-	// Threads ran at once.
+	// Threads is the number of threads that ran at once.
 	Threads int `json:"threads"`
-	// Ratio is the throughput over that of the bare loop, and CPURatio the processor's time of an item of the bare loop over that of the report: 1
-	// means as fast. The second is less disturbed by what else the machine does, and means nothing where a device computes.
+	// Ratio is the throughput over that of the bare loop. CPURatio is the CPU time of an item in the bare loop over that in the report. 1 means equally
+	// fast. Other work on the machine disturbs CPURatio less; where a device computes, CPURatio means nothing.
 	Ratio    float64 `json:"throughput_ratio"`
 	CPURatio float64 `json:"cpu_ratio"`
 }
 
-// Bare is what a bare loop found.
+// Bare is the outcome of one bare loop.
 type Bare struct {
 	ItemsASecond float64 `json:"items_per_second"`
 	CPUAnItem    float64 `json:"cpu_seconds_per_item"`
@@ -154,7 +156,7 @@ func Read(path string) (*Report, error) {
 	return r, nil
 }
 
-// Write writes a report, or a sweep, as JSON.
+// Write writes a report, or a sweep, to a file, as JSON.
 func Write(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -163,7 +165,7 @@ func Write(path string, v any) error {
 	return renameio.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// Figure is the latency by percentile, with that of its parts.
+// Figure is a chart of the latency and its parts by percentile.
 func (r *Report) Figure() figure.Figure {
 	p := figure.Panel{
 		Title:  fmt.Sprintf("%s, %s", r.Subject, r.Load),
@@ -183,7 +185,7 @@ func (r *Report) Figure() figure.Figure {
 	return figure.Chart{Panels: []figure.Panel{p}, Width: figure.Page}
 }
 
-// curve has the durations in milliseconds at which one in so many takes longer, as far as there are so many.
+// curve returns points (x, y): one in x durations is longer than y milliseconds. x goes up to the number of durations.
 func (h Histogram) curve() (points [][2]float64) {
 	for x := 1.0; x <= float64(h.Count()); x *= math.Sqrt2 {
 		points = append(points, [2]float64{x, ms(h.At(100 - 100/x))})
@@ -197,11 +199,11 @@ var ErrDiffers = errors.New("the reports are of different work")
 // Comparison is of two reports of the same work.
 type Comparison struct {
 	Rows []Row `json:"rows"`
-	// Differs names what else is not the same, such as the load.
+	// Differs names what else differs, such as the load.
 	Differs []string `json:"differs,omitempty"`
 }
 
-// Row is a figure of both. Ratio is B over A; 0 where A is 0.
+// Row is a figure of both reports. Ratio is B over A; 0 where A is 0.
 type Row struct {
 	Name  string  `json:"name"`
 	Unit  string  `json:"unit"`
@@ -267,6 +269,17 @@ func differences(a, b *Report) (list []string) {
 	}
 	return list
 }
+
+// FailedItems counts the items that failed.
+func (m *Measured) FailedItems() (n int) {
+	for _, failed := range m.Failed {
+		n += failed
+	}
+	return n
+}
+
+// RequestsASecond is the rate of the answers within the window.
+func (m *Measured) RequestsASecond() float64 { return float64(m.EndedRequests) / m.Window.Seconds() }
 
 // FailedText lists what failed, by reason.
 func (m *Measured) FailedText() string {

@@ -79,10 +79,15 @@ func (o Offer) Run(ctx context.Context, target Target, meter Meter, watch func(P
 	if watch != nil {
 		side.Go(func() { r.watch(done, watch) })
 	}
-	if o.WarmUp == 0 {
+	begin := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.begin()
+	}
+	if o.WarmUp == 0 {
+		begin()
 	} else {
-		defer time.AfterFunc(o.WarmUp, r.begin).Stop()
+		defer time.AfterFunc(o.WarmUp, begin).Stop()
 	}
 	if o.Duration > 0 {
 		defer time.AfterFunc(o.WarmUp+o.Duration, r.conclude).Stop()
@@ -105,11 +110,12 @@ func (o Offer) Run(ctx context.Context, target Target, meter Meter, watch func(P
 	return &r.m, nil
 }
 
-// begin begins what counts.
+// begin begins what counts, once: when its time has come, or when the first request that counts begins, whichever a busy machine does first. The
+// caller has the lock.
 func (r *run) begin() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.start, r.before = time.Now(), r.meter()
+	if r.start.IsZero() {
+		r.start, r.before = time.Now(), r.meter()
+	}
 }
 
 // conclude ends what counts, once. Requests that are under way then still have their latency measured.
@@ -189,6 +195,7 @@ func (r *run) next(at time.Time, since time.Duration, keys func() int) (next Req
 		if r.Duration > 0 && since >= r.WarmUp+r.Duration || r.Requests > 0 && r.counted >= r.Requests {
 			return Request{}, false, false
 		}
+		r.begin()
 		r.counted++
 	}
 	next = Request{Number: r.number, Key: keys(), Intended: at}
@@ -221,12 +228,8 @@ func (r *run) watch(done <-chan struct{}, tell func(Progress)) {
 		case <-tick.C:
 		}
 		r.mu.Lock()
-		failed := 0
-		for _, n := range r.m.Failed {
-			failed += n
-		}
 		p := Progress{
-			Warm: !r.start.IsZero(), Elapsed: time.Since(begin), Done: r.number - r.inFlight, Failed: failed, InFlight: r.inFlight,
+			Warm: !r.start.IsZero(), Elapsed: time.Since(begin), Done: r.number - r.inFlight, Failed: r.m.FailedItems(), InFlight: r.inFlight,
 			Median: r.m.Latency.At(50), P99: r.m.Latency.At(99),
 		}
 		r.mu.Unlock()

@@ -271,3 +271,18 @@ func TestOfferCheck(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What counts has begun before the first request that counts, however late the timer of the warm-up is.
+func TestWindowBeginsWithTheFirstRequest(t *testing.T) {
+	t.Parallel()
+	offer := Offer{InFlight: 1, Keys: 1, Choice: One, WarmUp: 1, Requests: 1}
+	for range 100 {
+		m, err := offer.Run(t.Context(), func(context.Context, Request) (Answer, error) { return Answer{Items: 1}, nil }, unmetered, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Window > time.Hour || m.EndedRequests != 1 {
+			t.Fatalf("%d requests ended within %v", m.EndedRequests, m.Window)
+		}
+	}
+}

@@ -8,12 +8,12 @@ import (
 	"stegomq/report/figure"
 )
 
-// SweepPlan says how the offered rate is raised: from From by Factor, until a step does not hold, or for Most steps.
+// SweepPlan says how the offered rate is raised: from From by Factor, until a step does not hold, or for Most steps. A step holds as Sweep.Knee says.
 type SweepPlan struct {
 	From   float64 // requests a second
 	Factor float64
 	Most   int
-	// P99 is what the 99th percentile must stay below. 0: there is no such bound.
+	// P99 is a bound that the 99th percentile of the latency must stay below; 0: there is none.
 	P99 time.Duration
 }
 
@@ -32,26 +32,26 @@ func (p SweepPlan) Check() error {
 	return nil
 }
 
-// keepsUp is the share of what was offered that a step must answer to hold.
+// keepsUp is the share of the offered requests that must be answered for a step to hold.
 const keepsUp = 0.95
 
-// Sweep is what raising the rate found.
+// Sweep is the outcome of raising the rate.
 type Sweep struct {
 	Version int     `json:"version"`
 	Program string  `json:"program"`
 	Subject Subject `json:"subject"`
 	// P99 is the bound in milliseconds; 0: none.
 	P99 float64 `json:"p99_bound_ms,omitempty"`
-	// Knee is the highest rate that held, and to which every lower one did, in requests a second; 0: not even the first did. A rate holds where the answers that
-	// come within the measured time are at least 95 % of the requests that should have begun in it and, where there is a bound, the 99th percentile
-	// of the latency is below it.
+	// Knee is the highest rate that held, with all rates below it, in requests a second; 0: not even the first rate held. A rate holds if nothing failed,
+	// the answers within the measured time are at least 95 % of the requests that should have begun in it and, where there is a bound, the
+	// 99th percentile of the latency is below it.
 	Knee float64 `json:"knee_requests_per_second"`
-	// Reached says that a step did not hold, so that the knee is one.
+	// Reached says that a step did not hold, so that Knee is the knee.
 	Reached bool   `json:"reached"`
 	Steps   []Step `json:"steps"`
 }
 
-// Step is one rate.
+// Step is the outcome at one rate.
 type Step struct {
 	Held   bool    `json:"held"`
 	Report *Report `json:"report"`
@@ -82,7 +82,7 @@ func (p SweepPlan) Sweep(ctx context.Context, measure func(ctx context.Context, 
 	return s, nil
 }
 
-// Figure is latency, and throughput, against the offered rate.
+// Figure is a chart of latency, and of throughput, against the offered rate.
 func (s *Sweep) Figure() figure.Figure {
 	median, p99 := figure.Series{Name: "median"}, figure.Series{Name: "p99"}
 	offered, answered := figure.Series{Name: "offered"}, figure.Series{Name: "answered"}
@@ -91,7 +91,7 @@ func (s *Sweep) Figure() figure.Figure {
 		median.Points = append(median.Points, [2]float64{rate, ms(m.Latency.At(50))})
 		p99.Points = append(p99.Points, [2]float64{rate, ms(m.Latency.At(99))})
 		offered.Points = append(offered.Points, [2]float64{rate, rate})
-		answered.Points = append(answered.Points, [2]float64{rate, float64(m.EndedRequests) / m.Window.Seconds()})
+		answered.Points = append(answered.Points, [2]float64{rate, m.RequestsASecond()})
 	}
 	latency := figure.Panel{
 		Title:  fmt.Sprintf("%s: knee at %.4g", s.Subject, s.Knee),
