@@ -1,8 +1,8 @@
 // Package browser is what tests of pages share: a headless Chromium, and what a reader does in one of its tabs. Only tests
 // import it.
 //
-// Invariant: nothing sleeps. What a tab waits for is a condition of the page or a frame that it has drawn, within the time that
-// the tab's context has; what fails fails the test by name.
+// Invariant: nothing sleeps. A tab waits for a condition of the page, or for a frame that it has drawn, as long as its context lasts. What
+// fails ends the test and is named.
 package browser
 
 import (
