@@ -215,7 +215,8 @@ func DatasetDigest(s *RunSpec) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Messages are full of names and digests, and every decoded message is checked: loops take a tenth of the time of regular expressions.
+// Messages are full of names and digests, and every decoded message is checked. A loop checks a digest in a seventh of the time that a regular
+// expression takes, and a name in a seventeenth.
 
 // isHex says whether s is n hexadecimal digits in lower case.
 func isHex(s string, n int) bool {
