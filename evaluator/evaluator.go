@@ -1,9 +1,9 @@
-// Package evaluator owns the numbers: it compares the images of results with their references, stores
-// every score once, and makes tables, files and reports of a run's scores.
+// Package evaluator owns the scoring of results: it compares their images with the references, and stores every score once.
 //
-// Invariants: a score that is there is never changed, so a result that comes twice does no harm; a pair of
-// images that was compared under the same version of the metrics is not compared again; a report reads
-// stored scores alone; a run has no scores but those that its specification asks for.
+// Invariants:
+//   - A stored score is never changed, so that a result that comes twice does no harm.
+//   - A pair of images is compared once under one version of the metrics.
+//   - A run has no scores but those that its specification asks for.
 package evaluator
 
 import (

@@ -60,7 +60,7 @@ func (x *expectations) check(ctx context.Context, run string, ok func(*schemas.E
 	return ok(known.Expected)
 }
 
-// keep notes what a run expects, in the place of what was read first.
+// keep notes what a run expects. It takes the place of the specification that was read first.
 func (x *expectations) keep(run string, e expectation) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

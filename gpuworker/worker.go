@@ -1,12 +1,12 @@
-// Package gpuworker owns the way of a job to its result: it finds out what was made before, brings the
-// images to the network in batches of one key and one size, stores what comes out as 8-bit PNG files,
-// publishes the result and then the jobs that follow from it.
+// Package gpuworker owns the way of a job to its result. A worker looks up what was made before, brings the images to the network in
+// batches of one key and one size, and stores the output as 8-bit PNG files. It publishes the result, and then the jobs that follow from it.
 //
-// Invariants: nothing is done and nothing is given, not even what was made before, for a key that the worker does not have at that moment;
-// a job is only done when its result is stored and its follow-up jobs are published, so a
-// worker that dies at any point loses nothing; a job that is delivered twice does no harm, because the first output that
-// is remembered for an item's work is the one of every result, even where the key's cipher makes another one each time;
-// an image that cannot be used fails its item, never the worker.
+// Invariants:
+//   - For a key that the worker does not have at that moment it does nothing and gives nothing, not even what was made before.
+//   - A job is done when its result is stored and its follow-up jobs are published. A worker that dies at any point loses nothing.
+//   - A job that is delivered twice does no harm: every result has the first output that is remembered for an item's work, even where the
+//     key's cipher makes another one each time.
+//   - An image that cannot be used fails its item, never the worker.
 package gpuworker
 
 import (
@@ -41,8 +41,8 @@ type Blobs interface {
 	Has(ctx context.Context, digests ...string) ([]bool, error)
 }
 
-// Images gives the image of a reference at a geometry; the image is shared and read-only. Keep tells it of one that was made and stored here:
-// img has the pixels of a file with this digest, and whoever in this process asks for it next need not fetch and decode it.
+// Images gives the image of a reference at a geometry; the image is shared and read-only. Keep takes an image that was made and stored here:
+// img has the pixels of the file, which has the digest. Whoever asks for it next in this process need not fetch and decode it.
 type Images interface {
 	Image(ctx context.Context, ref *schemas.ImageRef, g *schemas.Geometry) (*image.NRGBA, error)
 	Keep(ctx context.Context, digest string, file []byte, img *image.NRGBA)
@@ -53,21 +53,22 @@ type Memo interface {
 	Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error)
 	// FirstOutcomes remembers what is not known, and returns what is.
 	FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (before map[string]*schemas.Outcome, err error)
-	// RememberOutcomes puts outcomes in the place of what is known.
+	// RememberOutcomes replaces what is known.
 	RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error
 }
 
-// Engine runs the network of a model with a key (nil for purify) on batches of one size, shape
-// [N,3,H,W]: cover and secret for embed, stego for recover, the noisy or the stego image for purify. Features is Run of
-// recover that also gives the features of each image; a model without is a *schemas.Fault. An unknown
-// model or key is a *schemas.Fault, which ends the job; one with ReasonBadImage ends these items alone.
+// Engine runs the network of a model with a key on batches of images of one size, tensors of shape [N,3,H,W].
 //
-// Where recovery is authenticated, recover may refuse images, which is no error: refused has for each image nil, or why it
-// was refused, so that out has no meaning there. Refused is nil where no image is.
+// Run takes cover and secret for embed, the stego image for recover, and the noisy or the stego image for purify, whose key is nil.
+// Features is Run of recover, and gives the features of each image too; a model without features is a *schemas.Fault. An unknown model or
+// key is a *schemas.Fault, which ends the job; a fault with ReasonBadImage ends these items alone.
 //
-// Check says, before anything is looked up or read, whether the job of a key may be done by this worker now; otherwise it is a *schemas.Fault.
+// Where recovery is authenticated, recover may refuse images, which is no error. Refused then has an entry for each image: nil, or why it was
+// refused, and its output has no meaning. Refused is nil where no image was refused.
 //
-// Runtime names what computes a model's network, where outputs of another runtime may differ; empty where there is no network.
+// Check returns a *schemas.Fault where this worker may not do the job of a key now. It is called before anything is looked up or read.
+//
+// Runtime names what computes a model's network, since another runtime may give other outputs; empty where there is no network.
 type Engine interface {
 	Runtime(model string) string
 	Check(ctx context.Context, model string, op schemas.Operation, key *schemas.KeyRef) error

@@ -138,10 +138,9 @@ func TestEmbedAndWhatFollows(t *testing.T) {
 			seen[digest] = true
 		}
 	}
-	for _, key := range job.GetDecodeKeys() {
-		want := schemas.RecoverJob(job, key, map[string]string{"item-0": stego[0], "item-1": stego[1]})
-		if !proto.Equal(decoded[key.GetId()], want) {
-			t.Errorf("key %s: the recover job is\n%v, want\n%v", key.GetId(), decoded[key.GetId()], want)
+	for _, want := range schemas.FollowUpJobs(job, map[string]string{"item-0": stego[0], "item-1": stego[1]}) {
+		if key := want.GetKey().GetId(); !proto.Equal(decoded[key], want) {
+			t.Errorf("key %s: the recover job is\n%v, want\n%v", key, decoded[key], want)
 		}
 	}
 }

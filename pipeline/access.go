@@ -22,7 +22,7 @@ func GrantAccess(ctx context.Context, s *streams.Streams, g access.Grant, images
 	return s.EnsureTenant(ctx, g.Tenant, streams.TenantOptions{Grant: string(text), Models: g.Models, MaxBlobBytes: images})
 }
 
-// Bounds of the images of a user who comes through Ask: they are answered at once, and asked for by nobody else.
+// Bounds of the images of a user who comes through Ask, who fetches them at once and alone.
 const (
 	AskedLifetime = time.Hour
 	askedBytes    = 512 << 20

@@ -133,8 +133,8 @@ type look struct {
 	empty      int       // looks in a row at which nothing was outstanding
 }
 
-// emptyLooks is how many looks in a row must find nothing before a run's work counts as lost: between two messages of one piece of
-// work there may be a moment without any.
+// emptyLooks is how many looks in a row must find nothing before a run's work counts as lost. Between two messages of one piece of work there
+// may be a moment without any.
 const emptyLooks = 2
 
 // look is called again and again, and looks once a pace. It returns a *lostError, or ErrCancelled.
@@ -177,7 +177,7 @@ func (l *look) look(ctx context.Context) error {
 // quietAfter is how long nothing may move before a word is said.
 const quietAfter = 30 * time.Second
 
-// waitsFor says in one phrase what so many messages of a run wait for, of which nothing has moved for a time.
+// waitsFor says in one phrase what so many messages of a run wait for, after nothing has moved for a time.
 func waitsFor(ctx context.Context, q *queueadmin.Admin, waiting uint64, quiet time.Duration) string {
 	quiet = quiet.Round(time.Second)
 	st, err := q.Status(ctx)
@@ -217,24 +217,20 @@ func (l *look) lost(ctx context.Context) error {
 
 // recordDead records what the dead letters of this attempt cost the run, where no evaluator has, and gives how many comparisons that are.
 func (l *look) recordDead(ctx context.Context) (added int, err error) {
-	letters, err := l.Queue.ListDead(ctx, "", 0)
+	letters, err := DeadLetters(ctx, l.Queue, DeadFilter{Run: l.run.Spec.GetId()})
 	if err != nil {
 		return 0, err
 	}
 	for _, d := range letters {
-		n, err := l.recordLetter(ctx, d)
+		job, lost, err := evaluator.LostTo(d.Letter)
+		if err != nil || job.GetAttempt() != l.plan.Attempt {
+			continue
+		}
+		n, err := l.Cache.PutFailures(ctx, job.GetRun(), job.GetAttempt(), lost)
 		if err != nil {
 			return added, err
 		}
 		added += n
 	}
 	return added, nil
-}
-
-func (l *look) recordLetter(ctx context.Context, d queueadmin.DeadEntry) (int, error) {
-	job, lost, err := evaluator.LostTo(d.Letter)
-	if err != nil || job.GetRun() != l.run.Spec.GetId() || job.GetAttempt() != l.plan.Attempt {
-		return 0, nil //nolint:nilerr // a letter that does not decode is of no run
-	}
-	return l.Cache.PutFailures(ctx, job.GetRun(), job.GetAttempt(), lost)
 }

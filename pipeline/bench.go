@@ -3,8 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -103,10 +101,7 @@ func (r *BenchRequest) operations() []schemas.Operation {
 }
 
 // noModel is the model's digest in jobs of no-op. No manifest has it, so that only workers of a benchmark take such jobs.
-var noModel = func() string {
-	sum := sha256.Sum256([]byte("stegomq bench no-op"))
-	return hex.EncodeToString(sum[:])
-}()
+var noModel = schemas.Digest([]byte("stegomq bench no-op"))
 
 // Bench is a pipeline that is ready to be measured.
 type Bench struct {
@@ -299,7 +294,7 @@ func (b *Bench) startWorkers(r *Roles, run string) error {
 // workerMemo is Redis, or for evaluations without a memo, whose images come again and again, one that finds nothing there.
 func (b *Bench) workerMemo() gpuworker.Memo {
 	if b.req.Operation == BenchEvaluate && !b.req.Memo {
-		return &freshOutcomes{Memo: b.Cache}
+		return &freshMemo{Cache: b.Cache}
 	}
 	return b.Cache
 }
@@ -308,20 +303,14 @@ func (b *Bench) workerMemo() gpuworker.Memo {
 func (b *Bench) serveCalls(ctx context.Context, op schemas.Operation, use func(ctx context.Context, stream *producer.Stream) error) (err error) {
 	run := "bench-" + randomToken() + randomToken()
 	r := StartRoles(ctx)
-	defer func() {
-		if failed := r.Stop(); failed != nil {
-			err = failed
-		}
-	}()
+	defer r.end(&err)
 	if err := b.startWorkers(r, run); err != nil {
 		return err
 	}
 	cfg := producer.StreamConfig{
 		Operation: op, Model: b.digest(), Geometry: b.geometry(), Run: run, Limits: b.opts.Limits, Logger: b.log,
 	}
-	stream := producer.NewStream(cfg, producer.StreamParts{
-		Publisher: b.Bus, Blobs: b.patientStore(), Results: b.Bus,
-	}, nil)
+	stream := producer.NewStream(cfg, producer.StreamParts{Publisher: b.Bus, Blobs: b.patientStore(), Results: b.Bus})
 	return stream.Serve(b.opts.Traces.With(r.ctx), func(ctx context.Context) error { return use(ctx, stream) })
 }
 

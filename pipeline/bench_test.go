@@ -216,7 +216,7 @@ func TestBenchOnAService(t *testing.T) {
 			t.Errorf("%s: the workers had made %d images before", operation, hits)
 		}
 	}
-	if runs, err := s.Runs(ctx); err != nil || len(runs) > 0 {
+	if runs, err := s.Runs(ctx, true); err != nil || len(runs) > 0 {
 		t.Errorf("%d runs are left, %v", len(runs), err)
 	}
 	req := benchRequest(BenchEmbed)

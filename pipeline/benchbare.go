@@ -69,21 +69,15 @@ func (b *Bench) openBare(inFlight int) error {
 }
 
 // tensors are a batch of what an operation takes.
-func (b *Bench) tensors(op schemas.Operation) ([]pixel.Tensor, error) {
-	inputs := 1
-	if op == schemas.Operation_OPERATION_EMBED {
-		inputs = 2
-	}
-	made := make([]pixel.Tensor, inputs)
+func (b *Bench) tensors(op schemas.Operation) (_ []pixel.Tensor, err error) {
+	made := make([]pixel.Tensor, len(op.Describe().Images))
 	for k := range made {
 		images := make([]*image.NRGBA, b.req.Batch)
 		for n := range images {
-			var err error
 			if images[n], _, err = pixel.Decode(b.images.pairs[n%len(b.images.pairs)][k], b.opts.Limits); err != nil {
 				return nil, err
 			}
 		}
-		var err error
 		if made[k], err = pixel.FromImages(images); err != nil {
 			return nil, err
 		}

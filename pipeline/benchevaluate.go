@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime"
@@ -15,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stegomq/evaluator"
-	"stegomq/gpuworker"
+	"stegomq/internal/cache"
 	"stegomq/internal/load"
 	"stegomq/producer"
 	"stegomq/schemas"
@@ -28,8 +26,8 @@ const evaluationItems = 256
 const lookEvery = 5 * time.Millisecond
 
 // evaluations makes requests that are scored. Where the servers are embedded, this process works and scores, on the pairs of one run again and again,
-// and hears what each part took. Elsewhere it asks for the scores, and a request is known by its pairs, which no other request has; so there is
-// one run after another, and the next is made before it is needed.
+// and hears what each part took. On given servers it asks for the scores. A request is then known by its pairs, which no other request has: there is
+// one run after another, and the next one is made before it is needed.
 type evaluations struct {
 	*Bench
 	runs chan *evaluationRun // those of given servers
@@ -69,9 +67,7 @@ func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Conte
 	e := &evaluations{Bench: b, runs: make(chan *evaluationRun), waiting: make(map[int64]*scoring), moved: time.Now()}
 	r := StartRoles(ctx)
 	defer func() {
-		if failed := r.Stop(); failed != nil {
-			err = failed
-		}
+		r.end(&err)
 		if !b.Embedded() {
 			err = errors.Join(err, e.remove(ctx))
 		}
@@ -94,13 +90,13 @@ func (b *Bench) serveEvaluations(ctx context.Context, use func(ctx context.Conte
 	parts := b.evaluatorParts(nil)
 	parts.Results, parts.DeadLetters = scoredResults{parts.Results, e}, deadResults{parts.DeadLetters, e}
 	if !b.req.Memo {
-		parts.Memo = &freshMetrics{Memo: parts.Memo}
+		parts.Memo = &freshMemo{Cache: b.Cache}
 	}
 	r.Go(evaluator.New(evaluator.Config{Slots: b.opts.Slots, Logger: b.log}, parts).Run)
 	return b.primed(r.ctx, use)
 }
 
-// begin begins a run of evaluationItems pairs, from the one with a number on.
+// begin begins a run of evaluationItems pairs. First is the number of the first pair.
 func (e *evaluations) begin(ctx context.Context, first int) (*evaluationRun, error) {
 	req := &Request{Model: e.req.Model, Geometry: e.geometry(), Run: "bench-" + randomToken() + randomToken()}
 	d := &producer.Dataset{Images: 2 * evaluationItems}
@@ -110,7 +106,7 @@ func (e *evaluations) begin(ctx context.Context, first int) (*evaluationRun, err
 			return nil, err
 		}
 		d.Pairs = append(d.Pairs, &schemas.Pair{
-			Item: fmt.Sprintf("i%d", n), Cover: schemas.BlobRef(digestOf(images[0]), ""), Secret: schemas.BlobRef(digestOf(images[1]), ""),
+			Item: fmt.Sprintf("i%d", n), Cover: schemas.BlobRef(schemas.Digest(images[0]), ""), Secret: schemas.BlobRef(schemas.Digest(images[1]), ""),
 		})
 	}
 	runtime := ""
@@ -132,12 +128,7 @@ func (e *evaluations) begin(ctx context.Context, first int) (*evaluationRun, err
 	return &evaluationRun{spec: spec, first: first}, nil
 }
 
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}
-
-// pair has the images of a pair. On given servers its pixels are others than those of any other pair: workers there remember what they recover from
+// pair has the images of a pair. On given servers its pixels differ from those of every other pair. Workers there remember what they recover from
 // a stego image, and images of the same pixels become the same stego image.
 func (e *evaluations) pair(n int) ([][]byte, error) {
 	images := e.images.item(false, 0, n, false)
@@ -194,7 +185,7 @@ func (e *evaluations) take(ctx context.Context) (run *schemas.RunSpec, pairs []*
 	return e.now.spec, e.now.spec.GetPairs()[at:e.now.used], e.now.first + at, nil
 }
 
-// putPairs stores the images of pairs from a number on, and gives their bytes.
+// putPairs stores the images of the pairs of a request, and gives their size in bytes. First is the number of the first pair.
 func (e *evaluations) putPairs(ctx context.Context, first int) (bytes int64, err error) {
 	var sum atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
@@ -270,7 +261,7 @@ func (e *evaluations) call(ctx context.Context, r load.Request) (answer load.Ans
 	return answer, nil
 }
 
-// count counts what became of each of so many items in the end: of one that was embedded, how it was recovered.
+// count counts what became of so many items. One that was embedded counts by how it was recovered.
 func (w *scoring) count(a *load.Answer, items int) {
 	switch {
 	case w.dead != "":
@@ -307,7 +298,7 @@ func (w *scoring) ended() bool {
 	}
 }
 
-// look asks for the scores of what is under way, until ctx ends.
+// look asks for the scores of the requests under way, until ctx ends.
 func (e *evaluations) look(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -422,35 +413,35 @@ func (s deadResults) Consume(ctx context.Context, slots int, handle func(ctx con
 	})
 }
 
-// freshOutcomes and freshMetrics are memos that find nothing, and cost what memos cost.
-type freshOutcomes struct {
-	gpuworker.Memo
+// freshMemo is the memo of a worker and of an evaluator that finds nothing, and costs what a memo costs.
+type freshMemo struct {
+	*cache.Cache
 	n atomic.Int64
 }
 
-func (f *freshOutcomes) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {
-	return f.Memo.Outcomes(ctx, fresh(&f.n, ids))
+// Outcomes finds none.
+func (f *freshMemo) Outcomes(ctx context.Context, ids []string) ([]*schemas.Outcome, error) {
+	return f.Cache.Outcomes(ctx, fresh(&f.n, ids))
 }
 
-func (f *freshOutcomes) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (map[string]*schemas.Outcome, error) {
-	return f.Memo.FirstOutcomes(ctx, freshMap(&f.n, outcomes))
+// FirstOutcomes finds no earlier ones.
+func (f *freshMemo) FirstOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) (map[string]*schemas.Outcome, error) {
+	return f.Cache.FirstOutcomes(ctx, freshMap(&f.n, outcomes))
 }
 
-func (f *freshOutcomes) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
-	return f.Memo.RememberOutcomes(ctx, freshMap(&f.n, outcomes))
+// RememberOutcomes remembers what nobody will ask for.
+func (f *freshMemo) RememberOutcomes(ctx context.Context, outcomes map[string]*schemas.Outcome) error {
+	return f.Cache.RememberOutcomes(ctx, freshMap(&f.n, outcomes))
 }
 
-type freshMetrics struct {
-	evaluator.Memo
-	n atomic.Int64
+// Metrics finds none.
+func (f *freshMemo) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error) {
+	return f.Cache.Metrics(ctx, fresh(&f.n, ids))
 }
 
-func (f *freshMetrics) Metrics(ctx context.Context, ids []string) ([]*schemas.Metrics, error) {
-	return f.Memo.Metrics(ctx, fresh(&f.n, ids))
-}
-
-func (f *freshMetrics) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
-	return f.Memo.RememberMetrics(ctx, freshMap(&f.n, metrics))
+// RememberMetrics remembers what nobody will ask for.
+func (f *freshMemo) RememberMetrics(ctx context.Context, metrics map[string]*schemas.Metrics) error {
+	return f.Cache.RememberMetrics(ctx, freshMap(&f.n, metrics))
 }
 
 // fresh are ids that were never asked for.

@@ -44,18 +44,15 @@ func (b *Bench) readImages(ctx context.Context) (*benchImages, error) {
 		return made, nil
 	}
 	opts := b.req.Data
-	opts.Limit, opts.Limits = benchPairs, b.opts.Limits
-	d, err := producer.ReadDataset(ctx, opts, nothingInspected{})
+	opts.Limit = benchPairs
+	d, err := b.dataset(ctx, opts, nothing{})
 	if err != nil {
 		return nil, err
 	}
-	if len(d.Pairs) == 0 {
-		return nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, opts.Data, d.Images)
-	}
 	for _, p := range d.Pairs {
 		pair := [2][]byte{}
-		for j, digest := range []string{p.GetCover().GetDigest(), p.GetSecret().GetDigest()} {
-			if pair[j], err = b.sized(d.Files[digest]); err != nil {
+		for j, ref := range p.Refs() {
+			if pair[j], err = b.sized(d.Files[ref.GetDigest()]); err != nil {
 				return nil, err
 			}
 		}
@@ -81,16 +78,7 @@ func (b *Bench) sized(f producer.File) ([]byte, error) {
 	return pixel.EncodePNG(img)
 }
 
-// nothingInspected has every image of a data set looked at.
-type nothingInspected struct{}
-
-func (nothingInspected) Inspected(_ context.Context, digests []string, _ string) ([]bool, error) {
-	return make([]bool, len(digests)), nil
-}
-
-func (nothingInspected) RememberInspected(context.Context, []string, string) error { return nil }
-
-// drawn is image n of a seed: smooth waves with noise on them, of which PNG makes about as many bytes as of a photograph.
+// drawn is image n of a seed: smooth waves with noise on them, which as PNG have about as many bytes as a photograph.
 func drawn(side int, seed, n uint64) *image.NRGBA {
 	r := rand.New(rand.NewPCG(seed, n))
 	img := image.NewNRGBA(image.Rect(0, 0, side, side))
@@ -109,8 +97,8 @@ func drawn(side int, seed, n uint64) *image.NRGBA {
 	return img
 }
 
-// item gives the images of item n, with a key to recover with. Those that may come again are as they are; others are files that nobody has
-// seen, with the same pixels.
+// item gives the images of item n; to recover, a stego image of the key. Where the images may not come again, they are files that nobody has seen,
+// with the same pixels.
 func (p *benchImages) item(recover bool, key, n int, again bool) [][]byte {
 	pair := p.pairs[n%len(p.pairs)]
 	images := [][]byte{pair[0], pair[1]}

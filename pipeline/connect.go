@@ -18,7 +18,7 @@ import (
 	"stegomq/schemas"
 )
 
-// Locate takes the servers of a `stegomq up` that runs on the state folder where none are named, and its secret where they are named.
+// Locate looks for a `stegomq up` that runs on the state folder. Where no servers are named it takes those, and where those are named, their secret.
 func (e *Endpoints) Locate() error {
 	up, ok, err := state.Find(e.State)
 	if err != nil || !ok {
@@ -59,8 +59,8 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Check finds what is wrong with the endpoints, before anything is opened: among it a server that other machines reach, and that would be
-// used without any authentication.
+// Check finds what is wrong with the endpoints, before anything is opened. A server that other machines reach must not be used without
+// authentication.
 func (e *Endpoints) Check() error {
 	switch {
 	case (e.NATSCert == "") != (e.NATSKey == ""):
@@ -104,7 +104,7 @@ func parseServer(address string) (*url.URL, error) {
 	return url.Parse(address)
 }
 
-// bare is an address without user and password, and without whatever is in one that does not parse.
+// bare is an address without user and password. It shows nothing of an address that does not parse.
 func bare(address string) string {
 	u, err := parseServer(address)
 	if err != nil {

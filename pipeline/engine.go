@@ -74,7 +74,7 @@ func (e *Engine) weightsStats() telemetry.WeightsStats {
 	return telemetry.WeightsStats{Hits: int64(st.Hits), Misses: int64(st.Misses), Bytes: st.Bytes}
 }
 
-// Info is of the runtime; nil where no model has a network.
+// Info describes the runtime; nil where no model has a network.
 func (e *Engine) Info() *ort.Info {
 	if e.runtime == nil {
 		return nil

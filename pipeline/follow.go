@@ -9,7 +9,7 @@ import (
 )
 
 // Follow tells how far a run is until every comparison of it has a score or a failure, whoever makes it. Redis is connected; with a connected
-// bus it says what nothing moves for. It returns ErrCancelled, or cache.ErrUnknownRun of a run that there is not or not any more.
+// bus it says why nothing moves. It returns ErrCancelled, or cache.ErrUnknownRun where there is no such run, or not any more.
 func (s *Services) Follow(ctx context.Context, id string, tell func(Progress)) error {
 	run, err := s.Cache.Run(ctx, id)
 	if err != nil {

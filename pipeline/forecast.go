@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"stegomq/internal/ort"
 	"stegomq/producer"
 	"stegomq/schemas"
-	"stegomq/study"
 )
 
 // Forecast is what a run would do.
@@ -25,7 +23,7 @@ type Forecast struct {
 	Model string `json:"model"`
 	Data  string `json:"data"`
 	Pairs int    `json:"pairs"`
-	// Bytes are those of the files of the pairs, and Bad counts files that cannot be used.
+	// Bytes are those of the files of the pairs, each once, and Bad counts files that cannot be used.
 	Bytes int64 `json:"bytes"`
 	Bad   int   `json:"bad"`
 	Keys  int   `json:"keys"`
@@ -41,20 +39,20 @@ type Forecast struct {
 	From    string   `json:"from"`
 }
 
-// known is what of earlier work is asked for.
+// known is what a forecast asks about earlier work.
 type known interface {
 	producer.Memo
 	producer.Inspections
 	Runtime(ctx context.Context) (string, error)
 }
 
-// onlyAsked asks what is known, and writes nothing: images that were inspected it remembers in this process.
+// onlyAsked asks what is known, and writes nothing. It remembers in this process which images were inspected.
 type onlyAsked struct {
 	known
 	inspected *sync.Map
 }
 
-// Inspected is that of what is known, with what was inspected here.
+// Inspected adds what was inspected here to what is known.
 func (o onlyAsked) Inspected(ctx context.Context, digests []string, limits string) ([]bool, error) {
 	good, err := o.known.Inspected(ctx, digests, limits)
 	if err != nil {
@@ -76,7 +74,7 @@ func (o onlyAsked) RememberInspected(_ context.Context, digests []string, limits
 	return nil
 }
 
-// nothing is known where there is no data yet.
+// nothing knows nothing: there is no data yet, or it is not to be used.
 type nothing struct{}
 
 func (nothing) Outcomes(_ context.Context, ids []string) ([]*schemas.Outcome, error) {
@@ -108,7 +106,7 @@ func (s *Services) Forecast(ctx context.Context, req *Request) (*Forecast, error
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.dataset(ctx, req, memo)
+	d, err := s.dataset(ctx, req.Dataset, memo)
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +126,18 @@ func (s *Services) Forecast(ctx context.Context, req *Request) (*Forecast, error
 		Run: spec.GetId(), Model: req.Model.Name, Data: spec.GetDataset(), Pairs: len(d.Pairs), Bad: len(d.Bad), Keys: len(req.Keys),
 		Comparisons: plan.Total, Found: len(plan.Found), Missing: plan.Missing,
 	}
-	for _, file := range d.Files {
-		size, err := file.Bytes()
-		if err != nil {
-			return nil, err
+	counted := make(map[string]bool)
+	for _, p := range d.Pairs {
+		for _, ref := range p.Refs() {
+			if digest := ref.GetDigest(); !counted[digest] {
+				counted[digest] = true
+				size, err := d.Files[digest].Bytes()
+				if err != nil {
+					return nil, err
+				}
+				f.Bytes += size
+			}
 		}
-		f.Bytes += size
 	}
 	f.Jobs, f.FollowUps = plan.Jobs(req.Batch)
 	return f, s.foresee(ctx, f, spec)
@@ -178,8 +182,8 @@ func (s *Services) foresee(ctx context.Context, f *Forecast, spec *schemas.RunSp
 		return err
 	}
 	for _, run := range runs {
-		var made study.Provenance
-		if json.Unmarshal(run.Provenance, &made) != nil || made.Made == 0 || made.ElapsedSeconds <= 0 {
+		made := ProvenanceOf(run.Provenance)
+		if made == nil || made.Made == 0 || made.ElapsedSeconds <= 0 {
 			continue
 		}
 		if run.Spec.GetModel() != spec.GetModel() || !proto.Equal(run.Spec.GetGeometry(), spec.GetGeometry()) {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"image"
 	"io/fs"
@@ -19,7 +20,7 @@ import (
 // UnknownRun says whether an error is of a run that is not there.
 func UnknownRun(err error) bool { return errors.Is(err, cache.ErrUnknownRun) }
 
-// OtherRun says whether an error is of a run whose images, keys or model are others than when it began.
+// OtherRun says whether an error is of a run whose images, keys or model differ from those when it began.
 func OtherRun(err error) bool { return errors.Is(err, cache.ErrRunDiffers) }
 
 // Gone says whether an error is of an image, or a dead letter, that is not there any more.
@@ -34,8 +35,9 @@ type Results struct {
 	Summary  *study.Summary
 }
 
-// Results gives a run as it stands, or an UnknownRun.
-func (s *Services) Results(ctx context.Context, id string) (*Results, error) {
+// Results gives a run as it stands, or an UnknownRun. Where made is set, the summary says how the run was made, with the command: that is not for
+// other users.
+func (s *Services) Results(ctx context.Context, id string, made bool) (*Results, error) {
 	state, err := s.Cache.Run(ctx, id)
 	if err != nil {
 		return nil, err
@@ -48,12 +50,24 @@ func (s *Services) Results(ctx context.Context, id string) (*Results, error) {
 	if !state.Finished.IsZero() {
 		inv.Elapsed = state.Finished.Sub(state.Started)
 	}
+	if made {
+		inv.Provenance = ProvenanceOf(state.Provenance)
+	}
 	r.Summary = study.Summarise(state.Spec, r.Scores, r.Failures, inv)
 	return r, nil
 }
 
-// ScoredImage gives the reference of a comparison of a run, or what was compared with it, as the metrics saw it. Only what names the score is taken of
-// it. Where there is no such image (any more), as of what was refused, the error is Gone.
+// ProvenanceOf reads how a run was made, as it was kept; nil where nothing was, or where another version wrote it and this one cannot read it.
+func ProvenanceOf(kept []byte) *study.Provenance {
+	p := &study.Provenance{}
+	if json.Unmarshal(kept, p) != nil {
+		return nil
+	}
+	return p
+}
+
+// ScoredImage gives an image of a comparison of a run as the metrics saw it: the reference, or else the test image. Of the score only its name is
+// used (schemas.ScoreKey). Where there is no such image, or not any more, the error is Gone; a refused comparison has no test image.
 func (s *Services) ScoredImage(ctx context.Context, id string, of *schemas.Score, reference bool) (*image.NRGBA, error) {
 	spec, err := s.Cache.Spec(ctx, id)
 	if err != nil {
@@ -75,30 +89,13 @@ func (s *Services) ScoredImage(ctx context.Context, id string, of *schemas.Score
 	// What is compared is brought to the run's geometry first; what the network made has it.
 	ref := schemas.BlobRef(digest, "")
 	for _, p := range spec.GetPairs() {
-		for _, source := range []*schemas.ImageRef{p.GetCover(), p.GetSecret()} {
+		for _, source := range p.Refs() {
 			if source.GetDigest() == digest {
 				ref = source
 			}
 		}
 	}
 	return s.Source.Image(ctx, ref, spec.GetGeometry())
-}
-
-// RunRows lists all runs, the latest started first, without what of them waits.
-func (s *Services) RunRows(ctx context.Context) ([]RunRow, error) {
-	states, err := s.Cache.Runs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]RunRow, len(states))
-	for i := range states {
-		st := RunStatus{RunState: &states[i]}
-		if st.Scores, st.Failures, err = s.RunProgress(ctx, states[i].Spec.GetId()); err != nil {
-			return nil, err
-		}
-		rows[i] = st.Row()
-	}
-	return rows, nil
 }
 
 // RunProgress counts the comparisons of a run that were made or refused, and those that cannot be made; 0 and 0 of a run that is not there.

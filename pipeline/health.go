@@ -39,7 +39,7 @@ func (l Level) MarshalText() ([]byte, error) {
 	return []byte(map[Level]string{Fine: "fine", Warning: "warning", Problem: "problem"}[l]), nil
 }
 
-// String is the text, with a word before it of what is not as it should be.
+// String is the text, after a word that says whether it is a warning or a problem.
 func (f Finding) String() string {
 	return map[Level]string{Warning: "WARNING: ", Problem: "PROBLEM: "}[f.Level] + f.Text
 }

@@ -11,7 +11,7 @@ import (
 	"stegomq/schemas"
 )
 
-// Away says whether an error is of a server that does not answer, or not yet, rather than of what it was asked.
+// Away says whether an error means that a server does not answer, or not yet; other errors are answers.
 func Away(err error) bool { return link.Away(err) || errors.Is(err, context.DeadlineExceeded) }
 
 // The servers, as they are named to people.
@@ -20,7 +20,7 @@ const (
 	natsServer  = "NATS"
 )
 
-// Between two tries of what a server did not answer.
+// The pauses between two tries of what a server did not answer.
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 2 * time.Second
@@ -110,5 +110,5 @@ func (s *Services) watchBus(ctx context.Context, p *patience) error {
 	return nil
 }
 
-// nobody is the digest of nothing that there is.
+// nobody is a digest that no blob has.
 const nobody = "0000000000000000000000000000000000000000000000000000000000000000"

@@ -21,32 +21,23 @@ func DefaultState() string {
 	return filepath.Join(home, ".local", "state", "stegomq")
 }
 
-// DefaultKeyring is the keyring file of a user who names none: $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.
-func DefaultKeyring() string {
-	dir, err := os.UserConfigDir()
+// ours is the place of a name in our part of a user's folder, or "" without a home.
+func ours(folder func() (string, error), name string) string {
+	dir, err := folder()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(dir, "stegomq", "keyring.json")
+	return filepath.Join(dir, "stegomq", name)
 }
+
+// DefaultKeyring is the keyring file of a user who names none: $XDG_CONFIG_HOME/stegomq/keyring.json, or "" without a home.
+func DefaultKeyring() string { return ours(os.UserConfigDir, "keyring.json") }
 
 // DefaultContexts is the file of the servers that a user has given names: $XDG_CONFIG_HOME/stegomq/contexts.json, or "" without a home.
-func DefaultContexts() string {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "stegomq", "contexts.json")
-}
+func DefaultContexts() string { return ours(os.UserConfigDir, "contexts.json") }
 
 // DefaultLayouts is where a process keeps what it found out about networks on this machine: $XDG_CACHE_HOME/stegomq/layouts, or "" without a home.
-func DefaultLayouts() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "stegomq", "layouts")
-}
+func DefaultLayouts() string { return ours(os.UserCacheDir, "layouts") }
 
 // DefaultModels looks for a folder called models from the working directory and from the executable upwards.
 func DefaultModels() []string {
@@ -103,7 +94,7 @@ func ChangeKeyring(named []string, p keyring.Protection, change func(*keyring.Ke
 	return path, keyring.Update(path, p, change)
 }
 
-// AddKey adds a pair to a keyring, but for another one in the place of a key that is there.
+// AddKey adds a pair to a keyring. It does not put another pair in the place of a key that is there.
 func AddKey(ring *keyring.Keyring, pair keyring.Pair) error {
 	if old, err := ring.Get(pair.ID); err == nil && old.Fingerprint() != pair.Fingerprint() {
 		return fmt.Errorf("the keyring already has a key %s (fingerprint %s): choose another id", pair.ID, old.Fingerprint())

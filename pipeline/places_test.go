@@ -151,7 +151,7 @@ func TestRunRow(t *testing.T) {
 	for want, state := range map[string]*cache.RunState{
 		"not finished": {Spec: spec}, "cancelled": {Spec: spec, Cancelled: now}, "finished": {Spec: spec, Finished: now, Cancelled: now},
 	} {
-		if r := (RunStatus{RunState: state, Scores: 5}).Row(); r.State != want || r.Run != "run" || r.Pairs != 3 || r.Scores != 5 {
+		if r := rowOf(state); r.State != want || r.Run != "run" || r.Pairs != 3 {
 			t.Errorf("%+v, want %s", r, want)
 		}
 	}

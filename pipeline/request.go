@@ -29,13 +29,13 @@ type Request struct {
 	DatasetName string
 	// Geometry is what every image is brought to; its sides are at least the model's least.
 	Geometry *schemas.Geometry
-	// RandomKeys is the number of unregistered keys that try to decode, drawn by RandomSeed from the one with the number FirstRandom
-	// on: 0 to MaxRandomKeys. NearKeys is the number of keys one bit off each key that try too: 0 to keyring.KeyBits. Models with a
-	// network for each key have neither.
+	// RandomKeys is the number of unregistered keys that try to decode, 0 to MaxRandomKeys. RandomSeed draws them, and the first one has the
+	// number FirstRandom. NearKeys is the number of keys one bit off each key that try too, 0 to keyring.KeyBits. Models with a network for
+	// each key have neither.
 	RandomKeys, NearKeys    int
 	RandomSeed, FirstRandom uint64
-	// WrongKeys is the largest number of other registered keys that decode what a key embeds, drawn by WrongSeed where there are more;
-	// 0: all of them, which costs runs of the network that grow with the square of the keys.
+	// WrongKeys is the largest number of other registered keys that decode what a key embeds; where there are more, WrongSeed draws them.
+	// 0: all of them, so that the runs of the network grow with the square of the keys.
 	WrongKeys int
 	WrongSeed uint64
 	// Noise is the standard deviation of the noise for purification, 0 to 255.
@@ -257,7 +257,7 @@ func (r *Request) spec(d *producer.Dataset, runtime string) *schemas.RunSpec {
 	return spec
 }
 
-// readers are who else reads what the keys embed.
+// readers are those who read what the keys embed beside the key itself.
 func (r *Request) readers() (all []*schemas.Readers) {
 	add := func(reader schemas.Reader, count int, keys ...*schemas.KeyRef) *schemas.Readers {
 		of := &schemas.Readers{Reader: reader, Count: uint32(count), Keys: keys}
@@ -299,9 +299,8 @@ func (r *Request) readers() (all []*schemas.Readers) {
 	return all
 }
 
-// dataset reads the images of the request.
-func (s *Services) dataset(ctx context.Context, r *Request, memo producer.Inspections) (*producer.Dataset, error) {
-	opts := r.Dataset
+// dataset reads images, and makes at least one pair of them.
+func (s *Services) dataset(ctx context.Context, opts producer.DatasetOptions, memo producer.Inspections) (*producer.Dataset, error) {
 	opts.Limits = s.opts.Limits
 	d, err := producer.ReadDataset(ctx, opts, memo)
 	if err != nil {
@@ -311,7 +310,7 @@ func (s *Services) dataset(ctx context.Context, r *Request, memo producer.Inspec
 		for _, bad := range d.Bad {
 			s.log.Error("file cannot be used", "file", bad.GetName(), "reason", bad.GetReason())
 		}
-		return nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, r.Dataset.Data, d.Images)
+		return nil, fmt.Errorf("%w: %s has %d usable images and no pair: a pair needs two that differ", producer.ErrDataset, opts.Data, d.Images)
 	}
 	return d, nil
 }

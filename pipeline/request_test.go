@@ -2,10 +2,13 @@ package pipeline
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"stegomq/internal/keyring"
+	"stegomq/internal/testrig"
 	"stegomq/producer"
 	"stegomq/schemas"
 )
@@ -87,5 +90,24 @@ func TestSpec(t *testing.T) {
 	r.Run = "mine"
 	if named := r.spec(d, ""); named.GetId() != "mine" {
 		t.Errorf("the name is %s", named.GetId())
+	}
+}
+
+// TestForecastCountsThePairs: a file that is in no pair is not uploaded, and does not count.
+func TestForecastCountsThePairs(t *testing.T) {
+	t.Parallel()
+	req := request(t, 1)
+	req.Dataset.Data = photographs(t, 3)
+	var want int64
+	for _, name := range []string{"a.png", "b.png"} {
+		info, err := os.Stat(filepath.Join(req.Dataset.Data, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += info.Size()
+	}
+	f, err := New(options(Endpoints{State: t.TempDir()})).Forecast(testrig.Context(t), req)
+	if err != nil || f.Pairs != 1 || f.Bytes != want {
+		t.Errorf("%+v, %v; want 1 pair of %d bytes", f, err, want)
 	}
 }

@@ -43,6 +43,13 @@ func (r *Roles) Stop() error {
 	return r.Wait()
 }
 
+// end is Stop for who defers it. What a role died of takes the place of the caller's error, which follows from it.
+func (r *Roles) end(err *error) {
+	if failed := r.Stop(); failed != nil {
+		*err = failed
+	}
+}
+
 // Wait waits until the roles have ended.
 func (r *Roles) Wait() error {
 	if err := r.group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -51,8 +58,8 @@ func (r *Roles) Wait() error {
 	return nil
 }
 
-// lane is the work that a worker in this process takes: of one run and one model where the message queue is this process's alone,
-// and all of it, the zero value, where it is not.
+// lane is the work that a worker in this process takes. Where the message queue is this process's alone it is that of one run and one model;
+// the zero value is all work.
 type lane struct{ run, model string }
 
 // startWorker starts the worker of this process, which takes the work of its lane that its engine has the model for.

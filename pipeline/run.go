@@ -147,7 +147,7 @@ func (e *evaluation) prepare(ctx context.Context, needBus bool) (err error) {
 			return err
 		}
 	}
-	if e.run.Dataset, err = e.dataset(ctx, e.run.Request, e.cache); err != nil {
+	if e.run.Dataset, err = e.dataset(ctx, e.run.Request.Dataset, e.cache); err != nil {
 		return err
 	}
 	e.run.Spec = e.run.Request.spec(e.run.Dataset, e.engine.runtimeName())

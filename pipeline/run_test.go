@@ -216,7 +216,7 @@ func TestCancelAndInterrupt(t *testing.T) {
 	if _, err := e.Run(ctx, req.Run); !errors.Is(err, cache.ErrUnknownRun) {
 		t.Errorf("a removed run: %v", err)
 	}
-	if runs, err := e.Runs(ctx); err != nil || len(runs) != 2 {
+	if runs, err := e.Runs(ctx, true); err != nil || len(runs) != 2 {
 		t.Errorf("%d runs, %v", len(runs), err)
 	}
 }

@@ -7,18 +7,10 @@ import (
 	"stegomq/internal/cache"
 )
 
-// RunStatus is a run as it stands.
-type RunStatus struct {
-	*cache.RunState
-	// Scores counts the comparisons that were made or refused, Failures those that cannot be made.
-	Scores, Failures int
-	// Waiting counts what of the run is in the queue or in somebody's hands; 0 where the queue was not asked.
-	Waiting uint64
-}
-
-// RunRow is a run in a list, as JSON too.
+// RunRow is a run as it stands: a row of a list, as JSON too.
 type RunRow struct {
-	Run      string    `json:"run"`
+	Run string `json:"run"`
+	// State is "finished", "cancelled" or "not finished".
 	State    string    `json:"state"`
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"`
@@ -26,65 +18,58 @@ type RunRow struct {
 	Data     string    `json:"data"`
 	Pairs    int       `json:"pairs"`
 	Keys     int       `json:"keys"`
-	Scores   int       `json:"scores"`
-	Failed   int       `json:"failed"`
-	Waiting  uint64    `json:"waiting,omitempty"`
+	// Scores counts the comparisons that were made or refused, Failed those that cannot be made.
+	Scores int `json:"scores"`
+	Failed int `json:"failed"`
+	// Waiting counts what of the run is in the queue or in somebody's hands; 0 where the queue was not asked.
+	Waiting uint64 `json:"waiting,omitempty"`
 }
 
-// Row is the run in a list.
-func (r RunStatus) Row() RunRow {
-	return RunRow{
-		Run: r.Spec.GetId(), State: r.state(), Started: r.Started, Finished: r.Finished, Model: r.Spec.GetModelName(), Data: r.Spec.GetDataset(),
-		Pairs: len(r.Spec.GetPairs()), Keys: len(r.Spec.GetKeys()), Scores: r.Scores, Failed: r.Failures, Waiting: r.Waiting,
+// rowOf is a run as Redis has it, without the counts.
+func rowOf(r *cache.RunState) RunRow {
+	row := RunRow{
+		Run: r.Spec.GetId(), State: "not finished", Started: r.Started, Finished: r.Finished, Model: r.Spec.GetModelName(), Data: r.Spec.GetDataset(),
+		Pairs: len(r.Spec.GetPairs()), Keys: len(r.Spec.GetKeys()),
 	}
-}
-
-// state is "finished", "cancelled" or "not finished".
-func (r RunStatus) state() string {
 	switch {
 	case !r.Finished.IsZero():
-		return "finished"
+		row.State = "finished"
 	case !r.Cancelled.IsZero():
-		return "cancelled"
+		row.State = "cancelled"
 	}
-	return "not finished"
+	return row
 }
 
-// Runs lists the runs in Redis, the latest started first.
-func (s *Services) Runs(ctx context.Context) ([]RunStatus, error) {
+// Runs lists the runs in Redis, the latest started first. With a connected bus, and where waiting is asked for, it says what of each waits.
+func (s *Services) Runs(ctx context.Context, waiting bool) ([]RunRow, error) {
 	states, err := s.Cache.Runs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	runs := make([]RunStatus, len(states))
+	rows := make([]RunRow, len(states))
 	for i := range states {
-		if runs[i], err = s.status(ctx, &states[i]); err != nil {
+		if rows[i], err = s.counted(ctx, rowOf(&states[i]), waiting); err != nil {
 			return nil, err
 		}
 	}
-	return runs, nil
+	return rows, nil
 }
 
 // Run is one run, or cache.ErrUnknownRun. With a connected bus it says what of it waits.
-func (s *Services) Run(ctx context.Context, id string) (RunStatus, error) {
+func (s *Services) Run(ctx context.Context, id string) (RunRow, error) {
 	state, err := s.Cache.Run(ctx, id)
 	if err != nil {
-		return RunStatus{}, err
+		return RunRow{}, err
 	}
-	return s.status(ctx, state)
+	return s.counted(ctx, rowOf(state), true)
 }
 
-func (s *Services) status(ctx context.Context, state *cache.RunState) (RunStatus, error) {
-	st := RunStatus{RunState: state}
-	scores, failures, err := s.Cache.Progress(ctx, state.Spec.GetId())
-	if err != nil {
-		return st, err
+// counted is a row with its counts.
+func (s *Services) counted(ctx context.Context, row RunRow, waiting bool) (_ RunRow, err error) {
+	if row.Scores, row.Failed, err = s.RunProgress(ctx, row.Run); err == nil && waiting && s.Bus != nil {
+		row.Waiting, err = s.Queue.Outstanding(ctx, row.Run)
 	}
-	st.Scores, st.Failures = int(scores), int(failures)
-	if s.Bus != nil {
-		st.Waiting, err = s.Queue.Outstanding(ctx, state.Spec.GetId())
-	}
-	return st, err
+	return row, err
 }
 
 // CancelRun takes what waits of a run out of the queue and tells who waits for it. What is in somebody's hands is finished. The

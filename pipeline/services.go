@@ -77,7 +77,10 @@ func (s *Services) Embedded() bool { return s.opts.Embedded() }
 // Open makes services that are connected to Redis.
 func Open(ctx context.Context, opts Options) (*Services, error) {
 	s := New(opts)
-	return s, s.OpenCache(ctx)
+	if err := s.OpenCache(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // OpenCache connects to Redis. Once is enough.

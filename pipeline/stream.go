@@ -3,7 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,8 +86,8 @@ func operationsOf(m *model.Model) string {
 // Stream serves requests, lines of JSON (producer.Request), and writes a line for each (producer.Reply), until the end of in. It gives
 // the number of requests that failed. Where the message queue is embedded, the worker runs in this process.
 func (s *Services) Stream(ctx context.Context, req *OperationRequest, in io.Reader, out io.Writer) (failed int, err error) {
-	err = s.serve(ctx, req, producer.StreamConfig{}, out, func(ctx context.Context, stream *producer.Stream) (err error) {
-		failed, err = stream.Run(ctx, in)
+	err = s.serve(ctx, req, producer.StreamConfig{}, func(ctx context.Context, stream *producer.Stream) (err error) {
+		failed, err = stream.Run(ctx, in, out)
 		return err
 	})
 	return failed, err
@@ -96,21 +95,15 @@ func (s *Services) Stream(ctx context.Context, req *OperationRequest, in io.Read
 
 // One serves a single request. In and out are what "-" stands for as the name of a file.
 func (s *Services) One(ctx context.Context, req *OperationRequest, one producer.Request, in io.Reader, out io.Writer) (reply producer.Reply, err error) {
-	var replies bytes.Buffer
-	err = s.serve(ctx, req, producer.StreamConfig{Stdin: in, Stdout: out}, &replies, func(ctx context.Context, stream *producer.Stream) error {
-		_, err := stream.One(ctx, one)
+	err = s.serve(ctx, req, producer.StreamConfig{Stdin: in, Stdout: out}, func(ctx context.Context, stream *producer.Stream) (err error) {
+		reply, err = stream.One(ctx, one)
 		return err
 	})
-	if err != nil {
-		return reply, err
-	}
-	if err := json.Unmarshal(replies.Bytes(), &reply); err != nil {
-		return reply, fmt.Errorf("read the reply: %w", err)
-	}
-	return reply, nil
+	return reply, err
 }
 
-func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg producer.StreamConfig, out io.Writer, use func(context.Context, *producer.Stream) error) (err error) {
+// serve opens what a stream needs, and calls use with it.
+func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg producer.StreamConfig, use func(context.Context, *producer.Stream) error) (err error) {
 	// A missing library shows before anything is opened or written.
 	var eng *Engine
 	if s.opts.Embedded() {
@@ -130,12 +123,7 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg produce
 	run := streamName()
 	p := newPatience(s.opts.Patience)
 	r := StartRoles(ctx)
-	defer func() {
-		// What a role died of is why the stream ended.
-		if failed := r.Stop(); failed != nil {
-			err = failed
-		}
-	}()
+	defer r.end(&err)
 	if eng != nil {
 		if err := s.startWorker(r, eng, nil, lane{run, req.Model.Digest}); err != nil {
 			return err
@@ -144,13 +132,13 @@ func (s *Services) serve(ctx context.Context, req *OperationRequest, cfg produce
 		r.Go(func(ctx context.Context) error { return s.watchBus(ctx, p) })
 	}
 	cfg.Run, cfg.Tenant = run, s.opts.Tenant
-	return use(s.opts.Traces.With(r.ctx), s.stream(req, cfg, p, out))
+	return use(s.opts.Traces.With(r.ctx), s.stream(req, cfg, p))
 }
 
 func streamName() string { return "stream-" + randomToken() + randomToken() }
 
 // stream makes a stream for requests like req, whose run and tenant cfg has.
-func (s *Services) stream(req *OperationRequest, cfg producer.StreamConfig, p *patience, out io.Writer) *producer.Stream {
+func (s *Services) stream(req *OperationRequest, cfg producer.StreamConfig, p *patience) *producer.Stream {
 	var moved atomic.Int64
 	cfg.Operation, cfg.Model, cfg.Geometry = req.Operation, req.Model.Digest, req.Geometry
 	cfg.MinPSNR, cfg.SurvivesJPEG, cfg.Limits, cfg.Logger = req.MinPSNR, survivesJPEG(req.Model), s.opts.Limits, s.log
@@ -158,7 +146,7 @@ func (s *Services) stream(req *OperationRequest, cfg producer.StreamConfig, p *p
 	if req.Verify || req.MinPSNR > 0 {
 		parts.Recovers = req.recovers
 	}
-	return producer.NewStream(cfg, parts, out)
+	return producer.NewStream(cfg, parts)
 }
 
 // uploaded is what messages call an image of Ask: not as its owner does, since the queue's operator sees them.
@@ -167,19 +155,13 @@ const uploaded = "(uploaded)"
 // Ask serves a single request of a tenant, whose images are given by the names of producer.Request's fields, and gives the output with
 // the reply. The services are connected, the tenant's streams are there (EnsureUser), and workers run elsewhere or beside in this process.
 func (s *Services) Ask(ctx context.Context, req *OperationRequest, tenant, key string, images map[string][]byte) (reply producer.Reply, output []byte, err error) {
-	var replies, out bytes.Buffer
+	var out bytes.Buffer
 	cfg := producer.StreamConfig{Run: streamName(), Tenant: tenant, Images: images, Stdout: &out}
 	one := producer.Request{
 		ID: req.Operation.Token(), Key: key, Cover: uploaded, Secret: uploaded, Stego: uploaded, Image: uploaded, Out: "-",
 	}
-	stream := s.stream(req, cfg, newPatience(s.opts.Patience), &replies)
-	if _, err := stream.One(schemas.WithTenant(s.opts.Traces.With(ctx), tenant), one); err != nil {
-		return reply, nil, err
-	}
-	if err := json.Unmarshal(replies.Bytes(), &reply); err != nil {
-		return reply, nil, fmt.Errorf("read the reply: %w", err)
-	}
-	return reply, out.Bytes(), nil
+	reply, err = s.stream(req, cfg, newPatience(s.opts.Patience)).One(schemas.WithTenant(s.opts.Traces.With(ctx), tenant), one)
+	return reply, out.Bytes(), err
 }
 
 // Output is the output of an earlier Ask by its digest, for the same tenant.

@@ -25,8 +25,8 @@ type Call struct {
 type Answer struct {
 	Result  *schemas.Result
 	Outputs [][]byte // one for each item; nil where it has none
-	// Send is the time until the queue had the job, images included; Wait that until its result came; Collect that to fetch the outputs.
-	Send, Wait, Collect time.Duration
+	// Wait is the time from when the queue had the job until its result came, Collect that to fetch the outputs.
+	Wait, Collect time.Duration
 }
 
 // Serve runs f, within which Call may be called by any number of goroutines.
@@ -35,12 +35,11 @@ func (s *Stream) Serve(ctx context.Context, f func(ctx context.Context) error) e
 	return err
 }
 
-// Call does what a request does, but for reading and writing files, and returns when there is a result and its outputs are fetched. It
-// ends early with ctx.
+// Call does what a request does without reading and writing files. It returns when there is a result and its outputs are fetched, and ends early
+// with ctx.
 func (s *Stream) Call(ctx context.Context, c Call) (_ *Answer, err error) {
 	ctx, span := tracing.Start(ctx, "request")
 	defer func() { span.End(err) }()
-	start := time.Now()
 	job, err := s.callJob(ctx, c)
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (s *Stream) Call(ctx context.Context, c Call) (_ *Answer, err error) {
 		return nil, err
 	}
 	sent := time.Now()
-	a := &Answer{Send: sent.Sub(start)}
+	a := &Answer{}
 	select {
 	case a.Result = <-results:
 	case <-ctx.Done():
@@ -116,7 +115,7 @@ func (s *Stream) item(ctx context.Context, images [][]byte, inline bool) (*schem
 	refs := make([]*schemas.ImageRef, len(images))
 	for i, data := range images {
 		if inline {
-			refs[i] = &schemas.ImageRef{Digest: digestOf(data), Inline: data}
+			refs[i] = &schemas.ImageRef{Digest: schemas.Digest(data), Inline: data}
 			continue
 		}
 		digest, err := s.Blobs.Put(ctx, data)

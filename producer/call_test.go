@@ -44,8 +44,8 @@ func TestCalls(t *testing.T) {
 			if inline == blobs {
 				t.Errorf("inline: %v, blobs: %v", inline, blobs)
 			}
-			if a.Send <= 0 || a.Wait <= 0 || a.Collect <= 0 || a.Wait.Nanoseconds() < 0 {
-				t.Errorf("it took %v, %v and %v", a.Send, a.Wait, a.Collect)
+			if a.Wait <= 0 || a.Collect <= 0 {
+				t.Errorf("it took %v and %v", a.Wait, a.Collect)
 			}
 			stegos = [][][]byte{{a.Outputs[0]}, {a.Outputs[1]}}
 		}

@@ -86,8 +86,8 @@ type Dataset struct {
 	Pairs []*schemas.Pair
 	// Images counts the files that can be used, in a pair or not, as far as they were read.
 	Images int
-	// Bad names the files that look like images by their names and cannot be used, and the covers of pairs that were left out because the
-	// secret is the same file, with the reason.
+	// Bad names, with the reason, the files that look like images by their names and cannot be used. It also names the covers of pairs that were
+	// left out because the secret is the same file.
 	Bad []*schemas.BadImage
 	// Files says where the images are, by their digests.
 	Files map[string]File
@@ -150,8 +150,8 @@ func (d *Dataset) next(ctx context.Context, r reader, images, covers *listing, n
 	return err
 }
 
-// differ says whether two files have different bytes. A pair of one image twice is named among the bad ones: what is recovered would be as
-// near to the cover as to the secret, and the baseline would be 100 dB.
+// differ says whether two files have different bytes. A pair of one image twice is named among the bad ones. What is recovered from it would be
+// as near to the cover as to the secret, and its baseline would be 100 dB.
 func (d *Dataset) differ(cover, secret *schemas.ImageRef) bool {
 	if cover.GetDigest() != secret.GetDigest() {
 		return true
@@ -353,7 +353,7 @@ func (r reader) read(e entry) checked {
 		c.reason = reasonOf(err)
 		return c
 	}
-	c.ref.Digest = digestOf(data)
+	c.ref.Digest = schemas.Digest(data)
 	c.ref.Uri = schemas.BlobURI(c.ref.Digest)
 	return c
 }

@@ -49,8 +49,8 @@ var kept = []string{"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN"}
 // isHidden says whether a file or folder is left out, and not named.
 func isHidden(name string) bool { return strings.HasPrefix(name, ".") || slices.Contains(kept, name) }
 
-// disguise says what to do with a file that is not named like an image, by its first bytes. An image without an extension is read. One with
-// another extension is left out with a reason, as it may be a copy, or half of one. Of what is no image both results are empty.
+// disguise says by its first bytes what to do with a file that is not named like an image. An image without an extension is read. An image with
+// another extension is left out with a reason: it may be a copy, or half of one. Both results are empty for a file that is no image.
 func disguise(name string, head []byte) (image bool, reason string) {
 	format, ok := pixel.Recognise(head)
 	switch ext := strings.TrimSpace(filepath.Ext(name)); {
@@ -103,7 +103,7 @@ type listing struct {
 }
 
 // list finds out which layout a place has: a folder of images, at any depth; a folder of tar archives, if it holds
-// no images; one tar archive; a list. It is an error when there is nothing.
+// no images; one tar archive; or a list. A place with none of these is an error.
 func list(place string) (*listing, error) {
 	info, err := os.Stat(place)
 	if err != nil {
@@ -123,7 +123,7 @@ func list(place string) (*listing, error) {
 	return nil, fmt.Errorf("%w: %s is not a folder, nor a tar archive (.tar) or a list (.txt, .csv) by its name", ErrDataset, place)
 }
 
-// expand reads the tables of the shards. What one lacks is no error.
+// expand lists the members of the shards. A shard that cannot be read is named in bad, and is no error.
 func (l *listing) expand() {
 	for _, s := range l.shards {
 		images, bad := members(s)

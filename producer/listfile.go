@@ -102,7 +102,7 @@ func (p *listParser) text(data []byte) ([]byte, error) {
 	return []byte(string(utf16.Decode(units))), nil
 }
 
-// withoutRemarks empties the lines that begin with #, but for those whose first field is the path of a file.
+// withoutRemarks empties the lines that begin with #, except those whose first field is the path of a file.
 func (p *listParser) withoutRemarks(data []byte) []byte {
 	if !bytes.Contains(data, []byte("#")) {
 		return data

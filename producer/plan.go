@@ -21,8 +21,8 @@ type Stored func(ctx context.Context, digests ...string) ([]bool, error)
 type Plan struct {
 	Spec    *schemas.RunSpec
 	Attempt int64
-	// Found are the scores that the cache gives, and with them the digests of their images; those of what was refused before
-	// have none.
+	// Found are the scores that the cache gives, with the digests of their images. Scores of images that were refused before have no digest of a
+	// test image.
 	Found []*schemas.Score
 	// Missing counts the comparisons that are still to be made; Total counts all.
 	Missing, Total int
@@ -30,7 +30,7 @@ type Plan struct {
 	parts []part
 }
 
-// part is work of one kind: what a key embeds with some of what follows, at most as much as a job takes, or what is purified.
+// part is work of one kind: embedding with one key and some of the jobs that follow, at most as many as a job takes, or purifying.
 type part struct {
 	job   func(pairs []*schemas.Pair) *schemas.Job
 	owned map[string][]string // item to the keys of its scores; nil in a plan that is made
@@ -43,8 +43,8 @@ type todo struct {
 	scores int64
 }
 
-// planner follows every comparison of a run through the memo: from an embed job to the stego image, from there to what follows, such as
-// the recovered image, and from two digests to the metrics. Where something is missing the comparison, and what depends on it, is work to do.
+// planner follows every comparison of a run through the memo: from an embed job to the stego image, from there to the images of the jobs that
+// follow, and from two digests to the metrics. Where something is missing, the comparison is work to do, and so is what depends on it.
 type planner struct {
 	spec    *schemas.RunSpec
 	runtime string
@@ -77,8 +77,8 @@ func MakePlan(ctx context.Context, spec *schemas.RunSpec, attempt int64, runtime
 		return nil, err
 	}
 
-	// Scores that some job will make: the baseline belongs to every key, what an embed job measures itself to
-	// every part of what follows.
+	// Scores that some job will make. Several parts have the same ones: the baseline belongs to every key, and what an embed job measures itself
+	// to every part of its key.
 	covered := make(map[string]bool)
 	open := func(owned map[string][]string) (list []todo) {
 		for _, pair := range spec.GetPairs() {

@@ -1,16 +1,14 @@
-// Package producer owns the way of images into the pipeline: it reads data sets and streams of requests,
-// makes pairs, finds out what was done before, and publishes jobs for the rest no faster than they are done.
+// Package producer owns the way of images into the pipeline. It reads data sets and makes pairs, plans what a run still needs, and
+// publishes its jobs no faster than they are done. It also serves streams of requests.
 //
-// Invariants: an image is checked before a job names it, so that a bad file is named to the user and costs
-// the workers nothing; a plan depends on the images, the model, the keys and the geometry alone, so that the
-// same command finds the same run again.
+// Invariants:
+//   - An image is checked before a job names it: a bad file is named to the user, and costs the workers nothing.
+//   - A plan depends on the images, the model, the keys and the geometry alone: the same command finds the same run again.
 package producer
 
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"math"
@@ -98,8 +96,8 @@ func (p *Producer) Run(ctx context.Context, plan *Plan, files map[string]File) e
 	return nil
 }
 
-// wholeTrace is the largest number of comparisons of a run that is one trace. In a larger run each published job begins a trace of its own,
-// with a link to that of the run: neither people nor stores of traces can handle one of a million spans.
+// wholeTrace is the largest number of comparisons of a run that is one trace. In a larger run each published job begins its own trace, with a
+// link to that of the run. Neither people nor stores of traces can handle one of a million spans.
 const wholeTrace = 1000
 
 func (p *Producer) publish(ctx context.Context, job *schemas.Job, apart bool) (err error) {
@@ -144,7 +142,7 @@ func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[
 	g.SetLimit(runtime.NumCPU())
 	stored := make(map[string]time.Time, 2*len(pairs))
 	for _, pair := range pairs {
-		for _, ref := range []*schemas.ImageRef{pair.GetCover(), pair.GetSecret()} {
+		for _, ref := range pair.Refs() {
 			if at := before[ref.GetDigest()]; time.Since(at) < storedFor {
 				stored[ref.GetDigest()] = at
 				continue
@@ -155,7 +153,7 @@ func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[
 				if err != nil {
 					return fmt.Errorf("read %s again: %w", ref.GetName(), err)
 				}
-				if digestOf(data) != ref.GetDigest() {
+				if schemas.Digest(data) != ref.GetDigest() {
 					return fmt.Errorf("%s has changed since it was first read: start again", ref.GetName())
 				}
 				if _, err := p.Blobs.Put(ctx, data); err != nil {
@@ -166,9 +164,4 @@ func (p *Producer) upload(ctx context.Context, pairs []*schemas.Pair, files map[
 		}
 	}
 	return stored, g.Wait()
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }

@@ -2,8 +2,6 @@ package producer_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"image"
 	"math/rand/v2"
@@ -15,6 +13,7 @@ import (
 	"stegomq/internal/pixel"
 	"stegomq/internal/source"
 	"stegomq/internal/testrig"
+	"stegomq/schemas"
 )
 
 // tiny is the model of all tests, on one engine.
@@ -52,10 +51,7 @@ func workWith(t testing.TB, b *testrig.Queue, memo gpuworker.Memo, engine gpuwor
 	})
 }
 
-func sha(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
-}
+func sha(data []byte) string { return schemas.Digest(data) }
 
 // picture is a PNG file of noise, another one for each seed.
 func picture(t testing.TB, seed uint64, w, h int) []byte {

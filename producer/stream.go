@@ -49,8 +49,8 @@ type StreamConfig struct {
 	// Stdin and Stdout are what "-" stands for as the name of a file. Nil: nothing.
 	Stdin  io.Reader
 	Stdout io.Writer
-	// Images are the files of requests, by the names of their fields (cover, secret, stego, image), and no file is read: what a field says is
-	// then only what its image is called. Nil: fields name files.
+	// Images are the files of requests, by the names of the requests' fields (cover, secret, stego, image). No file is read then: a field only
+	// says what its image is called. Nil: the fields name files.
 	Images map[string][]byte
 	// InFlight bounds the requests under way. Default 64.
 	InFlight int
@@ -80,8 +80,8 @@ type Stream struct {
 	mu       sync.Mutex
 	accepted int64
 	waiting  map[int64]pending // by the attempt of its job
-	moved    time.Time         // when a reply was last written
-	replies  *json.Encoder
+	moved    time.Time         // when a reply was last given
+	give     func(Reply) error // takes the replies
 	failed   int
 	err      error
 
@@ -94,33 +94,34 @@ type pending struct {
 	job      *schemas.Job // with its inline images
 	span     tracing.Span // ends with the reply
 	warnings []string
-	// To verify a stego image there is another job, of this key, once there is what was embedded.
+	// To verify a stego image, a second job recovers with this key what was embedded.
 	recovers *schemas.KeyRef
 	embedded *schemas.Outcome
 	// result takes the result of a call, which is no request and has no reply; nil of a request.
 	result chan<- *schemas.Result
 }
 
-// NewStream makes a stream whose replies go to out.
-func NewStream(cfg StreamConfig, parts StreamParts, out io.Writer) *Stream {
+// NewStream makes a stream, which is used once: by Run, One or Serve.
+func NewStream(cfg StreamConfig, parts StreamParts) *Stream {
 	cfg.InFlight = cmp.Or(max(cfg.InFlight, 0), 64)
 	cfg.Patience = cmp.Or(max(cfg.Patience, 0), 30*time.Second)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	return &Stream{
-		cfg: cfg, StreamParts: parts, waiting: make(map[int64]pending), moved: time.Now(),
-		replies: json.NewEncoder(out), slots: make(chan struct{}, cfg.InFlight),
-	}
+	return &Stream{cfg: cfg, StreamParts: parts, waiting: make(map[int64]pending), moved: time.Now(), slots: make(chan struct{}, cfg.InFlight)}
 }
 
-// Run reads JSON lines until the end of in, and returns when every request has its reply. It gives the
+// Run reads JSON lines until the end of in, writes a line to out for each, and returns when every request has its reply. It gives the
 // number of requests that failed. When ctx ends, requests under way are left to the pipeline.
-func (s *Stream) Run(ctx context.Context, in io.Reader) (failed int, err error) {
+func (s *Stream) Run(ctx context.Context, in io.Reader, out io.Writer) (failed int, err error) {
+	lines := json.NewEncoder(out)
+	s.give = func(r Reply) error { return lines.Encode(r) }
 	return s.serve(ctx, func(ctx context.Context) error { return s.readAll(ctx, in) })
 }
 
-// One serves a single request.
-func (s *Stream) One(ctx context.Context, r Request) (failed int, err error) {
-	return s.serve(ctx, func(ctx context.Context) error { return s.accept(ctx, r) })
+// One serves a single request. That it failed is in the reply and no error.
+func (s *Stream) One(ctx context.Context, r Request) (reply Reply, err error) {
+	s.give = func(r Reply) error { reply = r; return nil }
+	_, err = s.serve(ctx, func(ctx context.Context) error { return s.accept(ctx, r) })
+	return reply, err
 }
 
 func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (int, error) {
@@ -152,7 +153,7 @@ func (s *Stream) serve(ctx context.Context, feed func(context.Context) error) (i
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	// Nothing is written to replies any more when this returns.
+	// No reply is given any more when this returns.
 	cancel(nil)
 	background.Wait()
 	s.mu.Lock()
@@ -314,8 +315,8 @@ func (s *Stream) underWay(id string) bool {
 	return false
 }
 
-// publish publishes a job of a request and waits for its result. Jobs are numbered, so that the queue does not take one for a duplicate of an
-// earlier request, nor the stream a late result for its own: the number is the job's attempt.
+// publish publishes a job of a request, and notes that its result is waited for. Jobs are numbered, and the number is the job's attempt: the
+// queue takes none for a duplicate of an earlier request, and the stream takes no late result for that of another.
 func (s *Stream) publish(ctx context.Context, p pending, job *schemas.Job) error {
 	s.mu.Lock()
 	s.accepted++
@@ -431,7 +432,7 @@ func (s *Stream) reply(r Reply) {
 	if !r.OK {
 		s.failed++
 	}
-	if err := s.replies.Encode(r); err != nil && s.err == nil {
+	if err := s.give(r); err != nil && s.err == nil {
 		s.err = fmt.Errorf("write a reply: %w", err)
 	}
 }

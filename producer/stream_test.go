@@ -115,13 +115,13 @@ func newStreamRig(t *testing.T, op schemas.Operation) *streamRig {
 func (r *streamRig) work() { work(r.t, r.bus, testrig.Cache(r.t)) }
 
 func (r *streamRig) stream() *producer.Stream {
-	return producer.NewStream(r.cfg, r.parts, r.replies)
+	return producer.NewStream(r.cfg, r.parts)
 }
 
 // serve runs the stream on lines and gives the replies.
 func (r *streamRig) serve(lines ...string) (failed int, replies map[string]producer.Reply) {
 	r.t.Helper()
-	failed, err := r.stream().Run(testrig.Context(r.t), strings.NewReader(strings.Join(lines, "\n")))
+	failed, err := r.stream().Run(testrig.Context(r.t), strings.NewReader(strings.Join(lines, "\n")), r.replies)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -206,11 +206,11 @@ func TestStreamThereAndBack(t *testing.T) {
 	}
 
 	r.cfg.Operation, r.cfg.Run = schemas.Operation_OPERATION_PURIFY, "pure"
-	failed, err := r.stream().One(testrig.Context(t), producer.Request{ID: "one", Image: r.path("stego-0.png"), Out: r.path("pure.png")})
-	if failed != 0 || err != nil {
-		t.Fatalf("%d failed, %v", failed, err)
+	reply, err := r.stream().One(testrig.Context(t), producer.Request{ID: "one", Image: r.path("stego-0.png"), Out: r.path("pure.png")})
+	if err != nil {
+		t.Fatal(err)
 	}
-	r.expectOutput(r.replies.get(), r.path("pure.png"), 30, 24)
+	r.expectOutput(reply, r.path("pure.png"), 30, 24)
 }
 
 func TestStreamBringsImagesToASize(t *testing.T) {
@@ -334,7 +334,7 @@ func TestRequestsWithOneID(t *testing.T) {
 	in, requests := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(testrig.Context(t), in)
+		_, err := r.stream().Run(testrig.Context(t), in, r.replies)
 		ended <- err
 	}()
 	send := func(image, out string) {
@@ -404,7 +404,7 @@ func TestLateResultIsNotTheAnswerOfAnother(t *testing.T) {
 	in, requests := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(testrig.Context(t), in)
+		_, err := r.stream().Run(testrig.Context(t), in, r.replies)
 		ended <- err
 	}()
 	for i, width := range []int{24, 26} {
@@ -514,7 +514,7 @@ func TestStreamWithoutResults(t *testing.T) {
 				in = pipe
 				close(d.end)
 			}
-			if _, err := r.stream().Run(testrig.Context(t), in); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "results stopped coming") {
+			if _, err := r.stream().Run(testrig.Context(t), in, r.replies); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "results stopped coming") {
 				t.Errorf("%v, want that the results stopped", err)
 			}
 		})
@@ -532,7 +532,7 @@ func TestStreamIsInterrupted(t *testing.T) {
 	t.Cleanup(func() { _ = requests.Close() })
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(ctx, in)
+		_, err := r.stream().Run(ctx, in, r.replies)
 		ended <- err
 	}()
 	if _, err := fmt.Fprintln(requests, line("image", r.file("a.png", picture(t, 1, 24, 24)), "out", r.path("out.png"))); err != nil {
@@ -548,7 +548,7 @@ func TestStreamThatCannotPublish(t *testing.T) {
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
 	r.parts.Publisher = &queue{Queue: r.bus, before: func(*schemas.Job) error { return errBroken }}
 	image := r.file("a.png", picture(t, 1, 24, 24))
-	if _, err := r.stream().Run(testrig.Context(t), strings.NewReader(line("id", "x", "image", image, "out", "o"))); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "publish request x") {
+	if _, err := r.stream().Run(testrig.Context(t), strings.NewReader(line("id", "x", "image", image, "out", "o")), r.replies); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "publish request x") {
 		t.Errorf("%v, want the queue's error", err)
 	}
 }
@@ -564,11 +564,11 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
 func TestStreamsThatBreak(t *testing.T) {
 	t.Parallel()
 	r := newStreamRig(t, schemas.Operation_OPERATION_PURIFY)
-	failed, err := producer.NewStream(r.cfg, r.parts, brokenWriter{}).Run(testrig.Context(t), strings.NewReader("nonsense\n"))
+	failed, err := r.stream().Run(testrig.Context(t), strings.NewReader("nonsense\n"), brokenWriter{})
 	if !errors.Is(err, errBroken) || failed != 1 || !strings.Contains(err.Error(), "write a reply") {
 		t.Errorf("%d failed, %v; want the writer's error", failed, err)
 	}
-	if _, err := r.stream().Run(testrig.Context(t), brokenReader{}); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "read requests") {
+	if _, err := r.stream().Run(testrig.Context(t), brokenReader{}, r.replies); !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "read requests") {
 		t.Errorf("%v, want the reader's error", err)
 	}
 }
@@ -601,7 +601,7 @@ func TestSilenceIsNoticed(t *testing.T) {
 	ended := make(chan error, 1)
 	image := r.file("a.png", picture(t, 1, 24, 24))
 	go func() {
-		_, err := r.stream().Run(ctx, strings.NewReader(line("image", image, "out", r.path("o.png"))))
+		_, err := r.stream().Run(ctx, strings.NewReader(line("image", image, "out", r.path("o.png"))), r.replies)
 		ended <- err
 	}()
 	for {
@@ -643,7 +643,7 @@ func TestRequestsUnderWayAreBounded(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := r.stream().Run(testrig.Context(t), strings.NewReader(strings.Join(lines, "\n")))
+		_, err := r.stream().Run(testrig.Context(t), strings.NewReader(strings.Join(lines, "\n")), r.replies)
 		ended <- err
 	}()
 	<-full

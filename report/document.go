@@ -29,6 +29,15 @@ type Document struct {
 // Fact is a name, which may be empty, and its value.
 type Fact struct{ Name, Value string }
 
+// Lines are facts without names.
+func Lines(lines []string) []Fact {
+	facts := make([]Fact, len(lines))
+	for i, line := range lines {
+		facts[i].Value = line
+	}
+	return facts
+}
+
 // Section is a part of the report with a heading. What it holds is shown in the order of the fields.
 type Section struct {
 	// ID is the section's anchor: lowercase letters, digits and hyphens, a letter first; no two are equal.

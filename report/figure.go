@@ -30,7 +30,7 @@ func Draw(name, caption string, d Drawer) Figure {
 	return Figure{Name: name, Caption: caption, SVG: svg, PNG: png}
 }
 
-// files are the files of the figures of a document, and the names of those that there are none of.
+// files are the files of the figures of a document, and the names of the files of figures that could not be drawn.
 func (d *Document) files() (files []File, gone []string) {
 	for _, s := range d.Sections {
 		for _, f := range s.Figures {
@@ -44,7 +44,7 @@ func (d *Document) files() (files []File, gone []string) {
 	return files, gone
 }
 
-// drawing is what the page shows of the figure. An SVG becomes an image as a PNG does: what is in it cannot run, nor mix with the page.
+// drawing is what the page shows of the figure. An SVG becomes an image as a PNG does: its contents cannot run, and cannot mix with the page.
 func (f *Figure) drawing() (picture, error) {
 	switch {
 	case f.Small != nil:

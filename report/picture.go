@@ -167,7 +167,8 @@ func newAlbum(wanted []Picture, load Loader, room int) (*album, error) {
 	return a, nil
 }
 
-// shown are the pictures that there are for the script: number, title and, where there is one, note and the title that it is compared with.
+// shown are the pictures of the album for the script: number and title, and where there are such the note, and the title of the picture to compare
+// with.
 func (a *album) shown(pictures []Picture) [][]any {
 	data := make([][]any, 0, len(pictures))
 	for _, p := range pictures {

@@ -103,7 +103,7 @@ func (t *Table) tex(out *strings.Builder) {
 	cells(t.Head)
 	out.WriteString("\\midrule\n")
 	for i, row := range t.Rows {
-		// The lines of what the first column names belong together.
+		// Lines with the same first column belong together.
 		if i > 0 && t.words() > 1 && row[0] != t.Rows[i-1][0] {
 			out.WriteString("\\addlinespace[2pt]\n")
 		}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -9,7 +10,7 @@ import (
 func (d *Document) Text() string {
 	var out strings.Builder
 	for _, f := range d.Facts {
-		out.WriteString(f.text("", "") + "\n")
+		out.WriteString(f.text() + "\n")
 	}
 	for _, p := range d.Paragraphs {
 		out.WriteString(p + "\n")
@@ -24,7 +25,7 @@ func (d *Document) Text() string {
 		} else {
 			out.WriteString("\n")
 		}
-		for _, p := range append(s.Paragraphs, s.Points...) {
+		for _, p := range slices.Concat(s.Paragraphs, s.Points) {
 			fmt.Fprintf(&out, "  %s\n", p)
 		}
 		for _, f := range s.Findings {
@@ -43,12 +44,12 @@ func (d *Document) Text() string {
 	return out.String()
 }
 
-// text is the fact on one line, its name between marks.
-func (f Fact) text(before, after string) string {
+// text is the fact on one line.
+func (f Fact) text() string {
 	if f.Name == "" {
 		return f.Value
 	}
-	return before + f.Name + after + ": " + f.Value
+	return f.Name + ": " + f.Value
 }
 
 // wrapped breaks a text into lines of at most so many characters, but never within a word.
@@ -70,7 +71,7 @@ func (d *Document) Markdown() string {
 	fmt.Fprintf(&out, "# %s\n", markdown(d.Title))
 	var facts []string
 	for _, f := range d.Facts {
-		facts = append(facts, f.text("", ""))
+		facts = append(facts, f.text())
 	}
 	out.WriteString(list(facts))
 	for _, p := range d.Paragraphs {

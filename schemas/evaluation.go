@@ -16,7 +16,7 @@ const (
 	KeyingRotation = "rotation"
 )
 
-// FillsWeights says whether a key fills weights of the model, of which a share can be right.
+// FillsWeights says whether a key fills weights of the model. A share of these can be right.
 func FillsWeights(keying string) bool { return keying == "" || keying == KeyingWeights }
 
 // Purifies says whether the model of a run can purify.
@@ -56,9 +56,9 @@ func DecodeKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
 	return keys
 }
 
-// RegisteredKeys lists, in their order, key itself and the other keys of the run that read what it embeds. Those that are drawn have the
-// numbers SHA-256("stegomq.wrongkeys.v1" 0x00, seed, fingerprint of key, n) mod keys for n = 0, 1, ..., where the first eight bytes of
-// the hash are a number and all numbers little-endian uint64; key itself and what was drawn before do not count.
+// RegisteredKeys lists, in their order, key itself and the other keys of the run that read what it embeds. Keys that are drawn have the
+// numbers SHA-256("stegomq.wrongkeys.v1" 0x00, seed, fingerprint of key, n) mod keys for n = 0, 1, ...; key itself and what was drawn before
+// are passed over. The first eight bytes of the hash are the number. All numbers are little-endian uint64.
 func RegisteredKeys(spec *RunSpec, key *KeyRef) []*KeyRef {
 	all := spec.GetKeys()
 	r := spec.ReadersOf(Reader_READER_MISMATCHED)

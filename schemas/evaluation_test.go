@@ -188,7 +188,7 @@ func TestRecoverJob(t *testing.T) {
 	both := map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")}
 	t.Run("of all items", func(t *testing.T) {
 		t.Parallel()
-		j := RecoverJob(embed, testKey("random-1-0"), both)
+		j := recoverJob(embed, testKey("random-1-0"), both)
 		if err := j.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -204,14 +204,14 @@ func TestRecoverJob(t *testing.T) {
 	})
 	t.Run("without the items that failed", func(t *testing.T) {
 		t.Parallel()
-		j := RecoverJob(embed, testKey("bob"), map[string]string{"item-2": sha("stego 2"), "stranger": sha("x")})
+		j := recoverJob(embed, testKey("bob"), map[string]string{"item-2": sha("stego 2"), "stranger": sha("x")})
 		if len(j.GetItems()) != 1 || j.GetItems()[0].GetId() != "item-2" || j.Validate() != nil {
 			t.Errorf("%v: %v", j, j.Validate())
 		}
 	})
 	t.Run("of nothing", func(t *testing.T) {
 		t.Parallel()
-		if j := RecoverJob(embed, testKey("bob"), nil); j != nil {
+		if j := recoverJob(embed, testKey("bob"), nil); j != nil {
 			t.Errorf("%v, want none", j)
 		}
 	})
@@ -219,7 +219,7 @@ func TestRecoverJob(t *testing.T) {
 		t.Parallel()
 		plain := proto.CloneOf(embed)
 		plain.Score = false
-		j := RecoverJob(plain, testKey("bob"), both)
+		j := recoverJob(plain, testKey("bob"), both)
 		if item := j.GetItems()[0]; j.GetScore() || item.GetCover() != nil || item.GetSecret() != nil || j.Validate() != nil {
 			t.Errorf("%v: %v", j, j.Validate())
 		}
@@ -229,7 +229,7 @@ func TestRecoverJob(t *testing.T) {
 		// The stego images are the same: each job must be stored all the same.
 		other := proto.CloneOf(embed)
 		other.Key = testKey("bob")
-		a, b := RecoverJob(embed, testKey("bob"), both), RecoverJob(other, testKey("bob"), both)
+		a, b := recoverJob(embed, testKey("bob"), both), recoverJob(other, testKey("bob"), both)
 		if MsgID(a) == MsgID(b) {
 			t.Error("the queue would take one for a duplicate of the other")
 		}
@@ -240,7 +240,7 @@ func TestComparisons(t *testing.T) {
 	t.Parallel()
 	cover, secret, stego, out, noisy := sha("cover 1"), sha("secret 1"), sha("stego 1"), sha("out"), sha("noisy")
 	decode := func(key string) *Job {
-		return RecoverJob(testEmbed(), testKey(key), map[string]string{"item-1": stego})
+		return recoverJob(testEmbed(), testKey(key), map[string]string{"item-1": stego})
 	}
 	silent := testPurify()
 	silent.NoiseSigma = 0

@@ -41,9 +41,9 @@ func NewExpected(spec *RunSpec) *Expected {
 // MetricsVersion names the metrics that the run is measured with.
 func (e *Expected) MetricsVersion() string { return e.spec.GetMetricsVersion() }
 
-// Job says whether a job, of any attempt, can be one of the run's: its run, model and geometry, the fingerprints of its keys, its noise, and the
-// digests of its images are those of the specification. What it makes is compared by Score. The error wraps ErrUnexpected and names the first
-// thing that is another.
+// Job says whether a job, of any attempt, can be one of the run's. Its run, model, geometry and noise, the fingerprints of its keys and the
+// digests of its images must be those of the specification. Score checks what the job makes. The error wraps ErrUnexpected and names the first
+// thing that differs.
 func (e *Expected) Job(j *Job) error {
 	switch {
 	case j.GetRun() != e.spec.GetId():
@@ -89,8 +89,8 @@ func (e *Expected) item(j *Job, item *Item) error {
 	return nil
 }
 
-// Score says whether a score is one of the comparisons of the run: its item, role, keys and attack are of one, and it compares with
-// the digest of the pair that it should. The error wraps ErrUnexpected. Whether an output is what the network gives, nobody can tell from it.
+// Score says whether a score is one of the comparisons of the run: the run has a comparison of its item, role, keys and attack, and its
+// reference is the right image of the pair. The error wraps ErrUnexpected. Nobody can tell from a score whether its output is the network's.
 func (e *Expected) Score(s *Score) error {
 	p, ok := e.pairs[s.GetItem()]
 	if !ok {

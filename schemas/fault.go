@@ -16,8 +16,8 @@ const (
 	ReasonUnknownKey Reason = "unknown_key"
 	// ReasonKeyMismatch: the worker's key of that id has another fingerprint.
 	ReasonKeyMismatch Reason = "key_mismatch"
-	// ReasonBadKey: no worker can do with this key what is asked: the model was not trained with it, or has no network for it, or the
-	// key has no meaning for the model; or there is a key where none is used, or none where one is needed.
+	// ReasonBadKey: no worker can do what is asked with this key. The model was not trained with it, has no network for it, or cannot use such a
+	// key; or there is a key where none is used, or none where one is needed.
 	ReasonBadKey Reason = "bad_key"
 	// ReasonUnknownModel: the worker does not have the model.
 	ReasonUnknownModel Reason = "unknown_model"

@@ -2,8 +2,8 @@ package schemas
 
 import "google.golang.org/protobuf/proto"
 
-// FollowUp is a job that follows an embed job, on its stego images: they are decoded with Key, or get Attack and are decoded with the key
-// that embedded, or, with neither, are given to the network that has no key.
+// FollowUp is a job that follows an embed job, on its stego images. With a Key they are decoded with it; with an Attack they are attacked, and
+// decoded with the key that embedded; with neither they are given to the network that has no key.
 type FollowUp struct {
 	Key    *KeyRef
 	Attack string
@@ -38,13 +38,6 @@ func FollowUpJobs(embed *Job, stego map[string]string) []*Job {
 		}
 	}
 	return jobs
-}
-
-// RecoverJob follows an embed job: it decodes the stego images that came of its items with one of its
-// decode keys. stego maps item ids to digests; items without one are left out. It returns nil when no
-// item is left.
-func RecoverJob(embed *Job, key *KeyRef, stego map[string]string) *Job {
-	return FollowUp{Key: key}.job(embed, stego)
 }
 
 func (f FollowUp) job(embed *Job, stego map[string]string) *Job {

@@ -2,7 +2,6 @@ package schemas
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"testing"
@@ -17,10 +16,7 @@ var scoreKeys = rapid.StringMatching(`([a-z0-9][a-z0-9_-]{0,62})?`)
 // itemIDs draws ids of items.
 var itemIDs = rapid.StringMatching(`[A-Za-z0-9]([A-Za-z0-9_-]|\.[A-Za-z0-9_-]){0,60}\.?`)
 
-func sha(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
+func sha(text string) string { return Digest([]byte(text)) }
 
 func testKey(id string) *KeyRef { return &KeyRef{Id: id, Fingerprint: sha(id)[:32]} }
 
@@ -101,8 +97,19 @@ func testEmbed() *Job {
 	s := testSpec()
 	return EmbedJob(s, 3, s.GetKeys()[0], FollowUps(s, s.GetKeys()[0]), s.GetPairs())
 }
+
+// recoverJob is the job that follows an embed job with one decode key; nil where none does.
+func recoverJob(embed *Job, key *KeyRef, stego map[string]string) *Job {
+	one := proto.CloneOf(embed)
+	one.DecodeKeys, one.Attacks, one.Unkeyed = []*KeyRef{key}, nil, false
+	for _, j := range FollowUpJobs(one, stego) {
+		return j
+	}
+	return nil
+}
+
 func testRecover() *Job {
-	return RecoverJob(testEmbed(), testKey("bob"), map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")})
+	return recoverJob(testEmbed(), testKey("bob"), map[string]string{"item-1": sha("stego 1"), "item-2": sha("stego 2")})
 }
 
 // The jobs of fullSpec: an embed job of alice, and of those that follow it the recover job with her key, that after the
@@ -158,7 +165,7 @@ func testScore() *Score {
 
 // testFeaturedResult has the features of its only item.
 func testFeaturedResult() *Result {
-	j := RecoverJob(fullEmbed(), testKey("alice"), map[string]string{"item-1": sha("stego 1")})
+	j := recoverJob(fullEmbed(), testKey("alice"), map[string]string{"item-1": sha("stego 1")})
 	return &Result{Job: j, Worker: "host-1", Outcomes: []*Outcome{
 		{Item: "item-1", Output: &Output{Image: sha("recovered 1"), Features: []float32{0.5, -1.25, 0}}},
 	}}

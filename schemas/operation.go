@@ -11,7 +11,7 @@ const (
 	HalfRecover = "recover"
 )
 
-// Descriptor is what there is to know of an operation, but for how it is computed.
+// Descriptor describes an operation, except for how it is computed.
 type Descriptor struct {
 	Operation Operation
 	// Token is its word: in subjects and metrics, in manifests of models, as a command, and over HTTP, /v1/<token>.
@@ -24,8 +24,8 @@ type Descriptor struct {
 	Output string
 	// Key is the half of a key pair that it needs; empty for none.
 	Key string
-	// FollowUps says that jobs may follow it, Reads that it may refuse its image, which may be attacked first, and give features, and Noise
-	// that noise may be added to its image first.
+	// FollowUps says that jobs may follow it. Reads says that it may refuse its image, may give features, and that the image may be attacked
+	// first. Noise says that noise may be added to its image first.
 	FollowUps, Reads, Noise bool
 }
 
@@ -92,6 +92,9 @@ func (x *Item) Ref(name string) *ImageRef { return *x.field(name) }
 func (x *Item) field(name string) **ImageRef {
 	return map[string]**ImageRef{"cover": &x.Cover, "secret": &x.Secret, "stego": &x.Stego, "image": &x.Image}[name]
 }
+
+// Refs are the cover and the secret of the pair.
+func (x *Pair) Refs() []*ImageRef { return []*ImageRef{x.GetCover(), x.GetSecret()} }
 
 // Refs are all images that the item names.
 func (x *Item) Refs() []*ImageRef {

@@ -2,7 +2,6 @@ package schemas
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,13 +26,13 @@ var (
 	Noise            = Role{Reader: Reader_READER_NONE, Against: Against_AGAINST_CLEAN}
 )
 
-// Leakage is the role of what a reader, other than the matched key, shows of the secret.
+// Leakage is the role in which the output of a reader, other than the matched key, is compared with the secret.
 func Leakage(r Reader) Role { return Role{Reader: r, Against: Against_AGAINST_SECRET} }
 
-// LeakageCover is the role of what a reader, other than the matched key, shows of the cover.
+// LeakageCover is the role in which the output of a reader, other than the matched key, is compared with the cover.
 func LeakageCover(r Reader) Role { return Role{Reader: r, Against: Against_AGAINST_COVER} }
 
-// Robustness is the role of what the matched key recovers after an attack.
+// Robustness is the role in which the output of the matched key after an attack is compared with the secret.
 func Robustness(attack string) Role {
 	return Role{Reader: Reader_READER_MATCHED, Against: Against_AGAINST_SECRET, Attack: attack}
 }
@@ -54,7 +53,7 @@ func (x Reader) keyed() bool { return x >= Reader_READER_MATCHED && x <= Reader_
 // derived says whether the reader's key is derived from the one that embedded.
 func (x Reader) derived() bool { return x >= Reader_READER_NEAR && x <= Reader_READER_PARTIAL }
 
-// roleToken is the word of a role. It has neither a share, nor the name of an attack.
+// roleToken is the word of a role, which says neither the share nor the attack.
 type roleToken struct {
 	role  Role
 	token string
@@ -73,7 +72,7 @@ var roleTokens = func() []roleToken {
 	return append(all, roleToken{Baseline, "baseline_cover_secret"}, roleToken{Purification, "purification"}, roleToken{Noise, "noise"})
 }()
 
-// number is the place of the role in roleTokens, -1 of what is no role.
+// number is the place of the role in roleTokens, -1 for a combination that is no role.
 func (r Role) number() int {
 	r.Permille = 0
 	if r.Attack != "" {
@@ -82,7 +81,7 @@ func (r Role) number() int {
 	return slices.IndexFunc(roleTokens, func(t roleToken) bool { return t.role == r })
 }
 
-// Token is the role's word in tables, files and Redis fields, without a share and an attack; "unknown" of what is no role.
+// Token is the role's word in tables, files and Redis fields, without a share and an attack; "unknown" for a combination that is no role.
 func (r Role) Token() string {
 	if n := r.number(); n >= 0 {
 		return roleTokens[n].token
@@ -130,30 +129,38 @@ func ScoreKey(s *Score) string {
 	return strings.Join(parts, "|")
 }
 
-// keyForms are the ids of keys that are never registered, by who reads with them: a random key is public, and one that is derived from
-// another measures what a key that is almost right recovers.
-var keyForms = map[Reader]*regexp.Regexp{
-	Reader_READER_RANDOM:  regexp.MustCompile(`^random-[0-9]{1,20}-[0-9]{1,20}$`),
-	Reader_READER_NEAR:    regexp.MustCompile(`^near-[0-9]{1,3}-([a-z0-9][a-z0-9_-]*)$`),
-	Reader_READER_SWAPPED: regexp.MustCompile(`^swapped-([a-z0-9][a-z0-9_-]*)$`),
-	Reader_READER_PARTIAL: regexp.MustCompile(`^partial-(?:0|[1-9][0-9]{0,2}|1000)-([a-z0-9][a-z0-9_-]*)$`),
-}
-
-// keyForm says who reads with a key by the form of its id, and the id of the key that it is derived from, which a random key has not.
-// The reader is unspecified of any other key.
+// keyForm says who reads with a key by the form of its id: random-SEED-NUMBER, near-BIT-OWNER, swapped-OWNER or partial-PERMILLE-OWNER,
+// where the owner is the key that it is derived from. Such keys are never registered: a random key is public, and one that is derived from
+// another measures what a key that is almost right recovers. The reader is unspecified of any other key.
 func keyForm(id string) (r Reader, owner string) {
-	if !ValidKeyID(id) {
-		return Reader_READER_UNSPECIFIED, ""
-	}
-	for r, form := range keyForms {
-		if m := form.FindStringSubmatch(id); m != nil {
-			return r, strings.Join(m[1:], "")
-		}
+	word, rest, _ := strings.Cut(id, "-")
+	number, owner, _ := strings.Cut(rest, "-")
+	switch {
+	case !ValidKeyID(id):
+	case word == "random" && isNumber(number, 20) && isNumber(owner, 20):
+		return Reader_READER_RANDOM, ""
+	case word == "near" && isNumber(number, 3) && ValidKeyID(owner):
+		return Reader_READER_NEAR, owner
+	case word == "swapped" && ValidKeyID(rest):
+		return Reader_READER_SWAPPED, rest
+	case word == "partial" && isPermille(number) && ValidKeyID(owner):
+		return Reader_READER_PARTIAL, owner
 	}
 	return Reader_READER_UNSPECIFIED, ""
 }
 
-// readerOf says who reads where a key decodes what another, or the same, embedded. The ids say it.
+// isNumber says whether s is 1 to most decimal digits.
+func isNumber(s string, most int) bool {
+	return s != "" && len(s) <= most && strings.Trim(s, "0123456789") == ""
+}
+
+// isPermille says whether s is a number from 0 to 1000 without zeros before it.
+func isPermille(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n <= 1000 && strconv.FormatUint(n, 10) == s
+}
+
+// readerOf says by the ids of two keys who reads, where one decodes what the other embedded.
 func readerOf(embed, decode string) Reader {
 	if embed == decode {
 		return Reader_READER_MATCHED

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -23,12 +22,10 @@ const MaxSide = 8192
 // maxItemID bounds the bytes of an item's id.
 const maxItemID = 128
 
-var itemForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-
 // ValidItemID says whether s can name an item: 1 to maxItemID letters, digits, '.', '_' and '-', the first a letter or a digit, and no
 // two '.' in a row. It is part of the names of files.
 func ValidItemID(s string) bool {
-	return len(s) <= maxItemID && itemForm.MatchString(s) && !strings.Contains(s, "..")
+	return isName(s, maxItemID, true, "._-") && !strings.Contains(s, "..")
 }
 
 func (r *rules) itemID(field, id string) {
@@ -71,7 +68,7 @@ func (r *rules) imageURI(field, uri, digest string) {
 
 func (r *rules) key(field string, k *KeyRef) {
 	r.check(ValidKeyID(k.GetId()), "%s.id must be 1 to 63 lowercase letters, digits, '_' and '-', got %q", field, k.GetId())
-	r.check(fingerprintForm.MatchString(k.GetFingerprint()), "%s.fingerprint must be 32 lowercase hexadecimal digits", field)
+	r.check(isHex(k.GetFingerprint(), 32), "%s.fingerprint must be 32 lowercase hexadecimal digits", field)
 }
 
 func (r *rules) geometry(field string, g *Geometry) {
@@ -83,7 +80,7 @@ func (r *rules) geometry(field string, g *Geometry) {
 }
 
 func (r *rules) sigma(s float64) {
-	r.check(s >= 0 && s <= 255 && !math.IsNaN(s), "noise_sigma must lie in 0..255, got %v", s)
+	r.check(s >= 0 && s <= 255, "noise_sigma must lie in 0..255, got %v", s)
 }
 
 // Validate reports every broken rule of the job at once, or nil.
@@ -168,10 +165,11 @@ func (r *rules) attackNames(list []string) {
 
 func (r *rules) features(field string, values []float32) {
 	for i, v := range values {
-		finite := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
-		r.check(finite, "%s[%d] must be finite", field, i)
+		r.check(finite(float64(v)), "%s[%d] must be finite", field, i)
 	}
 }
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 func (r *rules) items(x *Job) {
 	op, n := x.GetOperation().Describe(), len(x.GetItems())
@@ -229,7 +227,7 @@ func (x *Result) Validate() error {
 // Validate reports every broken rule of the dead letter at once, or nil.
 func (x *DeadLetter) Validate() error {
 	var r rules
-	r.check(nameForm.MatchString(x.GetReason()), "reason must be one word, got %q", x.GetReason())
+	r.check(ValidRunID(x.GetReason()), "reason must be one word, got %q", x.GetReason())
 	r.check(x.GetSubject() != "", "subject is missing")
 	r.check(x.GetDiedAt() > 0, "died_at is missing")
 	return r.err()
@@ -281,7 +279,7 @@ func (x *RunSpec) Validate() error {
 	return r.err()
 }
 
-// newKey checks a key of a run, of which those before are seen.
+// newKey checks a key of a run, and that none of the keys before it, which are seen, has its id.
 func (r *rules) newKey(field string, k *KeyRef, seen map[string]bool) {
 	r.key(field, k)
 	r.check(!seen[k.GetId()], "key %q is there twice", k.GetId())
@@ -344,14 +342,12 @@ func (x *Score) Validate() error {
 	r.check(x.GetRefusal() == nil || x.GetTest() == "", "a score with a refusal has no test image")
 	r.check(x.GetAttack() == "" || validAttack(x.GetAttack()), "attack must be a word and a number, as jpeg-75, got %q", x.GetAttack())
 	r.features("features", x.GetFeatures())
-	for name, v := range map[string]float64{
-		"psnr": x.GetMetrics().GetPsnr(), "ssim": x.GetMetrics().GetSsim(),
-		"mae": x.GetMetrics().GetMae(), "rmse": x.GetMetrics().GetRmse(),
-	} {
-		r.check(!math.IsNaN(v) && !math.IsInf(v, 0), "metrics.%s must be finite", name)
+	for _, name := range []string{"psnr", "ssim", "mae", "rmse"} {
+		v, _ := x.GetMetrics().Value(name)
+		r.check(finite(v), "metrics.%s must be finite", name)
 	}
 	for name, v := range x.GetMetrics().GetMore() {
-		r.check(ValidRunID(name) && !math.IsNaN(v) && !math.IsInf(v, 0), "metrics.more must have names and finite values, got %q: %v", name, v)
+		r.check(ValidRunID(name) && finite(v), "metrics.more must have names and finite values, got %q: %v", name, v)
 	}
 	return r.err()
 }

@@ -88,7 +88,7 @@ func scoreImage(under, run string, sc *schemas.Score, of string) string {
 
 // results returns the scores of a run, which the user may see.
 func (s *Service) results(c *call, r *run) (*pipeline.Results, *problem) {
-	res, err := s.Pipeline.Results(c.Context(), r.ID)
+	res, err := s.Pipeline.Results(c.Context(), r.ID, false)
 	switch {
 	case pipeline.UnknownRun(err):
 		return nil, newProblem(codeNoResults, "the run has no results yet: it waits, or is being planned")

@@ -177,7 +177,7 @@ func (s *Service) runsOf(c *call) ([]runView, *problem) {
 	if !c.user.Has(users.Admin) {
 		return views, nil
 	}
-	rows, err := s.Pipeline.RunRows(c.Context())
+	rows, err := s.Pipeline.Runs(c.Context(), false)
 	if err != nil {
 		return nil, s.away(c, err)
 	}
@@ -215,13 +215,13 @@ func (s *Service) findRun(c *call, id string) (*run, *problem) {
 	case r != nil || !admin:
 		return nil, c.refuse(unknown, "")
 	}
-	st, err := s.Pipeline.Run(c.Context(), id)
+	row, err := s.Pipeline.Run(c.Context(), id)
 	if pipeline.UnknownRun(err) {
 		return nil, c.refuse(unknown, "")
 	} else if err != nil {
 		return nil, s.away(c, err)
 	}
-	return commanded(st.Row()), nil
+	return commanded(row), nil
 }
 
 // withRun is a handler of the run that a request names, which is then call.run.

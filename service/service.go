@@ -83,10 +83,10 @@ type Pipeline interface {
 	Put(ctx context.Context, tenant string, data []byte) (digest string, err error)
 
 	Evaluate(ctx context.Context, req *pipeline.Request, watch pipeline.Watch) (*pipeline.Run, error)
-	Run(ctx context.Context, id string) (pipeline.RunStatus, error)
-	RunRows(ctx context.Context) ([]pipeline.RunRow, error)
+	Run(ctx context.Context, id string) (pipeline.RunRow, error)
+	Runs(ctx context.Context, waiting bool) ([]pipeline.RunRow, error)
 	RunProgress(ctx context.Context, id string) (scores, failures int, err error)
-	Results(ctx context.Context, id string) (*pipeline.Results, error)
+	Results(ctx context.Context, id string, made bool) (*pipeline.Results, error)
 	ScoredImage(ctx context.Context, id string, of *schemas.Score, reference bool) (*image.NRGBA, error)
 	CancelRun(ctx context.Context, id string) error
 	RemoveRun(ctx context.Context, id string) error

@@ -68,7 +68,7 @@ type Verdict string
 const (
 	Better Verdict = "better"
 	Worse  Verdict = "worse"
-	// Higher and Lower are of roles that are neither good nor bad, such as what a wrong key's output has of the cover.
+	// Higher and Lower are of roles in which neither is better, such as the likeness of a wrong key's output to the cover.
 	Higher Verdict = "higher"
 	Lower  Verdict = "lower"
 	// CannotBeTold: the interval holds 0, or there are fewer than VerdictPairs pairs.
@@ -102,8 +102,8 @@ type Difference struct {
 // Compare compares two runs of the same image pairs at the same geometry. Pairs are the same when their images
 // are, whatever their names. Models and keys may differ: that is what is compared. The error wraps ErrIncomparable.
 //
-// A difference is taken within each pair, so that what makes some images easier than others for both drops out;
-// intervals are those of clusters, over pairs, and there is no verdict on fewer than VerdictPairs.
+// A difference is taken within each pair: what makes some images easier than others for both runs drops out. Intervals are those of
+// stats.Clusters over pairs. There is no verdict on fewer than VerdictPairs.
 func Compare(a, b Measured) (*Paired, error) {
 	if err := sameConditions(a.Spec, b.Spec); err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (s Side) refusedAll(n int) string {
 // sameConditions says why two runs are not of the same images, brought to the same size, with the same metrics.
 func sameConditions(a, b *schemas.RunSpec) error {
 	if ga, gb := geometryOf(a), geometryOf(b); ga != gb {
-		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.GetId(), ga.text(), b.GetId(), gb.text())
+		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.GetId(), ga.Text(), b.GetId(), gb.Text())
 	}
 	if va, vb := quality.Definitions(a.GetMetricsVersion()), quality.Definitions(b.GetMetricsVersion()); va != vb {
 		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.GetId(), va, b.GetId(), vb)
@@ -258,7 +258,7 @@ func differ(c schemas.Role, a, b map[string]*means) PairedRole {
 		var d Difference
 		var of [2]stats.Summary
 		var difference stats.Summary
-		items := stats.NewClusters(1)
+		var items stats.Clusters
 		for _, name := range both {
 			x, y := a[name], b[name]
 			if x.n[i] == 0 || y.n[i] == 0 {
@@ -279,7 +279,7 @@ func differ(c schemas.Role, a, b map[string]*means) PairedRole {
 		if difference.N == 0 {
 			continue
 		}
-		ci := items.Interval(0)
+		ci := items.Interval()
 		d.A, d.B, d.Moments, d.HoldsZero = of[0].Mean, of[1].Mean, difference.Moments(ci), ci == nil || ci.Holds(0)
 		d.Verdict, d.Won = d.verdict(difference.N, sign), d.Won/float64(difference.N)
 		role.set(metric.Name, d)
@@ -368,7 +368,7 @@ func (p *Paired) facts() []string {
 	}
 	lines := []string{
 		side("A", p.A), side("B", p.B),
-		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.text()),
+		fmt.Sprintf("data set %.12s, %d pairs, at %s", p.Dataset, p.Pairs, p.Geometry.Text()),
 		"Differences are taken within each image pair: mean ± standard deviation, n pairs, in brackets the 95 % interval of the mean (Student's t on the pairs).",
 	}
 	n := 4 * len(p.Roles)
@@ -391,7 +391,7 @@ func (p *Paired) facts() []string {
 
 // Document is the report of the comparison.
 func (p *Paired) Document() *report.Document {
-	return &report.Document{Title: "Run " + p.A.Run + " against run " + p.B.Run, Facts: facts(p.facts()), Sections: p.sections()}
+	return &report.Document{Title: "Run " + p.A.Run + " against run " + p.B.Run, Facts: report.Lines(p.facts()), Sections: p.sections()}
 }
 
 // WriteFiles writes comparison.json and comparison.md into dir, each whole or not at all.

@@ -63,13 +63,10 @@ type sample struct {
 	stats.Summary
 	values         []float64
 	least, largest *schemas.Score
-	items          *stats.Clusters
+	items          stats.Clusters
 }
 
 func (x *sample) add(v float64, of *schemas.Score) {
-	if x.N == 0 {
-		x.items = stats.NewClusters(1)
-	}
 	if x.N == 0 || v < x.Min {
 		x.least = of
 	}
@@ -82,7 +79,7 @@ func (x *sample) add(v float64, of *schemas.Score) {
 }
 
 // meanAndInterval are the moments with the interval of the mean.
-func (x *sample) meanAndInterval() stats.Moments { return x.Moments(x.items.Interval(0)) }
+func (x *sample) meanAndInterval() stats.Moments { return x.Moments(x.items.Interval()) }
 
 func (x *sample) distribution() Distribution {
 	slices.Sort(x.values)

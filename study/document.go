@@ -354,7 +354,7 @@ func (s *Summary) facts() []string {
 	lines := []string{
 		fmt.Sprintf("run %s, model %s (%.12s)", s.Run, s.Model.Name, s.Model.Digest),
 		fmt.Sprintf("%s: %d images, %d pairs, at %s; keys: %d, random keys: %d, keys one bit off: %d",
-			s.Dataset.from(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.text(),
+			s.Dataset.From(), s.Dataset.Images, s.Dataset.Pairs, s.Geometry.Text(),
 			len(s.Keys), len(s.RandomKeys), len(s.NearKeys)) + s.Confusion.Drawn.text(),
 		fmt.Sprintf("data set %.12s (SHA-256 of the sorted digests of its images)%s", s.Dataset.Digest, s.Dataset.Sample.text()),
 		s.times(),
@@ -429,7 +429,8 @@ func (s *Summary) refuses() bool {
 	return refused > 0
 }
 
-func (d Dataset) from() string {
+// From is where the images are.
+func (d Dataset) From() string {
 	if d.Covers == "" {
 		return d.Path
 	}
@@ -447,16 +448,9 @@ func (s *Sample) text() string {
 // Document is the report of the run.
 func (s *Summary) Document() *report.Document {
 	return &report.Document{
-		Title: "Run " + s.Run, Facts: facts(s.facts()), Sections: s.sections(),
+		Title: "Run " + s.Run, Facts: report.Lines(s.facts()), Sections: s.sections(),
 		Paragraphs: []string{"Means ± standard deviations over all pairs and keys. PSNR in dB (at most 100), MAE and RMSE on [0,1]. " + intervalNote},
 	}
-}
-
-func facts(lines []string) (all []report.Fact) {
-	for _, line := range lines {
-		all = append(all, report.Fact{Value: line})
-	}
-	return all
 }
 
 // distributions draw the excesses of unregistered keys. There are many of these, and the largest excess counts as much as the mean.

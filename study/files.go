@@ -57,8 +57,8 @@ func OneFile(name, dir string, sum *Summary, scores []*schemas.Score) (f report.
 }
 
 // items is one row per comparison, with a column for the attack where there is any, and for each metric that any has. Numbers are written so
-// that reading gives the same float64. The outcome is done or refused (schemas.End); of what was refused there is no test file, and
-// the metrics are empty, which pandas reads as missing.
+// that reading gives the same float64. The outcome is done or refused (schemas.End). A refused comparison has no test file, and its metrics are
+// empty, which pandas reads as missing.
 func items(scores []*schemas.Score) [][]string {
 	some := func(has func(*schemas.Score) bool) bool { return slices.ContainsFunc(scores, has) }
 	attacks := some(func(s *schemas.Score) bool { return s.GetAttack() != "" })

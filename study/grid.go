@@ -37,9 +37,9 @@ func WriteGrid(dir string, spec *schemas.RunSpec, scores []*schemas.Score) error
 	return report.WriteFolder(dir, []report.File{{Name: "grid.png", Data: data}})
 }
 
-// Grid shows the first pairs of a run by the images that SaveImages wrote into dir: a row for each pair, embedded with one key after the
-// other, at most 256 pixels of each image. The residual is figure.Residual of the stego image and the cover. An image that was refused is
-// a cell that says so. Pairs without all of their other images are left out.
+// Grid shows the first pairs of a run by the images that SaveImages wrote into dir. There is a row for each pair, with the keys in turn, and at
+// most 256x256 pixels of each image. The residual is figure.Residual of the stego image and the cover. A refused image is a cell that says so.
+// A pair that lacks another of its images is left out.
 func Grid(dir string, spec *schemas.RunSpec, scores []*schemas.Score) (figure.Grid, error) {
 	refused := make(map[string]bool)
 	for _, s := range scores {

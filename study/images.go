@@ -64,7 +64,7 @@ const savedFile = ".images"
 func SaveImages(ctx context.Context, dir string, spec *schemas.RunSpec, scores []*schemas.Score, images Images, blobs Blobs) error {
 	sources := make(map[string]*schemas.ImageRef)
 	for _, p := range spec.GetPairs() {
-		for _, ref := range []*schemas.ImageRef{p.GetCover(), p.GetSecret()} {
+		for _, ref := range p.Refs() {
 			sources[ref.GetDigest()] = ref
 		}
 	}

@@ -67,7 +67,7 @@ type itemRow struct {
 	refused map[schemas.Role]bool
 }
 
-// Add adds the rows of a run whose images are in dir, in the order of items and keys; first are the values of the first columns.
+// Add adds the rows of a run in the order of items and keys. Its images are in dir; first are the values of the first columns.
 func (it *Items) Add(scores []*schemas.Score, dir string, first ...string) {
 	type name struct{ item, key string }
 	found := make(map[name]*itemRow)
@@ -127,8 +127,8 @@ func (it *Items) Add(scores []*schemas.Score, dir string, first ...string) {
 	}
 }
 
-// Pictures are cover, stego, secret and recovered image of an item, as SaveImages wrote them into dir; none for no dir. The note is of what was
-// recovered, prefix stands before every title.
+// Pictures are cover, stego, secret and recovered image of an item, as SaveImages wrote them into dir; without a dir there are none. The note
+// stands below the recovered image, prefix before every title.
 func Pictures(dir, item, embed, decode string, side int, prefix, note string) []report.Picture {
 	if dir == "" {
 		return nil

@@ -32,9 +32,11 @@ func ReadOverview(paths ...string) (Overview, error) {
 // pair. PSNR alone does not show leakage: noise around grey has a higher PSNR with a photograph than another photograph has.
 func (o Overview) Table() *report.Table {
 	b := &report.Table{Words: 4, Head: []string{"model", "keying", "data", "size", "pairs", "stego dB", "SSIM", "least dB (pair)", "recovered dB", "SSIM", "least dB (pair)", "wrong key dB", "SSIM", "SSIM above an unrelated image", "purified dB"}}
+	psnr := func(g Group) string { return measured(g, fmt.Sprintf("%.2f", g.PSNR.Mean)) }
+	ssim := func(g Group) string { return measured(g, fmt.Sprintf("%.3f", g.SSIM.Mean)) }
 	least := func(g Group) string {
 		if g.N == 0 {
-			return measured(g, "", nil)
+			return measured(g, "")
 		}
 		return g.PSNR.Least("%.2f")
 	}
@@ -47,29 +49,26 @@ func (o Overview) Table() *report.Table {
 		if n := len(s.UntrainedKeys); n > 0 {
 			name += fmt.Sprintf(" (not trained with %d of %d keys)", n, len(s.Keys))
 		}
-		row := []string{name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), fmt.Sprint(s.Dataset.Pairs)}
-		row = append(row, measured(s.Imperceptibility, "%.2f", psnrOf), measured(s.Imperceptibility, "%.3f", ssimOf), least(s.Imperceptibility))
-		row = append(row, measured(s.Recoverability, "%.2f", psnrOf), measured(s.Recoverability, "%.3f", ssimOf), least(s.Recoverability))
-		row = append(row, measured(s.LeakageMismatched, "%.2f", psnrOf), measured(s.LeakageMismatched, "%.3f", ssimOf))
 		above := "-"
 		if e := s.LeakageMismatched.Excess; e != nil {
 			above = fmt.Sprintf("%+.3f", e.SSIM.Mean) + e.SSIM.CI95.Text("%+.3f")
 		}
-		b.Rows = append(b.Rows, append(row, above, measured(s.Purification, "%.2f", psnrOf)))
+		stego, recovered, wrong := s.Imperceptibility, s.Recoverability, s.LeakageMismatched
+		b.Rows = append(b.Rows, []string{
+			name, keying, filepath.Base(s.Dataset.Path), fmt.Sprintf("%dx%d", s.Geometry.Width, s.Geometry.Height), fmt.Sprint(s.Dataset.Pairs),
+			psnr(stego), ssim(stego), least(stego), psnr(recovered), ssim(recovered), least(recovered), psnr(wrong), ssim(wrong), above, psnr(s.Purification),
+		})
 	}
 	return b
 }
 
-func psnrOf(g Group) float64 { return g.PSNR.Mean }
-func ssimOf(g Group) float64 { return g.SSIM.Mean }
-
-// measured is a number of a group, or what became of its images instead.
-func measured(g Group, format string, of func(Group) float64) string {
+// measured is a figure of a group, or what became of its images instead.
+func measured(g Group, figure string) string {
 	switch {
 	case g.N > 0 && g.Refused > 0:
-		return fmt.Sprintf(format, of(g)) + ", " + g.RefusedText()
+		return figure + ", " + g.RefusedText()
 	case g.N > 0:
-		return fmt.Sprintf(format, of(g))
+		return figure
 	case g.Refused > 0:
 		return g.RefusedText()
 	}

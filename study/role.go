@@ -8,8 +8,8 @@ import (
 	"stegomq/schemas"
 )
 
-// better is +1 where more likeness is better, -1 where less is, and 0 where neither is: of what a wrong key shows of the cover, and of what
-// is not made by the model.
+// better is +1 where more likeness is better, -1 where less is, and 0 where neither is. The last are what a wrong key shows of the cover, and
+// images that the model did not make.
 func better(r schemas.Role) float64 {
 	switch {
 	case r == schemas.Imperceptibility, r == schemas.Purification, r.Reader == schemas.Reader_READER_MATCHED:

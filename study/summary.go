@@ -440,7 +440,8 @@ func geometryOf(s *schemas.RunSpec) Geometry {
 	return Geometry{Width: int(g.GetWidth()), Height: int(g.GetHeight()), Resize: schemas.ResizeWord(g.GetResize())}
 }
 
-func (g Geometry) text() string { return fmt.Sprintf("%dx%d (%s)", g.Width, g.Height, g.Resize) }
+// Text is "256x256 (squash)".
+func (g Geometry) Text() string { return fmt.Sprintf("%dx%d (%s)", g.Width, g.Height, g.Resize) }
 
 func keyIDs(keys []*schemas.KeyRef) []string {
 	ids := make([]string, 0, len(keys))

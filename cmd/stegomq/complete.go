@@ -77,9 +77,9 @@ func (a *app) runNames(ctx context.Context, _ *cobra.Command) (names []string, e
 		}
 	}
 	err = a.withCache(ctx, func(s *pipeline.Services) error {
-		runs, err := s.Runs(ctx)
+		runs, err := s.Runs(ctx, false)
 		for _, run := range runs {
-			names = append(names, run.Spec.GetId())
+			names = append(names, run.Run)
 		}
 		return err
 	})

@@ -23,12 +23,13 @@ func (a *app) reportCommand() *cobra.Command {
 				if len(args) == 0 {
 					return listRuns(cmd, s, asJSON)
 				}
-				sum, scores, err := reports.Stored(ctx, s, args[0])
+				found, err := s.Results(ctx, args[0], true)
 				if err != nil {
 					return err
 				}
+				sum := found.Summary
 				if out != "" {
-					if err := study.WriteFiles(out, sum, scores); err != nil {
+					if err := study.WriteFiles(out, sum, found.Scores); err != nil {
 						return err
 					}
 				}

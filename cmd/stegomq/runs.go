@@ -27,7 +27,7 @@ func (a *app) runsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printRuns(cmd, []pipeline.RunStatus{run}, asJSON)
+			return printRuns(cmd, []pipeline.RunRow{run}, asJSON)
 		}),
 	}
 	jsonFlag(list, &asJSON)
@@ -61,18 +61,14 @@ func (a *app) onRun(f func(*cobra.Command, *pipeline.Services, string) error) fu
 }
 
 func listRuns(cmd *cobra.Command, s *pipeline.Services, asJSON bool) error {
-	runs, err := s.Runs(cmd.Context())
+	runs, err := s.Runs(cmd.Context(), true)
 	if err != nil {
 		return err
 	}
 	return printRuns(cmd, runs, asJSON)
 }
 
-func printRuns(cmd *cobra.Command, runs []pipeline.RunStatus, asJSON bool) error {
-	rows := make([]pipeline.RunRow, len(runs))
-	for i, r := range runs {
-		rows[i] = r.Row()
-	}
+func printRuns(cmd *cobra.Command, rows []pipeline.RunRow, asJSON bool) error {
 	return printRows(cmd, rows, asJSON, func(r pipeline.RunRow) table.Row {
 		return table.Row{
 			r.Run, r.State, r.Started.Format(time.DateTime), orDash(r.Finished.IsZero(), r.Finished.Format(time.DateTime)), r.Model, r.Data,

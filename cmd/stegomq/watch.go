@@ -43,7 +43,7 @@ func watch(cmd *cobra.Command, s *pipeline.Services, id string, asJSON bool) err
 	if err != nil {
 		return err
 	}
-	sum, _, err := reports.Stored(ctx, s, id)
+	found, err := s.Results(ctx, id, true)
 	if err != nil {
 		return err
 	}
@@ -51,10 +51,10 @@ func watch(cmd *cobra.Command, s *pipeline.Services, id string, asJSON bool) err
 	if err != nil {
 		return err
 	}
-	if err := printRuns(cmd, []pipeline.RunStatus{run}, asJSON); err != nil {
+	if err := printRuns(cmd, []pipeline.RunRow{run}, asJSON); err != nil {
 		return err
 	}
-	bad, failed, refused := len(run.Spec.GetBad()), len(sum.FailedItems), len(sum.RefusedItems)
+	bad, failed, refused := len(found.Spec.GetBad()), len(found.Failures), len(found.Summary.RefusedItems)
 	if bad+failed+refused == 0 {
 		return nil
 	}

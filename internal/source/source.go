@@ -1,14 +1,12 @@
-// Package source owns the way from an image reference to pixels: where the bytes may come from (inline,
-// the blob store, folders that the operator allows), the check of their digest, the bounded decode and
-// the geometry. Workers and evaluators see every image through it, so both see the same pixels.
+// Package source owns the way from an image reference to pixels. It says where the bytes may come from (the message, the blob store, folders
+// that the operator allows), checks their digest, decodes them within bounds and brings them to the geometry. Workers and evaluators see every
+// image through it, so that both see the same pixels.
 //
 // Invariant: an image that comes out was made from bytes whose SHA-256 is the reference's digest.
 package source
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -108,7 +106,7 @@ func (s *Source) bytes(ctx context.Context, ref *schemas.ImageRef) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != ref.GetDigest() {
+	if schemas.Digest(data) != ref.GetDigest() {
 		return nil, schemas.Permanent(schemas.ReasonBadImage, errors.New("its bytes do not have the digest that the job names: the file has changed"))
 	}
 	return data, nil

@@ -202,7 +202,7 @@ func (a *Audit) random(ctx context.Context) (err error) {
 	return err
 }
 
-// Forecast says what the audit would do, but for the run of the best guess, which is known when the others are there.
+// Forecast says what the audit would do, except for the run of the best guess, which depends on the other runs.
 func (a *Audit) Forecast(ctx context.Context, s *pipeline.Services) ([]*pipeline.Forecast, error) {
 	requests := []*pipeline.Request{a.attempts(), a.shown()}
 	if a.leftOut()[audit.TestRandom] == "" {

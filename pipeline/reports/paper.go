@@ -215,7 +215,7 @@ func (p *Paper) command() string {
 	for _, set := range p.Sets {
 		words = append(words, "--data "+set.Name+"="+filepath.Base(set.Dir))
 	}
-	words = append(words, fmt.Sprintf("--size %d --resize %s", p.Geometry.GetWidth(), strings.ToLower(strings.TrimPrefix(p.Geometry.GetResize().String(), "RESIZE_POLICY_"))))
+	words = append(words, fmt.Sprintf("--size %d --resize %s", p.Geometry.GetWidth(), schemas.ResizeWord(p.Geometry.GetResize())))
 	if p.Sample > 0 {
 		words = append(words, fmt.Sprintf("--sample %d --sample-seed %d", p.Sample, p.SampleSeed))
 	} else if p.Limit > 0 {

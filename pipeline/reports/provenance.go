@@ -67,16 +67,7 @@ func keepMade(ctx context.Context, s *pipeline.Services, run string, p *study.Pr
 	if data, err = s.Cache.KeepProvenance(ctx, run, data); err != nil {
 		return nil, err
 	}
-	return provenanceOf(data), nil
-}
-
-// provenanceOf reads what was kept; nil where another version wrote it and this one cannot read it.
-func provenanceOf(data []byte) *study.Provenance {
-	p := &study.Provenance{}
-	if json.Unmarshal(data, p) != nil {
-		return nil
-	}
-	return p
+	return pipeline.ProvenanceOf(data), nil
 }
 
 // builtFrom is the commit that go build says this program was built from, where it says one.

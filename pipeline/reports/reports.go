@@ -14,7 +14,7 @@ import (
 	"stegomq/study"
 )
 
-// ErrSomeFailed is of what was done as far as it could be. What failed is named in the files.
+// ErrSomeFailed: some items could not be done, and the files name them. The rest was done.
 var ErrSomeFailed = errors.New("some items failed")
 
 // Made is a run that has ended, with its files in Dir.

@@ -10,26 +10,6 @@ import (
 	"stegomq/study"
 )
 
-// Stored gives the summary of a run, and its scores, as they are in Redis.
-func Stored(ctx context.Context, s *pipeline.Services, id string) (*study.Summary, []*schemas.Score, error) {
-	run, err := s.Cache.Run(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	scores, failures, err := s.Cache.Scores(ctx, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	inv := study.Invocation{Hits: len(scores)}
-	if !run.Finished.IsZero() {
-		inv.Elapsed = run.Finished.Sub(run.Started)
-	}
-	if run.Provenance != nil {
-		inv.Provenance = provenanceOf(run.Provenance)
-	}
-	return study.Summarise(run.Spec, scores, failures, inv), scores, nil
-}
-
 // Measured gives the runs that ids or folders name. The cache is only asked for ids. A folder without a run whose name is a valid id is
 // taken as an id.
 func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs []study.Measured, err error) {

@@ -18,7 +18,6 @@ type Series struct {
 	// Intervals are the low and the high end around each point, such as the 95 % interval of a mean; nil: none. One that is
 	// not finite is left out.
 	Intervals [][2]float64
-	Band      bool // draws the intervals as a shaded band, not as bars: for many points
 	Dots      bool // draws the points without a line
 }
 
@@ -298,34 +297,15 @@ func (s Series) interval(i int) (lo, hi float64, ok bool) {
 	return lo, hi, finite(lo) && finite(hi)
 }
 
-// stretches are the numbers of the points between gaps.
-func (s Series) stretches(has func(i int) bool) (all [][]int) {
-	gap := true
-	for i := range s.Points {
-		if !has(i) {
-			gap = true
-			continue
-		}
-		if gap {
-			all = append(all, nil)
-		}
-		last := len(all) - 1
-		all[last], gap = append(all[last], i), false
-	}
-	return all
-}
-
+// draw draws the points, and between gaps the lines through them.
 func (s Series) draw(c draw.Canvas, look look, on func(x, y float64) vg.Point) {
 	radius, paint := vg.Length(lineRadius), look.color
 	if s.Dots {
 		radius, paint = 1.4+0.6*vg.Length(min(1, 400/max(1, len(s.Points)))), faded(look.color, 0xc8)
 	}
-	for _, run := range s.stretches(s.has) {
-		var line []vg.Point
-		for _, i := range run {
-			line = append(line, on(s.Points[i][0], s.Points[i][1]))
-		}
-		if !s.Dots {
+	var line []vg.Point // since the last gap
+	end := func() {
+		if !s.Dots && len(line) > 0 {
 			c.StrokeLines(look.line(), line)
 		}
 		for _, at := range line {
@@ -333,29 +313,30 @@ func (s Series) draw(c draw.Canvas, look look, on func(x, y float64) vg.Point) {
 				look.shape.draw(c, at, radius, paint, !s.Dots)
 			}
 		}
+		line = nil
 	}
+	for i, p := range s.Points {
+		if s.has(i) {
+			line = append(line, on(p[0], p[1]))
+		} else {
+			end()
+		}
+	}
+	end()
 }
 
 func (s Series) drawIntervals(c draw.Canvas, look look, on func(x, y float64) vg.Point) {
 	const end = 1.8 // half the width of a bar's ends
-	has := func(i int) bool { _, _, ok := s.interval(i); return ok }
-	for _, run := range s.stretches(has) {
-		var low, high []vg.Point
-		for _, i := range run {
-			low = append(low, on(s.Points[i][0], s.Intervals[i][0]))
-			high = append(high, on(s.Points[i][0], s.Intervals[i][1]))
-		}
-		if s.Band && len(run) > 1 {
-			slices.Reverse(low)
-			c.FillPolygon(faded(look.color, 0x33), append(high, low...))
+	bar := draw.LineStyle{Color: look.color, Width: 0.7}
+	for i, p := range s.Points {
+		lo, hi, ok := s.interval(i)
+		if !ok {
 			continue
 		}
-		bar := draw.LineStyle{Color: look.color, Width: 0.7}
-		for i := range run {
-			c.StrokeLine2(bar, low[i].X, low[i].Y, high[i].X, high[i].Y)
-			for _, at := range []vg.Point{low[i], high[i]} {
-				c.StrokeLine2(bar, at.X-end, at.Y, at.X+end, at.Y)
-			}
+		low, high := on(p[0], lo), on(p[0], hi)
+		c.StrokeLine2(bar, low.X, low.Y, high.X, high.Y)
+		for _, at := range []vg.Point{low, high} {
+			c.StrokeLine2(bar, at.X-end, at.Y, at.X+end, at.Y)
 		}
 	}
 }

@@ -70,12 +70,6 @@ func TestLinesHaveGapsAndIntervals(t *testing.T) {
 	if n := count(svgOf(t, f), stroke); n != 2+2*3 { // a bar is three lines
 		t.Errorf("with two bars there are %d strokes, want 8", n)
 	}
-	f.Panels[0].Series[0].Intervals[1][0] = 2
-	f.Panels[0].Series[0].Band = true
-	band := svgOf(t, f)
-	if n := count(band, `fill:#0071B1;fill-opacity:0.2"`); n != 1 || count(band, stroke) != 2 {
-		t.Errorf("a band has %d areas and %d strokes", n, count(band, stroke))
-	}
 }
 
 func TestLinesOnALogarithmicAxis(t *testing.T) {

@@ -47,7 +47,7 @@ func examples() map[string]figure.Figure {
 			Series: []figure.Series{
 				{Name: "invertible-mk", Points: [][2]float64{{10, 11}, {50, nan}, {90, 20}, {95, 22}},
 					Intervals: [][2]float64{{10, 12}, {1, 2}, {nan, 21}, {21, 23}}},
-				{Name: "hinet", Points: [][2]float64{{10, 12}, {90, -inf}}, Intervals: [][2]float64{{11, 13}, {1, 2}}, Band: true},
+				{Name: "hinet", Points: [][2]float64{{10, 12}, {90, -inf}}, Intervals: [][2]float64{{11, 13}, {1, 2}}},
 			},
 			Levels: []figure.Mark{{Name: "unrelated", At: 10.9}, {Name: "nowhere", At: nan}},
 		}}},
@@ -260,7 +260,7 @@ func TestAnythingCanBeAskedFor(t *testing.T) {
 		return all
 	}
 	for range 60 {
-		series := figure.Series{Name: word(), Points: pairs(), Band: r.IntN(2) == 0, Dots: r.IntN(2) == 0}
+		series := figure.Series{Name: word(), Points: pairs(), Dots: r.IntN(2) == 0}
 		for range series.Points {
 			series.Intervals = append(series.Intervals, [2]float64{number(), number()})
 		}

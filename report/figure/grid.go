@@ -181,7 +181,7 @@ func put(c draw.Canvas, m image.Image, at vg.Rectangle, dpi float64) {
 	c.DrawImage(at, m)
 }
 
-// blank is true of what has no pixels, a nil pointer in the interface too.
+// blank says whether an image has no pixels; a nil pointer in the interface has none.
 func blank(m image.Image) bool {
 	if p, ok := m.(*image.NRGBA); ok && p == nil {
 		return true

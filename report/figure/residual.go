@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Residual returns |a - b| times a gain, per channel, cut at 255; black is where two images agree. Of images that
-// differ in size it is that of the part that both have from their upper left corners on; the result starts at (0,0)
-// and is opaque, and empty where one is nil. A gain that is not finite or below 0 counts as 0.
+// Residual returns |a - b| times a gain, per channel, cut at 255: black is where two images agree. Where they differ in size, it is of the part
+// that both have, from their upper left corners on. The result starts at (0,0) and is opaque; it is empty where an image is nil. A gain that is not
+// finite or below 0 counts as 0.
 func Residual(a, b *image.NRGBA, gain float64) *image.NRGBA {
 	if !(gain > 0) || math.IsInf(gain, 1) {
 		gain = 0

@@ -8,8 +8,8 @@ import (
 	"stegomq/report/figure"
 )
 
-// Attacker is the outcome of an attack by somebody who has the model, no key of the victim's, and pairs of stego images with the
-// secrets that the victim hid in them, and who trains weights of his own on these.
+// Attacker is the outcome of an attack by somebody who has the model and no key of the victim's. He has stego images with the secrets that the
+// victim hid in them, and trains weights of his own on these pairs.
 type Attacker struct {
 	Head
 	Victim    string   `json:"victim"`

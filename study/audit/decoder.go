@@ -7,8 +7,8 @@ import (
 	"stegomq/report"
 )
 
-// Decoder is the outcome of an attack by somebody who has stego images of one key with the secrets in them, and trains a network of
-// his own on these to read others.
+// Decoder is the outcome of an attack by somebody who has stego images of one key with the secrets in them. He trains a network of his own on
+// these pairs to read other stego images.
 type Decoder struct {
 	Head
 	Public   bool      `json:"public"` // he sees what anybody can compute from a stego image, too

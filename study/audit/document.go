@@ -242,14 +242,10 @@ func (a *Audit) robustnessSection() report.Section {
 }
 
 // facts are the lines that stand over the tables.
-func (a *Audit) facts() (facts []report.Fact) {
-	from := a.Dataset.Path
-	if a.Dataset.Covers != "" {
-		from += " (covers from " + a.Dataset.Covers + ")"
-	}
+func (a *Audit) facts() []report.Fact {
 	lines := []string{
 		fmt.Sprintf("model %s (%.12s)", a.Model.Name, a.Model.Digest),
-		fmt.Sprintf("data set %s (%.12s), at %dx%d (%s); keys: %s", from, a.Dataset.Digest, a.Geometry.Width, a.Geometry.Height, a.Geometry.Resize, strings.Join(a.Keys, ", ")),
+		fmt.Sprintf("data set %s (%.12s), at %s; keys: %s", a.Dataset.From(), a.Dataset.Digest, a.Geometry.Text(), strings.Join(a.Keys, ", ")),
 		fmt.Sprintf("stego images: %s dB, SSIM %s; the worst %s", a.Imperceptibility.PSNR.Moments.Text("%.2f"), a.Imperceptibility.SSIM.Moments.Text("%.3f"), a.Imperceptibility.PSNR.Least("%.2f dB")),
 	}
 	switch a.Model.Keying {
@@ -279,10 +275,7 @@ func (a *Audit) facts() (facts []report.Fact) {
 		}
 		lines = append(lines, line)
 	}
-	for _, line := range lines {
-		facts = append(facts, report.Fact{Value: line})
-	}
-	return facts
+	return report.Lines(lines)
 }
 
 // refuses says whether anything was refused.

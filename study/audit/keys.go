@@ -36,8 +36,8 @@ type Showing struct {
 	Keys  int     `json:"keys"`
 	Of    int     `json:"of"`
 	Share float64 `json:"share"`
-	// Low and High bound the share among all such keys at 95 %, exactly where the keys are independent draws, as random
-	// ones and ones a bit off are (Clopper and Pearson 1934). They are over keys, with these stego images: not over images.
+	// Low and High bound the share among all such keys at 95 % (Clopper and Pearson 1934). They are exact where the keys are independent draws, as
+	// random keys and keys one bit off are. They say what other keys would show of these stego images, not what other images would show.
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
 }
@@ -96,8 +96,7 @@ type excess struct {
 // refused says whether recovery refused every comparison.
 func (w *WrongKeys) refused() bool { return w.Secret.N == 0 && w.Secret.Refused > 0 }
 
-// excesses are those of a role, in the order of the scores. A score whose pair has no baseline has none, nor has one that was
-// refused.
+// excesses are those of a role, in the order of the scores. A score that was refused has none, and so has one whose pair has no baseline.
 func excesses(scores []*schemas.Score, role schemas.Role) []excess {
 	baselines := study.Baselines(scores)
 	var found []excess
@@ -134,8 +133,7 @@ func (a *Audit) over(g study.Group) float64 { return g.SSIM.Mean - a.Baseline.SS
 type Survival struct {
 	Attack string      `json:"attack"`
 	Secret study.Group `json:"secret"`
-	// Kept is the share that is left of what the matched key's mean SSIM has more than the baseline's. Of a refused image nothing
-	// is left.
+	// Kept is the share that is left of the matched key's excess: its mean SSIM less that of the baseline. Nothing is left of a refused image.
 	Kept float64 `json:"kept"`
 }
 

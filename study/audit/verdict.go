@@ -18,7 +18,7 @@ type Thresholds struct {
 	Clearly float64 `json:"clearly"`
 	// Partial is the largest share of a key that must not show a secret.
 	Partial float64 `json:"partial"`
-	// Kept is the least share of what is recovered that must be left after an attack.
+	// Kept is the least share of the matched key's excess that must be left after an attack.
 	Kept float64 `json:"kept"`
 	// Null is how far the AUC of the null control may lie from 0.5.
 	Null float64 `json:"null"`
@@ -85,21 +85,21 @@ func (a *Audit) judge(leftOut map[string]string) {
 		return func() (Finding, string) { return w.judge(who, drawn) }
 	}
 	add(TestMatched, "Matched key", a.Recoverability.Of() > 0, a.judgeMatched)
-	add(TestRandom, "Random keys", a.RandomKeys != nil, func() (Finding, string) { return a.RandomKeys.judge() })
+	add(TestRandom, "Random keys", a.RandomKeys != nil, a.RandomKeys.judge)
 	add(TestMismatched, "Other users' keys", a.MismatchedKeys != nil, leaks(a.MismatchedKeys, "another user's key", false))
 	add(TestNear, "Keys one bit off", a.NearKeys != nil, leaks(a.NearKeys, "a key one bit off", true))
 	add(TestSwapped, "Keys exchanged (k_e for k_r)", a.SwappedKeys != nil, leaks(a.SwappedKeys, "the pair with its keys exchanged", false))
 	add(TestNoKey, "No key (purification of the stego image)", a.NoKey != nil, leaks(a.NoKey, "the network without a key", false))
 	add(TestPartial, "Keys of which a part is right", a.PartialKeys != nil, a.judgePartial)
-	add(TestLeaked, "Attacker with leaked pairs", a.Attacker != nil, func() (Finding, string) { return a.Attacker.judge() })
-	add(TestDecoder, "Decoder trained on leaked pairs", a.Decoder != nil, func() (Finding, string) { return a.Decoder.judge() })
+	add(TestLeaked, "Attacker with leaked pairs", a.Attacker != nil, a.Attacker.judge)
+	add(TestDecoder, "Decoder trained on leaked pairs", a.Decoder != nil, a.Decoder.judge)
 	add(TestDetect, "Detectability", a.Detectability != nil, func() (Finding, string) {
 		return a.Detectability.judge("SPAM features", a.Detectability.Told)
 	})
 	add(TestColour, "Detectability with colour", a.Detectability != nil, func() (Finding, string) {
 		return a.Detectability.judge("SPAM features of channels and of their differences", a.Detectability.Colour)
 	})
-	add(TestDetector, "Learned detector", a.Detector != nil, func() (Finding, string) { return a.Detector.judge() })
+	add(TestDetector, "Learned detector", a.Detector != nil, a.Detector.judge)
 	add(TestRobust, "Robustness", a.Robustness != nil, a.judgeRobustness)
 }
 

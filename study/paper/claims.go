@@ -170,7 +170,7 @@ func (r *Report) separates() Claim {
 		return &r.Fig1[i]
 	}
 	single, multi := at(MethodPUSNet), at(r.Reference)
-	if single == nil || multi == nil || single == multi {
+	if single == nil || multi == nil {
 		for _, s := range r.Fig1 {
 			if s.Why != "" {
 				j.add(uncounted, "%s: %s", s.Method, s.Why)

@@ -192,13 +192,11 @@ func (r *Report) facts() []report.Fact {
 	for _, row := range r.study.Rows {
 		for _, run := range row.Runs {
 			if g := run.Summary; g != nil {
-				if size := fmt.Sprintf("%dx%d (%s)", g.Geometry.Width, g.Geometry.Height, g.Geometry.Resize); !slices.Contains(sizes, size) {
-					sizes = append(sizes, size)
-				}
+				sizes = append(sizes, g.Geometry.Text())
 			}
 		}
 	}
 	slices.Sort(sizes)
-	facts = append(facts, report.Fact{Name: "image size", Value: strings.Join(sizes, ", ")})
+	facts = append(facts, report.Fact{Name: "image size", Value: strings.Join(slices.Compact(sizes), ", ")})
 	return slices.DeleteFunc(facts, func(f report.Fact) bool { return f.Value == "" })
 }

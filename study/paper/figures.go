@@ -91,8 +91,8 @@ type shownRun struct {
 	item   string
 }
 
-// shown picks an image pair, and finds it in the run of every method: on the first data set that has saved images, the pair that is
-// the median of the reference's recoverability.
+// shown picks an image pair, and finds it in the run of every method. It is of the first data set that has saved images, and has the median of the
+// reference's recoverability there.
 func (r *Report) shown() (set string, found []shownRun, left []string) {
 	rows := r.study.rows()
 	for _, d := range r.Table1.DataSets {

@@ -108,7 +108,7 @@ const (
 // maxPictures bounds the bytes of all thumbnails: a page stays under some 45 MB.
 const maxPictures = 24 << 20
 
-// class sets apart what the paper prints, and figures that there are none of.
+// class sets apart figures that the paper prints, and those that are missing.
 func class(t *report.Table) func(row []string, column int) report.Class {
 	missing := []string{whyNotAtHand, whyNotRun, whyOneKey, whyNoRandom, whyNoScores, "none", "-", "not in the paper", "not in the text"}
 	return func(row []string, column int) report.Class {

@@ -31,7 +31,7 @@ func Build(study Study) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{
-		Command: study.Command, Date: study.Date, Reference: study.reference(),
+		Command: study.Command, Date: study.Date, Reference: reference,
 		Table1: study.table1(), Fig1: study.separations(), Fig5: study.matrices(), study: &study,
 	}
 	var err error

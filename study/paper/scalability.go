@@ -50,8 +50,8 @@ var (
 	gridAlphas = []float64{0.9, 0.7, 0.5}
 )
 
-// matrices are those of the study and, for each of its data sets, the expected ones that are missing; by data set, then K,
-// then alpha from the largest down, as in the paper.
+// matrices are those of the study and, for each of its data sets, the expected ones that are missing. They are sorted by data set, by K, and by
+// alpha from the largest down, as in the paper.
 func (s *Study) matrices() []Matrix {
 	all := []Matrix{}
 	var sets []string

@@ -53,7 +53,7 @@ const maxPoints = 600
 // separations are those of PUSNet and of the reference, each on the first data set on which it has features.
 func (s *Study) separations() []Separation {
 	var all []Separation
-	for _, method := range slices.Compact([]string{MethodPUSNet, s.reference()}) {
+	for _, method := range []string{MethodPUSNet, reference} {
 		sep := Separation{Method: method, Why: whyNotRun}
 		for _, set := range s.dataSets() {
 			if run := s.run(method, set.Name); run.Made() && sep.Why != "" {

@@ -225,15 +225,15 @@ func (l *Line) print(block string, pair int) {
 	}
 }
 
-// unrelated is the line of cover against secret, which is the same for every method on the same pairs: it is taken from the
-// reference, or else from the first that has it.
+// unrelated is the line of cover against secret. It is the same for every method on the same pairs, and is taken from the reference, or else
+// from the first method that has it.
 func (s *Study) unrelated(set DataSet) Line {
 	l := Line{Method: methodUnrelated, DataSet: set.Name, KeyPair: "a", Why: whyNotRun}
 	if !set.AtHand {
 		l.Why = whyNotAtHand
 		return l
 	}
-	for _, run := range append([]Run{s.run(s.reference(), set.Name)}, s.runsOn(set.Name)...) {
+	for _, run := range append([]Run{s.run(reference, set.Name)}, s.runsOn(set.Name)...) {
 		if run.Made() && run.Summary.BaselineCoverSecret.N > 0 {
 			l.Why = ""
 			l.put(run.Summary.BaselineCoverSecret, -1)
@@ -278,7 +278,7 @@ func (m metric) ours(a, b *Line) string {
 	return m.text(a) + "/" + m.text(b)
 }
 
-// paper writes the printed a/b, or that there is none.
+// paper writes the printed a/b, or "none".
 func (m metric) paper(a, b *Line) string {
 	fa, fb := m.of(a), m.of(b)
 	if fa.Paper == nil || fb.Paper == nil {

@@ -3,8 +3,6 @@ package natsrig
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"os"
@@ -159,10 +157,7 @@ func WaitEmpty(t testing.TB, l *link.Link, stream string) {
 }
 
 // SHA is the digest of a text.
-func SHA(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
+func SHA(text string) string { return schemas.Digest([]byte(text)) }
 
 // Interactive is the stream in which the jobs of Job wait.
 var Interactive = schemas.JobStream(schemas.Interactive)
@@ -196,7 +191,8 @@ func OfClass(c schemas.Class, run string, n int) *schemas.Job {
 	case schemas.Bulk:
 		return Scored(j)
 	case schemas.FollowUpClass:
-		next := schemas.RecoverJob(Scored(j), &schemas.KeyRef{Id: "bob", Fingerprint: SHA("bob")[:32]}, map[string]string{fmt.Sprintf("item-%d", n): SHA("stego")})
+		j.DecodeKeys = []*schemas.KeyRef{{Id: "bob", Fingerprint: SHA("bob")[:32]}}
+		next := schemas.FollowUpJobs(Scored(j), map[string]string{fmt.Sprintf("item-%d", n): SHA("stego")})[0]
 		next.Attempt = int64(n)
 		return next
 	}
