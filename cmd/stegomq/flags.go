@@ -18,10 +18,10 @@ var groupTitles = []string{
 const (
 	groupMeasured = "What is measured"
 	groupLoad     = "The load"
-	groupWhere    = "Where it is measured"
+	groupWhere    = "Where the load goes"
 	groupData     = "Data set"
-	groupTrials   = "Who tries to decode"
-	groupMade     = "What comes of it"
+	groupTrials   = "Wrong keys, attacks and metrics"
+	groupMade     = "Output"
 	groupWait     = "Waiting"
 	groupHTTP     = "HTTP"
 	groupServers  = "Servers"
