@@ -18,7 +18,7 @@ var groupTitles = []string{
 const (
 	groupMeasured = "What is measured"
 	groupLoad     = "The load"
-	groupWhere    = "Where the load goes"
+	groupWhere    = "Workers"
 	groupData     = "Data set"
 	groupTrials   = "Wrong keys, attacks and metrics"
 	groupMade     = "Output"
