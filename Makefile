@@ -238,7 +238,7 @@ results: paper audit photos ## the content of docs/results: the reports of paper
 	      if (line ~ /^## Fig\. 3/) take = 1; if (line ~ /^## Fig\. 5/) take = 0; if (take) print line } } \
 	    /^## Fig\. 5/ { skip = 0 } !skip' out/paper/report.md \
 	  | sed -E 's/fig([34])\.svg/fig\1.png/; s/ \(\[PNG\]\(fig[0-9]\.png\)\)//' > docs/results/paper.md
-	sed -E '/best-guess/d; s/\.png\)/.svg)/' out/audit/audit.md > docs/results/audit.md
+	sed -E '/best-guess|\[PNG\]/d; s/\.png\)/.svg)/' out/audit/audit.md | cat -s > docs/results/audit.md
 	cp out/paper/table1.csv out/paper/table1.tex out/paper/fig1.svg out/paper/fig5.svg out/samples/fig3.png out/samples/fig4.png docs/results
 	cp $$(ls out/audit/*.svg | grep -v best-guess) docs/results
 
