@@ -9,8 +9,6 @@ package blob
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,11 +55,6 @@ type Store interface {
 	Get(ctx context.Context, digest string) ([]byte, error)
 	// Has says of each digest whether it is there for at least half a lifetime.
 	Has(ctx context.Context, digests ...string) ([]bool, error)
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }
 
 // fresh says whether a blob uploaded at t is in the first half of its lifetime.

@@ -125,7 +125,7 @@ func TestBlobsRoundTrip(t *testing.T) {
 		for i, size := range []int{0, 1, wholeSize, wholeSize + 1, chunkSize - 1, chunkSize, chunkSize + 1, 9*chunkSize + 5} {
 			data := noise(uint64(i), size)
 			digest := mustPut(t, b.store, data)
-			if digest != digestOf(data) {
+			if digest != schemas.Digest(data) {
 				t.Errorf("%d bytes: digest %s", size, digest)
 			}
 			if again := mustPut(t, b.store, data); again != digest {
@@ -143,7 +143,7 @@ func TestBlobsMissingAndMalformed(t *testing.T) {
 	t.Parallel()
 	eachBackend(t, func(t *testing.T, b blobBackend) {
 		there := mustPut(t, b.store, []byte("there"))
-		gone := digestOf([]byte("not there"))
+		gone := schemas.Digest([]byte("not there"))
 		if _, err := b.store.Get(natsrig.Context(t), gone); !errors.Is(err, ErrMissing) {
 			t.Errorf("Get of a missing blob: %v", err)
 		}
@@ -261,7 +261,7 @@ func TestMessagesOfABlob(t *testing.T) {
 		}
 	}
 	data := noise(30, 1000)
-	digest := digestOf(data)
+	digest := schemas.Digest(data)
 	if err := s.putChunks(natsrig.Context(t), digest, data); err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +341,7 @@ func TestBlobLimits(t *testing.T) {
 	}
 	// An existing blob needs no room.
 	mustPut(t, b, noise(4, 50<<10))
-	if got := has(t, b, digestOf(data), small); !slices.Equal(got, []bool{false, true}) {
+	if got := has(t, b, schemas.Digest(data), small); !slices.Equal(got, []bool{false, true}) {
 		t.Errorf("after a failed Put: %v", got)
 	}
 }

@@ -57,7 +57,7 @@ func (d *Directory) Put(ctx context.Context, data []byte) (string, error) {
 	if err := errors.Join(ctx.Err(), check(data)); err != nil {
 		return "", err
 	}
-	digest := digestOf(data)
+	digest := schemas.Digest(data)
 	path := d.path(ctx, digest)
 	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(data)) {
 		if fresh(info.ModTime(), d.lifetime) {
@@ -110,7 +110,7 @@ func (d *Directory) Get(ctx context.Context, digest string) ([]byte, error) {
 	if err == nil {
 		data, err = os.ReadFile(path)
 	}
-	if err == nil && digestOf(data) != digest {
+	if err == nil && schemas.Digest(data) != digest {
 		err = ErrCorrupt
 	}
 	switch {

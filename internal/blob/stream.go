@@ -134,7 +134,7 @@ func (s *Streams) Put(ctx context.Context, data []byte) (string, error) {
 	if err := check(data); err != nil {
 		return "", err
 	}
-	digest := digestOf(data)
+	digest := schemas.Digest(data)
 	put := s.putChunks
 	if len(data) <= wholeSize {
 		put = s.putWhole
@@ -236,7 +236,7 @@ func (s *Streams) Get(ctx context.Context, digest string) ([]byte, error) {
 	if data == nil {
 		data, err = s.chunks(ctx, digest, head.Size)
 	}
-	if err == nil && digestOf(data) != digest {
+	if err == nil && schemas.Digest(data) != digest {
 		err = ErrCorrupt
 	}
 	if errors.Is(err, ErrCorrupt) {

@@ -2,13 +2,13 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"stegomq/schemas"
 )
 
 // This file is for runs that no command waits for, asked for over HTTP. A record of each is kept under the run's id; the caller defines its
@@ -77,10 +77,7 @@ func (c *Cache) KeepAsked(ctx context.Context, run string, record []byte, reques
 }
 
 // requestKey holds the id of the run that was asked for with a request of this name.
-func requestKey(request string) string {
-	digest := sha256.Sum256([]byte(request))
-	return requestPrefix + hex.EncodeToString(digest[:])
-}
+func requestKey(request string) string { return requestPrefix + schemas.Digest([]byte(request)) }
 
 // ReplaceAsked replaces the record of a run and says whether there was one: a dropped record stays dropped.
 func (c *Cache) ReplaceAsked(ctx context.Context, run string, record []byte) (there bool, err error) {

@@ -189,8 +189,11 @@ func checkID(id string) error {
 	case !ValidID(id):
 		return fmt.Errorf("%w: %q; use 1 to 63 of a-z, 0-9, _ and -, the first a letter or a digit", ErrInvalidID, id)
 	case Derived(id):
-		return fmt.Errorf("%w: %q: ids that begin with %s are derived keys, which are not stored", ErrInvalidID, id,
-			strings.Join([]string{randomPrefix, nearPrefix, swappedPrefix, partialPrefix}, " or "))
+		prefixes := make([]string, len(kinds))
+		for i, k := range kinds {
+			prefixes[i] = k.prefix
+		}
+		return fmt.Errorf("%w: %q: ids that begin with %s are derived keys, which are not stored", ErrInvalidID, id, strings.Join(prefixes, " or "))
 	}
 	return nil
 }

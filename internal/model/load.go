@@ -1,9 +1,7 @@
 package model
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 	"path/filepath"
 
 	"stegomq/internal/weights"
+	"stegomq/schemas"
 )
 
 // What is read at most, in bytes. weights.bin is as long as the layers say.
@@ -144,17 +143,14 @@ func ReadManifest(dir string) (Manifest, string, error) {
 	if err != nil {
 		return Manifest{}, "", fmt.Errorf("model %s: %w", dir, err)
 	}
-	sum := sha256.Sum256(data)
-	return m, hex.EncodeToString(sum[:]), nil
+	return m, schemas.Digest(data), nil
 }
 
 // read returns a file that has the digest in the manifest and at most size bytes, or exactly that many.
 func (m *Model) read(name string, size int64, exact bool) ([]byte, error) {
 	data, err := readFile(filepath.Join(m.Dir, name), size, exact)
-	if err == nil {
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != m.Manifest.Files[name] {
-			err = errors.New("its content is not what the manifest names")
-		}
+	if err == nil && schemas.Digest(data) != m.Manifest.Files[name] {
+		err = errors.New("its content is not what the manifest names")
 	}
 	if isFileSystem(err) && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("model %s: %w", m.Dir, err)

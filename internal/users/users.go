@@ -10,10 +10,8 @@ package users
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -144,10 +142,7 @@ func newToken() (token, hash string) {
 	return token, hashOf(token)
 }
 
-func hashOf(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
+func hashOf(token string) string { return schemas.Digest([]byte(token)) }
 
 // find returns the user of a token. It takes the same time whoever the user is.
 func find(all []User, token string) (found User, err error) {
