@@ -22,13 +22,13 @@ import (
 	"stegomq/pipeline"
 )
 
-// tracedParts are a pipeline of its own, with one user's key, whose traces a collector takes.
-func tracedParts(t *testing.T) (Parts, keyring.Pair, *collector.Collector) {
+// tracedParts are a pipeline of its own, with one key, whose traces a collector takes.
+func tracedParts(t *testing.T, key string) (Parts, keyring.Pair, *collector.Collector) {
 	t.Helper()
 	c := collector.Start(t)
 	dir := t.TempDir()
 	ring, models := filepath.Join(dir, "keyring.json"), filepath.Join(dir, "models")
-	pair, err := keyring.Generate("traced", time.Now())
+	pair, err := keyring.Generate(key, time.Now())
 	if err == nil {
 		err = keyring.Update(ring, keyring.Protection{}, func(r *keyring.Keyring) error { return r.Add(pair) })
 	}
@@ -73,7 +73,7 @@ func tracedParts(t *testing.T) (Parts, keyring.Pair, *collector.Collector) {
 // A request is one trace, from the request to the worker. What the client says of a trace is a link, or, where it is trusted, the trace.
 func TestTraces(t *testing.T) {
 	t.Parallel()
-	p, pair, col := tracedParts(t)
+	p, pair, col := tracedParts(t, "traced")
 	const outer = "0af7651916cd43dd8448eb211c80319c"
 	plain := startWith(t, Config{}, p)
 	c := plain.user(users.User{Name: "traced", Scopes: both, Keys: []string{"traced"}})
@@ -189,14 +189,16 @@ func TestTraces(t *testing.T) {
 // A run that is asked for over HTTP is a trace of its own, which is linked to the request's.
 func TestTracesOfRuns(t *testing.T) {
 	t.Parallel()
-	p, _, col := tracedParts(t)
+	p, _, col := tracedParts(t, "traced-runs")
 	a := startWith(t, Config{Datasets: datasets(t, 2)}, p)
-	c := a.user(users.User{Name: "traced-runs", Scopes: []users.Scope{users.Evaluate}, Keys: []string{"traced"}})
+	c := a.user(users.User{Name: "traced-runs", Scopes: []users.Scope{users.Evaluate}, Keys: []string{"traced-runs"}})
 	const outer = "0af7651916cd43dd8448eb211c80319c"
 	var run runView
-	c.sendJSON(http.MethodPost, "/v1/runs", `{"dataset": "some", "model": "sealed", "keys": ["traced"], "size": 64, "random_keys": 0}`,
+	c.sendJSON(http.MethodPost, "/v1/runs", `{"dataset": "some", "model": "sealed", "keys": ["traced-runs"], "size": 64, "random_keys": 0}`,
 		requestIDHeader, "run", "traceparent", "00-"+outer+"-b7ad6b7169203331-01").into(http.StatusCreated, &run)
-	spans := col.Until(t, "the run", func(spans []collector.Span) bool { return len(collector.Named(spans, "evaluate")) == 1 })
+	spans := col.Until(t, "the run", func(spans []collector.Span) bool {
+		return len(collector.Named(spans, "evaluate")) == 1 && len(collector.Named(spans, "POST /v1/runs")) == 1
+	})
 	asked, made := collector.Named(spans, "POST /v1/runs"), collector.Named(spans, "evaluate")[0]
 	if len(asked) != 1 || asked[0].Attributes["stegomq.request"] != "run" || asked[0].Trace == outer || !slices.Equal(asked[0].Links, []string{outer}) {
 		t.Fatalf("the request is %+v", asked)
