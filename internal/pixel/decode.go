@@ -149,7 +149,7 @@ type codec struct {
 // elsewhere in the program cannot widen what is accepted.
 var codecs = map[Format]codec{
 	JPEG: {decodeJPEG, configJPEG, costJPEG},
-	PNG:  {whole(png.Decode), whole(png.DecodeConfig), nil},
+	PNG:  {decodePNG, whole(png.DecodeConfig), nil},
 	WebP: {decodeWebP, whole(webp.DecodeConfig), nil},
 	TIFF: {decodeTIFF, configTIFF, costTIFF},
 	BMP:  {decodeBMP, configBMP, nil},

@@ -2,14 +2,21 @@ package pixel
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/zlib"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/adler32"
+	"hash/crc32"
 	"image"
 	"image/png"
+	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -128,6 +135,184 @@ func TestEncodePNGRefuses(t *testing.T) {
 	}
 }
 
+// pngsOf are the same pixels as PNGs of all kinds of rows and blocks that programs write.
+func pngsOf(t testing.TB, m *image.NRGBA) (files [][]byte) {
+	t.Helper()
+	ours, err := EncodePNG(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, ours)
+	for _, level := range []png.CompressionLevel{png.DefaultCompression, png.NoCompression, png.BestSpeed, png.BestCompression} {
+		var out bytes.Buffer
+		if err := (&png.Encoder{CompressionLevel: level}).Encode(&out, m); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, out.Bytes())
+	}
+	w, h := m.Rect.Dx(), m.Rect.Dy()
+	for filter := range byte(5) {
+		var rows bytes.Buffer
+		above := make([]byte, 3*w)
+		for y := range h {
+			var row []byte
+			for x := range w {
+				row = append(row, m.Pix[y*m.Stride+4*x:][:3]...)
+			}
+			// What undoes the filter is applied to zeros and to the row's differences from that, one sample after the other.
+			filtered := make([]byte, len(row))
+			for i := range row {
+				done := append(slices.Clone(row[:i]), make([]byte, len(row)-i)...)
+				copy(done, filtered[:i])
+				unfilter(filter, done, above)
+				filtered[i] = row[i] - done[i]
+			}
+			rows.WriteByte(filter)
+			rows.Write(filtered)
+			above = row
+		}
+		files = append(files, pngOf(w, h, rows.Bytes(), 7))
+	}
+	return files
+}
+
+// pngOf is a PNG of filtered rows, in IDAT chunks of some bytes each, with a chunk of text before them.
+func pngOf(w, h int, rows []byte, idat int) []byte {
+	var stream, out bytes.Buffer
+	z := zlib.NewWriter(&stream)
+	_, _ = z.Write(rows)
+	_ = z.Close()
+	chunk := func(name string, body []byte) {
+		at := beginChunk(&out, name)
+		out.Write(body)
+		endChunk(&out, at)
+	}
+	out.WriteString(pngSignature)
+	chunk("IHDR", append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(w)), uint32(h)), 8, 2, 0, 0, 0))
+	chunk("tEXt", []byte("Title\x00none"))
+	for part := range slices.Chunk(stream.Bytes(), idat) {
+		chunk("IDAT", part)
+	}
+	chunk("IEND", nil)
+	return out.Bytes()
+}
+
+// skewed has few samples of most values, so that the codes of some are as long as they may be.
+func skewed(w, h int) *image.NRGBA {
+	r := rand.New(rand.NewPCG(3, 4))
+	m := image.NewNRGBA(image.Rect(0, 0, w, h))
+	for i := range m.Pix {
+		m.Pix[i] = uint8(r.ExpFloat64() * 2)
+		if i&3 == 3 {
+			m.Pix[i] = 255
+		}
+	}
+	return m
+}
+
+// The library reads the same from every file, and what it refuses is refused.
+func TestDecodeRGB(t *testing.T) {
+	t.Parallel()
+	for _, m := range []*image.NRGBA{photo(64, 48), skewed(300, 200), photo(1, 1), photo(2, 70), image.NewNRGBA(image.Rect(0, 0, 90, 90))} {
+		for i := 3; i < len(m.Pix); i += 4 {
+			m.Pix[i] = 255
+		}
+		for i, file := range pngsOf(t, m) {
+			read := decodeRGB(file)
+			if read == nil {
+				t.Errorf("%v, file %d was left to the library", m.Rect, i)
+			} else if !bytes.Equal(read.Pix, m.Pix) {
+				t.Errorf("%v, file %d has other pixels", m.Rect, i)
+			}
+		}
+	}
+}
+
+// sameAsLibrary fails where the library reads a file otherwise.
+func sameAsLibrary(t *testing.T, file []byte) {
+	t.Helper()
+	read := decodeRGB(file)
+	if read == nil {
+		return // it is left to the library
+	}
+	want, err := png.Decode(bytes.NewReader(file))
+	if err != nil {
+		t.Fatalf("%x is read, but the library says %v", file, err)
+	}
+	if flat, transparent := flatten(want); transparent || flat.Rect != read.Rect || !bytes.Equal(flat.Pix, read.Pix) {
+		t.Fatalf("%x has other pixels", file)
+	}
+}
+
+func TestDecodeRGBOfDamagedFiles(t *testing.T) {
+	t.Parallel()
+	for _, file := range pngsOf(t, photo(9, 5)) {
+		for n := range file {
+			if decodeRGB(file[:n]) != nil {
+				t.Fatalf("%d bytes of %d are read", n, len(file))
+			}
+			for bit := range 8 {
+				damaged := slices.Clone(file)
+				damaged[n] ^= 1 << bit
+				sameAsLibrary(t, damaged)
+			}
+		}
+	}
+}
+
+// mended gives the chunks of a damaged PNG their right checksums, so that the damage reaches what is in them.
+func mended(file []byte) []byte {
+	file = slices.Clone(file)
+	for at := len(pngSignature); at+12 <= len(file); {
+		size := int(binary.BigEndian.Uint32(file[at:]))
+		if size > len(file)-at-12 {
+			break
+		}
+		binary.BigEndian.PutUint32(file[at+8+size:], crc32.ChecksumIEEE(file[at+4:][:4+size]))
+		at += 12 + size
+	}
+	return file
+}
+
+func FuzzDecodeRGB(f *testing.F) {
+	for _, m := range []*image.NRGBA{photo(9, 5), skewed(20, 20)} {
+		for _, file := range pngsOf(f, m) {
+			f.Add(file)
+		}
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if len(file) > 1<<16 {
+			return
+		}
+		sameAsLibrary(t, mended(file))
+	})
+}
+
+// FuzzInflate gives streams without their container, and the checksum that what comes out has.
+func FuzzInflate(f *testing.F) {
+	for _, m := range []*image.NRGBA{photo(9, 5), skewed(20, 20)} {
+		for _, file := range pngsOf(f, m) {
+			f.Add(imageData(file[len(pngSignature):]))
+		}
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		if len(stream) < 6 {
+			return
+		}
+		in := bytes.NewReader(stream[2 : len(stream)-4])
+		want, err := io.ReadAll(io.LimitReader(flate.NewReader(in), 1<<20))
+		if len(want) == 1<<20 {
+			return
+		}
+		stream = binary.BigEndian.AppendUint32(slices.Clone(stream[:len(stream)-4]), adler32.Checksum(want))
+		stream[0], stream[1] = 0x78, 0x01
+		out := make([]byte, len(want))
+		if got := inflate(out, stream); got != (err == nil && in.Len() == 0) || got && !bytes.Equal(out, want) {
+			t.Fatalf("%x: %v, %x, want %x, %v and %d bytes left", stream, got, out, want, err, in.Len())
+		}
+	})
+}
+
 func BenchmarkEncodePNG(b *testing.B) {
 	for _, side := range []int{256, 512} {
 		m := photo(side, side)
@@ -162,9 +347,13 @@ func BenchmarkDecodePNG(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		if _, _, err := Decode(data, Limits{}); err != nil {
-			b.Fatal(err)
-		}
+	for name, decode := range map[string]func([]byte) (image.Image, error){"ours": decodePNG, "image-png": whole(png.Decode)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := decode(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
