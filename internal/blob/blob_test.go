@@ -291,7 +291,12 @@ func TestMessagesOfABlob(t *testing.T) {
 	if n := len(s.newest) + len(s.older); n > 2*mostMet {
 		t.Errorf("%d blobs are remembered", n)
 	}
-	for _, bad := range []string{"", "x", `{"size":-1}`, "{\"size\":3}\nab", "{\"size\":3}\nabcd", fmt.Sprintf(`{"size":%d}`, Max+1)} {
+	for _, good := range []string{"{\"size\":3}\nabc", "{ \"size\": 3 }\nabc", "{\"size\":3,\"more\":1}\nabc"} {
+		if h, ok := parseHeading([]byte(good)); !ok || h.Size != 3 || string(h.whole) != "abc" {
+			t.Errorf("%q is read as %+v", good, h)
+		}
+	}
+	for _, bad := range []string{"", "x", "3", "3}", `{"size":3`, `{"size":-1}`, "{\"size\":3}\nab", "{\"size\":3}\nabcd", fmt.Sprintf(`{"size":%d}`, Max+1)} {
 		if _, ok := parseHeading([]byte(bad)); ok {
 			t.Errorf("%q is taken for a head", bad)
 		}

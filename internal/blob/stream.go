@@ -110,7 +110,15 @@ func (h heading) encode() ([]byte, error) {
 
 func parseHeading(data []byte) (h heading, ok bool) {
 	line, rest, whole := bytes.Cut(data, []byte{'\n'})
-	if json.Unmarshal(line, &h) != nil || h.Size < 0 || h.Size > Max {
+	// What encode writes is read without the library, which costs 2 % of a job that computes nothing.
+	number, ours := bytes.CutPrefix(line, []byte(`{"size":`))
+	number, closed := bytes.CutSuffix(number, []byte{'}'})
+	var err error
+	if h.Size, err = strconv.Atoi(string(number)); !ours || !closed || err != nil {
+		h.Size = 0
+		err = json.Unmarshal(line, &h)
+	}
+	if err != nil || h.Size < 0 || h.Size > Max {
 		return h, false
 	}
 	if whole {

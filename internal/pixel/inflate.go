@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/adler32"
 	"math/bits"
+	"sync"
 )
 
 // inflate fills out with what a zlib stream holds (RFC 1950, RFC 1951), and says whether that is exactly as many bytes, with the right checksum.
@@ -14,7 +15,12 @@ func inflate(out, stream []byte) bool {
 	if len(stream) < 6 || stream[0]&15 != 8 || stream[0] > 0x78 || binary.BigEndian.Uint16(stream)%31 != 0 || stream[1]&preset != 0 {
 		return false
 	}
-	d := inflater{in: stream[2:]}
+	d := inflaters.Get().(*inflater)
+	defer func() {
+		d.in = nil
+		inflaters.Put(d)
+	}()
+	d.in, d.at, d.acc, d.have = stream[2:], 0, 0, 0
 	n := 0
 	for last := false; !last; {
 		d.refill()
@@ -36,7 +42,7 @@ func inflate(out, stream []byte) bool {
 			d.at, n = d.at+size, n+size
 			continue
 		case 1:
-			d.fixed()
+			d.literals, d.places = fixed()
 		case 2:
 			if !d.dynamic() {
 				return false
@@ -54,12 +60,17 @@ func inflate(out, stream []byte) bool {
 
 // inflater reads the bits of a deflate stream, the first of them lowest.
 type inflater struct {
-	in               []byte
-	at               int    // of the first byte that is not in acc; beyond the end where zeros were made up
-	acc              uint64 // bits to come
-	have             uint   // how many of acc's are there, at least
-	literals, places huffman
+	in   []byte
+	at   int    // of the first byte that is not in acc; beyond the end where zeros were made up
+	acc  uint64 // bits to come
+	have uint   // how many of acc's are there, at least
+
+	literals, places *huffman // of this block
+	own              [2]huffman
 }
+
+// inflaters holds *inflater, which is large for a stack.
+var inflaters = sync.Pool{New: func() any { return new(inflater) }}
 
 // refill leaves 56 bits or more. Behind the end of the input it makes zeros, which inflate notices by the place that it then has reached.
 func (d *inflater) refill() {
@@ -164,8 +175,8 @@ func (h *huffman) find(acc uint64) uint16 {
 	return h.long(acc)
 }
 
-// fixed makes the codes of a block that brings none (RFC 1951, section 3.2.6).
-func (d *inflater) fixed() {
+// fixed are the codes of a block that brings none (RFC 1951, section 3.2.6).
+var fixed = sync.OnceValues(func() (literals, places *huffman) {
 	var lengths [288]uint8
 	for i := range lengths {
 		switch {
@@ -177,15 +188,18 @@ func (d *inflater) fixed() {
 			lengths[i] = 7
 		}
 	}
-	d.literals.build(lengths[:])
+	literals, places = new(huffman), new(huffman)
+	literals.build(lengths[:])
 	for i := range 32 {
 		lengths[i] = 5
 	}
-	d.places.build(lengths[:32])
-}
+	places.build(lengths[:32])
+	return literals, places
+})
 
 // dynamic reads the codes of a block (RFC 1951, section 3.2.7).
 func (d *inflater) dynamic() bool {
+	d.literals, d.places = &d.own[0], &d.own[1]
 	literals, places, codes := 257+int(d.take(5)), 1+int(d.take(5)), 4+int(d.take(4))
 	var lengths [288 + 32]uint8
 	d.refill()
@@ -233,7 +247,7 @@ func (d *inflater) noPlaces(lengths []uint8) bool {
 			return false
 		}
 	}
-	d.places = huffman{}
+	*d.places = huffman{}
 	return true
 }
 
