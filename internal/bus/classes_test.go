@@ -123,7 +123,7 @@ func TestJobsWithoutAConsumerAreFound(t *testing.T) {
 func TestMissingKeyGoesToAnother(t *testing.T) {
 	t.Parallel()
 	cfg := quick(natsrig.Server(t, ""))
-	cfg.UnservedAfter, cfg.MaxDeliver = 2*time.Second, 1
+	cfg.UnservedAfter, cfg.MaxDeliver = 5*time.Second, 1
 	b := open(t, cfg)
 	has := func(keys string) jobHandler {
 		return func(_ context.Context, j *schemas.Job) error {
