@@ -36,7 +36,8 @@ func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, seque
 		letter.Detail = fmt.Sprintf("(%d of %d bytes kept) %s", limit, len(letter.Message), letter.Detail)
 		letter.Message = letter.Message[:limit]
 	}
-	letter.Detail = strings.ToValidUTF8(letter.Detail, "?")
+	// Nobody checks that the subject of a tenant's message is text, and a letter can hold only text.
+	letter.Detail, letter.Subject = strings.ToValidUTF8(letter.Detail, "?"), strings.ToValidUTF8(letter.Subject, "?")
 	data, err := schemas.Encode(letter)
 	if err != nil {
 		return fmt.Errorf("dead letter: %w", err)

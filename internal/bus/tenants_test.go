@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/internal/access"
@@ -104,5 +105,39 @@ func TestTenantsBus(t *testing.T) {
 	}
 	if _, err := b.streams.Tenant(natsrig.Context(t), "alice"); !errors.Is(err, streams.ErrNoTenant) {
 		t.Errorf("after it was dropped: %v", err)
+	}
+}
+
+// startTenant runs a server with a tenant called mallory, whose key is mallory, and gives the operator's bus and a plain connection of the tenant's.
+func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
+	t.Helper()
+	grant := access.Grant{Tenant: "mallory", Keys: []string{"mallory"}, Models: []string{natsrig.SHA("model")}}
+	url := startAccounts(t, grant)
+	cfg := quick(nil)
+	cfg.Link.URL, cfg.Link.Logger = url(natsserver.User), natsrig.Log(t)
+	b = open(t, cfg)
+	if err := b.streams.EnsureTenant(natsrig.Context(t), "mallory", streams.TenantOptions{Models: grant.Models}); err != nil {
+		t.Fatal(err)
+	}
+	mallory, err := nats.Connect(url("mallory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(mallory.Close)
+	return b, mallory
+}
+
+// A message on a subject that is no text dies once, as any other does that is no job.
+func TestSubjectThatIsNoText(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { return nil })
+	subject := fmt.Sprintf("job.interactive.mallory.%s.embed.mallory.", natsrig.SHA("model")) + "\xff\x1b"
+	if _, err := mallory.Request(subject, []byte("no job"), natsrig.Patience); err != nil {
+		t.Fatal(err)
+	}
+	waitEmpty(t, b, natsrig.Interactive)
+	if letter := oneDead(t, b); letter.GetReason() != string(schemas.ReasonBadMessage) || !strings.HasSuffix(letter.GetSubject(), ".mallory.?\x1b") {
+		t.Errorf("%v", letter)
 	}
 }
