@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 
 	"stegomq/internal/access"
 	"stegomq/internal/blob"
@@ -139,5 +140,45 @@ func TestSubjectThatIsNoText(t *testing.T) {
 	waitEmpty(t, b, natsrig.Interactive)
 	if letter := oneDead(t, b); letter.GetReason() != string(schemas.ReasonBadMessage) || !strings.HasSuffix(letter.GetSubject(), ".mallory.?\x1b") {
 		t.Errorf("%v", letter)
+	}
+}
+
+// A job that leaves no room for its result dies once, and its sender is told.
+func TestDeadJobWithoutRoomForItsResult(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	job := natsrig.Job("run", "mallory", 0)
+	job.Tenant = "mallory"
+	first := job.GetItems()[0]
+	for i := 1; i < schemas.MaxItems; i++ {
+		item := proto.CloneOf(first)
+		item.Id = fmt.Sprintf("item-%0100d", i)
+		job.Items = append(job.Items, item)
+	}
+	job.Id = schemas.JobID(job)
+	encoded := func() []byte {
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	first.Cover.Name = strings.Repeat("n", int(b.link.MaxMessage())-len(encoded())-8)
+	told := make(chan *nats.Msg, 64)
+	if _, err := mallory.ChanSubscribe("result.mallory.run", told); err != nil {
+		t.Fatal(err)
+	}
+	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
+		return schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("another fingerprint"))
+	})
+	if _, err := mallory.Request(schemas.JobSubject(job), encoded(), natsrig.Patience); err != nil {
+		t.Fatal(err)
+	}
+	waitEmpty(t, b, natsrig.Interactive)
+	oneDead(t, b)
+	result, err := schemas.DecodeResult(natsrig.Receive(t, told, "the result").Data)
+	if err != nil || result.GetJob().GetId() != job.GetId() || len(result.GetOutcomes()) != schemas.MaxItems ||
+		result.GetOutcomes()[0].GetFailure().GetReason() != string(schemas.ReasonKeyMismatch) {
+		t.Errorf("%v, %v", result, err)
 	}
 }
