@@ -86,6 +86,9 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 		b.log.Warn("the result of a dead job does not fit into a message: nobody is told", "subject", subject)
 		return nil
 	}
+	if tenant := job.GetTenant(); tenant != "" && b.link.Gone(ctx, schemas.ResultStream(tenant), err) {
+		return nil
+	}
 	return err
 }
 

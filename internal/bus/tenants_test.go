@@ -182,3 +182,52 @@ func TestDeadJobWithoutRoomForItsResult(t *testing.T) {
 		t.Errorf("%v, %v", result, err)
 	}
 }
+
+// A user who was revoked and is still let in by the server holds up nobody: work for a user without streams ends at once.
+func TestRevokedTenantHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	if err := b.streams.DropTenant(natsrig.Context(t), "mallory"); err != nil {
+		t.Fatal(err)
+	}
+	ours := blob.OnStreams(b.link, 0)
+	does := map[string]func(ctx context.Context, j *schemas.Job) error{
+		"result": func(ctx context.Context, j *schemas.Job) error { return b.PublishResult(ctx, natsrig.Result(j)) },
+		"get":    func(ctx context.Context, _ *schemas.Job) error { _, err := ours.Get(ctx, natsrig.SHA("x")); return err },
+		"has":    func(ctx context.Context, _ *schemas.Job) error { _, err := ours.Has(ctx, natsrig.SHA("x")); return err },
+		"put":    func(ctx context.Context, _ *schemas.Job) error { _, err := ours.Put(ctx, []byte("x")); return err },
+		"put large": func(ctx context.Context, _ *schemas.Job) error {
+			_, err := ours.Put(ctx, make([]byte, 1<<20))
+			return err
+		},
+		"die": func(context.Context, *schemas.Job) error {
+			return schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("another fingerprint"))
+		},
+	}
+	served := make(chan string, 1)
+	consumeJobs(t, b, "one", 1, func(ctx context.Context, j *schemas.Job) error {
+		if j.GetTenant() == "" {
+			served <- j.GetRun()
+			return b.PublishResult(ctx, natsrig.Result(j))
+		}
+		return does[j.GetItems()[0].GetCover().GetName()](ctx, j)
+	})
+	for name := range does {
+		job := natsrig.Job("run", "mallory", 0)
+		job.Tenant, job.Items[0].Cover.Name = "mallory", name
+		job.Run = strings.ReplaceAll(name, " ", "-")
+		job.Id = schemas.JobID(job)
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
+			t.Fatal(err)
+		}
+		publishJobs(t, b, natsrig.Job("after-"+job.GetRun(), "alice", 1))
+		if run := natsrig.Receive(t, served, "the next job, after "+name); run != "after-"+job.GetRun() {
+			t.Errorf("%s was served", run)
+		}
+		waitEmpty(t, b, natsrig.Interactive)
+	}
+}
