@@ -23,6 +23,9 @@ import (
 // OperatorAccount is the NATS account of the streams, the workers and the evaluators.
 const OperatorAccount = "STEGOMQ"
 
+// operatorUser is the user of OperatorAccount in ops/nats/nats.conf. A server has one user of a name.
+const operatorUser = "stegomq"
+
 // ErrGrant: a grant is empty, or has a name in it that is not allowed.
 var ErrGrant = errors.New("not a grant")
 
@@ -42,7 +45,7 @@ func (g Grant) Validate() error {
 	switch {
 	case !schemas.ValidTenant(g.Tenant):
 		return fmt.Errorf("%w: a user has 1 to 31 lowercase letters, digits, '_' and '-', not %q", ErrGrant, g.Tenant)
-	case g.Tenant == schemas.MainTenant:
+	case g.Tenant == schemas.MainTenant, g.Tenant == operatorUser:
 		return fmt.Errorf("%w: %s is the operator", ErrGrant, g.Tenant)
 	case len(g.Keys) == 0:
 		return fmt.Errorf("%w: it names no key", ErrGrant)
@@ -150,7 +153,8 @@ func (g Grant) Rights() []Right {
 // environment, by the name that PasswordVariable gives.
 func (g Grant) Config() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: {\n  users: [ { user: %[1]s, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
+	// Without quotes 007 would be a number and on a truth value, and the server would not start.
+	fmt.Fprintf(&b, "%q: {\n  users: [ { user: %[1]q, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
 	for _, r := range g.Rights() {
 		to := ""
 		if r.Local != "" {

@@ -20,6 +20,7 @@ func TestGrantValidate(t *testing.T) {
 	for name, change := range map[string]func(*Grant){
 		"no tenant":        func(g *Grant) { g.Tenant = "" },
 		"the operator":     func(g *Grant) { g.Tenant = schemas.MainTenant },
+		"its user":         func(g *Grant) { g.Tenant = "stegomq" },
 		"upper case":       func(g *Grant) { g.Tenant = "Alice" },
 		"a subject":        func(g *Grant) { g.Tenant = "alice.bob" },
 		"a wildcard":       func(g *Grant) { g.Tenant = "*" },

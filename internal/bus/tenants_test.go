@@ -109,6 +109,30 @@ func TestTenantsBus(t *testing.T) {
 	}
 }
 
+// The server takes the account of every name that a grant may have, also of names that look like a number, a date or a word of its configuration.
+func TestNamesOfTenants(t *testing.T) {
+	t.Parallel()
+	var grants []access.Grant
+	for _, name := range []string{
+		"007", "1k", "10mb", "2h", "1e5", "0x1f", "1-2", "2024-team", "2026-01-01", "true", "off", "yes", "null", "include", "users", "a-b", "a_b", "system_account",
+	} {
+		g := access.Grant{Tenant: name, Keys: []string{"k"}, Models: []string{natsrig.SHA("model")}}
+		if err := g.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		grants = append(grants, g)
+	}
+	url := startAccounts(t, grants...)
+	for _, g := range grants {
+		nc, err := nats.Connect(url(g.Tenant))
+		if err != nil {
+			t.Errorf("%s: %v", g.Tenant, err)
+			continue
+		}
+		nc.Close()
+	}
+}
+
 // startTenant runs a server with a tenant called mallory, whose key is mallory, and gives the operator's bus and a plain connection of the tenant's.
 func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
 	t.Helper()
