@@ -56,6 +56,10 @@ func (g Grant) Validate() error {
 		if !schemas.ValidKeyID(key) {
 			return fmt.Errorf("%w: %q cannot name a key", ErrGrant, key)
 		}
+		// A key that is derived from another recovers much of what that one hides, or all of it.
+		if schemas.DerivedKeyID(key) {
+			return fmt.Errorf("%w: %q is a random or derived key, which is nobody's: grant a key that is stored", ErrGrant, key)
+		}
 	}
 	for _, model := range g.Models {
 		if !schemas.ValidDigest(model) {
