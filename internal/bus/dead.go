@@ -62,8 +62,13 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 		return nil //nolint:nilerr // nobody to tell
 	}
 	result := &schemas.Result{Job: job.WithoutInline()}
+	detail := letter.GetDetail()
+	if job.GetTenant() != "" && letter.GetReason() == string(schemas.ReasonUnknownKey) {
+		// What a worker says of its keyring may name the keys of others, count them, or name files. The letter has it.
+		detail = fmt.Sprintf("no worker can use the key %q for this: it has no such key, or not the half that is needed; ask the operator", job.GetKey().GetId())
+	}
 	for _, item := range job.GetItems() {
-		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: letter.GetDetail()}
+		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: detail}
 		result.Outcomes = append(result.Outcomes, &schemas.Outcome{Item: item.GetId(), Failure: failure})
 	}
 	data, err := schemas.Encode(result)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,6 +16,7 @@ import (
 
 	"stegomq/internal/access"
 	"stegomq/internal/blob"
+	"stegomq/internal/keyring"
 	"stegomq/internal/natsserver"
 	"stegomq/internal/streams"
 	"stegomq/internal/testrig/natsrig"
@@ -140,6 +144,7 @@ func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
 	url := startAccounts(t, grant)
 	cfg := quick(nil)
 	cfg.Link.URL, cfg.Link.Logger = url(natsserver.User), natsrig.Log(t)
+	cfg.UnservedAfter = time.Millisecond
 	b = open(t, cfg)
 	if err := b.streams.EnsureTenant(natsrig.Context(t), "mallory", streams.TenantOptions{Models: grant.Models}); err != nil {
 		t.Fatal(err)
@@ -253,5 +258,57 @@ func TestRevokedTenantHoldsUpNobody(t *testing.T) {
 			t.Errorf("%s was served", run)
 		}
 		waitEmpty(t, b, natsrig.Interactive)
+	}
+}
+
+// A tenant learns nothing of the keys of others from a worker that has not the tenant's: the letter says all, the result does not.
+func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	err := keyring.Update(path, keyring.Protection{}, func(k *keyring.Keyring) error {
+		pair, err := keyring.Generate("alice", time.Now())
+		return errors.Join(err, k.Add(pair))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Watch(keyring.Protection{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan *nats.Msg, 8)
+	if _, err := mallory.ChanSubscribe("result.mallory.>", told); err != nil {
+		t.Fatal(err)
+	}
+	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error {
+		_, err := ring.Resolve(j.GetKey().GetId(), j.GetKey().GetFingerprint())
+		return schemas.Permanent(schemas.ReasonUnknownKey, err)
+	})
+	for _, run := range []string{"missing", "unreadable"} {
+		if run == "unreadable" {
+			if err := os.Chmod(path, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		job := natsrig.Job(run, "mallory", 0)
+		job.Tenant = "mallory"
+		job.Id = schemas.JobID(job)
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
+			t.Fatal(err)
+		}
+		result, err := schemas.DecodeResult(natsrig.Receive(t, told, "the result").Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failure := result.GetOutcomes()[0].GetFailure()
+		if failure.GetReason() != string(schemas.ReasonUnknownKey) || !strings.Contains(failure.GetDetail(), `"mallory"`) ||
+			strings.Contains(failure.GetDetail(), path) || strings.Contains(failure.GetDetail(), "1 keys") {
+			t.Errorf("%s: %v", run, failure)
+		}
 	}
 }
