@@ -129,11 +129,15 @@ func (e *Evaluator) recordDead(ctx context.Context, d *schemas.DeadLetter) error
 }
 
 // LostTo lists the scores that a dead job, or a result that could not be scored, leaves without metrics; the job is the one that
-// they are of. A letter that holds neither is an error.
+// they are of. A letter that holds neither is an error. So is one whose subject is that of another message: whoever sent it had no right to the
+// subject of this job, and may have made it up to have a run of another's fail.
 func LostTo(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err error) {
 	why := &schemas.Failure{Reason: d.GetReason(), Detail: d.GetDetail()}
 	if d.GetStream() != schemas.StreamScoring {
-		if job, err = schemas.DecodeJob(d.GetMessage()); err != nil {
+		if job, err = schemas.DecodeJob(d.GetMessage()); err == nil {
+			err = sentAs(d, schemas.JobSubject(job))
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		for _, item := range job.GetItems() {
@@ -142,6 +146,9 @@ func LostTo(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err
 		return job, lost, nil
 	}
 	r, err := schemas.DecodeResult(d.GetMessage())
+	if err == nil {
+		err = sentAs(d, schemas.ResultSubject(r))
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -156,6 +163,14 @@ func LostTo(d *schemas.DeadLetter) (job *schemas.Job, lost []*schemas.Score, err
 		lost = append(lost, scores...)
 	}
 	return job, lost, nil
+}
+
+// sentAs says whether the message in a letter came on its own subject.
+func sentAs(d *schemas.DeadLetter, subject string) error {
+	if d.GetSubject() != subject {
+		return fmt.Errorf("the message belongs to subject %s and came on %s", subject, d.GetSubject())
+	}
+	return nil
 }
 
 // score settles one result.

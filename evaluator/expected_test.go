@@ -121,7 +121,7 @@ func TestForgedDeadLetters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &schemas.DeadLetter{Reason: "unknown_key", Stream: schemas.JobStream(schemas.Bulk), Subject: "job.x", Message: data, DiedAt: 1}
+		return &schemas.DeadLetter{Reason: "unknown_key", Stream: schemas.JobStream(schemas.Bulk), Subject: schemas.JobSubject(j), Message: data, DiedAt: 1}
 	}
 	for n := range 16 {
 		l.list = append(l.list, letter(r.forge(r.embed(), n, rnd).GetJob()))
@@ -129,7 +129,11 @@ func TestForgedDeadLetters(t *testing.T) {
 	elsewhere := r.embed()
 	elsewhere.Run = "nowhere"
 	elsewhere.Id = schemas.JobID(elsewhere)
-	l.list = append(l.list, letter(elsewhere), letter(r.embed()))
+	// A job that the run does expect, but a tenant sent it, on the subject that the tenant may use.
+	stolen := letter(schemas.PurifyJob(r.spec, 1, r.spec.GetPairs()))
+	stolen.Reason, stolen.Stream = "bad_message", schemas.JobStream(schemas.Interactive)
+	stolen.Subject = "job.interactive.mallory." + r.spec.GetModel() + ".embed.mallory.r"
+	l.list = append(l.list, letter(elsewhere), stolen, letter(r.embed()))
 	seen := &written{}
 	e := evaluator.New(evaluator.Config{Observer: seen}, evaluator.Parts{
 		Results: r.bus.ResultSource(nil), DeadLetters: l, Images: r.parts, Runs: r.parts, Scores: r.parts, Memo: r.parts,

@@ -10,6 +10,7 @@ import (
 	"stegomq/evaluator"
 	"stegomq/internal/cache"
 	"stegomq/internal/queueadmin"
+	"stegomq/schemas"
 )
 
 // pollEvery is how often the progress of a run is asked for, and told.
@@ -221,9 +222,11 @@ func (l *look) recordDead(ctx context.Context) (added int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	expected := schemas.NewExpected(l.run.Spec)
 	for _, d := range letters {
 		job, lost, err := evaluator.LostTo(d.Letter)
-		if err != nil || job.GetAttempt() != l.plan.Attempt {
+		// A tenant may have a run of the same name.
+		if err != nil || job.GetAttempt() != l.plan.Attempt || expected.Job(job) != nil {
 			continue
 		}
 		n, err := l.Cache.PutFailures(ctx, job.GetRun(), job.GetAttempt(), lost)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"stegomq/internal/cache"
 	"stegomq/internal/keyring"
+	"stegomq/internal/link"
 	"stegomq/internal/testrig"
 	"stegomq/producer"
 	"stegomq/schemas"
@@ -157,6 +161,92 @@ func TestLostWorkIsMadeAgain(t *testing.T) {
 			}
 			if !strings.Contains(log.String(), c.cause) {
 				t.Errorf("the cause %q is not said:\n%s", c.cause, &log)
+			}
+		})
+	}
+}
+
+// A tenant's dead letters are not a run's: neither a job of the run that the tenant sends on a subject of its own, nor the tenant's own job in a run
+// of that name.
+func TestTenantsLettersAreNotTheRuns(t *testing.T) {
+	t.Parallel()
+	for name, forge := range map[string]func(*schemas.Job) *schemas.Job{
+		"the run's jobs": func(j *schemas.Job) *schemas.Job { return j },
+		"the tenant's job": func(j *schemas.Job) *schemas.Job {
+			j.Tenant, j.Score, j.DecodeKeys = "mallory", false, nil
+			j.Key.Fingerprint = strings.Repeat("0", 32)
+			for i := range schemas.MaxItems - len(j.GetItems()) {
+				item := proto.CloneOf(j.GetItems()[0])
+				item.Id = fmt.Sprintf("forged-%d", i)
+				j.Items = append(j.Items, item)
+			}
+			j.Id = schemas.JobID(j)
+			return j
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := shared(t)
+			ctx := testrig.Context(t)
+			if err := s.EnsureUser(ctx, "mallory"); err != nil {
+				t.Fatal(err)
+			}
+			req := request(t, 1)
+			req.Run = "lost"
+			published := func(Progress) bool {
+				n, err := s.Queue.Outstanding(ctx, req.Run)
+				return err == nil && n >= 2 // a job for each key
+			}
+			var roles *Roles
+			watch := once(published, func() {
+				err := s.Streams.Link.Scan(ctx, schemas.JobStream(schemas.Bulk), schemas.JobsFilter(), func(m *link.Stored) bool {
+					j, err := schemas.DecodeJob(m.Data)
+					if err != nil {
+						t.Error(err)
+						return false
+					}
+					if j.GetKey() == nil {
+						return true
+					}
+					subject := fmt.Sprintf("job.interactive.mallory.%s.embed.%s.%s", j.GetModel(), j.GetKey().GetId(), req.Run)
+					data, err := schemas.Encode(forge(j))
+					if err == nil {
+						err = s.Streams.Link.PublishOnce(ctx, subject, "", data)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					return true
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				// The run's own jobs are lost, so that only the letters are left.
+				for _, c := range []schemas.Class{schemas.Bulk, schemas.FollowUpClass} {
+					stream, err := s.Streams.Link.JS.Stream(ctx, schemas.JobStream(c))
+					if err == nil {
+						err = stream.Purge(ctx)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				roles = s.worker(ctx, t)
+			})
+			run, err := s.external().Evaluate(ctx, req, watch)
+			if roles != nil {
+				if err := roles.Stop(); err != nil {
+					t.Error(err)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if letters, err := s.DeadLetters(ctx, DeadFilter{}); err != nil || len(letters) == 0 {
+				t.Errorf("%d letters, %v", len(letters), err)
+			}
+			if len(run.Failures) != 0 || len(run.Scores) != run.Plan.Total {
+				t.Errorf("%d scores, %d failures of %d: %v", len(run.Scores), len(run.Failures), run.Plan.Total, run.Failures[:min(1, len(run.Failures))])
 			}
 		})
 	}

@@ -149,6 +149,12 @@ func keyForm(id string) (r Reader, owner string) {
 	return Reader_READER_UNSPECIFIED, ""
 }
 
+// DerivedKeyID says whether an id is of a random pair or of one that is derived from another.
+func DerivedKeyID(id string) bool {
+	form, _ := keyForm(id)
+	return form != Reader_READER_UNSPECIFIED
+}
+
 // isNumber says whether s is 1 to most decimal digits.
 func isNumber(s string, most int) bool {
 	return s != "" && len(s) <= most && strings.Trim(s, "0123456789") == ""

@@ -137,7 +137,7 @@ func printMessage(cmd *cobra.Command, o protojson.MarshalOptions, before string,
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s%s\n", before, text)
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), shown(before+string(text)))
 	return err
 }
 

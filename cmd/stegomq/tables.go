@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"stegomq/report"
 
@@ -30,11 +33,35 @@ func printRows[R any](cmd *cobra.Command, rows []R, asJSON bool, cells func(R) t
 	}
 	w := newTable(cmd, head...)
 	for _, r := range rows {
-		w.AppendRow(cells(r))
+		row := cells(r)
+		for i, cell := range row {
+			if text, ok := cell.(string); ok {
+				row[i] = shown(text)
+			}
+		}
+		w.AppendRow(row)
 	}
 	w.Render()
 	return nil
 }
+
+// shown is a text for a terminal, which would obey control characters: those that others have sent are written as JSON writes them.
+func shown(text string) string {
+	if !strings.ContainsFunc(text, controls) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if controls(r) {
+			_, _ = fmt.Fprintf(&b, `\u%04x`, r) // a Builder takes everything
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func controls(r rune) bool { return unicode.IsControl(r) && r != '\n' }
 
 // jsonFlag registers --json, for a command that prints a table.
 func jsonFlag(cmd *cobra.Command, asJSON *bool) {

@@ -23,6 +23,9 @@ import (
 // OperatorAccount is the NATS account of the streams, the workers and the evaluators.
 const OperatorAccount = "STEGOMQ"
 
+// operatorUser is the user of OperatorAccount in ops/nats/nats.conf. A server has one user of a name.
+const operatorUser = "stegomq"
+
 // ErrGrant: a grant is empty, or has a name in it that is not allowed.
 var ErrGrant = errors.New("not a grant")
 
@@ -42,7 +45,7 @@ func (g Grant) Validate() error {
 	switch {
 	case !schemas.ValidTenant(g.Tenant):
 		return fmt.Errorf("%w: a user has 1 to 31 lowercase letters, digits, '_' and '-', not %q", ErrGrant, g.Tenant)
-	case g.Tenant == schemas.MainTenant:
+	case g.Tenant == schemas.MainTenant, g.Tenant == operatorUser:
 		return fmt.Errorf("%w: %s is the operator", ErrGrant, g.Tenant)
 	case len(g.Keys) == 0:
 		return fmt.Errorf("%w: it names no key", ErrGrant)
@@ -52,6 +55,10 @@ func (g Grant) Validate() error {
 	for _, key := range g.Keys {
 		if !schemas.ValidKeyID(key) {
 			return fmt.Errorf("%w: %q cannot name a key", ErrGrant, key)
+		}
+		// A key that is derived from another recovers much of what that one hides, or all of it.
+		if schemas.DerivedKeyID(key) {
+			return fmt.Errorf("%w: %q is a random or derived key, which is nobody's: grant a key that is stored", ErrGrant, key)
 		}
 	}
 	for _, model := range g.Models {
@@ -150,7 +157,8 @@ func (g Grant) Rights() []Right {
 // environment, by the name that PasswordVariable gives.
 func (g Grant) Config() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: {\n  users: [ { user: %[1]s, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
+	// Without quotes 007 would be a number and on a truth value, and the server would not start.
+	fmt.Fprintf(&b, "%q: {\n  users: [ { user: %[1]q, password: $%s } ]\n  imports: [\n", g.Tenant, PasswordVariable(g.Tenant))
 	for _, r := range g.Rights() {
 		to := ""
 		if r.Local != "" {

@@ -20,6 +20,7 @@ func TestGrantValidate(t *testing.T) {
 	for name, change := range map[string]func(*Grant){
 		"no tenant":        func(g *Grant) { g.Tenant = "" },
 		"the operator":     func(g *Grant) { g.Tenant = schemas.MainTenant },
+		"its user":         func(g *Grant) { g.Tenant = "stegomq" },
 		"upper case":       func(g *Grant) { g.Tenant = "Alice" },
 		"a subject":        func(g *Grant) { g.Tenant = "alice.bob" },
 		"a wildcard":       func(g *Grant) { g.Tenant = "*" },
@@ -29,6 +30,10 @@ func TestGrantValidate(t *testing.T) {
 		"any key":          func(g *Grant) { g.Keys = []string{"*"} },
 		"every key":        func(g *Grant) { g.Keys = []string{"alice", ">"} },
 		"keys of a line":   func(g *Grant) { g.Keys = []string{"a'; rm"} },
+		"nearly another's": func(g *Grant) { g.Keys = []string{"near-3-bob"} },
+		"all of another's": func(g *Grant) { g.Keys = []string{"partial-1000-bob"} },
+		"exchanged halves": func(g *Grant) { g.Keys = []string{"swapped-bob"} },
+		"anybody's":        func(g *Grant) { g.Keys = []string{"random-1-1"} },
 		"no model":         func(g *Grant) { g.Models = nil },
 		"a model's name":   func(g *Grant) { g.Models = []string{"sealed"} },
 		"any model":        func(g *Grant) { g.Models = []string{"*"} },

@@ -65,6 +65,14 @@ func (s *Streams) tenant(ctx context.Context) string {
 	return schemas.TenantName(s.link.Tenant())
 }
 
+// ofTenant is the stream of the context's tenant, if it is another than the link's. That tenant may be gone.
+func (s *Streams) ofTenant(ctx context.Context) string {
+	if tenant := s.tenant(ctx); tenant != schemas.TenantName(s.link.Tenant()) {
+		return schemas.BlobStream(tenant)
+	}
+	return ""
+}
+
 // kept is how long the store keeps blobs of the context's tenant. A tenant's stream is asked once, because the lifetime does not change.
 func (s *Streams) kept(ctx context.Context) (time.Duration, error) {
 	tenant := s.tenant(ctx)
@@ -180,7 +188,7 @@ func (s *Streams) putWhole(ctx context.Context, digest string, data []byte) erro
 	if err != nil {
 		return err
 	}
-	m := link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull, There: errThere}
+	m := link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull, There: errThere, OfTenant: s.ofTenant(ctx)}
 	refused := s.link.Publish(ctx, m)
 	if !errors.Is(refused, errThere) && !errors.Is(refused, ErrFull) {
 		return refused
@@ -205,7 +213,7 @@ func (s *Streams) putChunks(ctx context.Context, digest string, data []byte) err
 	for n := range chunks(len(data)) {
 		chunk := data[n*chunkSize : min((n+1)*chunkSize, len(data))]
 		group.Go(func() error {
-			return s.link.Publish(gctx, link.Message{Subject: s.chunk(ctx, digest, n), Data: chunk, Full: ErrFull})
+			return s.link.Publish(gctx, link.Message{Subject: s.chunk(ctx, digest, n), Data: chunk, Full: ErrFull, OfTenant: s.ofTenant(ctx)})
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -215,7 +223,7 @@ func (s *Streams) putChunks(ctx context.Context, digest string, data []byte) err
 	if err != nil {
 		return err
 	}
-	return s.link.Publish(ctx, link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull})
+	return s.link.Publish(ctx, link.Message{Subject: s.subject(ctx, digest), Data: head, Full: ErrFull, OfTenant: s.ofTenant(ctx)})
 }
 
 // there says whether a blob is there for at least half a lifetime.
@@ -311,8 +319,9 @@ func (s *Streams) head(ctx context.Context, digest string) (heading, time.Time, 
 // last returns the message of a subject and when it was stored.
 func (s *Streams) last(ctx context.Context, subject string) (data []byte, at time.Time, err error) {
 	data, at, err = s.link.Last(ctx, schemas.BlobStream(s.tenant(ctx)), subject)
+	of := s.ofTenant(ctx)
 	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
+	case errors.Is(err, jetstream.ErrMsgNotFound), err != nil && of != "" && s.link.Gone(ctx, of, err):
 		err = ErrMissing
 	case err != nil && link.IsOutage(err) && ctx.Err() == nil:
 		err = fmt.Errorf("%w: %w", schemas.ErrAway, err)

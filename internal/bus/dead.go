@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/internal/link"
@@ -36,7 +37,8 @@ func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, seque
 		letter.Detail = fmt.Sprintf("(%d of %d bytes kept) %s", limit, len(letter.Message), letter.Detail)
 		letter.Message = letter.Message[:limit]
 	}
-	letter.Detail = strings.ToValidUTF8(letter.Detail, "?")
+	// Nobody checks that the subject of a tenant's message is text, and a letter can hold only text.
+	letter.Detail, letter.Subject = strings.ToValidUTF8(letter.Detail, "?"), strings.ToValidUTF8(letter.Subject, "?")
 	data, err := schemas.Encode(letter)
 	if err != nil {
 		return fmt.Errorf("dead letter: %w", err)
@@ -60,11 +62,23 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 		return nil //nolint:nilerr // nobody to tell
 	}
 	result := &schemas.Result{Job: job.WithoutInline()}
+	detail := letter.GetDetail()
+	if job.GetTenant() != "" && letter.GetReason() == string(schemas.ReasonUnknownKey) {
+		// What a worker says of its keyring may name the keys of others, count them, or name files. The letter has it.
+		detail = fmt.Sprintf("no worker can use the key %q for this: it has no such key, or not the half that is needed; ask the operator", job.GetKey().GetId())
+	}
 	for _, item := range job.GetItems() {
-		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: letter.GetDetail()}
+		failure := &schemas.Failure{Reason: letter.GetReason(), Detail: detail}
 		result.Outcomes = append(result.Outcomes, &schemas.Outcome{Item: item.GetId(), Failure: failure})
 	}
 	data, err := schemas.Encode(result)
+	if err == nil && int64(len(data)) > b.link.MaxMessage() {
+		// The names of images are as long as their sender likes. Whoever waits knows the items by their ids.
+		for i, item := range result.GetJob().GetItems() {
+			result.Job.Items[i] = &schemas.Item{Id: item.GetId()}
+		}
+		data, err = schemas.Encode(result)
+	}
 	if err != nil {
 		return fmt.Errorf("result of a dead job: %w", err)
 	}
@@ -73,6 +87,13 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 	ctx, span, header := tracing.Publish(ctx, "publish result", subject)
 	err = b.link.Once(ctx, link.Message{Subject: subject, ID: id, Header: header, Data: data})
 	span.End(err)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		b.log.Warn("the result of a dead job does not fit into a message: nobody is told", "subject", subject)
+		return nil
+	}
+	if tenant := job.GetTenant(); tenant != "" && b.link.Gone(ctx, schemas.ResultStream(tenant), err) {
+		return nil
+	}
 	return err
 }
 

@@ -45,14 +45,18 @@ func (b *Bus) publishJob(ctx context.Context, job *schemas.Job, m link.Message) 
 	return b.link.Publish(ctx, m)
 }
 
-// PublishResult stores a result, like PublishJob.
+// PublishResult stores a result, like PublishJob. For a tenant who is gone it is link.ErrNoStream.
 func (b *Bus) PublishResult(ctx context.Context, result *schemas.Result) (err error) {
 	subject := schemas.ResultSubject(result)
 	ctx, span, header := tracing.Publish(ctx, "publish result", subject)
 	defer func() { span.End(err) }()
 	data, err := schemas.Encode(result)
+	m := link.Message{Subject: subject, ID: schemas.ResultMsgID(result), Header: header, Data: data}
+	if tenant := result.GetJob().GetTenant(); tenant != "" {
+		m.OfTenant = schemas.ResultStream(tenant)
+	}
 	if err == nil {
-		err = b.link.Publish(ctx, link.Message{Subject: subject, ID: schemas.ResultMsgID(result), Header: header, Data: data})
+		err = b.link.Publish(ctx, m)
 	}
 	if err != nil {
 		return fmt.Errorf("publish the result of job %s: %w", result.GetJob().GetId(), err)

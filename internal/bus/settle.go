@@ -294,6 +294,9 @@ func (s *settler) settle(m *delivery, err error) {
 	case errors.Is(err, ErrQueueFull):
 		log.Debug("no room for what follows, the message goes back", "err", err)
 		s.putBack(m, s.bus.cfg.retryDelay(1))
+	case errors.Is(err, link.ErrNoStream):
+		log.Warn("the user is gone, and the job with them", "err", err)
+		s.end(m)
 	case errors.As(err, &fault) && s.unserved(m, fault):
 		log.Debug("another worker may be able to", "reason", fault.Reason, "err", fault.Err)
 		s.putBack(m, s.bus.cfg.unservedDelay())
@@ -373,6 +376,11 @@ func (s *settler) discard(m *delivery, reason schemas.Reason, detail string) {
 			return
 		}
 	}
+	s.end(m)
+}
+
+// end takes a message off its stream.
+func (s *settler) end(m *delivery) {
 	if err := m.Term(); err != nil {
 		s.report(m, err)
 		return

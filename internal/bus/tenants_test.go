@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
 
 	"stegomq/internal/access"
 	"stegomq/internal/blob"
+	"stegomq/internal/keyring"
 	"stegomq/internal/natsserver"
 	"stegomq/internal/streams"
 	"stegomq/internal/testrig/natsrig"
@@ -104,5 +110,205 @@ func TestTenantsBus(t *testing.T) {
 	}
 	if _, err := b.streams.Tenant(natsrig.Context(t), "alice"); !errors.Is(err, streams.ErrNoTenant) {
 		t.Errorf("after it was dropped: %v", err)
+	}
+}
+
+// The server takes the account of every name that a grant may have, also of names that look like a number, a date or a word of its configuration.
+func TestNamesOfTenants(t *testing.T) {
+	t.Parallel()
+	var grants []access.Grant
+	for _, name := range []string{
+		"007", "1k", "10mb", "2h", "1e5", "0x1f", "1-2", "2024-team", "2026-01-01", "true", "off", "yes", "null", "include", "users", "a-b", "a_b", "system_account",
+	} {
+		g := access.Grant{Tenant: name, Keys: []string{"k"}, Models: []string{natsrig.SHA("model")}}
+		if err := g.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		grants = append(grants, g)
+	}
+	url := startAccounts(t, grants...)
+	for _, g := range grants {
+		nc, err := nats.Connect(url(g.Tenant))
+		if err != nil {
+			t.Errorf("%s: %v", g.Tenant, err)
+			continue
+		}
+		nc.Close()
+	}
+}
+
+// startTenant runs a server with a tenant called mallory, whose key is mallory, and gives the operator's bus and a plain connection of the tenant's.
+func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
+	t.Helper()
+	grant := access.Grant{Tenant: "mallory", Keys: []string{"mallory"}, Models: []string{natsrig.SHA("model")}}
+	url := startAccounts(t, grant)
+	cfg := quick(nil)
+	cfg.Link.URL, cfg.Link.Logger = url(natsserver.User), natsrig.Log(t)
+	cfg.UnservedAfter = time.Millisecond
+	b = open(t, cfg)
+	if err := b.streams.EnsureTenant(natsrig.Context(t), "mallory", streams.TenantOptions{Models: grant.Models}); err != nil {
+		t.Fatal(err)
+	}
+	mallory, err := nats.Connect(url("mallory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(mallory.Close)
+	return b, mallory
+}
+
+// A message on a subject that is no text dies once, as any other does that is no job.
+func TestSubjectThatIsNoText(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { return nil })
+	subject := fmt.Sprintf("job.interactive.mallory.%s.embed.mallory.", natsrig.SHA("model")) + "\xff\x1b"
+	if _, err := mallory.Request(subject, []byte("no job"), natsrig.Patience); err != nil {
+		t.Fatal(err)
+	}
+	waitEmpty(t, b, natsrig.Interactive)
+	if letter := oneDead(t, b); letter.GetReason() != string(schemas.ReasonBadMessage) || !strings.HasSuffix(letter.GetSubject(), ".mallory.?\x1b") {
+		t.Errorf("%v", letter)
+	}
+}
+
+// A job that leaves no room for its result dies once, and its sender is told.
+func TestDeadJobWithoutRoomForItsResult(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	job := natsrig.Job("run", "mallory", 0)
+	job.Tenant = "mallory"
+	first := job.GetItems()[0]
+	for i := 1; i < schemas.MaxItems; i++ {
+		item := proto.CloneOf(first)
+		item.Id = fmt.Sprintf("item-%0100d", i)
+		job.Items = append(job.Items, item)
+	}
+	job.Id = schemas.JobID(job)
+	encoded := func() []byte {
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	first.Cover.Name = strings.Repeat("n", int(b.link.MaxMessage())-len(encoded())-8)
+	told := make(chan *nats.Msg, 64)
+	if _, err := mallory.ChanSubscribe("result.mallory.run", told); err != nil {
+		t.Fatal(err)
+	}
+	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error {
+		return schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("another fingerprint"))
+	})
+	if _, err := mallory.Request(schemas.JobSubject(job), encoded(), natsrig.Patience); err != nil {
+		t.Fatal(err)
+	}
+	waitEmpty(t, b, natsrig.Interactive)
+	oneDead(t, b)
+	result, err := schemas.DecodeResult(natsrig.Receive(t, told, "the result").Data)
+	if err != nil || result.GetJob().GetId() != job.GetId() || len(result.GetOutcomes()) != schemas.MaxItems ||
+		result.GetOutcomes()[0].GetFailure().GetReason() != string(schemas.ReasonKeyMismatch) {
+		t.Errorf("%v, %v", result, err)
+	}
+}
+
+// A user who was revoked and is still let in by the server holds up nobody: work for a user without streams ends at once.
+func TestRevokedTenantHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	if err := b.streams.DropTenant(natsrig.Context(t), "mallory"); err != nil {
+		t.Fatal(err)
+	}
+	ours := blob.OnStreams(b.link, 0)
+	does := map[string]func(ctx context.Context, j *schemas.Job) error{
+		"result": func(ctx context.Context, j *schemas.Job) error { return b.PublishResult(ctx, natsrig.Result(j)) },
+		"get":    func(ctx context.Context, _ *schemas.Job) error { _, err := ours.Get(ctx, natsrig.SHA("x")); return err },
+		"has":    func(ctx context.Context, _ *schemas.Job) error { _, err := ours.Has(ctx, natsrig.SHA("x")); return err },
+		"put":    func(ctx context.Context, _ *schemas.Job) error { _, err := ours.Put(ctx, []byte("x")); return err },
+		"put large": func(ctx context.Context, _ *schemas.Job) error {
+			_, err := ours.Put(ctx, make([]byte, 1<<20))
+			return err
+		},
+		"die": func(context.Context, *schemas.Job) error {
+			return schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("another fingerprint"))
+		},
+	}
+	served := make(chan string, 1)
+	consumeJobs(t, b, "one", 1, func(ctx context.Context, j *schemas.Job) error {
+		if j.GetTenant() == "" {
+			served <- j.GetRun()
+			return b.PublishResult(ctx, natsrig.Result(j))
+		}
+		return does[j.GetItems()[0].GetCover().GetName()](ctx, j)
+	})
+	for name := range does {
+		job := natsrig.Job("run", "mallory", 0)
+		job.Tenant, job.Items[0].Cover.Name = "mallory", name
+		job.Run = strings.ReplaceAll(name, " ", "-")
+		job.Id = schemas.JobID(job)
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
+			t.Fatal(err)
+		}
+		publishJobs(t, b, natsrig.Job("after-"+job.GetRun(), "alice", 1))
+		if run := natsrig.Receive(t, served, "the next job, after "+name); run != "after-"+job.GetRun() {
+			t.Errorf("%s was served", run)
+		}
+		waitEmpty(t, b, natsrig.Interactive)
+	}
+}
+
+// A tenant learns nothing of the keys of others from a worker that has not the tenant's: the letter says all, the result does not.
+func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	err := keyring.Update(path, keyring.Protection{}, func(k *keyring.Keyring) error {
+		pair, err := keyring.Generate("alice", time.Now())
+		return errors.Join(err, k.Add(pair))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Watch(keyring.Protection{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan *nats.Msg, 8)
+	if _, err := mallory.ChanSubscribe("result.mallory.>", told); err != nil {
+		t.Fatal(err)
+	}
+	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error {
+		_, err := ring.Resolve(j.GetKey().GetId(), j.GetKey().GetFingerprint())
+		return schemas.Permanent(schemas.ReasonUnknownKey, err)
+	})
+	for _, run := range []string{"missing", "unreadable"} {
+		if run == "unreadable" {
+			if err := os.Chmod(path, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		job := natsrig.Job(run, "mallory", 0)
+		job.Tenant = "mallory"
+		job.Id = schemas.JobID(job)
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
+			t.Fatal(err)
+		}
+		result, err := schemas.DecodeResult(natsrig.Receive(t, told, "the result").Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failure := result.GetOutcomes()[0].GetFailure()
+		if failure.GetReason() != string(schemas.ReasonUnknownKey) || !strings.Contains(failure.GetDetail(), `"mallory"`) ||
+			strings.Contains(failure.GetDetail(), path) || strings.Contains(failure.GetDetail(), "1 keys") {
+			t.Errorf("%s: %v", run, failure)
+		}
 	}
 }

@@ -24,6 +24,8 @@ var (
 	ErrClientFiles = errors.New("cannot use the files of the connection to the NATS server")
 	// ErrTooLarge: a message or blob exceeds a limit, which the error names.
 	ErrTooLarge = errors.New("too large")
+	// ErrNoStream: the server works and has not the stream of a user, who was revoked.
+	ErrNoStream = errors.New("the user has no stream of that name on the server")
 	// ErrClosed: the link was closed.
 	ErrClosed = errors.New("the bus is closed")
 )
@@ -86,4 +88,16 @@ func IsOutage(err error) bool {
 		}
 	}
 	return false
+}
+
+// Gone says whether a request failed with err because the server, which works, has no such stream.
+func (l *Link) Gone(ctx context.Context, stream string, err error) bool {
+	if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false
+	}
+	err = l.Request(ctx, func(ctx context.Context) error {
+		_, err := l.JS.Stream(ctx, stream)
+		return err
+	})
+	return errors.Is(err, jetstream.ErrStreamNotFound)
 }

@@ -28,12 +28,15 @@ type Message struct {
 	Full error
 	// There is returned instead of storing the message if its subject has a message already; nil: store it anyway.
 	There error
+	// OfTenant is the stream of a tenant that stores the message: if it does not exist, ErrNoStream is returned instead of waiting for it. Nobody but
+	// the operator makes it again. "": the operator's own streams, which are made again.
+	OfTenant string
 	// Prepare makes what the message needs, before every try. Nil: nothing.
 	Prepare func(context.Context) error
 }
 
 // Publish stores a message and returns when the server has confirmed it. It waits for room and for the server until ctx ends. It
-// returns ErrTooLarge, Message.Full, ErrClosed, or the server's refusal.
+// returns ErrTooLarge, Message.Full, ErrNoStream, ErrClosed, or the server's refusal.
 func (l *Link) Publish(ctx context.Context, m Message) error {
 	if limit := l.MaxMessage(); int64(len(m.Data)) > limit {
 		return fmt.Errorf("%w: the message has %d bytes, the server's max_payload leaves %d: raise it, or put fewer items and no inline images into a job",
@@ -65,6 +68,8 @@ func (l *Link) Publish(ctx context.Context, m Message) error {
 			return m.There
 		case !full && !IsOutage(err):
 			return err
+		case m.OfTenant != "" && l.Gone(ctx, m.OfTenant, err):
+			return fmt.Errorf("%w: %s", ErrNoStream, m.OfTenant)
 		}
 		if !said {
 			said = true
