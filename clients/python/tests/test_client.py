@@ -246,6 +246,18 @@ def test_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
         stegomq.Client("http://127.0.0.1:1")
 
 
+def test_what_is_no_token_and_no_address(service: Service) -> None:
+    """Mistakes show at once, not after the client's patience. A file of a token ends with a newline."""
+    for token in ("stegomq_a\nb", "stegomq_\N{EM DASH}"):
+        with pytest.raises(ValueError, match="not one of stegomq") as wrong:
+            stegomq.Client(service.url, token)
+        assert token not in str(wrong.value)
+    for url in ("127.0.0.1:8080", "nats://host"):
+        with pytest.raises(ValueError, match=url):
+            stegomq.Client(url, "token")
+    assert stegomq.Client(service.url + "/", service.admin + "\n").keys()
+
+
 @pytest.mark.parametrize("readme", [README, REPOSITORY_README])
 def test_quick_start(
     service: Service, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, readme: pathlib.Path
