@@ -68,9 +68,13 @@ var ErrConfig = errors.New("the client cannot be made")
 
 // New makes a client. It sends no request. The error is ErrConfig.
 func New(cfg Config) (*Client, error) {
-	c := &Client{token: cmp.Or(cfg.Token, os.Getenv("STEGOMQ_TOKEN")), patience: cmp.Or(cfg.Patience, DefaultPatience), http: cfg.HTTP}
-	if c.token == "" {
+	token := strings.TrimSpace(cmp.Or(cfg.Token, os.Getenv("STEGOMQ_TOKEN"))) // a file of a token ends with a newline
+	c := &Client{token: token, patience: cmp.Or(cfg.Patience, DefaultPatience), http: cfg.HTTP}
+	switch {
+	case token == "":
 		return nil, fmt.Errorf("%w: there is no token: give one, or set STEGOMQ_TOKEN (stegomq users add NAME makes one)", ErrConfig)
+	case strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r > '~' }):
+		return nil, fmt.Errorf("%w: the token is not one of stegomq: it has a character that no token has", ErrConfig)
 	}
 	address := cmp.Or(cfg.URL, os.Getenv("STEGOMQ_URL"), DefaultURL)
 	base, err := url.Parse(address)

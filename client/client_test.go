@@ -717,7 +717,12 @@ func TestConfig(t *testing.T) {
 			t.Errorf("the address %q: %v", address, err)
 		}
 	}
-	t.Setenv("STEGOMQ_TOKEN", admin)
+	for _, token := range []string{"stegomq_a\nb", "stegomq_—"} {
+		if _, err := client.New(client.Config{Token: token}); !errors.Is(err, client.ErrConfig) || strings.Contains(err.Error(), token) {
+			t.Errorf("the token %q: %v", token, err)
+		}
+	}
+	t.Setenv("STEGOMQ_TOKEN", admin+"\n") // as a file of a token ends
 	t.Setenv("STEGOMQ_URL", wide+"/")
 	if keys, err := newClient(t, client.Config{}).Keys(within(t)); err != nil || len(keys) < 2 {
 		t.Errorf("keys %v, %v", keys, err)

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -73,17 +74,19 @@ func (s *Services) counted(ctx context.Context, row RunRow, waiting bool) (_ Run
 }
 
 // CancelRun takes what waits of a run out of the queue and tells who waits for it. What is in somebody's hands is finished. The
-// scores stay, and the same request resumes the run.
+// scores stay, and the same request resumes the run. It returns cache.ErrUnknownRun, also where something waits of a run that was deleted.
 func (s *Services) CancelRun(ctx context.Context, id string) error {
-	if err := s.Cache.CancelRun(ctx, id); err != nil {
+	err := s.Cache.CancelRun(ctx, id)
+	if err != nil && !UnknownRun(err) {
 		return err
 	}
-	return s.Queue.DropRun(ctx, id)
+	return cmp.Or(s.Queue.DropRun(ctx, id), err)
 }
 
-// RemoveRun deletes a run with its scores, after taking what waits of it out of the queue. What was made of its images is remembered.
+// RemoveRun deletes a run with its scores, after taking what waits of it out of the queue. What was made of its images is remembered. Who makes
+// the run may not know that it was deleted, and go on: RemoveRun then deletes what was made since.
 func (s *Services) RemoveRun(ctx context.Context, id string) error {
-	if err := s.CancelRun(ctx, id); err != nil {
+	if err := s.CancelRun(ctx, id); err != nil && !UnknownRun(err) {
 		return err
 	}
 	return s.Cache.RemoveRun(ctx, id)

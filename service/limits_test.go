@@ -225,6 +225,32 @@ func TestSlowBody(t *testing.T) {
 	c.post("/v1/embed", fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "sb-alice"}).image()
 }
 
+// A body that nobody reads keeps no connection open: its sender is answered, and cut off.
+func TestSlowBodyOfRefused(t *testing.T) {
+	t.Parallel()
+	c := &client{api: start(t, Config{BodyTimeout: 30 * time.Millisecond})}
+	for path, want := range map[string]int{"/v1/embed": http.StatusUnauthorized, "/login": http.StatusUnauthorized, "/nowhere": http.StatusNotFound} {
+		conn, answer := c.raw("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n--b\r\n")
+		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if resp.StatusCode != want {
+			t.Errorf("%s: status %d", path, resp.StatusCode)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		_ = resp.Body.Close() // it was only read
+		if _, err := answer.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: the connection is open: %v", path, err)
+		}
+	}
+}
+
 // Whom nobody knows sends no body.
 func TestUnknownSendsNoBody(t *testing.T) {
 	t.Parallel()

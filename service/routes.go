@@ -184,6 +184,11 @@ func (s *Service) observe(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		rec, began := &recorder{ResponseWriter: w}, time.Now()
+		if r.Body != http.NoBody {
+			// Before an answer net/http reads on in a body that no handler has read, such as that of a request that is refused. Handlers that read
+			// the body begin anew (inTime).
+			_ = http.NewResponseController(w).SetReadDeadline(began.Add(s.cfg.BodyTimeout)) // inTime says what is wrong
+		}
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
 				s.log.Error("a handler panicked", "request", id, "panic", p, "stack", string(debug.Stack()))

@@ -134,7 +134,7 @@ func (r *runner) begin(ctx context.Context, id, owner string) {
 		}()
 		log := r.s.log.With("run", id)
 		renewed := make(chan struct{})
-		go func() { defer close(renewed); r.renew(ctx, id, stop) }()
+		go func() { defer close(renewed); r.renew(ctx, id, m) }()
 		r.make(ctx, id, m, log)
 		stop(nil)
 		<-renewed
@@ -146,8 +146,8 @@ func (r *runner) begin(ctx context.Context, id, owner string) {
 	})
 }
 
-// renew keeps the lease of a run until ctx ends.
-func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseFunc) {
+// renew keeps the lease of a run until ctx ends, and stops the run where it is no longer wanted.
+func (r *runner) renew(ctx context.Context, id string, m *making) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
@@ -156,11 +156,22 @@ func (r *runner) renew(ctx context.Context, id string, stop context.CancelCauseF
 			return
 		case <-tick.C:
 		}
+		r.wanted(ctx, id, m)
 		// While Redis does not answer, no other process gets the lease either.
 		if mine, err := r.s.Records.LeaseAsked(ctx, id, r.holder, leaseFor); err == nil && !mine {
-			stop(errLostLease)
+			m.stop(errLostLease)
 		}
 	}
+}
+
+// wanted stops a run that was cancelled or deleted, which another service may have done, and says whether the run goes on.
+func (r *runner) wanted(ctx context.Context, id string, m *making) bool {
+	stored, err := r.s.record(ctx, id)
+	gone := err == nil && (stored == nil || stored.State == runCancelled)
+	if gone {
+		m.stop(errCancelled)
+	}
+	return !gone
 }
 
 // make makes one run.
@@ -178,10 +189,16 @@ func (r *runner) make(ctx context.Context, id string, m *making, log *slog.Logge
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.s.cfg.Timeout)
 	defer cancel()
 	stored, err := r.s.record(last, id)
-	if err != nil || stored == nil {
+	if err != nil {
 		return
 	}
-	if stored.State == runCancelled || errors.Is(why, pipeline.ErrCancelled) || errors.Is(why, errCancelled) {
+	if stored == nil { // another service has deleted it
+		if err := r.s.Pipeline.RemoveRun(last, id); err != nil && !pipeline.UnknownRun(err) {
+			log.Warn("what was made of a run since it was deleted stays", "error", err)
+		}
+		return
+	}
+	if stored.State == runCancelled || errors.Is(why, pipeline.ErrCancelled) || errors.Is(why, errCancelled) || ctx.Err() != nil {
 		one.State, why = runCancelled, nil
 		// Jobs may have been published since the run was cancelled.
 		if err := r.s.Pipeline.CancelRun(last, id); err != nil && !pipeline.UnknownRun(err) {
@@ -224,6 +241,9 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 	_, err = r.s.Pipeline.Evaluate(r.s.Traces.After(ctx, one.Trace), req, pipeline.Watch{
 		Planned: func(made *pipeline.Run) {
 			one.Pairs, one.Total = len(made.Spec.GetPairs()), made.Plan.Total
+			if !r.wanted(ctx, one.ID, m) { // what is kept now says why it was stopped, and stays
+				return
+			}
 			if _, err := r.s.replace(ctx, one); err != nil {
 				log.Warn("the plan of a run is not kept", "error", err)
 			}
@@ -236,7 +256,7 @@ func (r *runner) evaluate(ctx context.Context, one *run, m *making, log *slog.Lo
 // note records the progress of a run, and publishes an event at most every tellEvery.
 func (r *runner) note(ctx context.Context, one *run, m *making, p pipeline.Progress) {
 	r.mu.Lock()
-	tell := m.progress != p && time.Since(m.told) >= tellEvery
+	tell := m.progress != p && time.Since(m.told) >= tellEvery && ctx.Err() == nil
 	m.progress = p
 	if tell {
 		m.told = time.Now()

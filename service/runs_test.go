@@ -523,6 +523,38 @@ func TestRunsResume(t *testing.T) {
 	}
 }
 
+// A run that one service makes is cancelled and deleted through another as through the one that makes it: nothing of it goes on, and nothing stays.
+func TestStopRunsOfAnotherService(t *testing.T) {
+	t.Parallel()
+	h := holdRuns()
+	cfg := Config{Datasets: datasets(t, 4)}
+	maker := startWith(t, cfg, h.parts()).evaluating("so-alice")
+	beside := &client{startWith(t, Config{}, parts), maker.token} // it has no data set, and makes no run
+	const body = `{"dataset": "some", "model": "modulo", "keys": ["so-alice"], "size": 32}`
+	deleted, cancelled := maker.newRun(body), maker.newRun(body)
+	// The first is deleted while it is being planned.
+	<-h.begun
+	events := maker.events("")
+	events.next()
+	if got := beside.do(http.MethodDelete, "/v1/runs/"+deleted.ID, nil); got.status != http.StatusNoContent {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	h.let <- struct{}{}
+	// The second begins when the first has ended.
+	<-h.begun
+	if _, err := services.Run(t.Context(), deleted.ID); !pipeline.UnknownRun(err) {
+		t.Errorf("the run that was deleted is there: %v", err)
+	}
+	if scores, failed, err := services.RunProgress(t.Context(), deleted.ID); scores != 0 || failed != 0 || err != nil {
+		t.Errorf("it has %d scores and %d failures: %v", scores, failed, err)
+	}
+	beside.do(http.MethodPost, "/v1/runs/"+cancelled.ID+"/cancel", nil).into(http.StatusOK, &struct{}{})
+	h.let <- struct{}{}
+	if done := events.until(cancelled.ID, runCancelled); done.Total != 0 && done.Scores == done.Total {
+		t.Errorf("it went on: %+v", done)
+	}
+}
+
 // A run that is cancelled stops, whether it waits or is being made; a user's runs are made one after another.
 func TestCancelRuns(t *testing.T) {
 	t.Parallel()

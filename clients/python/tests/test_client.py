@@ -53,10 +53,23 @@ def test_grey_and_cmyk(client: stegomq.Client) -> None:
     assert client.recover(stego, key="alice").size == (72, 72)
 
 
+def test_sixteen_bits(client: stegomq.Client, tmp_path: pathlib.Path) -> None:
+    """An image of 16 bits is read like its file, which keeps the high byte."""
+    secret = picture(2)[..., 0]
+    deep = Image.fromarray(secret.astype(np.uint16) * 257)
+    path = tmp_path / "deep.png"
+    deep.save(path)
+    for one in (deep, Image.open(path), deep.convert("I"), path):
+        stego = client.embed(picture(1), one, key="alice", model="modulo")
+        assert psnr(client.recover(stego, key="alice", model="modulo"), np.dstack([secret] * 3)) > 28
+
+
 def test_what_is_no_image() -> None:
     client = stegomq.Client("http://127.0.0.1:1", "token")
     with pytest.raises(TypeError, match="uint8"):
         client.embed(picture(1) / 255, picture(2), key="alice")
+    with pytest.raises(TypeError, match="floating-point"):
+        client.embed(Image.fromarray(picture(1)[..., 0]).convert("F"), picture(2), key="alice")
     with pytest.raises(TypeError, match="not int"):
         client.embed(1, picture(2), key="alice")  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
@@ -244,6 +257,18 @@ def test_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STEGOMQ_TOKEN", raising=False)
     with pytest.raises(ValueError, match="STEGOMQ_TOKEN"):
         stegomq.Client("http://127.0.0.1:1")
+
+
+def test_what_is_no_token_and_no_address(service: Service) -> None:
+    """Mistakes show at once, not after the client's patience. A file of a token ends with a newline."""
+    for token in ("stegomq_a\nb", "stegomq_\N{EM DASH}"):
+        with pytest.raises(ValueError, match="not one of stegomq") as wrong:
+            stegomq.Client(service.url, token)
+        assert token not in str(wrong.value)
+    for url in ("127.0.0.1:8080", "nats://host"):
+        with pytest.raises(ValueError, match=url):
+            stegomq.Client(url, "token")
+    assert stegomq.Client(service.url + "/", service.admin + "\n").keys()
 
 
 @pytest.mark.parametrize("readme", [README, REPOSITORY_README])

@@ -33,7 +33,11 @@ def encode(image: ImageInput) -> bytes:
         if interface["typestr"] != "|u1":
             raise TypeError("an array of an image has the type uint8, from 0 to 255: convert it first")
         image = Image.fromarray(image)
-    if image.mode not in ("L", "RGB", "RGBA", "P", "1", "LA"):
+    if image.mode == "F":
+        raise TypeError("an image of floating-point pixels has no known range: convert it to RGB first")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = image.convert("I;16")  # RGB would cut the values off at 255; the service keeps the high byte
+    elif image.mode not in ("L", "RGB", "RGBA", "P", "1", "LA"):
         image = image.convert("RGB")
     out = io.BytesIO()
     image.save(out, "PNG")

@@ -166,11 +166,16 @@ class Bar:
 
 def settings(url: str | None, token: str | None) -> dict[str, Any]:
     """The settings of an httpx client."""
-    token = token or os.environ.get("STEGOMQ_TOKEN", "")
+    token = (token or os.environ.get("STEGOMQ_TOKEN", "")).strip()  # a file of a token ends with a newline
     if not token:
         raise ValueError("no token: give one, or set STEGOMQ_TOKEN (stegomq users add NAME makes one)")
+    if not token.isascii() or not token.isprintable():
+        raise ValueError("the token is not one of stegomq: it has a character that no token has")
+    base = url or os.environ.get("STEGOMQ_URL") or DEFAULT_URL
+    if not base.lower().startswith(("http://", "https://")):
+        raise ValueError(f"{base!r} is no address of a service: write it as {DEFAULT_URL}")
     return {
-        "base_url": url or os.environ.get("STEGOMQ_URL") or DEFAULT_URL,
+        "base_url": base,
         "headers": {"Authorization": f"Bearer {token}"},
         "timeout": TRY_TIMEOUT,
     }
