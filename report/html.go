@@ -12,15 +12,10 @@ import (
 	"html/template"
 	"io"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
-
-// ErrDocument is the class of documents whose parts do not fit together. It is the caller's fault.
-var ErrDocument = errors.New("document is not valid")
 
 // pageRows is how many rows of the items the page holds at a time.
 const pageRows = 50
@@ -50,12 +45,8 @@ type page struct {
 }
 
 // HTML writes the document as one HTML file. Pictures are got from load, which may be nil where there are none; those of matrices and
-// of the worst items get the room first. Nothing is written of a document that is not valid: the error wraps ErrDocument. Other errors
-// are the loader's and the writer's.
+// of the worst items get the room first. Errors are the loader's and the writer's, and those of rows that do not fit their columns.
 func (d *Document) HTML(w io.Writer, load Loader) error {
-	if err := d.validate(); err != nil {
-		return err
-	}
 	album, err := newAlbum(d.pictures(), load, cmp.Or(d.Room, defaultRoom))
 	if err != nil {
 		return fmt.Errorf("make the page's pictures: %w", err)
@@ -130,43 +121,32 @@ func drawn(f Figure) (figureView, error) {
 	return figureView{f, uri, d.width, d.height}, nil
 }
 
-// itemsView is the head and the first page of the items, for the template, and all of them, for the script.
+// itemsView is the items for the template: their head and the first page. As JSON it is all of them, for the script.
 type itemsView struct {
-	Section   string // its ID
-	Columns   []columnView
-	Rows      []rowView
-	Total     int
-	Worst     string // the title of the column of the first order; empty without one
-	Elsewhere string
-	Data      itemsData
+	Columns  []columnView `json:"columns"`
+	All      [][2]any     `json:"rows"` // of each row its values and its pictures
+	PageRows int          `json:"pageRows"`
+
+	Section   string    `json:"-"` // its ID
+	Rows      []rowView `json:"-"`
+	Worst     string    `json:"-"` // the title of the column of the first order; empty without one
+	Elsewhere string    `json:"-"`
 }
 
 type columnView struct {
-	Column
-	Number  bool
-	Width   int      // in characters: as wide as its widest value, so that no page moves the columns
-	Choices []string // in order of appearance
-	Sort    string   // aria-sort at the start
+	Name     string   `json:"name"`
+	Title    string   `json:"title"`
+	Number   bool     `json:"number,omitempty"`
+	Decimals int      `json:"decimals,omitempty"`
+	Lower    bool     `json:"lower,omitempty"` // is better
+	Width    int      `json:"-"`               // in characters: as wide as its widest value, so that no page moves the columns
+	Choices  []string `json:"-"`               // in order of appearance
+	Sort     string   `json:"-"`               // aria-sort at the start
 }
 
 type rowView struct {
 	Texts []string
 	Opens bool
-}
-
-// itemsData is read by the script. A row is its values and its pictures.
-type itemsData struct {
-	Columns  []columnData `json:"columns"`
-	Rows     [][2]any     `json:"rows"`
-	PageRows int          `json:"pageRows"`
-}
-
-type columnData struct {
-	Name     string `json:"name"`
-	Title    string `json:"title"`
-	Number   bool   `json:"number,omitempty"`
-	Decimals int    `json:"decimals,omitempty"`
-	Lower    bool   `json:"lower,omitempty"` // is better
 }
 
 // number is a float64 in JSON: eight digits, null for NaN, and for an infinity a literal beyond every float64, which
@@ -188,11 +168,10 @@ func (n number) MarshalJSON() ([]byte, error) {
 }
 
 func (a *album) items(section string, it *Items) *itemsView {
-	v := &itemsView{Section: section, Total: len(it.Rows), Elsewhere: it.Elsewhere}
-	v.Data = itemsData{PageRows: pageRows, Rows: make([][2]any, 0, len(it.Rows))}
+	v := &itemsView{PageRows: pageRows, All: make([][2]any, 0, len(it.Rows)), Section: section, Elsewhere: it.Elsewhere}
 	worst := it.worst()
 	for i, c := range it.Columns {
-		column := columnView{Column: c, Number: c.Kind == Number}
+		column := columnView{Name: c.Name, Title: c.Title, Number: c.Kind == Number, Decimals: c.Decimals, Lower: c.Better == Lower}
 		for _, r := range it.Rows {
 			text := c.text(r.Values[i])
 			column.Width = max(column.Width, min(maxColumnWidth, utf8.RuneCountInString(text)))
@@ -202,12 +181,11 @@ func (a *album) items(section string, it *Items) *itemsView {
 		}
 		if i == worst {
 			v.Worst, column.Sort = c.Title, "ascending"
-			if c.Better == Lower {
+			if column.Lower {
 				column.Sort = "descending"
 			}
 		}
 		v.Columns = append(v.Columns, column)
-		v.Data.Columns = append(v.Data.Columns, columnData{c.Name, c.Title, c.Kind == Number, c.Decimals, c.Better == Lower})
 	}
 	for n, r := range it.ordered() {
 		shown := a.shown(r.Pictures)
@@ -220,7 +198,7 @@ func (a *album) items(section string, it *Items) *itemsView {
 				values[i] = number(r.Values[i].Number)
 			}
 		}
-		v.Data.Rows = append(v.Data.Rows, [2]any{values, shown})
+		v.All = append(v.All, [2]any{values, shown})
 		if n < pageRows {
 			v.Rows = append(v.Rows, row)
 		}
@@ -240,58 +218,4 @@ func level(v float64) string {
 func jsonText(v any) (string, error) {
 	data, err := json.Marshal(v)
 	return string(data), err
-}
-
-var anchor = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-
-// usable says whether a name can be an anchor or stand in a link: it is none that the page itself uses.
-func usable(name string) bool {
-	own := []string{"viewer", "viewer-title", "text", "sort", "page"}
-	return anchor.MatchString(name) && !slices.Contains(own, name) && !strings.HasPrefix(name, "picture-")
-}
-
-// validate names everything that is wrong, not only the first.
-func (d *Document) validate() error {
-	var wrong []error
-	fail := func(bad bool, format string, args ...any) {
-		if bad {
-			wrong = append(wrong, fmt.Errorf("%w: "+format, append([]any{ErrDocument}, args...)...))
-		}
-	}
-	names := func() func(what, name string) {
-		seen := make(map[string]bool)
-		return func(what, name string) {
-			fail(!usable(name) || seen[name], "a %s cannot be named %q, or two are", what, name)
-			seen[name] = true
-		}
-	}
-	anchor := names()
-	for _, s := range d.Sections {
-		anchor("section", s.ID)
-		for _, f := range s.Figures {
-			anchor("figure", f.Name)
-		}
-		for _, t := range s.Tables {
-			for i, row := range t.Rows {
-				fail(len(row) != len(t.Head), "table %q: row %d has %d cells for %d columns", t.Title, i, len(row), len(t.Head))
-			}
-		}
-		for _, m := range s.Matrices {
-			fail(len(m.Cells) != len(m.Rows), "matrix %q has %d rows and names %d", m.Title, len(m.Cells), len(m.Rows))
-			for i, row := range m.Cells {
-				fail(len(row) != len(m.Columns), "matrix %q: row %d has %d cells for %d columns", m.Title, i, len(row), len(m.Columns))
-			}
-		}
-		if it := s.Items; it != nil {
-			fail(it.Worst != "" && it.worst() < 0, "items: the worst of %q cannot come first: it is no Number with a Better", it.Worst)
-			column := names()
-			for _, c := range it.Columns {
-				column("column", c.Name)
-			}
-			for i, r := range it.Rows {
-				fail(len(r.Values) != len(it.Columns), "items: row %d has %d values for %d columns", i, len(r.Values), len(it.Columns))
-			}
-		}
-	}
-	return errors.Join(wrong...)
 }

@@ -90,9 +90,9 @@ type Manifest struct {
 
 // Training says where the weights come from.
 type Training struct {
-	Images   int     `json:"images"`  // different images seen
-	Steps    int     `json:"steps"`   // optimiser steps
 	Seconds  float64 `json:"seconds"` // of the processor on a CPU, of the clock on a GPU
+	Steps    int     `json:"steps"`   // optimiser steps
+	Images   int     `json:"images"`  // different images seen
 	Hardware string  `json:"hardware"`
 	Recipe   string  `json:"recipe"`
 	Revision string  `json:"revision"` // of the source, from git

@@ -85,13 +85,7 @@ func exists(path string) bool {
 // paperModel is what a report says about a model.
 func paperModel(m *model.Model) paper.Model {
 	f := m.Manifest
-	out := paper.Model{
-		Name: m.Name, Digest: m.Digest, Backbone: f.Backbone, Keying: f.Keying, Parameters: f.Parameters, Alpha: f.Alpha,
+	return paper.Model{
+		Name: m.Name, Digest: m.Digest, Backbone: f.Backbone, Keying: f.Keying, Parameters: f.Parameters, Alpha: f.Alpha, Training: (*paper.Training)(f.Training),
 	}
-	if t := f.Training; t != nil {
-		out.Training = &paper.Training{
-			Seconds: t.Seconds, Steps: t.Steps, Images: t.Images, Hardware: t.Hardware, Recipe: t.Recipe, Revision: t.Revision,
-		}
-	}
-	return out
 }

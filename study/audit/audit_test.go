@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -541,6 +542,19 @@ func TestFiles(t *testing.T) {
 		}
 	}
 
+	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	anchors := regexp.MustCompile(` id="([^"]*)"`).FindAllSubmatch(page, -1)
+	seen := make(map[string]bool)
+	for _, a := range anchors {
+		if name := string(a[1]); seen[name] || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(name) {
+			t.Errorf("two parts of report.html are named %q, or it is no name", name)
+		} else {
+			seen[name] = true
+		}
+	}
 	if again := whole(t).Brief().Text(); again != text {
 		t.Error("the same numbers give other words")
 	}

@@ -20,13 +20,7 @@ type Ablation struct {
 
 // AblationLine is one of the trained models, over the key pairs a and b. PSNR in dB.
 type AblationLine struct {
-	Gradient string  `json:"gradient"`
-	Alpha    float64 `json:"alpha"`
-	Seed     int     `json:"seed"`
-	DataSet  string  `json:"data_set"`
-	Model    Model   `json:"model"`
-	// Why says why there are no figures.
-	Why       string         `json:"why,omitempty"`
+	Ablated
 	N         int            `json:"n"`
 	Stego     *stats.Moments `json:"stego"`
 	Recovered *stats.Moments `json:"recovered"`
@@ -70,7 +64,7 @@ func (s *Study) ablation() (Ablation, error) {
 }
 
 func ablationLine(m Ablated) AblationLine {
-	l := AblationLine{Gradient: m.Gradient, Alpha: m.Alpha, Seed: m.Seed, DataSet: m.DataSet, Model: m.Model, Why: m.Why}
+	l := AblationLine{Ablated: m}
 	if !m.Run.Made() {
 		l.Why = cmp.Or(l.Why, whyNotRun)
 		return l

@@ -142,7 +142,7 @@ func (r *Report) fig5Section(figures []report.Figure) report.Section {
 		if m.Why != "" {
 			continue
 		}
-		shown := confusion(m.name(), m.run)
+		shown := confusion(m.name(), m.Run)
 		if m.PaperDiagonal != nil {
 			shown.Note += fmt.Sprintf(" The paper: diagonal %s, off the diagonal %s dB.", m.PaperDiagonal.text(), m.PaperOffDiagonal.text())
 		} else {

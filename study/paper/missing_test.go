@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +106,16 @@ func TestImages(t *testing.T) {
 	}
 	if n := bytes.Count(page, []byte(`id="picture-`)); n < 20 || len(page) > 25<<20 {
 		t.Errorf("report.html has %d pictures and %d bytes", n, len(page))
+	}
+
+	anchors := regexp.MustCompile(` id="([^"]*)"`).FindAllSubmatch(page, -1)
+	seen := make(map[string]bool)
+	for _, a := range anchors {
+		if name := string(a[1]); seen[name] || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(name) {
+			t.Errorf("two parts of report.html are named %q, or it is no name", name)
+		} else {
+			seen[name] = true
+		}
 	}
 
 	again := t.TempDir()

@@ -13,12 +13,7 @@ import (
 
 // Matrix is a confusion matrix of Fig. 5 with its means: row = the key that embedded, column = the key that decoded.
 type Matrix struct {
-	Keys    int     `json:"keys"`
-	Alpha   float64 `json:"alpha"`
-	DataSet string  `json:"data_set,omitempty"`
-	Model   Model   `json:"model"`
-	// Why says why there is no matrix of ours.
-	Why   string   `json:"why,omitempty"`
+	Scalability
 	Names []string `json:"names,omitempty"` // the ids of the keys
 	// Ours is null where there is none, and a cell where it has no scores.
 	Ours [][]*study.Cell `json:"ours"`
@@ -33,8 +28,6 @@ type Matrix struct {
 	// Unrelated is the PSNR of cover against secret; Excess what the wrong keys have more than it, pair by pair.
 	Unrelated *stats.Moments `json:"unrelated"`
 	Excess    *stats.Moments `json:"excess_psnr"`
-
-	run Run
 }
 
 // Spread is the mean of some cells, and the least and the largest of them.
@@ -83,7 +76,7 @@ func (s *Study) matrices() []Matrix {
 }
 
 func matrix(g Scalability) Matrix {
-	m := Matrix{Keys: g.Keys, Alpha: g.Alpha, DataSet: g.DataSet, Model: g.Model, Why: g.Why, Paper: printedMatrixAt(g.Keys, g.Alpha), run: g.Run}
+	m := Matrix{Scalability: g, Paper: printedMatrixAt(g.Keys, g.Alpha)}
 	var diagonal, off stats.Summary
 	for i, row := range m.Paper {
 		for j, c := range row {

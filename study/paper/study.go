@@ -71,12 +71,12 @@ type DataSet struct {
 
 // Row is a method of Table 1 with its runs.
 type Row struct {
-	Method string // as in the paper
-	Model  Model
-	// Runs by the name of the data set.
-	Runs map[string]Run
+	Method string `json:"method"` // as in the paper
+	Model  Model  `json:"model"`
 	// Why says why there are no runs.
-	Why string
+	Why string `json:"why,omitempty"`
+	// Runs by the name of the data set.
+	Runs map[string]Run `json:"-"`
 }
 
 // Model says what was measured, and what it cost to make.
@@ -141,25 +141,26 @@ func (r Run) Made() bool { return r.Summary != nil && r.Spec != nil }
 
 // Scalability is a run of a model that was trained for K keys at a share alpha: a matrix of Fig. 5.
 type Scalability struct {
-	Keys    int
-	Alpha   float64
-	Model   Model
-	DataSet string
-	Run     Run
+	Keys    int     `json:"keys"`
+	Alpha   float64 `json:"alpha"`
+	DataSet string  `json:"data_set,omitempty"`
+	Model   Model   `json:"model"`
 	// Why says why there is no run.
-	Why string
+	Why string `json:"why,omitempty"`
+	Run Run    `json:"-"`
 }
 
 // Ablated is a run of a model that was trained with the right gradient or with the one of the public code.
 type Ablated struct {
-	Gradient string // GradientRight or GradientWrong
-	Alpha    float64
+	Gradient string  `json:"gradient"` // GradientRight or GradientWrong
+	Alpha    float64 `json:"alpha"`
 	// Seed of the training: models that differ in nothing else are repetitions.
-	Seed    int
-	Model   Model
-	DataSet string
-	Run     Run
-	Why     string
+	Seed    int    `json:"seed"`
+	DataSet string `json:"data_set"`
+	Model   Model  `json:"model"`
+	// Why says why there is no run.
+	Why string `json:"why,omitempty"`
+	Run Run    `json:"-"`
 }
 
 // ErrStudy is the class of studies that contradict themselves.

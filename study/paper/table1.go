@@ -65,16 +65,8 @@ const (
 // Table1 is the paper's Table 1, ours and the printed one.
 type Table1 struct {
 	DataSets []DataSet `json:"data_sets"`
-	Methods  []Method  `json:"methods"`
+	Methods  []Row     `json:"methods"`
 	Blocks   []Block   `json:"blocks"`
-}
-
-// Method says what a row was made with.
-type Method struct {
-	Method string `json:"method"`
-	Model  Model  `json:"model"`
-	// Why says why it has no runs.
-	Why string `json:"why,omitempty"`
 }
 
 // Block is one of the table's blocks.
@@ -137,16 +129,15 @@ var metrics = []metric{
 
 // table1 makes the table.
 func (s *Study) table1() Table1 {
-	t := Table1{DataSets: s.dataSets(), Methods: []Method{}, Blocks: []Block{}}
+	t := Table1{DataSets: s.dataSets(), Methods: []Row{}, Blocks: []Block{}}
 	for _, kind := range blockKinds {
 		t.Blocks = append(t.Blocks, Block{Name: kind.name, Title: kind.title, Lines: []Line{}})
 	}
 	for _, row := range s.rows() {
-		m := Method{Method: row.Method, Model: row.Model, Why: row.Why}
-		if len(row.Runs) == 0 && m.Why == "" {
-			m.Why = whyNotRun
+		if len(row.Runs) == 0 && row.Why == "" {
+			row.Why = whyNotRun
 		}
-		t.Methods = append(t.Methods, m)
+		t.Methods = append(t.Methods, row)
 		for _, set := range t.DataSets {
 			run := row.Runs[set.Name]
 			of := run.byPair()
