@@ -154,6 +154,8 @@ func TestTenants(t *testing.T) {
 		"attack":       func(j *Job) { j.Attack = "jpeg-50" },
 		"decode keys":  func(j *Job) { *j = *testEmbed(); j.Score, j.Tenant = false, "bob" },
 		"file":         func(j *Job) { j.Items[0].Stego.Uri = "file:///etc/shadow" },
+		"FILE":         func(j *Job) { j.Items[0].Stego.Uri = "FILE:///etc/shadow" },
+		"unused file":  func(j *Job) { j.Items[0].Secret = &ImageRef{Digest: sha("x"), Uri: "File:///etc/shadow"} },
 		"main by name": func(j *Job) { j.Tenant = MainTenant },
 		"form":         func(j *Job) { j.Tenant = "bob.x" },
 		"wildcard":     func(j *Job) { j.Tenant = "*" },
