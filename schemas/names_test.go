@@ -31,6 +31,7 @@ func TestNames(t *testing.T) {
 		{"jobs of a class", ClassFilter(Interactive), "job.interactive.>"},
 		{"jobs of a model", ModelFilter(Bulk, "m"), "job.bulk.*.m.>"},
 		{"jobs of a run", RunFilter(FollowUpClass, "*", "run-1"), "job.followup.*.*.*.*.run-1"},
+		{"jobs of the operator's run", RunJobs(FollowUpClass, "run-1"), "job.followup.main.*.*.*.run-1"},
 		{"result", ResultSubject(&Result{Job: &Job{Run: "run-1"}}), "result.main.run-1"},
 		{"result of a tenant", ResultSubject(&Result{Job: &Job{Run: "run-1", Tenant: "bob"}}), "result.bob.run-1"},
 		{"result to score", ResultSubject(&Result{Job: &Job{Run: "run-1", Score: true}}), "score.main.run-1"},

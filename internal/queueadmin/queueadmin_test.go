@@ -72,6 +72,11 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	if err := b.bus.PublishResult(natsrig.Context(t), natsrig.Result(natsrig.OfClass(schemas.Bulk, "mine", 9))); err != nil {
 		t.Fatal(err)
 	}
+	// A tenant may have a run of the same name: it holds up nobody, and is not dropped with the other.
+	theirs := natsrig.Job("mine", "alice", 1)
+	theirs.Tenant, theirs.Model = "mallory", natsrig.SHA("another model")
+	theirs.Id = schemas.JobID(theirs)
+	b.publish(t, theirs)
 	outstanding("mine", 4)
 	// What a worker has in hand counts.
 	running, release := make(chan struct{}), make(chan struct{})
@@ -87,11 +92,14 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	}
 	outstanding("mine", 0)
 	outstanding("other", 3)
+	if _, err := b.link.Get(natsrig.Context(t), natsrig.Interactive, link.Query{LastBySubject: schemas.JobSubject(theirs)}); err != nil {
+		t.Errorf("the tenant's job: %v", err)
+	}
 	if err := b.DropRun(natsrig.Context(t), ">"); !errors.Is(err, bus.ErrBadFilter) {
 		t.Errorf("a run that is a wildcard: %v", err)
 	}
 	go func() {
-		for range 3 {
+		for range 4 {
 			<-running
 		}
 	}()
