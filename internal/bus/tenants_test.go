@@ -157,6 +157,21 @@ func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
 	return b, mallory
 }
 
+// The largest message that the server takes, on the longest subject, dies once, too.
+func TestLongSubject(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { return nil })
+	subject := fmt.Sprintf("job.interactive.mallory.%s.embed.mallory.", natsrig.SHA("model")) + strings.Repeat("r", 3880)
+	if _, err := mallory.Request(subject, make([]byte, mallory.MaxPayload()), natsrig.Patience); err != nil {
+		t.Fatal(err)
+	}
+	waitEmpty(t, b, natsrig.Interactive)
+	if letter := oneDead(t, b); letter.GetReason() != string(schemas.ReasonBadMessage) || !strings.HasPrefix(letter.GetSubject(), subject[:500]) {
+		t.Errorf("%s %s", letter.GetReason(), letter.GetSubject())
+	}
+}
+
 // A message on a subject that is no text dies once, as any other does that is no job.
 func TestSubjectThatIsNoText(t *testing.T) {
 	t.Parallel()
