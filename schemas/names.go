@@ -95,6 +95,11 @@ func RunFilter(c Class, model, run string) string {
 	return fmt.Sprintf("job.%s.*.%s.*.*.%s", c, model, run)
 }
 
+// RunJobs selects the jobs of a class of one of the operator's runs. A tenant may call a run the same.
+func RunJobs(c Class, run string) string {
+	return fmt.Sprintf("job.%s.%s.*.*.*.%s", c, MainTenant, run)
+}
+
 // TenantJobs selects the jobs of a class of a tenant.
 func TenantJobs(c Class, tenant string) string {
 	return fmt.Sprintf("job.%s.%s.>", c, TenantName(tenant))

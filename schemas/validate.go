@@ -110,7 +110,8 @@ func (r *rules) tenant(x *Job) {
 	r.check(!more, "a tenant's job has no score, features, unkeyed, embed_key, decode_keys and attacks")
 	for i, item := range x.GetItems() {
 		for _, ref := range item.Refs() {
-			r.check(!strings.HasPrefix(ref.GetUri(), "file:"), "items[%d]: a tenant's images are in the job or in the blob store, got %q", i, ref.GetUri())
+			_, blob := ParseBlobURI(ref.GetUri())
+			r.check(blob || ref.GetUri() == "", "items[%d]: a tenant's images are in the job or in the blob store, got %q", i, ref.GetUri())
 		}
 	}
 }

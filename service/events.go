@@ -3,11 +3,14 @@ package service
 import (
 	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +43,7 @@ const (
 
 // hub numbers the events of this process from 1, and keeps the last ones.
 type hub struct {
-	epoch string // names this process: the numbers of another one mean nothing here
+	block cipher.Block // of this process: the ids of another one mean nothing here
 
 	mu       sync.Mutex
 	last     uint64
@@ -53,7 +56,13 @@ type hub struct {
 
 func newHub() *hub {
 	const full = "there are too many streams of events: close one of yours, or try again later"
-	return &hub{epoch: randomID()[:8], changed: make(chan struct{}), streams: newPlaces(mostStreams, userStreams, 0, full, full), draining: make(chan struct{})}
+	var key [32]byte
+	_, _ = rand.Read(key[:])            // never fails
+	block, err := aes.NewCipher(key[:]) // takes 32 bytes
+	if err != nil {
+		panic(err)
+	}
+	return &hub{block: block, changed: make(chan struct{}), streams: newPlaces(mostStreams, userStreams, 0, full, full), draining: make(chan struct{})}
 }
 
 // publish gives an event its number and wakes the streams.
@@ -89,15 +98,32 @@ func (h *hub) close() {
 	})
 }
 
+// id names event n to a client, each time in another way. The number itself would tell each user how many events the others have.
+func (h *hub) id(n uint64) string {
+	var b [aes.BlockSize]byte
+	binary.LittleEndian.PutUint64(b[:], n)
+	_, _ = rand.Read(b[8:12]) // never fails
+	h.block.Encrypt(b[:], b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// number is the event that an id names, if this process has made the id.
+func (h *hub) number(id string) (n uint64, ok bool) {
+	b, err := hex.DecodeString(id)
+	if err != nil || len(b) != aes.BlockSize {
+		return 0, false
+	}
+	h.block.Decrypt(b, b)
+	return binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[12:]) == 0
+}
+
 // resume returns the number after which a stream goes on: that of the client's last event, if this process has told it, or else the newest.
 func (h *hub) resume(lastID string) (from uint64, resumed bool) {
 	_, now, _, _ := h.since(0)
-	epoch, number, _ := strings.Cut(lastID, "-")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if epoch != h.epoch || err != nil || n > now {
-		return now, false
+	if n, ok := h.number(lastID); ok && n <= now {
+		return n, true
 	}
-	return n, true
+	return now, false
 }
 
 // tell publishes a run as it is now.
@@ -197,7 +223,7 @@ type eventWriter struct {
 }
 
 func (e *eventWriter) put(kind string, n uint64, data []byte) {
-	_, _ = fmt.Fprintf(&e.waiting, "id: %s-%d\nevent: %s\ndata: %s\n\n", e.hub.epoch, n, kind, data) // a Buffer takes everything
+	_, _ = fmt.Fprintf(&e.waiting, "id: %s\nevent: %s\ndata: %s\n\n", e.hub.id(n), kind, data) // a Buffer takes everything
 }
 
 func (e *eventWriter) reset(n uint64) {

@@ -703,10 +703,15 @@ func TestHub(t *testing.T) {
 	if list, _, missed, _ := h.since(1); len(list) != keptEvents || missed {
 		t.Errorf("%d, missed %v", len(list), missed)
 	}
-	for id, want := range map[string]bool{h.epoch + "-3": true, h.epoch + "-1025": true, h.epoch + "-1026": false, h.epoch: false, "x-3": false, "": false} {
+	for id, want := range map[string]bool{h.id(3): true, h.id(1025): true, h.id(1026): false, newHub().id(3): false, h.id(3)[2:]: false, "x-3": false, "": false} {
 		if _, ok := h.resume(id); ok != want {
 			t.Errorf("resume %q: %v", id, ok)
 		}
+	}
+	// Ids do not count, nor tell whether others have had events in between.
+	one, other := h.id(3), h.id(3)
+	if from, _ := h.resume(other); from != 3 || one == other {
+		t.Errorf("the ids of event %d are %s and %s", from, one, other)
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 // reasonUnknown replaces a reason that cannot be a token of a subject.
 const reasonUnknown schemas.Reason = "unknown"
 
-// maxDetail bounds the text of a dead letter, in bytes.
+// maxDetail bounds the text of a dead letter, and the subject in it, in bytes: so that they fit into what link.MaxMessage leaves. No job has so long a
+// subject.
 const maxDetail = 1 << 10
 
 // publishDead stores a dead letter for the message with a sequence number in its stream. If the message is too large for a letter around it,
@@ -30,9 +31,8 @@ func (b *Bus) publishDead(ctx context.Context, letter *schemas.DeadLetter, seque
 		letter.Reason = string(reason)
 	}
 	letter.DiedAt = time.Now().UnixMilli()
-	if len(letter.Detail) > maxDetail {
-		letter.Detail = letter.Detail[:maxDetail]
-	}
+	letter.Detail = letter.Detail[:min(len(letter.Detail), maxDetail)]
+	letter.Subject = letter.Subject[:min(len(letter.Subject), maxDetail)]
 	if limit := int(b.link.MaxMessage()); len(letter.Message) > limit {
 		letter.Detail = fmt.Sprintf("(%d of %d bytes kept) %s", limit, len(letter.Message), letter.Detail)
 		letter.Message = letter.Message[:limit]

@@ -31,13 +31,14 @@
 //	  unknown_key, unknown_model       back for another worker, until Config.UnservedAfter; then a dead letter
 //	schemas.ErrAway                    back; nothing is pulled until the gate opens (JobOptions.Gate)
 //	ErrQueueFull                       back: there is no room for what follows
+//	link.ErrNoStream                   gone, as its user is, who was revoked
 //	any error after a hard stop        back
 //	nothing, Config.HardWait after     dead letter "stuck": the handler is abandoned, its slot is free
 //	  its context ended
 //	any other error, or a panic        tried again after Config.RetryDelays; after MaxDeliver tries a dead letter
 //
 // "Back" is no try. The server counts every delivery, so tries are counted in the bucket TRIES, from the second delivery of a message
-// on. They are counted before the handler runs, so a message that kills its workers becomes a dead letter too.
+// on. They are counted before the handler runs, so a message that kills its workers becomes a dead letter too. The count goes with the message.
 //
 // Somebody waits for the result of an unscored job: when the job dies, a result with the reason for every item is published. Evaluators
 // learn of dead scored jobs from the dead letters.

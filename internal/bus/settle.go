@@ -135,6 +135,7 @@ type delivery struct {
 	meta *nats.MsgMetadata
 	span tracing.Span // ends when the message is settled
 	tries
+	kept bool // its tries are in the bucket
 }
 
 // tries is the entry of a redelivered message in the bucket TRIES.
@@ -179,7 +180,20 @@ func (s *settler) keep(ctx context.Context, d *delivery) error {
 	if err == nil {
 		_, err = s.bus.streams.Tries().Put(ctx, d.triesKey(), data)
 	}
+	d.kept = d.kept || err == nil
 	return err
+}
+
+// forget deletes the entry of a message that does not come again: in a full bucket nothing can be counted, hence nothing tried again.
+func (s *settler) forget(d *delivery) {
+	if !d.kept {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), link.RequestTimeout)
+	defer cancel()
+	if err := s.bus.streams.ForgetTries(ctx, d.triesKey()); err != nil {
+		s.bus.log.Debug("the tries of a settled message stay for their lifetime", "subject", d.Subject, "err", err)
+	}
 }
 
 // uncount takes this try off the count.
@@ -329,6 +343,7 @@ func (s *settler) acknowledge(m *delivery) {
 	var err error
 	for range 3 {
 		if err = m.AckSync(nats.AckWait(link.RequestTimeout)); err == nil {
+			s.forget(m)
 			return
 		}
 		if !link.IsOutage(err) {
@@ -386,5 +401,9 @@ func (s *settler) end(m *delivery) {
 		return
 	}
 	// Term has no confirmation; the answer to a flush shows that the server has it.
-	s.report(m, s.bus.link.NC.FlushTimeout(link.RequestTimeout))
+	err := s.bus.link.NC.FlushTimeout(link.RequestTimeout)
+	s.report(m, err)
+	if err == nil {
+		s.forget(m)
+	}
 }

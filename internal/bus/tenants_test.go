@@ -157,6 +157,21 @@ func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
 	return b, mallory
 }
 
+// The largest message that the server takes, on the longest subject, dies once, too.
+func TestLongSubject(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { return nil })
+	subject := fmt.Sprintf("job.interactive.mallory.%s.embed.mallory.", natsrig.SHA("model")) + strings.Repeat("r", 3880)
+	if _, err := mallory.Request(subject, make([]byte, mallory.MaxPayload()), natsrig.Patience); err != nil {
+		t.Fatal(err)
+	}
+	waitEmpty(t, b, natsrig.Interactive)
+	if letter := oneDead(t, b); letter.GetReason() != string(schemas.ReasonBadMessage) || !strings.HasPrefix(letter.GetSubject(), subject[:500]) {
+		t.Errorf("%s %s", letter.GetReason(), letter.GetSubject())
+	}
+}
+
 // A message on a subject that is no text dies once, as any other does that is no job.
 func TestSubjectThatIsNoText(t *testing.T) {
 	t.Parallel()
@@ -311,4 +326,49 @@ func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
 			t.Errorf("%s: %v", run, failure)
 		}
 	}
+}
+
+// Counted tries are forgotten with their message. Otherwise a tenant whose key was taken away would fill the bucket for a day, and nobody's job could be
+// tried again.
+func TestTriesAreForgotten(t *testing.T) {
+	t.Parallel()
+	b, mallory := startTenant(t)
+	const bucket = "KV_TRIES"
+	stream, err := b.link.JS.Stream(natsrig.Context(t), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := stream.CachedInfo().Config
+	small.MaxBytes = 1 << 10
+	if _, err := b.link.JS.UpdateStream(natsrig.Context(t), small); err != nil {
+		t.Fatal(err)
+	}
+	served, tries := make(chan struct{}, 1), 0
+	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error {
+		if j.GetTenant() != "" {
+			return schemas.Permanent(schemas.ReasonUnknownKey, errors.New("no such key"))
+		}
+		if tries++; tries < 3 {
+			return errors.New("not now")
+		}
+		served <- struct{}{}
+		return nil
+	})
+	for n := range 30 {
+		job := natsrig.Job("run", "mallory", n)
+		job.Tenant = "mallory"
+		job.Id = schemas.JobID(job)
+		data, err := schemas.Encode(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
+			t.Fatal(err)
+		}
+		waitEmpty(t, b, natsrig.Interactive)
+	}
+	publishJobs(t, b, natsrig.Job("run", "alice", 1))
+	natsrig.Receive(t, served, "a job that is tried again")
+	waitEmpty(t, b, natsrig.Interactive)
+	natsrig.Eventually(t, "no entries", func() bool { return messages(t, b, bucket) == 0 })
 }

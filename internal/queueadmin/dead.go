@@ -78,9 +78,10 @@ func (a *Admin) RetryDead(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return err
 	}
-	// The id differs from the message's first one, which the server may still remember, but is the same
-	// for two retries of one letter.
-	if err := a.bus.Republish(ctx, letter.GetSubject(), fmt.Sprintf("retry-%d", seq), letter.GetMessage(), tracing.Message{Subject: m.Subject, Header: m.Header()}); err != nil {
+	// The id differs from the message's first one, which the server may still remember, but is the same for two retries of one letter. A tenant may
+	// store any id in the queue of interactive jobs, and cannot guess this one: the name of a run is part of the message.
+	id := fmt.Sprintf("retry-%d-%s", seq, schemas.Digest(m.Data))
+	if err := a.bus.Republish(ctx, letter.GetSubject(), id, letter.GetMessage(), tracing.Message{Subject: m.Subject, Header: m.Header()}); err != nil {
 		return fmt.Errorf("retry dead letter %d: %w", seq, err)
 	}
 	return a.DropDead(ctx, seq)

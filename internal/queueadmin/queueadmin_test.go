@@ -3,6 +3,7 @@ package queueadmin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -71,6 +72,11 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	if err := b.bus.PublishResult(natsrig.Context(t), natsrig.Result(natsrig.OfClass(schemas.Bulk, "mine", 9))); err != nil {
 		t.Fatal(err)
 	}
+	// A tenant may have a run of the same name: it holds up nobody, and is not dropped with the other.
+	theirs := natsrig.Job("mine", "alice", 1)
+	theirs.Tenant, theirs.Model = "mallory", natsrig.SHA("another model")
+	theirs.Id = schemas.JobID(theirs)
+	b.publish(t, theirs)
 	outstanding("mine", 4)
 	// What a worker has in hand counts.
 	running, release := make(chan struct{}), make(chan struct{})
@@ -86,11 +92,14 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	}
 	outstanding("mine", 0)
 	outstanding("other", 3)
+	if _, err := b.link.Get(natsrig.Context(t), natsrig.Interactive, link.Query{LastBySubject: schemas.JobSubject(theirs)}); err != nil {
+		t.Errorf("the tenant's job: %v", err)
+	}
 	if err := b.DropRun(natsrig.Context(t), ">"); !errors.Is(err, bus.ErrBadFilter) {
 		t.Errorf("a run that is a wildcard: %v", err)
 	}
 	go func() {
-		for range 3 {
+		for range 4 {
 			<-running
 		}
 	}()
@@ -164,6 +173,39 @@ func TestDeadLettersListRetryDrop(t *testing.T) {
 	}
 	if n := natsrig.Messages(t, b.link, schemas.StreamDead); n != 1 {
 		t.Errorf("%d letters left, want 1", n)
+	}
+}
+
+// A tenant chooses the ids of messages in the queue that all tenants share. None that can be guessed keeps a retried job out of it.
+func TestRetryIsNotForestalled(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	job := natsrig.Job("run", "alice", 1)
+	b.publish(t, job)
+	dying := b.work(t, func(context.Context, *schemas.Job) error {
+		return schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("it differs"))
+	})
+	natsrig.WaitEmpty(t, b.link, natsrig.Interactive)
+	if err := dying.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.ListDead(natsrig.Context(t), "", 0)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d letters, %v", len(list), err)
+	}
+	for _, id := range []string{"retry-%d", "dead-JOBS_INTERACTIVE-%d", "%d"} {
+		subject := schemas.JobSubject(natsrig.Job("other", "mallory", 1))
+		if err := b.link.PublishOnce(natsrig.Context(t), subject, fmt.Sprintf(id, list[0].Seq), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.RetryDead(natsrig.Context(t), list[0].Seq); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	b.work(t, func(_ context.Context, j *schemas.Job) error { got <- j.GetId(); return nil })
+	if id := natsrig.Receive(t, got, "the retried job"); id != job.GetId() {
+		t.Errorf("job %s, want %s", id, job.GetId())
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func runFilters(run string) map[string]string {
 	filters := map[string]string{schemas.StreamScoring: schemas.RunScoring(run)}
 	for _, c := range schemas.Classes() {
-		filters[schemas.JobStream(c)] = schemas.RunFilter(c, "*", run)
+		filters[schemas.JobStream(c)] = schemas.RunJobs(c, run)
 	}
 	return filters
 }

@@ -94,6 +94,15 @@ func (s *Streams) Exclusive() bool { return s.cfg.Exclusive }
 // Tries is the bucket that counts the tries of redelivered messages. Only the operator has it.
 func (s *Streams) Tries() jetstream.KeyValue { return s.tries }
 
+// ForgetTries deletes the entry of a key in Tries. The client's Delete and Purge would leave a mark in its place.
+func (s *Streams) ForgetTries(ctx context.Context, key string) error {
+	stream, err := s.Link.JS.Stream(ctx, streamTries)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucketTries+"."+key))
+	}
+	return err
+}
+
 // BlobLifetime is how long the server keeps blobs; 0: for ever.
 func (s *Streams) BlobLifetime() time.Duration { return s.blobLifetime }
 
