@@ -96,6 +96,7 @@ func (s *Service) ofBody(err error) *problem {
 // readParts reads images and words of these names from a body of size bytes; size is -1 where it is not known. The error of a wrong form is a *problem.
 func readParts(parts *multipart.Reader, names []string, words map[string]*string, size int64) (images map[string][]byte, err error) {
 	images = make(map[string][]byte)
+	var room []byte // for the images that are still to come
 	for {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
@@ -114,12 +115,14 @@ func readParts(parts *multipart.Reader, names []string, words map[string]*string
 		case twice || word != nil && *word != "":
 			return nil, newProblem(codeBadRequest, "the field "+name+" is there twice")
 		case word == nil:
-			// The rest of the body has room for the whole image: the buffer never has to grow.
-			image := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
-			var n int64
-			n, err = image.ReadFrom(part)
-			size -= n
-			images[name] = image.Bytes()
+			if room == nil {
+				// It has the size of the body, and so never has to grow. All images share it: a small one takes no more than it needs.
+				room = make([]byte, 0, max(size, 0)+bytes.MinRead)
+			}
+			image := bytes.NewBuffer(room)
+			_, err = image.ReadFrom(part)
+			data := image.Bytes()
+			images[name], room = slices.Clip(data), data[len(data):]
 		default:
 			var text []byte
 			text, err = io.ReadAll(io.LimitReader(part, maxWord+1))

@@ -3,6 +3,8 @@ package service
 import (
 	"bytes"
 	"mime/multipart"
+	"runtime"
+	"strings"
 	"testing"
 
 	"stegomq/schemas"
@@ -15,6 +17,9 @@ func FuzzForm(f *testing.F) {
 		"--b\r\nContent-Disposition: form-data; name=\"cover\"; filename=\"a\"\r\n\r\none\r\n--b--\r\n")
 	f.Add(body, int64(len(body)))
 	f.Add(body[:len(body)/2], int64(-1))
+	two := append(bytes.Clone(body[:len(body)-len("--b--\r\n")]), "--b\r\nContent-Disposition: form-data; name=\"secret\"; filename=\"a\"\r\n\r\nanother\r\n--b--\r\n"...)
+	f.Add(two, int64(len(two)))
+	f.Add(two, int64(-1))
 	f.Add([]byte("--b--\r\n"), int64(0))
 	f.Fuzz(func(t *testing.T, body []byte, size int64) {
 		var key, model string
@@ -29,9 +34,30 @@ func FuzzForm(f *testing.F) {
 				t.Errorf("a field %q", name)
 			}
 			total += len(data)
+			// No image is written over by the next: each is in the body as it is.
+			if !bytes.Contains(body, data) && !bytes.Contains(bytes.ToLower(body), []byte("quoted-printable")) {
+				t.Errorf("%s is not in the body", name)
+			}
 		}
 		if total > len(body) {
 			t.Errorf("%d bytes of a body of %d", total, len(body))
 		}
 	})
+}
+
+// The images of a body take the room of one body, however large each of them is. It does not run beside other tests, which take room too.
+func TestImagesShareTheRoomOfABody(t *testing.T) { //nolint:paralleltest // see above
+	large := make([]byte, 16<<20)
+	contentType, body := fields{"cover": []byte("small"), "secret": large}.body(t)
+	_, boundary, _ := strings.Cut(contentType, "boundary=")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	images, err := readParts(multipart.NewReader(bytes.NewReader(body), boundary), []string{"cover", "secret"}, nil, int64(len(body)))
+	runtime.ReadMemStats(&after)
+	if err != nil || string(images["cover"]) != "small" || !bytes.Equal(images["secret"], large) {
+		t.Fatalf("%d images: %v", len(images), err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(len(body)*5/4) {
+		t.Errorf("a body of %d bytes took %d", len(body), took)
+	}
 }

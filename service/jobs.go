@@ -90,10 +90,23 @@ func (s *jobs) end(j *job, r result) {
 	defer s.mu.Unlock()
 	r.output = nil
 	j.result = r
-	if r.problem != nil && r.problem.retryAfter != "" && j.key != "" {
-		delete(s.byKey, j.called())
+	if r.problem != nil && r.problem.retryAfter != "" {
+		s.dropKey(j)
 	}
 	close(j.done)
+}
+
+// forgetKey forgets the idempotency key of a job whose output is gone before its time, as where somebody emptied the message queue.
+func (s *jobs) forgetKey(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropKey(j)
+}
+
+func (s *jobs) dropKey(j *job) {
+	if s.byKey[j.called()] == j {
+		delete(s.byKey, j.called())
+	}
 }
 
 // find returns a user's job; nil where the user has none of this id.
@@ -124,9 +137,7 @@ func (s *jobs) forget(owner string) {
 	for i, j := range mine {
 		if j.ended() && (len(mine)-i > mostJobs || time.Since(j.created) > keptFor) {
 			delete(s.byID, j.id)
-			if s.byKey[j.called()] == j {
-				delete(s.byKey, j.called())
-			}
+			s.dropKey(j)
 			continue
 		}
 		kept = append(kept, j)

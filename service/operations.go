@@ -83,7 +83,12 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 		}
 		select {
 		case <-j.done:
-			return s.output(w, c, j)
+			why := s.output(w, c, j)
+			if why != nil && why.Code == codeImageGone {
+				s.jobs.forgetKey(j)
+				why = newProblem(codeUnavailable, "the image that was made is gone: try again, and it is made anew")
+			}
+			return why
 		case <-c.Context().Done():
 			return ofError(c.Context().Err()) // the client has gone, and nobody reads it
 		}
@@ -248,7 +253,7 @@ func (s *Service) output(w http.ResponseWriter, c *call, j *job) *problem {
 		var err error
 		if r.output, err = s.Pipeline.Output(c.Context(), c.user.Name, r.digest); err != nil {
 			c.log.Warn("an output is gone", "user", c.user.Name, "error", err)
-			return ofError(err)
+			return ofOutput(err)
 		}
 	}
 	return answer(w, &r)

@@ -20,6 +20,7 @@ import (
 	"stegomq/internal/pixel"
 	"stegomq/internal/quality"
 	"stegomq/internal/users"
+	"stegomq/schemas"
 )
 
 func comparePSNR(t *testing.T, a image.Image, b *image.NRGBA) float64 {
@@ -108,6 +109,26 @@ func TestAsync(t *testing.T) {
 		t.Errorf("jobs %+v", list.Jobs)
 	}
 	c.get("/v1/jobs/0123").problem(codeUnknownJob)
+}
+
+// An image that is gone from the message queue before its time, as where somebody emptied that, is made anew for who repeats the request.
+func TestOutputsThatAreGone(t *testing.T) {
+	t.Parallel()
+	c := start(t, Config{}).owner("og-alice")
+	f := fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "og-alice"}
+	c.post("/v1/embed", f, "Idempotency-Key", "k").image()
+	var list struct{ Jobs []jobView }
+	c.get("/v1/jobs").into(http.StatusOK, &list)
+	images, err := services.Streams.Link.JS.Stream(t.Context(), schemas.BlobStream("og-alice"))
+	if err == nil {
+		err = images.Purge(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.get(list.Jobs[0].Output).problem(codeImageGone)
+	c.post("/v1/embed", f, "Idempotency-Key", "k").problem(codeUnavailable)
+	c.post("/v1/embed", f, "Idempotency-Key", "k").image()
 }
 
 // A request that is sent twice with one key is done once; another one with the key is refused.
