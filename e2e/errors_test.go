@@ -56,6 +56,8 @@ func TestErrors(t *testing.T) {
 		"size is no number":        {evaluate("--size", "big"), usage, []string{`--size "big": give a whole number`, "stegomq evaluate --help"}},
 		"time without a unit":      {[]string{"bench", "--duration", "5"}, usage, []string{`--duration "5": give a time with its unit`}},
 		"rate that never ends":     {[]string{"bench", "--operation", "no-op", "--rate", "1e9"}, usage, []string{"--rate 1e+09", "100000"}},
+		"bench into no folder":     {[]string{"bench", "--operation", "no-op", "--json", "nowhere/a.json"}, usage, []string{"--json", "there is no folder nowhere"}},
+		"bench into a folder":      {[]string{"bench", "--operation", "no-op", "--svg", "photos"}, usage, []string{"--svg", "photos is a folder"}},
 		"monstrous size, embed":    {embed("--size", "10000000"), usage, []string{"--size 10000000"}},
 		"unknown resize":           {evaluate("--resize", "stretch"), usage, []string{"stretch", "squash", "crop"}},
 		"too many keys":            {evaluate("--keys", "3"), usage, []string{"--keys 3", "tiny", "2 demo keys"}},
