@@ -110,8 +110,12 @@ func TestTimeout(t *testing.T) {
 	h.photographs("photos", 2, 48, 48)
 	flags := servers(t)
 	with := func(args ...string) []string { return append(args, flags...) }
-	h.run(with("evaluate", "--data", "photos", "--size", "32", "--run", "late", "--timeout", "2s")...).wantError(t, 124, "--timeout")
-	h.run(with("embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "s.png", "--timeout", "1s")...).wantError(t, 124, "--timeout")
+	h.run(with("evaluate", "--data", "photos", "--size", "32", "--run", "late", "--timeout", "2s")...).wantError(t, 124, "--timeout", "resumes")
+	r := h.run(with("embed", "--key", "demo-1", "--cover", "photos/00.jpg", "--secret", "photos/01.png", "-o", "s.png", "--timeout", "1s")...)
+	r.wantError(t, 124, "--timeout")
+	if strings.Contains(r.stderr, "resumes") {
+		t.Errorf("one request has nothing to resume: %s", r.stderr)
+	}
 	h.run("evaluate", "--data", "photos", "--timeout", "-1s").wantError(t, 2, "--timeout -1s")
 	var rows []struct {
 		Run     string

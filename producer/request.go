@@ -126,6 +126,9 @@ func (s *Stream) prepare(ctx context.Context, r Request) (pending, error) {
 	if info, err := os.Stat(filepath.Dir(r.Out)); err != nil || !info.IsDir() {
 		return p, schemas.Permanent(notWritten, fmt.Errorf("output %s: there is no folder %s: make it first", r.Out, filepath.Dir(r.Out)))
 	}
+	if info, err := os.Stat(r.Out); r.Out != standard && err == nil && info.IsDir() {
+		return p, schemas.Permanent(notWritten, fmt.Errorf("output %s: it is a folder: name a PNG file in it", r.Out))
+	}
 	inputs := r.inputs(op)
 	files := make([][]byte, len(inputs))
 	total := 0

@@ -263,7 +263,7 @@ func TestBadRequests(t *testing.T) {
 		{request("wide", "secret", wide), "wide", "too_large", "secret " + wide},
 		{request("torn", "secret", torn), "torn", "bad_image", "torn.png"}, // only the worker finds that
 		{request("nowhere", "out", r.path("no/such/folder/x.png")), "nowhere", "output", "there is no folder " + r.path("no/such/folder")},
-		{request("a folder", "out", r.dir), "a folder", "output", r.dir},
+		{request("a folder", "out", r.dir), "a folder", "output", "it is a folder"},
 	}
 	var lines []string
 	for _, c := range cases {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -173,6 +176,11 @@ func (a *app) benchRequest(fl *benchFlags) (*pipeline.BenchRequest, load.Offer, 
 			return nil, offer, err
 		}
 	}
+	for flag, file := range map[string]string{"json": fl.jsonFile, "svg": fl.svgFile} {
+		if err := writable(file); err != nil {
+			return nil, offer, fmt.Errorf("--%s: %w", flag, err)
+		}
+	}
 	err := req.Check(a.at.Embedded(), a.minSide)
 	if err == nil {
 		err = pipeline.CheckOffer(offer)
@@ -181,6 +189,24 @@ func (a *app) benchRequest(fl *benchFlags) (*pipeline.BenchRequest, load.Offer, 
 		err = req.CheckBaseline(a.at.Embedded())
 	}
 	return &req, offer, asFlag(err)
+}
+
+// writable finds, before a measurement, whether its file can be written after it.
+func writable(file string) error {
+	if file == "" || file == toStdout {
+		return nil
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder: name a file in it", file)
+	}
+	pending, err := renameio.NewPendingFile(file, renameio.WithTempDir(filepath.Dir(file)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: there is no folder %s: make it first", file, filepath.Dir(file))
+	}
+	if err != nil {
+		return err
+	}
+	return pending.Cleanup()
 }
 
 // longestBare bounds each of the two bare loops.

@@ -9,10 +9,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"stegomq/internal/link"
 	"stegomq/pipeline"
@@ -64,11 +66,44 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	switch code {
 	case exitDone, exitPipe:
 	case exitInterrupted:
-		_, _ = fmt.Fprintln(errOut, "stegomq: interrupted; the same command resumes")
+		_, _ = fmt.Fprintln(errOut, "stegomq: interrupted"+whatNow(cmd))
+	case exitTimeout:
+		_, _ = fmt.Fprintf(errOut, "stegomq: %v%s\n", err, whatNow(cmd))
 	default:
 		_, _ = fmt.Fprintf(errOut, "stegomq: %v\n", err)
 	}
 	return code
+}
+
+// resumed are the commands that store their work as they go. Given again, they continue where they stopped.
+var resumed = []string{"evaluate", "paper", "audit", "producer"}
+
+// whatNow ends the message of a command that was stopped.
+func whatNow(cmd *cobra.Command) string {
+	if slices.Contains(resumed, cmd.Name()) && cmd.Parent() == cmd.Root() {
+		return "; the same command resumes"
+	}
+	return ""
+}
+
+// usageError says what is wrong with a flag in the words of users, not of the parser, and where its help is.
+func usageError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		flag := invalid.GetFlag()
+		kind, known := kinds[flag.Value.Type()]
+		if !known {
+			kind = invalid.Unwrap().Error()
+		}
+		err = fmt.Errorf("--%s %q: %s", flag.Name, invalid.GetValue(), kind)
+	}
+	return fmt.Errorf("%w (%s --help)", err, cmd.CommandPath())
+}
+
+// kinds say what values of flags must be, by the names that pflag has for their types.
+var kinds = map[string]string{
+	"int": "give a whole number", "int64": "give a whole number", "uint": "give a whole number, 0 or more", "uint64": "give a whole number, 0 or more",
+	"float64": "give a number", "duration": "give a time with its unit, such as 30s or 5m", "bool": "give true or false",
 }
 
 func exitCode(err error) int {
@@ -96,20 +131,21 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stegomq",
 		Short: "Multi-user image steganography over a message queue",
-		Long: `stegomq hides images in images for many users (PUSNet-MK): one network, whose weights are patched by
-each user's key, served over NATS JetStream, scored into Redis.
+		Long: `stegomq hides images in images for many users. Each user has a key; what one user hides, no other user can read. NATS JetStream carries the
+jobs to workers, evaluators measure the results, and Redis keeps the scores.
 
 Without --nats and --redis every command runs alone, on servers embedded in the process.
-Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) and in a YAML file (--config); servers that are used often
-get a name (context). Results go to standard output, logs and progress to standard error; --json is for programs.
+Flags may also be set by environment variables (--ort-lib is STEGOMQ_ORT_LIB) and in a YAML file (--config). stegomq context gives a name to
+servers that are used often. Results go to standard output, logs and progress to standard error; --json is for programs.
 
 Exit codes: 0 done, 1 some items failed or something is wrong (it is named), 2 wrong usage or configuration, 3 a needed service cannot be
-reached, 4 what embed hid comes back worse than --min-psnr, 124 the time of --timeout is over, 130 interrupted.`,
+reached, 4 embed recovered its secret below --min-psnr, 124 --timeout has passed, 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
 	}
 	a.globalFlags(root)
 	root.SetUsageFunc(printUsage)
+	root.SetFlagErrorFunc(usageError)
 	for _, part := range []struct {
 		title    string
 		commands []*cobra.Command
@@ -133,8 +169,24 @@ reached, 4 what embed hid comes back worse than --min-psnr, 124 the time of --ti
 	}
 	a.complete(root) // first: to find a command gives it the flags of those above it
 	addExamples(root)
+	tellUse(root)
 	root.Version = version
 	return root
+}
+
+// tellUse has the errors of arguments say how each command is used.
+func tellUse(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w (usage: %s)", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		tellUse(sub)
+	}
 }
 
 // onlyGroup is an annotation of commands that do nothing but hold other commands.

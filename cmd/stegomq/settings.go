@@ -175,7 +175,7 @@ func (a *app) timeoutFlag(f *pflag.FlagSet) {
 }
 
 // errTimeout ends a command that took longer than --timeout.
-var errTimeout = errors.New("the time that --timeout gives is over; the same command goes on where this one stopped")
+var errTimeout = errors.New("--timeout has passed")
 
 // startClock ends the command's context when its time is over.
 func (a *app) startClock(cmd *cobra.Command) error {

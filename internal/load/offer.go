@@ -38,11 +38,16 @@ type Offer struct {
 	Requests         int
 }
 
+// mostRate bounds an open loop, in requests a second. No queue takes as many, and the measurement would not end.
+const mostRate = 100_000
+
 // Check finds what is wrong with the offer. The error begins with the name of a flag, without dashes.
 func (o *Offer) Check() error {
 	switch {
 	case !(o.Rate >= 0) || math.IsInf(o.Rate, 0):
 		return fmt.Errorf("rate %v: give requests a second", o.Rate)
+	case o.Rate > mostRate:
+		return fmt.Errorf("rate %v: choose at most %d; every request that should have begun is still made, however late", o.Rate, mostRate)
 	case o.Rate == 0 && o.InFlight < 1:
 		return fmt.Errorf("in-flight %d: choose 1 or more, or give --rate", o.InFlight)
 	case o.Keys < 1:

@@ -253,6 +253,7 @@ func TestOfferCheck(t *testing.T) {
 	good := Offer{InFlight: 1, Keys: 1, Choice: One, Duration: time.Second}
 	for field, spoil := range map[string]func(*Offer){
 		"rate":        func(o *Offer) { o.Rate = -1 },
+		"rate 1e":     func(o *Offer) { o.Rate = 1e9 },
 		"rate NaN":    func(o *Offer) { o.Rate = math.NaN() },
 		"in-flight":   func(o *Offer) { o.InFlight = 0 },
 		"keys":        func(o *Offer) { o.Keys = 0 },
