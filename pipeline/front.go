@@ -31,8 +31,8 @@ func Gone(err error) bool {
 // Results are a run with its scores so far.
 type Results struct {
 	study.Measured
+	Spec     *schemas.RunSpec
 	Failures []*schemas.Score
-	Summary  *study.Summary
 }
 
 // Results gives a run as it stands, or an UnknownRun. Where made is set, the summary says how the run was made, with the command: that is not for
@@ -42,7 +42,7 @@ func (s *Services) Results(ctx context.Context, id string, made bool) (*Results,
 	if err != nil {
 		return nil, err
 	}
-	r := &Results{Measured: study.Measured{Spec: state.Spec}}
+	r := &Results{Spec: state.Spec}
 	if r.Scores, r.Failures, err = s.Cache.Scores(ctx, id); err != nil {
 		return nil, err
 	}

@@ -19,8 +19,8 @@ var ErrIncomparable = errors.New("these runs cannot be compared")
 
 // Measured is a run with its scores.
 type Measured struct {
-	Spec   *schemas.RunSpec
-	Scores []*schemas.Score
+	Summary *Summary
+	Scores  []*schemas.Score
 }
 
 // Side names one of two runs that are compared.
@@ -105,15 +105,15 @@ type Difference struct {
 // A difference is taken within each pair: what makes some images easier than others for both runs drops out. Intervals are those of
 // stats.Clusters over pairs. There is no verdict on fewer than VerdictPairs.
 func Compare(a, b Measured) (*Paired, error) {
-	if err := sameConditions(a.Spec, b.Spec); err != nil {
+	if err := sameConditions(a.Summary, b.Summary); err != nil {
 		return nil, err
 	}
-	side := func(s *schemas.RunSpec) Side {
-		return Side{Run: s.GetId(), Model: modelOf(s), Keys: len(s.GetKeys()), UntrainedKeys: s.GetUntrainedKeys()}
+	side := func(s *Summary) Side {
+		return Side{Run: s.Run, Model: s.Model, Keys: len(s.Keys), UntrainedKeys: s.UntrainedKeys}
 	}
 	p := &Paired{
-		A: side(a.Spec), B: side(b.Spec), Dataset: schemas.DatasetDigest(a.Spec), Geometry: geometryOf(a.Spec),
-		Pairs: len(a.Spec.GetPairs()), Roles: []PairedRole{}, LeftOut: []Failed{},
+		A: side(a.Summary), B: side(b.Summary), Dataset: a.Summary.Dataset.Digest, Geometry: a.Summary.Geometry,
+		Pairs: len(a.Summary.Pairs), Roles: []PairedRole{}, LeftOut: []Failed{},
 	}
 	inA, inB := itemMeans(a), itemMeans(b)
 	refusedA, refusedB := refusals(a), refusals(b)
@@ -136,8 +136,8 @@ func Compare(a, b Measured) (*Paired, error) {
 			leave("only " + p.B.Run + " has it")
 		case len(inB[c]) == 0:
 			leave("only " + p.A.Run + " has it")
-		case noisy && a.Spec.GetNoiseSigma() != b.Spec.GetNoiseSigma():
-			leave(fmt.Sprintf("the noise differs: sigma %g and %g", a.Spec.GetNoiseSigma(), b.Spec.GetNoiseSigma()))
+		case noisy && a.Summary.NoiseSigma != b.Summary.NoiseSigma:
+			leave(fmt.Sprintf("the noise differs: sigma %g and %g", a.Summary.NoiseSigma, b.Summary.NoiseSigma))
 		case d.N == 0:
 			leave("no image pair has scores in both runs")
 		default:
@@ -153,25 +153,25 @@ func (s Side) refusedAll(n int) string {
 }
 
 // sameConditions says why two runs are not of the same images, brought to the same size, with the same metrics.
-func sameConditions(a, b *schemas.RunSpec) error {
-	if ga, gb := geometryOf(a), geometryOf(b); ga != gb {
-		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.GetId(), ga.Text(), b.GetId(), gb.Text())
+func sameConditions(a, b *Summary) error {
+	if a.Geometry != b.Geometry {
+		return fmt.Errorf("%w: %s is at %s, %s at %s; evaluate both with the same --size and --resize", ErrIncomparable, a.Run, a.Geometry.Text(), b.Run, b.Geometry.Text())
 	}
-	if va, vb := quality.Definitions(a.GetMetricsVersion()), quality.Definitions(b.GetMetricsVersion()); va != vb {
-		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.GetId(), va, b.GetId(), vb)
+	if va, vb := quality.Definitions(a.MetricsVersion), quality.Definitions(b.MetricsVersion); va != vb {
+		return fmt.Errorf("%w: %s has version %s of the metrics, %s version %s; evaluate both again", ErrIncomparable, a.Run, va, b.Run, vb)
 	}
-	if va, vb := a.GetDecoderVersion(), b.GetDecoderVersion(); va != vb {
+	if va, vb := a.DecoderVersion, b.DecoderVersion; va != vb {
 		return fmt.Errorf("%w: version %d of the decoder read the images of %s, and version %d those of %s, so that their pixels differ (0: one before it was noted); "+
-			"evaluate the older one again", ErrIncomparable, va, a.GetId(), vb, b.GetId())
+			"evaluate the older one again", ErrIncomparable, va, a.Run, vb, b.Run)
 	}
-	missing := func(from, in *schemas.RunSpec) (items []string) {
+	missing := func(from, in *Summary) (items []string) {
 		there := make(map[string]bool)
 		for _, name := range pairNames(in) {
 			there[name] = true
 		}
 		for i, name := range pairNames(from) {
 			if !there[name] {
-				items = append(items, from.GetPairs()[i].GetItem())
+				items = append(items, from.Pairs[i].Item)
 			}
 		}
 		return items
@@ -181,15 +181,15 @@ func sameConditions(a, b *schemas.RunSpec) error {
 		return nil
 	}
 	return fmt.Errorf("%w: their image pairs differ: %d of the %d of %s are not in %s, and %d of the %d of %s not in %s (the first is %s); evaluate both on the same --data with the same --limit or --sample",
-		ErrIncomparable, len(onlyA), len(a.GetPairs()), a.GetId(), b.GetId(), len(onlyB), len(b.GetPairs()), b.GetId(), a.GetId(), append(onlyA, onlyB...)[0])
+		ErrIncomparable, len(onlyA), len(a.Pairs), a.Run, b.Run, len(onlyB), len(b.Pairs), b.Run, a.Run, append(onlyA, onlyB...)[0])
 }
 
 // pairNames names each pair of a run by its images, and by its number among those of the same images.
-func pairNames(s *schemas.RunSpec) []string {
+func pairNames(s *Summary) []string {
 	seen := make(map[string]int)
-	names := make([]string, 0, len(s.GetPairs()))
-	for _, p := range s.GetPairs() {
-		name := p.GetCover().GetDigest() + " " + p.GetSecret().GetDigest()
+	names := make([]string, 0, len(s.Pairs))
+	for _, p := range s.Pairs {
+		name := p.CoverDigest + " " + p.SecretDigest
 		seen[name]++
 		names = append(names, fmt.Sprintf("%s %d", name, seen[name]))
 	}
@@ -217,8 +217,8 @@ func refusals(run Measured) map[schemas.Role]int {
 // itemMeans sums the scores of a run by role and pair. A role of which every image was refused has no pairs.
 func itemMeans(run Measured) map[schemas.Role]map[string]*means {
 	name := make(map[string]string) // of each item
-	for i, n := range pairNames(run.Spec) {
-		name[run.Spec.GetPairs()[i].GetItem()] = n
+	for i, n := range pairNames(run.Summary) {
+		name[run.Summary.Pairs[i].Item] = n
 	}
 	all := make(map[schemas.Role]map[string]*means)
 	for _, s := range run.Scores {

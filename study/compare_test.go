@@ -14,8 +14,21 @@ import (
 	"stegomq/study"
 )
 
+// scored is a run that is compared.
+type scored struct {
+	Spec   *schemas.RunSpec
+	Scores []*schemas.Score
+}
+
+func compare(a, b scored) (*study.Paired, error) {
+	measured := func(s scored) study.Measured {
+		return study.Measured{Summary: study.Summarise(s.Spec, s.Scores, nil, study.Invocation{}), Scores: s.Scores}
+	}
+	return study.Compare(measured(a), measured(b))
+}
+
 // twoRuns are handmade runs of four pairs: the second has other names, another order, another model and other keys.
-func twoRuns() (a, b study.Measured) {
+func twoRuns() (a, b scored) {
 	pair := func(item, image string) *schemas.Pair {
 		return &schemas.Pair{Item: item, Cover: schemas.BlobRef(sha("c"+image), item+".png"), Secret: schemas.BlobRef(sha("s"+image), "s.png")}
 	}
@@ -46,7 +59,7 @@ func twoRuns() (a, b study.Measured) {
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	a, b := twoRuns()
-	p, err := study.Compare(a, b)
+	p, err := compare(a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,16 +104,16 @@ func TestCompare(t *testing.T) {
 		t.Errorf("left out %v, want %v", p.LeftOut, want)
 	}
 	// The other way round every sign changes.
-	back, err := study.Compare(b, a)
+	back, err := compare(b, a)
 	if err != nil || back.Roles[0].PSNR.Mean != -4 || math.Abs(back.Roles[0].PSNR.CI95.High+p.Roles[0].PSNR.CI95.Low) > 1e-9 {
 		t.Errorf("%+v (%v)", back.Roles[0].PSNR, err)
 	}
 	b.Spec.NoiseSigma = 10
-	if p, err = study.Compare(a, b); err != nil || len(p.Roles) != 3 || !slices.Contains(p.LeftOut, study.Failed{Name: "noise", Reason: "the noise differs: sigma 20 and 10"}) {
+	if p, err = compare(a, b); err != nil || len(p.Roles) != 3 || !slices.Contains(p.LeftOut, study.Failed{Name: "noise", Reason: "the noise differs: sigma 20 and 10"}) {
 		t.Errorf("%+v (%v)", p, err)
 	}
 	// A run against itself differs in nothing.
-	if p, err = study.Compare(a, a); err != nil || len(p.LeftOut) != 0 {
+	if p, err = compare(a, a); err != nil || len(p.LeftOut) != 0 {
 		t.Fatalf("%+v (%v)", p, err)
 	}
 	for _, r := range p.Roles {
@@ -136,7 +149,7 @@ func TestRunsThatCannotBeCompared(t *testing.T) {
 	} {
 		a, b := twoRuns()
 		c.change(b.Spec)
-		p, err := study.Compare(a, b)
+		p, err := compare(a, b)
 		if !errors.Is(err, study.ErrIncomparable) || !strings.Contains(err.Error(), c.says) || p != nil {
 			t.Errorf("%s: %v, want ErrIncomparable that says %q", name, err, c.says)
 		}
@@ -145,7 +158,7 @@ func TestRunsThatCannotBeCompared(t *testing.T) {
 
 func TestFilesOfAComparison(t *testing.T) {
 	t.Parallel()
-	p, err := study.Compare(twoRuns())
+	p, err := compare(twoRuns())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ type difference struct {
 // compared compares two runs whose pairs differ in PSNR as they are told to.
 func compared(t testing.TB, values []float64) difference {
 	t.Helper()
-	a, b := study.Measured{Spec: specs[len(values)]}, study.Measured{Spec: specs[len(values)]}
+	a, b := study.Measured{Summary: summaries[len(values)]}, study.Measured{Summary: summaries[len(values)]}
 	for i, v := range values {
 		a.Scores = append(a.Scores, row(fmt.Sprint(i), schemas.Recoverability, "alice", "alice", 30+v))
 		b.Scores = append(b.Scores, row(fmt.Sprint(i), schemas.Recoverability, "alice", "alice", 30))
@@ -132,16 +132,16 @@ func compared(t testing.TB, values []float64) difference {
 	return difference{*p.Roles[0].PSNR.CI95, p.Roles[0].PSNR.Verdict}
 }
 
-// specs are runs of so many pairs.
-var specs = func() map[int]*schemas.RunSpec {
-	all := make(map[int]*schemas.RunSpec)
+// summaries are those of runs of so many pairs, without scores.
+var summaries = func() map[int]*study.Summary {
+	all := make(map[int]*study.Summary)
 	for _, n := range []int{2, 4, 7, 8, 16, 32} {
 		spec, _, _ := handmade()
 		spec.Pairs = nil
 		for i := range n {
 			spec.Pairs = append(spec.Pairs, &schemas.Pair{Item: fmt.Sprint(i), Cover: schemas.BlobRef(sha(fmt.Sprint("c", i)), ""), Secret: schemas.BlobRef(sha(fmt.Sprint("s", i)), "")})
 		}
-		all[n] = spec
+		all[n] = study.Summarise(spec, nil, nil, study.Invocation{})
 	}
 	return all
 }()
@@ -244,7 +244,7 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	run := func(psnr float64) (m study.Measured) {
-		m.Spec = specs[8]
+		m.Summary = summaries[8]
 		for i := range 8 {
 			roles := []schemas.Role{schemas.Imperceptibility, schemas.Recoverability, schemas.Baseline, schemas.Purification, schemas.Noise}
 			for r := schemas.Reader_READER_MISMATCHED; r <= schemas.Reader_READER_SWAPPED; r++ {

@@ -194,7 +194,7 @@ func TestCompareClassByClass(t *testing.T) {
 	b.Scores = append(b.Scores,
 		attackedRow("1", "carol", "jpeg-75", 17), attackedRow("2", "carol", "jpeg-75", 20), attackedRow("1", "carol", "crop-5", 9),
 		partial("1", "partial-500-carol", 12), partial("1", "partial-0-carol", 9))
-	p, err := study.Compare(a, b)
+	p, err := compare(a, b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestUntrainedKeys(t *testing.T) {
 	}
 	a, b := twoRuns()
 	a.Spec.UntrainedKeys = []string{"bob"}
-	p, err := study.Compare(a, b)
+	p, err := compare(a, b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func TestCompareWithWhatIsRefused(t *testing.T) {
 		if swapped {
 			x, y = b, a
 		}
-		p, err := study.Compare(x, y)
+		p, err := compare(x, y)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,7 @@ func ReadRun(dir string) (Measured, error) {
 	if err != nil {
 		return Measured{}, fmt.Errorf("%w: %s: %w", ErrNotSaved, file.Name(), err)
 	}
-	return Measured{Spec: sum.spec(), Scores: scores}, nil
+	return Measured{Summary: sum, Scores: scores}, nil
 }
 
 // HasRun says whether a folder looks like one that WriteFiles wrote.
@@ -61,27 +61,6 @@ func readSummary(path string) (*Summary, error) {
 		return nil, fmt.Errorf("%s is not a summary.json: %w", path, err)
 	}
 	return s, nil
-}
-
-// spec is what a summary has of the specification of its run.
-func (s *Summary) spec() *schemas.RunSpec {
-	spec := &schemas.RunSpec{
-		Id: s.Run, Model: s.Model.Digest, ModelName: s.Model.Name, ModelTrained: s.Model.Trained, ModelKeying: s.Model.Keying,
-		Geometry:   &schemas.Geometry{Width: uint32(s.Geometry.Width), Height: uint32(s.Geometry.Height), Resize: schemas.ResizePolicy_RESIZE_POLICY_SQUASH},
-		NoiseSigma: s.NoiseSigma, MetricsVersion: s.MetricsVersion, DecoderVersion: s.DecoderVersion, UntrainedKeys: s.UntrainedKeys,
-	}
-	if policy, ok := schemas.ParseResize(s.Geometry.Resize); ok {
-		spec.Geometry.Resize = policy
-	}
-	for _, id := range s.Keys {
-		spec.Keys = append(spec.Keys, &schemas.KeyRef{Id: id})
-	}
-	for _, p := range s.Pairs {
-		spec.Pairs = append(spec.Pairs, &schemas.Pair{
-			Item: p.Item, Cover: &schemas.ImageRef{Name: p.Cover, Digest: p.CoverDigest}, Secret: &schemas.ImageRef{Name: p.Secret, Digest: p.SecretDigest},
-		})
-	}
-	return spec
 }
 
 // readItems reads items.csv, without the names of files.

@@ -22,13 +22,13 @@ func TestRunsFromFolders(t *testing.T) {
 	a.Scores = append(a.Scores, share, attacked, refused)
 	other, otherAttacked := row("2", schemas.Leakage(schemas.Reader_READER_PARTIAL), "carol", "partial-250-carol", 10), row("2", schemas.Robustness("jpeg-75"), "carol", "carol", 13)
 	b.Scores = append(b.Scores, other, otherAttacked)
-	want, err := study.Compare(a, b)
+	want, err := compare(a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var read [2]study.Measured
 	dirs := [2]string{t.TempDir(), t.TempDir()}
-	for i, m := range []study.Measured{a, b} {
+	for i, m := range []scored{a, b} {
 		if err := study.WriteFiles(dirs[i], study.Summarise(m.Spec, m.Scores, nil, study.Invocation{}), m.Scores); err != nil {
 			t.Fatal(err)
 		}

@@ -64,7 +64,7 @@ func TestWorstPairs(t *testing.T) {
 	for _, s := range scores {
 		worse = append(worse, row(s.GetItem(), s.Role(), s.GetEmbedKey(), s.GetDecodeKey(), 28))
 	}
-	p, err := study.Compare(study.Measured{Spec: spec, Scores: scores}, study.Measured{Spec: spec, Scores: worse})
+	p, err := compare(scored{Spec: spec, Scores: scores}, scored{Spec: spec, Scores: worse})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,28 +78,6 @@ block. Granting again replaces what was granted before, once the server has the 
 	return cmd
 }
 
-// granted is what access show prints as JSON.
-type granted struct {
-	access.Grant
-	Created time.Time `json:"created"`
-	Streams []held    `json:"streams"`
-}
-
-type held struct {
-	Name     string `json:"name"`
-	Messages uint64 `json:"messages"`
-	Bytes    uint64 `json:"bytes"`
-	MaxBytes int64  `json:"max_bytes"`
-}
-
-func grantedTo(g access.Grant, status *streams.TenantStatus) granted {
-	all := granted{Grant: g, Created: status.Created, Streams: []held{}}
-	for _, s := range status.Streams {
-		all.Streams = append(all.Streams, held{s.Name, s.Messages, s.Bytes, s.MaxBytes})
-	}
-	return all
-}
-
 func (a *app) showCommand() *cobra.Command {
 	var nsc, asJSON bool
 	cmd := &cobra.Command{
@@ -112,7 +90,10 @@ func (a *app) showCommand() *cobra.Command {
 				}
 				out := cmd.OutOrStdout()
 				if asJSON {
-					return printJSON(out, grantedTo(g, held))
+					return printJSON(out, struct {
+						access.Grant
+						*streams.TenantStatus
+					}{g, held})
 				}
 				_, _ = fmt.Fprintf(out, "# %s since %s\n", g.Tenant, held.Created.Format(time.DateTime))
 				for _, s := range held.Streams {

@@ -211,15 +211,16 @@ func (s *Streams) reconcile(ctx context.Context, stream jetstream.Stream, want s
 
 // Status is the fill of one stream.
 type Status struct {
-	Name            string
-	Messages, Bytes uint64
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
 	// MaxBytes is the stream's bound, or -1 for none.
-	MaxBytes int64
+	MaxBytes int64 `json:"max_bytes"`
 	// Replicas that the stream has.
-	Replicas int
+	Replicas int `json:"-"`
 	// Oldest is when the oldest stored message came; zero if there is none. Ever counts the messages that ever came.
-	Oldest time.Time
-	Ever   uint64
+	Oldest time.Time `json:"-"`
+	Ever   uint64    `json:"-"`
 }
 
 func statusOf(info *jetstream.StreamInfo) Status {

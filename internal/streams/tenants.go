@@ -78,11 +78,11 @@ func (s *Streams) EnsureTenant(ctx context.Context, tenant string, o TenantOptio
 // TenantStatus is what the server holds for a tenant.
 type TenantStatus struct {
 	// Grant is the text that EnsureTenant was given.
-	Grant string
+	Grant string `json:"-"`
 	// Created is when the tenant was made.
-	Created time.Time
+	Created time.Time `json:"created"`
 	// Streams are the tenant's, results first.
-	Streams []Status
+	Streams []Status `json:"streams"`
 }
 
 // Tenant looks at a tenant's streams. It returns ErrNoTenant.

@@ -29,15 +29,11 @@ func Measured(ctx context.Context, opts pipeline.Options, names []string) (runs 
 			}
 			defer func() { err = errors.Join(err, s.Close()) }()
 		}
-		run, err := s.Cache.Run(ctx, name)
+		found, err := s.Results(ctx, name, false)
 		if err != nil {
 			return nil, err
 		}
-		scores, _, err := s.Cache.Scores(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, study.Measured{Spec: run.Spec, Scores: scores})
+		runs = append(runs, found.Measured)
 	}
 	return runs, nil
 }

@@ -10,7 +10,10 @@ import (
 )
 
 // Cell is PSNR in dB, which gives the colour, above SSIM. A cell whose PSNR is not finite has no colour.
-type Cell struct{ PSNR, SSIM float64 }
+type Cell struct {
+	PSNR float64 `json:"psnr"`
+	SSIM float64 `json:"ssim"`
+}
 
 // Heat is one matrix by rows, which may differ in length: a row for each key that embedded, a column for each that decoded.
 // Without rows it is a frame that says "not measured".

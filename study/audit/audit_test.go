@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"stegomq/internal/steganalysis"
+	"stegomq/report"
 	"stegomq/schemas"
 	"stegomq/study"
 )
@@ -255,11 +256,8 @@ func (p painted) Image(_ context.Context, ref *schemas.ImageRef, _ *schemas.Geom
 	for _, c := range strings.TrimPrefix(digest, kind) {
 		seed = 10*seed + uint64(c-'0')
 	}
-	switch kind {
-	case "secret":
+	if kind == "secret" {
 		seed += 1000
-	case "matched", "guess":
-		seed += 2000
 	}
 	m := paint(seed)
 	if kind == "stego" {
@@ -456,7 +454,7 @@ func whole(t *testing.T) *Audit {
 	t.Helper()
 	random := newMade(1)
 	for key := range 30 {
-		random.add(schemas.Leakage(schemas.Reader_READER_RANDOM), 0, "alice", fmt.Sprintf("random-1-%d", key), 10, 0.2+0.01*float64(key)).Test = fmt.Sprintf("guess%d", key)
+		random.add(schemas.Leakage(schemas.Reader_READER_RANDOM), 0, "alice", fmt.Sprintf("random-1-%d", key), 10, 0.2+0.01*float64(key))
 		random.add(schemas.LeakageCover(schemas.Reader_READER_RANDOM), 0, "alice", fmt.Sprintf("random-1-%d", key), 30, 0.8)
 	}
 	m := newMade(8)
@@ -486,7 +484,23 @@ func whole(t *testing.T) *Audit {
 	if e.Detector, err = ReadDetector([]byte(detectorFile)); err != nil {
 		t.Fatal(err)
 	}
-	if e.Guess, err = ShowGuess(t.Context(), *BestGuess(e.Random), random.spec, random.scores, painted{}); err != nil {
+	best, dir := *BestGuess(e.Random), t.TempDir()
+	if _, err := ShowGuess(best, dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the best guess without images: %v", err)
+	}
+	for i, file := range []string{
+		study.ImageFile("cover", best.Item), study.ImageFile("secret", best.Item), study.ImageFile("stego", best.Item, best.EmbedKey),
+		study.ImageFile("recovered", best.Item, best.EmbedKey, best.EmbedKey), study.ImageFile("recovered", best.Item, best.EmbedKey, best.DecodeKey),
+	} {
+		var data bytes.Buffer
+		if err := png.Encode(&data, paint(uint64(i))); err != nil {
+			t.Fatal(err)
+		}
+		if err := report.WriteFolder(dir, []report.File{{Name: file, Data: data.Bytes()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e.Guess, err = ShowGuess(best, dir); err != nil {
 		t.Fatal(err)
 	}
 	return New(e)
@@ -512,7 +526,7 @@ func TestFiles(t *testing.T) {
 	if again, err := json.MarshalIndent(read, "", "  "); err != nil || string(again)+"\n" != string(data) {
 		t.Errorf("audit.json reads as something else (%v)", err)
 	}
-	report, err := os.ReadFile(filepath.Join(dir, "audit.md"))
+	markdown, err := os.ReadFile(filepath.Join(dir, "audit.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,12 +535,12 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%d verdicts", len(a.Verdicts))
 	}
 	for _, v := range a.Verdicts {
-		if v.Finding == LeftOut || !strings.Contains(string(report), v.Text) || !strings.Contains(text, v.Title) {
+		if v.Finding == LeftOut || !strings.Contains(string(markdown), v.Text) || !strings.Contains(text, v.Title) {
 			t.Errorf("%+v is not in the report and printed", v)
 		}
 	}
 	for _, name := range []string{"random-keys-ssim", "random-keys-psnr", "random-keys-best-of", "best-guess", "partial-keys", "leaked-pairs", "robustness"} {
-		if !strings.Contains(string(report), "]("+name+".svg)") {
+		if !strings.Contains(string(markdown), "]("+name+".svg)") {
 			t.Errorf("audit.md does not show %s", name)
 		}
 		f, err := os.ReadFile(filepath.Join(dir, name+".png"))

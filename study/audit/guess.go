@@ -1,8 +1,8 @@
 package audit
 
 import (
-	"context"
 	"fmt"
+	"path/filepath"
 
 	"stegomq/report/figure"
 	"stegomq/schemas"
@@ -16,38 +16,18 @@ func BestGuess(r *Run) *Guess {
 }
 
 // ShowGuess draws the best guess: cover, stego image, secret, what the matched key recovers, and what the
-// random key does. The run has scores of both keys, and its images are stored.
-func ShowGuess(ctx context.Context, g Guess, spec *schemas.RunSpec, scores []*schemas.Score, images study.Images) (*figure.Grid, error) {
-	refs := make(map[string]*schemas.ImageRef)
-	for _, p := range spec.GetPairs() {
-		if p.GetItem() == g.Item {
-			refs["cover"], refs["secret"] = p.GetCover(), p.GetSecret()
-		}
-	}
-	for _, s := range scores {
-		if s.GetItem() != g.Item || s.GetEmbedKey() != g.EmbedKey || s.End() == schemas.EndRefused {
-			continue
-		}
-		switch {
-		case s.Role() == schemas.Imperceptibility:
-			refs["stego"] = schemas.BlobRef(s.GetTest(), "")
-		case s.Role() == schemas.Recoverability:
-			refs["matched"] = schemas.BlobRef(s.GetTest(), "")
-		case s.Role() == schemas.Leakage(schemas.Reader_READER_RANDOM) && s.GetDecodeKey() == g.DecodeKey:
-			refs["guess"] = schemas.BlobRef(s.GetTest(), "")
-		}
-	}
+// random key does. The images of its run are in dir, as study.SaveImages wrote them.
+func ShowGuess(g Guess, dir string) (*figure.Grid, error) {
 	var row figure.PictureRow
-	for _, s := range []struct{ name, caption string }{
-		{"cover", "cover"}, {"stego", "stego"}, {"secret", "secret"},
-		{"matched", fmt.Sprintf("matched key, SSIM %.3f", g.MatchedSSIM)},
-		{"guess", fmt.Sprintf("best guess, SSIM %.3f", g.SSIM)},
+	for _, s := range []struct {
+		kind, caption string
+		keys          []string
+	}{
+		{"cover", "cover", nil}, {"stego", "stego", []string{g.EmbedKey}}, {"secret", "secret", nil},
+		{"recovered", fmt.Sprintf("matched key, SSIM %.3f", g.MatchedSSIM), []string{g.EmbedKey, g.EmbedKey}},
+		{"recovered", fmt.Sprintf("best guess, SSIM %.3f", g.SSIM), []string{g.EmbedKey, g.DecodeKey}},
 	} {
-		ref := refs[s.name]
-		if ref == nil {
-			return nil, fmt.Errorf("the run of the best guess has no %s of %s", s.name, g.Comparison.Text())
-		}
-		m, err := images.Image(ctx, ref, spec.GetGeometry())
+		m, err := study.ReadImage(filepath.Join(dir, filepath.FromSlash(study.ImageFile(s.kind, g.Item, s.keys...))))
 		if err != nil {
 			return nil, fmt.Errorf("the best guess: %w", err)
 		}

@@ -89,8 +89,8 @@ func against(claim string, pairs []Paired, block string) Claim {
 	j := judge("%s", claim)
 	outcomes := map[study.Verdict]outcome{study.Better: holds, study.Worse: fails, study.CannotBeTold: open}
 	for _, p := range pairs {
-		switch _, printed := printedTable[block][p.Other]; {
-		case p.Block != block || !printed:
+		switch _, inPaper := printed().Table1[block][p.Other]; {
+		case p.Block != block || !inPaper:
 		case p.Why != "":
 			j.add(uncounted, "%s on %s: %s", p.Other, p.DataSet, p.Why)
 		default:

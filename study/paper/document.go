@@ -56,7 +56,7 @@ func (r *Report) atAGlance() report.Section {
 	}
 	models := report.Table{Title: "Models and budgets", Words: 4, Head: []string{"method", "model", "digest", "keys act as", "parameters", "published parameters", "training", "images", "hardware"}}
 	for _, m := range r.Table1.Methods {
-		row := []string{m.Method, m.Model.Name, fmt.Sprintf("%.12s", m.Model.Digest), m.Model.Keying, m.Model.size(), size(publishedParameters[m.Method]), m.Model.budget(), "-", "-"}
+		row := []string{m.Method, m.Model.Name, fmt.Sprintf("%.12s", m.Model.Digest), m.Model.Keying, m.Model.size(), size(printed().Parameters[m.Method]), m.Model.budget(), "-", "-"}
 		if m.Why != "" {
 			row[1] = m.Why
 		}
@@ -105,7 +105,7 @@ func (t *Table1) atHand() []DataSet {
 
 // setsOf are the data sets of a block in LaTeX: those that are not at hand have no place in a block that the paper does not have.
 func (t *Table1) setsOf(b *Block) []DataSet {
-	if printedTable[b.Name] != nil {
+	if printed().Table1[b.Name] != nil {
 		return t.DataSets
 	}
 	return t.atHand()

@@ -239,7 +239,7 @@ func (r *Report) fig5(name, set string) report.Figure {
 		ours, paper := make([]figure.Heat, len(keys)), make([]figure.Heat, len(keys))
 		for ; len(of) > 0 && near(of[0].Alpha, alpha); of = of[1:] {
 			i := slices.Index(keys, of[0].Keys)
-			ours[i], paper[i] = of[0].heat()
+			ours[i], paper[i] = of[0].heat(), of[0].Paper
 		}
 		for _, row := range []struct {
 			heats []figure.Heat
@@ -267,8 +267,8 @@ func (m *Matrix) refuses() bool {
 	return slices.ContainsFunc(slices.Concat(m.Ours...), func(c *study.Cell) bool { return c != nil && c.N == 0 })
 }
 
-// heat gives the cells of ours and of the paper.
-func (m *Matrix) heat() (ours, paper figure.Heat) {
+// heat gives the cells of ours.
+func (m *Matrix) heat() (ours figure.Heat) {
 	for _, row := range m.Ours {
 		var cells []figure.Cell
 		for _, c := range row {
@@ -280,12 +280,5 @@ func (m *Matrix) heat() (ours, paper figure.Heat) {
 		}
 		ours = append(ours, cells)
 	}
-	for _, row := range m.Paper {
-		var cells []figure.Cell
-		for _, c := range row {
-			cells = append(cells, figure.Cell(c))
-		}
-		paper = append(paper, cells)
-	}
-	return ours, paper
+	return ours
 }

@@ -51,8 +51,8 @@ func (s *Study) paired(method string) ([]Paired, error) {
 
 // comparePairs compares two runs in the paper's three blocks. Runs that cannot be compared give one line that says why.
 func comparePairs(set, nameA, nameB string, a, b Run) ([]Paired, error) {
-	inA := study.Measured{Spec: a.Spec, Scores: a.of(a.pairs()...)}
-	inB := study.Measured{Spec: b.Spec, Scores: b.of(b.pairs()...)}
+	inA := study.Measured{Summary: a.Summary, Scores: a.of(a.pairs()...)}
+	inB := study.Measured{Summary: b.Summary, Scores: b.of(b.pairs()...)}
 	found, err := study.Compare(inA, inB)
 	line := Paired{DataSet: set, Reference: nameA, Other: nameB}
 	if errors.Is(err, study.ErrIncomparable) {

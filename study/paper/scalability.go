@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"stegomq/report"
+	"stegomq/report/figure"
 	"stegomq/report/stats"
 	"stegomq/study"
 )
@@ -18,7 +19,7 @@ type Matrix struct {
 	// Ours is null where there is none, and a cell where it has no scores.
 	Ours [][]*study.Cell `json:"ours"`
 	// Paper is null where the paper has no such matrix (K = 8); rows that its text does not have are missing at the end.
-	Paper [][]PrintedCell `json:"paper"`
+	Paper figure.Heat `json:"paper"`
 
 	// Of the means in the cells, PSNR in dB.
 	Diagonal         *Spread `json:"diagonal"`

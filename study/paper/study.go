@@ -2,7 +2,7 @@
 // summaries and scores of runs. docs/results.md says why they differ.
 //
 // Invariants. Nothing here measures: every figure comes from scores, through study.Summarise and study.Compare, or
-// is printed in the paper (printed.go). Every verdict follows from an interval. What is missing - a method, a data set, features, a
+// is printed in the paper (printed.json). Every verdict follows from an interval. What is missing - a method, a data set, features, a
 // second key - is named in the report with the reason. The package uses no queue and no cache; it reads the images of a run from the folder
 // that study.SaveImages wrote, and can do without them.
 package paper

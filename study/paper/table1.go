@@ -291,17 +291,17 @@ func (t *Table1) grid(b *Block, sets []DataSet) report.Table {
 		if method.Why != "" {
 			ours[2], ours[3] = method.Why, "-"
 		}
-		printed := []string{method.Method, "paper", printedBudget, "-"}
+		theirs := []string{method.Method, "paper", printedBudget, "-"}
 		for _, set := range sets {
 			x, y := b.line(method.Method, set.Name, "a"), b.line(method.Method, set.Name, "b")
 			for _, m := range metrics {
 				ours = append(ours, m.ours(x, y))
-				printed = append(printed, m.paper(x, y))
+				theirs = append(theirs, m.paper(x, y))
 			}
 		}
 		out.Rows = append(out.Rows, ours)
-		if _, there := printedTable[b.Name][method.Method]; there {
-			out.Rows = append(out.Rows, printed)
+		if _, there := printed().Table1[b.Name][method.Method]; there {
+			out.Rows = append(out.Rows, theirs)
 		}
 	}
 	out.Notes = append(out.Notes, b.refusals(sets)...)
