@@ -9,6 +9,7 @@ import (
 
 	"stegomq/internal/access"
 	"stegomq/internal/blob"
+	"stegomq/internal/queueadmin"
 	"stegomq/internal/streams"
 )
 
@@ -53,10 +54,13 @@ func Access(ctx context.Context, s *streams.Streams, user string) (g access.Gran
 	return g, held, nil
 }
 
-// RevokeAccess deletes what the server holds for a user.
+// RevokeAccess deletes what the server holds for a user, dead letters too.
 func RevokeAccess(ctx context.Context, s *streams.Streams, user string) error {
 	if _, err := s.Tenant(ctx, user); err != nil {
 		return err
 	}
-	return s.DropTenant(ctx, user)
+	if err := s.DropTenant(ctx, user); err != nil {
+		return err
+	}
+	return queueadmin.New(s).DropDeadOf(ctx, user)
 }

@@ -111,7 +111,7 @@ func (a *app) showCommand() *cobra.Command {
 
 func (a *app) revokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke USER", Short: "Delete a user's images, results and waiting jobs from the server", Args: cobra.ExactArgs(1),
+		Use: "revoke USER", Short: "Delete a user's images, results, waiting jobs and dead letters from the server", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user := args[0]
 			err := a.withAccounts(cmd.Context(), func(s *streams.Streams) error { return pipeline.RevokeAccess(cmd.Context(), s, user) })

@@ -101,3 +101,24 @@ func (a *Admin) DropDead(ctx context.Context, seq uint64) error {
 	}
 	return nil
 }
+
+// DropDeadOf deletes the dead letters of a tenant's jobs, which may hold images.
+func (a *Admin) DropDeadOf(ctx context.Context, tenant string) error {
+	jobs := strings.TrimSuffix(schemas.TenantJobs(schemas.Interactive, tenant), ">")
+	var theirs []uint64
+	err := a.link.Scan(ctx, schemas.StreamDead, schemas.DeadFilter(), func(m *link.Stored) bool {
+		if letter, err := schemas.DecodeDeadLetter(m.Data); err == nil && strings.HasPrefix(letter.GetSubject(), jobs) {
+			theirs = append(theirs, m.Seq)
+		}
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("find the dead letters of %s: %w", tenant, err)
+	}
+	for _, seq := range theirs {
+		if err := a.DropDead(ctx, seq); err != nil && !errors.Is(err, ErrNoDeadLetter) { // somebody else may have been first
+			return err
+		}
+	}
+	return nil
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -173,6 +175,36 @@ func TestDeadLettersListRetryDrop(t *testing.T) {
 	}
 	if n := natsrig.Messages(t, b.link, schemas.StreamDead); n != 1 {
 		t.Errorf("%d letters left, want 1", n)
+	}
+}
+
+// A dead letter holds the message that died, which may hold images: with a user they go, and only theirs.
+func TestDropDeadOf(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	for n, tenant := range []string{"alice", "alice-2", "", "alice"} {
+		job := natsrig.Job("run", "alice", n)
+		job.Tenant = tenant
+		job.Id = schemas.JobID(job)
+		b.publish(t, job)
+	}
+	b.work(t, func(context.Context, *schemas.Job) error { return schemas.Permanent(schemas.ReasonBadImage, errors.New("no")) })
+	natsrig.WaitEmpty(t, b.link, natsrig.Interactive)
+	for range 2 { // the second time there is none
+		if err := b.DropDeadOf(natsrig.Context(t), "alice"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := b.ListDead(natsrig.Context(t), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, d := range list {
+		left = append(left, strings.Split(d.Letter.GetSubject(), ".")[2])
+	}
+	if slices.Sort(left); !slices.Equal(left, []string{"alice-2", schemas.MainTenant}) {
+		t.Errorf("letters of %q are left", left)
 	}
 }
 
