@@ -188,7 +188,9 @@ func TestDropDeadOf(t *testing.T) {
 		job.Id = schemas.JobID(job)
 		b.publish(t, job)
 	}
-	b.work(t, func(context.Context, *schemas.Job) error { return schemas.Permanent(schemas.ReasonBadImage, errors.New("no")) })
+	b.work(t, func(context.Context, *schemas.Job) error {
+		return schemas.Permanent(schemas.ReasonBadImage, errors.New("no"))
+	})
 	natsrig.WaitEmpty(t, b.link, natsrig.Interactive)
 	for range 2 { // the second time there is none
 		if err := b.DropDeadOf(natsrig.Context(t), "alice"); err != nil {
