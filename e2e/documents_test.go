@@ -51,10 +51,16 @@ func TestTutorial(t *testing.T) {
 // readme returns the lines of the first block of README after a heading sentence.
 func readme(t *testing.T, after string) []string {
 	t.Helper()
-	_, text, found := strings.Cut(string(read(t, filepath.Join(repository, "README.md"))), "\n"+after+"\n")
+	return blockOf(t, "README.md", after)
+}
+
+// blockOf returns the lines of the first block of a document after a line.
+func blockOf(t *testing.T, document, after string) []string {
+	t.Helper()
+	_, text, found := strings.Cut("\n"+string(read(t, filepath.Join(repository, document))), "\n"+after+"\n")
 	m := block.FindStringSubmatch(text)
 	if !found || m == nil {
-		t.Fatalf("README.md has no block after %q", after)
+		t.Fatalf("%s has no block after %q", document, after)
 	}
 	return lines(m[1])
 }
@@ -100,6 +106,35 @@ func TestReadmeEmbeds(t *testing.T) {
 	}
 	h.does(readme(t, "Embed and recover images:"))
 	h.has("secret.png")
+}
+
+// How to embed and recover: single requests, and a stream of them.
+func TestHowToEmbed(t *testing.T) {
+	t.Parallel()
+	h := newUserHome(t)
+	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
+		h.write(name, read(t, filepath.Join(samples(t), photograph)))
+	}
+	h.write("requests.jsonl", []byte(`{"id":"1","key":"alice","cover":"c.jpg","secret":"s.jpg","out":"streamed.png"}`+"\n"))
+	h.does(blockOf(t, "docs/embed.md", "# Embed and recover"))
+	h.has("stego.png", "secret.png", "alice.json", "streamed.png")
+}
+
+// How to benchmark, with short measurements of small images. A first rate is given: on a busy machine a fifth of the fastest may begin no request.
+func TestHowToBenchmark(t *testing.T) {
+	t.Parallel()
+	h := newUserHome(t)
+	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_DURATION=1s", "STEGOMQ_WARM_UP=200ms", "STEGOMQ_STEPS=2", "STEGOMQ_SIZE=32",
+		"STEGOMQ_FROM=20")
+	typed := blockOf(t, "docs/benchmarks.md", "## Measure yours: `stegomq bench`")
+	again := slices.IndexFunc(typed, func(line string) bool { return strings.HasPrefix(line, "stegomq bench compare") })
+	if again < 0 {
+		t.Fatal("docs/benchmarks.md compares nothing")
+	}
+	// The second report to compare is of a second benchmark.
+	typed = slices.Insert(typed, again, strings.ReplaceAll(typed[0], " a.", " b."))
+	h.does(typed)
+	h.has("a.json", "a.svg", "sweep.json", "sweep.svg")
 }
 
 // README's third use: a service, a user of it, a benchmark. The ports are any that are free, since tests run beside each other, and the
