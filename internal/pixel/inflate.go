@@ -213,6 +213,7 @@ func (d *inflater) dynamic() bool {
 		return false
 	}
 	lengths = [288 + 32]uint8{}
+	before := uint8(0)
 	for i := 0; i < literals+places; {
 		d.refill()
 		e := d.literals.find(d.acc)
@@ -222,7 +223,7 @@ func (d *inflater) dynamic() bool {
 		case e == 0, value == 16 && i == 0:
 			return false
 		case value == 16:
-			again, value = 3+int(d.take(2)), lengths[i-1]
+			again, value = 3+int(d.take(2)), before
 		case value == 17:
 			again, value = 3+int(d.take(3)), 0
 		case value == 18:
@@ -235,6 +236,7 @@ func (d *inflater) dynamic() bool {
 			lengths[i] = value
 			i++
 		}
+		before = value
 	}
 	const end = 256
 	return lengths[end] != 0 && d.literals.build(lengths[:literals]) && (d.places.build(lengths[literals:][:places]) || d.noPlaces(lengths[literals:][:places]))
