@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"stegomq/internal/testrig/browser"
 	"stegomq/report/stats"
 	"stegomq/schemas"
 	"stegomq/study"
@@ -318,15 +318,7 @@ func TestFiles(t *testing.T) {
 	if err != nil || !strings.Contains(string(page), "<title>Run run-1</title>") || !strings.Contains(string(page), "Every image pair") {
 		t.Errorf("report.html has %d bytes (%v)", len(page), err)
 	}
-	anchors := regexp.MustCompile(` id="([^"]*)"`).FindAllSubmatch(page, -1)
-	seen := make(map[string]bool)
-	for _, a := range anchors {
-		if name := string(a[1]); seen[name] || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(name) {
-			t.Errorf("two parts of report.html are named %q, or it is no name", name)
-		} else {
-			seen[name] = true
-		}
-	}
+	browser.ExpectAnchors(t, page)
 	if err := os.Remove(filepath.Join(dir, "report.html")); err != nil {
 		t.Fatal(err)
 	}

@@ -306,16 +306,7 @@ func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		job := natsrig.Job(run, "mallory", 0)
-		job.Tenant = "mallory"
-		job.Id = schemas.JobID(job)
-		data, err := schemas.Encode(job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
-			t.Fatal(err)
-		}
+		sendJob(t, mallory, run, 0)
 		result, err := schemas.DecodeResult(natsrig.Receive(t, told, "the result").Data)
 		if err != nil {
 			t.Fatal(err)
@@ -325,6 +316,21 @@ func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
 			strings.Contains(failure.GetDetail(), path) || strings.Contains(failure.GetDetail(), "1 keys") {
 			t.Errorf("%s: %v", run, failure)
 		}
+	}
+}
+
+// sendJob publishes a job of the tenant mallory as that tenant's programs do.
+func sendJob(t *testing.T, mallory *nats.Conn, run string, n int) {
+	t.Helper()
+	job := natsrig.Job(run, "mallory", n)
+	job.Tenant = "mallory"
+	job.Id = schemas.JobID(job)
+	data, err := schemas.Encode(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -355,16 +361,7 @@ func TestTriesAreForgotten(t *testing.T) {
 		return nil
 	})
 	for n := range 30 {
-		job := natsrig.Job("run", "mallory", n)
-		job.Tenant = "mallory"
-		job.Id = schemas.JobID(job)
-		data, err := schemas.Encode(job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
-			t.Fatal(err)
-		}
+		sendJob(t, mallory, "run", n)
 		waitEmpty(t, b, natsrig.Interactive)
 	}
 	publishJobs(t, b, natsrig.Job("run", "alice", 1))

@@ -12,12 +12,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"stegomq/internal/steganalysis"
+	"stegomq/internal/testrig/browser"
 	"stegomq/report"
 	"stegomq/schemas"
 	"stegomq/study"
@@ -560,15 +560,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	anchors := regexp.MustCompile(` id="([^"]*)"`).FindAllSubmatch(page, -1)
-	seen := make(map[string]bool)
-	for _, a := range anchors {
-		if name := string(a[1]); seen[name] || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(name) {
-			t.Errorf("two parts of report.html are named %q, or it is no name", name)
-		} else {
-			seen[name] = true
-		}
-	}
+	browser.ExpectAnchors(t, page)
 	if again := whole(t).Brief().Text(); again != text {
 		t.Error("the same numbers give other words")
 	}

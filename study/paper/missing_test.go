@@ -10,11 +10,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"stegomq/internal/testrig/browser"
 	"stegomq/study/paper"
 )
 
@@ -108,15 +108,7 @@ func TestImages(t *testing.T) {
 		t.Errorf("report.html has %d pictures and %d bytes", n, len(page))
 	}
 
-	anchors := regexp.MustCompile(` id="([^"]*)"`).FindAllSubmatch(page, -1)
-	seen := make(map[string]bool)
-	for _, a := range anchors {
-		if name := string(a[1]); seen[name] || !regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(name) {
-			t.Errorf("two parts of report.html are named %q, or it is no name", name)
-		} else {
-			seen[name] = true
-		}
-	}
+	browser.ExpectAnchors(t, page)
 
 	again := t.TempDir()
 	same := small(t, dir)

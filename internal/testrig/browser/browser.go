@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -90,4 +91,19 @@ func Value[V any](t *Tab, expression string) V {
 		t.Fatalf("%s: %v", expression, err)
 	}
 	return v
+}
+
+var anchors, anchor = regexp.MustCompile(` id="([^"]*)"`), regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// ExpectAnchors checks that each part of a page that has a name has one that a link can use, and none has that of another.
+func ExpectAnchors(t *testing.T, page []byte) {
+	t.Helper()
+	seen := make(map[string]bool)
+	for _, a := range anchors.FindAllSubmatch(page, -1) {
+		name := string(a[1])
+		if seen[name] || !anchor.MatchString(name) {
+			t.Errorf("two parts of the page are named %q, or it is no name", name)
+		}
+		seen[name] = true
+	}
 }
