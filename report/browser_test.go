@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every test that has a browser: a condition that never comes true fails by name.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // chromium is one headless Chromium for all tests; each has a tab of its own. It starts with the first.
 var chromium = sync.OnceValues(func() (ctx context.Context, err error) {

@@ -40,7 +40,7 @@ var (
 	ringFile string
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	code, err := withPipeline(m.Run)

@@ -136,7 +136,7 @@ func values(list []*commonpb.KeyValue) map[string]string {
 }
 
 // patience bounds every wait.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Until waits until enough spans were sent, and returns them.
 func (c *Collector) Until(t testing.TB, what string, enough func([]Span) bool) []Span {

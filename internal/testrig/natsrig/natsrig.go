@@ -22,7 +22,7 @@ import (
 )
 
 // Patience bounds every wait of a test.
-const Patience = time.Minute
+const Patience = 3 * time.Minute
 
 // Secret is the secret of every test server that listens.
 var Secret = strings.Repeat("5ec", 20)
