@@ -110,8 +110,8 @@ func deflateRows(out io.Writer, m *image.NRGBA) error {
 	return z.Close()
 }
 
-// decodePNG reads a PNG. Those of 8-bit RGB that are not interlaced, as EncodePNG and most programs write them, are read here; the others, and those
-// in which anything is wrong, by the library.
+// decodePNG reads a PNG. Those of 8-bit RGB, of up to four million pixels and not interlaced, as EncodePNG and most programs write them, are read
+// here; the others, and those in which anything is wrong, by the library.
 func decodePNG(data []byte) (image.Image, error) {
 	if m := decodeRGB(data); m != nil {
 		return solid{m}, nil
@@ -128,8 +128,11 @@ func decodeRGB(data []byte) *image.NRGBA {
 	}
 	w, h := int64(binary.BigEndian.Uint32(header)), int64(binary.BigEndian.Uint32(header[4:]))
 	stream := imageData(data[len(pngSignature):])
-	const expansion = 1032 // a match of 258 bytes takes two bits at least
-	if w < 1 || h < 1 || w > pngMax/(3*h) || h*(1+3*w) > expansion*int64(len(stream)) {
+	const (
+		most      = 1 << 22 // pixels: the rows are in memory beside the image, and the library needs one row at a time
+		expansion = 1032    // a match of 258 bytes takes two bits at least
+	)
+	if w < 1 || h < 1 || w > most/h || h*(1+3*w) > expansion*int64(len(stream)) {
 		return nil
 	}
 	return readRGB(stream, int(w), int(h))

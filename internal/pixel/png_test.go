@@ -228,6 +228,20 @@ func TestDecodeRGB(t *testing.T) {
 	}
 }
 
+// The rows of a large image would be in memory beside it.
+func TestDecodeRGBOfLargeFiles(t *testing.T) {
+	t.Parallel()
+	for w, here := range map[int]bool{2048: true, 2049: false} {
+		file, err := EncodePNG(image.NewNRGBA(image.Rect(0, 0, w, 2048)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read := decodeRGB(file); (read != nil) != here {
+			t.Errorf("%d columns are read here: %v", w, read != nil)
+		}
+	}
+}
+
 // sameAsLibrary fails where the library reads a file otherwise.
 func sameAsLibrary(t *testing.T, file []byte) {
 	t.Helper()
