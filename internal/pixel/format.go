@@ -29,7 +29,7 @@ type signature struct {
 
 var readable = []signature{
 	{0, "\xff\xd8\xff", JPEG},
-	{0, "\x89PNG\r\n\x1a\n", PNG},
+	{0, pngSignature, PNG},
 	{0, "RIFF????WEBP", WebP},
 	{0, "II*\x00", TIFF},
 	{0, "MM\x00*", TIFF},

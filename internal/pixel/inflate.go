@@ -109,7 +109,8 @@ type huffman struct {
 	symbols [288]uint16         // in the order of their codes
 }
 
-// build makes the code of the lengths of its symbols, 0 of those without. Only a complete code, or one of a single symbol, is right.
+// build makes the code of the lengths of its symbols, 0 of those without. Only a complete code, or one of a single symbol, is right, or one of none,
+// as of the places in a block without matches.
 func (h *huffman) build(lengths []uint8) bool {
 	h.count = [longest + 1]uint16{}
 	for _, n := range lengths {
@@ -127,7 +128,7 @@ func (h *huffman) build(lengths []uint8) bool {
 		first[n+1] = first[n] + h.count[n]
 		used += h.count[n]
 	}
-	if left > 0 && (used != 1 || h.count[1] != 1) {
+	if left > 0 && used > 0 && (used != 1 || h.count[1] != 1) {
 		return false
 	}
 	if left > 0 {
@@ -239,18 +240,7 @@ func (d *inflater) dynamic() bool {
 		before = value
 	}
 	const end = 256
-	return lengths[end] != 0 && d.literals.build(lengths[:literals]) && (d.places.build(lengths[literals:][:places]) || d.noPlaces(lengths[literals:][:places]))
-}
-
-// noPlaces takes a code without symbols, which a block without matches may have.
-func (d *inflater) noPlaces(lengths []uint8) bool {
-	for _, n := range lengths {
-		if n != 0 {
-			return false
-		}
-	}
-	*d.places = huffman{}
-	return true
+	return lengths[end] != 0 && d.literals.build(lengths[:literals]) && d.places.build(lengths[literals:][:places])
 }
 
 // Lengths and distances of matches, and how many bits that follow are added (RFC 1951, section 3.2.5).
