@@ -257,17 +257,9 @@ func TestRevokedTenantHoldsUpNobody(t *testing.T) {
 		return does[j.GetItems()[0].GetCover().GetName()](ctx, j)
 	})
 	for name := range does {
-		job := natsrig.Job("run", "mallory", 0)
-		job.Tenant, job.Items[0].Cover.Name = "mallory", name
-		job.Run = strings.ReplaceAll(name, " ", "-")
-		job.Id = schemas.JobID(job)
-		data, err := schemas.Encode(job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := mallory.Request(schemas.JobSubject(job), data, natsrig.Patience); err != nil {
-			t.Fatal(err)
-		}
+		job := natsrig.Job(strings.ReplaceAll(name, " ", "-"), "mallory", 0)
+		job.Items[0].Cover.Name = name
+		sendJob(t, mallory, job)
 		publishJobs(t, b, natsrig.Job("after-"+job.GetRun(), "alice", 1))
 		if run := natsrig.Receive(t, served, "the next job, after "+name); run != "after-"+job.GetRun() {
 			t.Errorf("%s was served", run)
@@ -306,7 +298,7 @@ func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sendJob(t, mallory, run, 0)
+		sendJob(t, mallory, natsrig.Job(run, "mallory", 0))
 		result, err := schemas.DecodeResult(natsrig.Receive(t, told, "the result").Data)
 		if err != nil {
 			t.Fatal(err)
@@ -319,10 +311,9 @@ func TestTenantIsToldNothingOfAKeyring(t *testing.T) {
 	}
 }
 
-// sendJob publishes a job of the tenant mallory as that tenant's programs do.
-func sendJob(t *testing.T, mallory *nats.Conn, run string, n int) {
+// sendJob makes a job the tenant mallory's, and publishes it as that tenant's programs do.
+func sendJob(t *testing.T, mallory *nats.Conn, job *schemas.Job) {
 	t.Helper()
-	job := natsrig.Job(run, "mallory", n)
 	job.Tenant = "mallory"
 	job.Id = schemas.JobID(job)
 	data, err := schemas.Encode(job)
@@ -361,7 +352,7 @@ func TestTriesAreForgotten(t *testing.T) {
 		return nil
 	})
 	for n := range 30 {
-		sendJob(t, mallory, "run", n)
+		sendJob(t, mallory, natsrig.Job("run", "mallory", n))
 		waitEmpty(t, b, natsrig.Interactive)
 	}
 	publishJobs(t, b, natsrig.Job("run", "alice", 1))

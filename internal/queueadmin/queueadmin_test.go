@@ -58,6 +58,17 @@ func (r rig) work(t testing.TB, h func(context.Context, *schemas.Job) error) *na
 	return natsrig.Background(t, func(ctx context.Context) error { return s.Consume(ctx, 1, h) })
 }
 
+// die publishes a job that a worker then finds to be impossible.
+func (r rig) die(t testing.TB, job *schemas.Job, reason schemas.Reason) {
+	t.Helper()
+	r.publish(t, job)
+	worker := r.work(t, func(context.Context, *schemas.Job) error { return schemas.Permanent(reason, errors.New("no")) })
+	natsrig.WaitEmpty(t, r.link, natsrig.Interactive)
+	if err := worker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestOutstandingAndDropRun(t *testing.T) {
 	t.Parallel()
 	b := start(t)
@@ -112,17 +123,7 @@ func TestOutstandingAndDropRun(t *testing.T) {
 func TestDeadLettersListRetryDrop(t *testing.T) {
 	t.Parallel()
 	b := start(t)
-	fail := func(n int, reason schemas.Reason) {
-		t.Helper()
-		b.publish(t, natsrig.Job("run", "alice", n))
-		c := b.work(t, func(context.Context, *schemas.Job) error {
-			return schemas.Permanent(reason, errors.New("no"))
-		})
-		natsrig.WaitEmpty(t, b.link, natsrig.Interactive)
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	}
+	fail := func(n int, reason schemas.Reason) { b.die(t, natsrig.Job("run", "alice", n), reason) }
 	if list, err := b.ListDead(natsrig.Context(t), "", 0); err != nil || len(list) != 0 {
 		t.Errorf("an empty stream lists %v, %v", list, err)
 	}
@@ -215,14 +216,7 @@ func TestRetryIsNotForestalled(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	job := natsrig.Job("run", "alice", 1)
-	b.publish(t, job)
-	dying := b.work(t, func(context.Context, *schemas.Job) error {
-		return schemas.Permanent(schemas.ReasonKeyMismatch, errors.New("it differs"))
-	})
-	natsrig.WaitEmpty(t, b.link, natsrig.Interactive)
-	if err := dying.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	b.die(t, job, schemas.ReasonKeyMismatch)
 	list, err := b.ListDead(natsrig.Context(t), "", 0)
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%d letters, %v", len(list), err)

@@ -2,7 +2,6 @@ package queueadmin_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 
@@ -38,14 +37,7 @@ func TestTraceOfRetry(t *testing.T) {
 			}
 			s := natsrig.Streams(t, link.Config{Server: natsrig.Server(t, "")}, streams.Config{})
 			r := rig{queueadmin.New(s), bus.New(s, bus.Config{Grace: natsrig.Patience, Tracer: worker.Traces.Tracer()}), s.Link}
-			r.publish(t, natsrig.Job("run", "alice", 1))
-			dying := r.work(t, func(context.Context, *schemas.Job) error {
-				return schemas.Permanent(schemas.ReasonBadImage, errors.New("no"))
-			})
-			natsrig.WaitEmpty(t, r.link, natsrig.Interactive)
-			if err := dying.Stop(); err != nil {
-				t.Fatal(err)
-			}
+			r.die(t, natsrig.Job("run", "alice", 1), schemas.ReasonBadImage)
 			list, err := r.ListDead(natsrig.Context(t), "", 0)
 			if err != nil || len(list) != 1 {
 				t.Fatalf("%v, %v", list, err)
