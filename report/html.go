@@ -12,10 +12,15 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
+
+// ErrDocument is the class of documents whose parts do not fit together. It is the caller's fault.
+var ErrDocument = errors.New("document is not valid")
 
 // pageRows is how many rows of the items the page holds at a time.
 const pageRows = 50
@@ -45,8 +50,12 @@ type page struct {
 }
 
 // HTML writes the document as one HTML file. Pictures are got from load, which may be nil where there are none; those of matrices and
-// of the worst items get the room first. Errors are the loader's and the writer's, and those of rows that do not fit their columns.
+// of the worst items get the room first. Nothing is written of a document that is not valid: the error wraps ErrDocument. Other errors
+// are the loader's and the writer's.
 func (d *Document) HTML(w io.Writer, load Loader) error {
+	if err := d.validate(); err != nil {
+		return err
+	}
 	album, err := newAlbum(d.pictures(), load, cmp.Or(d.Room, defaultRoom))
 	if err != nil {
 		return fmt.Errorf("make the page's pictures: %w", err)
@@ -218,4 +227,58 @@ func level(v float64) string {
 func jsonText(v any) (string, error) {
 	data, err := json.Marshal(v)
 	return string(data), err
+}
+
+var anchor = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// usable says whether a name can be an anchor or stand in a link: it is none that the page itself uses.
+func usable(name string) bool {
+	own := []string{"viewer", "viewer-title", "text", "sort", "page"}
+	return anchor.MatchString(name) && !slices.Contains(own, name) && !strings.HasPrefix(name, "picture-")
+}
+
+// validate names everything that is wrong, not only the first.
+func (d *Document) validate() error {
+	var wrong []error
+	fail := func(bad bool, format string, args ...any) {
+		if bad {
+			wrong = append(wrong, fmt.Errorf("%w: "+format, append([]any{ErrDocument}, args...)...))
+		}
+	}
+	names := func() func(what, name string) {
+		seen := make(map[string]bool)
+		return func(what, name string) {
+			fail(!usable(name) || seen[name], "a %s cannot be named %q, or two are", what, name)
+			seen[name] = true
+		}
+	}
+	anchor := names()
+	for _, s := range d.Sections {
+		anchor("section", s.ID)
+		for _, f := range s.Figures {
+			anchor("figure", f.Name)
+		}
+		for _, t := range s.Tables {
+			for i, row := range t.Rows {
+				fail(len(row) != len(t.Head), "table %q: row %d has %d cells for %d columns", t.Title, i, len(row), len(t.Head))
+			}
+		}
+		for _, m := range s.Matrices {
+			fail(len(m.Cells) != len(m.Rows), "matrix %q has %d rows and names %d", m.Title, len(m.Cells), len(m.Rows))
+			for i, row := range m.Cells {
+				fail(len(row) != len(m.Columns), "matrix %q: row %d has %d cells for %d columns", m.Title, i, len(row), len(m.Columns))
+			}
+		}
+		if it := s.Items; it != nil {
+			fail(it.Worst != "" && it.worst() < 0, "items: the worst of %q cannot come first: it is no Number with a Better", it.Worst)
+			column := names()
+			for _, c := range it.Columns {
+				column("column", c.Name)
+			}
+			for i, r := range it.Rows {
+				fail(len(r.Values) != len(it.Columns), "items: row %d has %d values for %d columns", i, len(r.Values), len(it.Columns))
+			}
+		}
+	}
+	return errors.Join(wrong...)
 }

@@ -140,6 +140,58 @@ func TestWorstFirst(t *testing.T) {
 	}
 }
 
+func TestWriteRefuses(t *testing.T) {
+	t.Parallel()
+	number := report.Column{Name: "psnr", Kind: report.Number, Better: report.Higher}
+	items := func(it report.Items) []report.Section {
+		return []report.Section{{ID: "items", Items: &it}}
+	}
+	table := func(table report.Table) []report.Section {
+		return []report.Section{{ID: "a", Tables: []report.Table{table}}}
+	}
+	matrix := func(m report.Matrix) []report.Section {
+		return []report.Section{{ID: "a", Matrices: []report.Matrix{m}}}
+	}
+	figure := func(f report.Figure) []report.Section {
+		return []report.Section{{ID: "a", Figures: []report.Figure{f}}}
+	}
+	drawing := []byte(svg)
+	for want, sections := range map[string][]report.Section{
+		`a section cannot be named "Table 1"`:         {{ID: "Table 1"}},
+		`a section cannot be named "viewer"`:          {{ID: "viewer"}},
+		`a section cannot be named "a", or two are`:   {{ID: "a"}, {ID: "a"}},
+		`a figure cannot be named "a", or two are`:    figure(report.Figure{Name: "a", SVG: drawing}),
+		`a figure cannot be named ""`:                 figure(report.Figure{}),
+		`row 0 has 2 cells for 3 columns`:             table(report.Table{Head: make([]string, 3), Rows: [][]string{make([]string, 2)}}),
+		`has 1 rows and names 0`:                      matrix(report.Matrix{Cells: make([][]report.MatrixCell, 1)}),
+		`row 0 has 1 cells for 0 columns`:             matrix(report.Matrix{Rows: make([]string, 1), Cells: [][]report.MatrixCell{{{}}}}),
+		`a column cannot be named "sort"`:             items(report.Items{Columns: []report.Column{{Name: "sort"}}}),
+		`a column cannot be named "psnr", or two are`: items(report.Items{Columns: []report.Column{number, number}}),
+		`the worst of "ssim" cannot come first`:       items(report.Items{Columns: []report.Column{number}, Worst: "ssim"}),
+		`row 0 has 0 values for 1 columns`:            items(report.Items{Columns: []report.Column{number}, Rows: make([]report.ItemRow, 1)}),
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			err := (&report.Document{Sections: sections}).HTML(&out, images)
+			if !errors.Is(err, report.ErrDocument) || !strings.Contains(err.Error(), want) {
+				t.Errorf("the error is %v", err)
+			}
+			if out.Len() > 0 {
+				t.Errorf("%d bytes were written", out.Len())
+			}
+		})
+	}
+}
+
+func TestWriteNamesEveryFault(t *testing.T) {
+	t.Parallel()
+	err := (&report.Document{Sections: []report.Section{{ID: "A"}, {ID: "B"}}}).HTML(new(bytes.Buffer), nil)
+	if err == nil || !strings.Contains(err.Error(), `"A"`) || !strings.Contains(err.Error(), `"B"`) {
+		t.Errorf("the error is %v, want both names", err)
+	}
+}
+
 // TestWriteReturnsTheWritersError lets writing fail at every kind of place.
 func TestWriteReturnsTheWritersError(t *testing.T) {
 	t.Parallel()
