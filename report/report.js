@@ -66,7 +66,9 @@
     if (event.key === 'ArrowLeft') show(shown - 1);
     if (event.key === 'ArrowRight') show(shown + 1);
   });
-  viewer.addEventListener('close', () => part('.pictures').replaceChildren()); // give the decoded pictures back
+  viewer.addEventListener('close', () => { // give the decoded pictures back; the event comes late, the viewer may be open again
+    if (!viewer.open) part('.pictures').replaceChildren();
+  });
 
   // --- Figures and matrices.
 

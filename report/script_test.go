@@ -296,6 +296,20 @@ func TestItemOpensItsImages(t *testing.T) {
 	loaded(b)
 	b.press(kb.Escape)
 	b.Until(`!document.getElementById('viewer').open`)
+	// Opened again before the event of the closing has come, it keeps its pictures.
+	b.Do(chromedp.Focus(chromedp.CSS(".items tbody tr:nth-child(2) button")))
+	b.press(kb.Enter)
+	loaded(b)
+	browser.Value[bool](&b.Tab, `(viewer => {
+		viewer.addEventListener('close', () => { viewer.dataset.closed = 'yes' })
+		viewer.close()
+		document.querySelector('.items tbody tr:nth-child(3) button').click()
+		return true
+	})(document.getElementById('viewer'))`)
+	b.Until(`document.getElementById('viewer').dataset.closed === 'yes'`)
+	loaded(b)
+	b.press(kb.Escape)
+	b.Until(`!document.getElementById('viewer').open`)
 	b.Click(".items tbody tr:nth-child(4)") // it has no pictures
 	if browser.Value[bool](&b.Tab, `document.getElementById('viewer').open`) {
 		t.Error("a row without pictures opens")

@@ -63,18 +63,22 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // of two such; c2 is 58.5, so the similarity of a window is off by less than 1e-10, whatever the images. Products are rounded before they are
 // added (float64(x*y)+z): the compiler must not fuse the two, or processors would differ in the last bits.
 func ssim(a, b *image.NRGBA) float64 {
-	w, h := a.Rect.Dx(), a.Rect.Dy()
-	across, down := w-window+1, h-window+1
 	work := scratches.Get().(*scratch)
 	defer scratches.Put(work)
+	return work.ssim(a, b)
+}
+
+func (s *scratch) ssim(a, b *image.NRGBA) float64 {
+	w, h := a.Rect.Dx(), a.Rect.Dy()
+	across, down := w-window+1, h-window+1
 	even := down + down%2
-	work.sums = slices.Grow(work.sums[:0], even)[:even]
-	clear(work.sums)
+	s.sums = slices.Grow(s.sums[:0], even)[:even]
+	clear(s.sums)
 	for x := 0; x < across; x += strip {
-		work.measure(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x), h)
+		s.measure(a.Pix[4*x:], b.Pix[4*x:], a.Stride, b.Stride, min(strip, across-x), h)
 	}
 	sum := 0.0
-	for _, row := range work.sums[:down] { // row by row, so that large images lose no digits
+	for _, row := range s.sums[:down] { // row by row, so that large images lose no digits
 		sum += row
 	}
 	return sum / float64(channels*across*down)
