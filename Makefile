@@ -67,7 +67,7 @@ test: generated vet test-go test-trainer test-client ## everything that must pas
 vet:
 	go vet ./...
 
-test-go: build ort photos redis chromium promtool nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
+test-go: build ort photos redis curl chromium promtool nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
 	STEGOMQ_PYTHON='$(PYTHON)' go test $(PKG)
 
 test-trainer: trainer-env ## the trainer's tests
@@ -273,7 +273,7 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 	echo "generated code is up to date"
 
 ##@ Set up
-.PHONY: setup ort photos redis chromium promtool nats-server tools trainer-env
+.PHONY: setup ort photos redis curl chromium promtool nats-server tools trainer-env
 setup: build ort photos redis chromium promtool nats-server tools trainer-env ## all targets below
 
 ort: ## the ONNX Runtime library, into .cache/onnxruntime
@@ -301,6 +301,9 @@ endef
 
 redis: ## redis-server, by apt-get where it is missing
 	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
+
+curl: ## what the documents ask the HTTP API with, by apt-get where it is missing
+	@command -v curl >/dev/null || { $(call apt,curl); }
 
 chromium: ## the browser that the tests of the HTML report drive, by apt-get where there is none
 	@command -v chromium chromium-browser google-chrome >/dev/null || { $(call apt,chromium); }

@@ -90,9 +90,7 @@ func TestReadmeEvaluates(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
 	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary)
-	for _, photograph := range []string{"black-canyon.jpg", "acanthus-mollis.jpg"} {
-		h.write("photos/"+photograph, read(t, filepath.Join(samples(t), photograph)))
-	}
+	h.twoPhotographs()
 	h.does(readme(t, "Evaluate a hiding method over a data set:"))
 	h.has("results/summary.json", "results/items.csv", "results/report.html", "report/table1.csv", "report/report.html", "audit/audit.md", "audit/report.html")
 }
@@ -101,9 +99,7 @@ func TestReadmeEvaluates(t *testing.T) {
 func TestReadmeEmbeds(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
-	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
-		h.write(name, read(t, filepath.Join(samples(t), photograph)))
-	}
+	h.twoPhotographs()
 	h.does(readme(t, "Embed and recover images:"))
 	h.has("secret.png")
 }
@@ -112,9 +108,7 @@ func TestReadmeEmbeds(t *testing.T) {
 func TestHowToEmbed(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
-	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
-		h.write(name, read(t, filepath.Join(samples(t), photograph)))
-	}
+	h.twoPhotographs()
 	h.write("requests.jsonl", []byte(`{"id":"1","key":"alice","cover":"c.jpg","secret":"s.jpg","out":"streamed.png"}`+"\n"))
 	h.does(blockOf(t, "docs/embed.md", "# Embed and recover"))
 	h.has("stego.png", "secret.png", "alice.json", "streamed.png")
