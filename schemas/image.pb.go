@@ -144,7 +144,7 @@ type ImageRef struct {
 	Uri string `protobuf:"bytes,2,opt,name=uri,proto3" json:"uri,omitempty"`
 	// The encoded file itself, up to 512 KiB; only in streaming jobs.
 	Inline []byte `protobuf:"bytes,3,opt,name=inline,proto3" json:"inline,omitempty"`
-	// A name for people (a file name). Shown in messages, never opened.
+	// A name for people (a file name), at most 4096 bytes. Shown in messages, never opened.
 	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

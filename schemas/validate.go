@@ -19,6 +19,9 @@ var ErrInvalid = errors.New("invalid message")
 // MaxSide bounds the width and the height of a geometry, in pixels.
 const MaxSide = 8192
 
+// maxName bounds the bytes of an image's name: the longest path that Linux takes.
+const maxName = 4096
+
 // maxItemID bounds the bytes of an item's id.
 const maxItemID = 128
 
@@ -53,6 +56,7 @@ func (r *rules) imageRef(field string, ref *ImageRef, inline *int) {
 	if uri := ref.GetUri(); uri != "" {
 		r.imageURI(field, uri, ref.GetDigest())
 	}
+	r.check(len(ref.GetName()) <= maxName, "%s.name has %d bytes, more than %d", field, len(ref.GetName()), maxName)
 	*inline += len(ref.GetInline())
 }
 

@@ -156,6 +156,8 @@ func jobRules() []rule[*Job] {
 		{"hidden climbing file", embed, uri("file:///photos/%2e%2e/a.png"), badURI},
 		{"short blob", embed, uri("blob://abc"), badURI},
 		{"no uri at all", embed, uri("%"), badURI},
+		{"long name", inline, func(j *Job) { j.Items[0].Cover.Name = strings.Repeat("n", 4097) }, "items[0].cover.name has 4097 bytes, more than 4096"},
+		{"longest name", inline, func(j *Job) { j.Items[0].Cover.Name = strings.Repeat("n", 4096) }, ""},
 		{"much inline", inline, func(j *Job) {
 			j.Items[0].Cover.Inline, j.Items[0].Secret.Inline = make([]byte, MaxInline), make([]byte, 1)
 		}, "at most 524288 inline bytes, got 524289"},
