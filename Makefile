@@ -18,12 +18,19 @@ VENV := .venv/bin/python
 # The Python that trains: a path or a name. The default is made by `make trainer-env` on Debian's PyTorch;
 # name your own to use another PyTorch (it needs what trainer/requirements.txt says).
 PYTHON ?= $(VENV)
-# Which packages `test-go`, `race` and `bench` look at, and how long each fuzz target runs.
+# Which packages `test-go`, `race` and `bench` look at, how long each fuzz target runs, and how long the tests of a package may take.
 PKG ?= ./...
 BENCH ?= .
 COUNT ?= 1
 FUZZTIME ?= 10s
-RACETIME ?= 25m
+TESTTIME ?= 30m
+RACETIME ?= 45m
+
+# $(call again,command): up to four times. What asks a registry may fail once: of these answers few programs ask anew.
+again = for wait in 5 20 60 0; do \
+  if $(1); then break; fi; \
+  if [[ $$wait == 0 ]]; then exit 1; fi; \
+  echo "that failed; again in $$wait s" >&2; sleep $$wait; done
 
 # Where each .proto folder is; the Go code lies beside it.
 PROTO := schemas internal/ort/onnxpb
@@ -67,8 +74,13 @@ test: generated vet test-go test-trainer test-client ## everything that must pas
 vet:
 	go vet ./...
 
+# The Go modules that are missing, before all else in a new clone: a go command gives up at the first that the proxy does not give.
+.PHONY: modules
+modules:
+	@$(call again,go list -deps -test ./... google.golang.org/protobuf/cmd/protoc-gen-go github.com/nats-io/nats-server/v2 >/dev/null)
+
 test-go: build ort photos redis curl chromium promtool nats-server trainer-env ## the Go tests (PKG=./internal/bus/)
-	STEGOMQ_PYTHON='$(PYTHON)' go test $(PKG)
+	STEGOMQ_PYTHON='$(PYTHON)' go test -timeout $(TESTTIME) $(PKG)
 
 test-trainer: trainer-env ## the trainer's tests
 	$(PYTHON) -m pytest -c trainer/pyproject.toml trainer/tests
@@ -122,7 +134,7 @@ bench-growth: build photos ## the cost of more jobs, keys, workers and users of 
 .cache/peers/ready: bench/peers/requirements.txt
 	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }
 	/usr/bin/python3 -m venv --system-site-packages .cache/peers
-	$(PEERS) -m pip install --quiet --disable-pip-version-check -r $<
+	@$(call again,$(PEERS) -m pip install --quiet --disable-pip-version-check -r $<)
 	@touch $@
 
 fuzz: ort ## every fuzz target for FUZZTIME
@@ -259,6 +271,7 @@ generate: .bin/buf .bin/protoc-gen-go ## the Go code of the .proto files, the as
 
 generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; changes nothing
 	@made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
+	(cd internal/quality/kernels && $(call again,go list -deps . >/dev/null)); \
 	for dir in $(PROTO); do \
 	  PATH="$(CURDIR)/.bin:$$PATH" .bin/buf generate $$dir --template schemas/buf.gen.yaml -o "$$made/$$dir"; \
 	  for file in "$$made/$$dir"/*.pb.go; do \
@@ -274,7 +287,7 @@ generated: .bin/buf .bin/protoc-gen-go # fails when generated code is stale; cha
 
 ##@ Set up
 .PHONY: setup ort photos redis curl chromium promtool nats-server tools trainer-env
-setup: build ort photos redis chromium promtool nats-server tools trainer-env ## all targets below
+setup: build ort photos redis curl chromium promtool nats-server tools trainer-env ## all targets below
 
 ort: ## the ONNX Runtime library, into .cache/onnxruntime
 	@python3 ops/assets/fetch.py onnxruntime
@@ -285,8 +298,9 @@ photos: ## the sample photographs (public domain), into .cache/photos
 promtool: ## Prometheus's tool for alert rules, .bin/promtool, out of Debian's package, which is not installed
 	@command -v promtool >/dev/null || [[ -x .bin/promtool ]] || { \
 	  command -v apt-get >/dev/null || { echo "install promtool (Prometheus) by your system's own means: there is no apt-get here" >&2; exit 1; }; \
-	  mkdir -p .bin; made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; $(SUDO) apt-get update -qq; \
-	  (cd "$$made" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb .); \
+	  mkdir -p .bin; made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; cd "$$made"; \
+	  $(call again,$(SUDO) apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root prometheus); \
+	  dpkg-deb -x prometheus_*.deb .; cd '$(CURDIR)'; \
 	  cp "$$made/usr/bin/promtool" .bin/; }
 
 nats-server: .bin/nats-server ## the NATS server of go.mod's version, .bin/nats-server
@@ -296,7 +310,7 @@ tools: .bin/buf .bin/golangci-lint .bin/protoc-gen-go ## buf, golangci-lint and 
 # $(call apt,packages): install Debian packages, or say what to do where there is no apt-get.
 define apt
 command -v apt-get >/dev/null || { echo "install $(1) by your system's own means: there is no apt-get here" >&2; exit 1; }; \
-$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $(1)
+$(call again,$(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq -o DPkg::Lock::Timeout=120 --no-install-recommends $(1))
 endef
 
 redis: ## redis-server, by apt-get where it is missing
@@ -319,7 +333,7 @@ endif
 .venv/ready: trainer/requirements.txt
 	@/usr/bin/python3 -c 'import torch, venv, ensurepip' 2>/dev/null || { $(call apt,python3-torch python3-venv); }
 	/usr/bin/python3 -m venv --system-site-packages .venv
-	$(VENV) -m pip install --quiet --disable-pip-version-check -r $<
+	@$(call again,$(VENV) -m pip install --quiet --disable-pip-version-check -r $<)
 	@touch $@
 
 # The client is tested as its users have it, installed beside what it needs and nothing else.
@@ -327,25 +341,27 @@ CLIENT := $(CURDIR)/.cache/client/bin/python
 .cache/client/ready: clients/python/pyproject.toml
 	@/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
 	/usr/bin/python3 -m venv .cache/client
-	$(CLIENT) -m pip install --quiet --disable-pip-version-check --editable 'clients/python[test]'
+	@$(call again,$(CLIENT) -m pip install --quiet --disable-pip-version-check --editable 'clients/python[test]')
 	@touch $@
 
 # The tools have their own go.mod, so that their many modules stay out of the program's. What generates code or
 # serves is built at the version of go.mod, so that it is the version that the program links.
 .bin/buf .bin/golangci-lint: ops/tools/go.mod ops/tools/go.sum
+	@cd ops/tools && $(call again,go list -deps $$(go list tool | grep '/$(@F)$$') >/dev/null)
 	cd ops/tools && go build -trimpath -ldflags '-s -w' -o ../../.bin/ $$(go list tool | grep '/$(@F)$$')
 	@touch $@
 
 # It has a go.mod of its own: its modules are older than those of the others.
 .bin/cyclonedx-gomod: ops/sbom/go.mod ops/sbom/go.sum
+	@cd ops/sbom && $(call again,go list -deps tool >/dev/null)
 	cd ops/sbom && go build -trimpath -ldflags '-s -w' -o ../../.bin/ $$(go list tool)
 	@touch $@
 
-.bin/protoc-gen-go: go.mod
+.bin/protoc-gen-go: go.mod | modules
 	go build -trimpath -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
 	@touch $@
 
-.bin/nats-server: go.mod
+.bin/nats-server: go.mod | modules
 	go build -trimpath -o $@ github.com/nats-io/nats-server/v2
 	@touch $@
 

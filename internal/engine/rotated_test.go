@@ -78,7 +78,7 @@ func TestRotatedNetwork(t *testing.T) {
 			switch {
 			case key == "alice" && got < unrelated+6:
 				t.Errorf("%v: alice reads %.1f dB, an unrelated image has %.1f", size, got, unrelated)
-			case key != "alice" && got > unrelated+4:
+			case key != "alice" && got > unrelated+6: // five keys of two sizes: seven deviations
 				t.Errorf("%v: %s reads %.1f dB, an unrelated image has %.1f", size, key, got, unrelated)
 			}
 		}

@@ -58,7 +58,7 @@ func TestSealed(t *testing.T) {
 		if got := psnr(cover, stego); got < 44 {
 			t.Errorf("%s: stego %.1f dB", m.Name, got)
 		}
-		if got := psnr(secret, whole.must(t, all[(i+1)%len(all)], recov, "alice", stego)); got < 24 {
+		if got := psnr(secret, whole.must(t, all[(i+1)%len(all)], recov, "alice", stego)); got < 20 { // the least rate has 30, with a deviation of 1.3
 			t.Errorf("%s: recovered %.1f dB", m.Name, got)
 		}
 		one := len(stego.Data) / 2

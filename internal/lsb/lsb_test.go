@@ -168,7 +168,7 @@ func TestWrongKeysGiveNoise(t *testing.T) {
 }
 
 // Whatever the secret is, the low bits of a stego image look like fair dice: chi-square with 15 degrees of freedom is
-// above 44 once in ten thousand times.
+// above 80 once in 10^10 times.
 func TestLowBitsAreUniform(t *testing.T) {
 	t.Parallel()
 	r := seeded(t)
@@ -183,7 +183,7 @@ func TestLowBitsAreUniform(t *testing.T) {
 		for _, n := range counts {
 			chi += (n - want) * (n - want) / want
 		}
-		if chi > 60 {
+		if chi > 80 {
 			t.Errorf("%s: chi-square %.1f, counts %v", name, chi, counts)
 		}
 	}

@@ -165,11 +165,10 @@ func TestColourDifferencesSeeWhatTheChannelsDoNotShare(t *testing.T) {
 func TestDetectFindsLSBMatchingAndNothingElse(t *testing.T) {
 	t.Parallel()
 	r := random(t)
-	var covers, stegos, others [][]float64
+	var covers, stegos [][]float64
 	for range 40 {
 		m := natural(r, 64, 64, 0.7)
 		covers, stegos = append(covers, plain(m)), append(stegos, plain(Matching(m, 1, r.Uint64())))
-		others = append(others, plain(natural(r, 64, 64, 0.7)))
 	}
 	seeds := []uint64{1, 2, 3, 4, 5}
 	found, err := Detect(covers, stegos, seeds)
@@ -184,12 +183,22 @@ func TestDetectFindsLSBMatchingAndNothingElse(t *testing.T) {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
-	nothing, err := Detect(covers, others, seeds)
-	if err != nil {
-		t.Fatal(err)
+	// Of 20 pairs the AUC has a deviation of 0.07 and P_E one of 0.04: the means over eight sets are a tenth of what is allowed.
+	const sets = 8
+	auc, pe := 0.0, 0.0
+	for range sets {
+		var some, others [][]float64
+		for range 40 {
+			some, others = append(some, plain(natural(r, 64, 64, 0.7))), append(others, plain(natural(r, 64, 64, 0.7)))
+		}
+		nothing, err := Detect(some, others, seeds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		auc, pe = auc+nothing.AUC.Mean/sets, pe+nothing.PE.Mean/sets
 	}
-	if nothing.AUC.Mean < 0.25 || nothing.AUC.Mean > 0.75 || nothing.PE.Mean < 0.25 {
-		t.Errorf("covers and covers: %+v", nothing)
+	if auc < 0.25 || auc > 0.75 || pe < 0.25 {
+		t.Errorf("covers and covers: AUC %v, P_E %v", auc, pe)
 	}
 	// However well two kinds of images can be told apart, a coin takes it away.
 	var many []uint64

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -55,12 +56,20 @@ def pack(package, folder):
     # The folder is also the working directory, so that no .npmrc or package.json of the repository applies.
     retry = ["--fetch-retry-mintimeout=1000", "--fetch-retry-factor=3"]
     command = ["npm", "pack", "--loglevel=error", "--ignore-scripts", "--prefer-offline", *retry, spec]
-    try:
-        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise FetchError("npm is not installed (Debian: apt-get install npm)") from None
-    archives = list(Path(folder).glob("*.tgz"))
-    if done.returncode != 0 or len(archives) != 1:
+    for wait in (5, 20, 60, None):
+        try:
+            done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise FetchError("npm is not installed (Debian: apt-get install npm)") from None
+        archives = list(Path(folder).glob("*.tgz"))
+        if done.returncode == 0 and len(archives) == 1:
+            break
+        if wait is not None:  # npm asks anew by itself, but not after an answer that was cut off
+            print(f"npm did not bring {spec}; again in {wait} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+            for archive in archives:
+                archive.unlink()
+    else:
         said = done.stderr.strip().splitlines()[:4] or [f"exit code {done.returncode}"]
         raise FetchError("\n".join([f"npm could not bring {spec}; is there a network?", *said]))
     with open(archives[0], "rb") as f:
