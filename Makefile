@@ -338,10 +338,10 @@ endif
 
 # The client is tested as its users have it, installed beside what it needs and nothing else.
 CLIENT := $(CURDIR)/.cache/client/bin/python
-.cache/client/ready: clients/python/pyproject.toml
+.cache/client/ready: clients/python/pyproject.toml clients/python/constraints.txt
 	@/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || { $(call apt,python3-venv); }
 	/usr/bin/python3 -m venv .cache/client
-	@$(call again,$(CLIENT) -m pip install --quiet --disable-pip-version-check --editable 'clients/python[test]')
+	@$(call again,$(CLIENT) -m pip install --quiet --disable-pip-version-check -c clients/python/constraints.txt --editable 'clients/python[test]')
 	@touch $@
 
 # The tools have their own go.mod, so that their many modules stay out of the program's. What generates code or
