@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"stegomq/internal/link"
 )
 
 // errNoConsumer: nothing answers pulls for the consumer, because it does not exist.
@@ -54,9 +56,7 @@ func (p *puller) close() {
 		return
 	}
 	// The server answers the flush after all messages that it had sent before the subscription ended.
-	if p.nc.FlushTimeout(time.Second) != nil {
-		return
-	}
+	_ = flushed(p.nc) // if not, what has come goes back all the same
 	for {
 		m, err := p.sub.NextMsg(time.Millisecond)
 		if err != nil {
@@ -66,6 +66,11 @@ func (p *puller) close() {
 			_ = m.Nak()
 		}
 	}
+}
+
+// flushed waits until the server has answered a flush, and so has taken all that was sent before. There is no answer while it is away.
+func flushed(nc *nats.Conn) bool {
+	return nc.IsConnected() && nc.FlushTimeout(link.RequestTimeout) == nil
 }
 
 func isDelivery(m *nats.Msg) bool { return m.Reply != "" }
@@ -81,7 +86,7 @@ func (p *puller) pull(ctx context.Context, stream, consumer string, r pullReques
 	if err := requestPull(p.nc, stream, consumer, p.inbox, r); err != nil {
 		return nil, err
 	}
-	wait := 2 * time.Second
+	wait := link.RequestTimeout
 	if r.NoWait {
 		ctx = context.WithoutCancel(ctx) // the answer is on its way and may hold messages
 	} else {
