@@ -471,7 +471,7 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	start := func(listen string) *natsserver.Server {
 		return natsrig.Start(t, natsserver.Config{StoreDir: dir, Listen: listen})
 	}
-	server := start("127.0.0.1:0")
+	server := start(natsrig.Again)
 	url := server.URL()
 	cfg := quick(nil)
 	cfg.Link.URL = url

@@ -24,6 +24,10 @@ import (
 // Patience bounds every wait of a test.
 const Patience = 3 * time.Minute
 
+// Again is where a server listens that is started again at the same address: elsewhere on loopback than all other tests, so that none of them is
+// given its port in between.
+const Again = "127.0.0.2:0"
+
 // Secret is the secret of every test server that listens.
 var Secret = strings.Repeat("5ec", 20)
 
@@ -100,6 +104,7 @@ func Configured(t testing.TB, conf string) (address string) {
 		t.Fatalf("%v\n%s", err, conf)
 	}
 	opts.NoSigs, opts.NoLog = true, true
+	opts.AuthTimeout, opts.TLSTimeout = Patience.Seconds(), Patience.Seconds()
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
