@@ -192,10 +192,13 @@ func onEveryServer(t *testing.T, test func(t *testing.T, s store)) {
 	})
 }
 
+// patience bounds every wait of a test. A snapshot that takes a second, on a slow disk, has the next one wait for twenty.
+const patience = 3 * time.Minute
+
 // eventually waits until ok, for a condition that another goroutine or process brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
