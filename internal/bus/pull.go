@@ -55,8 +55,8 @@ func (p *puller) close() {
 	if p.sub.Drain() != nil {
 		return
 	}
-	// The server answers the flush after all messages that it had sent before the subscription ended.
-	_ = flushed(p.nc) // if not, what has come goes back all the same
+	// The server answers the flush after all messages that it had sent before the subscription ended. Without an answer, what has come goes back.
+	flush(p.nc)
 	for {
 		m, err := p.sub.NextMsg(time.Millisecond)
 		if err != nil {
@@ -68,9 +68,11 @@ func (p *puller) close() {
 	}
 }
 
-// flushed waits until the server has answered a flush, and so has taken all that was sent before. There is no answer while it is away.
-func flushed(nc *nats.Conn) bool {
-	return nc.IsConnected() && nc.FlushTimeout(link.RequestTimeout) == nil
+// flush waits until the server has answered all that was sent before. While it is away there is no answer.
+func flush(nc *nats.Conn) {
+	if nc.IsConnected() {
+		_ = nc.FlushTimeout(link.RequestTimeout)
+	}
 }
 
 func isDelivery(m *nats.Msg) bool { return m.Reply != "" }
