@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"stegomq/evaluator"
@@ -28,7 +27,7 @@ import (
 	"stegomq/schemas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testrig.Verify(m) }
 
 func sha(text string) string {
 	sum := sha256.Sum256([]byte(text))

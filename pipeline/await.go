@@ -156,6 +156,7 @@ func (l *look) look(ctx context.Context) error {
 		l.teller.explain("")
 		return nil
 	}
+	publishing := l.publishing.Load()
 	waiting, err := l.Queue.Outstanding(ctx, l.run.Spec.GetId())
 	switch {
 	case err != nil:
@@ -167,6 +168,17 @@ func (l *look) look(ctx context.Context) error {
 		if time.Since(l.quiet) >= quietAfter {
 			l.teller.explain(waitsFor(ctx, l.Queue, waiting, time.Since(l.quiet)))
 		}
+		return nil
+	case publishing: // what is slow to be uploaded, or finds no room in the queue, is not lost
+		l.empty = 0
+		return nil
+	}
+	// The last of it may have been scored since it was counted.
+	switch scores, failures, err := l.cache.Progress(ctx, l.run.Spec.GetId()); {
+	case err != nil:
+		return err
+	case int(scores+failures) != l.done:
+		l.empty = 0
 		return nil
 	}
 	if l.empty++; l.empty < emptyLooks {

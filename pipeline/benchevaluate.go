@@ -156,7 +156,11 @@ func (e *evaluations) makeRuns(ctx context.Context) error {
 
 // remove deletes what the benchmark left in Redis and in the queue.
 func (e *evaluations) remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	bound := time.Minute
+	if ctx.Err() != nil {
+		bound = dropTimeout // who interrupts does not wait for long
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
 	defer cancel()
 	var failed []error
 	for _, id := range e.begun {

@@ -63,6 +63,8 @@ type evaluation struct {
 	cache    patientCache
 	plan     *producer.Plan // of this attempt
 	moved    atomic.Int64   // grows with all that is uploaded and published
+	// publishing: the producer has a job in hand. It has not ended, and does not wait for scores.
+	publishing atomic.Bool
 }
 
 func (s *Services) newEvaluation(req *Request, watch Watch) *evaluation {
@@ -193,9 +195,24 @@ func (e *evaluation) blobs() patientBlobs { return patientBlobs{e.Blobs, e.patie
 
 // publish publishes the jobs of the plan.
 func (e *evaluation) publish(ctx context.Context) error {
+	defer e.publishing.Store(false)
 	p := producer.New(producer.Config{Batch: e.run.Request.Batch, Logger: e.log},
-		producer.Parts{Publisher: publisher{e.Bus, &e.moved}, Blobs: e.blobs(), Progress: e.cache})
+		producer.Parts{Publisher: publisher{e.Bus, &e.moved}, Blobs: e.blobs(), Progress: &room{evaluation: e, asked: -1}})
 	return p.Run(ctx, e.plan, e.run.Dataset.Files)
+}
+
+// room tells the producer how many comparisons have ended.
+type room struct {
+	*evaluation
+	asked int64 // what had moved when the producer last asked
+}
+
+// Progress is asked for before each job, and again and again while there is no room for it.
+func (r *room) Progress(ctx context.Context, run string) (scores, failures int64, err error) {
+	moved := r.moved.Load()
+	r.publishing.Store(moved != r.asked)
+	r.asked = moved
+	return r.cache.Progress(ctx, run)
 }
 
 // attempt makes what the plan lacks and ends the run. A *lostError says that it needs another one.
@@ -245,6 +262,7 @@ func (e *evaluation) work(ctx context.Context) (err error) {
 	} else {
 		r.Go(func(ctx context.Context) error { return e.watchBus(ctx, e.patience) })
 	}
+	e.publishing.Store(true)
 	r.Go(e.publish)
 	return e.await(r.ctx, ctx)
 }

@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"stegomq/internal/blob"
 	"stegomq/internal/cache"
 	"stegomq/internal/keyring"
 	"stegomq/internal/link"
@@ -163,6 +164,46 @@ func TestLostWorkIsMadeAgain(t *testing.T) {
 				t.Errorf("the cause %q is not said:\n%s", c.cause, &log)
 			}
 		})
+	}
+}
+
+// slow is a blob store that takes nothing before it is told to.
+type slow struct {
+	blob.Store
+	begin chan struct{}
+}
+
+func (s slow) Put(ctx context.Context, data []byte) (string, error) {
+	select {
+	case <-s.begin:
+		return s.Store.Put(ctx, data)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// What takes long to be uploaded is not lost, though nothing of the run is in the queue meanwhile.
+func TestSlowUploadIsNotLost(t *testing.T) {
+	t.Parallel()
+	s := shared(t)
+	ctx := testrig.Context(t)
+	roles := s.worker(ctx, t)
+	defer func() {
+		if err := roles.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var log bytes.Buffer
+	e, store := s.external(), slow{s.Blobs, make(chan struct{})}
+	e.log, e.Blobs = slog.New(slog.NewTextHandler(&log, nil)), store
+	told := 0
+	watch := once(func(Progress) bool { told++; return told == 20 }, func() { close(store.begin) }) // many looks later
+	run, err := e.Evaluate(ctx, request(t, 1), watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(run.Failures) != 0 || len(run.Scores) != run.Plan.Total || strings.Contains(log.String(), "published again") {
+		t.Errorf("%d scores, %d failures of %d:\n%s", len(run.Scores), len(run.Failures), run.Plan.Total, &log)
 	}
 }
 

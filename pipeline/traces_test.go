@@ -106,7 +106,7 @@ func TestTraceOfRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Traces.Close()
+	c.Traces.Flush(t.Context())
 	spans := c.Spans()
 	sameTrace(t, spans)
 	work := []string{"look up", "fetch and decode", "wait for a place", "key patch", "inference", "encode and store", "cache write", "publish result", "publish job"}
@@ -182,7 +182,7 @@ func TestTraceOfFoundRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.Traces.Close()
+	c.Traces.Flush(t.Context())
 	runs := collector.Named(c.Spans(), "evaluate")
 	if len(runs) != 2 {
 		t.Fatalf("%d runs", len(runs))
@@ -276,8 +276,8 @@ func TestTraceAcrossProcesses(t *testing.T) {
 	_, _, header := tracing.Publish(ctx, "publish job", "job.x")
 	other.Traces.Tracer().Receive("process job", tracing.Message{Subject: "job.x", Header: header, Delivery: 2}).End(nil)
 	span.End(nil)
-	c.Traces.Close()
-	other.Traces.Close()
+	c.Traces.Flush(t.Context())
+	other.Traces.Flush(t.Context())
 	spans := c.Spans()
 	edges(t, spans, " > evaluate")
 	run := spans[0]
@@ -300,7 +300,7 @@ func TestTracesOfLargeRun(t *testing.T) {
 	if run.Plan.Missing <= 1000 {
 		t.Fatalf("%d comparisons", run.Plan.Missing)
 	}
-	c.Traces.Close()
+	c.Traces.Flush(t.Context())
 	spans := c.Spans()
 	edges(t, spans, " > produce", " > batch", "batch > publish job")
 	whole, traces := collector.Named(spans, "produce")[0], make(map[string]bool)

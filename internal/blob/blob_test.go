@@ -422,13 +422,13 @@ func TestOpenDirectoryErrors(t *testing.T) {
 func TestLifetimeOfTenant(t *testing.T) {
 	t.Parallel()
 	all := natsrig.Streams(t, link.Config{Server: natsrig.Server(t, "")}, streams.Config{BlobLifetime: blobLifetime})
-	for tenant, lifetime := range map[string]time.Duration{"alice": time.Minute, "bob": 0} {
+	for tenant, lifetime := range map[string]time.Duration{"alice": time.Hour / 2, "bob": 0} {
 		if err := all.EnsureTenant(natsrig.Context(t), tenant, streams.TenantOptions{BlobLifetime: lifetime}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := OnStreams(all.Link, time.Nanosecond)
-	for tenant, want := range map[string]time.Duration{"": time.Nanosecond, "alice": time.Minute, "bob": blobLifetime} {
+	for tenant, want := range map[string]time.Duration{"": time.Nanosecond, "alice": time.Hour / 2, "bob": blobLifetime} {
 		for range 2 {
 			if got, err := s.kept(schemas.WithTenant(natsrig.Context(t), tenant)); err != nil || got != want {
 				t.Errorf("%q: %v, not %v: %v", tenant, got, want, err)

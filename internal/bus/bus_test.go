@@ -20,6 +20,10 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 	})
 	sub := natsrig.Background(t, func(ctx context.Context) error { return b.SubscribeResults(ctx, "run", nil) })
 	natsrig.Eventually(t, "the worker", func() bool { return answers(t, b) })
+	natsrig.Eventually(t, "the evaluator", func() bool {
+		_, err := b.link.JS.Consumer(natsrig.Context(t), schemas.StreamScoring, "evaluator")
+		return err == nil
+	})
 	for range 2 { // the second Close finds nothing to do
 		if err := b.link.Close(); err != nil {
 			t.Error(err)

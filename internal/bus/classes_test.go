@@ -24,6 +24,9 @@ func TestClassesAreServedInOrder(t *testing.T) {
 	for n, c := range []schemas.Class{schemas.Bulk, schemas.Bulk, schemas.FollowUpClass, schemas.FollowUpClass, schemas.Interactive, schemas.Interactive} {
 		publishJobs(t, b, natsrig.OfClass(c, "run", n))
 	}
+	for _, c := range schemas.Classes() {
+		waitPending(t, b, c, 2)
+	}
 	var order []string
 	done := make(chan []string, 1)
 	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error {
@@ -53,6 +56,7 @@ func TestInteractiveOvertakesBulk(t *testing.T) {
 	})
 	natsrig.Receive(t, running, "the first bulk job")
 	publishJobs(t, b, natsrig.OfClass(schemas.Interactive, "now", 0))
+	waitPending(t, b, schemas.Interactive, 1)
 	release <- struct{}{}
 	if got := natsrig.Receive(t, running, "the next job"); got != string(schemas.Interactive) {
 		t.Errorf("the next job was %s", got)
@@ -123,19 +127,40 @@ func TestJobsWithoutAConsumerAreFound(t *testing.T) {
 func TestMissingKeyGoesToAnother(t *testing.T) {
 	t.Parallel()
 	cfg := quick(natsrig.Server(t, ""))
-	cfg.UnservedAfter, cfg.MaxDeliver = 5*time.Second, 1
+	cfg.UnservedAfter, cfg.MaxDeliver = natsrig.Patience, 1
 	b := open(t, cfg)
+	lacked := make(chan struct{}, 100)
 	has := func(keys string) jobHandler {
 		return func(_ context.Context, j *schemas.Job) error {
 			if strings.Contains(keys, j.GetKey().GetId()) {
 				return nil
 			}
+			select {
+			case lacked <- struct{}{}:
+			default:
+			}
 			return schemas.Permanent(schemas.ReasonUnknownKey, errors.New("no such key"))
 		}
 	}
-	publishJobs(t, b, natsrig.Job("run", "alice", 1), natsrig.Job("run", "nobody", 2))
+	publishJobs(t, b, natsrig.Job("run", "alice", 1))
+	one := consumeJobs(t, b, "one", 1, has("bob"))
+	natsrig.Receive(t, lacked, "the worker without the key")
+	two := consumeJobs(t, b, "two", 1, has("alice"))
+	waitEmpty(t, b, natsrig.Interactive)
+	if n := messages(t, b, schemas.StreamDead); n != 0 {
+		t.Errorf("%d dead letters of a key that a worker has", n)
+	}
+
+	for _, worker := range []*natsrig.Task{one, two} {
+		if err := worker.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	cfg.UnservedAfter = 300 * time.Millisecond
+	b = open(t, cfg)
 	consumeJobs(t, b, "one", 1, has("bob"))
 	consumeJobs(t, b, "two", 1, has("alice"))
+	publishJobs(t, b, natsrig.Job("run", "nobody", 2))
 	l := oneDead(t, b)
 	if l.GetReason() != string(schemas.ReasonUnknownKey) || !strings.Contains(l.GetSubject(), ".nobody.") {
 		t.Errorf("dead letter %v", l)
@@ -293,17 +318,18 @@ func TestDeathIsTold(t *testing.T) {
 // TestMessageNearTheLimitCanDie is fault 9: a message that left no room for a letter around it stayed for ever.
 func TestMessageNearTheLimitCanDie(t *testing.T) {
 	t.Parallel()
-	b := open(t, quick(natsrig.Server(t, "")))
+	const limit = 1 << 20 // with the race detector the server takes seconds to write out a message of its usual limit
+	b := open(t, quick(natsrig.Start(t, natsserver.Config{MaxPayload: limit})))
 	model := natsrig.SHA("model")
 	if err := b.streams.EnsureLane(natsrig.Context(t), streams.Lane{Class: schemas.Interactive, Model: model}); err != nil {
 		t.Fatal(err)
 	}
 	subject := "job.interactive.main." + model + ".embed.alice.run"
-	if _, err := b.link.JS.Publish(natsrig.Context(t), subject, make([]byte, natsserver.MaxPayload-200)); err != nil {
+	if _, err := b.link.JS.Publish(natsrig.Context(t), subject, make([]byte, limit-200)); err != nil {
 		t.Fatal(err)
 	}
 	consumeJobs(t, b, "one", 1, func(context.Context, *schemas.Job) error { return nil })
-	if l := oneDead(t, b); l.GetReason() != string(schemas.ReasonBadMessage) || !strings.Contains(l.GetDetail(), "bytes kept") || len(l.GetMessage()) < natsserver.MaxPayload/2 {
+	if l := oneDead(t, b); l.GetReason() != string(schemas.ReasonBadMessage) || !strings.Contains(l.GetDetail(), "bytes kept") || len(l.GetMessage()) < limit/2 {
 		t.Errorf("dead letter of %d bytes: %s", len(l.GetMessage()), l.GetDetail())
 	}
 	waitEmpty(t, b, natsrig.Interactive)

@@ -73,6 +73,7 @@ func TestSlotsBoundWhatRunsAndWhatIsPulled(t *testing.T) {
 	for range slots {
 		natsrig.Receive(t, running, "a handler")
 	}
+	waitPending(t, b, schemas.Interactive, 20-slots)
 	// The server counts pulled jobs as in flight: nothing is fetched ahead.
 	if !answers(t, b) {
 		t.Error("the worker does not answer")
@@ -242,8 +243,11 @@ func TestCrashedWorkersJobsAreDoneByOthers(t *testing.T) {
 	done := make(chan string, n)
 	begin := time.Now()
 	consumeJobs(t, b, "heir", 2, func(_ context.Context, j *schemas.Job) error { done <- j.GetId(); return nil })
-	for range n {
-		delete(held, natsrig.Receive(t, done, "the jobs"))
+	seen := make(map[string]bool)
+	for len(seen) < n { // one may come twice, where its acknowledgement takes longer than AckWait
+		id := natsrig.Receive(t, done, "the jobs")
+		seen[id] = true
+		delete(held, id)
 	}
 	t.Logf("all jobs done %v after the crash, AckWait %v", time.Since(begin), cfg.Streams.AckWait)
 	if len(held) > 0 {
@@ -328,12 +332,13 @@ func TestStuckHandlerIsGivenUp(t *testing.T) {
 		says    string
 	}{
 		"after a hard stop":      {time.Hour, true, ErrInterrupted.Error()},
-		"after its longest time": {300 * time.Millisecond, false, ErrHandlerTimeout.Error()},
+		"after its longest time": {time.Second, false, ErrHandlerTimeout.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := quick(natsrig.Server(t, ""))
-			cfg.Grace, cfg.HardWait, cfg.MaxHandle = time.Millisecond, 300*time.Millisecond, c.longest
+			// They hold for the next job too, which must not take so long on a busy machine.
+			cfg.Grace, cfg.HardWait, cfg.MaxHandle = time.Millisecond, time.Second, c.longest
 			b := open(t, cfg)
 			stuck, next := natsrig.Job("run", "alice", 1), natsrig.Job("run", "alice", 2)
 			running, done, release := make(chan struct{}, 4), make(chan string, 4), make(chan struct{})
@@ -374,14 +379,14 @@ func TestStuckHandlerIsGivenUp(t *testing.T) {
 func TestSlowHandlerKeepsItsJob(t *testing.T) {
 	t.Parallel()
 	cfg := quick(natsrig.Server(t, ""))
-	cfg.Streams.AckWait = time.Second // leaves room for a busy machine: a sign of life every third of it
+	cfg.Streams.AckWait = 5 * time.Second // leaves room for a busy machine: a sign of life every third of it
 	b := open(t, cfg)
 	publishJobs(t, b, natsrig.Job("run", "alice", 1))
 	var runs atomic.Int64
 	release := make(chan struct{})
 	h := func(context.Context, *schemas.Job) error {
 		if runs.Add(1) == 1 {
-			time.AfterFunc(3*cfg.Streams.AckWait/2, func() { close(release) })
+			time.AfterFunc(5*cfg.Streams.AckWait/4, func() { close(release) })
 		}
 		<-release
 		return nil
@@ -466,7 +471,7 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	start := func(listen string) *natsserver.Server {
 		return natsrig.Start(t, natsserver.Config{StoreDir: dir, Listen: listen})
 	}
-	server := start("127.0.0.1:0")
+	server := start(natsrig.Again)
 	url := server.URL()
 	cfg := quick(nil)
 	cfg.Link.URL = url
@@ -475,6 +480,7 @@ func TestConsumeSurvivesTheServersAbsence(t *testing.T) {
 	consumeJobs(t, b, "one", 1, func(_ context.Context, j *schemas.Job) error { got <- j.GetId(); return nil })
 	publishJobs(t, b, natsrig.Job("run", "alice", 1))
 	natsrig.Receive(t, got, "the first job")
+	waitEmpty(t, b, natsrig.Interactive) // what is not acknowledged when the server ends comes again
 	results := make(chan string, 4)
 	natsrig.Background(t, func(ctx context.Context) error {
 		return b.SubscribeResults(ctx, "run", func(r *schemas.Result) error {
@@ -530,7 +536,7 @@ func TestDirtyPullerHandsMessagesBack(t *testing.T) {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	publishJobs(t, b, natsrig.Job("run", "alice", 1))
-	got, err := pull.pull(natsrig.Context(t), natsrig.Interactive, probe, pullRequest{Batch: 1, Expires: 5 * time.Second})
+	got, err := pull.pull(natsrig.Context(t), natsrig.Interactive, probe, pullRequest{Batch: 1, Expires: natsrig.Patience})
 	if err != nil || len(got) != 1 {
 		t.Fatalf("got %v, %v: an abandoned pull kept the job", got, err)
 	}

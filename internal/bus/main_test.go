@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stegomq/internal/link"
@@ -23,11 +25,12 @@ type settings struct {
 	Config
 }
 
-// quick are settings whose waits are short.
+// quick are settings with which a message is tried again at once. AckWait is long: on a busy machine a message that is slow to be acknowledged must
+// not come again where a test counts. A test in which somebody dies with a message in hand sets its own.
 func quick(s *natsserver.Server) settings {
 	return settings{
 		Link:    link.Config{Server: s, Secret: natsrig.Secret},
-		Streams: streams.Config{AckWait: 2 * time.Second},
+		Streams: streams.Config{AckWait: natsrig.Patience / 3},
 		Config:  Config{RetryDelays: []time.Duration{10 * time.Millisecond}, Grace: natsrig.Patience, HardWait: natsrig.Patience},
 	}
 }
@@ -78,11 +81,25 @@ func laneInfo(t testing.TB, b *Bus) *jetstream.ConsumerInfo {
 	return c.CachedInfo()
 }
 
-// answers says whether a worker answers.
+// answers says whether a worker answers. Where none listens the server says so.
 func answers(t testing.TB, b *Bus) bool {
 	t.Helper()
-	_, err := b.link.NC.Request(PingSubject, nil, 250*time.Millisecond)
+	var err error
+	natsrig.Eventually(t, "an answer, or word that nobody listens", func() bool {
+		// A worker that leaves between the question and its answer gives neither.
+		_, err = b.link.NC.Request(PingSubject, nil, time.Second)
+		return err == nil || errors.Is(err, nats.ErrNoResponders)
+	})
 	return err == nil
+}
+
+// waitPending waits until the lane of a class has so many jobs to give. The server confirms a job before its lane knows of it.
+func waitPending(t testing.TB, b *Bus, c schemas.Class, n uint64) {
+	t.Helper()
+	natsrig.Eventually(t, "the lane to know its jobs", func() bool {
+		lane, err := b.link.JS.Consumer(natsrig.Context(t), schemas.JobStream(c), natsrig.SHA("model"))
+		return err == nil && lane.CachedInfo().NumPending == n
+	})
 }
 
 // oneDead waits for the only dead letter.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"stegomq/internal/link"
 )
 
 // errNoConsumer: nothing answers pulls for the consumer, because it does not exist.
@@ -53,10 +55,8 @@ func (p *puller) close() {
 	if p.sub.Drain() != nil {
 		return
 	}
-	// The server answers the flush after all messages that it had sent before the subscription ended.
-	if p.nc.FlushTimeout(time.Second) != nil {
-		return
-	}
+	// The server answers the flush after all messages that it had sent before the subscription ended. Without an answer, what has come goes back.
+	flush(p.nc)
 	for {
 		m, err := p.sub.NextMsg(time.Millisecond)
 		if err != nil {
@@ -65,6 +65,13 @@ func (p *puller) close() {
 		if isDelivery(m) {
 			_ = m.Nak()
 		}
+	}
+}
+
+// flush waits until the server has answered all that was sent before. While it is away there is no answer.
+func flush(nc *nats.Conn) {
+	if nc.IsConnected() {
+		_ = nc.FlushTimeout(link.RequestTimeout)
 	}
 }
 
@@ -81,7 +88,7 @@ func (p *puller) pull(ctx context.Context, stream, consumer string, r pullReques
 	if err := requestPull(p.nc, stream, consumer, p.inbox, r); err != nil {
 		return nil, err
 	}
-	wait := 2 * time.Second
+	wait := link.RequestTimeout
 	if r.NoWait {
 		ctx = context.WithoutCancel(ctx) // the answer is on its way and may hold messages
 	} else {

@@ -55,11 +55,12 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 	}
 	next, tick := uint64(1), time.NewTimer(0)
 	defer tick.Stop()
+	var live <-chan *nats.Msg // arrived, after the first look at the stream: what was stored before comes before what is new
 	for {
 		select {
 		case <-inner.Done():
 			return b.link.Ended(ctx)
-		case m := <-arrived:
+		case m := <-live:
 			if err := call(m.Data); err != nil {
 				return err
 			}
@@ -68,6 +69,7 @@ func (b *Bus) SubscribeResults(ctx context.Context, run string, onResult func(*s
 				return err
 			}
 			known.turn()
+			live = arrived
 		}
 		tick.Reset(catchUpEvery)
 	}

@@ -23,6 +23,9 @@ import (
 	"stegomq/schemas"
 )
 
+// unhurried gives a plain client as long as a test waits: its own 2 s are short on a busy machine.
+var unhurried = nats.Timeout(natsrig.Patience)
+
 // startAccounts runs a server with the operator's account and one for each grant. It gives the URL of a user, whose password is natsrig.Secret.
 func startAccounts(t *testing.T, grants ...access.Grant) (url func(user string) string) {
 	t.Helper()
@@ -128,7 +131,7 @@ func TestNamesOfTenants(t *testing.T) {
 	}
 	url := startAccounts(t, grants...)
 	for _, g := range grants {
-		nc, err := nats.Connect(url(g.Tenant))
+		nc, err := nats.Connect(url(g.Tenant), unhurried)
 		if err != nil {
 			t.Errorf("%s: %v", g.Tenant, err)
 			continue
@@ -149,7 +152,7 @@ func startTenant(t *testing.T) (b *Bus, mallory *nats.Conn) {
 	if err := b.streams.EnsureTenant(natsrig.Context(t), "mallory", streams.TenantOptions{Models: grant.Models}); err != nil {
 		t.Fatal(err)
 	}
-	mallory, err := nats.Connect(url("mallory"))
+	mallory, err := nats.Connect(url("mallory"), unhurried)
 	if err != nil {
 		t.Fatal(err)
 	}

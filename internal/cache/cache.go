@@ -57,7 +57,7 @@ func (awayError) Is(target error) bool { return target == schemas.ErrAway }
 
 // Ping returns nil when the server answers and accepts work: not while it loads its data.
 func (c *Cache) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	return c.rdb.Ping(ctx).Err()
 }
@@ -65,10 +65,11 @@ func (c *Cache) Ping(ctx context.Context) error {
 // DefaultLifetime is the default lifetime of memos.
 const DefaultLifetime = 30 * 24 * time.Hour
 
-// openTimeout bounds how long Open waits for a server's first answer, and commandTimeout how long a command
+// openTimeout bounds how long Open waits for a server's first answer, pingTimeout how long Ping does, and commandTimeout how long a command
 // waits for one later: reading the scores of a large run from a busy machine takes seconds.
 const (
-	openTimeout    = 2500 * time.Millisecond
+	openTimeout    = 5 * time.Second
+	pingTimeout    = 2500 * time.Millisecond
 	commandTimeout = 30 * time.Second
 )
 
@@ -113,7 +114,7 @@ type Cache struct {
 }
 
 // Open connects to an external Redis: redis://[[user]:password@]host:port[/db], rediss:// for TLS, or
-// unix://[[user]:password@]/path/to/socket[?db=n]. It returns ErrBadURL, ErrClientFiles, or within 3 s ErrUnreachable; no
+// unix://[[user]:password@]/path/to/socket[?db=n]. It returns ErrBadURL, ErrClientFiles, or within 5 s ErrUnreachable; no
 // error holds the password.
 func Open(ctx context.Context, url string, opts Options) (*Cache, error) {
 	o, err := redis.ParseURL(url)

@@ -28,7 +28,7 @@ func dialPlain(t *testing.T, url string) *plainClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &plainClient{t, conn, bufio.NewReader(conn)}

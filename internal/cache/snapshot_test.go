@@ -149,7 +149,7 @@ func TestSnapshotUnderDeletes(t *testing.T) {
 		}
 	}()
 	// A capture that found some of the fields shows that the other goroutine was in the middle of them.
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for partly := 0; partly < wanted; {
 		if time.Now().After(deadline) {
 			t.Error("the two hardly interleave")

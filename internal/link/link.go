@@ -31,8 +31,8 @@ import (
 // RequestTimeout bounds one request to the server.
 const RequestTimeout = 5 * time.Second
 
-// connectTimeout bounds the first connection.
-const connectTimeout = 3 * time.Second
+// connectTimeout bounds the first connection, as a request.
+const connectTimeout = RequestTimeout
 
 // Link is a connection to a server, for any number of goroutines.
 type Link struct {

@@ -81,6 +81,7 @@ func Start(c Config) (*Server, error) {
 		StoreDir:          c.StoreDir,
 		JetStreamMaxStore: cmp.Or(c.MaxStore, 64<<30),
 		MaxPayload:        cmp.Or(c.MaxPayload, MaxPayload),
+		AuthTimeout:       serverStart.Seconds(), // the server's own 2 s are short for clients on a busy machine
 		NoSigs:            true,
 		NoLog:             true,
 	}

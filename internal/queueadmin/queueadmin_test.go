@@ -94,7 +94,10 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	// What a worker has in hand counts.
 	running, release := make(chan struct{}), make(chan struct{})
 	b.work(t, func(context.Context, *schemas.Job) error {
-		running <- struct{}{}
+		select {
+		case running <- struct{}{}:
+		case <-release:
+		}
 		<-release
 		return nil
 	})
@@ -111,11 +114,6 @@ func TestOutstandingAndDropRun(t *testing.T) {
 	if err := b.DropRun(natsrig.Context(t), ">"); !errors.Is(err, bus.ErrBadFilter) {
 		t.Errorf("a run that is a wildcard: %v", err)
 	}
-	go func() {
-		for range 4 {
-			<-running
-		}
-	}()
 	close(release)
 	natsrig.WaitEmpty(t, b.link, schemas.JobStream(schemas.Bulk))
 }
@@ -330,9 +328,13 @@ func TestStatus(t *testing.T) {
 		return nil
 	})
 	natsrig.Receive(t, running, "the first job")
-	if st, err = queueadmin.Inspect(natsrig.Context(t), to); err != nil {
-		t.Fatal(err)
-	}
+	// A worker that is slow to answer is left out.
+	natsrig.Eventually(t, "the worker to answer in time", func() bool {
+		if st, err = queueadmin.Inspect(natsrig.Context(t), to); err != nil {
+			t.Fatal(err)
+		}
+		return len(st.Workers) > 0
+	})
 	if st.JobsWaiting != 1 || st.JobsInFlight != 1 || len(st.Workers) != 1 || st.Workers[0].ID != "one" || st.Workers[0].Slots != 1 {
 		t.Errorf("queue with a worker: %+v", st)
 	}

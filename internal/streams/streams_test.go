@@ -111,7 +111,7 @@ func TestOpenWithoutStorage(t *testing.T) {
 // TestMadeAgainAfterAReconnection has the server come back with an empty store.
 func TestMadeAgainAfterAReconnection(t *testing.T) {
 	t.Parallel()
-	first, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", Secret: natsrig.Secret, Logger: natsrig.Log(t)})
+	first, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir(), Listen: natsrig.Again, Secret: natsrig.Secret, Logger: natsrig.Log(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,8 +56,11 @@ func Main(tests *testing.M, m *Model, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(suite{tests, m.engine})
+	Verify(suite{tests, m.engine})
 }
+
+// Verify runs the tests of a package and checks for leaked goroutines.
+func Verify(m goleak.TestingM) { natsrig.Verify(m) }
 
 func (m *Model) load(dir string) (err error) {
 	if m.Model, err = model.Load(dir); err != nil {
