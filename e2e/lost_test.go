@@ -107,10 +107,10 @@ func TestLostState(t *testing.T) {
 			natsAt(t, s.natsAddress)
 		},
 		"the jobs are purged": func(t *testing.T, s *separate) {
-			nc, err := nats.Connect(s.flags[1])
+			nc, err := nats.Connect(s.flags[1], nats.Timeout(patience))
 			must(t, err)
 			defer nc.Close()
-			js, err := jetstream.New(nc)
+			js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 			must(t, err)
 			for _, name := range []string{"JOBS_BULK", "JOBS_FOLLOWUP"} {
 				stream, err := js.Stream(t.Context(), name)
