@@ -211,7 +211,8 @@ func TestModulo(t *testing.T) {
 	cover, secret := picture(1, 91, 83), picture(2, 91, 83)
 	h.write("cover.png", encodePNG(t, cover))
 	h.write("secret.png", encodePNG(t, secret))
-	for model, floor := range map[string]float64{"modulo": 30, "modulo-noise": 25, "modulo-jpeg": 16} {
+	// The least of 400 keys were 30.3, 29.0 and 23.9 dB.
+	for model, floor := range map[string]float64{"modulo": 27, "modulo-noise": 25, "modulo-jpeg": 16} {
 		model = filepath.Join(shippedModels(), model)
 		h.ok("embed", "--model", model, "--key", "alice", "--cover", "cover.png", "--secret", "secret.png", "-o", "stego.png")
 		recovered := func(key string) quality.Scores {
