@@ -103,7 +103,7 @@ func TestWorkerKilled(t *testing.T) {
 
 func redisClient(t *testing.T, url string) *redis.Client {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: strings.TrimPrefix(url, "unix://")})
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: strings.TrimPrefix(url, "unix://"), DialTimeout: patience, ReadTimeout: patience})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
