@@ -231,10 +231,12 @@ func TestBobAtAlices(t *testing.T) {
 	}
 	// A user has a result before the job leaves its queue.
 	for _, class := range schemas.Classes() {
-		for left := uint64(1); left > 0; {
+		for deadline, left := time.Now().Add(patience), uint64(1); left > 0; {
 			queue, err := js.Stream(t.Context(), schemas.JobStream(class))
 			must(t, err)
-			left = queue.CachedInfo().State.Msgs
+			if left = queue.CachedInfo().State.Msgs; left > 0 && time.Now().After(deadline) {
+				t.Fatalf("%d jobs stay in %s", left, schemas.JobStream(class))
+			}
 		}
 	}
 	// A job of alice's that is being handled, and the subject of its acknowledgement.
