@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"stegomq/evaluator"
@@ -25,10 +24,11 @@ import (
 	"stegomq/internal/quality"
 	"stegomq/internal/source"
 	"stegomq/internal/testrig"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/schemas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func sha(text string) string {
 	sum := sha256.Sum256([]byte(text))

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"stegomq/internal/testrig/leaks"
 )
 
 // The real server that the tests share, each test with a database of its own.
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	if shared.realServer != nil {
 		shared.stop()
 	}
-	if err := goleak.Find(); err != nil && code == 0 {
+	if err := leaks.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
@@ -24,6 +22,7 @@ import (
 	"stegomq/internal/ort"
 	"stegomq/internal/queueadmin"
 	"stegomq/internal/streams"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/internal/testrig/natsrig"
 )
 
@@ -56,7 +55,7 @@ func Main(tests *testing.M, m *Model, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(suite{tests, m.engine})
+	leaks.Main(suite{tests, m.engine})
 }
 
 func (m *Model) load(dir string) (err error) {

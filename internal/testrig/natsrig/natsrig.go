@@ -18,6 +18,7 @@ import (
 	"stegomq/internal/link"
 	"stegomq/internal/natsserver"
 	"stegomq/internal/streams"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/schemas"
 )
 
@@ -30,7 +31,7 @@ var Secret = strings.Repeat("5ec", 20)
 // Main is the TestMain of a package that checks for leaked goroutines. A server that shuts down while it makes a stream forgets that stream's
 // store (nats-server 2.15.2; seen once, under load): goroutines of the store and of the server's clock are ignored.
 func Main(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	leaks.Main(m,
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
