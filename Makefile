@@ -18,13 +18,15 @@ VENV := .venv/bin/python
 # The Python that trains: a path or a name. The default is made by `make trainer-env` on Debian's PyTorch;
 # name your own to use another PyTorch (it needs what trainer/requirements.txt says).
 PYTHON ?= $(VENV)
-# Which packages `test-go`, `race` and `bench` look at, how long each fuzz target runs, and how long the tests of a package may take.
+# Which packages `test-go`, `race` and `bench` look at, and how long each fuzz target runs.
 PKG ?= ./...
 BENCH ?= .
 COUNT ?= 1
 FUZZTIME ?= 10s
+# How long the tests of a package may take. Those of whole programs take five minutes on two cores, and a quarter of an hour with the
+# race detector; on a machine that has other work they take twice as long and more.
 TESTTIME ?= 30m
-RACETIME ?= 45m
+RACETIME ?= 60m
 
 # $(call again,command): up to four times. What asks a registry may fail once: of these answers few programs ask anew.
 again = for wait in 5 20 60 0; do \

@@ -72,10 +72,11 @@ var house = map[string][]string{
 	"internal/testrig/certificates": {},
 	"internal/testrig/collector":    {"internal/telemetry"},
 	"internal/testrig/modeldir":     {"internal/model"},
-	"internal/testrig/natsrig":      {"internal/link", "internal/natsserver", "internal/streams", "schemas"},
+	"internal/testrig/leaks":        {},
+	"internal/testrig/natsrig":      {"internal/link", "internal/natsserver", "internal/streams", "internal/testrig/leaks", "schemas"},
 	"internal/testrig": {
 		"internal/blob", "internal/bus", "internal/cache", "internal/engine", "internal/keyring", "internal/link", "internal/model", "internal/natsserver",
-		"internal/ort", "internal/queueadmin", "internal/streams", "internal/testrig/natsrig",
+		"internal/ort", "internal/queueadmin", "internal/streams", "internal/testrig/leaks", "internal/testrig/natsrig",
 	},
 
 	"producer":  {"internal/pixel", "internal/quality", "internal/tracing", "schemas"},

@@ -25,10 +25,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"stegomq/client"
 	"stegomq/internal/keyring"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/schemas"
@@ -48,7 +47,7 @@ func TestMain(m *testing.M) {
 	code, err := withService(m.Run)
 	if err == nil && code == 0 {
 		http.DefaultClient.CloseIdleConnections()
-		err = goleak.Find()
+		err = leaks.Find()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -106,7 +106,7 @@ func (x *tenants) photo(n int) string {
 // dial connects a plain client.
 func (x *tenants) dial(user string) *nats.Conn {
 	x.t.Helper()
-	nc, err := nats.Connect("nats://"+x.addr, nats.UserInfo(user, tenantPassword(user)), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect("nats://"+x.addr, nats.UserInfo(user, tenantPassword(user)), nats.Timeout(patience), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	must(x.t, err)
 	x.t.Cleanup(nc.Close)
 	return nc
@@ -115,7 +115,7 @@ func (x *tenants) dial(user string) *nats.Conn {
 // holdings are the content, configuration and consumers of every stream of the operator's account except bob's.
 func (x *tenants) holdings(op *nats.Conn) map[string]string {
 	x.t.Helper()
-	js, err := jetstream.New(op)
+	js, err := jetstream.New(op, jetstream.WithDefaultTimeout(patience))
 	must(x.t, err)
 	held := make(map[string]string)
 	streams := js.ListStreams(x.t.Context())
@@ -202,7 +202,7 @@ func TestBobAtAlices(t *testing.T) {
 	x.embed("bob", "bob.png").want(t, 0, "embed as bob")
 
 	op, bob := x.dial("stegomq"), x.dial("bob")
-	js, err := jetstream.New(op)
+	js, err := jetstream.New(op, jetstream.WithDefaultTimeout(patience))
 	must(t, err)
 	ring, err := keyring.Open(x.path("config", "stegomq", "keyring.json"), keyring.Protection{})
 	must(t, err)
@@ -229,6 +229,16 @@ func TestBobAtAlices(t *testing.T) {
 		must(t, err)
 		return data
 	}
+	// A user has a result before the job leaves its queue.
+	for _, class := range schemas.Classes() {
+		for deadline, left := time.Now().Add(patience), uint64(1); left > 0; {
+			queue, err := js.Stream(t.Context(), schemas.JobStream(class))
+			must(t, err)
+			if left = queue.CachedInfo().State.Msgs; left > 0 && time.Now().After(deadline) {
+				t.Fatalf("%d jobs stay in %s", left, schemas.JobStream(class))
+			}
+		}
+	}
 	// A job of alice's that is being handled, and the subject of its acknowledgement.
 	x.worker.signal(syscall.SIGSTOP)
 	other := "f" + x.sealed[1:]
@@ -241,7 +251,7 @@ func TestBobAtAlices(t *testing.T) {
 		Durable: other, FilterSubject: schemas.ModelFilter(schemas.Interactive, other), AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Hour,
 	})
 	must(t, err)
-	inHand, err := consumer.Next()
+	inHand, err := consumer.Next(jetstream.FetchMaxWait(patience))
 	must(t, err)
 	x.worker.signal(syscall.SIGCONT)
 
@@ -422,7 +432,7 @@ func TestBobAtAlices(t *testing.T) {
 		}
 		// When these two are answered, most of the requests above are too.
 		for subject, body := range map[string]string{"blob.bob.y": "", schemas.TenantAPI + ".STREAM.MSG.GET.BLOBS_bob": `{"last_by_subj":"blob.bob.job"}`} {
-			if _, err := bob.Request(subject, []byte(body), time.Minute); err != nil {
+			if _, err := bob.Request(subject, []byte(body), patience); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -451,7 +461,7 @@ func TestBobAtAlices(t *testing.T) {
 	})
 
 	t.Run("jobs that lie", func(t *testing.T) {
-		js, err := jetstream.NewWithAPIPrefix(bob, schemas.TenantAPI)
+		js, err := jetstream.NewWithAPIPrefix(bob, schemas.TenantAPI, jetstream.WithDefaultTimeout(patience))
 		must(t, err)
 		subject := schemas.JobSubject(job("bob", "bob", "lies"))
 		count := strings.Count(x.ok("dead", "list").stdout, "bad_message")
@@ -494,11 +504,11 @@ func TestBobAtAlices(t *testing.T) {
 	if !bytes.Equal(read(t, x.path("after.png")), read(t, x.path("secret.png"))) {
 		t.Error("alice recovers another image than before")
 	}
-	_, err = nats.Connect("nats://"+x.addr, nats.UserInfo("alice", tenantPassword("bob")))
+	_, err = nats.Connect("nats://"+x.addr, nats.UserInfo("alice", tenantPassword("bob")), nats.Timeout(patience))
 	if !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("bob's password for alice: %v", err)
 	}
-	if _, err := nats.Connect("nats://" + x.addr); !errors.Is(err, nats.ErrAuthorization) {
+	if _, err := nats.Connect("nats://"+x.addr, nats.Timeout(patience)); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("nobody: %v", err)
 	}
 }

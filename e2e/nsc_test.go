@@ -158,7 +158,7 @@ func TestGrantsAsJWTs(t *testing.T) {
 	}
 	alice("embed", "--key", "alice", "--cover", photos+"/00.jpg", "--secret", photos+"/01.png", "-o", "stego.png").want(t, 0, "embed")
 	alice("recover", "--key", "alice", "--stego", "stego.png", "-o", "secret.png").want(t, 0, "recover")
-	nc, err := nats.Connect("nats://"+addr, nats.UserCredentials(creds))
+	nc, err := nats.Connect("nats://"+addr, nats.UserCredentials(creds), nats.Timeout(patience))
 	must(t, err)
 	defer nc.Close()
 	for _, subject := range []string{"$JS.API.STREAM.NAMES", "stegomq.API.STREAM.INFO.DEAD", "stegomq.API.STREAM.PURGE.BLOBS_alice", "worker.ping"} {

@@ -84,9 +84,11 @@ func TestPaperInterrupted(t *testing.T) {
 	h.photographs("photos", 8, 60, 40)
 	study := h.study("study.json", map[string]string{"PUSNet-MK": filepath.Join(tinyModels(), "tiny"), "HiNet": variantModel()}, "")
 	args := []string{"paper", "--data", "Mine=photos", "--study", study, "--size", "32", "--out", "report"}
-	first := h.start(append(args, "--slots", "1", "--log-level", "debug")...)
-	first.await(`(?s)(msg="job settled".*){6}`)
+	const part = `(?s)(msg="job settled".*){6}`
+	first := h.startHeld(part, append(args, "--slots", "1", "--log-level", "debug")...)
+	first.await(part)
 	first.signal(os.Interrupt)
+	first.release()
 	if code := first.end(); code != 130 {
 		t.Errorf("exit code %d\n%s", code, first.log)
 	}

@@ -10,8 +10,11 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is a program that runs beside the test. It is killed when the test ends.
@@ -20,6 +23,8 @@ type process struct {
 	name  string
 	cmd   *exec.Cmd
 	log   *transcript   // standard output and standard error
+	in    *os.File      // where it writes them
+	marks int           // how often it was paused
 	ended chan struct{} // closed when the process has ended and all that it said is in log
 	err   error         // of its end; set before ended is closed
 }
@@ -30,14 +35,48 @@ func (h *home) start(args ...string) *process {
 	return startProcess(h.t, args[0], h.command(h.t.Context(), args...))
 }
 
+// startHeld is start, and what the program says is read only up to a line that matches, until release. The program then stands at one of its next
+// lines, a handful further: it cannot be at its end before a test whose turn on the processor comes late does something to it.
+func (h *home) startHeld(until string, args ...string) *process {
+	h.t.Helper()
+	return startReading(h.t, args[0], h.command(h.t.Context(), args...), regexp.MustCompile(until))
+}
+
 func startProcess(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
-	log := &transcript{changed: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = log, log
+	return startReading(t, name, cmd, nil)
+}
+
+// startReading starts a process. Its output is held at a pattern, if there is one.
+func startReading(t *testing.T, name string, cmd *exec.Cmd, hold *regexp.Regexp) *process {
+	t.Helper()
+	log := &transcript{changed: make(chan struct{}), hold: hold, released: make(chan struct{})}
+	out, in, err := os.Pipe()
+	must(t, err)
+	buffer := make([]byte, 32<<10)
+	if hold != nil { // what the pipe and the buffer hold, the process may say
+		_, err = unix.FcntlInt(in.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize())
+		must(t, err)
+		buffer = buffer[:128]
+	}
+	cmd.Stdout, cmd.Stderr = in, in
 	must(t, cmd.Start())
-	p := &process{t: t, name: name, cmd: cmd, log: log, ended: make(chan struct{})}
-	go func() { p.err = cmd.Wait(); close(p.ended) }()
+	p := &process{t: t, name: name, cmd: cmd, log: log, in: in, ended: make(chan struct{})}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer func() { _ = out.Close() }()
+		for {
+			n, err := out.Read(buffer)
+			_, _ = log.Write(buffer[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	go func() { p.err = cmd.Wait(); _ = in.Close(); <-read; close(p.ended) }()
 	t.Cleanup(func() {
+		p.release()
 		_ = cmd.Process.Kill()
 		<-p.ended
 		if t.Failed() {
@@ -45,6 +84,25 @@ func startProcess(t *testing.T, name string, cmd *exec.Cmd) *process {
 		}
 	})
 	return p
+}
+
+// release lets a process that is held go on.
+func (p *process) release() { p.log.release.Do(func() { close(p.log.released) }) }
+
+// pause stops a process. When it returns, the process stands still and all that it said is in its log.
+func (p *process) pause() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	var err error = unix.EINTR
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
+	}
+	must(p.t, err)
+	p.marks++
+	mark := fmt.Sprintf("--- paused, %d ---\n", p.marks)
+	_, err = p.in.WriteString(mark)
+	must(p.t, err)
+	p.await(regexp.QuoteMeta(mark))
 }
 
 // signal sends a signal.
@@ -81,14 +139,23 @@ type transcript struct {
 	mu      sync.Mutex
 	text    strings.Builder
 	changed chan struct{} // closed at every write
+
+	hold     *regexp.Regexp // nothing is taken after a text that matches, until released is closed
+	release  sync.Once
+	released chan struct{}
 }
 
 func (l *transcript) Write(b []byte) (int, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	close(l.changed)
 	l.changed = make(chan struct{})
-	return l.text.Write(b)
+	_, _ = l.text.Write(b)
+	held := l.hold != nil && l.hold.MatchString(l.text.String())
+	l.mu.Unlock()
+	if held {
+		<-l.released
+	}
+	return len(b), nil
 }
 
 func (l *transcript) String() string {

@@ -36,7 +36,7 @@ func killWithJobInHand(p *process) {
 	p.t.Helper()
 	for n := 1; ; n++ {
 		p.await(fmt.Sprintf(`(?s)(msg="job in hand".*){%d}`, n))
-		p.signal(syscall.SIGSTOP)
+		p.pause()
 		if len(abandoned(p)) > 0 {
 			break
 		}
@@ -78,15 +78,14 @@ func TestWorkerKilled(t *testing.T) {
 	if sum.Cache.Hits != 0 {
 		t.Errorf("cache %+v", sum.Cache)
 	}
-	// The killed worker left a job in the middle, and the other one did it.
-	left, done := abandoned(victim), handled(survivor, "settled")
+	// The killed worker left a job in the middle, and the other one does it: after the end of the run, if the result was sent and only the
+	// acknowledgement was not.
+	left := abandoned(victim)
 	if len(left) != 1 {
 		t.Errorf("the killed worker had %d jobs in hand", len(left))
 	}
 	for id := range left {
-		if !done[id] {
-			t.Errorf("the other worker did not do job %s", id)
-		}
+		survivor.await(`msg="job settled" id=` + regexp.QuoteMeta(id) + ` `)
 	}
 	// In Redis there is one score for each comparison and nothing failed.
 	rdb := redisClient(t, flags[3])
@@ -104,7 +103,7 @@ func TestWorkerKilled(t *testing.T) {
 
 func redisClient(t *testing.T, url string) *redis.Client {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: strings.TrimPrefix(url, "unix://")})
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: strings.TrimPrefix(url, "unix://"), DialTimeout: patience, ReadTimeout: patience})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }

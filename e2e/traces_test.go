@@ -17,7 +17,8 @@ func (h *home) traced(c *collector.Collector, args ...string) *process {
 	h.t.Helper()
 	mine := *h
 	mine.env = append(slices.Clone(h.env), "OTEL_EXPORTER_OTLP_ENDPOINT="+c.Address, "OTEL_SERVICE_NAME="+args[0], "OTEL_RESOURCE_ATTRIBUTES=deployment=e2e",
-		"OTEL_EXPORTER_OTLP_COMPRESSION=gzip", "OTEL_BSP_SCHEDULE_DELAY=100")
+		"OTEL_EXPORTER_OTLP_COMPRESSION=gzip", "OTEL_BSP_SCHEDULE_DELAY=100",
+		"OTEL_EXPORTER_OTLP_TIMEOUT=180000", "OTEL_BSP_EXPORT_TIMEOUT=180000") // what is sent too late is lost
 	return mine.start(args...)
 }
 

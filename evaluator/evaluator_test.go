@@ -24,10 +24,11 @@ import (
 	"stegomq/internal/quality"
 	"stegomq/internal/source"
 	"stegomq/internal/testrig"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/schemas"
 )
 
-func TestMain(m *testing.M) { testrig.Verify(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func sha(text string) string {
 	sum := sha256.Sum256([]byte(text))

@@ -29,6 +29,9 @@ import (
 	"stegomq/internal/telemetry"
 )
 
+// patience bounds every wait.
+const patience = 3 * time.Minute
+
 // program is the path of a program that make builds.
 func program(t *testing.T, name string) string {
 	t.Helper()
@@ -372,8 +375,8 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 		if !ok {
 			t.Fatalf("redis-server ended:\n%s", log.String())
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("redis-server is not ready after 20 s")
+	case <-time.After(patience):
+		t.Fatalf("redis-server is not ready after %v", patience)
 	}
 
 	conn, err := net.Dial("unix", socket)
@@ -381,7 +384,7 @@ func TestRedisTakesItsConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	answers := bufio.NewReader(conn)

@@ -24,9 +24,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"stegomq/internal/keyring"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/internal/users"
 	"stegomq/pipeline"
 	"stegomq/schemas"
@@ -47,7 +46,7 @@ func TestMain(m *testing.M) {
 	err = errors.Join(err, stopBrowser())
 	if err == nil && code == 0 {
 		http.DefaultClient.CloseIdleConnections()
-		err = goleak.Find()
+		err = leaks.Find()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -75,7 +75,7 @@ func TestFewFaults(t *testing.T) {
 			stegomq: build(t, "./cmd/stegomq", raceFlags...), nats: natsServer(t), redis: redis, ort: library,
 			models: filepath.Join("..", "..", "internal", "ort", "testdata"),
 		},
-		seed: seed(t), jobs: 450, faults: 12, gap: 2 * time.Second, end: time.Minute, dir: t.TempDir(), log: t.Output(),
+		seed: seed(t), jobs: 450, faults: 12, gap: 2 * time.Second, end: 5 * time.Minute, dir: t.TempDir(), log: t.Output(),
 		nodes: []int{1},
 	}
 	r, err := chaos(t.Context(), c)

@@ -42,7 +42,7 @@ type system struct {
 }
 
 // settleTime bounds how long servers may take until they are ready, when nobody disturbs them.
-const settleTime = 60 * time.Second
+const settleTime = 3 * time.Minute
 
 // newSystem starts servers, workers and evaluators in a folder.
 func newSystem(ctx context.Context, p programs, nodes int, dir string) (sys *system, err error) {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"stegomq/internal/testrig/leaks"
 )
 
 // The real server that the tests share, each test with a database of its own.
@@ -34,11 +34,7 @@ func TestMain(m *testing.M) {
 	if shared.realServer != nil {
 		shared.stop()
 	}
-	err := goleak.Find()
-	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); { // one that is about to end has longer than half a second
-		err = goleak.Find()
-	}
-	if err != nil && code == 0 {
+	if err := leaks.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

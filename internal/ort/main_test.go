@@ -3,7 +3,7 @@ package ort
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"stegomq/internal/testrig/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

@@ -23,13 +23,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
+
+	"stegomq/internal/testrig/leaks"
 )
 
 // write makes the test write the reference again: make generate.
 var write = flag.Bool("write", false, "write docs/metrics.md")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"stegomq/internal/blob"
 	"stegomq/internal/bus"
 	"stegomq/internal/cache"
@@ -24,6 +22,7 @@ import (
 	"stegomq/internal/ort"
 	"stegomq/internal/queueadmin"
 	"stegomq/internal/streams"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/internal/testrig/natsrig"
 )
 
@@ -56,11 +55,8 @@ func Main(tests *testing.M, m *Model, dir string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	Verify(suite{tests, m.engine})
+	leaks.Main(suite{tests, m.engine})
 }
-
-// Verify runs the tests of a package and checks for leaked goroutines.
-func Verify(m goleak.TestingM) { natsrig.Verify(m) }
 
 func (m *Model) load(dir string) (err error) {
 	if m.Model, err = model.Load(dir); err != nil {

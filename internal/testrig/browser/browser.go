@@ -11,13 +11,15 @@ import (
 	"os"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
 
 // Launch starts a headless Chromium, which ends with ctx or with stop. The error says how to get one.
 func Launch(ctx context.Context) (browser context.Context, stop func() error, err error) {
-	options := chromedp.DefaultExecAllocatorOptions[:]
+	// A busy machine may take longer than the library's 20 seconds until the browser says where it is.
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WSURLReadTimeout(3*time.Minute))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses root
 	}

@@ -18,6 +18,7 @@ import (
 	"stegomq/internal/link"
 	"stegomq/internal/natsserver"
 	"stegomq/internal/streams"
+	"stegomq/internal/testrig/leaks"
 	"stegomq/schemas"
 )
 
@@ -34,26 +35,9 @@ var Secret = strings.Repeat("5ec", 20)
 // Main is the TestMain of a package that checks for leaked goroutines. A server that shuts down while it makes a stream forgets that stream's
 // store (nats-server 2.15.2; seen once, under load): goroutines of the store and of the server's clock are ignored.
 func Main(m *testing.M) {
-	Verify(m,
+	leaks.Main(m,
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
-}
-
-// Verify runs the tests of a package and checks for leaked goroutines. One that is about to end has longer for it than goleak's half a second.
-func Verify(m goleak.TestingM, options ...goleak.Option) {
-	goleak.VerifyTestMain(patient{m, options}, options...)
-}
-
-type patient struct {
-	goleak.TestingM
-	options []goleak.Option
-}
-
-func (p patient) Run() int {
-	code := p.TestingM.Run()
-	for end := time.Now().Add(20 * time.Second); code == 0 && goleak.Find(p.options...) != nil && time.Now().Before(end); {
-	}
-	return code
 }
 
 // Log writes to the test's log while the test runs.
