@@ -225,6 +225,7 @@ func TestPages(t *testing.T) {
 		events.until(run.ID, runDone)
 		runs = append(runs, run)
 	}
+	a.user(users.User{Name: "pg-" + strings.Repeat("w", 28), Scopes: both}) // as wide as a name can be
 	die(t, "pg")
 	b := a.tab()
 	b.open("/login")
