@@ -36,7 +36,8 @@ var stopBrowser = func() error { return nil }
 // tab is somebody's at the page of a service. When its test ends, nothing but the service may have been asked, and the console must be empty.
 type tab struct {
 	browser.Tab
-	url string
+	url     string
+	scripts bool // of pages run
 
 	mu       sync.Mutex
 	requests []string
@@ -53,7 +54,7 @@ func (a *api) tab() *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &tab{Tab: browser.Tab{T: t}, url: a.url}
+	b := &tab{Tab: browser.Tab{T: t}, url: a.url, scripts: true}
 	ctx, closeTab := chromedp.NewContext(parent, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
 	t.Cleanup(closeTab)
 	if err := chromedp.Do(ctx); err != nil {
@@ -123,7 +124,18 @@ func (b *tab) goes(step chromedp.Action[chromedp.Void]) int64 {
 // press clicks what leads to another page.
 func (b *tab) press(selector string) int64 {
 	b.Helper()
-	b.Do(chromedp.ScrollIntoView(chromedp.CSS(selector)))
+	// What has the focus is not replaced by what comes by itself (page.js). Without that, something else may be there when the click comes.
+	if !browser.Value[bool](&b.Tab, fmt.Sprintf(`(e => { e.focus(); return document.activeElement === e })(document.querySelector(%q))`, selector)) {
+		b.Fatalf("%s does not take the focus", selector)
+	}
+	if b.scripts {
+		b.Aim(selector)
+	} else { // nothing of the page tells of a frame, but a picture has one
+		b.Do(chromedp.ScrollIntoView(chromedp.CSS(selector)))
+		if _, err := chromedp.Run(b.Context, chromedp.CaptureScreenshot()); err != nil {
+			b.Fatal(err)
+		}
+	}
 	return b.goes(chromedp.Click(chromedp.CSS(selector)))
 }
 
@@ -162,9 +174,9 @@ func (b *tab) signIn(token string) {
 // loaded waits until all images of the page are there.
 func (b *tab) loaded() {
 	b.Helper()
-	b.Do(chromedp.Evaluate[chromedp.Void](`for (const i of document.images) i.loading = "eager"`))
-	b.Until(`[...document.images].every(i => i.hidden || i.complete)`)
-	if bad := browser.Value[[]string](&b.Tab, `[...document.images].filter(i => !i.hidden && i.naturalWidth === 0).map(i => i.src)`); len(bad) > 0 {
+	// Images that come by themselves meanwhile are lazy again.
+	b.Until(`[...document.images].every(i => { i.loading = "eager"; return i.hidden || i.complete })`)
+	if bad := browser.Value[[]string](&b.Tab, `[...document.images].filter(i => !i.hidden && i.complete && i.naturalWidth === 0).map(i => i.src)`); len(bad) > 0 {
 		b.Errorf("%s: the images %q are not there", b.path(), bad)
 	}
 }
@@ -213,6 +225,7 @@ func TestPages(t *testing.T) {
 		events.until(run.ID, runDone)
 		runs = append(runs, run)
 	}
+	a.user(users.User{Name: "pg-" + strings.Repeat("w", 28), Scopes: both}) // as wide as a name can be
 	die(t, "pg")
 	b := a.tab()
 	b.open("/login")
@@ -575,6 +588,7 @@ func TestWithoutScript(t *testing.T) {
 	if _, err := chromedp.Call(b.Context, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}
+	b.scripts = false
 	b.signIn(c.token)
 	if status := b.press("form[data-busy] button[type=submit]"); status != http.StatusOK || len(b.Texts("figure")) != 6 {
 		t.Errorf("%d, %d pictures", status, len(b.Texts("figure")))
@@ -585,6 +599,7 @@ func TestWithoutScript(t *testing.T) {
 		t.Errorf("%d %s", status, b.path())
 	}
 	run := strings.TrimPrefix(b.path(), "/runs/")
+	b.open("/") // a run that has not ended is asked for again by its page, which may come between the tab and where it goes
 	c.events("").untilEnd(c, run)
 	b.open("/runs/" + run)
 	if len(b.Texts(".pair")) == 0 {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"math"
 	"mime/multipart"
 	"runtime"
 	"strings"
@@ -50,14 +51,18 @@ func TestImagesShareTheRoomOfABody(t *testing.T) { //nolint:paralleltest // see 
 	large := make([]byte, 16<<20)
 	contentType, body := fields{"cover": []byte("small"), "secret": large}.body(t)
 	_, boundary, _ := strings.Cut(contentType, "boundary=")
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	images, err := readParts(multipart.NewReader(bytes.NewReader(body), boundary), []string{"cover", "secret"}, nil, int64(len(body)))
-	runtime.ReadMemStats(&after)
-	if err != nil || string(images["cover"]) != "small" || !bytes.Equal(images["secret"], large) {
-		t.Fatalf("%d images: %v", len(images), err)
+	took := uint64(math.MaxUint64)
+	for range 5 { // the pipeline takes room, too, most of it while it begins: the least is what the body took
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		images, err := readParts(multipart.NewReader(bytes.NewReader(body), boundary), []string{"cover", "secret"}, nil, int64(len(body)))
+		runtime.ReadMemStats(&after)
+		if err != nil || string(images["cover"]) != "small" || !bytes.Equal(images["secret"], large) {
+			t.Fatalf("%d images: %v", len(images), err)
+		}
+		took = min(took, after.TotalAlloc-before.TotalAlloc)
 	}
-	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(len(body)*5/4) {
+	if took > uint64(len(body)*5/4) {
 		t.Errorf("a body of %d bytes took %d", len(body), took)
 	}
 }

@@ -79,7 +79,7 @@ func TestTooLarge(t *testing.T) {
 func TestTooMany(t *testing.T) {
 	t.Parallel()
 	h := hold()
-	a := startWith(t, Config{InFlight: 3, PerUser: 2}, h.parts())
+	a := startWith(t, Config{InFlight: 3, PerUser: 2, Timeout: patience}, h.parts())
 	alice, bob := a.owner("tm-alice"), a.owner("tm-bob")
 	f := func(key string) fields {
 		return fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": key}
@@ -222,7 +222,11 @@ func TestSlowBody(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestTimeout {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-	c.post("/v1/embed", fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "sb-alice"}).image()
+	free, why := c.s.slots.take(t.Context(), "nobody")
+	if why != nil {
+		t.Fatal(why)
+	}
+	free()
 }
 
 // A body that nobody reads keeps no connection open: its sender is answered, and cut off.
@@ -304,7 +308,7 @@ func TestLostConnection(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	h := hold()
-	a := startWith(t, Config{}, h.parts())
+	a := startWith(t, Config{Timeout: patience, Drain: patience}, h.parts())
 	c := a.owner("dr-alice")
 	f := fields{"cover": picture(t, 1, 32), "secret": picture(t, 2, 32), "key": "dr-alice"}
 	running := c.later("/v1/embed", f)

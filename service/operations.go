@@ -71,8 +71,9 @@ func operation(op schemas.Operation) func(*Service, http.ResponseWriter, *call) 
 			free = func() {}
 			ctx := span.In(s.jobs.ctx)
 			go func() {
-				defer freeLater()
-				s.jobs.end(j, s.run(ctx, c, req, f))
+				r := s.run(ctx, c, req, f)
+				freeLater() // who sees that the job has ended finds its slot free
+				s.jobs.end(j, r)
 			}()
 		}
 		if async {

@@ -89,7 +89,7 @@ func TestClosedLoop(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	now, most := 0, 0
-	full := make(chan struct{})
+	full, once := make(chan struct{}), sync.Once{}
 	offer := Offer{InFlight: 4, Keys: 3, Choice: Uniform, Requests: 40, Seed: 7}
 	var keys []int
 	m, err := offer.Run(t.Context(), func(_ context.Context, r Request) (Answer, error) {
@@ -97,8 +97,8 @@ func TestClosedLoop(t *testing.T) {
 		now++
 		most = max(most, now)
 		keys = append(keys, r.Key)
-		if r.Number == 3 {
-			close(full)
+		if now == 4 {
+			once.Do(func() { close(full) })
 		}
 		mu.Unlock()
 		<-full // nobody ends before four are under way

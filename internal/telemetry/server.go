@@ -33,6 +33,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	checks   map[string]Check
+	stop     time.Duration // stopTimeout, but in a test
 }
 
 // NewServer listens on addr (host:port; port 0 picks one) so that a bad or taken address fails at once;
@@ -42,7 +43,7 @@ func NewServer(addr string, m *Metrics, checks map[string]Check, log *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("serve metrics on %s: %w", addr, err)
 	}
-	s := &Server{listener: l, checks: checks}
+	s := &Server{listener: l, checks: checks, stop: stopTimeout}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
@@ -74,7 +75,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve metrics: %w", err)
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.stop)
 	defer cancel()
 	err := s.http.Shutdown(stop)
 	if err != nil { // someone reads slowly, or not at all

@@ -125,19 +125,38 @@ def test_batches(client: stegomq.Client) -> None:
         client.recover_many(broken, key="alice", concurrency=0)
 
 
+def upload(service: Service) -> socket.socket:
+    """An upload that has the one place of a service until it is closed: the service has asked for its body."""
+    host, port = service.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    head = f"POST /v1/embed HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {service.admin}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+    connection.sendall(head.encode())
+    assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+    return connection
+
+
 def test_a_full_service_is_asked_again(narrow: Service) -> None:
     """One request at a time is served, three are sent: a refused request is sent again at the named time."""
     client = stegomq.Client(narrow.url, narrow.admin)
-    sent = []
-    client._http.event_hooks["response"] = [lambda r: sent.append(r.status_code)]
+    first = upload(narrow)
+    sent: list[int] = []
+
+    def answered(response: httpx.Response) -> None:
+        sent.append(response.status_code)
+        if response.status_code == 429:
+            first.close()
+
+    client._http.event_hooks["response"] = [answered]
     secrets = [picture(n, 200) for n in range(6)]
     stegos = list(client.embed_many(((picture(9, 200), s) for s in secrets), key="alice", concurrency=3))
     assert [r.error for r in stegos] == [None] * 6
     assert sent.count(200) == 6
     assert sent.count(429) > 0
     impatient = stegomq.Client(narrow.url, narrow.admin, patience=0)
-    results = list(impatient.embed_many(((picture(8, 200), s) for s in secrets), key="alice", concurrency=6))
-    assert {r.error.code for r in results if isinstance(r.error, stegomq.Problem)} == {"too_many_requests"}
+    with upload(narrow):
+        results = list(impatient.embed_many(((picture(8, 200), s) for s in secrets), key="alice", concurrency=6))
+    assert [r.error.code for r in results if isinstance(r.error, stegomq.Problem)] == ["too_many_requests"] * 6
 
 
 def test_nobody_is_there() -> None:
@@ -178,7 +197,7 @@ def test_evaluate(client: stegomq.Client, capsys: pytest.CaptureFixture[str]) ->
         done.summary["imperceptibility"]["psnr"]["mean"], abs=1e-9
     )
     assert items[items.role == "recoverability"].psnr.min() > 28
-    assert items[items.role == "leakage_mismatched"].psnr.max() < 20
+    assert items[items.role == "leakage_mismatched"].psnr.max() < 25  # of keys that are drawn, one in thousands has 15
     assert "modulo on pictures, done" in capsys.readouterr().err, "the progress bar"
     assert done.run.id in [run.id for run in client.runs()]
     assert client.result(done.run.id, progress=False).summary == done.summary

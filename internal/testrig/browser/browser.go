@@ -53,9 +53,15 @@ func (t *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 // Click clicks the first element that a CSS selector finds, where it is, with the mouse.
 func (t *Tab) Click(selector string) {
 	t.Helper()
+	t.Aim(selector)
+	t.Do(chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Aim scrolls to the first element that a CSS selector finds, and waits until the element is drawn there, ready to be clicked.
+func (t *Tab) Aim(selector string) {
+	t.Helper()
 	t.Do(chromedp.ScrollIntoView(chromedp.CSS(selector)))
 	t.drawn()
-	t.Do(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // drawn waits until the current state of the page is drawn. A click is resolved in the frame that was drawn last: before that frame
