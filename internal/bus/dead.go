@@ -73,7 +73,7 @@ func (b *Bus) tellOfDeath(ctx context.Context, m *delivery, letter *schemas.Dead
 	}
 	data, err := schemas.Encode(result)
 	if err == nil && int64(len(data)) > b.link.MaxMessage() {
-		// The names of images are as long as their sender likes. Whoever waits knows the items by their ids.
+		// The names of images may be long. Whoever waits knows the items by their ids.
 		for i, item := range result.GetJob().GetItems() {
 			result.Job.Items[i] = &schemas.Item{Id: item.GetId()}
 		}

@@ -33,7 +33,8 @@ func startAccounts(t *testing.T, grants ...access.Grant) (url func(user string) 
 	for _, g := range grants {
 		fmt.Fprintf(&conf, "%s: %q\n", access.PasswordVariable(g.Tenant), natsrig.Secret)
 	}
-	fmt.Fprintf(&conf, "jetstream { store_dir: %q }\naccounts {\n%s: { jetstream: enabled, users: [{ user: %s, password: %q }]\n%s}\n",
+	// Messages of this size can be filled with names of images alone.
+	fmt.Fprintf(&conf, "max_payload: 200000\njetstream { store_dir: %q }\naccounts {\n%s: { jetstream: enabled, users: [{ user: %s, password: %q }]\n%s}\n",
 		t.TempDir(), access.OperatorAccount, natsserver.User, natsrig.Secret, access.ExportsConfig())
 	for _, g := range grants {
 		conf.WriteString(g.Config())
@@ -210,7 +211,16 @@ func TestDeadJobWithoutRoomForItsResult(t *testing.T) {
 		}
 		return data
 	}
-	first.Cover.Name = strings.Repeat("n", int(b.link.MaxMessage())-len(encoded())-8)
+	for _, item := range job.GetItems() { // the last name takes what is left
+		left := int(b.link.MaxMessage()) - len(encoded()) - 16
+		item.Cover.Name = strings.Repeat("n", min(4096, left))
+		if left <= 4096 {
+			break
+		}
+	}
+	if left := int(b.link.MaxMessage()) - len(encoded()); left < 0 || left > 32 {
+		t.Fatalf("the job leaves %d bytes", left)
+	}
 	told := make(chan *nats.Msg, 64)
 	if _, err := mallory.ChanSubscribe("result.mallory.run", told); err != nil {
 		t.Fatal(err)
