@@ -144,8 +144,8 @@ func TestNearOneBit(t *testing.T) {
 	}
 }
 
-// A part of an image without texture costs thousands of times as much as the rest. It is left alone but for the few bits that
-// have no other elements, and in the rest costs count all the same.
+// A part of an image without texture costs thousands of times as much as the rest, and so may a sample at its border. Both are left alone
+// but for the few bits that have no other elements, and in the rest costs count all the same.
 func TestFlatParts(t *testing.T) {
 	t.Parallel()
 	s := random(t)
@@ -167,18 +167,28 @@ func TestFlatParts(t *testing.T) {
 			if err := Embed(stego, order, costs, s.message(bits), bits, s); err != nil {
 				t.Fatal(err)
 			}
-			least, changed := bound(costs, float64(bits)), 0
+			var prices []float64 // of the changes in the rest
+			changed := 0
 			for i := range stego {
-				if inside[i] && stego[i] != cover[i] {
+				switch {
+				case stego[i] == cover[i]:
+				case inside[i]:
 					changed++
-					stego[i] = cover[i]
+				default:
+					prices = append(prices, float64(costs[i]))
 				}
 			}
-			if most := 8 + bits/50; changed > most {
+			few := 8 + bits/50
+			if changed > few {
 				t.Errorf("%d flat rows, %v bits an element of the rest: %d of their samples changed, for %d bits", flat, share, changed, bits)
 			}
-			if paid := paid(cover, stego, costs); paid > 4*least {
-				t.Errorf("%d flat rows, %v bits an element of the rest: the rest costs %.2f times the least", flat, share, paid/least)
+			slices.Sort(prices)
+			paid := 0.0
+			for _, price := range prices[:max(0, len(prices)-few)] {
+				paid += price
+			}
+			if least := bound(costs, float64(bits)); paid > 1.5*least {
+				t.Errorf("%d flat rows, %v bits an element of the rest: but for %d changes the rest costs %.2f times the least", flat, share, few, paid/least)
 			}
 		}
 	}
