@@ -103,7 +103,7 @@ func TestHowToServe(t *testing.T) {
 	t.Parallel()
 	h := newUserHome(t)
 	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0",
-		"STEGOMQ_DURATION=1s", "STEGOMQ_WARM_UP=200ms")
+		"STEGOMQ_REQUESTS=10")
 	h.twoPhotographs()
 	h.ok("keys", "new", "alice")
 	const document = "docs/serve.md"
@@ -135,7 +135,8 @@ func TestHowToUseHTTP(t *testing.T) {
 	url := up.await(`HTTP at http://(\S+)`)[1]
 	typed := blockOf(t, "docs/http.md", "# The HTTP API")
 	h.does(with(typed[1:], "$TOKEN", h.tokenOf(typed[0]), "127.0.0.1:8080", url))
-	h.has("stego.png", "secret.png")
+	h.wantPNG("stego.png", 1024, 750)
+	h.wantPNG("secret.png", 1024, 750)
 	h.ok("users", "revoke", "alice")
 	up.terminate()
 
