@@ -42,21 +42,32 @@ type tenants struct {
 // Passwords begin with a letter: a value of the environment is read like the rest of the configuration.
 func tenantPassword(user string) string { return "password-of-" + user }
 
-// startTenants runs the example's server, grants what the example says, and starts a worker with the keys of both users.
-func startTenants(t *testing.T) *tenants {
+func tenantsExample(t *testing.T) string {
+	t.Helper()
+	return string(read(t, filepath.Join(repository, "ops", "nats", "tenants.conf")))
+}
+
+// startExample runs the example of ops/nats, with more configuration behind it, and returns where it listens.
+func startExample(t *testing.T, more string) (addr string) {
 	t.Helper()
 	bin, err := natsServer()
 	must(t, err)
-	example := string(read(t, filepath.Join(repository, "ops", "nats", "tenants.conf")))
 	conf := filepath.Join(t.TempDir(), "tenants.conf")
-	must(t, os.WriteFile(conf, []byte(strings.Replace(example, "/var/lib/nats", t.TempDir(), 1)), 0o600))
+	must(t, os.WriteFile(conf, []byte(strings.Replace(tenantsExample(t), "/var/lib/nats", t.TempDir(), 1)+more), 0o600))
 	cmd := exec.CommandContext(t.Context(), bin, "-c", conf, "-a", "127.0.0.1", "-p", "-1")
 	cmd.Env = append(os.Environ(), "STEGOMQ_NATS_PASSWORD="+tenantPassword("stegomq"),
 		"STEGOMQ_NATS_PASSWORD_ALICE="+tenantPassword("alice"), "STEGOMQ_NATS_PASSWORD_BOB="+tenantPassword("bob"))
 	server := startProcess(t, "nats-server", cmd)
-	x := &tenants{home: newHome(t), redis: startRedis(t)}
-	x.addr = server.await(`Listening for client connections on (\S+)`)[1]
+	addr = server.await(`Listening for client connections on (\S+)`)[1]
 	server.await(`Server is ready`)
+	return addr
+}
+
+// startTenants runs the example's server, grants what the example says, and starts a worker with the keys of both users.
+func startTenants(t *testing.T) *tenants {
+	t.Helper()
+	x := &tenants{home: newHome(t), addr: startExample(t, ""), redis: startRedis(t)}
+	example := tenantsExample(t)
 	x.env = append(x.env, "STEGOMQ_MODELS="+shippedModels(), "STEGOMQ_MODEL=sealed", "STEGOMQ_NATS=nats://stegomq:"+tenantPassword("stegomq")+"@"+x.addr)
 	m, err := model.Open("sealed", shippedModels())
 	must(t, err)
@@ -522,10 +533,7 @@ func TestRevokedKey(t *testing.T) {
 	x.recover("bob", "stego.png", "bobs.png").want(t, 1, "recover alice's image as bob")
 
 	// The operator's worker restarts with only bob's key. Users keep their keyrings.
-	x.worker.signal(syscall.SIGTERM)
-	if code := x.worker.end(); code != 0 {
-		t.Fatalf("exit code of the worker: %d", code)
-	}
+	x.worker.terminate()
 	x.ok("keys", "new", "bob2", "--keyring", "workers.json")
 	x.startWorker("--keyring", "workers.json")
 	for what, r := range map[string]result{

@@ -76,10 +76,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	h.wantUnchanged(before, "dead")
 
-	worker.signal(syscall.SIGTERM)
-	if code := worker.end(); code != 0 {
-		t.Errorf("exit code of a gpuworker after SIGTERM: %d", code)
-	}
+	worker.terminate()
 	h.start(append([]string{"gpuworker", "--unserved-after", "1s", "--keyring", "carol.json"}, both...)...).await("(?m)^ready$")
 	if r := h.ok("dead", "retry", "--run", "another", "--nats", nats); !strings.Contains(r.stdout, "0 dead letters") {
 		t.Errorf("dead letters of another run: %s", r.stdout)

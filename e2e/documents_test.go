@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -46,6 +45,28 @@ func TestTutorial(t *testing.T) {
 	if _, err := os.Stat(h.path("nothing.png")); err == nil {
 		t.Error("bob has an image")
 	}
+}
+
+// newReader makes a home of somebody who reads a document, with settings that it leaves open: c.jpg and s.jpg, and a folder photos that has both.
+func newReader(t *testing.T, settings ...string) *home {
+	t.Helper()
+	h := newUserHome(t)
+	h.env = append(append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary), settings...)
+	h.twoPhotographs()
+	return h
+}
+
+func (h *home) twoPhotographs() {
+	h.t.Helper()
+	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
+		h.write(name, read(h.t, filepath.Join(samples(h.t), photograph)))
+		h.write("photos/"+name, read(h.t, filepath.Join(samples(h.t), photograph)))
+	}
+}
+
+// anyPorts are the settings of servers at ports that are free, since tests run beside each other.
+func anyPorts() []string {
+	return []string{"STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0"}
 }
 
 // readme returns the lines of the first block of README after a heading sentence.
@@ -88,9 +109,7 @@ func (h *home) has(names ...string) {
 // README's first use: evaluate, paper and audit, on one pair of photographs.
 func TestReadmeEvaluates(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary)
-	h.twoPhotographs()
+	h := newReader(t)
 	h.does(readme(t, "Evaluate a hiding method over a data set:"))
 	h.has("results/summary.json", "results/items.csv", "results/report.html", "report/table1.csv", "report/report.html", "audit/audit.md", "audit/report.html")
 }
@@ -137,9 +156,7 @@ func TestHowToBenchmark(t *testing.T) {
 // benchmark is short: on a slow machine the requests of a long one would pile up for minutes.
 func TestReadmeServes(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0",
-		"STEGOMQ_DURATION=3s", "STEGOMQ_WARM_UP=1s")
+	h := newReader(t, append(anyPorts(), "STEGOMQ_DURATION=3s", "STEGOMQ_WARM_UP=1s")...)
 	h.ok("keys", "new", "alice")
 	typed := readme(t, "Run a service for many users, and measure it:")
 	const first = "stegomq up --http 127.0.0.1:8080"
@@ -157,10 +174,7 @@ func TestReadmeServes(t *testing.T) {
 		t.Errorf("the keys of the user: %d %s", status, body)
 	}
 	h.does(typed[2:])
-	up.signal(syscall.SIGTERM)
-	if code := up.end(); code != 0 {
-		t.Errorf("exit code of up: %d", code)
-	}
+	up.terminate()
 }
 
 // typed runs the commands that a document tells to type, except `make` and `export`.

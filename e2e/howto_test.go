@@ -10,23 +10,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"stegomq/internal/testrig/certificates"
 )
-
-// twoPhotographs makes c.jpg and s.jpg, and a folder photos that has both.
-func (h *home) twoPhotographs() {
-	h.t.Helper()
-	for name, photograph := range map[string]string{"c.jpg": "black-canyon.jpg", "s.jpg": "acanthus-mollis.jpg"} {
-		h.write(name, read(h.t, filepath.Join(samples(h.t), photograph)))
-		h.write("photos/"+name, read(h.t, filepath.Join(samples(h.t), photograph)))
-	}
-}
 
 // with replaces what a reader has to replace.
 func with(typed []string, pairs ...string) []string {
@@ -50,14 +39,6 @@ func (h *home) serves(line string) *process {
 	return p
 }
 
-func (p *process) terminate() {
-	p.t.Helper()
-	p.signal(syscall.SIGTERM)
-	if code := p.end(); code != 0 {
-		p.t.Errorf("exit code of %s: %d\n%s", p.name, code, p.log)
-	}
-}
-
 // exports reads lines of the form `export NAME=VALUE NAME=VALUE`.
 func (h *home) exports(line string) {
 	h.t.Helper()
@@ -77,9 +58,7 @@ func (h *home) tokenOf(line string) string {
 
 func TestHowToEvaluate(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary)
-	h.twoPhotographs()
+	h := newReader(t)
 	const document = "docs/evaluate.md"
 	typed := blockOf(t, document, "# Evaluate a method over a data set")
 	h.does(typed)
@@ -91,9 +70,7 @@ func TestHowToEvaluate(t *testing.T) {
 
 func TestHowToAudit(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_RANDOM_KEYS=5", "STEGOMQ_NEAR_KEYS=2")
-	h.twoPhotographs()
+	h := newReader(t, "STEGOMQ_RANDOM_KEYS=5", "STEGOMQ_NEAR_KEYS=2")
 	h.does(with(blockOf(t, "docs/audit.md", "# Auditing a model"), "PHOTOGRAPHS", "photos", "--size 128", "--size 64"))
 	h.has("out/audit/audit.md", "out/audit/audit.json", "out/audit/runs")
 }
@@ -101,10 +78,7 @@ func TestHowToAudit(t *testing.T) {
 // One machine: the servers of up, over the queue and over HTTP.
 func TestHowToServe(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0",
-		"STEGOMQ_REQUESTS=10")
-	h.twoPhotographs()
+	h := newReader(t, append(anyPorts(), "STEGOMQ_REQUESTS=10")...)
 	h.ok("keys", "new", "alice")
 	const document = "docs/serve.md"
 	typed := blockOf(t, document, "## On one machine")
@@ -127,9 +101,7 @@ func TestHowToServe(t *testing.T) {
 
 func TestHowToUseHTTP(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_NATS_LISTEN=127.0.0.1:0", "STEGOMQ_REDIS_LISTEN=127.0.0.1:0")
-	h.twoPhotographs()
+	h := newReader(t, anyPorts()...)
 	h.ok("keys", "new", "alice")
 	up := h.serves(blockOf(t, "docs/page.md", "# The web page")[0])
 	url := up.await(`HTTP at http://(\S+)`)[1]
@@ -156,9 +128,7 @@ func TestHowToUseHTTP(t *testing.T) {
 // Several machines: servers with TLS and passwords, roles that have these from the environment, and a user with an account.
 func TestHowToServeElsewhere(t *testing.T) {
 	t.Parallel()
-	h := newUserHome(t)
-	h.env = append(h.env, "STEGOMQ_ORT_LIB="+ortLibrary, "STEGOMQ_LIMIT=1", "STEGOMQ_SIZE=64")
-	h.twoPhotographs()
+	h := newReader(t, "STEGOMQ_LIMIT=1", "STEGOMQ_SIZE=64")
 	authority := certificates.New(t, "ca")
 	authority.Server("server")
 	h.write("ca.pem", read(t, authority.File("ca.pem")))
@@ -201,17 +171,7 @@ func TestHowToServeElsewhere(t *testing.T) {
 // startTLSServers runs the example of ops/nats with users, and a Redis with a password, both with TLS alone.
 func startTLSServers(t *testing.T, a *certificates.Authority) (nats, redis string) {
 	t.Helper()
-	bin, err := natsServer()
-	must(t, err)
-	conf := filepath.Join(t.TempDir(), "tenants.conf")
-	example := strings.Replace(string(read(t, filepath.Join(repository, "ops", "nats", "tenants.conf"))), "/var/lib/nats", t.TempDir(), 1)
-	must(t, os.WriteFile(conf, fmt.Appendf(nil, "%s\ntls { cert_file: %q, key_file: %q, timeout: 30 }\n", example, a.File("server.pem"), a.File("server.key")), 0o600))
-	cmd := exec.CommandContext(t.Context(), bin, "-c", conf, "-a", "127.0.0.1", "-p", "-1")
-	cmd.Env = append(os.Environ(), "STEGOMQ_NATS_PASSWORD="+tenantPassword("stegomq"),
-		"STEGOMQ_NATS_PASSWORD_ALICE="+tenantPassword("alice"), "STEGOMQ_NATS_PASSWORD_BOB="+tenantPassword("bob"))
-	server := startProcess(t, "nats-server", cmd)
-	nats = server.await(`Listening for client connections on (\S+)`)[1]
-	server.await(`Server is ready`)
+	nats = startExample(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q, timeout: 30 }\n", a.File("server.pem"), a.File("server.key")))
 
 	// redis-server takes no free port by itself: another process may take the port before it.
 	for range 5 {

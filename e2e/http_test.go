@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -103,20 +102,14 @@ func TestHTTP(t *testing.T) {
 	if status, body := ask(t, http.MethodPost, other+"/v1/embed", alice, form); status != 200 {
 		t.Errorf("%d %s", status, body)
 	}
-	front.signal(syscall.SIGTERM)
-	if code := front.end(); code != 0 {
-		t.Errorf("exit code of serve: %d\n%s", code, front.log)
-	}
+	front.terminate()
 
 	h.ok("users", "revoke", "bob")
 	h.run("users", "revoke", "bob").wantError(t, 2, "bob")
 	if status, _ := ask(t, http.MethodGet, url+"/v1/keys", bob, nil); status != http.StatusUnauthorized {
 		t.Errorf("a revoked token: %d", status)
 	}
-	up.signal(syscall.SIGTERM)
-	if code := up.end(); code != 0 {
-		t.Errorf("exit code of up: %d\n%s", code, up.log)
-	}
+	up.terminate()
 	if strings.Contains(up.log.String(), alice) || strings.Contains(front.log.String(), "token") {
 		t.Error("a token is in what was printed")
 	}
@@ -127,8 +120,5 @@ func TestHTTP(t *testing.T) {
 	if status, _ := ask(t, http.MethodGet, url+"/v1/keys", admin, nil); status != 200 || strings.Contains(again.log.String(), "token") {
 		t.Errorf("the administrator is let in with %d, or the token is printed again:\n%s", status, again.log)
 	}
-	again.signal(syscall.SIGTERM)
-	if code := again.end(); code != 0 {
-		t.Errorf("exit code of up: %d\n%s", code, again.log)
-	}
+	again.terminate()
 }

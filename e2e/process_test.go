@@ -122,6 +122,15 @@ func (p *process) end() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// terminate asks the process to stop, and wants exit code 0: a role that is asked to stop is done.
+func (p *process) terminate() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	if code := p.end(); code != 0 {
+		p.t.Fatalf("exit code of %s after SIGTERM: %d\n%s", p.name, code, p.log)
+	}
+}
+
 // await waits for output that matches pattern and gives its submatches.
 func (p *process) await(pattern string) []string {
 	p.t.Helper()

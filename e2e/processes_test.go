@@ -95,10 +95,7 @@ func TestWorkerKilled(t *testing.T) {
 	}
 
 	// Roles that are asked to stop are done.
-	survivor.signal(syscall.SIGTERM)
-	if code := survivor.end(); code != 0 {
-		t.Errorf("exit code of a gpuworker after SIGTERM: %d\n%s", code, survivor.log)
-	}
+	survivor.terminate()
 }
 
 func redisClient(t *testing.T, url string) *redis.Client {

@@ -92,6 +92,17 @@ func shared(t *testing.T) *Services {
 	return s
 }
 
+// works starts a worker and an evaluator on services, which stop when the test ends.
+func (s *Services) works(ctx context.Context, t *testing.T) {
+	t.Helper()
+	roles := s.worker(ctx, t)
+	t.Cleanup(func() {
+		if err := roles.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // worker starts a worker and an evaluator on services, which the test stops.
 func (s *Services) worker(ctx context.Context, t *testing.T) *Roles {
 	t.Helper()

@@ -89,12 +89,7 @@ func TestRuntimeOfWorkers(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	ctx := testrig.Context(t)
-	roles := s.worker(ctx, t)
-	defer func() {
-		if err := roles.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	s.works(ctx, t)
 	req := request(t, 1)
 	for i, c := range []struct {
 		last  string // the runtime of the worker that started last, where it is another one
@@ -187,12 +182,7 @@ func TestSlowUploadIsNotLost(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
 	ctx := testrig.Context(t)
-	roles := s.worker(ctx, t)
-	defer func() {
-		if err := roles.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	s.works(ctx, t)
 	var log bytes.Buffer
 	e, store := s.external(), slow{s.Blobs, make(chan struct{})}
 	e.log, e.Blobs = slog.New(slog.NewTextHandler(&log, nil)), store

@@ -203,12 +203,7 @@ func TestTraceOfRequests(t *testing.T) {
 	if err := s.OpenBus(testrig.Context(t)); err != nil {
 		t.Fatal(err)
 	}
-	roles := s.worker(testrig.Context(t), t)
-	defer func() {
-		if err := roles.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	s.works(testrig.Context(t), t)
 	keys, err := DemoKeys(tiny.Model)
 	if err != nil {
 		t.Fatal(err)
